@@ -1,0 +1,1 @@
+"""From raw logs to the data set directory that training reads."""

@@ -1,0 +1,73 @@
+"""From the command line to a frozen dataclass, and from an exception to a status."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeVar
+
+import jsonargparse
+
+from tfdlrm.errors import InputError
+
+T = TypeVar("T")
+
+
+class _Parser(jsonargparse.ArgumentParser):
+    """Says what is wrong with the arguments in one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        del ex
+        raise InputError(f"{' '.join(message.split())} (--help lists what there is)")
+
+
+def parse(
+    config_class: type[T],
+    module: str,
+    argv: Sequence[str] | None = None,
+    several: str | None = None,
+) -> T:
+    """Read `config_class` from `--config FILE.yaml` and dotted overrides.
+
+    Args:
+        config_class: Frozen dataclass whose docstring describes the command and, under
+            `Args:`, its fields.
+        module: What follows `python -m`, for the help text.
+        argv: Arguments; those of the process when `None`.
+        several: Name of a required field that takes several values in a row.
+
+    Returns:
+        An instance of `config_class`.
+
+    Raises:
+        InputError: On an unknown key, a wrong type or a value out of range.
+    """
+    parser = _Parser(prog=f"python -m {module}", description=_summary(config_class))
+    parser.add_argument("--config", action="config", help="YAML file of settings.")
+    skip = set()
+    if several:
+        skip.add(several)
+        parser.add_argument(f"--{several}", type=str, nargs="+", required=True)
+    parser.add_class_arguments(config_class, as_group=False, skip=skip)
+    values: Any = parser.instantiate(parser.parse_args(argv))
+    values.pop("config", None)
+    return config_class(**values.as_dict())
+
+
+def run_command(main: Callable[[], None]) -> NoReturn:
+    """Call `main` and leave with the status that every command promises.
+
+    0 when done, 2 with one line on standard error for bad input or configuration, 130
+    when interrupted; anything else is a defect and shows its traceback with status 1.
+    """
+    try:
+        main()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _summary(config_class: type[Any]) -> str:
+    return (config_class.__doc__ or "").partition("\n    Args:")[0].strip()

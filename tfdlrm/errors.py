@@ -1,0 +1,9 @@
+"""The one exception that means "your input, not our code"."""
+
+
+class InputError(ValueError):
+    """Bad input or configuration, described in one line for the person who gave it.
+
+    The message says what came, where (file, row, column), what was expected and
+    how to mend it. Commands print it without a traceback and exit with status 2.
+    """
