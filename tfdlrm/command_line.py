@@ -1,10 +1,14 @@
 """From the command line to a frozen dataclass, and from an exception to a status."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import jsonargparse
+import yaml
 
 from tfdlrm.errors import InputError
 
@@ -52,12 +56,27 @@ def parse(
     return config_class(**values.as_dict())
 
 
+def to_yaml(config: Any) -> str:
+    """The YAML that `--config` reads back as the same dataclass."""
+    return yaml.safe_dump(_plain(asdict(config)), sort_keys=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
 def run_command(main: Callable[[], None]) -> NoReturn:
     """Call `main` and leave with the status that every command promises.
 
     0 when done, 2 with one line on standard error for bad input or configuration, 130
     when interrupted; anything else is a defect and shows its traceback with status 1.
     """
+    # Before anything imports TensorFlow: its start-up log is not for the user.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         main()
     except InputError as error:

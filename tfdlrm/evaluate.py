@@ -1,0 +1,75 @@
+"""`python -m tfdlrm.evaluate`: measures of an exported model on a data set."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tfdlrm.command_line import parse, run_command
+from tfdlrm.errors import InputError
+from tfdlrm.schema import FeatureSchema
+
+
+@dataclass(frozen=True)
+class EvaluateCommand:
+    """Print accuracy, AUC, log loss, normalized entropy and calibration per split.
+
+    Args:
+        model: SavedModel directory, such as saved_models/dlrm/1, or the directory of
+            its versions for the newest.
+        data_dir: Data set directory written by `pipelines.prepare`.
+        splits: Which splits.
+        json: File that the measures also go to.
+    """
+
+    model: Path
+    data_dir: Path
+    splits: tuple[str, ...] = ("validation", "test")
+    json: Path | None = None
+
+
+def evaluate_model(command: EvaluateCommand) -> None:
+    """Print the table and, when asked for, write the JSON.
+
+    Raises:
+        InputError: If the model, the data set or a split of it cannot be used.
+    """
+    schema = FeatureSchema.load(command.data_dir)
+
+    from tfdlrm.data import read_split
+    from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, as_table, evaluate
+    from tfdlrm.serving.saved_model import load_scorer
+
+    scorer = load_scorer(command.model)
+    _check_columns(scorer.schema, schema, command)
+    metrics = {
+        split: evaluate(
+            scorer,
+            read_split(command.data_dir, schema, split, EVALUATION_BATCH_SIZE),
+        )
+        for split in command.splits
+    }
+    print(f"{scorer.path} on {command.data_dir} ({schema.dialect} dialect)\n")
+    print(as_table(metrics))
+    if command.json is not None:
+        values = {split: asdict(value) for split, value in metrics.items()}
+        command.json.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+
+
+def _check_columns(
+    trained: FeatureSchema, data: FeatureSchema, command: EvaluateCommand
+) -> None:
+    for name in ("dense_features", "categorical_features", "dialect"):
+        expected, found = getattr(trained, name), getattr(data, name)
+        if expected != found:
+            raise InputError(
+                f"{command.data_dir} has other {name} than {command.model} was trained "
+                "with: evaluate on the data set of its training, or one prepared alike"
+            )
+
+
+def main() -> None:
+    evaluate_model(parse(EvaluateCommand, "tfdlrm.evaluate"))
+
+
+if __name__ == "__main__":
+    run_command(main)

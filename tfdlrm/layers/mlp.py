@@ -1,0 +1,103 @@
+"""The fully connected tower of a DLRM."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+
+@keras.saving.register_keras_serializable("tfdlrm")
+class MLP(keras.layers.Layer):
+    """A stack of dense layers with the reference implementation's initial values.
+
+    Kernels start as N(0, sqrt(2 / (inputs + units))) and biases as
+    N(0, sqrt(1 / units)).
+
+    Args:
+        units: Width of each layer, in order.
+        activation: Activation after every layer but the last.
+        final_activation: Activation after the last layer; `None` leaves it linear, as
+            logits need.
+        dropout: Share of each hidden layer's outputs dropped while training.
+
+    Call arguments:
+        inputs: Float tensor of shape `(batch, inputs)`.
+        training: Whether dropout is on.
+
+    Returns:
+        Tensor of shape `(batch, units[-1])`.
+
+    Raises:
+        ValueError: If `units` is empty or holds a width below 1.
+
+    Example:
+
+    >>> import numpy as np
+    >>> tower = MLP([512, 256, 16], final_activation="relu")
+    >>> tower(np.ones((4, 13), "float32")).shape.as_list()
+    [4, 16]
+
+    Reference:
+        [Naumov et al., 2019](https://arxiv.org/abs/1906.00091), section 2.
+    """
+
+    def __init__(
+        self,
+        units: Sequence[int],
+        activation: str | None = "relu",
+        final_activation: str | None = None,
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not units or min(units) < 1:
+            raise ValueError(f"units is {units!r}: expected one or more widths >= 1.")
+        self.units = list(units)
+        self.activation = activation
+        self.final_activation = final_activation
+        self.dropout = dropout
+        last = len(self.units) - 1
+        self.dense_layers = [
+            keras.layers.Dense(
+                width,
+                activation=final_activation if i == last else activation,
+                kernel_initializer=keras.initializers.VarianceScaling(
+                    scale=1.0, mode="fan_avg", distribution="untruncated_normal"
+                ),
+                bias_initializer=keras.initializers.RandomNormal(
+                    stddev=math.sqrt(1 / width)
+                ),
+                dtype=self.dtype_policy,
+                name=f"dense_{i}",
+            )
+            for i, width in enumerate(self.units)
+        ]
+        self.dropout_layer = (
+            keras.layers.Dropout(dropout, dtype=self.dtype_policy) if dropout else None
+        )
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        for layer in self.dense_layers:
+            layer.build(input_shape)
+            input_shape = layer.compute_output_shape(input_shape)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        outputs = inputs
+        for layer in self.dense_layers[:-1]:
+            outputs = layer(outputs)  # (batch, width)
+            if self.dropout_layer is not None:
+                outputs = self.dropout_layer(outputs, training=training)
+        return self.dense_layers[-1](outputs)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple:
+        return (*input_shape[:-1], self.units[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "activation": self.activation,
+            "final_activation": self.final_activation,
+            "dropout": self.dropout,
+        }

@@ -1,0 +1,1 @@
+"""The exported model: writing it, finding its versions, loading it."""
