@@ -1,7 +1,6 @@
 """Rows like Criteo's, for those without the data: labels follow a planted model."""
 
 import itertools
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -95,7 +94,7 @@ def write_raw(path: Path, num_rows: int, seed: int) -> None:
                 rows = min(CHUNK_ROWS, num_rows - start)
                 frame = draw_rows(model, rows, rng)
                 frame.write_csv(file, separator="\t", include_header=False)
-        os.replace(aside, path)
+        aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)
 
@@ -157,7 +156,7 @@ def _power_law(uniform: np.ndarray, size: int, exponent: float) -> np.ndarray:
 
 
 def _hash(feature: int, ranks: np.ndarray) -> np.ndarray:
-    """32-bit hashes without collisions within a feature: an odd factor is invertible."""
+    """32-bit hashes; an odd factor makes no two values of a feature collide."""
     return (ranks * 2654435761 + (feature + 1) * 97658963) % 2**32
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+import docstring_parser
 import jsonargparse
 import yaml
 
@@ -49,7 +50,10 @@ def parse(
     skip = set()
     if several:
         skip.add(several)
-        parser.add_argument(f"--{several}", type=str, nargs="+", required=True)
+        description = _descriptions(config_class)[several]
+        parser.add_argument(
+            f"--{several}", nargs="+", required=True, metavar="FILE", help=description
+        )
     parser.add_class_arguments(config_class, as_group=False, skip=skip)
     values: Any = parser.instantiate(parser.parse_args(argv))
     values.pop("config", None)
@@ -86,6 +90,11 @@ def run_command(main: Callable[[], None]) -> NoReturn:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
+
+
+def _descriptions(config_class: type[Any]) -> dict[str, str]:
+    documented = docstring_parser.parse(config_class.__doc__ or "").params
+    return {each.arg_name: each.description or "" for each in documented}
 
 
 def _summary(config_class: type[Any]) -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfdlrm.errors import InputError
@@ -20,7 +21,7 @@ def read_split(
     schema: FeatureSchema,
     split: str,
     batch_size: int,
-    shuffle_seed: int | None = None,
+    shuffle: tuple[int, int] | None = None,
 ) -> tf.data.Dataset:
     """Batches of one split.
 
@@ -30,9 +31,10 @@ def read_split(
         directory: The data set directory.
         schema: Its schema.
         split: `train`, `validation` or `test`.
-        batch_size: Rows in a batch; the last batch may hold fewer.
-        shuffle_seed: Seed of the order of rows, another one at every pass; `None`
-            keeps the order of the files.
+        batch_size: Rows in a batch. In file order the last batch holds what is left;
+            shuffled, for training, the last two batches share it.
+        shuffle: Seed and epoch, which decide the order of rows; `None` keeps the order
+            of the files.
 
     Returns:
         A data set of `({"dense_features": (batch, n) float32,
@@ -43,12 +45,13 @@ def read_split(
             size than the schema says.
     """
     paths = _checked_paths(Path(directory), schema, split)
-    files = tf.data.Dataset.from_tensor_slices(paths)
-    if shuffle_seed is None:
-        blocks = tf.data.TFRecordDataset(files)
+    if shuffle is None:
+        blocks = tf.data.TFRecordDataset(paths)
         rows = blocks.map(_parser(schema), num_parallel_calls=tf.data.AUTOTUNE)
+        batches = rows.rebatch(batch_size)
     else:
-        files = files.shuffle(len(paths), seed=shuffle_seed)
+        rng = np.random.default_rng(shuffle)
+        files = tf.data.Dataset.from_tensor_slices(rng.permutation(paths))
         blocks = files.interleave(
             tf.data.TFRecordDataset,
             cycle_length=OPEN_SHARDS,
@@ -56,8 +59,8 @@ def read_split(
             deterministic=True,
         )
         rows = blocks.map(_parser(schema), num_parallel_calls=tf.data.AUTOTUNE)
-        rows = _permute_windows(rows, shuffle_seed)
-    batches = rows.rebatch(batch_size)
+        rows = _permute_windows(rows, seed=int(rng.integers(2**31)))
+        batches = rows.rebatch(_training_batches(schema.num_rows(split), batch_size))
     num_batches = -(-schema.num_rows(split) // batch_size)
     batches = batches.apply(tf.data.experimental.assert_cardinality(num_batches))
     return batches.prefetch(tf.data.AUTOTUNE)
@@ -104,15 +107,25 @@ def _parser(schema: FeatureSchema) -> Any:
     return parse
 
 
-def _permute_windows(rows: tf.data.Dataset, seed: int) -> tf.data.Dataset:
-    seeds = tf.data.Dataset.random(seed, rerandomize_each_iteration=True)
+def _training_batches(num_rows: int, batch_size: int) -> list[int]:
+    """Sizes of the batches of a pass, none much smaller than the others.
 
-    def permute(window: Any, window_seed: tf.Tensor) -> Any:
-        num_rows = tf.shape(window[1])[0]
+    A last batch of a few rows would move the weights as far as a full one does, and
+    undo a part of what was learned.
+    """
+    num_full, rest = divmod(num_rows, batch_size)
+    if not num_full or not rest:
+        return [batch_size] * num_full or [rest]
+    shared = batch_size + rest
+    return [batch_size] * (num_full - 1) + [shared - shared // 2, shared // 2]
+
+
+def _permute_windows(rows: tf.data.Dataset, seed: int) -> tf.data.Dataset:
+    def permute(number: tf.Tensor, window: Any) -> Any:
         order = tf.random.experimental.stateless_shuffle(
-            tf.range(num_rows), seed=tf.stack([window_seed, seed])
+            tf.range(tf.shape(window[1])[0]), seed=tf.stack([number, seed])
         )
         return tf.nest.map_structure(lambda column: tf.gather(column, order), window)
 
-    windows = tf.data.Dataset.zip(rows.rebatch(SHUFFLE_ROWS), seeds)
+    windows = rows.rebatch(SHUFFLE_ROWS).enumerate()
     return windows.map(permute, num_parallel_calls=tf.data.AUTOTUNE)

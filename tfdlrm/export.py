@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfdlrm.command_line import parse, run_command
+from tfdlrm.errors import InputError
 from tfdlrm.schema import FeatureSchema
 
 
@@ -32,6 +33,8 @@ def export(command: ExportCommand) -> Path:
 
     run = RunDirectory(command.run_dir)
     config = run.load_config()
+    if config.data_dir is None:
+        raise InputError(f"{run.config_file} has no data_dir: add the one of the run")
     schema = FeatureSchema.load(config.data_dir)
     model = DLRM.from_schema(schema, config.model)
     run.load_weights(model)

@@ -63,7 +63,9 @@ def predict(command: PredictCommand) -> int:
             file.write(b"probability\n")
             for chunk in rows:
                 for frame in chunk.iter_slices(command.batch_size):
-                    scored = pl.DataFrame({"probability": _score(scorer, tables, frame)})
+                    scored = pl.DataFrame(
+                        {"probability": _score(scorer, tables, frame)}
+                    )
                     scored.write_csv(file, include_header=False)
                 num_rows += chunk.height
         aside.replace(command.output)

@@ -68,7 +68,11 @@ class RunDirectory:
 
     def save_weights(self, model: keras.Model) -> None:
         """Write the model's weights and its optimizer's state."""
-        tf.train.Checkpoint(model=model).write(self._checkpoint)
+        checkpoint = tf.train.Checkpoint(
+            weights=_by_path(model.weights),
+            optimizer=_by_path(model.optimizer.variables),
+        )
+        checkpoint.write(self._checkpoint)
 
     def load_weights(self, model: keras.Model) -> None:
         """Read the weights into a model of the same architecture.
@@ -78,5 +82,12 @@ class RunDirectory:
         """
         if not Path(f"{self._checkpoint}.index").is_file():
             raise InputError(f"{self.path} holds no finished training: train it anew")
-        status = tf.train.Checkpoint(model=model).read(self._checkpoint)
+        checkpoint = tf.train.Checkpoint(weights=_by_path(model.weights))
+        status = checkpoint.read(self._checkpoint)
         status.assert_existing_objects_matched().expect_partial()
+
+
+def _by_path(variables: list[keras.Variable]) -> dict[str, tf.Variable]:
+    # TensorFlow's checkpoints do not look into the lists of layers that a Keras layer
+    # holds, and would leave out what is in them without a word.
+    return {variable.path: variable.value for variable in variables}

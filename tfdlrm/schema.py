@@ -1,7 +1,6 @@
 """What a data set's columns are: the JSON that every later step is sized from."""
 
 import json
-import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -116,7 +115,7 @@ class FeatureSchema:
         target = directory / FILE_NAME
         aside = target.with_suffix(".json.partial")
         aside.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-        os.replace(aside, target)
+        aside.replace(target)
 
     @classmethod
     def load(cls, directory: Path) -> "FeatureSchema":

@@ -49,7 +49,6 @@ def train(config: TrainConfig) -> Path:
     from tfdlrm.training import compile_model, curve_rows, fit
 
     keras.utils.set_random_seed(config.seed)
-    batches = read_split(data_dir, schema, "train", config.batch_size, config.seed)
     run = RunDirectory.create(config)
     with strategy(config.strategy).scope():
         model = DLRM.from_schema(schema, config.model)
@@ -60,7 +59,14 @@ def train(config: TrainConfig) -> Path:
     fit_start = time.perf_counter()
     validation = curve_rows(data_dir, schema)
     points = fit(
-        model, batches, validation, config.epochs, config.evaluations_per_epoch, run
+        model,
+        lambda epoch: read_split(
+            data_dir, schema, "train", config.batch_size, (config.seed, epoch)
+        ),
+        validation,
+        config.epochs,
+        config.evaluations_per_epoch,
+        run,
     )
     fit_seconds = time.perf_counter() - fit_start
 

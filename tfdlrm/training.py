@@ -78,33 +78,33 @@ class CurveRecorder(keras.callbacks.Callback):
 
     Args:
         run: Where `metrics.jsonl` and the TensorBoard events go.
+        score: From features to probabilities, by the weights of the moment.
         every: Steps between two points.
-        total_steps: Steps of the whole training; the last one always has a point.
+        steps_per_epoch: Steps of an epoch; the last one always has a point.
         validation: Batches of validation rows, or `None`.
     """
 
     def __init__(
         self,
         run: RunDirectory,
+        score: Callable[[dict[str, Any]], tf.Tensor],
         every: int,
-        total_steps: int,
+        steps_per_epoch: int,
         validation: tf.data.Dataset | None,
     ) -> None:
         super().__init__()
         self.points: list[CurvePoint] = []
         self._run = run
         self._every = every
-        self._total_steps = total_steps
+        self._steps_per_epoch = steps_per_epoch
+        self._score = score
+        self._start = time.perf_counter()
         self._validation = validation
         self._step = 0
         self._writers = {
             split: tf.summary.create_file_writer(str(run.path / "events" / split))
             for split in ("train", "validation")
         }
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._start = time.perf_counter()
-        self._score = probabilities_of(self.model)
 
     def on_train_batch_begin(
         self, batch: int, logs: dict[str, Any] | None = None
@@ -113,9 +113,11 @@ class CurveRecorder(keras.callbacks.Callback):
         if self.points and self.points[-1].step == self._step:
             self.model.reset_metrics()
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         self._step += 1
-        if self._step % self._every and self._step != self._total_steps:
+        if (batch + 1) % self._every and batch + 1 != self._steps_per_epoch:
             return
         logs = logs or {}
         values = {name: float(logs[name]) for name in ("loss", "accuracy", "auc")}
@@ -131,7 +133,8 @@ class CurveRecorder(keras.callbacks.Callback):
                 },
             )
 
-    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+    def close(self) -> None:
+        """Finish the TensorBoard events."""
         for writer in self._writers.values():
             writer.close()
 
@@ -148,7 +151,7 @@ class CurveRecorder(keras.callbacks.Callback):
 
 def fit(
     model: keras.Model,
-    train: tf.data.Dataset,
+    epoch_batches: Callable[[int], tf.data.Dataset],
     validation: tf.data.Dataset | None,
     epochs: int,
     evaluations_per_epoch: int,
@@ -158,22 +161,31 @@ def fit(
 
     Args:
         model: The model.
-        train: Shuffled batches of known number.
+        epoch_batches: From the number of an epoch to its batches.
         validation: Batches to watch, or `None`.
-        epochs: Passes over `train`.
+        epochs: Number of epochs.
         evaluations_per_epoch: Points of the curves in an epoch.
         run: Where the curves go.
     """
-    steps = int(train.cardinality())
+    steps = int(epoch_batches(0).cardinality())
     recorder = CurveRecorder(
         run,
-        every=max(1, steps // evaluations_per_epoch),
-        total_steps=steps * epochs,
+        score=probabilities_of(model),
+        every=-(-steps // evaluations_per_epoch),
+        steps_per_epoch=steps,
         validation=validation,
     )
-    # A bar that redraws itself is for a terminal; a log gets one line an epoch.
-    verbose = 1 if sys.stdout.isatty() else 2
-    model.fit(
-        train, epochs=epochs, callbacks=[recorder], verbose=verbose, shuffle=False
-    )
+    for epoch in range(epochs):
+        # An epoch a call: the order of its rows follows from its number, however often
+        # Keras starts to read them.
+        model.fit(
+            epoch_batches(epoch),
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            callbacks=[recorder],
+            # A bar that redraws itself is for a terminal; a log gets one line an epoch.
+            verbose=1 if sys.stdout.isatty() else 2,
+            shuffle=False,
+        )
+    recorder.close()
     return recorder.points

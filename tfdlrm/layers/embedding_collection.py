@@ -120,10 +120,12 @@ class EmbeddingCollection(keras.layers.Layer):
 
     def call(self, ids: Any) -> Any:
         ids = ops.convert_to_tensor(ids)
-        if "int" not in keras.backend.standardize_dtype(ids.dtype):
-            raise ValueError(
-                f"{self.name}: ids have dtype {ids.dtype}, expected integers."
-            )
+        # Under a distribution strategy Keras traces a model with the mean of a batch,
+        # which makes integers float64; unlike float32, that holds every id exactly.
+        dtype = keras.backend.standardize_dtype(ids.dtype)
+        if "int" not in dtype and dtype != "float64":
+            raise ValueError(f"{self.name}: ids have dtype {dtype}, expected integers.")
+        self._check_shape(ids.shape)
         ids = ops.cast(ids, self._index_dtype)
         is_valid = ops.logical_and(ids >= 0, ids < self._sizes)  # (batch, features)
         if self.validate_ids:
@@ -136,21 +138,16 @@ class EmbeddingCollection(keras.layers.Layer):
     def _checked(self, ids: Any, is_valid: Any) -> Any:
         import tensorflow as tf
 
-        row, feature = tf.unstack(
-            tf.unravel_index(
-                tf.argmin(tf.cast(tf.reshape(is_valid, [-1]), tf.int32)),
-                tf.cast(tf.shape(ids), tf.int64),
-            )
+        places = tf.where(tf.logical_not(is_valid))[:1]  # the first one, if any
+        message = tf.strings.format(
+            self.name + ": (row, feature) {} has id {}, expected 0 to {}",
+            (
+                places,
+                tf.gather_nd(ids, places),
+                tf.gather(self._sizes, places[:, 1]) - 1,
+            ),
         )
-        message = [
-            f"{self.name}: id out of its vocabulary: (row, feature, id, size) is",
-            row,
-            feature,
-            ids[row, feature] if ids.shape[0] != 0 else -1,
-            tf.gather(self._sizes, feature),
-            "and ids run from 0 to size - 1.",
-        ]
-        with tf.control_dependencies([tf.Assert(tf.reduce_all(is_valid), message)]):
+        with tf.control_dependencies([tf.Assert(tf.reduce_all(is_valid), [message])]):
             return tf.identity(ids)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple:

@@ -102,9 +102,9 @@ class DLRM(keras.Model):
     def build(self, input_shape: dict[str, tuple[int | None, ...]]) -> None:
         dense_shape = input_shape["dense_features"]
         ids_shape = input_shape["categorical_features"]
-        self.bottom_mlp.build(dense_shape)
+        _build(self.bottom_mlp, dense_shape)
         batch, dim = self.bottom_mlp.compute_output_shape(dense_shape)
-        self.embeddings.build(ids_shape)
+        _build(self.embeddings, ids_shape)
         _, features, embedding_dim = self.embeddings.compute_output_shape(ids_shape)
         if dim != embedding_dim:
             raise ValueError(
@@ -112,9 +112,12 @@ class DLRM(keras.Model):
                 f"{embedding_dim}: dot products need the same width."
             )
         vectors_shape = (batch, 1 + features, dim)
-        self.interaction.build(vectors_shape)
+        _build(self.interaction, vectors_shape)
         _, pairs = self.interaction.compute_output_shape(vectors_shape)
-        self.top_mlp.build((batch, dim + pairs))
+        _build(self.top_mlp, (batch, dim + pairs))
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        self.build(config["input_shape"])
 
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
         bottom = self.bottom_mlp(inputs["dense_features"], training=training)
@@ -146,3 +149,9 @@ class DLRM(keras.Model):
                 for key, value in config.items()
             }
         )
+
+
+def _build(layer: keras.layers.Layer, shape: Any) -> None:
+    # A part may come built: shared with another model, or loaded from a file.
+    if not layer.built:
+        layer.build(shape)

@@ -1,6 +1,5 @@
 """A trained DLRM as a SavedModel that TF Serving takes, and back as a function."""
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +67,7 @@ def export_model(
     shutil.rmtree(aside, ignore_errors=True)
     try:
         _write(model, schema, data_dir, aside)
-        os.replace(aside, target)
+        aside.replace(target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return target

@@ -1,0 +1,142 @@
+"""Which line of a raw file is malformed, and why; slow and exact."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipelines.criteo import DENSE_FEATURES, LABEL
+
+_LABEL = rb"[01]"
+_DENSE = rb"-?0*[0-9]{1,19}|"
+_CATEGORICAL = rb"0*[0-9a-fA-F]{1,8}|"
+_SURE_DENSE = rb"-?[0-9]{1,18}|"
+"""Fits 64 bits whatever its digits are."""
+
+_EXPECTED = {
+    _LABEL: "0 or 1",
+    _DENSE: "a 64-bit integer or nothing",
+    _CATEGORICAL: "a hexadecimal number of at most 32 bits or nothing",
+}
+_KINDS = {_LABEL: "bad label", _DENSE: "bad integer", _CATEGORICAL: "bad category"}
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """One malformed line.
+
+    Args:
+        path: The raw file.
+        line: Its line number, from 1.
+        kind: What is wrong, in a word or two.
+        problem: What came and what was expected.
+    """
+
+    path: Path
+    line: int
+    kind: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.path} line {self.line}: {self.problem}"
+
+
+@dataclass
+class SkippedRows:
+    """The malformed lines that were left out: how many of each kind, and the first.
+
+    Args:
+        counts: Number of lines of each kind.
+        examples: The first line of each kind.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, BadRow] = field(default_factory=dict)
+
+    def add(self, row: BadRow) -> None:
+        """Count `row`."""
+        self.counts[row.kind] += 1
+        self.examples.setdefault(row.kind, row)
+
+    def update(self, other: "SkippedRows") -> None:
+        """Add what `other` counted in a later file."""
+        self.counts.update(other.counts)
+        self.examples = {**other.examples, **self.examples}
+
+    def report(self) -> list[str]:
+        """A line for the sum and one for each kind; none when nothing was skipped."""
+        if not self.counts:
+            return []
+        lines = [f"skipped {self.counts.total():,} malformed rows"]
+        for kind, count in self.counts.most_common():
+            lines.append(f"  {count:,} {kind}, first {self.examples[kind]}")
+        return lines
+
+
+class LineChecker:
+    """Finds what is wrong with single lines of one file.
+
+    Args:
+        path: The file, for messages.
+        columns: Names of the columns that a line must have.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self._path = path
+        self._columns = columns
+        sure = [_pattern(name).replace(_DENSE, _SURE_DENSE) for name in columns]
+        self._surely_good = re.compile(b"\t".join(b"(?:%s)" % each for each in sure))
+
+    def check(self, line: bytes, number: int) -> BadRow | None:
+        """What is wrong with `line`, or `None` when it is well formed."""
+        if self._surely_good.fullmatch(line):
+            return None
+        fields = line.split(b"\t")
+        if not line:
+            kind, problem = "blank line", f"is blank, expected {self._layout()}"
+        elif len(fields) != len(self._columns):
+            kind = "wrong number of columns"
+            found = "1 column" if len(fields) == 1 else f"{len(fields)} columns"
+            problem = f"has {found}, expected {self._layout()}"
+        else:
+            return self._check_fields(fields, number)
+        return BadRow(self._path, number, kind, problem)
+
+    def _check_fields(self, fields: list[bytes], number: int) -> BadRow | None:
+        for position, (name, value) in enumerate(
+            zip(self._columns, fields, strict=True), start=1
+        ):
+            pattern = _pattern(name)
+            if not _is_valid(value, pattern):
+                problem = (
+                    f"column {position} ({name}) is {_shown(value)}, expected "
+                    f"{_EXPECTED[pattern]}"
+                )
+                return BadRow(self._path, number, _KINDS[pattern], problem)
+        return None
+
+    def _layout(self) -> str:
+        return f"{len(self._columns)} columns separated by tabs"
+
+
+def _pattern(name: str) -> bytes:
+    if name == LABEL:
+        return _LABEL
+    return _DENSE if name in DENSE_FEATURES else _CATEGORICAL
+
+
+def _is_valid(value: bytes, pattern: bytes) -> bool:
+    if not re.fullmatch(pattern, value):
+        return False
+    return pattern != _DENSE or not value or -(2**63) <= int(value) < 2**63
+
+
+def _shown(value: bytes) -> str:
+    if not value:
+        return "empty"
+    try:
+        text, note = repr(value.decode("utf-8")), ""
+    except UnicodeDecodeError:
+        text, note = repr(value)[1:], " (not UTF-8)"
+    return (text if len(text) <= 40 else f"{text[:37]}...") + note

@@ -1,0 +1,1 @@
+"""Ways to run the preparation: each turns raw files into shards."""

@@ -1,0 +1,98 @@
+"""Turn raw Criteo files into a data set directory: `python -m pipelines.prepare`."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfdlrm.command_line import parse, run_command
+from tfdlrm.config import PrepareConfig
+from tfdlrm.schema import SPLITS, FeatureSchema
+
+if TYPE_CHECKING:
+    from pipelines.engines.local import Prepared
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareCommand(PrepareConfig):
+    """Turn raw Criteo click logs into a data set directory for training.
+
+    Args:
+        raw: Raw files with 40 tab-separated columns, plain or gzip, in order of time.
+        output: The data set directory to make.
+    """
+
+    raw: tuple[Path, ...]
+    output: Path
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "raw", tuple(Path(path) for path in self.raw))
+
+
+def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> FeatureSchema:
+    """Make the data set directory `output` from raw files.
+
+    A data set that was made from the same files with the same settings is used again.
+    The directory appears only once it is whole.
+
+    Args:
+        raw: Raw files with 40 tab-separated columns (label, 13 integers, 26 hexadecimal
+            categories), plain or gzip, in order of time.
+        output: The data set directory to make.
+        config: How rows are split, counted and shuffled.
+
+    Returns:
+        The schema of the data set.
+
+    Raises:
+        InputError: If the files or settings cannot be used, `output` holds something
+            else, or the disk refuses.
+    """
+    from pipelines.engines import local
+    from pipelines.output import building, describe_source, existing_data_set
+
+    start = time.perf_counter()
+    source = describe_source(raw, config)
+    schema = existing_data_set(output, source)
+    if schema:
+        print(f"{output} is already prepared from these files with these settings")
+        return schema
+    with building(output) as directory:
+        work = directory / "work"
+        work.mkdir()
+        prepared = local.run(raw, directory, work, config)
+        work.rmdir()
+        schema = replace(prepared.schema, source=source)
+        schema.save(directory)
+    _print_summary(prepared, output, time.perf_counter() - start)
+    return schema
+
+
+def _print_summary(prepared: "Prepared", output: Path, seconds: float) -> None:
+    schema = prepared.schema
+    print(f"\n{output}")
+    for split in SPLITS:
+        rows = schema.num_rows(split)
+        share = f"{prepared.positives[split] / rows:.2%} positive" if rows else ""
+        num_shards = len(schema.split_shards(split))
+        files = "file" if num_shards == 1 else "files"
+        print(f"  {split:<11}{rows:>14,} rows in {num_shards} {files}  {share}")
+    sizes = schema.vocabulary_sizes
+    print(f"  {sum(sizes):,} ids in {len(sizes)} categorical features")
+    rows = sum(schema.num_rows(split) for split in SPLITS)
+    print(f"  {seconds:.1f} s, {rows / seconds:,.0f} rows/s")
+    for line in prepared.skipped.report():
+        print(line)
+
+
+def main() -> None:
+    """Prepare a data set as the command line says."""
+    command = parse(PrepareCommand, "pipelines.prepare", several="raw")
+    prepare(command.raw, command.output, command)
+    print(f"\nnext: python -m tfdlrm.train --data_dir {command.output}")
+
+
+if __name__ == "__main__":
+    run_command(main)

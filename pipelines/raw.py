@@ -1,0 +1,203 @@
+"""Raw Criteo files as typed data frames, a bounded number of rows at a time."""
+
+import gzip
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import BinaryIO, Literal, cast
+
+import polars as pl
+
+from pipelines import criteo
+from pipelines.bad_rows import BadRow, LineChecker, SkippedRows
+from tfdlrm.errors import InputError
+
+CHUNK_BYTES = 16 * 2**20
+"""Larger ones are slower: the allocator then fetches new pages for each of them."""
+
+_PEEK_BYTES = 2**16
+_GZIP_MAGIC = b"\x1f\x8b"
+_FIELD_BYTES = b"0123456789abcdefABCDEF-"
+
+
+class RawFile:
+    """A raw Criteo file, plain or gzip, with or without labels.
+
+    Iterating reads it once from the start, in chunks of whole lines. Whether rows
+    begin with a label is decided by the number of columns of the first lines: 40 with
+    a label, 39 without.
+
+    Args:
+        path: The file.
+        on_bad_row: What a malformed line does: `stop` raises with its place, `skip`
+            leaves it out and counts it in `skipped`.
+        chunk_bytes: Bytes of text in a chunk.
+
+    Attributes:
+        labelled: Whether rows have a label.
+        num_bytes: Size of the file as stored.
+        bytes_read: How many of these have been read.
+        skipped: What `skip` left out so far.
+
+    Yields:
+        Data frames with the columns of `criteo.column_names(labelled)`: the label as
+        UInt8, dense columns as Int64 and categories as UInt32, null where empty.
+
+    Raises:
+        InputError: If the file is missing, unreadable, empty, truncated or, under
+            `stop`, has a malformed line; and if it has no valid line at all.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        on_bad_row: Literal["stop", "skip"] = "stop",
+        chunk_bytes: int = CHUNK_BYTES,
+    ) -> None:
+        self.path = Path(path)
+        self.bytes_read = 0
+        self.skipped = SkippedRows()
+        self._on_bad_row = on_bad_row
+        self._chunk_bytes = chunk_bytes
+        first_bytes = next(self._read(_PEEK_BYTES), b"")
+        if not first_bytes:
+            raise InputError(f"{path} is empty, expected rows of a Criteo click log")
+        self.num_bytes = self.path.stat().st_size
+        self.labelled = _has_label(first_bytes)
+        self._columns = criteo.column_names(self.labelled)
+        self._checker = LineChecker(self.path, self._columns)
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        self.skipped = SkippedRows()
+        num_lines = num_rows = 0
+        for chunk in _read_ahead(self._whole_lines()):
+            frame = self._parse(chunk)
+            if frame is None:
+                frame = self._parse_carefully(chunk, first_line=num_lines + 1)
+            num_lines += chunk.count(b"\n")
+            num_rows += frame.height
+            if frame.height:
+                yield frame
+        if not num_rows:
+            first = next(iter(self.skipped.examples.values()))
+            raise InputError(f"{self.path} has no well-formed row; {first}")
+
+    def _read(self, size: int) -> Iterator[bytes]:
+        """The text of the file in pieces of `size` bytes."""
+        try:
+            with self.path.open("rb") as stored:
+                is_gzip = stored.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+                stored.seek(0)
+                text = gzip.GzipFile(fileobj=stored) if is_gzip else stored
+                while piece := cast(BinaryIO, text).read(size):
+                    self.bytes_read = stored.tell()
+                    yield piece
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise InputError(
+                f"{self.path} is a damaged gzip file ({error}): expected a whole one; "
+                "fetch or compress it again"
+            ) from None
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise InputError(
+                f"{self.path} cannot be read: {reason}; expected a raw Criteo file"
+            ) from None
+
+    def _whole_lines(self) -> Iterator[bytes]:
+        """Chunks that end with a newline, the line ends of Windows replaced."""
+        rest = b""
+        for piece in self._read(self._chunk_bytes):
+            end = piece.rfind(b"\n") + 1
+            if end:
+                yield _unix_line_ends(rest + piece[:end])
+                rest = piece[end:]
+            else:
+                rest += piece
+                self._refuse_endless_line(rest)
+        if rest:
+            yield _unix_line_ends(rest + b"\n")
+
+    def _refuse_endless_line(self, line: bytes) -> None:
+        if len(line) > 2 * self._chunk_bytes:
+            raise InputError(
+                f"{self.path} has a line of more than {len(line):,} bytes, expected "
+                f"{len(self._columns)} short columns separated by tabs: is it a raw "
+                "Criteo file?"
+            )
+
+    def _parse(self, chunk: bytes) -> pl.DataFrame | None:
+        """The rows of `chunk`, or `None` when any of them is malformed."""
+        num_lines = chunk.count(b"\n")
+        # What is left without the bytes that fields may hold are the separators.
+        left = chunk.translate(None, _FIELD_BYTES)
+        separators = b"\t" * (len(self._columns) - 1) + b"\n"
+        if len(left) != len(separators) * num_lines or left != separators * num_lines:
+            return None
+        try:
+            raw = pl.read_csv(
+                chunk,
+                separator="\t",
+                has_header=False,
+                quote_char=None,
+                schema=criteo.raw_schema(self.labelled),
+            )
+        except pl.exceptions.ComputeError:
+            return None
+        values = [
+            criteo.categorical_value(name) for name in criteo.CATEGORICAL_FEATURES
+        ]
+        if self.labelled:
+            values.append(criteo.label_value())
+        frame = raw.with_columns(values)
+        # A field that is not a number has become null; an empty one was null before.
+        malformed = frame.height != num_lines or (
+            frame.null_count().row(0) != raw.null_count().row(0)
+            or (self.labelled and frame[criteo.LABEL].null_count() > 0)
+        )
+        return None if malformed else frame
+
+    def _parse_carefully(self, chunk: bytes, first_line: int) -> pl.DataFrame:
+        """The well-formed rows of `chunk`, having raised or counted the others."""
+        good = []
+        for number, line in enumerate(chunk[:-1].split(b"\n"), start=first_line):
+            bad_row = self._checker.check(line, number)
+            if bad_row is None:
+                good.append(line)
+            else:
+                self._refuse(bad_row)
+        if not good:
+            return pl.DataFrame()
+        frame = self._parse(b"\n".join([*good, b""]))
+        if frame is None:
+            raise RuntimeError(f"{self.path}: the line checker passes what is refused")
+        return frame
+
+    def _refuse(self, bad_row: BadRow) -> None:
+        if self._on_bad_row == "stop":
+            raise InputError(
+                f"{bad_row}; mend the line, or leave such lines out with "
+                "--on_bad_row skip"
+            )
+        self.skipped.add(bad_row)
+
+
+def _read_ahead(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same chunks, the next one read and unzipped while one is parsed."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        following = thread.submit(next, chunks, b"")
+        while chunk := following.result():
+            following = thread.submit(next, chunks, b"")
+            yield chunk
+
+
+def _has_label(first_bytes: bytes) -> bool:
+    # More than one line, so that a malformed first one does not decide alone.
+    widths = Counter(line.count(b"\t") + 1 for line in first_bytes.split(b"\n")[:100])
+    unlabelled, labelled = (len(criteo.column_names(each)) for each in (False, True))
+    return widths[labelled] >= widths[unlabelled]
+
+
+def _unix_line_ends(lines: bytes) -> bytes:
+    return lines.replace(b"\r\n", b"\n") if b"\r" in lines else lines

@@ -1,0 +1,110 @@
+"""Which rows are for training, validation and test: by time, that is file order."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import accumulate
+from typing import Any
+
+from tfdlrm.config import PrepareConfig
+from tfdlrm.errors import InputError
+from tfdlrm.schema import SPLITS
+
+DEFAULT_DAYS = 7
+
+
+@dataclass(frozen=True)
+class Split:
+    """Where the rows of all files, in order, are cut.
+
+    Args:
+        rows_per_day: Number of rows in each part.
+        ends: Where train, validation and test end, as row numbers.
+    """
+
+    rows_per_day: tuple[int, ...]
+    ends: tuple[int, int, int]
+
+    def ranges(self) -> dict[str, range]:
+        """The row numbers of each split."""
+        starts = (0, *self.ends[:-1])
+        return {
+            name: range(start, end)
+            for name, start, end in zip(SPLITS, starts, self.ends, strict=True)
+        }
+
+    def description(self, config: PrepareConfig) -> dict[str, Any]:
+        """How rows were divided, for the schema."""
+        return {
+            "days": len(self.rows_per_day),
+            "validation_days": config.validation_days,
+            "test_days": config.test_days,
+            "rows_per_day": list(self.rows_per_day),
+            "rows": {name: len(rows) for name, rows in self.ranges().items()},
+        }
+
+
+def num_days(num_files: int, config: PrepareConfig) -> int:
+    """Number of parts that rows are cut into.
+
+    Raises:
+        InputError: If held-out parts would leave none to train on.
+    """
+    days = config.days or (num_files if num_files > 1 else DEFAULT_DAYS)
+    held_out = config.validation_days + config.test_days
+    if held_out >= days:
+        raise InputError(
+            f"validation_days {config.validation_days} and test_days "
+            f"{config.test_days} hold out {held_out} of {days} days, expected less "
+            "than all: lower them, or raise --days"
+        )
+    return days
+
+
+def split_rows(rows_per_file: Sequence[int], config: PrepareConfig) -> Split:
+    """Cut rows into days, and the last days off for validation and test.
+
+    Args:
+        rows_per_file: Number of rows of each file, in order.
+        config: Its `days`, `validation_days` and `test_days` count; a fraction of a
+            day that does not come out even gives the row more to its earlier part.
+
+    Returns:
+        The cuts.
+
+    Raises:
+        InputError: If no row is left to train on.
+
+    Example:
+
+    >>> split_rows([15], PrepareConfig()).ranges()["validation"]
+    range(13, 14)
+    """
+    days = num_days(len(rows_per_file), config)
+    total = sum(rows_per_file)
+    if config.days is None and len(rows_per_file) > 1:
+        rows_per_day = tuple(rows_per_file)
+    else:
+        size, remainder = divmod(total, days)
+        rows_per_day = tuple(size + (day < remainder) for day in range(days))
+    # Fractions, since 0.1 + 0.9 should reach the end of a day exactly.
+    test = days - Fraction(str(config.test_days))
+    validation = test - Fraction(str(config.validation_days))
+    ends = (_row_at(validation, rows_per_day), _row_at(test, rows_per_day), total)
+    if ends[0] == 0:
+        raise InputError(
+            f"no row is left to train on: {total} rows in {days} days, of which "
+            f"{float(days - validation)} are held out; give more rows, or lower "
+            "validation_days and test_days"
+        )
+    return Split(rows_per_day, ends)
+
+
+def _row_at(time: Fraction, rows_per_day: Sequence[int]) -> int:
+    """Number of rows before `time`, in days from the start."""
+    starts = [*accumulate(rows_per_day, initial=0)]
+    day = math.floor(time)
+    if day == len(rows_per_day):
+        return starts[day]
+    return starts[day] + math.ceil((time - day) * rows_per_day[day])

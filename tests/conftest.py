@@ -1,0 +1,58 @@
+"""Shared set-up: before anything imports TensorFlow."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# TFRS, an oracle in some tests, refuses to be imported without it.
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from pipelines import synthetic
+from pipelines.prepare import prepare
+from tfdlrm.config import PrepareConfig
+
+# Two devices, so that MirroredStrategy has something to mirror.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * 2,
+)
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Directory of the reference implementation's recorded numbers."""
+    if not (SHARED / "golden").is_dir():
+        pytest.skip("the reference implementation's recorded numbers are not here")
+    return SHARED / "golden"
+
+
+@pytest.fixture(scope="session")
+def kaggle_rows() -> Path:
+    """Real Criteo rows, which may not be redistributed."""
+    path = SHARED / "data" / "criteo_kaggle_53k.tsv.gz"
+    if not path.is_file():
+        pytest.skip("real Criteo rows are not here")
+    return path
+
+
+@pytest.fixture(scope="session")
+def raw_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """6,000 synthetic raw rows."""
+    path = tmp_path_factory.mktemp("raw") / "clicks.tsv"
+    synthetic.write_raw(path, num_rows=6_000, seed=1)
+    return path
+
+
+@pytest.fixture(scope="session")
+def data_dir(raw_file: Path) -> Path:
+    """The data set prepared from `raw_file`."""
+    directory = raw_file.parent / "prepared"
+    prepare([raw_file], directory, PrepareConfig(min_frequency=3))
+    return directory

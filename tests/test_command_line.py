@@ -1,0 +1,143 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tfdlrm.command_line import parse, run_command, to_yaml
+from tfdlrm.config import TrainConfig
+from tfdlrm.errors import InputError
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+COMMANDS = [
+    "pipelines.prepare",
+    "tfdlrm.train",
+    "tfdlrm.evaluate",
+    "tfdlrm.predict",
+    "tfdlrm.export",
+]
+
+
+def train_config(*argv):
+    return parse(TrainConfig, "tfdlrm.train", list(argv))
+
+
+def run(*command):
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, command)], capture_output=True, text=True
+    )
+
+
+def test_a_dotted_override_wins_over_the_file(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("model: {embedding_dim: 8, dropout: 0.5}\nbatch_size: 64\n")
+    config = train_config("--config", str(path), "--model.embedding_dim", "4")
+    assert config.model.embedding_dim == 4
+    assert config.model.dropout == 0.5
+    assert config.batch_size == 64
+
+
+def test_the_yaml_of_a_configuration_reads_back(tmp_path):
+    config = train_config("--data_dir", "x", "--model.top_mlp_units", "[3,2]")
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config))
+    assert train_config("--config", str(path)) == config
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_shipped_configuration_is_valid(path):
+    train_config("--config", str(path))
+    assert path.read_text().startswith("# python -m tfdlrm.train --config configs/")
+
+
+def test_quickstart_is_what_happens_without_a_configuration():
+    path = next(path for path in CONFIGS if path.name == "quickstart.yaml")
+    assert train_config("--config", str(path)) == TrainConfig()
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--colour", "red"], "--colour"),
+        (["--model.embeding_dim", "8"], "embeding_dim"),
+        (["--batch_size", "many"], "batch_size"),
+        (["--optimizer.name", "adamax"], "adamax"),
+        (["--batch_size", "0"], "batch_size is 0, expected >= 1"),
+        (["--model.dropout", "1"], "dropout is 1"),
+        (["--model.top_mlp_units", "[8,-1]"], "top_mlp_units"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(argv, message):
+    with pytest.raises(InputError) as error:
+        train_config(*argv)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_key_in_a_file_is_refused(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("model: {depth: 3}\n")
+    with pytest.raises(InputError, match="depth"):
+        train_config("--config", str(path))
+
+
+def test_the_status_tells_bad_input_from_a_defect(capsys):
+    def fail(error):
+        raise error
+
+    with pytest.raises(SystemExit) as leave:
+        run_command(lambda: fail(InputError("rows are square")))
+    assert leave.value.code == 2
+    assert capsys.readouterr().err == "error: rows are square\n"
+    with pytest.raises(SystemExit) as leave:
+        run_command(lambda: fail(KeyboardInterrupt()))
+    assert leave.value.code == 130
+    with pytest.raises(ZeroDivisionError):
+        run_command(lambda: fail(ZeroDivisionError()))
+    with pytest.raises(SystemExit) as leave:
+        run_command(lambda: None)
+    assert leave.value.code == 0
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_help_names_the_settings(module):
+    result = run(module, "--help")
+    assert result.returncode == 0
+    assert f"usage: python -m {module}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["tfdlrm.train", "--data_dir", "nowhere"], "holds no schema.json"),
+        (["tfdlrm.train", "--raw_data_file", "nowhere.tsv"], "nowhere.tsv"),
+        (["tfdlrm.evaluate", "--model", "m", "--data_dir", "nowhere"], "schema.json"),
+        (["tfdlrm.evaluate"], "model"),
+        (["tfdlrm.export", "--run_dir", "nowhere"], "holds no config.yaml"),
+        (["pipelines.prepare", "--raw", "nowhere.tsv", "--output", "x"], "nowhere.tsv"),
+    ],
+)
+def test_bad_input_ends_with_status_2_and_one_line(command, message, tmp_path):
+    result = subprocess.run(
+        [sys.executable, "-m", *command],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_print_config_is_yaml_that_config_takes(tmp_path):
+    result = run("tfdlrm.train", "--batch_size", "32", "--print_config")
+    assert yaml.safe_load(result.stdout)["batch_size"] == 32
+    path = tmp_path / "config.yaml"
+    path.write_text(result.stdout)
+    assert train_config("--config", str(path)) == TrainConfig(batch_size=32)

@@ -1,0 +1,163 @@
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfdlrm import optimizers
+from tfdlrm.command_line import parse
+from tfdlrm.config import ModelConfig, TrainConfig
+from tfdlrm.layers import MLP, DotInteraction, EmbeddingCollection
+from tfdlrm.models import DLRM
+from tfdlrm.schema import CategoricalFeature, FeatureSchema
+
+# Criteo Kaggle's C1 to C26, as the reference implementation publishes them.
+KAGGLE_VOCABULARY_SIZES = [
+    1460, 583, 10131227, 2202608, 305, 24, 12517, 633, 3, 93145, 5683, 8351593, 3194,
+    27, 14992, 5461306, 10, 5652, 2173, 4, 7046547, 18, 15, 286181, 105, 142572,
+]  # fmt: skip
+
+
+def schema(num_dense, vocabulary_sizes):
+    return FeatureSchema(
+        dense_features=tuple(f"I{i + 1}" for i in range(num_dense)),
+        categorical_features=tuple(
+            CategoricalFeature(f"C{i + 1}", size)
+            for i, size in enumerate(vocabulary_sizes)
+        ),
+    )
+
+
+def inputs(batch=4):
+    rng = np.random.default_rng(0)
+    return {
+        "dense_features": rng.normal(size=(batch, 3)).astype("float32"),
+        "categorical_features": rng.integers(0, 5, (batch, 2)),
+    }
+
+
+def small_model(**kwargs):
+    config = ModelConfig(
+        embedding_dim=4, bottom_mlp_units=(8,), top_mlp_units=(8,), **kwargs
+    )
+    return DLRM.from_schema(schema(3, [5, 9]), config)
+
+
+def reference_model(recorded):
+    """A model with the recorded architecture and initial weights."""
+    meta = json.loads(str(recorded["meta"]))
+    sizes = meta["vocabulary_sizes"]
+    model = DLRM(
+        EmbeddingCollection(sizes, meta["embedding_dim"]),
+        MLP(meta["bottom_mlp"][1:], final_activation="relu"),
+        DotInteraction(meta["interact_itself"]),
+        MLP(meta["top_mlp"][1:]),
+    )
+    model.build(
+        {
+            "dense_features": (None, meta["bottom_mlp"][0]),
+            "categorical_features": (None, len(sizes)),
+        }
+    )
+    for weight, value in weights_beside(model, recorded, "initial"):
+        weight.assign(value)
+    return model, meta
+
+
+def weights_beside(model, recorded, moment):
+    """Pairs of a weight of the model and the reference's value of it."""
+    tables = [key for key in recorded.files if key.startswith(f"{moment}/emb_l")]
+    yield model.embeddings.table, np.concatenate([recorded[key] for key in tables])
+    for name, mlp in (("bot_l", model.bottom_mlp), ("top_l", model.top_mlp)):
+        for i, layer in enumerate(mlp.dense_layers):
+            yield layer.kernel, recorded[f"{moment}/{name}.{2 * i}.weight"].T
+            yield layer.bias, recorded[f"{moment}/{name}.{2 * i}.bias"]
+
+
+def recorded_step(recorded, step, num_categorical):
+    ids = [recorded[f"step{step}/indices{i}"] for i in range(num_categorical)]
+    return {
+        "dense_features": recorded[f"step{step}/dense"],
+        "categorical_features": np.stack(ids, axis=1),
+    }
+
+
+def test_probabilities_agree_with_the_reference(golden):
+    recorded = np.load(golden / "reference_sgd.npz")
+    model, meta = reference_model(recorded)
+    features = recorded_step(recorded, 0, len(meta["vocabulary_sizes"]))
+    probabilities = keras.ops.sigmoid(model(features))
+    np.testing.assert_allclose(probabilities, recorded["step0/probability"], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adagrad"])
+def test_training_agrees_with_the_reference(golden, name):
+    recorded = np.load(golden / f"reference_{name}.npz")
+    model, meta = reference_model(recorded)
+    optimizer = {"sgd": optimizers.SGD, "adagrad": optimizers.Adagrad}[name]
+    model.compile(
+        optimizer=optimizer(learning_rate=meta["learning_rate"]),
+        loss=keras.losses.BinaryCrossentropy(from_logits=True),
+    )
+    for step in range(meta["steps"]):
+        features = recorded_step(recorded, step, len(meta["vocabulary_sizes"]))
+        probabilities = keras.ops.sigmoid(model(features))
+        np.testing.assert_allclose(
+            probabilities, recorded[f"step{step}/probability"], rtol=1e-5
+        )
+        loss = model.test_on_batch(features, recorded[f"step{step}/label"])
+        assert loss == pytest.approx(recorded[f"step{step}/loss"], rel=1e-5)
+        model.train_on_batch(features, recorded[f"step{step}/label"])
+    for weight, expected in weights_beside(model, recorded, "final"):
+        np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_articles_model_has_its_published_number_of_parameters():
+    path = Path(__file__).parents[1] / "configs" / "criteo_kaggle.yaml"
+    config = parse(TrainConfig, "tfdlrm.train", ["--config", str(path)])
+    with tf.Graph().as_default():  # shapes without values: the tables take 2 GB
+        model = DLRM.from_schema(schema(13, KAGGLE_VOCABULARY_SIZES), config.model)
+        assert model.count_params() == 540_677_217
+
+
+def test_logits_follow_from_the_parts():
+    model = small_model()
+    features = inputs()
+    bottom = model.bottom_mlp(features["dense_features"])
+    vectors = model.embeddings(features["categorical_features"])
+    e0, e1 = vectors[:, 0], vectors[:, 1]
+    pairs = [tf.reduce_sum(a * b, 1) for a, b in ((e0, bottom), (e1, bottom), (e1, e0))]
+    expected = model.top_mlp(tf.concat([bottom, tf.stack(pairs, 1)], 1))
+    np.testing.assert_allclose(model(features), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_self_interaction_widens_the_top_mlp():
+    plain, wide = small_model(), small_model(self_interaction=True)
+    assert plain.top_mlp.dense_layers[0].kernel.shape[0] == 4 + 3
+    assert wide.top_mlp.dense_layers[0].kernel.shape[0] == 4 + 6
+
+
+def test_round_trip(tmp_path):
+    model = small_model(dropout=0.5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(inputs()), model(inputs()))
+
+
+def test_logits_are_float32_in_mixed_precision():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        logits = small_model()(inputs())
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert logits.dtype == tf.float32
+
+
+def test_different_widths_are_refused():
+    model = DLRM(EmbeddingCollection([5, 9], 4), MLP([8]), DotInteraction(), MLP([1]))
+    with pytest.raises(
+        ValueError, match="ends at width 8, the embeddings have width 4"
+    ):
+        model(inputs())

@@ -1,0 +1,66 @@
+"""What the documents show is run, in order, as a reader would."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines import synthetic
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(document, language):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def commands(document):
+    """The lines that begin with `python -m`, for an environment that is set up."""
+    lines = "".join(blocks(document, "bash")).splitlines()
+    return [line for line in lines if line.startswith("python -m")]
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_run(tmp_path):
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    synthetic.write_raw(tmp_path / "train.txt", num_rows=20_000, seed=0)
+    lines = (tmp_path / "train.txt").read_text().splitlines()[:50]
+    unlabelled = "".join(line.partition("\t")[2] + "\n" for line in lines)
+    (tmp_path / "test.txt").write_text(unlabelled)
+    shown = commands("README.md")
+    assert len(shown) == 6
+    for command in shown:
+        result = subprocess.run(
+            command,
+            shell=True,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env={
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+                "PYTHONPATH": str(ROOT),
+            },
+        )
+        assert result.returncode == 0, f"{command}\n{result.stderr}"
+    predictions = (tmp_path / "predictions.csv").read_text().splitlines()
+    assert len(predictions) == 1 + 50
+
+
+def test_the_python_of_the_readme_runs():
+    (example,) = blocks("README.md", "python")
+    exec(compile(example, "README.md", "exec"), {})
+
+
+def test_the_two_commands_of_the_readme_name_files_that_are_there():
+    start, tests = (block for block in blocks("README.md", "bash") if "venv" in block)
+    for block in (start, tests):
+        for name in re.findall(r"-r (\S+)", block):
+            assert (ROOT / name).is_file()
+    ci = (ROOT / ".ci" / "run").read_text()
+    assert ".venv/bin/python -m pytest" in tests
+    assert ".venv/bin/python -m pytest\n" in ci
