@@ -62,7 +62,7 @@ def planted_model(seed: int) -> PlantedModel:
         dense_effects=rng.normal(0, 0.12, NUM_DENSE),
         intercept=0.0,
     )
-    logits = _logits(model, *_draw_features(model, CHUNK_ROWS, rng))
+    logits = logits_of(model, *draw_features(model, CHUNK_ROWS, rng))
     return replace(model, intercept=_intercept(logits))
 
 
@@ -103,8 +103,8 @@ def draw_rows(
     model: PlantedModel, num_rows: int, rng: np.random.Generator
 ) -> pl.DataFrame:
     """Draw rows: label, I1..I13 and C1..C26 as Criteo writes them."""
-    counts, values, is_missing = _draw_features(model, num_rows, rng)
-    logits = _logits(model, counts, values, is_missing)
+    counts, values, is_missing = draw_features(model, num_rows, rng)
+    logits = logits_of(model, counts, values, is_missing)
     labels = rng.random(num_rows) < 1 / (1 + np.exp(-logits))
     columns = {"label": pl.Series(labels.astype(np.uint8))}
     for i in range(NUM_DENSE):
@@ -116,7 +116,7 @@ def draw_rows(
     return pl.DataFrame(columns)
 
 
-def _draw_features(
+def draw_features(
     model: PlantedModel, num_rows: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
     """Dense counts, each categorical feature's ranks, and which fields are empty."""
@@ -129,7 +129,7 @@ def _draw_features(
     return counts, values, rng.random((num_rows, len(model.missing))) < model.missing
 
 
-def _logits(
+def logits_of(
     model: PlantedModel,
     counts: np.ndarray,
     values: list[np.ndarray],

@@ -1,11 +1,9 @@
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.processes import run_command_line
 from tfdlrm.command_line import parse, run_command, to_yaml
 from tfdlrm.config import TrainConfig
 from tfdlrm.errors import InputError
@@ -22,12 +20,6 @@ COMMANDS = [
 
 def train_config(*argv):
     return parse(TrainConfig, "tfdlrm.train", list(argv))
-
-
-def run(*command):
-    return subprocess.run(
-        [sys.executable, "-m", *map(str, command)], capture_output=True, text=True
-    )
 
 
 def test_a_dotted_override_wins_over_the_file(tmp_path):
@@ -104,7 +96,7 @@ def test_the_status_tells_bad_input_from_a_defect(capsys):
 
 @pytest.mark.parametrize("module", COMMANDS)
 def test_help_names_the_settings(module):
-    result = run(module, "--help")
+    result = run_command_line(f"python -m {module} --help")
     assert result.returncode == 0
     assert f"usage: python -m {module}" in result.stdout
 
@@ -112,22 +104,17 @@ def test_help_names_the_settings(module):
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (["tfdlrm.train", "--data_dir", "nowhere"], "holds no schema.json"),
-        (["tfdlrm.train", "--raw_data_file", "nowhere.tsv"], "nowhere.tsv"),
-        (["tfdlrm.evaluate", "--model", "m", "--data_dir", "nowhere"], "schema.json"),
-        (["tfdlrm.evaluate"], "model"),
-        (["tfdlrm.export", "--run_dir", "nowhere"], "holds no config.yaml"),
-        (["pipelines.prepare", "--raw", "nowhere.tsv", "--output", "x"], "nowhere.tsv"),
+        ("tfdlrm.train --data_dir nowhere", "holds no schema.json"),
+        ("tfdlrm.train --raw_data_file nowhere.tsv", "nowhere.tsv"),
+        ("tfdlrm.evaluate --model m --data_dir nowhere", "holds no schema.json"),
+        ("tfdlrm.evaluate", "model"),
+        ("tfdlrm.export --run_dir nowhere", "holds no config.yaml"),
+        ("tfdlrm.predict --model m --input nowhere.tsv --output x", "nowhere.tsv"),
+        ("pipelines.prepare --raw nowhere.tsv --output x", "nowhere.tsv"),
     ],
 )
 def test_bad_input_ends_with_status_2_and_one_line(command, message, tmp_path):
-    result = subprocess.run(
-        [sys.executable, "-m", *command],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-    )
+    result = run_command_line(f"python -m {command}", cwd=tmp_path)
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith("error: ")
@@ -136,7 +123,7 @@ def test_bad_input_ends_with_status_2_and_one_line(command, message, tmp_path):
 
 
 def test_print_config_is_yaml_that_config_takes(tmp_path):
-    result = run("tfdlrm.train", "--batch_size", "32", "--print_config")
+    result = run_command_line("python -m tfdlrm.train --batch_size 32 --print_config")
     assert yaml.safe_load(result.stdout)["batch_size"] == 32
     path = tmp_path / "config.yaml"
     path.write_text(result.stdout)

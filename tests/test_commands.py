@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.processes import run_command_line
 from tfdlrm.config import ModelConfig, OptimizerConfig, TrainConfig
 from tfdlrm.data import read_split
 from tfdlrm.errors import InputError
@@ -54,14 +53,9 @@ def predictions(exported, raw_file, tmp_path_factory) -> np.ndarray:
 def test_training_writes_a_version_that_serving_takes(exported, config):
     assert exported == config.export_dir / "1"
     assert (exported / "saved_model.pb").is_file()
-    shown = subprocess.run(
+    shown = run_command_line(
         f"saved_model_cli show --dir {exported} --tag_set serve "
-        "--signature_def serving_default",
-        shell=True,
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"PATH": str(Path(sys.executable).parent), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        "--signature_def serving_default"
     ).stdout
     for name, dtype, shape in (
         ("inputs['dense_features']", "DT_FLOAT", "(-1, 13)"),
@@ -206,17 +200,7 @@ def test_mirrored_training_learns_what_one_device_does(config, tmp_path):
 
 @pytest.mark.slow
 def test_training_without_arguments_needs_nothing(tmp_path):
-    result = subprocess.run(
-        [sys.executable, "-m", "tfdlrm.train"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-        env={
-            "PATH": str(Path(sys.executable).parent),
-            "PYTHONPATH": str(Path(__file__).parents[1]),
-        },
-    )
+    result = run_command_line("python -m tfdlrm.train", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
     assert (tmp_path / "saved_models" / "dlrm" / "1" / "saved_model.pb").is_file()
-    assert result.stderr == ""
     assert "python -m tfdlrm.predict --model saved_models/dlrm/1" in result.stdout

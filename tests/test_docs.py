@@ -1,17 +1,12 @@
 """What the documents show is run, in order, as a reader would."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
 from pipelines import synthetic
-
-ROOT = Path(__file__).parents[1]
+from tests.processes import ROOT, run_command_line
 
 
 def blocks(document, language):
@@ -35,17 +30,7 @@ def test_the_commands_of_the_readme_run(tmp_path):
     shown = commands("README.md")
     assert len(shown) == 6
     for command in shown:
-        result = subprocess.run(
-            command,
-            shell=True,
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            env={
-                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-                "PYTHONPATH": str(ROOT),
-            },
-        )
+        result = run_command_line(command, cwd=tmp_path)
         assert result.returncode == 0, f"{command}\n{result.stderr}"
     predictions = (tmp_path / "predictions.csv").read_text().splitlines()
     assert len(predictions) == 1 + 50

@@ -2,8 +2,6 @@ import fcntl
 import json
 import os
 import re
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import asdict
 from functools import partial
@@ -20,6 +18,7 @@ from pipelines.engines import local
 from pipelines.prepare import PrepareCommand, prepare
 from pipelines.raw import RawFile
 from pipelines.split import split_rows
+from tests.processes import run_command_line
 from tests.raw_rows import make_rows, read_plainly, replace_field, write_rows
 from tfdlrm.command_line import parse
 from tfdlrm.config import PrepareConfig
@@ -361,13 +360,11 @@ def test_parts_may_be_left_out(raw, output):
     assert schema.split_shards("validation") == schema.split_shards("test") == []
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "pipelines.prepare", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def test_the_command_prepares_and_says_what_comes_next(raw, output):
-    done = run("--raw", raw, "--output", output, "--min_frequency", 5, "--days", 4)
+    done = run_command_line(
+        f"python -m pipelines.prepare --raw {raw} --output {output} "
+        "--min_frequency 5 --days 4"
+    )
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert [line.partition(":")[0] for line in lines[:4]] == [
@@ -379,7 +376,9 @@ def test_the_command_prepares_and_says_what_comes_next(raw, output):
 
 
 def test_the_command_refuses_bad_input_in_one_line(tmp_path, output):
-    done = run("--raw", tmp_path / "missing.txt", "--output", output)
+    done = run_command_line(
+        f"python -m pipelines.prepare --raw {tmp_path}/missing.txt --output {output}"
+    )
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {tmp_path}/missing.txt cannot be read")
     assert done.stderr.count("\n") == 1

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError
+from tfdlrm.run_directory import RunDirectory
 from tfdlrm.schema import FeatureSchema
 
 
@@ -27,17 +28,18 @@ def export(command: ExportCommand) -> Path:
     Raises:
         InputError: If the run or the data set that it was trained on is not there.
     """
-    from tfdlrm.models import DLRM
-    from tfdlrm.run_directory import RunDirectory
-    from tfdlrm.serving.saved_model import export_model
-
     run = RunDirectory(command.run_dir)
     config = run.load_config()
     if config.data_dir is None:
         raise InputError(f"{run.config_file} has no data_dir: add the one of the run")
     schema = FeatureSchema.load(config.data_dir)
+
+    from tfdlrm.checkpoints import load_weights
+    from tfdlrm.models import DLRM
+    from tfdlrm.serving.saved_model import export_model
+
     model = DLRM.from_schema(schema, config.model)
-    run.load_weights(model)
+    load_weights(model, run.checkpoint_prefix)
     return export_model(model, schema, config.data_dir, command.export_dir)
 
 

@@ -4,9 +4,6 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import keras
-import tensorflow as tf
-
 from tfdlrm.command_line import parse, to_yaml
 from tfdlrm.config import TrainConfig
 from tfdlrm.errors import InputError
@@ -50,8 +47,9 @@ class RunDirectory:
         return self.path / "metrics.jsonl"
 
     @property
-    def _checkpoint(self) -> str:
-        return str(self.path / "checkpoints" / "final")
+    def checkpoint_prefix(self) -> Path:
+        """What the names of the last checkpoint's files begin with."""
+        return self.path / "checkpoints" / "final"
 
     def load_config(self) -> TrainConfig:
         """The configuration that the run was made with.
@@ -65,29 +63,3 @@ class RunDirectory:
                 "directory as written by `python -m tfdlrm.train`"
             )
         return parse(TrainConfig, "tfdlrm.train", ["--config", str(self.config_file)])
-
-    def save_weights(self, model: keras.Model) -> None:
-        """Write the model's weights and its optimizer's state."""
-        checkpoint = tf.train.Checkpoint(
-            weights=_by_path(model.weights),
-            optimizer=_by_path(model.optimizer.variables),
-        )
-        checkpoint.write(self._checkpoint)
-
-    def load_weights(self, model: keras.Model) -> None:
-        """Read the weights into a model of the same architecture.
-
-        Raises:
-            InputError: If training did not get as far as writing them.
-        """
-        if not Path(f"{self._checkpoint}.index").is_file():
-            raise InputError(f"{self.path} holds no finished training: train it anew")
-        checkpoint = tf.train.Checkpoint(weights=_by_path(model.weights))
-        status = checkpoint.read(self._checkpoint)
-        status.assert_existing_objects_matched().expect_partial()
-
-
-def _by_path(variables: list[keras.Variable]) -> dict[str, tf.Variable]:
-    # TensorFlow's checkpoints do not look into the lists of layers that a Keras layer
-    # holds, and would leave out what is in them without a word.
-    return {variable.path: variable.value for variable in variables}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.config import TrainConfig
 from tfdlrm.errors import InputError
+from tfdlrm.run_directory import RunDirectory
 from tfdlrm.schema import FeatureSchema
 
 if TYPE_CHECKING:
@@ -40,11 +41,11 @@ def train(config: TrainConfig) -> Path:
 
     import keras
 
+    from tfdlrm.checkpoints import save_weights
     from tfdlrm.data import read_split
     from tfdlrm.distribution import strategy
     from tfdlrm.models import DLRM
     from tfdlrm.report import write_report
-    from tfdlrm.run_directory import RunDirectory
     from tfdlrm.serving.saved_model import export_model
     from tfdlrm.training import compile_model, curve_rows, fit
 
@@ -70,7 +71,7 @@ def train(config: TrainConfig) -> Path:
     )
     fit_seconds = time.perf_counter() - fit_start
 
-    run.save_weights(model)
+    save_weights(model, run.checkpoint_prefix)
     metrics = _measure(model, data_dir, schema)
     exported = export_model(model, schema, data_dir, config.export_dir)
     report = write_report(
