@@ -9,7 +9,7 @@ from tfdlrm.layers import EmbeddingCollection
 def collection(**kwargs):
     layer = EmbeddingCollection([3, 2, 4], embedding_dim=2, **kwargs)
     layer.build((None, 3))
-    layer.table.assign(np.arange(18, dtype="float32").reshape(9, 2))
+    layer.tables[0].assign(np.arange(18, dtype="float32").reshape(9, 2))
     return layer
 
 
@@ -31,7 +31,7 @@ def test_an_id_out_of_range_teaches_no_row():
     layer = collection()
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(layer(np.array([[3, 0, 0]])))
-    gradient = tf.convert_to_tensor(tape.gradient(loss, layer.table.value)).numpy()
+    gradient = tf.convert_to_tensor(tape.gradient(loss, layer.tables[0].value)).numpy()
     assert gradient.sum(axis=1).tolist() == [0, 0, 0, 2, 0, 2, 0, 0, 0]
 
 
@@ -42,14 +42,14 @@ def test_an_id_out_of_range_is_named_on_request(compiled):
     assert call(tf.constant([[2, 1, 3]])).shape == (1, 3, 2)
     with pytest.raises(tf.errors.InvalidArgumentError) as error:
         call(tf.constant([[2, 1, 3], [0, 2, 0]]))
-    assert "(row, feature) [[1 1]] has id [2], expected 0 to [1]" in str(error.value)
+    assert "the id at [[1 1]] is [2], expected 0 to [1]" in str(error.value)
 
 
 def test_the_gradient_names_the_rows_of_the_batch_only():
     layer = collection()
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(layer(np.array([[0, 1, 3], [0, 0, 3]])))
-    gradient = tape.gradient(loss, layer.table.value)
+    gradient = tape.gradient(loss, layer.tables[0].value)
     assert isinstance(gradient, tf.IndexedSlices)
     assert sorted(gradient.indices.numpy()) == [0, 0, 3, 4, 8, 8]
 
@@ -57,7 +57,7 @@ def test_the_gradient_names_the_rows_of_the_batch_only():
 def test_initial_values_are_uniform_by_table():
     layer = EmbeddingCollection([10_000, 100], embedding_dim=16)
     layer.build((None, 2))
-    large, small = np.split(layer.table.numpy(), [10_000])
+    large, small = np.split(layer.tables[0].numpy(), [10_000])
     for table in (large, small):
         bound = np.sqrt(1 / len(table))
         assert abs(table).max() <= bound
@@ -78,7 +78,7 @@ def test_works_in_a_functional_model_and_is_saved(tmp_path):
 def test_large_ids_survive_mixed_precision():
     layer = EmbeddingCollection([5_000], embedding_dim=1, dtype="mixed_bfloat16")
     layer.build((None, 1))
-    layer.table.assign(np.arange(5_000, dtype="float32")[:, None] % 7)
+    layer.tables[0].assign(np.arange(5_000, dtype="float32")[:, None] % 7)
     ids = np.array([[4_999], [4_997]])  # bfloat16 would make both 4,992
     vectors = layer(ids)
     assert vectors.dtype == tf.bfloat16

@@ -1,74 +1,76 @@
-"""All embedding tables of a model, fused into one variable."""
+"""All embedding tables of a model, single-hot and multi-hot."""
 
-import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import keras
 import numpy as np
 from keras import ops
 
+from tfdlrm.layers.fused_tables import FusedTables
+from tfdlrm.layers.id_bags import IdBags
 
-@keras.saving.register_keras_serializable("tfdlrm")
-class TableUniform(keras.initializers.Initializer):
-    """Uniform values in ±sqrt(1 / rows) for each of several stacked tables.
+
+@dataclass(frozen=True)
+class _Group:
+    """Features whose tables are fused.
 
     Args:
-        vocabulary_sizes: Rows of each table.
-        seed: Seed; `None` draws one.
-
-    Reference:
-        `create_emb` of the reference implementation, github.com/facebookresearch/dlrm.
+        positions: Which features of the collection.
+        tables: Their tables.
+        projection: Weight `(features, dim, embedding_dim)` from the tables' width to
+            the common one, or `None` where they are equal.
     """
 
-    def __init__(
-        self, vocabulary_sizes: Sequence[int], seed: int | None = None
-    ) -> None:
-        self.vocabulary_sizes = list(vocabulary_sizes)
-        self.seed = keras.random.SeedGenerator(seed)
-
-    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Any:
-        tables = [
-            keras.random.uniform(
-                (rows, *shape[1:]),
-                minval=-math.sqrt(1 / rows),
-                maxval=math.sqrt(1 / rows),
-                dtype=dtype,
-                seed=self.seed,
-            )
-            for rows in self.vocabulary_sizes
-        ]
-        return ops.concatenate(tables, axis=0)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"vocabulary_sizes": self.vocabulary_sizes}
+    positions: np.ndarray
+    tables: FusedTables
+    projection: Any
 
 
 @keras.saving.register_keras_serializable("tfdlrm")
 class EmbeddingCollection(keras.layers.Layer):
     """One embedding vector for each categorical feature of a row.
 
-    The tables stand below one another in a single variable, so that a batch is one
-    gather whatever the number of features. On TensorFlow the gather reads the touched
-    rows only and its gradient is a `tf.IndexedSlices` of them; with an optimizer of
-    `tfdlrm.optimizers` a training step costs O(batch), not O(table).
+    Tables of the same width stand below one another in a single variable, so that a
+    batch is one gather whatever the number of features. On TensorFlow the gather reads
+    the touched rows only and its gradient is a `tf.IndexedSlices` of them; with an
+    optimizer of `tfdlrm.optimizers` a training step costs O(batch), not O(table).
+
+    A feature may have several ids in a row, a bag, whose vectors are combined into one;
+    an empty bag gives a vector of zeros.
 
     Args:
         vocabulary_sizes: Number of ids of each feature.
         embedding_dim: Width of every vector.
+        combiner: What becomes of a bag: `sum`; `mean`, by the sum of weights; or
+            `sqrtn`, by the root of the sum of squared weights.
+        table_dims: Width of each feature's table where it is to differ from
+            `embedding_dim`; a learned matrix projects each to that width.
+        num_collisions: Quotient-remainder trick: an id's vector is the product of row
+            `id // num_collisions` of one table and row `id % num_collisions` of
+            another. `None` gives each id a row of its own.
+        collision_threshold: Vocabulary size from which on features use that trick.
         validate_ids: Whether an id outside its feature's vocabulary raises an error
-            that names it. Otherwise such an id gets a vector of zeros, never another
-            feature's row. Needs the TensorFlow backend.
+            that names it. Otherwise such an id counts as absent: it gets a vector of
+            zeros, never another feature's row. Needs the TensorFlow backend.
 
     Call arguments:
-        ids: Integer tensor of shape `(batch, features)`.
+        ids: In one of four forms. Single-hot: integers of shape `(batch, features)`.
+            Padded: `(batch, features, width)`, where negative ids are no ids. Ragged: a
+            `tf.RaggedTensor` of shape `(batch, features, None)`. Indices and offsets: a
+            pair of a list with the ids of each feature in one sequence and of integers
+            `(features, batch)`, where in that sequence the bag of each row begins. The
+            last two need the TensorFlow backend.
+        weights: Weight of each id, in the form of `ids` (for the last form, the list
+            alone); 1 when `None`.
 
     Returns:
         Tensor of shape `(batch, features, embedding_dim)`.
 
     Raises:
-        ValueError: If a size is below 1, or `ids` has not `features` columns or is
-            not of an integer type.
+        ValueError: If a size or width is impossible, or `ids` has another number of
+            features or is not of an integer type.
 
     Example:
 
@@ -76,106 +78,235 @@ class EmbeddingCollection(keras.layers.Layer):
     >>> embeddings = EmbeddingCollection(vocabulary_sizes=[10, 4], embedding_dim=3)
     >>> embeddings(np.array([[9, 3], [0, 0]])).shape.as_list()
     [2, 2, 3]
+    >>> bags = np.array([[[1, 2], [3, -1]], [[-1, -1], [0, 0]]])
+    >>> embeddings(bags).numpy()[1, 0].tolist()
+    [0.0, 0.0, 0.0]
 
     Reference:
-        [Naumov et al., 2019](https://arxiv.org/abs/1906.00091), section 2.1.1.
+        [Naumov et al., 2019](https://arxiv.org/abs/1906.00091), section 2.1.1. Mixed
+        widths: [Ginart et al., 2019](https://arxiv.org/abs/1909.11810), section 2.
+        Quotient and remainder: [Shi et al., 2019](https://arxiv.org/abs/1909.02107).
     """
 
     def __init__(
         self,
         vocabulary_sizes: Sequence[int],
         embedding_dim: int,
+        combiner: Literal["sum", "mean", "sqrtn"] = "sum",
+        table_dims: Sequence[int] | None = None,
+        num_collisions: int | None = None,
+        collision_threshold: int = 0,
         validate_ids: bool = False,
         **kwargs: Any,
     ) -> None:
-        # Without this, Keras would turn ids into the compute dtype before the call.
+        # Without this, Keras would turn weights, and ids that come as float64, into the
+        # compute dtype before the call.
         super().__init__(autocast=False, **kwargs)
-        if not vocabulary_sizes or min(vocabulary_sizes) < 1 or embedding_dim < 1:
+        self.vocabulary_sizes = [int(size) for size in vocabulary_sizes]
+        self.embedding_dim = embedding_dim
+        self.combiner = combiner
+        self.table_dims = None if table_dims is None else [int(d) for d in table_dims]
+        self.num_collisions = num_collisions
+        self.collision_threshold = collision_threshold
+        self.validate_ids = validate_ids
+        self._check_arguments()
+
+    def _check_arguments(self) -> None:
+        sizes, dims = self.vocabulary_sizes, self.table_dims
+        if not sizes or min(sizes) < 1 or self.embedding_dim < 1:
             raise ValueError(
-                f"Got vocabulary_sizes={list(vocabulary_sizes)} and embedding_dim="
-                f"{embedding_dim}: expected one or more sizes >= 1 and a width >= 1."
+                f"Got vocabulary_sizes={sizes} and embedding_dim={self.embedding_dim}: "
+                "expected one or more sizes >= 1 and a width >= 1."
             )
-        if validate_ids and keras.backend.backend() != "tensorflow":
+        if dims is not None and (len(dims) != len(sizes) or min(dims) < 1):
+            raise ValueError(
+                f"Got table_dims={dims}: expected {len(sizes)} widths >= 1, one for "
+                "each vocabulary size."
+            )
+        if self.num_collisions is not None and self.num_collisions < 2:
+            raise ValueError(
+                f"Got num_collisions={self.num_collisions}: expected at least 2, or "
+                "None for a row an id."
+            )
+        if self.combiner not in ("sum", "mean", "sqrtn"):
+            raise ValueError(
+                f"Got combiner={self.combiner!r}: expected 'sum', 'mean' or 'sqrtn'."
+            )
+        if self.validate_ids and keras.backend.backend() != "tensorflow":
             raise ValueError(
                 "validate_ids=True needs the TensorFlow backend, this is "
                 f"{keras.backend.backend()}: leave it off."
             )
-        self.vocabulary_sizes = list(vocabulary_sizes)
-        self.embedding_dim = embedding_dim
-        self.validate_ids = validate_ids
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self._check_shape(input_shape)
-        num_rows = sum(self.vocabulary_sizes)
-        # A fused table of more than 2^31 rows needs wider row numbers.
-        self._index_dtype = "int32" if num_rows < 2**31 else "int64"
-        starts = np.cumsum([0, *self.vocabulary_sizes[:-1]])
-        self._starts = starts.astype(self._index_dtype)  # (features,)
-        self._sizes = np.array(self.vocabulary_sizes, self._index_dtype)
-        self.table = self.add_weight(
-            name="table",
-            shape=(num_rows, self.embedding_dim),
-            initializer=TableUniform(self.vocabulary_sizes),
+    @property
+    def num_features(self) -> int:
+        """Number of features."""
+        return len(self.vocabulary_sizes)
+
+    @property
+    def tables(self) -> list[keras.Variable]:
+        """The variables that hold the tables, once the layer is built."""
+        return [group.tables.table for group in self._groups]
+
+    def build(self, input_shape: Any = None) -> None:
+        kinds: dict[tuple[int, bool], list[int]] = {}
+        for position, size in enumerate(self.vocabulary_sizes):
+            dim = self.table_dims[position] if self.table_dims else self.embedding_dim
+            is_shared = (
+                self.num_collisions is not None and size >= self.collision_threshold
+            )
+            kinds.setdefault((dim, is_shared), []).append(position)
+        self._groups = [
+            self._make_group(positions, dim, is_shared)
+            for (dim, is_shared), positions in kinds.items()
+        ]
+        order = np.concatenate([group.positions for group in self._groups])
+        self._places = np.argsort(order)  # of each feature, where groups are joined
+        self.built = True
+
+    def _make_group(self, positions: list[int], dim: int, is_shared: bool) -> _Group:
+        kind = "quotient_remainder" if is_shared else "tables"
+        tables = FusedTables(
+            [self.vocabulary_sizes[position] for position in positions],
+            dim,
+            self.num_collisions if is_shared else None,
+            dtype=self.dtype_policy,
+            name=f"{kind}_{dim}",
         )
+        setattr(self, tables.name, tables)  # Keras tracks layers by attribute
+        projection = None
+        if dim != self.embedding_dim:
+            projection = self.add_weight(
+                name=f"{tables.name}_projection",
+                shape=(len(positions), dim, self.embedding_dim),
+                initializer=keras.initializers.VarianceScaling(mode="fan_in"),
+            )
+        return _Group(np.array(positions), tables, projection)
 
-    def call(self, ids: Any) -> Any:
-        ids = ops.convert_to_tensor(ids)
+    def call(self, ids: Any, weights: Any = None) -> Any:
+        if isinstance(ids, tuple | list):
+            form = IdBags.of_indices_and_offsets
+        elif hasattr(ids, "row_splits"):
+            form = IdBags.of_ragged
+        else:
+            ids = ops.convert_to_tensor(ids)
+            self._check_shape(ids.shape)
+            if len(ids.shape) == 2 and weights is None:
+                return self._look_up_single(ids)
+            form = IdBags.of_padded
+            if len(ids.shape) == 2:  # one id a bag, for its weight's sake
+                ids, weights = ids[..., None], ops.convert_to_tensor(weights)[..., None]
+        return self._look_up_bags(form(ids, weights, self.num_features))
+
+    def _look_up_single(self, ids: Any) -> Any:
+        ids, is_valid = self._checked(ids, np.arange(self.num_features))
+        outputs = []
+        for group in self._groups:
+            mine = ids if len(self._groups) == 1 else _columns(ids, group.positions)
+            vectors = group.tables(mine, np.arange(len(group.positions)))
+            outputs.append(self._projected(vectors, group))
+        mask = ops.cast(ops.expand_dims(is_valid, -1), self.compute_dtype)
+        return self._join(outputs) * mask  # (batch, features, embedding_dim)
+
+    def _look_up_bags(self, bags: IdBags) -> Any:
+        ids, is_valid = self._checked(bags.ids, bags.features)
+        bags = replace(bags, ids=ids).keep(is_valid)
+        outputs = []
+        for group in self._groups:
+            mine = bags.of_features(group.positions)
+            vectors = group.tables(mine.ids, mine.features)  # (ids, dim)
+            outputs.append(self._projected(self._combined(mine, vectors), group))
+        return self._join(outputs)
+
+    def _combined(self, bags: IdBags, vectors: Any) -> Any:
+        """The vectors of each bag as one, `(batch, features, dim)`."""
+        weights = bags.weights
+        if weights is None and self.combiner == "sum":
+            return bags.sum(vectors)
+        if weights is None:
+            weights = ops.ones_like(vectors[:, 0])
+        weights = ops.expand_dims(ops.cast(weights, self.compute_dtype), -1)
+        sums = bags.sum(vectors * weights)
+        if self.combiner == "sum":
+            return sums
+        if self.combiner == "mean":
+            size = bags.sum(weights)
+        else:
+            size = ops.sqrt(bags.sum(ops.square(weights)))
+        is_empty = size == 0
+        return ops.where(is_empty, 0, sums / ops.where(is_empty, 1, size))
+
+    def _projected(self, vectors: Any, group: _Group) -> Any:
+        if group.projection is None:
+            return vectors
+        projection = ops.cast(group.projection, self.compute_dtype)
+        return ops.einsum("bfd,fde->bfe", vectors, projection)
+
+    def _join(self, outputs: list[Any]) -> Any:
+        """The outputs of the groups as one, features in their own order."""
+        if len(outputs) == 1:
+            return outputs[0]
+        return _columns(ops.concatenate(outputs, axis=1), self._places)
+
+    def _checked(self, ids: Any, features: Any) -> tuple[Any, Any]:
+        """Ids with those out of range made 0, and which ones are in range."""
         # Under a distribution strategy Keras traces a model with the mean of a batch,
         # which makes integers float64; unlike float32, that holds every id exactly.
         dtype = keras.backend.standardize_dtype(ids.dtype)
         if "int" not in dtype and dtype != "float64":
             raise ValueError(f"{self.name}: ids have dtype {dtype}, expected integers.")
-        self._check_shape(ids.shape)
-        ids = ops.cast(ids, self._index_dtype)
-        is_valid = ops.logical_and(ids >= 0, ids < self._sizes)  # (batch, features)
+        dtype = "int32" if dtype == "int32" else "int64"
+        ids = ops.cast(ids, dtype)
+        sizes = np.array(self.vocabulary_sizes, dtype)
+        is_static = isinstance(features, np.ndarray)
+        sizes = sizes[features] if is_static else ops.take(sizes, features)
+        is_valid = ops.logical_and(ids >= 0, ids < sizes)
         if self.validate_ids:
-            ids = self._checked(ids, is_valid)
-        rows = ops.where(is_valid, ids, 0) + self._starts
-        vectors = ops.cast(_gather(self.table, rows), self.compute_dtype)
-        mask = ops.cast(ops.expand_dims(is_valid, -1), self.compute_dtype)
-        return vectors * mask  # (batch, features, embedding_dim)
+            ids = self._refuse_invalid(ids, sizes, is_valid)
+        return ops.where(is_valid, ids, 0), is_valid
 
-    def _checked(self, ids: Any, is_valid: Any) -> Any:
+    def _refuse_invalid(self, ids: Any, sizes: Any, is_valid: Any) -> Any:
         import tensorflow as tf
 
-        places = tf.where(tf.logical_not(is_valid))[:1]  # the first one, if any
+        first = tf.where(tf.logical_not(is_valid))[:1]  # nothing, if all is well
+        limits = tf.gather_nd(tf.broadcast_to(sizes, tf.shape(ids)), first) - 1
         message = tf.strings.format(
-            self.name + ": (row, feature) {} has id {}, expected 0 to {}",
-            (
-                places,
-                tf.gather_nd(ids, places),
-                tf.gather(self._sizes, places[:, 1]) - 1,
-            ),
+            f"{self.name}: the id at {{}} is {{}}, expected 0 to {{}}",
+            (first, tf.gather_nd(ids, first), limits),
         )
         with tf.control_dependencies([tf.Assert(tf.reduce_all(is_valid), [message])]):
             return tf.identity(ids)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple:
-        self._check_shape(input_shape)
-        return (*input_shape, self.embedding_dim)
+    def compute_output_shape(
+        self, ids_shape: Any, weights_shape: Any = None
+    ) -> tuple[int | None, int, int]:
+        batch = ids_shape[0] if _is_shape(ids_shape) else None
+        return batch, self.num_features, self.embedding_dim
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "vocabulary_sizes": self.vocabulary_sizes,
             "embedding_dim": self.embedding_dim,
+            "combiner": self.combiner,
+            "table_dims": self.table_dims,
+            "num_collisions": self.num_collisions,
+            "collision_threshold": self.collision_threshold,
             "validate_ids": self.validate_ids,
         }
 
-    def _check_shape(self, input_shape: tuple[int | None, ...]) -> None:
-        expected = len(self.vocabulary_sizes)
-        if len(input_shape) != 2 or input_shape[1] != expected:
+    def _check_shape(self, shape: Any) -> None:
+        if len(shape) not in (2, 3) or shape[1] != self.num_features:
+            n = self.num_features
             raise ValueError(
-                f"{self.name}: ids have shape {tuple(input_shape)}, expected "
-                f"(batch, {expected}): one id for each of the {expected} features."
+                f"{self.name}: ids have shape {tuple(shape)}, expected (batch, {n}) or "
+                f"(batch, {n}, width): it has {n} features."
             )
 
 
-def _gather(table: Any, rows: Any) -> Any:
-    """Rows of `table`, without reading the rest of it where the backend can."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
+def _columns(values: Any, positions: np.ndarray) -> Any:
+    return ops.take(values, positions, axis=1)
 
-        # The variable itself, not its value: this becomes a resource gather.
-        return tf.nn.embedding_lookup(table.value, rows)
-    return ops.take(table, rows, axis=0)
+
+def _is_shape(shape: Any) -> bool:
+    return all(side is None or isinstance(side, int) for side in shape)

@@ -1,0 +1,160 @@
+"""Embedding tables of one width, standing below one another in one variable."""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+CHUNK_ROWS = 1 << 18
+"""Rows initialised at once, so that making a table takes little more than the table."""
+
+
+@keras.saving.register_keras_serializable("tfdlrm")
+class TableUniform(keras.initializers.Initializer):
+    """Uniform values in ±bound for each of several stacked tables.
+
+    Args:
+        num_rows: Rows of each table.
+        bounds: Bound of each table.
+        seed: Seed; `None` draws one.
+    """
+
+    def __init__(
+        self,
+        num_rows: Sequence[int],
+        bounds: Sequence[float],
+        seed: int | None = None,
+    ) -> None:
+        self.num_rows = list(num_rows)
+        self.bounds = list(bounds)
+        self.seed = seed
+        self._generator = keras.random.SeedGenerator(seed)
+
+    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Any:
+        pieces = self._pieces(shape[1], dtype)
+        if keras.backend.backend() != "tensorflow":
+            return ops.concatenate([values for _, values in pieces], axis=0)
+        import tensorflow as tf
+
+        # Filled in place, since a concatenation would hold the whole table twice; and
+        # in a bare resource, since a variable here would be one of the strategy's.
+        table = tf.raw_ops.VarHandleOp(
+            dtype=dtype, shape=shape, shared_name=f"table_{uuid.uuid4()}"
+        )
+        tf.raw_ops.AssignVariableOp(resource=table, value=tf.zeros(shape, dtype))
+        for start, values in pieces:
+            rows = tf.range(start, start + values.shape[0], dtype=tf.int64)
+            tf.raw_ops.ResourceScatterUpdate(
+                resource=table, indices=rows, updates=values
+            )
+        tf.raw_ops.DisableCopyOnRead(resource=table)
+        filled = tf.raw_ops.ReadVariableOp(resource=table, dtype=dtype)
+        tf.raw_ops.DestroyResourceOp(resource=table)
+        return filled
+
+    def _pieces(self, dim: int, dtype: str | None) -> Any:
+        """Pairs of a first row and the values from there on."""
+        start = 0
+        for num_rows, bound in zip(self.num_rows, self.bounds, strict=True):
+            for done in range(0, num_rows, CHUNK_ROWS):
+                shape = (min(CHUNK_ROWS, num_rows - done), dim)
+                yield (
+                    start + done,
+                    keras.random.uniform(
+                        shape, -bound, bound, dtype=dtype, seed=self._generator
+                    ),
+                )
+            start += num_rows
+
+    def get_config(self) -> dict[str, Any]:
+        return {"num_rows": self.num_rows, "bounds": self.bounds, "seed": self.seed}
+
+
+class FusedTables(keras.layers.Layer):
+    """Looks up vectors of one width, for all features that have it, in one gather.
+
+    Args:
+        vocabulary_sizes: Number of ids of each feature.
+        dim: Width of the vectors.
+        num_collisions: `None` for a row an id; otherwise the quotient-remainder trick,
+            an id's vector being the product of row `id // num_collisions` of one table
+            and row `id % num_collisions` of another.
+
+    Call arguments:
+        ids: Integer tensor of any shape, every id within its feature's vocabulary.
+        features: The position of the feature of each id, broadcastable to `ids`; a
+            NumPy array, or a tensor.
+
+    Returns:
+        Tensor of shape `(*ids.shape, dim)`.
+
+    Reference:
+        Initial values: `create_emb` of github.com/facebookresearch/dlrm. Quotient and
+        remainder: [Shi et al., 2019](https://arxiv.org/abs/1909.02107), section 3.
+    """
+
+    def __init__(
+        self,
+        vocabulary_sizes: Sequence[int],
+        dim: int,
+        num_collisions: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(autocast=False, **kwargs)
+        self.vocabulary_sizes = list(vocabulary_sizes)
+        self.dim = dim
+        self.num_collisions = num_collisions
+        bounds = [1 / np.sqrt(size) for size in vocabulary_sizes]
+        num_rows = self.vocabulary_sizes
+        if num_collisions is not None:
+            num_rows = [-(-size // num_collisions) for size in vocabulary_sizes]
+            # Remainders follow the quotients; with variance 1 the product has that of
+            # an ordinary table.
+            num_rows = num_rows + [num_collisions] * len(vocabulary_sizes)
+            bounds = bounds + [np.sqrt(3)] * len(vocabulary_sizes)
+        self.starts = np.cumsum([0, *num_rows], dtype=np.int64)
+        # Narrow row numbers where they are wide enough: they are sorted and hashed.
+        self._index_dtype = "int32" if self.starts[-1] < 2**31 else "int64"
+        self._initializer = TableUniform(num_rows, [float(each) for each in bounds])
+        self.build()
+
+    def build(self, input_shape: Any = None) -> None:
+        self.table = self.add_weight(
+            name="table",
+            shape=(int(self.starts[-1]), self.dim),
+            initializer=self._initializer,
+        )
+        self.table.is_embedding_table = True  # see `optimizers.RowWiseAdagrad`
+        self.built = True
+
+    def call(self, ids: Any, features: Any) -> Any:
+        ids = ops.cast(ids, self._index_dtype)
+        if self.num_collisions is None:
+            return self._gather(ids + self._first_row(features))
+        quotients = ids // self.num_collisions + self._first_row(features)
+        remainders = ids % self.num_collisions + self._first_row(
+            features + len(self.vocabulary_sizes)
+        )
+        both = self._gather(ops.stack([quotients, remainders]))
+        return both[0] * both[1]
+
+    def _first_row(self, features: Any) -> Any:
+        """The row at which the table of each feature begins."""
+        starts = self.starts.astype(self._index_dtype)
+        if isinstance(features, np.ndarray):
+            return starts[features]
+        return ops.take(starts, features)
+
+    def _gather(self, rows: Any) -> Any:
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            # The variable itself, not its value: this becomes a resource gather, which
+            # reads these rows and no others.
+            vectors = tf.nn.embedding_lookup(self.table.value, rows)
+        else:
+            vectors = ops.take(self.table, rows, axis=0)
+        return ops.cast(vectors, self.compute_dtype)

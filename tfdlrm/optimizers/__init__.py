@@ -1,0 +1,15 @@
+"""Optimizers that touch the embedding rows of a batch and no others.
+
+Keras' own optimizers, given the gradient of an embedding, square repeated ids one by
+one instead of their sum and do arithmetic over the whole table. These sum repeated
+ids first and read and write only the rows that the batch named. They are ordinary
+Keras optimizers for the TensorFlow backend and take dense gradients too.
+"""
+
+from tfdlrm.optimizers.adagrad import Adagrad
+from tfdlrm.optimizers.lazy_adam import LazyAdam
+from tfdlrm.optimizers.row_wise_adagrad import RowWiseAdagrad
+from tfdlrm.optimizers.schedules import WarmUpPolynomialDecay
+from tfdlrm.optimizers.sgd import SGD
+
+__all__ = ["SGD", "Adagrad", "LazyAdam", "RowWiseAdagrad", "WarmUpPolynomialDecay"]

@@ -1,0 +1,103 @@
+"""Adam that leaves the rows outside a batch alone."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfdlrm.optimizers.sparse import (
+    SparseOptimizer,
+    scatter_add,
+    scatter_update,
+    sum_repeated,
+)
+
+
+@keras.saving.register_keras_serializable("tfdlrm")
+class LazyAdam(SparseOptimizer):
+    """Adam that moves the rows of the batch only.
+
+    Adam's moments decay at every step, also for rows without a gradient, which costs
+    the whole table. Here a row's moments decay, and the row moves, only in steps whose
+    batch names it; the correction of the moments' start counts all steps.
+
+    Args:
+        learning_rate: A float or a learning-rate schedule.
+        beta_1: Decay of the first moment.
+        beta_2: Decay of the second moment.
+        epsilon: Keeps the division finite.
+        name: Name of the optimizer.
+        kwargs: See `SparseOptimizer`.
+
+    Example:
+
+    >>> table = tf.Variable([[1.0], [1.0]])
+    >>> gradient = tf.IndexedSlices(tf.constant([[3.0], [2.0]]), [1, 1])
+    >>> LazyAdam(learning_rate=0.5).apply([gradient], [table])
+    >>> table.numpy().round(4).tolist()
+    [[1.0], [0.5]]
+
+    Reference:
+        [Kingma and Ba, 2014](https://arxiv.org/abs/1412.6980), section 2, in the form
+        before section 2.1. Lazy: `tfa.optimizers.LazyAdam` of TensorFlow Addons.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Any = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        name: str = "lazy_adam",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(learning_rate, name, **kwargs)
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+
+    def build(self, variables: Any) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        self._moments, self._velocities = self.add_optimizer_variables(
+            variables, ["momentum", "velocity"]
+        )
+
+    def _state(self, variable: tf.Variable) -> tuple[tf.Variable, tf.Variable, Any]:
+        """Both moments of `variable`, and the factor that corrects their start."""
+        index = self._get_variable_index(variable)
+        step = tf.cast(self.iterations.value + 1, variable.dtype)
+        correction = tf.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
+        return self._moments[index].value, self._velocities[index].value, correction
+
+    def _update_rows(
+        self, variable: tf.Variable, values: Any, rows: Any, learning_rate: Any
+    ) -> None:
+        moment, velocity, correction = self._state(variable)
+        unique_rows, sums = sum_repeated(rows, values)
+        moments = tf.gather(moment, unique_rows)
+        moments += (1 - self.beta_1) * (sums - moments)
+        velocities = tf.gather(velocity, unique_rows)
+        velocities += (1 - self.beta_2) * (tf.square(sums) - velocities)
+        scatter_update(moment, unique_rows, moments)
+        scatter_update(velocity, unique_rows, velocities)
+        steps = moments / (tf.sqrt(velocities) + self.epsilon)
+        scatter_add(variable, unique_rows, -learning_rate * correction * steps)
+
+    def _update_dense(
+        self, variable: tf.Variable, gradient: Any, learning_rate: Any
+    ) -> None:
+        moment, velocity, correction = self._state(variable)
+        moment.assign_add((1 - self.beta_1) * (gradient - moment))
+        velocity.assign_add((1 - self.beta_2) * (tf.square(gradient) - velocity))
+        steps = moment / (tf.sqrt(velocity) + self.epsilon)
+        variable.assign_sub(learning_rate * correction * steps)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "beta_1": self.beta_1,
+            "beta_2": self.beta_2,
+            "epsilon": self.epsilon,
+        }
