@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfdlrm import optimizers
+from tfdlrm.distribution import strategy
 from tfdlrm.layers import EmbeddingCollection
 
 ROWS, DIM = 7, 3
@@ -156,9 +157,9 @@ def click_batches(num_batches, batch_size=32):
     return tf.data.Dataset.from_tensor_slices((ids, labels)).batch(batch_size)
 
 
-def trained_weights(name, strategy=None, **compile_options):
+def trained_weights(name, strategy_name="default", **compile_options):
     """Weights after an epoch from fixed initial ones."""
-    with (strategy or tf.distribute.get_strategy()).scope():
+    with strategy(strategy_name).scope():
         keras.utils.set_random_seed(0)
         model = click_model()
         model.compile(make(name, learning_rate=0.05), "mse", **compile_options)
@@ -171,7 +172,7 @@ def trained_weights(name, strategy=None, **compile_options):
 @pytest.mark.parametrize("name", RULES)
 def test_two_devices_train_as_one_does(name):
     one = trained_weights(name)
-    two = trained_weights(name, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+    two = trained_weights(name, "mirrored")
     for expected, found in zip(one, two, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 

@@ -17,6 +17,12 @@ def strategy(name: str) -> tf.distribute.Strategy:
         return tf.distribute.get_strategy()
     if name == "mirrored":
         gpus = tf.config.list_logical_devices("GPU")
-        devices = gpus or tf.config.list_logical_devices("CPU")
-        return tf.distribute.MirroredStrategy([device.name for device in devices])
+        if gpus:
+            return tf.distribute.MirroredStrategy([device.name for device in gpus])
+        cpus = tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy(
+            [device.name for device in cpus],
+            # TensorFlow's collectives on CPUs mix up two strategies of one process.
+            cross_device_ops=tf.distribute.ReductionToOneDevice(),
+        )
     raise ValueError(f"strategy is {name!r}, expected 'default' or 'mirrored'.")

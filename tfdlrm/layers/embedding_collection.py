@@ -1,6 +1,6 @@
 """All embedding tables of a model, single-hot and multi-hot."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -184,6 +184,7 @@ class EmbeddingCollection(keras.layers.Layer):
         return _Group(np.array(positions), tables, projection)
 
     def call(self, ids: Any, weights: Any = None) -> Any:
+        form: Callable[[Any, Any, int], IdBags]
         if isinstance(ids, tuple | list):
             form = IdBags.of_indices_and_offsets
         elif hasattr(ids, "row_splits"):

@@ -1,0 +1,62 @@
+"""The machine a measurement ran on, and the memory it took there. For Linux."""
+
+import os
+import re
+from importlib import metadata
+from pathlib import Path
+
+BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
+
+
+def describe() -> str:
+    """One paragraph: processor, cores, load, and the versions of what is compared."""
+    found = re.search(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.MULTILINE)
+    versions = ", ".join(
+        f"{name} {_version(name)}"
+        for name in ("tensorflow", "keras", "tensorflow-recommenders", "torch")
+    )
+    return (
+        f"{found[1] if found else 'unknown processor'}, "
+        f"{len(os.sched_getaffinity(0))} cores, "
+        f"load average {os.getloadavg()[0]:.1f} at the start; {versions}"
+    )
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 matrices by instructions of its own."""
+    flags = re.search(r"^flags\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.MULTILINE)
+    return bool(flags and BFLOAT16_FLAGS & set(flags[1].split()))
+
+
+def peak_memory_gb() -> float:
+    """Peak resident memory of this process.
+
+    `getrusage` has it too, but starts it from the size of the parent process.
+    """
+    return _memory_gb("VmHWM")
+
+
+def memory_gb() -> float:
+    """Resident memory of this process."""
+    return _memory_gb("VmRSS")
+
+
+def _memory_gb(name: str) -> float:
+    found = re.search(
+        rf"^{name}:\s*(\d+) kB$", _read("/proc/self/status"), re.MULTILINE
+    )
+    return int(found[1]) * 1024 / 1e9 if found else float("nan")
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError:
+        return ""

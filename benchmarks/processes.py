@@ -1,0 +1,67 @@
+"""Jobs done in processes of their own, one after another."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.measurement import Job, Measurement
+
+ROOT = Path(__file__).parents[1]
+
+
+class Laboratory:
+    """Does jobs one after another, each of them once.
+
+    Args:
+        jobs: All that will be asked for, for the progress shown.
+    """
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.num_jobs = len(set(jobs))
+        self.done: dict[Job, Measurement] = {}
+
+    def measure(self, jobs: Sequence[Job]) -> list[Measurement]:
+        """Results of `jobs`, in order."""
+        for job in jobs:
+            if job not in self.done:
+                _show_progress(len(self.done) + 1, self.num_jobs, job)
+                self.done[job] = run_job(job)
+        return [self.done[job] for job in jobs]
+
+    @property
+    def num_failed(self) -> int:
+        """How many jobs went wrong."""
+        return sum(result.is_failure for result in self.done.values())
+
+
+def run_job(job: Job) -> Measurement:
+    """Do a job in a process of its own; what goes wrong there becomes a note."""
+    options = [f"--{name}={value}" for name, value in asdict(job).items()]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.measure", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        return Measurement.from_json(json.loads(done.stdout.splitlines()[-1]))
+    lines = done.stderr.strip().splitlines() or ["no message"]
+    if done.returncode < 0:
+        lines = [f"killed by signal {-done.returncode}"]
+    # A bar would end the cell of the table that shows it.
+    note = lines[-1][:100].replace("|", "/")
+    return Measurement(job, note=f"failed: {note}", is_failure=True)
+
+
+def _show_progress(place: int, num_jobs: int, job: Job) -> None:
+    what: str = job.system
+    if not job.system.startswith("ceiling"):
+        what += (
+            f", {job.optimizer}, batch {job.batch_size}, "
+            f"{job.steps_per_execution} steps at once, tables x {job.table_scale:g}"
+        )
+    print(f"[{place}/{num_jobs}] {what}", file=sys.stderr, flush=True)
