@@ -7,6 +7,7 @@ import keras
 import keras_rs
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from tfdlrm.layers import DotInteraction
@@ -79,6 +80,46 @@ def test_list_inputs_work_in_a_functional_model():
     model = keras.Model(inputs, DotInteraction()(inputs))
     outputs = model(list(np.moveaxis(vectors(), 1, 0)))
     np.testing.assert_allclose(outputs, products(vectors(), False), rtol=1e-5)
+
+
+@pytest.mark.parametrize("self_interaction", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_training_step_has_the_products_and_gradients_of_the_definition(
+    self_interaction, dtype
+):
+    exact = tf.constant(vectors(), tf.float64)
+    given = tf.cast(exact, dtype)
+    layer = DotInteraction(self_interaction, dtype=dtype)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([exact, given])
+        outputs = layer(given, training=True)
+        loss = tf.reduce_sum(tf.cast(outputs, tf.float64) ** 2)
+        matrix = tf.matmul(exact, exact, transpose_b=True)
+        lower = tf.linalg.band_part(matrix, -1, 0)
+        kept = lower if self_interaction else lower - tf.linalg.band_part(matrix, 0, 0)
+        exact_loss = tf.reduce_sum(kept**2)
+    tolerance = {"float32": 1e-5, "bfloat16": 0.05}[dtype]
+    np.testing.assert_allclose(
+        tf.cast(outputs, tf.float64),
+        products(vectors(), self_interaction),
+        rtol=tolerance,
+        atol=2 * tolerance,
+    )
+    expected = tape.gradient(exact_loss, exact).numpy()
+    np.testing.assert_allclose(
+        tf.cast(tape.gradient(loss, given), tf.float64),
+        expected,
+        atol=tolerance * abs(expected).max(),
+    )
+
+
+def test_training_takes_batches_of_any_size():
+    layer = DotInteraction()
+    train = tf.function(lambda inputs: layer(inputs, training=True))
+    for batch in (1, 5, 8):
+        np.testing.assert_allclose(
+            train(tf.constant(vectors(batch))), layer(vectors(batch)), rtol=1e-5
+        )
 
 
 def test_mixed_precision_computes_in_bfloat16():

@@ -23,6 +23,8 @@ class DotInteraction(keras.layers.Layer):
     Call arguments:
         inputs: A list of `n` tensors of shape `(batch, dim)`, or one tensor of shape
             `(batch, n, dim)`.
+        training: Whether this is a training step; on TensorFlow its products are then
+            compiled by XLA, once for each size of a batch.
 
     Returns:
         Tensor of shape `(batch, pairs)`, with `pairs` being `n * (n - 1) / 2`, or
@@ -60,11 +62,17 @@ class DotInteraction(keras.layers.Layer):
             )
         rows, columns = np.tril_indices(num_vectors, 0 if self.self_interaction else -1)
         self._pairs = rows * num_vectors + columns  # places in the flattened matrix
+        if keras.backend.backend() == "tensorflow":
+            from tfdlrm.layers.compiled_pairs import compiled_pairs
 
-    def call(self, inputs: Any) -> Any:
+            self._compiled_pairs = compiled_pairs(num_vectors, self._pairs)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         vectors = inputs
         if isinstance(inputs, list | tuple):
             vectors = ops.stack(inputs, axis=1)  # (batch, n, dim)
+        if training and keras.backend.backend() == "tensorflow":
+            return self._compiled_pairs(vectors)
         products = ops.matmul(vectors, ops.transpose(vectors, (0, 2, 1)))
         num_vectors = vectors.shape[1]
         flat = ops.reshape(products, (-1, num_vectors * num_vectors))

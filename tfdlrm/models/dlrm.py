@@ -123,7 +123,7 @@ class DLRM(keras.Model):
         bottom = self.bottom_mlp(inputs["dense_features"], training=training)
         vectors = self.embeddings(inputs["categorical_features"])
         vectors = ops.concatenate([ops.expand_dims(bottom, 1), vectors], axis=1)
-        pairs = self.interaction(vectors)  # (batch, pairs)
+        pairs = self.interaction(vectors, training=training)  # (batch, pairs)
         logits = self.top_mlp(
             ops.concatenate([bottom, pairs], axis=1), training=training
         )
