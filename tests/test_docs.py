@@ -36,6 +36,23 @@ def test_the_commands_of_the_readme_run(tmp_path):
     assert len(predictions) == 1 + 50
 
 
+TINY = {
+    "benchmarks.train_step": "--systems '[tfdlrm]' --batch_sizes '[64]' "
+    "--table_scale 0.0001 --smaller_tables null --seconds 0.1 --min_steps 1 "
+    "--optimizers '[sgd]' --steps_per_execution '[1]'",
+    "benchmarks.embedding_update": "--table_rows '[100]' --batch_size 8 "
+    "--seconds 0.01 --min_steps 1",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", commands("docs/performance.md"))
+def test_the_commands_of_the_performance_page_run(command, tmp_path):
+    smaller = f"{command} {TINY[command.split()[-1]]}"
+    result = run_command_line(smaller, cwd=tmp_path)
+    assert (result.returncode, "| tfdlrm" in result.stdout) == (0, True), result.stderr
+
+
 def test_the_python_of_the_readme_runs():
     (example,) = blocks("README.md", "python")
     exec(compile(example, "README.md", "exec"), {})

@@ -78,7 +78,7 @@ class OptimizerConfig:
         learning_rate: Step size.
     """
 
-    name: Literal["sgd", "adagrad"] = "adagrad"
+    name: Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam"] = "adagrad"
     learning_rate: float = 0.01
 
     def __post_init__(self) -> None:

@@ -44,11 +44,18 @@ class CurvePoint:
     seconds: float
 
 
+_OPTIMIZERS = {
+    "sgd": optimizers.SGD,
+    "adagrad": optimizers.Adagrad,
+    "row_wise_adagrad": optimizers.RowWiseAdagrad,
+    "lazy_adam": optimizers.LazyAdam,
+}
+
+
 def compile_model(model: keras.Model, config: OptimizerConfig) -> None:
     """Give `model` its optimizer, loss and the metrics of the curves."""
-    optimizer_class = {"sgd": optimizers.SGD, "adagrad": optimizers.Adagrad}
     model.compile(
-        optimizer=optimizer_class[config.name](learning_rate=config.learning_rate),
+        optimizer=_OPTIMIZERS[config.name](learning_rate=config.learning_rate),
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
         metrics=[
             keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0),
