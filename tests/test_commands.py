@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,6 +95,28 @@ def test_evaluating_the_export_gives_the_numbers_of_training(
     for split, values in trained.items():
         assert measured[split] == pytest.approx(values, rel=1e-6)
         assert f"| {split} | {values['rows']:,} |" in shown
+
+
+def test_a_data_set_without_held_out_rows_is_evaluated_on_request(
+    exported, config, tmp_path, capsys
+):
+    schema = FeatureSchema.load(config.data_dir)
+    train_only = tmp_path / "data"
+    shutil.copytree(config.data_dir, train_only)
+    replace(schema, shards=tuple(schema.split_shards("train"))).save(train_only)
+    with pytest.raises(InputError, match="holds out no rows"):
+        evaluate_model(EvaluateCommand(exported, train_only))
+    evaluate_model(EvaluateCommand(exported, train_only, splits=("train",)))
+    assert "| train | 5,143 |" in capsys.readouterr().out
+
+
+def test_a_model_of_another_data_set_is_refused(exported, config, tmp_path):
+    other = tmp_path / "data"
+    shutil.copytree(config.data_dir, other)
+    schema = FeatureSchema.load(other)
+    replace(schema, dense_features=schema.dense_features[:-1]).save(other)
+    with pytest.raises(InputError, match="has other dense_features than"):
+        evaluate_model(EvaluateCommand(exported, other))
 
 
 def test_predictions_of_raw_rows_are_those_of_the_prepared_ones(

@@ -29,6 +29,7 @@ def test_rows_are_counted_by_split():
     assert schema().num_rows("train") == 15
     assert schema().num_rows("test") == 3
     assert schema().num_rows("validation") == 0
+    assert schema().held_out_splits == ["test"]
 
 
 def test_a_directory_without_a_schema_is_named(tmp_path):

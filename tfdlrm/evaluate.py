@@ -17,13 +17,13 @@ class EvaluateCommand:
         model: SavedModel directory, such as saved_models/dlrm/1, or the directory of
             its versions for the newest.
         data_dir: Data set directory written by `pipelines.prepare`.
-        splits: Which splits.
+        splits: Which splits; null means those held out from training that have rows.
         json: File that the measures also go to.
     """
 
     model: Path
     data_dir: Path
-    splits: tuple[str, ...] = ("validation", "test")
+    splits: tuple[str, ...] | None = None
     json: Path | None = None
 
 
@@ -34,6 +34,11 @@ def evaluate_model(command: EvaluateCommand) -> None:
         InputError: If the model, the data set or a split of it cannot be used.
     """
     schema = FeatureSchema.load(command.data_dir)
+    if not command.splits and not schema.held_out_splits:
+        raise InputError(
+            f"{command.data_dir} holds out no rows: prepare it with some, or name "
+            "--splits '[train]'"
+        )
 
     from tfdlrm.data import read_split
     from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, as_table, evaluate
@@ -46,7 +51,7 @@ def evaluate_model(command: EvaluateCommand) -> None:
             scorer,
             read_split(command.data_dir, schema, split, EVALUATION_BATCH_SIZE),
         )
-        for split in command.splits
+        for split in command.splits or schema.held_out_splits
     }
     print(f"{scorer.path} on {command.data_dir} ({schema.dialect} dialect)\n")
     print(as_table(metrics))

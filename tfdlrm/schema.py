@@ -106,6 +106,11 @@ class FeatureSchema:
         """Number of rows in `split`."""
         return sum(shard.rows for shard in self.split_shards(split))
 
+    @property
+    def held_out_splits(self) -> list[str]:
+        """The splits beside training that have rows."""
+        return [split for split in SPLITS[1:] if self.num_rows(split)]
+
     def without_data(self) -> "FeatureSchema":
         """The columns and transforms alone, as an exported model carries them."""
         return replace(self, shards=(), source=None)

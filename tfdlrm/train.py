@@ -127,8 +127,7 @@ def _measure(
         split: evaluate(
             score, read_split(data_dir, schema, split, EVALUATION_BATCH_SIZE)
         )
-        for split in ("validation", "test")
-        if schema.num_rows(split)
+        for split in schema.held_out_splits
     }
 
 

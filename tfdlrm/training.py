@@ -1,6 +1,7 @@
 """Fitting a DLRM and writing down how it learned."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -156,6 +157,18 @@ class CurveRecorder(keras.callbacks.Callback):
                 tf.summary.scalar(name, value)
 
 
+def _start_xla_quietly() -> None:
+    """Let XLA, which training uses, say at its start what no log level stops."""
+    stderr = os.dup(2)
+    try:
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            tf.function(lambda: tf.constant(0) + 1, jit_compile=True)()
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
 def fit(
     model: keras.Model,
     epoch_batches: Callable[[int], tf.data.Dataset],
@@ -174,6 +187,7 @@ def fit(
         evaluations_per_epoch: Points of the curves in an epoch.
         run: Where the curves go.
     """
+    _start_xla_quietly()
     steps = int(epoch_batches(0).cardinality())
     recorder = CurveRecorder(
         run,
