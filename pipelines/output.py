@@ -80,7 +80,7 @@ def existing_data_set(output: Path, source: dict[str, Any]) -> FeatureSchema | N
             f"{output} holds a data set that was made differently: {difference}; give "
             "another --output, or remove it"
         )
-    _check_shards(output, schema)
+    schema.check_shards(output)
     return schema
 
 
@@ -102,18 +102,6 @@ def _first_difference(there: dict[str, Any] | None, now: dict[str, Any]) -> str 
         if file_there["modified"] != file_now["modified"]:
             return f"{file_now['name']} was modified since"
     return None
-
-
-def _check_shards(output: Path, schema: FeatureSchema) -> None:
-    for shard in schema.shards:
-        path = output / shard.path
-        found = path.stat().st_size if path.exists() else None
-        if found != shard.bytes:
-            what = "is missing" if found is None else f"has {found:,} bytes"
-            raise InputError(
-                f"{path} {what}, expected {shard.bytes:,} bytes: the data set is "
-                "damaged; remove it and prepare it again"
-            )
 
 
 @contextmanager

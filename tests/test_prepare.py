@@ -11,13 +11,10 @@ import numpy as np
 import polars as pl
 import pytest
 import tensorflow as tf
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pipelines.engines import local
 from pipelines.prepare import PrepareCommand, prepare
 from pipelines.raw import RawFile
-from pipelines.split import split_rows
 from tests.processes import run_command_line
 from tests.raw_rows import make_rows, read_plainly, replace_field, write_rows
 from tfdlrm.command_line import parse
@@ -301,6 +298,12 @@ def test_rows_without_label_are_refused(tmp_path, raw, output):
         prepare([raw, path], output, CONFIG)
 
 
+def test_a_file_without_a_good_row_is_refused_when_skipping(tmp_path, raw, output):
+    bad = write_rows(tmp_path / "c", [b"x"])
+    with pytest.raises(InputError, match="has no well-formed row"):
+        prepare([raw, bad], output, PrepareConfig(on_bad_row="skip"))
+
+
 @pytest.mark.parametrize(
     "config",
     [PrepareConfig(days=1), PrepareConfig(days=2, validation_days=1.5, test_days=0.5)],
@@ -308,49 +311,6 @@ def test_rows_without_label_are_refused(tmp_path, raw, output):
 def test_holding_out_all_days_is_refused(raw, output, config):
     with pytest.raises(InputError, match=r"hold out .* of .* days"):
         prepare([raw], output, config)
-
-
-def test_a_split_without_training_rows_is_refused(tmp_path, output):
-    raw = [write_rows(tmp_path / name, ROWS[:1]) for name in "ab"]
-    config = PrepareConfig(days=3, validation_days=2.5, test_days=0)
-    assert split_rows([1], config).ends == (1, 1, 1)  # half of one row is that row
-    with pytest.raises(InputError, match="no row is left to train on"):
-        split_rows([0, 0], config)
-    with pytest.raises(InputError, match="has no well-formed row"):
-        prepare(
-            [*raw, write_rows(tmp_path / "c", [b"x"])],
-            output,
-            PrepareConfig(on_bad_row="skip"),
-        )
-
-
-@given(
-    st.integers(20, 500),
-    st.integers(1, 9),
-    st.sampled_from([0, 0.1, 0.5, 0.9, 1, 1.5, 2]),
-    st.sampled_from([0, 0.1, 0.5, 0.9, 1, 1.5, 2]),
-)
-def test_splits_cut_days_as_numpy_does(num_rows, days, validation_days, test_days):
-    config = PrepareConfig(
-        days=days, validation_days=validation_days, test_days=test_days
-    )
-    if validation_days + test_days >= days:
-        with pytest.raises(InputError, match="hold out"):
-            split_rows([num_rows], config)
-        return
-    split = split_rows([num_rows // 2, num_rows - num_rows // 2], config)
-    parts = np.array_split(np.arange(num_rows), days)
-    assert split.rows_per_day == tuple(len(part) for part in parts)
-    held_out = round(10 * (validation_days + test_days)) / 10
-    for end, time in zip(split.ends, (days - held_out, days - test_days), strict=False):
-        before = [row for part in parts[: int(time)] for row in part]
-        share = time - int(time)
-        cut = share * len(parts[int(time)]) if share else 0
-        assert abs(end - len(before) - cut) < 1
-        if share == 0.5:
-            halves = np.array_split(parts[int(time)], 2)
-            assert end == len(before) + len(halves[0])
-    assert split.ends[2] == num_rows
 
 
 def test_parts_may_be_left_out(raw, output):

@@ -44,7 +44,11 @@ def read_split(
         InputError: If the split has no rows, or a shard is missing or has another
             size than the schema says.
     """
-    paths = _checked_paths(Path(directory), schema, split)
+    if split not in SPLITS:
+        raise InputError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
+    paths = [str(path) for path in schema.check_shards(Path(directory), split)]
+    if not paths:
+        raise InputError(f"{directory} has no {split} rows: prepare it with some")
     if shuffle is None:
         blocks = tf.data.TFRecordDataset(paths)
         rows = blocks.map(_parser(schema), num_parallel_calls=tf.data.AUTOTUNE)
@@ -64,24 +68,6 @@ def read_split(
     num_batches = -(-schema.num_rows(split) // batch_size)
     batches = batches.apply(tf.data.experimental.assert_cardinality(num_batches))
     return batches.prefetch(tf.data.AUTOTUNE)
-
-
-def _checked_paths(directory: Path, schema: FeatureSchema, split: str) -> list[str]:
-    if split not in SPLITS:
-        raise InputError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
-    shards = schema.split_shards(split)
-    if not shards:
-        raise InputError(f"{directory} has no {split} rows: prepare it with some")
-    for shard in shards:
-        path = directory / shard.path
-        found = path.stat().st_size if path.is_file() else None
-        if found != shard.bytes:
-            state = "is missing" if found is None else f"has {found:,} bytes"
-            raise InputError(
-                f"{path} {state}, expected {shard.bytes:,} bytes: the data set is "
-                "damaged, prepare it again"
-            )
-    return [str(directory / shard.path) for shard in shards]
 
 
 def _parser(schema: FeatureSchema) -> Any:

@@ -115,6 +115,25 @@ class FeatureSchema:
         """The columns and transforms alone, as an exported model carries them."""
         return replace(self, shards=(), source=None)
 
+    def check_shards(self, directory: Path, split: str | None = None) -> list[Path]:
+        """The files of `split`, or of all splits, in `directory`.
+
+        Raises:
+            InputError: If one is missing or has another size than when it was written.
+        """
+        paths = []
+        for shard in self.shards if split is None else self.split_shards(split):
+            path = directory / shard.path
+            found = path.stat().st_size if path.is_file() else None
+            if found != shard.bytes:
+                what = "is missing" if found is None else f"has {found:,} bytes"
+                raise InputError(
+                    f"{path} {what}, expected {shard.bytes:,} bytes: the data set is "
+                    "damaged; remove it and prepare it again"
+                )
+            paths.append(path)
+        return paths
+
     def save(self, directory: Path) -> None:
         """Write `schema.json` into `directory`, aside first and then renamed."""
         target = directory / FILE_NAME
