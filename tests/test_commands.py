@@ -110,6 +110,24 @@ def test_a_data_set_without_held_out_rows_is_evaluated_on_request(
     assert "| train | 5,143 |" in capsys.readouterr().out
 
 
+def test_a_place_for_the_measures_that_is_not_there_is_refused(config, tmp_path):
+    command = EvaluateCommand(
+        config.export_dir, config.data_dir, json=tmp_path / "no" / "metrics.json"
+    )
+    with pytest.raises(InputError, match="is no directory"):
+        evaluate_model(command)
+
+
+def test_damaged_data_is_found_before_a_run_begins(config, tmp_path):
+    damaged = tmp_path / "data"
+    shutil.copytree(config.data_dir, damaged)
+    (damaged / FeatureSchema.load(damaged).shards[-1].path).unlink()
+    run = tmp_path / "run"
+    with pytest.raises(InputError, match="is missing"):
+        train(replace(config, data_dir=damaged, run_dir=run))
+    assert not run.exists()
+
+
 def test_a_model_of_another_data_set_is_refused(exported, config, tmp_path):
     other = tmp_path / "data"
     shutil.copytree(config.data_dir, other)

@@ -34,6 +34,8 @@ def evaluate_model(command: EvaluateCommand) -> None:
         InputError: If the model, the data set or a split of it cannot be used.
     """
     schema = FeatureSchema.load(command.data_dir)
+    if command.json is not None and not command.json.parent.is_dir():
+        raise InputError(f"{command.json.parent} is no directory: make it first")
     if not command.splits and not schema.held_out_splits:
         raise InputError(
             f"{command.data_dir} holds out no rows: prepare it with some, or name "

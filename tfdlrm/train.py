@@ -38,6 +38,7 @@ def train(config: TrainConfig) -> Path:
     config = replace(config, data_dir=data_dir, raw_data_file=None)
     if not schema.num_rows("train"):
         raise InputError(f"{data_dir} has no train rows: prepare it with some")
+    schema.check_shards(data_dir)
 
     import keras
 
