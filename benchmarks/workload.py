@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from pipelines.synthetic import KAGGLE_VOCABULARY_SIZES, NUM_DENSE
+from pipelines.synthetic import KAGGLE_VOCABULARY_SIZES, NUM_DENSE, power_law_ranks
 
 EMBEDDING_DIM = 16
 BOTTOM_UNITS = (512, 256, 64, EMBEDDING_DIM)
@@ -71,11 +71,8 @@ def power_law_ids(
         size: Number of ids; the density falls as `(id + 1) ** -POWER_LAW_EXPONENT`.
         shape: Shape of the result.
     """
-    power = 1 - POWER_LAW_EXPONENT
-    values = ((size + 1) ** power - 1) * rng.random(shape) + 1
-    ranks = np.floor(values ** (1 / power)).astype(np.int64) - 1
-    # Rounding may carry the last value one too far.
-    return np.clip(ranks, 0, size - 1).astype(np.int32)
+    ranks = power_law_ranks(rng.random(shape), size, POWER_LAW_EXPONENT)
+    return ranks.astype(np.int32)
 
 
 def interaction_pairs() -> int:

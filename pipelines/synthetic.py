@@ -123,7 +123,7 @@ def draw_features(
     counts = np.floor(rng.lognormal(1.2, 1.6, (num_rows, NUM_DENSE))).astype(np.int64)
     counts[:, 1] -= 2  # Criteo's I2 is the one with negative values
     values = [
-        _power_law(rng.random(num_rows), size, exponent)
+        power_law_ranks(rng.random(num_rows), size, exponent)
         for size, exponent in zip(model.sizes, model.exponents, strict=True)
     ]
     return counts, values, rng.random((num_rows, len(model.missing))) < model.missing
@@ -148,11 +148,21 @@ def logits_of(
     return logits
 
 
-def _power_law(uniform: np.ndarray, size: int, exponent: float) -> np.ndarray:
-    """Ranks 0 to size - 1 whose density falls as `(rank + 1) ** -exponent`."""
+def power_law_ranks(uniform: np.ndarray, size: int, exponent: float) -> np.ndarray:
+    """Ranks 0 to `size - 1` whose density falls as `(rank + 1) ** -exponent`.
+
+    Args:
+        uniform: Random numbers in [0, 1), of any shape.
+        size: Number of ranks.
+        exponent: Not 1.
+
+    Returns:
+        int64 array of the shape of `uniform`.
+    """
     power = 1.0 - exponent
-    ranks = ((size + 1) ** power - 1) * uniform + 1
-    return np.minimum(np.floor(ranks ** (1 / power)).astype(np.int64) - 1, size - 1)
+    values = ((size + 1) ** power - 1) * uniform + 1
+    ranks = np.floor(values ** (1 / power)).astype(np.int64) - 1
+    return np.clip(ranks, 0, size - 1)  # rounding may carry a rank one too far
 
 
 def _hash(feature: int, ranks: np.ndarray) -> np.ndarray:

@@ -12,7 +12,6 @@ from pipelines.raw import RawFile
 from tests.raw_rows import make_rows, read_plainly, replace_field, write_rows
 from tfdlrm.errors import InputError
 
-REAL_DATA = Path(__file__).parents[2] / "shared" / "data" / "criteo_kaggle_53k.tsv.gz"
 ROWS = make_rows(300)
 SMALL = 2000  # bytes: a few rows, so that files have many chunks
 
@@ -239,8 +238,7 @@ def test_a_field_is_judged_the_same_in_whatever_company(tmp_path, column, value)
     assert alone == beside_another == is_well_formed(column, value)
 
 
-@pytest.mark.skipif(not REAL_DATA.exists(), reason="Criteo's rows are not here")
-def test_real_rows_are_read():
-    with gzip.open(REAL_DATA) as text:
+def test_real_rows_are_read(kaggle_rows):
+    with gzip.open(kaggle_rows) as text:
         rows = text.read().splitlines()
-    assert_reads_as(read(REAL_DATA), rows)
+    assert_reads_as(read(kaggle_rows), rows)

@@ -22,7 +22,6 @@ from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
 from tfdlrm.schema import FeatureSchema
 
-REAL_DATA = Path(__file__).parents[2] / "shared" / "data" / "criteo_kaggle_53k.tsv.gz"
 ROWS = make_rows(1000)
 CONFIG = PrepareConfig(min_frequency=5)
 
@@ -359,11 +358,10 @@ def test_the_command_takes_several_files_and_a_settings_file(tmp_path):
     assert (command.output, command.min_frequency, command.seed) == (Path("data"), 3, 5)
 
 
-@pytest.mark.skipif(not REAL_DATA.exists(), reason="Criteo's rows are not here")
-def test_real_rows_are_prepared(output):
-    schema = prepare([REAL_DATA], output, CONFIG)
+def test_real_rows_are_prepared(output, kaggle_rows):
+    schema = prepare([kaggle_rows], output, CONFIG)
     counted = pl.read_csv(
-        REAL_DATA.read_bytes(), separator="\t", has_header=False, quote_char=None
+        kaggle_rows.read_bytes(), separator="\t", has_header=False, quote_char=None
     )
     rows = [schema.num_rows(each) for each in ("train", "validation", "test")]
     assert rows == [45_408, 3_784, 3_784]

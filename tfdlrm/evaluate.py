@@ -1,7 +1,6 @@
 """`python -m tfdlrm.evaluate`: measures of an exported model on a data set."""
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from tfdlrm.command_line import parse, run_command
@@ -43,7 +42,7 @@ def evaluate_model(command: EvaluateCommand) -> None:
         )
 
     from tfdlrm.data import read_split
-    from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, as_table, evaluate
+    from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, as_json, as_table, evaluate
     from tfdlrm.serving.saved_model import load_scorer
 
     scorer = load_scorer(command.model)
@@ -58,8 +57,7 @@ def evaluate_model(command: EvaluateCommand) -> None:
     print(f"{scorer.path} on {command.data_dir} ({schema.dialect} dialect)\n")
     print(as_table(metrics))
     if command.json is not None:
-        values = {split: asdict(value) for split, value in metrics.items()}
-        command.json.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        command.json.write_text(as_json(metrics), encoding="utf-8")
 
 
 def _check_columns(

@@ -1,5 +1,6 @@
 """Predictions over a whole split, and their measures."""
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
@@ -27,6 +28,12 @@ def evaluate(
         probabilities.append(score(features).numpy().ravel())
         labels.append(label.numpy().ravel())
     return binary_metrics(np.concatenate(labels), np.concatenate(probabilities))
+
+
+def as_json(metrics: dict[str, BinaryMetrics]) -> str:
+    """The measures of each split as a JSON object, by name."""
+    values = {split: asdict(value) for split, value in metrics.items()}
+    return json.dumps(values, indent=2) + "\n"
 
 
 def as_table(metrics: dict[str, BinaryMetrics]) -> str:

@@ -1,8 +1,7 @@
 """`python -m tfdlrm.train`: from rows to an exported model."""
 
-import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,12 +134,9 @@ def _measure(
 def _summarize(
     metrics: dict[str, "BinaryMetrics"], report: Path, exported: Path
 ) -> None:
-    from tfdlrm.evaluation import as_table
+    from tfdlrm.evaluation import as_json, as_table
 
-    values = {split: asdict(value) for split, value in metrics.items()}
-    (report.parent / "metrics.json").write_text(
-        json.dumps(values, indent=2) + "\n", encoding="utf-8"
-    )
+    (report.parent / "metrics.json").write_text(as_json(metrics), encoding="utf-8")
     print(f"\n{as_table(metrics)}\n")
     print(f"Report: {report}")
     print(f"Model:  {exported}")
