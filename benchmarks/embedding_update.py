@@ -15,9 +15,11 @@ COLUMNS = (
     "optimizer",
     "table rows",
     "tfdlrm ms",
-    "bare operation ms",
+    "bare ms",
+    "bare, distinct ids ms",
     "keras ms",
     "tfdlrm / bare",
+    "tfdlrm / distinct",
     "keras / tfdlrm",
 )
 
@@ -27,7 +29,8 @@ class EmbeddingUpdateConfig:
     """Time the update of an embedding table from a batch's sparse gradient.
 
     Beside each optimizer of this project stand the bare TensorFlow operation, given
-    ids that are distinct already, and Keras' optimizer of the same rule.
+    the ids as they come and given distinct ones whose gradients are added up already,
+    and Keras' optimizer of the same rule.
 
     Args:
         table_rows: Rows of the table, 16 wide.
@@ -71,7 +74,8 @@ def measure(config: EmbeddingUpdateConfig) -> list[tuple[Cell, ...]]:
     for name in updates.names():
         for num_rows in config.table_rows:
             ours = ms(updates.of_tfdlrm(name), num_rows)
-            bare = ms(updates.of_bare_operation(name), num_rows)
+            bare = ms(updates.of_bare_operation(name, distinct=False), num_rows)
+            distinct = ms(updates.of_bare_operation(name, distinct=True), num_rows)
             keras = ms(updates.of_keras(name), num_rows)
             rows.append(
                 (
@@ -79,8 +83,10 @@ def measure(config: EmbeddingUpdateConfig) -> list[tuple[Cell, ...]]:
                     num_rows,
                     ours,
                     bare,
+                    distinct,
                     keras,
                     ours / bare if ours and bare else None,
+                    ours / distinct if ours and distinct else None,
                     keras / ours if ours and keras else None,
                 )
             )

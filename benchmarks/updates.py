@@ -49,9 +49,18 @@ def of_keras(name: str) -> MakeUpdate | None:
     return partial(_apply, getattr(keras.optimizers, KERAS_NAMES[name]))
 
 
-def of_bare_operation(name: str) -> MakeUpdate | None:
-    """The TensorFlow operation that does the same, given distinct ids."""
-    return {"SGD": _bare_sgd, "Adagrad": _bare_adagrad}.get(name)
+def of_bare_operation(name: str, distinct: bool) -> MakeUpdate | None:
+    """The TensorFlow operation behind an update.
+
+    Args:
+        name: The optimizer.
+        distinct: Whether it gets distinct ids, their gradients added up beforehand.
+            Given ids as they come, `Adagrad`'s is as much work but the wrong numbers.
+    """
+    operations = {"SGD": _bare_sgd, "Adagrad": _bare_adagrad}
+    if name not in operations:
+        return None
+    return partial(operations[name], distinct)
 
 
 def _apply(optimizer_class: Any, num_rows: int, num_ids: int, seed: int) -> Update:
@@ -68,9 +77,11 @@ def _apply(optimizer_class: Any, num_rows: int, num_ids: int, seed: int) -> Upda
     return lambda i: update(*gradients[i % NUM_GRADIENTS])
 
 
-def _bare_sgd(num_rows: int, num_ids: int, seed: int) -> Update:
+def _bare_sgd(distinct: bool, num_rows: int, num_ids: int, seed: int) -> Update:
     table = tf.Variable(tf.zeros((num_rows, EMBEDDING_DIM)))
-    gradients = [_summed(*each) for each in _gradients(num_rows, num_ids, seed)]
+    gradients = _gradients(num_rows, num_ids, seed)
+    if distinct:
+        gradients = [_summed(*each) for each in gradients]
 
     @tf.function(reduce_retracing=True)
     def update(ids: Any, values: Any) -> None:
@@ -81,11 +92,13 @@ def _bare_sgd(num_rows: int, num_ids: int, seed: int) -> Update:
     return lambda i: update(*gradients[i % NUM_GRADIENTS])
 
 
-def _bare_adagrad(num_rows: int, num_ids: int, seed: int) -> Update:
+def _bare_adagrad(distinct: bool, num_rows: int, num_ids: int, seed: int) -> Update:
     table, accumulator = (
         tf.Variable(tf.zeros((num_rows, EMBEDDING_DIM))) for _ in range(2)
     )
-    gradients = [_summed(*each) for each in _gradients(num_rows, num_ids, seed)]
+    gradients = _gradients(num_rows, num_ids, seed)
+    if distinct:
+        gradients = [_summed(*each) for each in gradients]
 
     @tf.function(reduce_retracing=True)
     def update(ids: Any, values: Any) -> None:
