@@ -3,8 +3,9 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pipelines.criteo import DENSE_FEATURES, LABEL
 
@@ -28,18 +29,20 @@ class BadRow:
 
     Args:
         path: The raw file.
-        line: Its line number, from 1.
+        line: Its number, from 1.
         kind: What is wrong, in a word or two.
         problem: What came and what was expected.
+        unit: What the number counts: lines, or the rows of a table.
     """
 
     path: Path
     line: int
     kind: str
     problem: str
+    unit: str = "line"
 
     def __str__(self) -> str:
-        return f"{self.path} line {self.line}: {self.problem}"
+        return f"{self.path} {self.unit} {self.line}: {self.problem}"
 
 
 @dataclass
@@ -63,6 +66,21 @@ class SkippedRows:
         """Add what `other` counted in a later file."""
         self.counts.update(other.counts)
         self.examples = {**other.examples, **self.examples}
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` makes the same of."""
+        examples = [
+            {**asdict(row), "path": str(row.path)} for row in self.examples.values()
+        ]
+        return {"counts": dict(self.counts), "examples": examples}
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> "SkippedRows":
+        """The rows that `to_json` wrote down."""
+        rows = [
+            BadRow(**{**row, "path": Path(row["path"])}) for row in fields["examples"]
+        ]
+        return cls(Counter(fields["counts"]), {row.kind: row for row in rows})
 
     def report(self) -> list[str]:
         """A line for the sum and one for each kind; none when nothing was skipped."""

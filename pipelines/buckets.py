@@ -1,27 +1,36 @@
 """Rows on disk in buckets of a size that fits in memory, one for each shard."""
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+from pipelines.encoded_rows import EncodedRows
 
 MAX_SHARD_ROWS = 2**20
 MIN_SHARD_ROWS = 2**11
 MIN_SHUFFLED_SHARDS = 4
 """Several, so that readers in parallel have a file each."""
 
+_BUFFER_BYTES = 2**17
+
 
 class Buckets:
     """The rows of one split, distributed over the files that become its shards.
 
     A shuffled split sends each row to a random bucket and then permutes each bucket,
-    which is a uniformly random order that never holds more than a bucket in memory.
-    Otherwise rows fill one bucket after the other.
+    which is a uniformly random order that never holds more than a bucket in memory
+    (Rao 1961; Sanders 1998, "Random permutations on distributed, external and
+    hierarchical memory"). Otherwise rows fill one bucket after the other. Either way
+    the order depends on nothing but the seed, the rows and the pieces they come in.
 
     Args:
         directory: Where the files go.
         split: Name of the split.
         num_rows: Number of rows it will get.
-        row_type: What a row is.
+        row_type: What the columns of a row are that have a fixed width.
+        num_bags: Number of multi-hot columns.
         seed: Seed of the shuffle; `None` keeps the order.
     """
 
@@ -31,43 +40,90 @@ class Buckets:
         split: str,
         num_rows: int,
         row_type: np.dtype,
+        num_bags: int,
         seed: int | None,
     ) -> None:
         self.split = split
+        self.num_rows = num_rows
         self.num_buckets = -(-num_rows // MAX_SHARD_ROWS)
         if seed is not None and num_rows >= MIN_SHUFFLED_SHARDS * MIN_SHARD_ROWS:
             self.num_buckets = max(self.num_buckets, MIN_SHUFFLED_SHARDS)
         self._directory = directory
-        self._row_type = row_type
+        self._row_type, self._num_bags = row_type, num_bags
         self._seed = seed
-        self._random = np.random.default_rng(seed)
-        self._num_appended = 0
+        self._waiting: list[list[EncodedRows]] = [[] for _ in range(self.num_buckets)]
+        self._num_bytes = [0] * self.num_buckets
+        self.waiting_bytes = 0
 
-    def append(self, rows: np.ndarray) -> None:
-        """Add the next rows of the split."""
+    @property
+    def largest_bytes(self) -> int:
+        """Size of the largest file."""
+        return max(self._num_bytes, default=0)
+
+    def scatter(self, rows: EncodedRows, start: int) -> list[EncodedRows]:
+        """The part of consecutive rows that goes to each bucket.
+
+        Any thread may do this for any rows.
+
+        Args:
+            rows: Rows of the split.
+            start: Number of the first of them in the split.
+        """
+        if not len(rows):
+            return [rows] * self.num_buckets
         if self._seed is None:
-            positions = np.arange(self._num_appended, self._num_appended + len(rows))
-            buckets = positions // MAX_SHARD_ROWS
-        else:
-            buckets = self._random.integers(self.num_buckets, size=len(rows))
-        self._num_appended += len(rows)
-        rows = rows[np.argsort(buckets, kind="stable")]
+            cuts = np.arange(1, self.num_buckets) * MAX_SHARD_ROWS - start
+            return rows.split(np.clip(cuts, 0, len(rows)))
+        random = np.random.default_rng([self._seed, start])
+        # Numbers of 16 bits are sorted by counting, which takes the same time a row.
+        kind = np.uint16 if self.num_buckets <= 2**16 else np.uint32
+        buckets = random.integers(self.num_buckets, size=len(rows), dtype=kind)
+        rows = rows.take(np.argsort(buckets, kind="stable"))
         ends = np.cumsum(np.bincount(buckets, minlength=self.num_buckets))
-        for bucket, part in enumerate(np.split(rows, ends[:-1])):
-            if len(part):
-                # Opened for each part, since there may be more than may stay open.
-                with self._path(bucket).open("ab") as file:
-                    part.tofile(file)
+        return rows.split(ends[:-1])
 
-    def take(self, bucket: int) -> np.ndarray:
-        """The rows of a bucket in their final order; its file is removed."""
+    def append(self, parts: Sequence[EncodedRows]) -> None:
+        """Take the next rows of the split, as `scatter` made them; kept in memory."""
+        for waiting, part in zip(self._waiting, parts, strict=True):
+            if len(part):
+                waiting.append(part)
+                self.waiting_bytes += part.nbytes
+
+    def flush(self) -> list[int]:
+        """Write what waits; returns the bytes that each file then has."""
+        for bucket, parts in enumerate(self._waiting):
+            if parts:
+                self._write(bucket, parts)
+        self._waiting = [[] for _ in range(self.num_buckets)]
+        self.waiting_bytes = 0
+        return list(self._num_bytes)
+
+    def _write(self, bucket: int, parts: list[EncodedRows]) -> None:
+        # Opened each time, since there may be more than may stay open.
+        with self._path(bucket).open("ab", buffering=_BUFFER_BYTES) as file:
+            for part in parts:
+                self._num_bytes[bucket] += part.write(file)
+
+    def restore(self, num_bytes: Sequence[int]) -> None:
+        """Go back to files of these sizes, those of a `flush` of an earlier run."""
+        self._num_bytes = list(num_bytes)
+        for bucket, size in enumerate(num_bytes):
+            path = self._path(bucket)
+            if path.exists():
+                os.truncate(path, size)
+
+    def take(self, bucket: int) -> EncodedRows:
+        """The rows of a bucket in their final order."""
         path = self._path(bucket)
-        rows = np.fromfile(path, self._row_type)
-        path.unlink()
+        rows = EncodedRows.read(path, self._row_type, self._num_bags)
         if self._seed is None:
             return rows
         order = np.random.default_rng([self._seed, bucket]).permutation(len(rows))
-        return rows[order]
+        return rows.take(order)
+
+    def remove(self, bucket: int) -> None:
+        """Forget the rows of a bucket."""
+        self._path(bucket).unlink(missing_ok=True)
 
     def _path(self, bucket: int) -> Path:
         return self._directory / f"{self.split}-{bucket:05d}.rows"

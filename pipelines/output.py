@@ -1,17 +1,18 @@
-"""The data set directory: whole or not there at all, and made only once."""
+"""What a data set is made from, so that it is made only once."""
 
-import fcntl
-import os
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from pipelines.checksums import file_checksum
+from pipelines.columns_file import load_columns
 from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
 from tfdlrm.schema import FILE_NAME, FeatureSchema
+
+_WITHOUT_EFFECT = {"memory_budget"}
+"""Settings that change how a data set is made, but none of its bytes."""
 
 
 def describe_source(raw: Sequence[Path], config: PrepareConfig) -> dict[str, Any]:
@@ -22,17 +23,27 @@ def describe_source(raw: Sequence[Path], config: PrepareConfig) -> dict[str, Any
         config: The settings.
 
     Returns:
-        A dictionary that JSON keeps as it is.
+        A dictionary that JSON keeps as it is; checksums come from `with_checksums`.
 
     Raises:
         InputError: If a file is missing.
     """
-    return {
-        "files": [_describe_file(path) for path in raw],
-        "settings": {
-            each.name: getattr(config, each.name) for each in fields(PrepareConfig)
-        },
+    names = [each.name for each in fields(PrepareConfig)]
+    settings = {
+        name: getattr(config, name) for name in names if name not in _WITHOUT_EFFECT
     }
+    if config.columns is not None:
+        settings["columns"] = load_columns(config.columns).to_json()
+    return {"files": [_describe_file(path) for path in raw], "settings": settings}
+
+
+def with_checksums(source: dict[str, Any], checksums: Sequence[str]) -> dict[str, Any]:
+    """`source` with the SHA-256 of each file, known once it has been read."""
+    files = [
+        {**file, "sha256": checksum}
+        for file, checksum in zip(source["files"], checksums, strict=True)
+    ]
+    return {**source, "files": files}
 
 
 def _describe_file(path: Path) -> dict[str, Any]:
@@ -40,7 +51,7 @@ def _describe_file(path: Path) -> dict[str, Any]:
         stat = path.stat()
     except OSError as error:
         raise InputError(
-            f"{path} cannot be read: {error.strerror}; expected a raw Criteo file"
+            f"{path} cannot be read: {error.strerror}; expected a raw file"
         ) from None
     return {
         "name": path.name,
@@ -49,12 +60,16 @@ def _describe_file(path: Path) -> dict[str, Any]:
     }
 
 
-def existing_data_set(output: Path, source: dict[str, Any]) -> FeatureSchema | None:
+def existing_data_set(
+    output: Path, source: dict[str, Any], raw: Sequence[Path]
+) -> FeatureSchema | None:
     """The data set that `output` already holds, if it is the one that is asked for.
 
     Args:
         output: The data set directory; it may not exist, or be empty.
         source: Inputs and settings of the data set that is asked for.
+        raw: The raw files; one whose time is another than it was is compared by its
+            checksum, since it may be a copy.
 
     Returns:
         Its schema, or `None` when there is nothing yet.
@@ -74,7 +89,8 @@ def existing_data_set(output: Path, source: dict[str, Any]) -> FeatureSchema | N
             )
         return None
     schema = FeatureSchema.load(output)
-    difference = _first_difference(schema.source, source)
+    difference = first_difference(schema.source, source)
+    difference = difference or _changed_content(schema.source, source, raw)
     if difference:
         raise InputError(
             f"{output} holds a data set that was made differently: {difference}; give "
@@ -84,11 +100,14 @@ def existing_data_set(output: Path, source: dict[str, Any]) -> FeatureSchema | N
     return schema
 
 
-def _first_difference(there: dict[str, Any] | None, now: dict[str, Any]) -> str | None:
+def first_difference(there: dict[str, Any] | None, now: dict[str, Any]) -> str | None:
+    """What differs between two sources, content apart, in words; `None` if nothing."""
     if there is None or there.keys() != now.keys():
         return "it does not say from what"
     for name, value in now["settings"].items():
         if there["settings"].get(name) != value:
+            if name == "columns":
+                return "its columns are described otherwise"
             return f"{name} {there['settings'].get(name)} there, {value} now"
     names_there, names_now = (
         [file["name"] for file in source["files"]] for source in (there, now)
@@ -99,61 +118,15 @@ def _first_difference(there: dict[str, Any] | None, now: dict[str, Any]) -> str 
         if file_there["bytes"] != file_now["bytes"]:
             sizes = f"{file_there['bytes']:,} bytes there, {file_now['bytes']:,} now"
             return f"{file_now['name']} had {sizes}"
-        if file_there["modified"] != file_now["modified"]:
-            return f"{file_now['name']} was modified since"
     return None
 
 
-@contextmanager
-def building(output: Path) -> Iterator[Path]:
-    """A directory beside `output` that becomes `output` if all goes well.
-
-    Whatever goes wrong, an interrupt too, leaves nothing behind; what a killed
-    process left is removed at the next start.
-
-    Args:
-        output: The directory to make.
-
-    Yields:
-        The directory to write into.
-
-    Raises:
-        InputError: If another process is making the same directory, or the disk
-            refuses.
-    """
-    target = output.resolve()
-    partial = target.with_name(f".{target.name}.partial")
-    try:
-        with _only_process(partial):
-            try:
-                yield partial
-                partial.replace(target)
-            finally:
-                shutil.rmtree(partial, ignore_errors=True)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise InputError(
-            f"{output} cannot be written: {reason}; expected a writable directory "
-            "with as much room as the raw text takes unzipped"
-        ) from error
-
-
-@contextmanager
-def _only_process(partial: Path) -> Iterator[None]:
-    """Hold `partial` as a new, empty directory that no other process builds in."""
-    partial.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(partial, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise InputError(
-            f"{partial} is in use: another process prepares the same data set; wait "
-            "for it, or give another --output"
-        ) from None
-    try:
-        for stale in partial.iterdir():
-            shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
-        yield
-    finally:
-        os.close(descriptor)
+def _changed_content(
+    there: dict[str, Any] | None, now: dict[str, Any], raw: Sequence[Path]
+) -> str | None:
+    files_there = there["files"] if there else []
+    for file_there, file_now, path in zip(files_there, now["files"], raw, strict=True):
+        is_newer = file_there["modified"] != file_now["modified"]
+        if is_newer and file_there["sha256"] != file_checksum(path):
+            return f"{file_now['name']} has another content since"
+    return None

@@ -1,10 +1,12 @@
-"""Turn raw Criteo files into a data set directory: `python -m pipelines.prepare`."""
+"""Turn raw files into a data set directory: `python -m pipelines.prepare`."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from rich.console import Console
 
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.config import PrepareConfig
@@ -16,10 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareCommand(PrepareConfig):
-    """Turn raw Criteo click logs into a data set directory for training.
+    """Turn raw click logs into a data set directory for training.
 
     Args:
-        raw: Raw files with 40 tab-separated columns, plain or gzip, in order of time.
+        raw: Raw files in order of time: Criteo's, with 40 tab-separated columns, plain
+            or gzip; or what `columns` describes.
         output: The data set directory to make.
     """
 
@@ -38,8 +41,9 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
     The directory appears only once it is whole.
 
     Args:
-        raw: Raw files with 40 tab-separated columns (label, 13 integers, 26 hexadecimal
-            categories), plain or gzip, in order of time.
+        raw: Raw files in order of time: Criteo's with 40 tab-separated columns (label,
+            13 integers, 26 hexadecimal categories), plain or gzip; or what
+            `config.columns` describes.
         output: The data set directory to make.
         config: How rows are split, counted and shuffled.
 
@@ -50,27 +54,39 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
         InputError: If the files or settings cannot be used, `output` holds something
             else, or the disk refuses.
     """
+    from pipelines.building import building, remove_remains, start_again
+    from pipelines.checksums import InputChangedError
     from pipelines.engines import local
-    from pipelines.output import building, describe_source, existing_data_set
+    from pipelines.output import describe_source, existing_data_set, with_checksums
+    from pipelines.truth import reachable
 
     start = time.perf_counter()
     source = describe_source(raw, config)
-    schema = existing_data_set(output, source)
+    schema = existing_data_set(output, source, raw)
     if schema:
+        remove_remains(output)
         print(f"{output} is already prepared from these files with these settings")
         return schema
-    with building(output) as directory:
-        work = directory / "work"
-        work.mkdir()
-        prepared = local.run(raw, directory, work, config)
-        work.rmdir()
-        schema = replace(prepared.schema, source=source)
-        schema.save(directory)
+    with building(output, source) as place:
+        try:
+            prepared = local.run(raw, place, config)
+        except InputChangedError as error:
+            reason = f"{error} is not what it was"
+            place = start_again(place, source, reason)
+            prepared = local.run(raw, place, config)
+        schema = replace(
+            prepared.schema,
+            source=with_checksums(source, prepared.checksums),
+            reachable=reachable(raw, prepared.schema, prepared.positives),
+        )
+        schema.save(place.directory)
     _print_summary(prepared, output, time.perf_counter() - start)
     return schema
 
 
 def _print_summary(prepared: "Prepared", output: Path, seconds: float) -> None:
+    from pipelines.coverage_report import PAGE_NAME, as_table, read_coverage
+
     schema = prepared.schema
     print(f"\n{output}")
     for split in SPLITS:
@@ -85,6 +101,10 @@ def _print_summary(prepared: "Prepared", output: Path, seconds: float) -> None:
     print(f"  {seconds:.1f} s, {rows / seconds:,.0f} rows/s")
     for line in prepared.skipped.report():
         print(line)
+    features = read_coverage(output)
+    if features:
+        Console(width=80).print(as_table(features, schema.dialect))
+        print(f"every feature, with a picture: {output / PAGE_NAME}")
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import gzip
 import zlib
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 
@@ -12,6 +12,8 @@ import polars as pl
 
 from pipelines import criteo
 from pipelines.bad_rows import BadRow, LineChecker, SkippedRows
+from pipelines.fields import UnusualTextError, read_fields
+from pipelines.parallel import map_in_order, read_ahead
 from tfdlrm.errors import InputError
 
 CHUNK_BYTES = 16 * 2**20
@@ -39,6 +41,7 @@ class RawFile:
         labelled: Whether rows have a label.
         num_bytes: Size of the file as stored.
         bytes_read: How many of these have been read.
+        position: Where `frames` goes on after the frame that it yielded last.
         skipped: What `skip` left out so far.
 
     Yields:
@@ -57,7 +60,7 @@ class RawFile:
         chunk_bytes: int = CHUNK_BYTES,
     ) -> None:
         self.path = Path(path)
-        self.bytes_read = 0
+        self.bytes_read = self.position = 0
         self.skipped = SkippedRows()
         self._on_bad_row = on_bad_row
         self._chunk_bytes = chunk_bytes
@@ -70,19 +73,28 @@ class RawFile:
         self._checker = LineChecker(self.path, self._columns)
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
+        return self.frames()
+
+    def frames(self, position: int = 0) -> Iterator[pl.DataFrame]:
+        """The frames from `position` on, a value that the attribute had before."""
         self.skipped = SkippedRows()
-        num_lines = num_rows = 0
-        for chunk in _read_ahead(self._whole_lines()):
-            frame = self._parse(chunk)
+        chunks = read_ahead(self._whole_lines())
+        num_lines = sum(chunk.count(b"\n") for chunk in islice(chunks, position))
+        self.position, found_rows = position, position > 0
+        for chunk, frame in map_in_order(self._with_frame, chunks):
+            self.position += 1
             if frame is None:
                 frame = self._parse_carefully(chunk, first_line=num_lines + 1)
             num_lines += chunk.count(b"\n")
-            num_rows += frame.height
             if frame.height:
+                found_rows = True
                 yield frame
-        if not num_rows:
+        if not found_rows:
             first = next(iter(self.skipped.examples.values()))
             raise InputError(f"{self.path} has no well-formed row; {first}")
+
+    def _with_frame(self, chunk: bytes) -> tuple[bytes, pl.DataFrame | None]:
+        return chunk, self._parse(chunk)
 
     def _read(self, size: int) -> Iterator[bytes]:
         """The text of the file in pieces of `size` bytes."""
@@ -111,7 +123,9 @@ class RawFile:
         for piece in self._read(self._chunk_bytes):
             end = piece.rfind(b"\n") + 1
             if end:
-                yield _unix_line_ends(rest + piece[:end])
+                # One copy, not two: it keeps other threads from running.
+                lines = b"".join((rest, memoryview(piece)[:end]))
+                yield _unix_line_ends(lines)
                 rest = piece[end:]
             else:
                 rest += piece
@@ -129,6 +143,12 @@ class RawFile:
 
     def _parse(self, chunk: bytes) -> pl.DataFrame | None:
         """The rows of `chunk`, or `None` when any of them is malformed."""
+        try:
+            return _parse_usual(chunk, self.labelled)
+        except UnusualTextError:
+            return self._parse_unusual(chunk)
+
+    def _parse_unusual(self, chunk: bytes) -> pl.DataFrame | None:
         num_lines = chunk.count(b"\n")
         # What is left without the bytes that fields may hold are the separators.
         left = chunk.translate(None, _FIELD_BYTES)
@@ -183,13 +203,27 @@ class RawFile:
         self.skipped.add(bad_row)
 
 
-def _read_ahead(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """The same chunks, the next one read and unzipped while one is parsed."""
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        following = thread.submit(next, chunks, b"")
-        while chunk := following.result():
-            following = thread.submit(next, chunks, b"")
-            yield chunk
+def _parse_usual(chunk: bytes, labelled: bool) -> pl.DataFrame:
+    dense, categorical = criteo.DENSE_FEATURES, criteo.CATEGORICAL_FEATURES
+    fields = read_fields(chunk, labelled, len(dense), len(categorical))
+    values = pl.DataFrame(
+        [
+            pl.Series(name, column)
+            for name, column in zip(
+                dense + categorical, (*fields.dense, *fields.categories), strict=True
+            )
+        ]
+    )
+    is_empty = pl.DataFrame(
+        [pl.Series(f"{i}", column) for i, column in enumerate(fields.is_empty)]
+    )
+    frame = pl.concat([values, is_empty], how="horizontal").select(
+        pl.when(~pl.col(f"{i}")).then(pl.col(name)).alias(name)
+        for i, name in enumerate(dense + categorical)
+    )
+    if fields.labels is None:
+        return frame
+    return frame.insert_column(0, pl.Series(criteo.LABEL, fields.labels))
 
 
 def _has_label(first_bytes: bytes) -> bool:

@@ -20,18 +20,20 @@ class Split:
 
     Args:
         rows_per_day: Number of rows in each part.
-        ends: Where train, validation and test end, as row numbers.
+        ends: Where each split ends, as row numbers.
+        order: The splits in the order of their rows.
     """
 
     rows_per_day: tuple[int, ...]
     ends: tuple[int, int, int]
+    order: tuple[str, ...] = SPLITS
 
     def ranges(self) -> dict[str, range]:
-        """The row numbers of each split."""
+        """The row numbers of each split, in the order of their rows."""
         starts = (0, *self.ends[:-1])
         return {
             name: range(start, end)
-            for name, start, end in zip(SPLITS, starts, self.ends, strict=True)
+            for name, start, end in zip(self.order, starts, self.ends, strict=True)
         }
 
     def description(self, config: PrepareConfig) -> dict[str, Any]:
@@ -65,6 +67,9 @@ def num_days(num_files: int, config: PrepareConfig) -> int:
 def split_rows(rows_per_file: Sequence[int], config: PrepareConfig) -> Split:
     """Cut rows into days, and the last days off for validation and test.
 
+    In the facebook dialect the test rows come before those for validation: of the last
+    day the reference tests on the first half.
+
     Args:
         rows_per_file: Number of rows of each file, in order.
         config: Its `days`, `validation_days` and `test_days` count; a fraction of a
@@ -89,16 +94,20 @@ def split_rows(rows_per_file: Sequence[int], config: PrepareConfig) -> Split:
         size, remainder = divmod(total, days)
         rows_per_day = tuple(size + (day < remainder) for day in range(days))
     # Fractions, since 0.1 + 0.9 should reach the end of a day exactly.
-    test = days - Fraction(str(config.test_days))
-    validation = test - Fraction(str(config.validation_days))
-    ends = (_row_at(validation, rows_per_day), _row_at(test, rows_per_day), total)
+    validation_days = Fraction(str(config.validation_days))
+    test_days = Fraction(str(config.test_days))
+    is_facebook = config.dialect == "facebook"
+    last = days - (validation_days if is_facebook else test_days)
+    train_end = days - validation_days - test_days
+    ends = (_row_at(train_end, rows_per_day), _row_at(last, rows_per_day), total)
     if ends[0] == 0:
         raise InputError(
             f"no row is left to train on: {total} rows in {days} days, of which "
-            f"{float(days - validation)} are held out; give more rows, or lower "
+            f"{float(days - train_end)} are held out; give more rows, or lower "
             "validation_days and test_days"
         )
-    return Split(rows_per_day, ends)
+    order = ("train", "test", "validation") if is_facebook else SPLITS
+    return Split(rows_per_day, ends, order)
 
 
 def _row_at(time: Fraction, rows_per_day: Sequence[int]) -> int:

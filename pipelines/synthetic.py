@@ -1,176 +1,216 @@
-"""Rows like Criteo's, for those without the data: labels follow a planted model."""
+"""The Criteo twin: `python -m pipelines.synthetic` writes rows like Criteo's.
 
-import itertools
-from dataclasses import dataclass, replace
+Labels follow a planted model, so that it is known how well they can be predicted.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
-NUM_DENSE = 13
+from pipelines.aside import written_aside
+from pipelines.parallel import map_in_order
+from pipelines.planted import PlantedModel, planted_models
+from pipelines.synthetic_features import (
+    KAGGLE_VOCABULARY_SIZES,
+    NUM_DENSE,
+    FeatureDistribution,
+    Features,
+    feature_distribution,
+    power_law_ranks,
+)
+from pipelines.synthetic_text import format_rows
+from pipelines.truth import TRUTH, best_measures, count_range, truth_file, units
+from tfdlrm.command_line import parse, run_command
+from tfdlrm.errors import require
 
-# Distinct values of Criteo Kaggle's C1..C26, as the reference implementation counts
-# them, missing included; the large ones are cut to `MAX_VOCABULARY_SIZE`.
-KAGGLE_VOCABULARY_SIZES = (
-    1460, 583, 10131227, 2202608, 305, 24, 12517, 633, 3, 93145, 5683, 8351593, 3194,
-    27, 14992, 5461306, 10, 5652, 2173, 4, 7046547, 18, 15, 286181, 105, 142572,
-)  # fmt: skip
-MAX_VOCABULARY_SIZE = 20_000
-LATENT_DIM = 4
-NUM_INTERACTIONS = 40
-BASE_RATE = 0.256
-CHUNK_ROWS = 100_000
+__all__ = [
+    "KAGGLE_VOCABULARY_SIZES",
+    "NUM_DENSE",
+    "Twin",
+    "power_law_ranks",
+    "write_raw",
+]
+
+BLOCK_ROWS = 2**13
+"""Rows drawn from one seed: few enough for the processor's cache."""
 
 
 @dataclass(frozen=True)
-class PlantedModel:
-    """What decides the labels: main effects and interactions of ids and counts.
+class Twin:
+    """Settings of the Criteo twin; they decide every byte.
 
     Args:
-        sizes: Number of values of each categorical feature.
-        exponents: Power-law exponent of each feature's value frequencies.
-        missing: Share of empty fields: 13 dense and 26 categorical ones.
-        main: Effect of each value, an array a feature.
-        latent: Vector of each value, an array `(size, LATENT_DIM)` a feature.
-        pairs: The pairs of features whose vectors' dot product is an effect.
-        dense_effects: Effect of the logarithm of each dense feature.
-        intercept: Logit of a row with no effects at all.
+        rows: Number of rows.
+        seed: Seed of the features, the planted truth and the rows.
+        vocabulary_scale: Factor of Criteo Kaggle's published vocabulary sizes.
+        days: Number of equal parts, in the order of the rows, whose planted effects
+            drift from one to the next.
+        drift: How much, from 0, not at all, to 1, effects anew every day.
     """
 
-    sizes: tuple[int, ...]
-    exponents: np.ndarray
-    missing: np.ndarray
-    main: list[np.ndarray]
-    latent: list[np.ndarray]
-    pairs: np.ndarray
-    dense_effects: np.ndarray
-    intercept: float
+    rows: int
+    seed: int = 0
+    vocabulary_scale: float = 1.0
+    days: int = 1
+    drift: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.rows >= 1, "rows", self.rows, ">= 1")
+        require(self.seed >= 0, "seed", self.seed, ">= 0")
+        scale = self.vocabulary_scale
+        require(0 < scale < float("inf"), "vocabulary_scale", scale, "> 0")
+        require(1 <= self.days <= self.rows, "days", self.days, "from 1 to rows")
+        require(0 <= self.drift <= 1, "drift", self.drift, "from 0 to 1")
+
+    @property
+    def day_starts(self) -> list[int]:
+        """The row that each day starts with, and the number of rows at the end."""
+        size, remainder = divmod(self.rows, self.days)
+        return [day * size + min(day, remainder) for day in range(self.days + 1)]
 
 
-def planted_model(seed: int) -> PlantedModel:
-    """Draw the planted model of `seed`; `BASE_RATE` of its rows are clicks."""
-    rng = np.random.default_rng(seed)
-    sizes = tuple(min(size, MAX_VOCABULARY_SIZE) for size in KAGGLE_VOCABULARY_SIZES)
-    all_pairs = np.array(list(itertools.combinations(range(len(sizes)), 2)))
-    model = PlantedModel(
-        sizes=sizes,
-        exponents=rng.uniform(1.05, 1.6, len(sizes)),
-        missing=rng.choice([0.0, 0.03, 0.2, 0.45], NUM_DENSE + len(sizes)),
-        main=[rng.normal(0, 0.2, size) for size in sizes],
-        latent=[rng.normal(0, 0.3, (size, LATENT_DIM)) for size in sizes],
-        pairs=rng.choice(all_pairs, NUM_INTERACTIONS, replace=False),
-        dense_effects=rng.normal(0, 0.12, NUM_DENSE),
-        intercept=0.0,
-    )
-    logits = logits_of(model, *draw_features(model, CHUNK_ROWS, rng))
-    return replace(model, intercept=_intercept(logits))
+@dataclass(frozen=True)
+class Block:
+    """Consecutive rows.
+
+    Args:
+        features: Their features.
+        truth: Their planted logits and labels, of type `pipelines.truth.TRUTH`.
+    """
+
+    features: Features
+    truth: np.ndarray
 
 
-def _intercept(logits: np.ndarray) -> float:
-    """The constant that makes the mean probability the base rate, by bisection."""
-    low, high = -20.0, 20.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        rate = np.mean(1 / (1 + np.exp(-(logits + middle))))
-        low, high = (middle, high) if rate < BASE_RATE else (low, middle)
-    return low
+def draw_block(
+    twin: Twin,
+    number: int,
+    distribution: FeatureDistribution,
+    models: tuple[PlantedModel, ...],
+) -> Block:
+    """Draw the rows of one block, whatever was drawn before.
+
+    Args:
+        twin: The settings.
+        number: Which block, from 0; it has `BLOCK_ROWS` rows unless it is the last.
+        distribution: The features of `twin`.
+        models: The planted truth of its days.
+    """
+    rng = np.random.default_rng([twin.seed, 2, number])
+    # Whole, even if it is the last: the rows of a shorter file begin a longer one's.
+    features = distribution.draw(BLOCK_ROWS, rng)
+    uniform = rng.random(BLOCK_ROWS)
+    start = number * BLOCK_ROWS
+    stop = min(start + BLOCK_ROWS, twin.rows)
+    truth = np.empty(stop - start, TRUTH)
+    for model, (first, end) in zip(models, pairwise(twin.day_starts), strict=True):
+        here = slice(max(first, start) - start, min(end, stop) - start)
+        if here.start >= here.stop:
+            continue
+        logits = model.logits(features.rows(here.start, here.stop))
+        truth["logit"][here] = units(logits)
+        truth["label"][here] = uniform[here] < 1 / (1 + np.exp(-logits))
+    return Block(features.rows(0, stop - start), truth)
 
 
-def write_raw(path: Path, num_rows: int, seed: int) -> None:
+def write_raw(
+    path: Path,
+    num_rows: int,
+    seed: int,
+    vocabulary_scale: float = 1.0,
+    days: int = 1,
+    drift: float = 0.0,
+) -> None:
     """Write a Criteo TSV file of synthetic rows, complete or not at all.
+
+    Beside it go `<file>.truth.npy`, the planted logit and the label of each row, which
+    `pipelines.prepare` reads, and `<file>.truth.json`, the settings and how well the
+    rows of each day can be predicted.
 
     Args:
         path: The file.
         num_rows: Rows in it.
-        seed: Seed; the same seed gives the same file.
+        seed: Seed; the same arguments give the same files.
+        vocabulary_scale: As in `Twin`.
+        days: As in `Twin`.
+        drift: As in `Twin`.
+
+    Raises:
+        InputError: If a setting is out of range, or the disk refuses.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.partial")
-    model = planted_model(seed)
-    try:
-        with aside.open("wb") as file:
-            for start in range(0, num_rows, CHUNK_ROWS):
-                rng = np.random.default_rng([seed, start])
-                rows = min(CHUNK_ROWS, num_rows - start)
-                frame = draw_rows(model, rows, rng)
-                frame.write_csv(file, separator="\t", include_header=False)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    twin = Twin(num_rows, seed, vocabulary_scale, days, drift)
+    truth = truth_file(path)
+    report = path.with_name(f"{path.name}.truth.json")
+    with written_aside(report, truth, path) as asides:
+        measures = _write_rows(twin, text=asides[2], truth=asides[1])
+        settings = {"settings": asdict(twin), "reachable": measures}
+        asides[0].write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
-def draw_rows(
-    model: PlantedModel, num_rows: int, rng: np.random.Generator
-) -> pl.DataFrame:
-    """Draw rows: label, I1..I13 and C1..C26 as Criteo writes them."""
-    counts, values, is_missing = draw_features(model, num_rows, rng)
-    logits = logits_of(model, counts, values, is_missing)
-    labels = rng.random(num_rows) < 1 / (1 + np.exp(-logits))
-    columns = {"label": pl.Series(labels.astype(np.uint8))}
-    for i in range(NUM_DENSE):
-        columns[f"I{i + 1}"] = _with_missing(counts[:, i], is_missing[:, i])
-    for i, ranks in enumerate(values):
-        hashes = np.char.mod("%08x", _hash(i, np.arange(model.sizes[i])))
-        absent = is_missing[:, NUM_DENSE + i]
-        columns[f"C{i + 1}"] = _with_missing(hashes[ranks], absent)
-    return pl.DataFrame(columns)
-
-
-def draw_features(
-    model: PlantedModel, num_rows: int, rng: np.random.Generator
-) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
-    """Dense counts, each categorical feature's ranks, and which fields are empty."""
-    counts = np.floor(rng.lognormal(1.2, 1.6, (num_rows, NUM_DENSE))).astype(np.int64)
-    counts[:, 1] -= 2  # Criteo's I2 is the one with negative values
-    values = [
-        power_law_ranks(rng.random(num_rows), size, exponent)
-        for size, exponent in zip(model.sizes, model.exponents, strict=True)
+def _write_rows(twin: Twin, text: Path, truth: Path) -> list[dict[str, float]]:
+    """Write both files, and return the best measures of each day."""
+    described = np.lib.format.header_data_from_array_1_0(np.empty(0, TRUTH))
+    with text.open("wb") as lines, truth.open("wb") as logged:
+        np.lib.format.write_array_header_1_0(
+            logged, described | {"shape": (twin.rows,)}
+        )
+        for block_lines, block_truth in _formatted_blocks(twin):
+            lines.write(block_lines)
+            logged.write(block_truth.tobytes())
+    truths = [np.load(truth, mmap_mode="r")]
+    return [
+        best_measures(count_range(truths, first, end))
+        for first, end in pairwise(twin.day_starts)
     ]
-    return counts, values, rng.random((num_rows, len(model.missing))) < model.missing
 
 
-def logits_of(
-    model: PlantedModel,
-    counts: np.ndarray,
-    values: list[np.ndarray],
-    is_missing: np.ndarray,
-) -> np.ndarray:
-    present = ~is_missing
-    dense = np.log1p(np.maximum(counts, 0)) * present[:, :NUM_DENSE]
-    logits = model.intercept + (dense - 1.2) @ model.dense_effects
-    here = present[:, NUM_DENSE:]  # a missing value has no effect
-    latent = []
-    for i, ranks in enumerate(values):
-        logits += model.main[i][ranks] * here[:, i]
-        latent.append(model.latent[i][ranks] * here[:, i, None])
-    for first, second in model.pairs:
-        logits += np.einsum("rd,rd->r", latent[first], latent[second])
-    return logits
+def _formatted_blocks(twin: Twin) -> Iterator[tuple[bytes, np.ndarray]]:
+    """The text and the truth of every block, in order, drawn by several threads."""
+    distribution = feature_distribution(twin.seed, twin.vocabulary_scale)
+    models = planted_models(twin.seed, distribution, twin.days, twin.drift)
+
+    def formatted(number: int) -> tuple[bytes, np.ndarray]:
+        block = draw_block(twin, number, distribution, models)
+        return format_rows(block.truth["label"], block.features), block.truth
+
+    yield from map_in_order(formatted, range(-(-twin.rows // BLOCK_ROWS)))
 
 
-def power_law_ranks(uniform: np.ndarray, size: int, exponent: float) -> np.ndarray:
-    """Ranks 0 to `size - 1` whose density falls as `(rank + 1) ** -exponent`.
+@dataclass(frozen=True, kw_only=True)
+class SyntheticCommand(Twin):
+    """Write synthetic rows in Criteo's format, with the planted truth beside them.
 
     Args:
-        uniform: Random numbers in [0, 1), of any shape.
-        size: Number of ranks.
-        exponent: Not 1.
-
-    Returns:
-        int64 array of the shape of `uniform`.
+        output: The TSV file to write.
     """
-    power = 1.0 - exponent
-    values = ((size + 1) ** power - 1) * uniform + 1
-    ranks = np.floor(values ** (1 / power)).astype(np.int64) - 1
-    return np.clip(ranks, 0, size - 1)  # rounding may carry a rank one too far
+
+    output: Path
 
 
-def _hash(feature: int, ranks: np.ndarray) -> np.ndarray:
-    """32-bit hashes; an odd factor makes no two values of a feature collide."""
-    return (ranks * 2654435761 + (feature + 1) * 97658963) % 2**32
+def main() -> None:
+    """Write rows as the command line says."""
+    command = parse(SyntheticCommand, "pipelines.synthetic")
+    start = time.perf_counter()
+    write_raw(
+        command.output,
+        command.rows,
+        command.seed,
+        command.vocabulary_scale,
+        command.days,
+        command.drift,
+    )
+    seconds = time.perf_counter() - start
+    print(f"{command.output}: {command.rows:,} rows in {seconds:.1f} s")
+    truths = [np.load(truth_file(command.output), mmap_mode="r")]
+    best = best_measures(count_range(truths, 0, command.rows))
+    print(f"reachable: AUC {best['auc']:.4f}, log loss {best['log_loss']:.4f}")
+    print(f"\nnext: python -m pipelines.prepare --raw {command.output} --output DIR")
 
 
-def _with_missing(values: np.ndarray, is_missing: np.ndarray) -> pl.Series:
-    return pl.select(
-        pl.when(pl.Series(is_missing)).then(None).otherwise(pl.Series(values))
-    ).to_series()
+if __name__ == "__main__":
+    run_command(main)

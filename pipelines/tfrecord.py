@@ -1,13 +1,18 @@
-"""Data set shards: TFRecord files whose records hold a block of rows each."""
+"""Data set shards: TFRecord files of blocks of rows, or of one row a record."""
 
 import hashlib
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfdlrm.schema import Shard
+from pipelines.columns import Columns
+from pipelines.encoded_rows import EncodedRows
+from pipelines.examples import bytes_example, row_examples
+from tfdlrm.records import record_footer, record_header
+from tfdlrm.schema import RecordFormat, Shard
 
 
 def row_type(num_dense: int, num_categorical: int) -> np.dtype:
@@ -32,14 +37,25 @@ def shard_path(split: str, index: int, num_shards: int) -> str:
     return f"{split}/part-{index:05d}-of-{num_shards:05d}.tfrecord"
 
 
-def write_shard(rows: np.ndarray, directory: Path, path: str, block_rows: int) -> Shard:
+def write_shard(
+    rows: EncodedRows,
+    directory: Path,
+    path: str,
+    block_rows: int,
+    record_format: RecordFormat = "block",
+    columns: Columns | None = None,
+) -> Shard:
     """Write `rows` as one TFRecord file.
 
+    The file is written aside and then renamed: under its name it is whole.
+
     Args:
-        rows: Array of `row_type`.
+        rows: The rows.
         directory: The data set directory.
         path: Where the file goes, relative to it.
         block_rows: Rows in one record; the last record takes what remains.
+        record_format: `block`, or `row` for records of one row.
+        columns: Names of the features; Criteo's when `None`.
 
     Returns:
         The file's entry in the schema.
@@ -47,30 +63,39 @@ def write_shard(rows: np.ndarray, directory: Path, path: str, block_rows: int) -
     Raises:
         OSError: If the file cannot be written.
     """
-    tf = import_tensorflow()
     target = directory / path
     target.parent.mkdir(exist_ok=True)
+    aside = target.with_name(f".{target.name}.partial")
+    columns = columns or Columns.criteo()
+    if record_format == "row":
+        payloads = row_examples(rows, columns)
+    else:
+        payloads = _blocks(rows, block_rows, columns.multi_hot)
+    checksum = hashlib.sha256()
+    num_bytes = 0
     try:
-        with tf.io.TFRecordWriter(str(target)) as writer:
-            for start in range(0, len(rows), block_rows):
-                writer.write(_record(tf, rows[start : start + block_rows]))
-    except tf.errors.OpError as error:
-        raise OSError(error.message) from error
-    with target.open("rb") as file:
-        checksum = hashlib.file_digest(file, "sha256").hexdigest()
-    return Shard(path, len(rows), target.stat().st_size, checksum)
+        with aside.open("wb") as file:
+            for payload in payloads:
+                header = record_header(len(payload))
+                for part in (header, payload, record_footer(payload)):
+                    checksum.update(part)
+                    num_bytes += file.write(part)
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+    return Shard(path, len(rows), num_bytes, checksum.hexdigest())
 
 
-def _record(tf: Any, block: np.ndarray) -> bytes:
-    """A block of rows as a serialized `tf.train.Example`, one value a column."""
-    feature = {
-        name: tf.train.Feature(
-            bytes_list=tf.train.BytesList(value=[block[name].tobytes()])
-        )
-        for name in block.dtype.names or ()
-    }
-    example = tf.train.Example(features=tf.train.Features(feature=feature))
-    return example.SerializeToString(deterministic=True)
+def _blocks(
+    rows: EncodedRows, block_rows: int, multi_hot: Sequence[str]
+) -> Iterator[bytes]:
+    names = rows.fixed.dtype.names or ()
+    for block in rows.blocks(block_rows):
+        values = {name: block.fixed[name].tobytes() for name in names}
+        for name, bags in zip(multi_hot, block.bags, strict=True):
+            values[f"{name}.values"] = bags.values.tobytes()
+            values[f"{name}.row_lengths"] = bags.lengths.tobytes()
+        yield bytes_example(values)
 
 
 def import_tensorflow() -> Any:

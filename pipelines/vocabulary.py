@@ -1,84 +1,67 @@
-"""Which categorical values get an id of their own, and the way from value to id."""
+"""Which categorical values have an id of their own, and the way from value to id."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import polars as pl
 
 from tfdlrm.errors import InputError
-from tfdlrm.schema import MISSING_ID, NUM_RESERVED_IDS, UNKNOWN_ID, FeatureSchema
+from tfdlrm.schema import MISSING_ID, UNKNOWN_ID
 
 FOLDER = "vocabulary"
-_COLUMNS = {"value": pl.UInt32, "id": pl.Int32, "frequency": pl.Int64}
-_GOLDEN_RATIO = np.uint32(2654435769)
-"""2**32 / 1.618…: multiplying by it spreads neighbouring values (Knuth, TAOCP 6.4)."""
+_FREE = np.int32(-1)
+_SPREAD = {
+    # 2**bits / 1.618…: multiplying by it spreads neighbours (Knuth, TAOCP 6.4).
+    np.dtype(np.uint32): np.uint32(2654435769),
+    np.dtype(np.uint64): np.uint64(11400714819323198485),
+}
 
 
-def count_values(rows: pl.LazyFrame, name: str, min_frequency: int) -> pl.DataFrame:
-    """The vocabulary of one column.
+class Table(Protocol):
+    """From the values of one column to ids.
 
-    Ids 0 and 1 are those of unknown and missing values; the values that are frequent
-    enough follow from 2 by descending frequency, equally frequent ones by value.
-
-    Args:
-        rows: Training rows.
-        name: Column of 32-bit values, null where missing.
-        min_frequency: Values seen less often are left out, and so unknown.
-
-    Returns:
-        Columns `value` (UInt32), `id` (Int32) and `frequency` (Int64), by id.
-
-    Example:
-
-    >>> rows = pl.LazyFrame({"C1": [7, 9, 9, None]}, schema={"C1": pl.UInt32})
-    >>> count_values(rows, "C1", min_frequency=1).rows()
-    [(9, 2, 2), (7, 3, 1)]
+    Attributes:
+        num_bytes: What it takes in memory, about.
     """
-    counted = (
-        rows.select(pl.col(name).alias("value"))
-        .drop_nulls()
-        .group_by("value")
-        .agg(pl.len().cast(pl.Int64).alias("frequency"))
-        .filter(pl.col("frequency") >= min_frequency)
-        .collect(engine="streaming")
-    )
-    return (
-        counted.sort("frequency", "value", descending=[True, False])
-        .with_row_index("id", offset=NUM_RESERVED_IDS)
-        .select(pl.col(column).cast(dtype) for column, dtype in _COLUMNS.items())
-    )
+
+    num_bytes: int
+
+    def ids(self, values: pl.Series) -> np.ndarray:
+        """The id of each of `values`, as int32."""
+        ...
 
 
 def write_vocabulary(vocabulary: pl.DataFrame, directory: Path, name: str) -> None:
-    """Write `vocabulary` of column `name` below a data set directory."""
+    """Write `vocabulary` of column `name` below a data set directory.
+
+    Args:
+        vocabulary: Columns `value` (UInt32 or String), `id` (Int32) and `frequency`
+            (Int64), by id.
+        directory: The data set directory.
+        name: The column.
+    """
     folder = directory / FOLDER
     folder.mkdir(exist_ok=True)
     vocabulary.write_parquet(folder / f"{name}.parquet")
 
 
-def load_vocabularies(directory: Path, schema: FeatureSchema) -> list["IdTable"]:
-    """Read the vocabularies that belong to a data set or to an exported model.
+def read_vocabulary(directory: Path, name: str, num_values: int) -> pl.DataFrame:
+    """Read the vocabulary of a column of a data set or of an exported model.
 
     Args:
         directory: The directory that holds `vocabulary/`.
-        schema: Its schema.
+        name: The column.
+        num_values: Number of values by the schema.
 
     Returns:
-        A table for each categorical feature, in column order.
+        What `write_vocabulary` wrote.
 
     Raises:
-        InputError: If a file is missing, damaged, or does not fit the schema.
+        InputError: If the file is missing, damaged, or does not fit the schema.
     """
-    return [
-        IdTable(_read(directory / FOLDER / f"{feature.name}.parquet", size))
-        for feature, size in zip(
-            schema.categorical_features, schema.vocabulary_sizes, strict=True
-        )
-    ]
-
-
-def _read(path: Path, vocabulary_size: int) -> pl.DataFrame:
+    path = directory / FOLDER / f"{name}.parquet"
     try:
         vocabulary = pl.read_parquet(path)
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -86,23 +69,23 @@ def _read(path: Path, vocabulary_size: int) -> pl.DataFrame:
         raise InputError(
             f"{path} cannot be read as a vocabulary ({reason}): prepare the data again"
         ) from None
-    expected = vocabulary_size - NUM_RESERVED_IDS
-    if dict(vocabulary.schema) != _COLUMNS or vocabulary.height != expected:
+    expected = ["value", "id", "frequency"]
+    if vocabulary.columns != expected or vocabulary.height != num_values:
         raise InputError(
             f"{path} holds {vocabulary.height} values in columns "
-            f"{vocabulary.columns}, expected {expected} in {list(_COLUMNS)} by the "
+            f"{vocabulary.columns}, expected {num_values} in {expected} by the "
             "schema: it belongs to another data set"
         )
     return vocabulary
 
 
 def encode_categories(
-    frame: pl.DataFrame, names: Sequence[str], tables: Sequence["IdTable"]
+    frame: pl.DataFrame, names: Sequence[str], tables: Sequence[Table]
 ) -> np.ndarray:
     """Ids of the categorical columns of `frame`.
 
     Args:
-        frame: Rows with 32-bit values, null where missing.
+        frame: Rows with 32-bit values or text, null where missing.
         names: The categorical columns.
         tables: Their tables, in the same order.
 
@@ -116,57 +99,94 @@ def encode_categories(
 
 
 class IdTable:
-    """From 32-bit values to ids: an open-addressing hash table in two arrays.
+    """From values to ids: an open-addressing hash table in two arrays.
 
     It is built once and then read by whole columns. For 8 million values that is
     twenty times as fast as binary search, and joins would hash the vocabulary anew
-    for every chunk of rows.
+    for every chunk of rows. Text is found by a 64-bit hash of it and then compared.
 
     Args:
         vocabulary: Columns `value` and `id`.
+        unknown_id: Id of other values.
+        missing_id: Id of null.
+
+    Attributes:
+        num_bytes: What it takes in memory, about.
 
     Example:
 
-    >>> table = IdTable(pl.DataFrame({"value": [9, 7], "id": [2, 3]}))
-    >>> table.ids(pl.Series([7, None, 8, 9], dtype=pl.UInt32)).tolist()
+    >>> table = IdTable(pl.DataFrame({"value": ["b", "a"], "id": [2, 3]}))
+    >>> table.ids(pl.Series(["a", None, "x", "b"])).tolist()
     [3, 1, 0, 2]
     """
 
-    def __init__(self, vocabulary: pl.DataFrame) -> None:
-        values = vocabulary["value"].cast(pl.UInt32).to_numpy()
+    def __init__(
+        self,
+        vocabulary: pl.DataFrame,
+        unknown_id: int = UNKNOWN_ID,
+        missing_id: int = MISSING_ID,
+    ) -> None:
+        self._unknown_id, self._missing_id = unknown_id, missing_id
+        self._texts: pl.Series | None = None
+        if vocabulary.schema["value"] == pl.String:
+            # By id, so that what was found can be looked up and compared.
+            self._first_id = int(vocabulary["id"].min() or 0)  # type: ignore[arg-type]
+            self._texts = vocabulary.sort("id")["value"].rechunk()
+            keys = vocabulary["value"].hash().to_numpy()
+        else:
+            keys = vocabulary["value"].cast(pl.UInt32).to_numpy()
         ids = vocabulary["id"].cast(pl.Int32).to_numpy()
-        num_bits = max(1, (2 * len(values)).bit_length())  # at least half stays free
-        self._shift = np.uint32(32 - num_bits)
+        num_bits = max(1, (2 * len(keys)).bit_length())  # at least half stays free
+        self._shift = keys.dtype.type(8 * keys.itemsize - num_bits)
         self._last_slot = 2**num_bits - 1
-        self._values = np.zeros(2**num_bits, np.uint32)
-        self._ids = np.full(2**num_bits, UNKNOWN_ID, np.int32)  # marks a free slot too
-        self._insert(values, ids)
+        self._keys = np.zeros(2**num_bits, keys.dtype)
+        self._ids = np.full(2**num_bits, _FREE)
+        self._insert(keys, ids)
+        text_bytes = 0 if self._texts is None else self._texts.estimated_size()
+        self.num_bytes = self._keys.nbytes + self._ids.nbytes + int(text_bytes)
 
-    def _insert(self, values: np.ndarray, ids: np.ndarray) -> None:
-        slots = self._first_slots(values)
-        while len(values):
-            free = self._ids[slots] == UNKNOWN_ID
-            self._values[slots[free]] = values[free]
+    def _insert(self, keys: np.ndarray, ids: np.ndarray) -> None:
+        slots = self._first_slots(keys)
+        while len(keys):
+            free = self._ids[slots] == _FREE
+            self._keys[slots[free]] = keys[free]
             self._ids[slots[free]] = ids[free]
             # Of several values that met in one slot the last has it; others go on.
             homeless = self._ids[slots] != ids
-            values, ids = values[homeless], ids[homeless]
+            keys, ids = keys[homeless], ids[homeless]
             slots = (slots[homeless] + 1) & self._last_slot
 
     def ids(self, values: pl.Series) -> np.ndarray:
         """The id of each of `values`, as int32."""
-        present = values.fill_null(0).to_numpy()
-        slots = self._first_slots(present)
+        if self._texts is None:
+            ids = self._find(values.fill_null(0).to_numpy())
+        else:
+            ids = self._find(values.hash().to_numpy())
+            self._forget_others(ids, values, self._texts)
+        ids[ids == _FREE] = self._unknown_id
+        if values.null_count():
+            ids[values.is_null().to_numpy()] = self._missing_id
+        return ids
+
+    def _find(self, keys: np.ndarray) -> np.ndarray:
+        slots = self._first_slots(keys)
         ids = self._ids[slots]
-        todo = np.flatnonzero((self._values[slots] != present) & (ids != UNKNOWN_ID))
+        todo = np.flatnonzero((self._keys[slots] != keys) & (ids != _FREE))
         while len(todo):
             slots[todo] = (slots[todo] + 1) & self._last_slot
             ids[todo] = self._ids[slots[todo]]
-            other = self._values[slots[todo]] != present[todo]
-            todo = todo[other & (ids[todo] != UNKNOWN_ID)]
-        if values.null_count():
-            ids[values.is_null().to_numpy()] = MISSING_ID
+            other = self._keys[slots[todo]] != keys[todo]
+            todo = todo[other & (ids[todo] != _FREE)]
         return ids
 
-    def _first_slots(self, values: np.ndarray) -> np.ndarray:
-        return ((values * _GOLDEN_RATIO) >> self._shift).astype(np.int64)
+    def _forget_others(
+        self, ids: np.ndarray, values: pl.Series, texts: pl.Series
+    ) -> None:
+        """Take back the ids of texts that only share a hash with a known one."""
+        known = np.flatnonzero(ids != _FREE)
+        found = texts.gather(ids[known] - self._first_id)
+        same = values.gather(known).eq_missing(found).to_numpy()
+        ids[known[~same]] = _FREE
+
+    def _first_slots(self, keys: np.ndarray) -> np.ndarray:
+        return ((keys * _SPREAD[keys.dtype]) >> self._shift).astype(np.int64)

@@ -2,8 +2,9 @@ import fcntl
 import json
 import os
 import re
+import shutil
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -120,7 +121,9 @@ def test_a_data_set_is_what_plain_python_makes_of_the_rows(raw, output):
         assert (output / shard.path).stat().st_size == shard.bytes
     assert schema.min_frequency == 5
     assert schema.split["rows_per_day"] == [143] * 6 + [142]
-    assert schema.source["settings"] == asdict(CONFIG)
+    settings = asdict(CONFIG)
+    del settings["memory_budget"]  # has no effect on the bytes
+    assert schema.source["settings"] == settings
     assert [file["name"] for file in schema.source["files"]] == ["train.txt"]
     assert str(raw.parent) not in (output / "schema.json").read_text()
 
@@ -128,7 +131,8 @@ def test_a_data_set_is_what_plain_python_makes_of_the_rows(raw, output):
 def test_nothing_but_the_data_set_is_left(raw, output):
     prepare([raw], output, CONFIG)
     assert {path.name for path in output.iterdir()} == {
-        *("schema.json", "vocabulary", "train", "validation", "test")
+        *("schema.json", "vocabulary", "train", "validation", "test"),
+        *("coverage.json", "coverage.md", "coverage.png"),
     }
     assert len(list((output / "vocabulary").iterdir())) == 26
     assert {path.name for path in output.parent.iterdir()} == {"train.txt", "data"}
@@ -213,13 +217,36 @@ def test_another_input_or_setting_is_refused_by_name(raw, output, tmp_path):
     ]:
         with pytest.raises(InputError, match=f"{message}; give another --output"):
             prepare(files, output, config)
+    write_rows(raw, [*ROWS[1:], ROWS[0]])
     os.utime(raw, (0, 0))
-    with pytest.raises(InputError, match=r"train.txt was modified since"):
+    with pytest.raises(InputError, match=r"train.txt has another content since"):
         prepare([raw], output, CONFIG)
     write_rows(raw, ROWS[:-1])
     with pytest.raises(InputError, match=r"train.txt had [\d,]+ bytes there"):
         prepare([raw], output, CONFIG)
     assert files_of(output) == before
+
+
+def test_a_touched_or_copied_input_is_still_the_same(raw, output, monkeypatch):
+    schema = prepare([raw], output, CONFIG)
+    monkeypatch.setattr(local, "run", None)
+    os.utime(raw, (0, 0))
+    assert prepare([raw], output, CONFIG) == schema
+    (raw.parent / "copy").mkdir()
+    copy = shutil.copyfile(raw, raw.parent / "copy" / raw.name)
+    assert prepare([copy], output, CONFIG) == schema
+
+
+def test_the_memory_budget_changes_nothing_in_the_data_set(raw, output):
+    small = replace(CONFIG, memory_budget="1.5 GiB")
+    schema = prepare([raw], output, small)
+    assert prepare([raw], output, CONFIG) == schema
+
+
+@pytest.mark.parametrize("budget", ["8", "8 gb", "-8GB", "lots", "999MB", ""])
+def test_a_memory_budget_is_a_number_with_a_unit(budget):
+    with pytest.raises(InputError, match=r"memory_budget is .*, expected"):
+        PrepareConfig(memory_budget=budget)
 
 
 def test_a_damaged_data_set_is_not_used_again(raw, output):
@@ -248,11 +275,10 @@ def test_missing_parents_of_the_output_are_made(raw, tmp_path):
     assert (tmp_path / "a" / "b" / "schema.json").exists()
 
 
-@pytest.mark.parametrize("stage", ["split_rows", "count_values", "write_shard"])
+@pytest.mark.parametrize("stage", ["split_rows", "write_vocabulary", "write_shard"])
 @pytest.mark.parametrize(
     ("failure", "seen", "message"),
     [
-        (KeyboardInterrupt(), KeyboardInterrupt, None),
         (OSError(28, "No space left"), InputError, "cannot be written: No space left"),
         (RuntimeError("a defect"), RuntimeError, "a defect"),
     ],
@@ -269,7 +295,7 @@ def test_a_failure_leaves_nothing(
     assert [path.name for path in output.parent.iterdir()] == ["train.txt"]
 
 
-def test_what_a_killed_run_left_is_removed(raw, output):
+def test_what_another_version_left_is_removed(raw, output):
     stale = output.with_name(".data.partial")
     (stale / "work").mkdir(parents=True)
     (stale / "work" / "000000.arrow").write_bytes(b"half")

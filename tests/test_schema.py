@@ -41,9 +41,10 @@ def test_a_directory_without_a_schema_is_named(tmp_path):
     ("text", "message"),
     [
         ("{", "cannot be read as JSON"),
-        ("[]", "format_version None, this version reads 1"),
-        ('{"format_version": 99}', "format_version 99, this version reads 1"),
-        ('{"format_version": 1}', "is not a data set schema"),
+        ("[]", "format_version None, this version reads 2"),
+        ('{"format_version": 99}', "format_version 99, this version reads 2"),
+        ('{"format_version": 1}', "format_version 1, this version reads 2"),
+        ('{"format_version": 2}', "is not a data set schema"),
     ],
 )
 def test_other_files_are_refused(tmp_path, text, message):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipelines.encoded_rows import EncodedRows
 from pipelines.tfrecord import row_type, write_shard
 
 
@@ -18,7 +19,9 @@ def make_rows(num_rows: int) -> np.ndarray:
 
 def test_a_shard_holds_blocks_of_rows_as_raw_bytes(tmp_path):
     rows = make_rows(10)
-    shard = write_shard(rows, tmp_path, "train/part.tfrecord", block_rows=4)
+    shard = write_shard(
+        EncodedRows(rows), tmp_path, "train/part.tfrecord", block_rows=4
+    )
     blocks = [
         tf.train.Example.FromString(record.numpy()).features.feature
         for record in tf.data.TFRecordDataset(str(tmp_path / shard.path))
@@ -38,7 +41,9 @@ def test_a_shard_holds_blocks_of_rows_as_raw_bytes(tmp_path):
 
 
 def test_a_shard_is_described_as_it_is_on_disk(tmp_path):
-    shard = write_shard(make_rows(10), tmp_path, "test/part.tfrecord", block_rows=4)
+    shard = write_shard(
+        EncodedRows(make_rows(10)), tmp_path, "test/part.tfrecord", block_rows=4
+    )
     stored = (tmp_path / "test" / "part.tfrecord").read_bytes()
     assert shard.rows == 10
     assert shard.bytes == len(stored)
@@ -47,6 +52,11 @@ def test_a_shard_is_described_as_it_is_on_disk(tmp_path):
 
 def test_a_full_disk_is_an_operating_system_error(tmp_path):
     (tmp_path / "train").mkdir()
-    (tmp_path / "train" / "part.tfrecord").symlink_to("/dev/full")
+    (tmp_path / "train" / ".part.tfrecord.partial").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
-        write_shard(make_rows(10_000), tmp_path, "train/part.tfrecord", block_rows=4)
+        write_shard(
+            EncodedRows(make_rows(10_000)),
+            tmp_path,
+            "train/part.tfrecord",
+            block_rows=4,
+        )

@@ -1,6 +1,3 @@
-from collections import Counter
-from dataclasses import replace
-
 import numpy as np
 import polars as pl
 import pytest
@@ -9,49 +6,32 @@ from hypothesis import strategies as st
 
 from pipelines.vocabulary import (
     IdTable,
-    count_values,
     encode_categories,
-    load_vocabularies,
+    read_vocabulary,
     write_vocabulary,
 )
 from tfdlrm.errors import InputError
-from tfdlrm.schema import CategoricalFeature, FeatureSchema
 
-VALUES = st.integers(0, 2**32 - 1) | st.integers(0, 5) | st.sampled_from([2**31, 2**16])
-
-
-def as_rows(values) -> pl.LazyFrame:
-    return pl.LazyFrame({"C1": values}, schema={"C1": pl.UInt32})
+NUMBERS = (
+    st.integers(0, 2**32 - 1) | st.integers(0, 5) | st.sampled_from([2**31, 2**16])
+)
 
 
-def plain_ids(values, min_frequency) -> dict[int | None, int]:
-    counts = Counter(value for value in values if value is not None)
-    kept = sorted(
-        (value for value in counts if counts[value] >= min_frequency),
-        key=lambda value: (-counts[value], value),
-    )
-    return {None: 1, **{value: position + 2 for position, value in enumerate(kept)}}
+def table_of(values, dtype, **options) -> IdTable:
+    ids = range(2, len(values) + 2)
+    schema = {"value": dtype, "id": pl.Int32}
+    return IdTable(pl.DataFrame({"value": values, "id": ids}, schema), **options)
 
 
-@given(st.lists(VALUES | st.none(), max_size=60), st.integers(1, 4))
-def test_ids_are_those_of_a_plain_count(values, min_frequency):
-    vocabulary = count_values(as_rows(values), "C1", min_frequency)
-    ids = plain_ids(values, min_frequency)
-    expected = {value: number for value, number in ids.items() if value is not None}
-    assert dict(vocabulary.select("value", "id").rows()) == expected
-    assert vocabulary["id"].to_list() == list(range(2, len(expected) + 2))
-    counts = Counter(values)
-    assert all(counts[value] == n for value, _, n in vocabulary.rows())
-
-
-@given(st.lists(VALUES, max_size=60, unique=True), st.lists(VALUES | st.none()))
-def test_a_table_finds_what_a_dictionary_finds(known, asked):
+@pytest.mark.parametrize(
+    ("dtype", "values"), [(pl.UInt32, NUMBERS), (pl.String, st.text(max_size=3))]
+)
+@given(st.data())
+def test_a_table_finds_what_a_dictionary_finds(dtype, values, data):
+    known = data.draw(st.lists(values, max_size=60, unique=True))
+    asked = data.draw(st.lists(values | st.none()))
     ids = {None: 1} | {value: position + 2 for position, value in enumerate(known)}
-    frame = pl.DataFrame(
-        {"value": known, "id": range(2, len(known) + 2)},
-        schema={"value": pl.UInt32, "id": pl.Int32},
-    )
-    found = IdTable(frame).ids(pl.Series(known + asked, dtype=pl.UInt32))
+    found = table_of(known, dtype).ids(pl.Series(known + asked, dtype=dtype))
     assert found.dtype == np.int32
     assert found.tolist() == [ids.get(value, 0) for value in known + asked]
 
@@ -65,49 +45,70 @@ def test_a_large_table_finds_every_value(step):
     assert not table.ids(pl.Series(values[1:] - np.uint32(1))).any() or step == 1
 
 
+def test_texts_that_share_a_hash_with_a_known_one_are_unknown(monkeypatch):
+    table = table_of(["a", "b", "c"], pl.String)
+    hashes = pl.Series(["c", "a"]).hash()
+    monkeypatch.setattr(pl.Series, "hash", lambda self: hashes)
+    assert table.ids(pl.Series(["other", "a"])).tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("dtype", [pl.UInt32, pl.String])
+def test_an_empty_table_knows_nothing(dtype):
+    asked = pl.Series([0, None, 1], dtype=pl.UInt32).cast(dtype)
+    assert table_of([], dtype).ids(asked).tolist() == [0, 1, 0]
+    assert table_of([], dtype).ids(asked.clear()).tolist() == []
+
+
+def test_the_ids_of_unknown_and_missing_values_can_be_others():
+    table = table_of([7], pl.UInt32, unknown_id=5, missing_id=6)
+    asked = pl.Series([7, 8, None], dtype=pl.UInt32)
+    assert table.ids(asked).tolist() == [2, 5, 6]
+
+
+def test_a_table_tells_its_size():
+    small = table_of(range(100), pl.UInt32)
+    large = table_of(range(100_000), pl.UInt32)
+    assert 8 * 2 * 100_000 <= large.num_bytes <= 8 * 4 * 100_000
+    assert small.num_bytes < large.num_bytes
+    texts = [f"a rather long text number {number}" for number in range(100)]
+    assert table_of(texts, pl.String).num_bytes > sum(map(len, texts))
+
+
 def test_columns_are_encoded_each_by_its_own_vocabulary():
     frame = pl.DataFrame(
-        {"C1": [5, None, 6], "C2": [6, 5, None]},
-        schema={"C1": pl.UInt32, "C2": pl.UInt32},
+        {"C1": [5, None, 6], "C2": ["b", "a", None]},
+        schema={"C1": pl.UInt32, "C2": pl.String},
     )
-    tables = [IdTable(pl.DataFrame({"value": [value], "id": [2]})) for value in (5, 6)]
+    tables = [table_of([5], pl.UInt32), table_of(["b"], pl.String)]
     ids = encode_categories(frame, ["C1", "C2"], tables)
     assert ids.tolist() == [[2, 2], [1, 0], [0, 1]]
     assert ids.dtype == np.int32
 
 
-@pytest.fixture
-def schema(tmp_path):
-    vocabulary = count_values(as_rows([7, 7, 8, None]), "C1", min_frequency=1)
-    write_vocabulary(vocabulary, tmp_path, "C1")
-    return FeatureSchema(
-        dense_features=("I1",), categorical_features=(CategoricalFeature("C1", 4),)
-    )
+@pytest.fixture(params=[pl.UInt32, pl.String])
+def vocabulary(request, tmp_path):
+    frame = pl.DataFrame(
+        {"value": [7, 8], "id": [2, 3], "frequency": [2, 1]},
+        schema={"value": pl.UInt32, "id": pl.Int32, "frequency": pl.Int64},
+    ).with_columns(pl.col("value").cast(request.param))
+    write_vocabulary(frame, tmp_path, "C1")
+    return frame
 
 
-def test_a_vocabulary_comes_back_from_its_file(tmp_path, schema):
-    (table,) = load_vocabularies(tmp_path, schema)
-    asked = pl.Series([8, 7, None, 9], dtype=pl.UInt32)
-    assert table.ids(asked).tolist() == [3, 2, 1, 0]
-    kept = pl.read_parquet(tmp_path / "vocabulary" / "C1.parquet")
-    assert dict(kept.schema) == {
-        "value": pl.UInt32,
-        "id": pl.Int32,
-        "frequency": pl.Int64,
-    }
+def test_a_vocabulary_comes_back_from_its_file(tmp_path, vocabulary):
+    assert read_vocabulary(tmp_path, "C1", num_values=2).equals(vocabulary)
 
 
-def test_a_vocabulary_of_another_size_is_refused(tmp_path, schema):
-    other = replace(schema, categorical_features=(CategoricalFeature("C1", 5),))
+def test_a_vocabulary_of_another_size_is_refused(tmp_path, vocabulary):
     with pytest.raises(InputError, match=r"holds 2 values.*expected 3"):
-        load_vocabularies(tmp_path, other)
+        read_vocabulary(tmp_path, "C1", num_values=3)
 
 
-def test_a_missing_or_damaged_vocabulary_is_refused(tmp_path, schema):
+def test_a_missing_or_damaged_vocabulary_is_refused(tmp_path, vocabulary):
     path = tmp_path / "vocabulary" / "C1.parquet"
     path.write_bytes(b"PAR1 it is not")
     with pytest.raises(InputError, match="cannot be read as a vocabulary"):
-        load_vocabularies(tmp_path, schema)
+        read_vocabulary(tmp_path, "C1", num_values=2)
     path.unlink()
     with pytest.raises(InputError, match="cannot be read as a vocabulary"):
-        load_vocabularies(tmp_path, schema)
+        read_vocabulary(tmp_path, "C1", num_values=2)

@@ -4,7 +4,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tfdlrm.errors import InputError
+from tfdlrm.byte_size import parse_byte_size
+from tfdlrm.errors import InputError, require
+from tfdlrm.model_config import DLRMConfig, ModelConfig
+from tfdlrm.schema import RecordFormat
+
+MIN_MEMORY = 10**9
 
 
 @dataclass(frozen=True)
@@ -12,8 +17,16 @@ class PrepareConfig:
     """How raw rows become a data set.
 
     Args:
+        dialect: How categorical values become ids, and which rows are held out:
+            `default` counts the values of training rows; `facebook` does as the
+            reference implementation of DLRM; `hash` takes a remainder and counts
+            nothing.
         min_frequency: A categorical value seen less often than this in training rows
-            gets the id of unknown values.
+            gets the id of unknown values (dialect default; null means 10).
+        max_index_range: Hashes are taken modulo this before they get ids (dialect
+            facebook; null takes them as they are).
+        hash_buckets: Ids of each categorical feature beside the reserved ones (dialect
+            hash; null means 100,000).
         days: Number of equal parts, in file order, that the rows are cut into; null
             means one part a file when there are several files, and 7 otherwise.
         validation_days: Parts, or a fraction of one, held out just before the test
@@ -22,51 +35,71 @@ class PrepareConfig:
         on_bad_row: What a malformed row does: `stop` with its place, or `skip` it,
             count it and report it.
         seed: Seed of the shuffle of the training rows.
+        columns: YAML file that says what the columns of a log are that is not in
+            Criteo's format; docs/own_data.md tells what it holds.
+        record_format: `block` for records that train fastest, `row` for ordinary
+            one-row Examples that other tools read too.
+        memory_budget: Memory to use at most, about, such as `8GB`; what does not fit
+            waits on disk. It changes nothing in the data set.
     """
 
-    min_frequency: int = 10
+    dialect: Literal["default", "facebook", "hash"] = "default"
+    min_frequency: int | None = None
+    max_index_range: int | None = None
+    hash_buckets: int | None = None
     days: int | None = None
     validation_days: float = 0.5
     test_days: float = 0.5
     on_bad_row: Literal["stop", "skip"] = "stop"
     seed: int = 0
+    columns: Path | None = None
+    record_format: RecordFormat = "block"
+    memory_budget: str = "8GB"
 
     def __post_init__(self) -> None:
-        _require(self.min_frequency >= 1, "min_frequency", self.min_frequency, ">= 1")
-        _require(self.days is None or self.days >= 1, "days", self.days, ">= 1")
-        _require(
+        self._settle_dialect()
+        require(self.days is None or self.days >= 1, "days", self.days, ">= 1")
+        require(
             self.validation_days >= 0, "validation_days", self.validation_days, ">= 0"
         )
-        _require(self.test_days >= 0, "test_days", self.test_days, ">= 0")
-        _require(self.seed >= 0, "seed", self.seed, ">= 0")
+        require(self.test_days >= 0, "test_days", self.test_days, ">= 0")
+        require(self.seed >= 0, "seed", self.seed, ">= 0")
+        num_bytes = parse_byte_size(self.memory_budget, "memory_budget")
+        require(num_bytes >= MIN_MEMORY, "memory_budget", self.memory_budget, ">= 1GB")
+
+    def _settle_dialect(self) -> None:
+        """Refuse what the dialect does not use, and fill in what it needs."""
+        for dialect, name, highest, default in _DIALECT_SETTINGS:
+            value = getattr(self, name)
+            if dialect != self.dialect:
+                _refuse_unused(name, value, None, self.dialect)
+            elif value is None:
+                object.__setattr__(self, name, default)
+            else:
+                bounds = f"from 1 to {highest:,}"
+                require(1 <= value <= highest, name, value, bounds)
+        if self.dialect == "facebook":
+            for name in ("days", "validation_days", "test_days"):
+                default = getattr(PrepareConfig, name)
+                _refuse_unused(name, getattr(self, name), default, self.dialect)
 
 
-@dataclass(frozen=True)
-class ModelConfig:
-    """Architecture of the DLRM.
+def _refuse_unused(name: str, value: object, default: object, dialect: str) -> None:
+    if value != default:
+        raise InputError(
+            f"{name} is {value}, but the {dialect} dialect has no such choice: leave "
+            f"{name} out, or give another --dialect"
+        )
 
-    Args:
-        embedding_dim: Width of every embedding vector.
-        bottom_mlp_units: Widths of the hidden layers of the bottom MLP; a last layer
-            of width `embedding_dim` follows them.
-        top_mlp_units: Widths of the hidden layers of the top MLP; a last layer of
-            width 1 follows them.
-        self_interaction: Whether each vector is also multiplied with itself.
-        dropout: Share of hidden top-MLP units dropped while training.
-    """
 
-    embedding_dim: int = 16
-    bottom_mlp_units: tuple[int, ...] = (512, 256, 64)
-    top_mlp_units: tuple[int, ...] = (512, 256)
-    self_interaction: bool = False
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        _require(self.embedding_dim >= 1, "embedding_dim", self.embedding_dim, ">= 1")
-        for name in ("bottom_mlp_units", "top_mlp_units"):
-            units = getattr(self, name)
-            _require(all(width >= 1 for width in units), name, units, "widths >= 1")
-        _require(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
+_DIALECT_SETTINGS = (
+    ("default", "min_frequency", 2**63 - 1, 10),
+    ("facebook", "max_index_range", 2**32, None),
+    # With 26 features of width 16 the tables of 100,000 take 166 MB, which trains on
+    # any machine; and the two reserved ids still leave an int32.
+    ("hash", "hash_buckets", 2**31 - 3, 100_000),
+)
+"""For each setting of one dialect: which one, its name, its bound and its default."""
 
 
 @dataclass(frozen=True)
@@ -82,12 +115,33 @@ class OptimizerConfig:
     learning_rate: float = 0.01
 
     def __post_init__(self) -> None:
-        _require(self.learning_rate > 0, "learning_rate", self.learning_rate, "> 0")
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "> 0")
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """When a run writes a checkpoint, from which the same command goes on.
+
+    Args:
+        minutes: Minutes from one to the next; null writes none by the clock.
+        steps: Training steps from one to the next; null writes none by their number.
+        keep: How many of the newest are kept.
+    """
+
+    minutes: float | None = 10.0
+    steps: int | None = None
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        minutes, steps = self.minutes, self.steps
+        require(minutes is None or minutes > 0, "minutes", minutes, "> 0")
+        require(steps is None or steps >= 1, "steps", steps, ">= 1")
+        require(self.keep >= 1, "keep", self.keep, ">= 1")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Train a DLRM, evaluate it and export it for serving.
+    """Train a model, evaluate it and export it for serving.
 
     With neither data_dir nor raw_data_file, a small synthetic data set is made first.
 
@@ -97,36 +151,46 @@ class TrainConfig:
         raw_data_file: Criteo TSV file to prepare first; what an earlier run prepared
             from it is used again.
         prepare: How raw rows become a data set.
-        model: Architecture.
+        model: Which model, and its architecture.
         optimizer: Optimizer.
         batch_size: Rows in one training step, over all devices.
         epochs: Passes over the training rows.
         seed: Seed of the initial weights and of the order of rows.
         evaluations_per_epoch: Times an epoch that the curves get a point.
         strategy: `mirrored` trains on all GPUs at once, `default` on one device.
-        run_dir: Where the run's files go; null makes a new directory under `runs/`.
-        export_dir: Where the next version of the SavedModel goes.
+        precision: `mixed_bfloat16` computes in 16 bits and keeps weights in 32; for
+            processors that have the instructions.
+        steps_per_execution: Training steps in one call of the compiled function; more
+            are faster where batches are small.
+        checkpoints: When to write checkpoints.
+        run_dir: Where the run's files go; null makes a new directory under `runs/`. A
+            run that was stopped goes on from its last checkpoint.
+        export_dir: Where the next version of the SavedModel goes; null means
+            `saved_models/` and the model's name.
     """
 
     data_dir: Path | None = None
     raw_data_file: Path | None = None
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: ModelConfig = field(default_factory=DLRMConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     batch_size: int = 256
     epochs: int = 1
     seed: int = 0
     evaluations_per_epoch: int = 10
     strategy: Literal["default", "mirrored"] = "default"
+    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    steps_per_execution: int = 1
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     run_dir: Path | None = None
-    export_dir: Path = Path("saved_models/dlrm")
+    export_dir: Path | None = None
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "epochs", "evaluations_per_epoch"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
-        _require(self.seed >= 0, "seed", self.seed, ">= 0")
-
-
-def _require(holds: bool, name: str, value: object, expected: str) -> None:
-    if not holds:
-        raise InputError(f"{name} is {value}, expected {expected}")
+        for name in (
+            "batch_size",
+            "epochs",
+            "evaluations_per_epoch",
+            "steps_per_execution",
+        ):
+            require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        require(self.seed >= 0, "seed", self.seed, ">= 0")

@@ -7,10 +7,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfdlrm.errors import InputError
+from tfdlrm.parsing import assemble, parse_records
+from tfdlrm.reading_order import (
+    ReadingOrder,
+    file_order_batches,
+    plan_reading,
+    training_batches,
+)
 from tfdlrm.schema import SPLITS, FeatureSchema
-
-SHUFFLE_ROWS = 1 << 16
-"""Rows permuted together; the shards themselves were shuffled when they were made."""
 
 OPEN_SHARDS = 4
 """Shards read in turn while shuffling, so that a window mixes several of them."""
@@ -22,10 +26,13 @@ def read_split(
     split: str,
     batch_size: int,
     shuffle: tuple[int, int] | None = None,
+    start_batch: int = 0,
 ) -> tf.data.Dataset:
     """Batches of one split.
 
     Blocks of rows are shuffled and cut as whole tensors; no row is ever handled alone.
+    While it is read, `tfdlrm.damage.reading` says which record of which file is
+    damaged.
 
     Args:
         directory: The data set directory.
@@ -35,10 +42,14 @@ def read_split(
             shuffled, for training, the last two batches share it.
         shuffle: Seed and epoch, which decide the order of rows; `None` keeps the order
             of the files.
+        start_batch: Batches to leave out at the beginning: what follows is exactly the
+            rest of the same pass, without reading most of what came before.
 
     Returns:
         A data set of `({"dense_features": (batch, n) float32,
         "categorical_features": (batch, features) int32}, label (batch, 1) float32)`.
+        Where there are multi-hot features, the ids are an int32 `tf.RaggedTensor`
+        `(batch, features, None)`.
 
     Raises:
         InputError: If the split has no rows, or a shard is missing or has another
@@ -46,72 +57,111 @@ def read_split(
     """
     if split not in SPLITS:
         raise InputError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
-    paths = [str(path) for path in schema.check_shards(Path(directory), split)]
-    if not paths:
+    directory = Path(directory)
+    schema.check_shards(directory, split)
+    shards = [shard for shard in schema.split_shards(split) if shard.rows]
+    if not shards:
         raise InputError(f"{directory} has no {split} rows: prepare it with some")
-    if shuffle is None:
-        blocks = tf.data.TFRecordDataset(paths)
-        rows = blocks.map(_parser(schema), num_parallel_calls=tf.data.AUTOTUNE)
-        batches = rows.rebatch(batch_size)
-    else:
+    seed, open_shards, sizes = None, 1, file_order_batches
+    if shuffle is not None:
         rng = np.random.default_rng(shuffle)
-        files = tf.data.Dataset.from_tensor_slices(rng.permutation(paths))
-        blocks = files.interleave(
-            tf.data.TFRecordDataset,
-            cycle_length=OPEN_SHARDS,
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
+        shards = [shards[i] for i in rng.permutation(len(shards))]
+        seed, open_shards, sizes = (
+            int(rng.integers(2**31)),
+            OPEN_SHARDS,
+            training_batches,
         )
-        rows = blocks.map(_parser(schema), num_parallel_calls=tf.data.AUTOTUNE)
-        rows = _permute_windows(rows, seed=int(rng.integers(2**31)))
-        batches = rows.rebatch(_training_batches(schema.num_rows(split), batch_size))
-    num_batches = -(-schema.num_rows(split) // batch_size)
+    batch_rows = sizes(schema.num_rows(split), batch_size)
+    if not 0 <= start_batch <= len(batch_rows):
+        raise InputError(
+            f"start_batch is {start_batch}, expected from 0 to {len(batch_rows)}"
+        )
+    # A pass that is over is the last batch, and then none of it.
+    start = min(start_batch, len(batch_rows) - 1)
+    order = plan_reading(
+        shards, open_shards, schema.block_rows, batch_size, batch_rows, start
+    )
+    batches = _batches(_windows(directory, schema, order, seed), batch_size)
+    num_batches = len(batch_rows) - start_batch
+    batches = batches.skip(start_batch - start)
     batches = batches.apply(tf.data.experimental.assert_cardinality(num_batches))
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def _parser(schema: FeatureSchema) -> Any:
-    """A function from one serialized block to the tensors of its rows."""
-    num_dense = len(schema.dense_features)
-    num_categorical = len(schema.categorical_features)
-    spec = {
-        name: tf.io.FixedLenFeature([], tf.string)
-        for name in ("label", "dense_features", "categorical_features")
+def _windows(
+    directory: Path, schema: FeatureSchema, order: ReadingOrder, seed: int | None
+) -> tf.data.Dataset:
+    """Each window's columns, places of its rows in them, and what cuts it."""
+    is_block = schema.record_format == "block"
+    window_rows = order.window_block_rows
+    window_records = order.num_blocks if is_block else window_rows
+    blocks = _blocks(directory, order, 1 if is_block else schema.block_rows)
+    uses = tf.data.Dataset.from_tensor_slices(order.uses)
+    used = tf.data.Dataset.zip((blocks, uses)).map(
+        lambda block, uses: tf.tile(block, [uses]), num_parallel_calls=tf.data.AUTOTUNE
+    )
+    skipped = np.zeros_like(order.heads)
+    skipped[0] = order.skipped_batches
+    numbers = order.first_window + np.arange(len(order.heads))
+    plan = {
+        "number": numbers,
+        "block_rows": window_rows,
+        "head": order.heads,
+        "rows": order.num_rows,
+        "batches": order.num_batches,
+        "last_batch_rows": order.last_batch_rows,
+        "skipped_batches": skipped,
     }
+    windows = tf.data.Dataset.zip(
+        (used.rebatch(window_records), tf.data.Dataset.from_tensor_slices(plan))
+    )
 
-    def parse(record: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        block = tf.io.parse_single_example(record, spec)
-        label = tf.io.decode_raw(block["label"], tf.float32)
-        dense = tf.io.decode_raw(block["dense_features"], tf.float32)
-        ids = tf.io.decode_raw(block["categorical_features"], tf.int32)
-        features = {
-            "dense_features": tf.reshape(dense, [-1, num_dense]),
-            "categorical_features": tf.reshape(ids, [-1, num_categorical]),
-        }
-        return features, tf.reshape(label, [-1, 1])
+    def arrange(records: tf.Tensor, window: dict[str, tf.Tensor]) -> Any:
+        columns = parse_records(schema, records, window["block_rows"])
+        places = tf.range(window["rows"])
+        if seed is not None:
+            places = tf.random.experimental.stateless_shuffle(
+                places, seed=tf.stack([window["number"], seed])
+            )
+        return columns, window["head"] + places, window
 
-    return parse
-
-
-def _training_batches(num_rows: int, batch_size: int) -> list[int]:
-    """Sizes of the batches of a pass, none much smaller than the others.
-
-    A last batch of a few rows would move the weights as far as a full one does, and
-    undo a part of what was learned.
-    """
-    num_full, rest = divmod(num_rows, batch_size)
-    if not num_full or not rest:
-        return [batch_size] * num_full or [rest]
-    shared = batch_size + rest
-    return [batch_size] * (num_full - 1) + [shared - shared // 2, shared // 2]
+    return windows.map(arrange, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def _permute_windows(rows: tf.data.Dataset, seed: int) -> tf.data.Dataset:
-    def permute(number: tf.Tensor, window: Any) -> Any:
-        order = tf.random.experimental.stateless_shuffle(
-            tf.range(tf.shape(window[1])[0]), seed=tf.stack([number, seed])
+def _blocks(directory: Path, order: ReadingOrder, num_records: int) -> tf.data.Dataset:
+    """The serialized records of each block, from the first one needed on."""
+    paths = [str(directory / shard.path) for shard in order.shards]
+
+    def in_turn(group: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensor_slices(group).interleave(
+            lambda path: tf.data.TFRecordDataset(path).batch(num_records),
+            cycle_length=order.open_shards,
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
         )
-        return tf.nest.map_structure(lambda column: tf.gather(column, order), window)
 
-    windows = rows.rebatch(SHUFFLE_ROWS).enumerate()
-    return windows.map(permute, num_parallel_calls=tf.data.AUTOTUNE)
+    groups = tf.data.Dataset.from_tensor_slices(paths).batch(order.open_shards)
+    return groups.flat_map(in_turn).skip(order.skipped_blocks)
+
+
+def _batches(windows: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+    """Cut windows into batches: the only time that a row is moved."""
+
+    def cut(columns: Any, places: tf.Tensor, window: dict[str, tf.Tensor]) -> Any:
+        def batch(number: tf.Tensor) -> Any:
+            rest = window["rows"] - window["last_batch_rows"]
+            # The last but one may not be full either.
+            start = tf.minimum(number * batch_size, rest)
+            end = tf.minimum(start + batch_size, rest)
+            if number == window["batches"] - 1:
+                start, end = rest, window["rows"]
+            rows = places[start:end]
+            features, label = tf.nest.map_structure(
+                lambda column: tf.gather(column, rows), columns
+            )
+            return assemble(features), label
+
+        numbers = tf.data.Dataset.range(window["skipped_batches"], window["batches"])
+        return numbers.map(batch)
+
+    return windows.flat_map(cut)

@@ -7,3 +7,19 @@ class InputError(ValueError):
     The message says what came, where (file, row, column), what was expected and
     how to mend it. Commands print it without a traceback and exit with status 2.
     """
+
+
+def require(holds: bool, name: str, value: object, expected: str) -> None:
+    """Refuse a setting.
+
+    Args:
+        holds: Whether the setting is as expected.
+        name: Its name.
+        value: What came.
+        expected: What was expected, in words.
+
+    Raises:
+        InputError: Unless `holds`.
+    """
+    if not holds:
+        raise InputError(f"{name} is {value}, expected {expected}")

@@ -1,7 +1,8 @@
 """What a data set's columns are: the JSON that every later step is sized from."""
 
+import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,8 +10,10 @@ from tfdlrm import __version__
 from tfdlrm.errors import InputError
 
 FILE_NAME = "schema.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 SPLITS = ("train", "validation", "test")
+
+RecordFormat = Literal["block", "row"]
 
 UNKNOWN_ID = 0
 """Id of a categorical value that training never saw, or saw too rarely."""
@@ -29,10 +32,12 @@ class CategoricalFeature:
         name: Column name.
         vocabulary_size: Number of ids, those for unknown and missing included; ids
             run from 0 to `vocabulary_size - 1`.
+        multi_hot: Whether a row has any number of ids, not just one.
     """
 
     name: str
     vocabulary_size: int
+    multi_hot: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,14 +64,27 @@ class FeatureSchema:
     Args:
         label: Name of the label column (0 or 1).
         dense_features: Names of the continuous columns, in order.
-        categorical_features: The categorical columns, in order.
+        categorical_features: The categorical columns, in order; multi-hot ones last.
         dense_transform: `log1p` means `log(max(x, 0) + 1)` with missing taken as 0.
+        untransformed: The dense features that are taken as they are instead, missing as
+            0 too.
         dialect: Name of the rule that turns raw values into ids.
-        min_frequency: A value seen less often than this in training rows is unknown.
+        min_frequency: A value seen less often than this in training rows is unknown
+            (dialect default).
+        max_index_range: Hashes were taken modulo this (dialect facebook).
+        hash_buckets: Ids of each categorical feature beside the reserved ones (dialect
+            hash).
+        reserved_ids: The ids that are no value's own, by what they stand for; those of
+            the default dialect are `unknown` and `missing`.
         split: How rows were divided, in words and numbers.
         block_rows: Rows in one record; the last record of a shard may hold fewer.
+        record_format: `block` for records of `block_rows` rows, columns as raw bytes;
+            `row` for records that are ordinary Examples of one row.
         shards: The files, in order.
         source: The inputs and settings that the data set was made from.
+        columns: How raw rows look, where they are not in Criteo's format.
+        reachable: For synthetic rows, the measures of each split that the planted
+            truth itself has; no model can be expected to do better.
         version: Version of the tool that wrote it.
         format_version: Version of this format.
 
@@ -84,12 +102,21 @@ class FeatureSchema:
     categorical_features: tuple[CategoricalFeature, ...]
     label: str = "label"
     dense_transform: Literal["log1p"] = "log1p"
-    dialect: Literal["default"] = "default"
-    min_frequency: int = 1
+    untransformed: tuple[str, ...] = ()
+    dialect: Literal["default", "facebook", "hash"] = "default"
+    min_frequency: int | None = None
+    max_index_range: int | None = None
+    hash_buckets: int | None = None
+    reserved_ids: dict[str, int] = field(
+        default_factory=lambda: {"unknown": UNKNOWN_ID, "missing": MISSING_ID}
+    )
     split: dict[str, Any] | None = None
     block_rows: int = 2048
+    record_format: RecordFormat = "block"
     shards: tuple[Shard, ...] = ()
     source: dict[str, Any] | None = None
+    columns: dict[str, Any] | None = None
+    reachable: dict[str, dict[str, float]] | None = None
     version: str = __version__
     format_version: int = FORMAT_VERSION
 
@@ -97,6 +124,16 @@ class FeatureSchema:
     def vocabulary_sizes(self) -> list[int]:
         """Number of ids of each categorical feature, in column order."""
         return [feature.vocabulary_size for feature in self.categorical_features]
+
+    @property
+    def single_hot(self) -> list[str]:
+        """Names of the categorical features with one id a row."""
+        return [each.name for each in self.categorical_features if not each.multi_hot]
+
+    @property
+    def multi_hot(self) -> list[str]:
+        """Names of the categorical features with any number of ids a row."""
+        return [each.name for each in self.categorical_features if each.multi_hot]
 
     def split_shards(self, split: str) -> list[Shard]:
         """The shards of `split`, in order; empty when it holds no rows."""
@@ -111,9 +148,15 @@ class FeatureSchema:
         """The splits beside training that have rows."""
         return [split for split in SPLITS[1:] if self.num_rows(split)]
 
+    @property
+    def fingerprint(self) -> str:
+        """What tells the rows of this data set, and their order, from all others."""
+        checksums = " ".join(shard.sha256 for shard in self.shards)
+        return hashlib.sha256(checksums.encode()).hexdigest()
+
     def without_data(self) -> "FeatureSchema":
         """The columns and transforms alone, as an exported model carries them."""
-        return replace(self, shards=(), source=None)
+        return replace(self, shards=(), source=None, reachable=None)
 
     def check_shards(self, directory: Path, split: str | None = None) -> list[Path]:
         """The files of `split`, or of all splits, in `directory`.
@@ -170,7 +213,8 @@ def _from_json(fields: Any, path: Path) -> FeatureSchema:
             f"{FORMAT_VERSION}: prepare the data set again with this version"
         )
     try:
-        fields["dense_features"] = tuple(fields["dense_features"])
+        for name in ("dense_features", "untransformed"):
+            fields[name] = tuple(fields[name])
         fields["categorical_features"] = tuple(
             CategoricalFeature(**feature) for feature in fields["categorical_features"]
         )

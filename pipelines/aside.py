@@ -1,0 +1,37 @@
+"""Files that appear complete or not at all."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tfdlrm.errors import InputError
+
+
+@contextmanager
+def written_aside(*targets: Path) -> Iterator[list[Path]]:
+    """Paths to write to, which become `targets`, in their order, if all goes well.
+
+    Args:
+        targets: Files of one directory, which is made if need be.
+
+    Yields:
+        A path beside each of them.
+
+    Raises:
+        InputError: If the disk refuses.
+    """
+    asides = [each.with_name(f".{each.name}.partial") for each in targets]
+    try:
+        targets[0].parent.mkdir(parents=True, exist_ok=True)
+        yield asides
+        for aside, target in zip(asides, targets, strict=True):
+            aside.replace(target)
+    except OSError as error:
+        raise InputError(
+            f"{targets[-1]} cannot be written: {error.strerror or error}; expected a "
+            "writable directory with room for it"
+        ) from error
+    finally:
+        for aside in asides:
+            with suppress(OSError):  # there may not even be a directory
+                aside.unlink()

@@ -1,0 +1,143 @@
+"""A data set directory is whole or not there at all, and made by one process."""
+
+import fcntl
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.journal import Journal
+from pipelines.output import first_difference
+from tfdlrm import __version__
+from tfdlrm.errors import InputError
+
+
+@dataclass(frozen=True)
+class Building:
+    """Where a data set is being made.
+
+    Args:
+        directory: What becomes the data set.
+        work: For what is needed only meanwhile.
+        journal: What an earlier run, that was stopped, has finished.
+    """
+
+    directory: Path
+    work: Path
+    journal: Journal
+
+
+@contextmanager
+def building(output: Path, source: dict[str, Any]) -> Iterator[Building]:
+    """A directory that becomes `output` if all goes well.
+
+    It lies beside `output`. What a killed or interrupted process left there is gone on
+    with when it was made from the same inputs by the same settings and version;
+    whatever else goes wrong leaves nothing behind.
+
+    Args:
+        output: The directory to make.
+        source: Inputs and settings, from `describe_source`.
+
+    Yields:
+        Where to write.
+
+    Raises:
+        InputError: If another process is making the same directory, or the disk
+            refuses.
+    """
+    partial = _partial(output)
+    try:
+        with _only_process(partial):
+            try:
+                place = _begin(partial, source)
+                yield place
+                place.directory.replace(output.resolve())
+            except KeyboardInterrupt:
+                told = "keeps what is done: the same command goes on from there"
+                print(f"{partial} {told}", file=sys.stderr)
+                raise
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+            shutil.rmtree(partial)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        size = sum(file["bytes"] for file in source["files"])
+        raise InputError(
+            f"{output} cannot be written: {reason}; expected a writable directory "
+            "with as much room as the raw text takes unzipped "
+            f"({size / 1e9:,.1f} GB as stored): make room, or give another --output"
+        ) from error
+
+
+def remove_remains(output: Path) -> None:
+    """Remove what a process left that was killed just when `output` was complete."""
+    partial = _partial(output)
+    if partial.exists():
+        with _only_process(partial):
+            shutil.rmtree(partial)
+
+
+def start_again(place: Building, source: dict[str, Any], reason: str) -> Building:
+    """Forget what an earlier run has finished, saying why."""
+    partial = place.work.parent
+    print(f"starting anew instead of going on in {partial}: {reason}")
+    return _new(partial, source)
+
+
+def _partial(output: Path) -> Path:
+    target = output.resolve()
+    return target.with_name(f".{target.name}.partial")
+
+
+def _begin(partial: Path, source: dict[str, Any]) -> Building:
+    place = Building(partial / "data", partial / "work", _journal(partial))
+    begun = place.journal.last("begin")
+    if begun is None:
+        return _new(partial, source)
+    if begun["version"] != __version__:
+        reason = f"version {begun['version']} began it, this is {__version__}"
+        return start_again(place, source, reason)
+    difference = first_difference(begun["source"], source)
+    if difference:
+        return start_again(place, source, difference)
+    print(f"going on with what an earlier run left in {partial}")
+    return place
+
+
+def _new(partial: Path, source: dict[str, Any]) -> Building:
+    for stale in partial.iterdir():
+        shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
+    for name in ("data", "work"):
+        (partial / name).mkdir()
+    journal = _journal(partial)
+    journal.add("begin", {"version": __version__, "source": source})
+    return Building(partial / "data", partial / "work", journal)
+
+
+def _journal(partial: Path) -> Journal:
+    return Journal(partial / "work" / "journal.jsonl")
+
+
+@contextmanager
+def _only_process(partial: Path) -> Iterator[None]:
+    """Hold `partial` so that no other process builds in it."""
+    partial.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(partial, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise InputError(
+            f"{partial} is in use: another process prepares the same data set; wait "
+            "for it, or give another --output"
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,83 @@
+"""Whether an input is still what it was: by size, time and checksum."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from tfdlrm.errors import InputError
+
+_READ_BYTES = 2**20
+
+
+class InputChangedError(Exception):
+    """What an unfinished run has read of an input is not what is there now."""
+
+
+class FileChecksum:
+    """The SHA-256 of a file, computed as far as is asked for.
+
+    Args:
+        path: The file.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file: BinaryIO = path.open("rb")
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise InputError(
+                f"{path} cannot be read: {reason}; expected a raw file"
+            ) from None
+        self._before = path.stat()
+        self._offset = 0
+        self._hash = hashlib.sha256()
+
+    def up_to(self, offset: int) -> str:
+        """The checksum of the bytes before `offset`, or before an earlier end.
+
+        Args:
+            offset: At least what it was in the call before.
+        """
+        while self._offset < offset:
+            piece = self._file.read(min(_READ_BYTES, offset - self._offset))
+            if not piece:
+                break
+            self._hash.update(piece)
+            self._offset += len(piece)
+        return self._hash.hexdigest()
+
+    def whole(self) -> str:
+        """The checksum of the whole file.
+
+        Raises:
+            InputError: If the file was changed since this object was made.
+        """
+        digest = self.up_to(self._before.st_size)
+        now = self.path.stat()
+        if _identity(now) != _identity(self._before) or self._file.read(1):
+            raise InputError(
+                f"{self.path} changed while it was read, expected a file that nobody "
+                "writes to: prepare it again when it is complete"
+            )
+        return digest
+
+    def __enter__(self) -> "FileChecksum":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def file_checksum(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with FileChecksum(path) as checksum:
+        return checksum.whole()
+
+
+def _identity(stat: os.stat_result) -> tuple[int, ...]:
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -1,0 +1,229 @@
+"""The YAML file that describes the columns of a log, read strictly."""
+
+from collections.abc import Iterable, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal, NoReturn, get_args
+
+import yaml
+
+from pipelines.columns import Columns, DaysBy, Format, TimeUnit, Transform
+from tfdlrm.errors import InputError
+
+_SEPARATORS = {"csv": ",", "tsv": "\t"}
+_NAMES_IN_RECORDS = ("label", "dense_features", "categorical_features")
+
+
+def load_columns(path: Path) -> Columns:
+    """Read a description of columns; docs/own_data.md says what it holds.
+
+    Args:
+        path: A YAML file.
+
+    Returns:
+        The columns.
+
+    Raises:
+        InputError: If the file cannot be read, has an unknown key, a duplicate name,
+            no label or no feature, or a value that cannot be used.
+    """
+    try:
+        described = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(
+            f"{path} cannot be read: {reason}; expected a YAML file that describes the "
+            "columns of a log"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is not YAML: {reason}") from None
+    return _Reader(path).columns(described)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML keeps the last of two equal keys without a word."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for position, key in enumerate(keys):
+            if key in keys[:position]:
+                line = node.value[position][0].start_mark.line + 1
+                raise yaml.YAMLError(f"line {line}: the key {key!r} is there twice")
+        return super().construct_mapping(node, deep)
+
+
+class _Reader:
+    """Reads one file strictly; `where` in messages is the key at hand."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def columns(self, described: Any) -> Columns:
+        keys = ("format", "separator", "names", "label", "dense", "categorical")
+        top = self._mapping(described, "", (*keys, "split"), needed=("label",))
+        form: Format = self._choice(
+            top.get("format", "csv"), "format", get_args(Format)
+        )
+        label, positive = self._label(top["label"])
+        dense = [self._dense(each, n) for n, each in self._listed(top, "dense")]
+        categorical = [
+            self._categorical(each, n, form)
+            for n, each in self._listed(top, "categorical")
+        ]
+        if not dense and not categorical:
+            self._refuse(
+                "dense", "names no feature, nor does categorical", "one or more"
+            )
+        multi_hot = [each for each in categorical if each[1]]
+        columns = Columns(
+            label=label,
+            dense_features=tuple(name for name, _ in dense),
+            single_hot=tuple(name for name, is_bag, _ in categorical if not is_bag),
+            multi_hot=tuple(name for name, _, _ in multi_hot),
+            positive=positive,
+            untransformed=tuple(name for name, how in dense if how == "none"),
+            separators=tuple(separator for _, _, separator in multi_hot),
+            format=form,
+            separator=self._separator(top, form),
+            names=self._names(top, form),
+            days_by=self._split(top.get("split")),
+        )
+        self._check_names(columns)
+        return columns
+
+    def _label(self, value: Any) -> tuple[str, str | None]:
+        if isinstance(value, str):
+            return self._text(value, "label"), None
+        entry = self._mapping(value, "label", ("name", "positive"), needed=("name",))
+        positive = entry.get("positive")
+        if isinstance(positive, bool):
+            positive = str(positive).lower()
+        if positive is not None:
+            positive = self._text(str(positive), "label.positive")
+        return self._text(entry["name"], "label.name"), positive
+
+    def _dense(self, value: Any, key: str) -> tuple[str, Transform]:
+        if isinstance(value, str):
+            return self._text(value, key), "log1p"
+        entry = self._mapping(value, key, ("name", "transform"), needed=("name",))
+        how = entry.get("transform", "log1p")
+        transform = self._choice(how, f"{key}.transform", get_args(Transform))
+        return self._text(entry["name"], f"{key}.name"), transform
+
+    def _categorical(
+        self, value: Any, key: str, form: Format
+    ) -> tuple[str, bool, str | None]:
+        """Name, whether it is multi-hot, and what separates its values."""
+        if isinstance(value, str):
+            return self._text(value, key), False, None
+        keys = ("name", "separator", "multi_hot")
+        entry = self._mapping(value, key, keys, needed=("name",))
+        name = self._text(entry["name"], f"{key}.name")
+        separator = entry.get("separator")
+        if separator is not None:
+            separator = self._text(separator, f"{key}.separator")
+        is_bag = entry.get("multi_hot", separator is not None)
+        if not isinstance(is_bag, bool) or (separator is not None and not is_bag):
+            self._refuse(f"{key}.multi_hot", f"is {is_bag!r}", "true with a separator")
+        if is_bag and separator is None and form != "parquet":
+            self._refuse(key, "is multi-hot and has no separator", "one, such as '|'")
+        return name, is_bag, separator
+
+    def _split(self, value: Any) -> DaysBy | None:
+        if value is None:
+            return None
+        entry = self._mapping(value, "split", ("day", "time", "unit"))
+        if ("day" in entry) == ("time" in entry):
+            self._refuse(
+                "split", f"is {value!r}", "either day or time, a column's name"
+            )
+        kind: Literal["day", "time"] = "time" if "time" in entry else "day"
+        if "unit" in entry and kind == "day":
+            self._refuse("split.unit", "is given for a day", "it with time only")
+        unit = self._choice(entry.get("unit", "s"), "split.unit", get_args(TimeUnit))
+        return DaysBy(self._text(entry[kind], f"split.{kind}"), kind, unit)
+
+    def _separator(self, top: Mapping[str, Any], form: Format) -> str:
+        given = top.get("separator")
+        if given is None:
+            return _SEPARATORS.get(form, "")
+        if form == "parquet":
+            self._refuse("separator", f"is {given!r}", "none for parquet")
+        if not isinstance(given, str) or len(given) != 1 or not given.isascii():
+            self._refuse("separator", f"is {given!r}", "one ASCII character")
+        return given
+
+    def _names(self, top: Mapping[str, Any], form: Format) -> tuple[str, ...] | None:
+        if "names" not in top:
+            return None
+        if form == "parquet":
+            self._refuse("names", "is given", "none for parquet, which has its own")
+        return tuple(
+            self._text(value, key) for key, value in self._listed(top, "names")
+        )
+
+    def _check_names(self, columns: Columns) -> None:
+        used = [columns.label, *columns.features]
+        for group in (used, columns.names or ()):
+            seen = set()
+            for name in group:
+                if name in seen:
+                    self._refuse(name, "is named twice", "every column once")
+                seen.add(name)
+        days_by = columns.days_by
+        if columns.names is not None:
+            for name in chain(used, [days_by.name] if days_by else []):
+                if name not in columns.names:
+                    self._refuse("names", f"lacks {name}", "every column of the files")
+        for name in columns.features:
+            if name in _NAMES_IN_RECORDS or "/" in name or name.startswith("."):
+                self._refuse(
+                    name,
+                    "cannot be the name of a feature",
+                    f"none of {', '.join(_NAMES_IN_RECORDS)}, no slash, no leading dot",
+                )
+
+    def _listed(self, top: Mapping[str, Any], key: str) -> Iterable[tuple[str, Any]]:
+        values = top.get(key)
+        if values is None:
+            return []
+        if not isinstance(values, list):
+            self._refuse(key, f"is {values!r}", "a list")
+        return [(f"{key}[{position}]", each) for position, each in enumerate(values)]
+
+    def _mapping(
+        self,
+        value: Any,
+        key: str,
+        known: tuple[str, ...],
+        needed: tuple[str, ...] = (),
+    ) -> dict[str, Any]:
+        expected = f"a mapping of {', '.join(known)}"
+        if not isinstance(value, dict):
+            self._refuse(key, f"is {value!r}", expected)
+        for each in value:
+            if each not in known:
+                self._refuse(_join(key, str(each)), "is unknown", expected)
+        for each in needed:
+            if value.get(each) is None:
+                self._refuse(_join(key, each), "is missing", expected)
+        return value
+
+    def _choice(self, value: Any, key: str, choices: tuple[str, ...]) -> Any:
+        if value not in choices:
+            self._refuse(key, f"is {value!r}", f"one of {', '.join(choices)}")
+        return value
+
+    def _text(self, value: Any, key: str) -> str:
+        if not isinstance(value, str) or not value:
+            self._refuse(key, f"is {value!r}", "text; put it in quotes")
+        return value
+
+    def _refuse(self, key: str, problem: str, expected: str) -> NoReturn:
+        place = f"{self._path}: {key}" if key else f"{self._path}"
+        raise InputError(f"{place} {problem}, expected {expected}")
+
+
+def _join(key: str, name: str) -> str:
+    return f"{key}.{name}" if key else name

@@ -1,0 +1,138 @@
+"""Counting the values of one column, of any number of rows, in bounded memory."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+
+_BATCH_VALUES = 2**23
+_BYTES_PER_VALUE = 200
+"""Peak memory of a count for each different 32-bit value of it, measured."""
+
+_NUM_PARTS = 64
+
+
+class ValueCounter:
+    """How often each value of a column occurs, and in which row it came first.
+
+    Rows are counted a batch at a time and the counts of batches added up. Once all
+    these counts outgrow the memory they go to disk, each value to the part that its
+    hash says, and in the end the parts are added up one by one. What comes out is the
+    same either way.
+
+    Args:
+        memory_bytes: What counting may take in memory; the result itself, of which one
+            asks to have it, is not part of it.
+        work: Where the parts go, in files that are removed in the end.
+
+    Example:
+
+    >>> counter = ValueCounter(memory_bytes=2**30, work=Path("."))
+    >>> counter.add(pl.Series([9, None, 7, 9], dtype=pl.UInt32))
+    >>> counter.counts().rows()
+    [(9, 2, 0), (7, 1, 2)]
+    """
+
+    def __init__(self, memory_bytes: int, work: Path) -> None:
+        self.num_distinct = 0
+        self._max_values = max(1, memory_bytes // _BYTES_PER_VALUE)
+        self._work = work
+        self._num_rows = 0
+        self._batch: list[pl.DataFrame] = []
+        self._batch_cost = 0
+        self._counted: list[pl.DataFrame] = []
+        self._parts: list[list[Path]] = [[] for _ in range(_NUM_PARTS)]
+
+    def add(self, values: pl.Series) -> None:
+        """Count the values of the next rows; null is none."""
+        frame = values.rename("value").to_frame()
+        self._batch.append(frame.with_row_index("first", offset=self._num_rows))
+        self._num_rows += len(values)
+        self._batch_cost += _cost(values)
+        if self._batch_cost >= min(_BATCH_VALUES, self._max_values):
+            self._count_batch()
+
+    def counts(self, min_frequency: int = 1) -> pl.DataFrame:
+        """All counts, once everything is added; `num_distinct` is then known.
+
+        Args:
+            min_frequency: Values that occur less often are left out.
+
+        Returns:
+            Columns `value`, `frequency` (Int64) and `first` (Int64), the number of the
+            value's first row; by that number.
+        """
+        self._count_batch()
+        kept = []
+        for counted in self._all_counted():
+            self.num_distinct += counted.height
+            kept.append(counted.filter(pl.col("frequency") >= min_frequency))
+        return pl.concat(kept).sort("first")
+
+    def _all_counted(self) -> Iterator[pl.DataFrame]:
+        if not any(self._parts):
+            yield self._total()
+            return
+        self._spill()
+        for paths in filter(None, self._parts):
+            yield _add_up([pl.read_ipc(path) for path in paths])
+            for path in paths:
+                path.unlink()
+
+    def _count_batch(self) -> None:
+        if not self._batch:
+            return
+        rows = pl.concat(self._batch)
+        self._batch, self._batch_cost = [], 0
+        self._counted.append(
+            rows.lazy()
+            .drop_nulls()
+            .group_by("value")
+            .agg(
+                pl.len().cast(pl.Int64).alias("frequency"),
+                pl.col("first").min().cast(pl.Int64),
+            )
+            .collect(engine="streaming")
+        )
+        # Adding up only what has doubled since keeps the work linear.
+        if sum(each.height for each in self._counted[1:]) >= self._counted[0].height:
+            self._counted = [self._total()]
+        if sum(_cost(each["value"]) for each in self._counted) >= self._max_values:
+            self._spill()
+
+    def _total(self) -> pl.DataFrame:
+        return _add_up(self._counted) if self._counted else _NOTHING
+
+    def _spill(self) -> None:
+        part = (pl.col("value").hash() % _NUM_PARTS).alias("part")
+        parts = self._total().with_columns(part).partition_by("part", as_dict=True)
+        self._counted = []
+        for (part_number,), counted in parts.items():
+            paths = self._parts[part_number]
+            paths.append(
+                self._work / f"counts-{part_number:02d}-{len(paths):04d}.arrow"
+            )
+            counted.drop("part").write_ipc(paths[-1])
+
+
+_NOTHING = pl.DataFrame(
+    schema={"value": pl.UInt32, "frequency": pl.Int64, "first": pl.Int64}
+)
+
+
+def _add_up(counted: list[pl.DataFrame]) -> pl.DataFrame:
+    if len(counted) == 1:
+        return counted[0]
+    return (
+        pl.concat(counted)
+        .lazy()
+        .group_by("value")
+        .agg(pl.col("frequency").sum(), pl.col("first").min())
+        .collect(engine="streaming")
+    )
+
+
+def _cost(values: pl.Series) -> int:
+    """What so many values take in memory, in 32-bit values that take as much."""
+    bytes_more = max(0, int(values.estimated_size()) - 8 * len(values))
+    return len(values) + 2 * bytes_more // _BYTES_PER_VALUE

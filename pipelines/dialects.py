@@ -1,0 +1,310 @@
+"""The dialects: three rules that turn raw categorical values into ids."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import farmhash
+import numpy as np
+import polars as pl
+
+from pipelines.counting import ValueCounter
+from pipelines.coverage import CountedFeature
+from pipelines.split import Split
+from pipelines.vocabulary import IdTable, Table, read_vocabulary
+from tfdlrm.config import PrepareConfig
+from tfdlrm.errors import InputError
+from tfdlrm.schema import (
+    MISSING_ID,
+    NUM_RESERVED_IDS,
+    SPLITS,
+    UNKNOWN_ID,
+    CategoricalFeature,
+    FeatureSchema,
+)
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The values of one column that have an id.
+
+    Args:
+        values: Columns `value`, `id` (Int32) and `frequency` (Int64), by id.
+        num_distinct: Number of different values among the rows that were counted.
+    """
+
+    values: pl.DataFrame
+    num_distinct: int
+
+
+class Dialect(ABC):
+    """A rule that turns raw categorical values into ids.
+
+    Attributes:
+        reserved_ids: The ids that are no value's own, by what they stand for.
+        counted_splits: The splits whose rows make the vocabulary.
+    """
+
+    reserved_ids: ClassVar[dict[str, int]] = {
+        "unknown": UNKNOWN_ID,
+        "missing": MISSING_ID,
+    }
+    counted_splits: ClassVar[tuple[str, ...]]
+
+    def counted_rows(self, split: Split) -> range:
+        """The numbers of the rows whose values make the vocabulary."""
+        ends = [
+            rows.stop
+            for name, rows in split.ranges().items()
+            if name in self.counted_splits
+        ]
+        return range(max(ends, default=0))
+
+    @abstractmethod
+    def vocabulary(
+        self, values: Iterable[pl.Series], memory_bytes: int, work: Path
+    ) -> Vocabulary | None:
+        """Count a column.
+
+        Args:
+            values: Its values in the rows that are counted, in order.
+            memory_bytes: What counting may take in memory.
+            work: Where files may go meanwhile.
+
+        Returns:
+            Its vocabulary, or `None` when the dialect needs none.
+        """
+
+    @abstractmethod
+    def describe(self, name: str, vocabulary: Vocabulary | None) -> CountedFeature:
+        """How many ids column `name` has with that vocabulary, and the special ones."""
+
+    @abstractmethod
+    def table(self, directory: Path, feature: CategoricalFeature) -> Table:
+        """The ids of a column of the data set or exported model in `directory`."""
+
+
+@dataclass(frozen=True)
+class DefaultDialect(Dialect):
+    """Frequent values of training rows get ids by descending frequency, from 2.
+
+    Equally frequent ones are in ascending order. Id 0 is that of all other values, id
+    1 that of missing ones.
+
+    Args:
+        min_frequency: Values seen less often are left out.
+    """
+
+    counted_splits = ("train",)
+    min_frequency: int
+
+    def vocabulary(
+        self, values: Iterable[pl.Series], memory_bytes: int, work: Path
+    ) -> Vocabulary:
+        counter = ValueCounter(memory_bytes, work)
+        for series in values:
+            counter.add(series)
+        counts = counter.counts(self.min_frequency)
+        by_frequency = counts.sort("frequency", "value", descending=[True, False])
+        return Vocabulary(_number(by_frequency, NUM_RESERVED_IDS), counter.num_distinct)
+
+    def describe(self, name: str, vocabulary: Vocabulary | None) -> CountedFeature:
+        assert vocabulary is not None
+        num_kept = vocabulary.values.height
+        return CountedFeature(
+            name,
+            num_kept + NUM_RESERVED_IDS,
+            num_kept,
+            vocabulary.num_distinct,
+            UNKNOWN_ID,
+            MISSING_ID,
+        )
+
+    def table(self, directory: Path, feature: CategoricalFeature) -> Table:
+        num_values = feature.vocabulary_size - NUM_RESERVED_IDS
+        return IdTable(read_vocabulary(directory, feature.name, num_values))
+
+
+@dataclass(frozen=True)
+class FacebookDialect(Dialect):
+    """The ids of the reference implementation's preprocessing.
+
+    Every value of any row, held-out ones too, has an id from 0 in the order in which
+    values are first seen. A missing value is the value 0. The reference cannot score a
+    value that it never saw; here such a value gets the id of the value 0, so that it
+    counts as missing, or id 0 where no row had that value.
+
+    Args:
+        max_index_range: Values are taken modulo this; `None` takes them as they are.
+
+    Reference:
+        `getCriteoAdData` in data_utils.py of github.com/facebookresearch/dlrm.
+    """
+
+    reserved_ids = {}  # noqa: RUF012
+    counted_splits = SPLITS
+    max_index_range: int | None
+
+    def values(self, raw: pl.Series) -> pl.Series:
+        """What the reference makes of raw values before it numbers them."""
+        values = raw.fill_null(0)
+        if self.max_index_range is None or self.max_index_range == 2**32:
+            return values
+        return values % self.max_index_range
+
+    def vocabulary(
+        self, values: Iterable[pl.Series], memory_bytes: int, work: Path
+    ) -> Vocabulary:
+        counter = ValueCounter(memory_bytes, work)
+        for series in values:
+            if series.dtype != pl.UInt32:
+                raise InputError(
+                    "the facebook dialect numbers Criteo's 32-bit hashes and found "
+                    f"{series.name} to be text: prepare own data with --dialect "
+                    "default or hash"
+                )
+            counter.add(self.values(series))
+        return Vocabulary(_number(counter.counts(), 0), counter.num_distinct)
+
+    def describe(self, name: str, vocabulary: Vocabulary | None) -> CountedFeature:
+        assert vocabulary is not None
+        num_kept = vocabulary.values.height
+        return CountedFeature(
+            name,
+            num_kept,
+            num_kept,
+            vocabulary.num_distinct,
+            unknown_id=None,
+            missing_id=_id_of_zero(vocabulary.values),
+        )
+
+    def table(self, directory: Path, feature: CategoricalFeature) -> Table:
+        values = read_vocabulary(directory, feature.name, feature.vocabulary_size)
+        return _FacebookTable(self, IdTable(values, _id_of_zero(values) or 0))
+
+
+class _FacebookTable:
+    def __init__(self, dialect: FacebookDialect, table: IdTable) -> None:
+        self._dialect, self._table = dialect, table
+        self.num_bytes = table.num_bytes
+
+    def ids(self, values: pl.Series) -> np.ndarray:
+        return self._table.ids(self._dialect.values(values))
+
+
+@dataclass(frozen=True)
+class HashDialect(Dialect):
+    """Ids without counting: 2 + value % `hash_buckets`, and 1 for missing values.
+
+    Id 0 stays unused, so that 0 means unknown in every dialect with reserved ids.
+    Criteo's values are 32-bit hashes already; of text it is the FarmHash fingerprint,
+    which `tf.strings.to_hash_bucket_fast` takes too, so that a serving graph can.
+
+    Args:
+        hash_buckets: Ids beside the reserved ones.
+    """
+
+    counted_splits = ()
+    hash_buckets: int
+
+    def vocabulary(
+        self, values: Iterable[pl.Series], memory_bytes: int, work: Path
+    ) -> None:
+        del values, memory_bytes, work
+
+    def describe(self, name: str, vocabulary: Vocabulary | None) -> CountedFeature:
+        del vocabulary
+        num_ids = self.hash_buckets + NUM_RESERVED_IDS
+        return CountedFeature(name, num_ids, None, None, UNKNOWN_ID, MISSING_ID)
+
+    def table(self, directory: Path, feature: CategoricalFeature) -> Table:
+        del directory
+        return HashTable(feature.vocabulary_size - NUM_RESERVED_IDS)
+
+
+class HashTable:
+    """From values to buckets; see `HashDialect`.
+
+    Args:
+        num_buckets: Number of ids beside the reserved ones.
+
+    Example:
+
+    >>> HashTable(10).ids(pl.Series([7, None, 25], dtype=pl.UInt32)).tolist()
+    [9, 1, 7]
+    """
+
+    num_bytes = 0
+
+    def __init__(self, num_buckets: int) -> None:
+        self._num_buckets = num_buckets
+
+    def ids(self, values: pl.Series) -> np.ndarray:
+        """The id of each of `values`, as int32."""
+        hashes = _fingerprints(values) if values.dtype == pl.String else values
+        ids = (hashes % self._num_buckets).cast(pl.Int32) + NUM_RESERVED_IDS
+        return ids.fill_null(MISSING_ID).to_numpy(writable=True)
+
+
+def _fingerprints(texts: pl.Series) -> pl.Series:
+    """The FarmHash fingerprint of each text, as UInt64; null of null."""
+    different = texts.drop_nulls().unique().alias("text")
+    hashes = pl.Series(
+        "hash", [farmhash.fingerprint64(text) for text in different], pl.UInt64
+    )
+    joined = (
+        texts.alias("text")
+        .to_frame()
+        .join(
+            pl.DataFrame([different, hashes]),
+            on="text",
+            how="left",
+            maintain_order="left",
+        )
+    )
+    return joined["hash"]
+
+
+def dialect(settings: PrepareConfig | FeatureSchema) -> Dialect:
+    """The dialect that settings ask for, or that a data set was made in.
+
+    Example:
+
+    >>> dialect(PrepareConfig(dialect="hash", hash_buckets=10))
+    HashDialect(hash_buckets=10)
+    """
+    if settings.dialect == "facebook":
+        return FacebookDialect(settings.max_index_range)
+    if settings.dialect == "hash":
+        return HashDialect(settings.hash_buckets or 0)
+    return DefaultDialect(settings.min_frequency or 1)
+
+
+def load_tables(directory: Path, schema: FeatureSchema) -> list[Table]:
+    """The ids of every categorical column of a data set or an exported model.
+
+    Args:
+        directory: The directory that holds `vocabulary/`, if the dialect has one.
+        schema: Its schema.
+
+    Returns:
+        A table for each categorical feature, in column order.
+
+    Raises:
+        InputError: If a vocabulary is missing, damaged, or does not fit the schema.
+    """
+    chosen = dialect(schema)
+    return [chosen.table(directory, each) for each in schema.categorical_features]
+
+
+def _id_of_zero(vocabulary: pl.DataFrame) -> int | None:
+    ids = vocabulary.filter(pl.col("value") == 0)["id"]
+    return int(ids[0]) if len(ids) else None
+
+
+def _number(counts: pl.DataFrame, first_id: int) -> pl.DataFrame:
+    return counts.with_row_index("id", offset=first_id).select(
+        "value", pl.col("id").cast(pl.Int32), "frequency"
+    )

@@ -1,0 +1,266 @@
+"""Typed rows become ids, and each row goes to the bucket that becomes its shard.
+
+Where the tables of all columns do not fit in memory at once, all but the last columns
+are encoded in passes of their own, which keep their ids on disk.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from pipelines.buckets import Buckets
+from pipelines.columns import Columns
+from pipelines.coverage import Coverage
+from pipelines.dialects import Dialect
+from pipelines.encoded_rows import Bags, EncodedRows
+from pipelines.journal import Journal
+from pipelines.parallel import map_in_order
+from pipelines.progress import stage
+from pipelines.spill import Spill
+from pipelines.split import Split
+from pipelines.tfrecord import row_type
+from pipelines.vocabulary import Table, encode_categories
+from tfdlrm.schema import CategoricalFeature
+
+_TABLES_SHARE = 2
+"""The part of the memory budget, as one divided by this, for tables of ids."""
+
+_WAITING_SHARE = 8
+"""The part for rows that wait to be written to their buckets."""
+
+_WRITE_BYTES = 2**23
+"""A write to a bucket of more than this costs as much a row, and makes others wait."""
+
+_TABLE_BYTES = 32
+"""Of an `IdTable` for each id, at most: a quarter of its slots is taken at least."""
+
+
+@dataclass(frozen=True)
+class _Encoded:
+    """A piece: its rows for each bucket of each split."""
+
+    parts: list[list[EncodedRows]]
+    positives: list[int]
+    counts: list[np.ndarray]
+
+
+class Encoder:
+    """The stage that encodes; it goes on after what the journal has of it.
+
+    Args:
+        spill: The typed rows.
+        split: Where they are cut.
+        columns: What the columns are.
+        features: The categorical columns.
+        rule: The dialect, which has their ids.
+        buckets: The buckets of each split.
+        coverage: Where unknown and missing values are counted.
+        directory: The data set directory, which has the vocabularies already.
+        journal: What an earlier run has finished.
+        budget: Bytes of memory to use, about.
+    """
+
+    def __init__(
+        self,
+        spill: Spill,
+        split: Split,
+        columns: Columns,
+        features: Sequence[CategoricalFeature],
+        rule: Dialect,
+        buckets: Sequence[Buckets],
+        coverage: Coverage,
+        directory: Path,
+        journal: Journal,
+        budget: int,
+    ) -> None:
+        self._spill, self._split, self._buckets = spill, split, buckets
+        self._directory, self._journal = directory, journal
+        self._columns = columns
+        self._row_type = row_type(len(columns.dense_features), len(columns.single_hot))
+        self._features = {feature.name: feature for feature in features}
+        self._rule, self._coverage = rule, coverage
+        self._starts = list(accumulate(spill.rows_per_piece, initial=0))
+        # Hashing holds no tables, so however many ids there are, one pass is enough.
+        self._groups = (
+            table_groups(features, budget // _TABLES_SHARE)
+            if rule.counted_splits
+            else [tuple(self._features)]
+        )
+        num_buckets = sum(bucket.num_buckets for bucket in buckets)
+        self._waiting_bytes = min(budget // _WAITING_SHARE, num_buckets * _WRITE_BYTES)
+
+    def run(self) -> dict[str, int]:
+        """Encode every row; returns the positive rows of each split."""
+        done = self._journal.last("encoded")
+        if done is None:
+            for bucket in self._buckets:
+                bucket.restore([0] * bucket.num_buckets)
+            positives = dict.fromkeys((bucket.split for bucket in self._buckets), 0)
+            done = {"pieces": 0, "positives": positives}
+        else:
+            for bucket in self._buckets:
+                bucket.restore(done["bytes"][bucket.split])
+            self._coverage.restore(done["coverage"])
+        if done["pieces"] == len(self._spill.pieces):
+            return done["positives"]
+        for group in self._groups[:-1]:
+            self._keep_ids(group, done["pieces"])
+        return self._fill_buckets(done["pieces"], done["positives"])
+
+    def _keep_ids(self, names: Sequence[str], first: int) -> None:
+        """The pass over some columns whose ids stay on disk meanwhile."""
+        kept = self._journal.entries("ids")
+        groups = [list(group) for group in self._groups]
+        # With another memory budget the columns were in other groups.
+        if all(each["names"] in groups for each in kept):
+            done = [each["pieces"] for each in kept if each["names"] == [*names]]
+            first = max([first, *done])
+        if first == len(self._spill.pieces):
+            return
+        tables = [self._table(name) for name in names]
+
+        def keep(number: int) -> int:
+            frame = pl.read_ipc(self._spill.pieces[number], columns=[*names])
+            for name, ids in self._ids(frame, names, tables).items():
+                np.save(self._ids_path(number, name), ids)
+            return number
+
+        with stage(f"ids of {names[0]} to {names[-1]}", self._starts[-1]) as advance:
+            for number in map_in_order(keep, range(first, len(self._spill.pieces))):
+                entry = {"names": [*names], "pieces": number + 1}
+                self._journal.add("ids", entry)
+                advance(self._starts[number + 1], self._starts[number + 1])
+
+    def _fill_buckets(self, first: int, positives: dict[str, int]) -> dict[str, int]:
+        tables = [self._table(name) for name in self._groups[-1]]
+        todo = range(first, len(self._spill.pieces))
+        written = first
+        with stage("encode rows", self._starts[-1]) as advance:
+            pieces = map_in_order(lambda number: self._encode(number, tables), todo)
+            for number, piece in zip(todo, pieces, strict=True):
+                for bucket, parts, count, counts in zip(
+                    self._buckets,
+                    piece.parts,
+                    piece.positives,
+                    piece.counts,
+                    strict=True,
+                ):
+                    bucket.append(parts)
+                    positives[bucket.split] += count
+                    self._coverage.add(bucket.split, counts)
+                waiting = sum(bucket.waiting_bytes for bucket in self._buckets)
+                if waiting >= self._waiting_bytes or number == todo[-1]:
+                    self._flush(written, number + 1, positives)
+                    written = number + 1
+                advance(self._starts[number + 1], self._starts[number + 1])
+        return positives
+
+    def _flush(self, start: int, end: int, positives: dict[str, int]) -> None:
+        sizes = {bucket.split: bucket.flush() for bucket in self._buckets}
+        entry = {
+            "pieces": end,
+            "bytes": sizes,
+            "positives": dict(positives),
+            "coverage": self._coverage.to_json(),
+        }
+        self._journal.add("encoded", entry)
+        for number in range(start, end):
+            self._spill.pieces[number].unlink(missing_ok=True)
+            for name in self._kept():
+                self._ids_path(number, name).unlink(missing_ok=True)
+
+    def _encode(self, number: int, tables: Sequence[Table]) -> _Encoded:
+        frame = pl.read_ipc(self._spill.pieces[number])
+        ids = {name: np.load(self._ids_path(number, name)) for name in self._kept()}
+        rows = self._rows(frame, ids | self._ids(frame, self._groups[-1], tables))
+        start = self._starts[number]
+        splits = rows.split([max(end - start, 0) for end in self._split.ends[:-1]])
+        starts = [max(start - rows.start, 0) for rows in self._split.ranges().values()]
+        return _Encoded(
+            parts=[
+                bucket.scatter(part, first)
+                for bucket, part, first in zip(
+                    self._buckets, splits, starts, strict=True
+                )
+            ],
+            positives=[int(each.fixed["label"].sum(dtype=np.int64)) for each in splits],
+            counts=[
+                self._coverage.count(each.fixed["categorical_features"], each.bags)
+                for each in splits
+            ],
+        )
+
+    def _rows(self, frame: pl.DataFrame, ids: dict[str, np.ndarray]) -> EncodedRows:
+        columns = self._columns
+        rows = np.empty(frame.height, self._row_type)
+        rows["label"] = frame[columns.label].to_numpy()
+        if columns.dense_features:
+            rows["dense_features"] = frame.select(columns.dense_features).to_numpy()
+        single = [each for name, each in ids.items() if name in columns.single_hot]
+        if single:
+            rows["categorical_features"] = (
+                single[0] if len(single) == 1 else np.hstack(single)
+            )
+        bags = [
+            Bags(ids[name], frame[name].list.len().cast(pl.Int32).to_numpy())
+            for name in columns.multi_hot
+        ]
+        return EncodedRows(rows, tuple(bags))
+
+    def _ids(
+        self, frame: pl.DataFrame, names: Sequence[str], tables: Sequence[Table]
+    ) -> dict[str, np.ndarray]:
+        """Ids of some columns: of single-hot ones together, under the first's name."""
+        single = [name for name in names if name in self._columns.single_hot]
+        ids = {}
+        if single:
+            ids[single[0]] = encode_categories(frame, single, tables[: len(single)])
+        for name, table in zip(
+            names[len(single) :], tables[len(single) :], strict=True
+        ):
+            ids[name] = table.ids(frame[name].explode().drop_nulls())
+        return ids
+
+    def _kept(self) -> list[str]:
+        """The names under which earlier passes kept ids."""
+        return [
+            name
+            for names in self._groups[:-1]
+            for place, name in enumerate(names)
+            if place == 0 or name in self._columns.multi_hot
+        ]
+
+    def _table(self, name: str) -> Table:
+        return self._rule.table(self._directory, self._features[name])
+
+    def _ids_path(self, number: int, name: str) -> Path:
+        position = self._columns.categorical_features.index(name)
+        return self._spill.pieces[number].with_suffix(f".{position}.npy")
+
+
+def table_groups(
+    features: Sequence[CategoricalFeature], budget: int
+) -> list[tuple[str, ...]]:
+    """The columns in groups whose tables fit in `budget` bytes, or are one alone.
+
+    Example:
+
+    >>> sizes = {"a": 10, "b": 10, "c": 100, "d": 10}
+    >>> features = [CategoricalFeature(*each) for each in sizes.items()]
+    >>> table_groups(features, 700)
+    [('a', 'b'), ('c',), ('d',)]
+    """
+    groups: list[list[str]] = [[]]
+    num_bytes = 0
+    for feature in features:
+        size = _TABLE_BYTES * feature.vocabulary_size
+        if groups[-1] and num_bytes + size > budget:
+            groups.append([])
+            num_bytes = 0
+        groups[-1].append(feature.name)
+        num_bytes += size
+    return [tuple(group) for group in groups]

@@ -1,0 +1,166 @@
+"""One's own logs, CSV, TSV or Parquet, as typed data frames of bounded size."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NoReturn
+
+import numpy as np
+import polars as pl
+
+from pipelines.bad_rows import BadRow, SkippedRows
+from pipelines.columns import Columns
+from pipelines.log_values import kinds
+from tfdlrm.errors import InputError
+
+
+class BadLogRow(BadRow):
+    """A bad row; rows are counted from 1, a header line too, blank lines not."""
+
+    def __str__(self) -> str:
+        return f"{self.path} row {self.line}: {self.problem}"
+
+
+class LogFile(ABC):
+    """A file of a log whose columns are described.
+
+    Iterating reads it once from the start, in chunks that are the same each time.
+
+    Args:
+        path: The file.
+        columns: What its columns are.
+        on_bad_row: What a row with a bad value does: `stop` raises with its place,
+            `skip` leaves it out and counts it in `skipped`.
+        labelled: Whether to read what only training needs: the label, and the day or
+            time that defines the split. Otherwise these columns may be absent.
+
+    Attributes:
+        num_bytes: Size of the file as stored.
+        bytes_read: How many of these have been read, about.
+        position: Where `frames` goes on after the frame that it yielded last.
+        skipped: What `skip` left out so far.
+
+    Yields:
+        Data frames: the label as UInt8, dense columns as Float64 before any transform,
+        single-hot ones as String and multi-hot ones as lists of String; null where
+        missing, but an empty list. With a day or time also its number, as Int64 under
+        the name `log_values.TIME_KEY`.
+
+    Raises:
+        InputError: If the file is missing, unreadable, damaged or empty, or lacks a
+            column; under `stop`, if it has a bad row; and if it has no good one at all.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        columns: Columns,
+        on_bad_row: Literal["stop", "skip"] = "stop",
+        labelled: bool = True,
+    ) -> None:
+        self.path = Path(path)
+        self.columns = columns
+        self.labelled = labelled
+        self.bytes_read = self.position = 0
+        self.skipped = SkippedRows()
+        self._on_bad_row = on_bad_row
+        self._kinds = kinds(columns, labelled)
+        self._sources = [source for source, _ in self._kinds.values()]
+        try:
+            self.num_bytes = self.path.stat().st_size
+        except OSError as error:
+            self._cannot_read(error)
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        return self.frames()
+
+    def frames(self, position: int = 0) -> Iterator[pl.DataFrame]:
+        """The frames from `position` on, a value that the attribute had before."""
+        self.skipped = SkippedRows()
+        self.position, found_rows = position, position > 0
+        for number, (rows, numbers, bad_rows) in enumerate(self._chunks()):
+            if number < position:
+                continue
+            frame = self._typed(rows, numbers, bad_rows)
+            self.position = number + 1
+            if frame.height:
+                found_rows = True
+                yield frame
+        if not found_rows:
+            first = next(iter(self.skipped.examples.values()), "it has none")
+            raise InputError(f"{self.path} has no good row: {first}")
+
+    @abstractmethod
+    def _chunks(self) -> Iterator[tuple[pl.DataFrame, np.ndarray, list[BadLogRow]]]:
+        """The columns as the file has them, the rows' numbers, and what is no row."""
+
+    def _typed(
+        self, rows: pl.DataFrame, numbers: np.ndarray, bad_rows: list[BadLogRow]
+    ) -> pl.DataFrame:
+        typed: dict[str, pl.Series] = {}
+        for name, (source, kind) in self._kinds.items():
+            values = rows[source]
+            typed[name] = kind.read(values).alias(name)
+            for row in kind.is_bad(values, typed[name]).arg_true():
+                value = values[int(row)]
+                shown = "missing" if value is None else _shown(value)
+                problem = f"column {source!r} is {shown}, expected {kind.expected}"
+                place = int(numbers[row])
+                bad_rows.append(BadLogRow(self.path, place, kind.noun, problem))
+        frame = pl.DataFrame(typed)
+        if not bad_rows:
+            return frame
+        first_of_row = {row.line: row for row in reversed(bad_rows)}
+        self._refuse([first_of_row[line] for line in sorted(first_of_row)])
+        return frame.filter(~np.isin(numbers, list(first_of_row)))
+
+    def _refuse(self, bad_rows: list[BadLogRow]) -> None:
+        if self._on_bad_row == "stop":
+            raise InputError(
+                f"{bad_rows[0]}; mend the row, or leave such rows out with "
+                "--on_bad_row skip"
+            )
+        for row in bad_rows:
+            self.skipped.add(row)
+
+    def _check_names(self, there: list[str]) -> None:
+        for name in self._sources:
+            if there.count(name) != 1:
+                problem = "no column" if name not in there else "several columns"
+                names = ", ".join(repr(each) for each in there[:20])
+                more = ", …" if len(there) > 20 else ""
+                raise InputError(
+                    f"{self.path} has {problem} {name!r}, expected one: it has "
+                    f"{names}{more}; mend the description of the columns, or the file"
+                )
+
+    def _cannot_read(self, error: OSError) -> NoReturn:
+        reason = error.strerror or str(error)
+        raise InputError(
+            f"{self.path} cannot be read: {reason}; expected a "
+            f"{self.columns.format} file"
+        ) from None
+
+
+def open_log(
+    path: Path,
+    columns: Columns,
+    on_bad_row: Literal["stop", "skip"] = "stop",
+    labelled: bool = True,
+) -> LogFile:
+    """The file of a log, by its format; arguments as for `LogFile`."""
+    from pipelines.parquet_log import ParquetLog
+    from pipelines.text_log import TextLog
+
+    kind = ParquetLog if columns.format == "parquet" else TextLog
+    return kind(path, columns, on_bad_row, labelled)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    if isinstance(value, bytes):
+        try:
+            text = repr(value.decode("utf-8"))
+        except UnicodeDecodeError:
+            text = text[1:]
+    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -1,0 +1,59 @@
+"""Work done by several threads, its results in order."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def num_cores() -> int:
+    """How many threads this process may run at once."""
+    return len(os.sched_getaffinity(0))
+
+
+def read_ahead(items: Iterable[T]) -> Iterator[T]:
+    """The same items, the next one made in a thread while one is used."""
+    iterator = iter(items)
+    end = object()
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        following = thread.submit(next, iterator, end)
+        while (item := following.result()) is not end:
+            following = thread.submit(next, iterator, end)
+            yield item  # type: ignore[misc]
+
+
+def map_in_order(
+    function: Callable[[T], R], items: Iterable[T], workers: int | None = None
+) -> Iterator[R]:
+    """`function` of each item, by as many threads as there are cores.
+
+    No more than a few items are held at once. For work that is done in NumPy or
+    Polars, which let other threads run.
+
+    Args:
+        function: What to do; an exception in it is raised here, in its place.
+        items: What to do it with, taken one by one as threads become free.
+        workers: Number of threads; as many as there are cores when `None`.
+
+    Example:
+
+    >>> list(map_in_order(abs, [-1, 2, -3]))
+    [1, 2, 3]
+    """
+    workers = workers or num_cores()
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(workers) as threads:
+        try:
+            for item in items:
+                waiting.append(threads.submit(function, item))
+                if len(waiting) > workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

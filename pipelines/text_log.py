@@ -1,0 +1,184 @@
+"""Logs in CSV and TSV, plain or gzip, with quoted separators, quotes and newlines."""
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Literal, NoReturn, cast
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from pipelines.columns import Columns
+from pipelines.logs import BadLogRow, LogFile
+from tfdlrm.errors import InputError
+
+CHUNK_BYTES = 16 * 2**20
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+class TextLog(LogFile):
+    """A CSV or TSV file; see `LogFile`."""
+
+    def __init__(
+        self,
+        path: Path,
+        columns: Columns,
+        on_bad_row: Literal["stop", "skip"] = "stop",
+        labelled: bool = True,
+        chunk_bytes: int = CHUNK_BYTES,
+    ) -> None:
+        super().__init__(path, columns, on_bad_row, labelled)
+        self._chunk_bytes = chunk_bytes
+        first_row = self._first_row()
+        if columns.names is None:
+            self._names = first_row
+        else:
+            self._names = list(columns.names)
+            without_label = [each for each in self._names if each != columns.label]
+            if not labelled and len(first_row) == len(without_label):
+                self._names = without_label
+        self._check_names(self._names)
+
+    def _first_row(self) -> list[str]:
+        with self._opened() as (text, _):
+            lines = io.TextIOWrapper(text, "utf-8-sig", errors="replace", newline="")
+            rows = csv.reader(lines, delimiter=self.columns.separator)
+            row = next((row for row in rows if row), None)
+        if row is None:
+            raise InputError(f"{self.path} is empty, expected rows of a log")
+        return row
+
+    def _chunks(self) -> Iterator[tuple[pl.DataFrame, np.ndarray, list[BadLogRow]]]:
+        malformed: list[BadLogRow] = []
+        next_row = 1 if self.columns.names else 2
+        with self._opened() as (text, stored):
+            blocks = self._blocks(text, malformed)
+            block = next(blocks, None)
+            while block is not None:
+                following = next(blocks, None)
+                numbers = _numbers(next_row, block.num_rows, malformed)
+                next_row = int(numbers[-1]) + 1 if len(numbers) else next_row
+                if following is None:
+                    malformed += self._open_quote(block, numbers)
+                # Arrow reads ahead: what it found further down waits for its turn.
+                here = [r for r in malformed if following is None or r.line < next_row]
+                del malformed[: len(here)]
+                self.bytes_read = stored.tell()
+                yield pl.DataFrame(block), numbers, here
+                block = following
+        if malformed:  # and not one row of the right width
+            nothing = pl.DataFrame(schema=dict.fromkeys(self._sources, pl.Binary))
+            yield nothing, np.arange(0), malformed
+
+    def _blocks(self, text: IO[bytes], malformed: list[BadLogRow]) -> Iterator[Any]:
+        """Arrow's record batches of bytes; rows of another width go to `malformed`."""
+
+        def leave_out(row: Any) -> str:
+            problem = (
+                f"has {_count(row.actual_columns)}, expected {row.expected_columns} "
+                f"separated by {self.columns.separator!r}"
+            )
+            kind = "wrong number of columns"
+            malformed.append(BadLogRow(self.path, row.number, kind, problem))
+            return "skip"
+
+        # The last column is read in any case: a quote that stays open ends there.
+        wanted = list(dict.fromkeys([*self._sources, self._names[-1]]))
+        yield from pa_csv.open_csv(
+            pa.PythonFile(_WithLastNewline(text), mode="r"),
+            pa_csv.ReadOptions(
+                block_size=self._chunk_bytes,
+                use_threads=False,  # otherwise rows have no number
+                column_names=self._names if self.columns.names else None,
+            ),
+            pa_csv.ParseOptions(
+                delimiter=self.columns.separator,
+                newlines_in_values=True,
+                invalid_row_handler=leave_out,
+            ),
+            pa_csv.ConvertOptions(
+                include_columns=wanted,
+                column_types=dict.fromkeys(wanted, pa.binary()),
+                null_values=[""],
+                strings_can_be_null=True,
+            ),
+        )
+
+    def _open_quote(self, block: Any, numbers: np.ndarray) -> list[BadLogRow]:
+        if not block.num_rows:
+            return []
+        last = block.column(self._names[-1])[-1].as_py() or b""
+        if not last.endswith(b"\n"):
+            return []
+        problem = f"column {self._names[-1]!r} has a quote that is never closed"
+        return [BadLogRow(self.path, int(numbers[-1]), "open quote", problem)]
+
+    @contextmanager
+    def _opened(self) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+        """The unzipped text and the stored file, errors turned into one line."""
+        try:
+            with self.path.open("rb") as stored:
+                is_gzip = stored.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+                stored.seek(0)
+                text = gzip.GzipFile(fileobj=stored) if is_gzip else stored
+                yield cast(IO[bytes], text), stored
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise InputError(
+                f"{self.path} is a damaged gzip file ({error}): expected a whole one; "
+                "fetch or compress it again"
+            ) from None
+        except pa.ArrowInvalid as error:
+            self._refuse_text(str(error))
+        except OSError as error:
+            self._cannot_read(error)
+
+    def _refuse_text(self, reason: str) -> NoReturn:
+        what = " ".join(reason.split())
+        if "straddling" in reason:
+            what = f"it has a row of more than {self._chunk_bytes:,} bytes"
+        raise InputError(
+            f"{self.path} cannot be read as {self.columns.format}: {what}; expected "
+            f"rows separated by {self.columns.separator!r}, quotes closed"
+        ) from None
+
+
+class _WithLastNewline(io.RawIOBase):
+    """The same text, its last line ended if it is not.
+
+    A quote that stays open then always leaves a newline at the end of its value.
+    """
+
+    def __init__(self, text: IO[bytes]) -> None:
+        self._text = text
+        self._is_ended = True
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        piece = self._text.read(size)
+        if piece:
+            self._is_ended = piece.endswith(b"\n")
+        elif not self._is_ended:
+            self._is_ended = True
+            return b"\n"
+        return piece
+
+
+def _numbers(first: int, count: int, malformed: list[BadLogRow]) -> np.ndarray:
+    """The numbers of `count` rows from `first` on, those of malformed ones left out."""
+    candidates = np.arange(first, first + count + len(malformed))
+    if malformed:
+        left_out = [row.line for row in malformed]
+        candidates = np.setdiff1d(candidates, left_out, assume_unique=True)
+    return candidates[:count]
+
+
+def _count(columns: int) -> str:
+    return "1 column" if columns == 1 else f"{columns} columns"

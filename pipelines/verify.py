@@ -1,0 +1,150 @@
+"""Check a data set byte by byte: `python -m pipelines.verify DIR`."""
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from pipelines.blocks import check_record
+from pipelines.dialects import dialect
+from pipelines.parallel import map_in_order
+from pipelines.progress import stage
+from tfdlrm.command_line import parse, run_command
+from tfdlrm.errors import InputError
+from tfdlrm.records import read_records
+from tfdlrm.schema import SPLITS, FeatureSchema, Shard
+
+
+@dataclass(frozen=True)
+class VerifyCommand:
+    """Check every byte of a data set: checksums, records, rows, and vocabularies.
+
+    Args:
+        data_dir: Data set directory written by `pipelines.prepare`.
+    """
+
+    data_dir: Path
+
+
+def verify(directory: Path) -> list[str]:
+    """Look for damage in a data set.
+
+    Args:
+        directory: The data set directory.
+
+    Returns:
+        A line for each problem, with its file and, where it is in one, its record;
+        empty when the data set is whole.
+
+    Raises:
+        InputError: If there is no schema to check against.
+
+    Example:
+
+    ```python
+    for problem in verify(Path("data/kaggle")):
+        print(problem)
+    ```
+    """
+    schema = FeatureSchema.load(directory)
+    problems = []
+    rows = 0
+    with stage("check shards", sum(shard.rows for shard in schema.shards)) as advance:
+        checked = map_in_order(partial(_check_shard, directory, schema), schema.shards)
+        for shard, found in zip(schema.shards, checked, strict=True):
+            problems += found
+            rows += shard.rows
+            advance(rows, rows)
+    return [
+        *problems,
+        *_unknown_files(directory, schema),
+        *_check_vocabularies(directory, schema),
+    ]
+
+
+def _check_shard(directory: Path, schema: FeatureSchema, shard: Shard) -> list[str]:
+    path = directory / shard.path
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        return [f"{path} cannot be read: {error.strerror}"]
+    problems = _check_records(path, schema, shard.rows)
+    if problems:
+        return problems
+    if size != shard.bytes:
+        return [f"{path} has {size:,} bytes, expected {shard.bytes:,}"]
+    if checksum != shard.sha256:
+        return [
+            f"{path} has the checksum {checksum}, expected {shard.sha256}: its records "
+            "are whole, but not those that were written"
+        ]
+    return []
+
+
+def _check_records(path: Path, schema: FeatureSchema, num_rows: int) -> list[str]:
+    found = 0
+    try:
+        for number, payload in read_records(path):
+            try:
+                found += check_record(payload, schema)
+            except ValueError as error:
+                return [f"{path}, record {number}: {error}"]
+    except InputError as error:
+        return [str(error)]
+    if found != num_rows:
+        return [f"{path} holds {found:,} rows, expected {num_rows:,}"]
+    return []
+
+
+def _unknown_files(directory: Path, schema: FeatureSchema) -> Iterator[str]:
+    known = {directory / shard.path for shard in schema.shards}
+    for split in SPLITS:
+        for path in sorted((directory / split).glob("*")):
+            if path not in known:
+                yield f"{path} is not in the schema, expected only the shards in it"
+
+
+def _check_vocabularies(directory: Path, schema: FeatureSchema) -> Iterator[str]:
+    for feature in schema.categorical_features:
+        try:
+            dialect(schema).table(directory, feature)
+        except InputError as error:
+            yield str(error)
+
+
+def main() -> None:
+    """Check the data set that the command line names.
+
+    Raises:
+        InputError: If it is damaged.
+    """
+    argv = ["--data_dir", *sys.argv[1:]] if _is_path(sys.argv[1:]) else None
+    command = parse(VerifyCommand, "pipelines.verify", argv)
+    problems = verify(command.data_dir)
+    for problem in problems:
+        print(problem)
+    schema = FeatureSchema.load(command.data_dir)
+    if problems:
+        noun = "problem" if len(problems) == 1 else "problems"
+        raise InputError(
+            f"{command.data_dir} is damaged, {len(problems)} {noun}: remove it and "
+            "prepare it again"
+        )
+    rows = sum(shard.rows for shard in schema.shards)
+    print(
+        f"{command.data_dir} is whole: {rows:,} rows in {len(schema.shards)} shards, "
+        f"{len(schema.categorical_features)} categorical features"
+    )
+
+
+def _is_path(arguments: list[str]) -> bool:
+    """Whether the directory alone is given, the usual way to call this command."""
+    return len(arguments) == 1 and not arguments[0].startswith("-")
+
+
+if __name__ == "__main__":
+    run_command(main)

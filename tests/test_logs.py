@@ -1,0 +1,298 @@
+"""Logs against Python's csv module, and what is wrong with them."""
+
+import csv
+import datetime
+import gzip
+import io
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines.columns import Columns, DaysBy
+from pipelines.log_values import TIME_KEY, seconds
+from pipelines.logs import open_log
+from pipelines.parquet_log import ParquetLog
+from pipelines.text_log import TextLog
+from tfdlrm.errors import InputError
+
+COLUMNS = Columns(
+    label="clicked",
+    dense_features=("price", "age"),
+    single_hot=("user",),
+    multi_hot=("tags",),
+    separators=("|",),
+)
+CSV = (
+    "user,clicked,price,unused,tags,age\n"
+    'ann,1,1.5,,"a|b",3\n'
+    '"b,o""b\nx",0,-2e3,q,,\n'
+    ",true,,,b||c,7\n"
+)
+
+
+def write(path, text):
+    data = text.encode() if isinstance(text, str) else text
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+def read(file):
+    return pl.concat(file).to_dict(as_series=False)
+
+
+@pytest.mark.parametrize("name", ["log.csv", "log.csv.gz"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+def test_a_log_is_read_as_its_columns_say(tmp_path, name, line_end, bom):
+    path = write(tmp_path / name, bom + CSV.replace("\n", line_end))
+    log = open_log(path, COLUMNS)
+    assert read(log) == {
+        "clicked": [1, 0, 1],
+        "price": [1.5, -2000.0, None],
+        "age": [3.0, None, 7.0],
+        "user": ["ann", f'b,o"b{line_end}x', None],
+        "tags": [["a", "b"], [], ["b", "c"]],
+    }
+    assert log.num_bytes == log.bytes_read == path.stat().st_size
+    types = next(iter(log)).schema
+    assert types == {
+        "clicked": pl.UInt8,
+        "price": pl.Float64,
+        "age": pl.Float64,
+        "user": pl.String,
+        "tags": pl.List(pl.String),
+    }
+
+
+FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(st.tuples(FIELD, FIELD), min_size=1, max_size=30))
+def test_text_is_what_the_csv_module_wrote(tmp_path_factory, rows):
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([("y", "a", "b"), *((1, *row) for row in rows)])
+    path = write(tmp_path_factory.getbasetemp() / "fuzz.csv", text.getvalue())
+    columns = Columns("y", (), ("a", "b"))
+    found = read(TextLog(path, columns, chunk_bytes=300))
+    for position, name in enumerate(columns.single_hot):
+        assert found[name] == [row[position] or None for row in rows]
+
+
+def test_chunks_are_the_same_each_time_and_can_be_resumed(tmp_path):
+    lines = [f'{i % 2},{i},"{i}\n{i}",{i % 7}|{i % 5},u{i}' for i in range(5000)]
+    text = "clicked,price,user,tags,age".replace("age", "unused") + "\n"
+    columns = Columns("clicked", ("price",), ("user",), ("tags",), separators=("|",))
+    lines[100] = "1,2"
+    path = write(tmp_path / "log.csv", text + "\n".join(lines))
+
+    def log():
+        return TextLog(path, columns, "skip", chunk_bytes=4000)
+
+    frames = list(log())
+    assert len(frames) > 10
+    assert sum(frame.height for frame in frames) == 4999
+    for whole, again in zip(frames, log(), strict=True):
+        assert whole.equals(again)
+    file = log()
+    iterator = file.frames()
+    next(iterator)
+    next(iterator)
+    rest = list(log().frames(file.position))
+    assert pl.concat(rest).equals(pl.concat(frames[2:]))
+
+
+def test_files_without_a_header_have_their_names_described(tmp_path):
+    columns = Columns("y", ("a",), ("b",), names=("a", "x", "y", "b"))
+    path = write(tmp_path / "log.csv", "1,,0,u\n2,,1,v\n")
+    assert read(open_log(path, columns))["y"] == [0, 1]
+    unlabelled = write(tmp_path / "new.csv", "1,,u\n2,,v\n")
+    assert read(open_log(unlabelled, columns, labelled=False)) == {
+        "a": [1.0, 2.0],
+        "b": ["u", "v"],
+    }
+    assert read(open_log(path, columns, labelled=False))["b"] == ["u", "v"]
+    with pytest.raises(InputError, match=r"row 1: has 3 columns, expected 4"):
+        read(open_log(unlabelled, columns))
+
+
+def test_labels_are_compared_with_the_positive_text(tmp_path):
+    columns = Columns("y", ("a",), (), positive="buy")
+    path = write(tmp_path / "log.csv", "y,a\nbuy,1\nBuy,1\nlook,1\n")
+    assert read(open_log(path, columns))["y"] == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("ann,2,1,,a,3", r"row 5: column 'clicked' is '2', expected 0 or 1, or true"),
+        ("ann,,1,,a,3", r"row 5: column 'clicked' is missing"),
+        ("ann,1,x,,a,3", r"row 5: column 'price' is 'x', expected a finite number"),
+        ("ann,1,nan,,a,3", r"row 5: column 'price' is 'nan'"),
+        ("ann,1,1e39,,a,3", r"row 5: column 'price' is '1e39'"),
+        ("ann,1,1,,a", r"row 5: has 5 columns, expected 6 separated by ','"),
+        ("ann,1,1,,a,3,4", r"row 5: has 7 columns, expected 6"),
+        (b"\xff,1,1,,a,3", r"row 5: column 'user' is '\\xff', expected text in UTF-8"),
+        (b"ann,1,1,,\xff|b,3", r"row 5: column 'tags' is '\\xff.b', expected text"),
+        ('ann,1,1,,a,"3', r"row 5: column 'age' has a quote that is never closed"),
+        ('ann,1,"1,,a,3', r"row 5: has 3 columns, expected 6"),
+    ],
+)
+def test_a_bad_row_is_named_or_skipped(tmp_path, row, message):
+    row = row.encode() if isinstance(row, str) else row
+    path = write(tmp_path / "log.csv", CSV.encode() + row + b"\n")
+    with pytest.raises(InputError, match=rf"log\.csv {message}") as raised:
+        read(open_log(path, COLUMNS))
+    assert "\n" not in str(raised.value)
+    log = open_log(path, COLUMNS, "skip")
+    assert read(log)["clicked"] == [1, 0, 1]
+    assert log.skipped.counts.total() == 1
+
+
+def test_rows_are_counted_past_bad_ones(tmp_path):
+    lines = ["y,a", "1,2", "1", "0,3", "", "1,x", "1,2,3", "0,y", "1,4"]
+    path = write(tmp_path / "log.csv", "\n".join(lines))
+    log = TextLog(path, Columns("y", ("a",), ()), "skip", chunk_bytes=8)
+    assert read(log) == {"y": [1, 0, 1], "a": [2.0, 3.0, 4.0]}
+    examples = {kind: row.line for kind, row in log.skipped.examples.items()}
+    assert examples == {"wrong number of columns": 3, "bad number": 5}
+    assert log.skipped.counts == {"wrong number of columns": 2, "bad number": 2}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("\n\n", "is empty"),
+        ("y,a\n", "has no good row: it has none"),
+        ("y,b\n1,2\n", "has no column 'a', expected one: it has 'y', 'b'"),
+        ("y,a,a\n1,2,3\n", "has several columns 'a'"),
+        ("y,a\n1," + "9" * 5000, "has a row of more than 1,000 bytes"),
+    ],
+)
+def test_a_file_that_is_no_log_is_refused(tmp_path, text, message):
+    path = write(tmp_path / "log.csv", text)
+    with pytest.raises(InputError, match=message):
+        read(TextLog(path, Columns("y", ("a",), ()), chunk_bytes=1000))
+
+
+def test_damaged_and_missing_files_are_refused(tmp_path):
+    columns = Columns("y", ("a",), ())
+    path = write(tmp_path / "log.csv.gz", "y,a\n" + "1,2\n" * 9999)
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match="is a damaged gzip file"):
+        read(open_log(path, columns))
+    for form in ("csv", "parquet"):
+        columns = Columns("y", ("a",), (), format=form)
+        with pytest.raises(InputError, match=f"No such file.* expected a {form} file"):
+            open_log(tmp_path / "none", columns)
+    with pytest.raises(InputError, match="cannot be read as parquet"):
+        open_log(path, columns)
+
+
+PARQUET = Columns(
+    label="y",
+    dense_features=("a", "b"),
+    single_hot=("c", "d"),
+    multi_hot=("e", "f"),
+    separators=(None, "|"),
+    format="parquet",
+    days_by=DaysBy("t", "time"),
+)
+FRAME = pl.DataFrame(
+    {
+        "t": [datetime.datetime(1970, 1, 1, 0, 1), datetime.datetime(1970, 1, 2)],
+        "y": [True, False],
+        "a": pl.Series([1, None], dtype=pl.Int16),
+        "b": [0.5, -1.0],
+        "c": pl.Series([7, None], dtype=pl.UInt64),
+        "d": pl.Series(["x", "y"], dtype=pl.Categorical),
+        "e": pl.Series([[1, None, 2], None], dtype=pl.List(pl.Int32)),
+        "f": ["p|q", None],
+    }
+)
+
+
+def test_parquet_is_read_by_its_types(tmp_path):
+    FRAME.write_parquet(tmp_path / "log.parquet")
+    log = ParquetLog(tmp_path / "log.parquet", PARQUET, chunk_rows=1)
+    assert [frame.height for frame in log] == [1, 1]
+    assert log.bytes_read == log.num_bytes
+    assert read(log) == {
+        "y": [1, 0],
+        "a": [1.0, None],
+        "b": [0.5, -1.0],
+        "c": ["7", None],
+        "d": ["x", "y"],
+        "e": [["1", "2"], []],
+        "f": [["p", "q"], []],
+        TIME_KEY: [60, 86_400],
+    }
+
+
+def test_parquet_rows_and_types_that_do_not_fit_are_named(tmp_path):
+    path = tmp_path / "log.parquet"
+    FRAME.with_columns(y=pl.Series([1, 3])).write_parquet(path)
+    with pytest.raises(InputError, match=r"row 2: column 'y' is 3, expected 0 or 1"):
+        read(open_log(path, PARQUET))
+    for name, values in [("c", [0.5, 1.5]), ("e", ["a", "b"]), ("a", [[1], [2]])]:
+        FRAME.with_columns(pl.Series(name, values)).write_parquet(path)
+        with pytest.raises(InputError, match=f"column '{name}' is of type"):
+            open_log(path, PARQUET)
+
+
+@pytest.mark.parametrize(
+    ("kind", "unit", "values", "expected"),
+    [
+        ("day", "s", ["3", "-1", "1970-01-05"], [3, -1, 4]),
+        ("time", "s", ["0", "86400.9", "1.7e9"], [0, 86_400, 1_700_000_000]),
+        ("time", "ms", ["86400999"], [86_400]),
+        (
+            "time",
+            "s",
+            [
+                *("1970-01-02", "1970-01-02 00:01", "1970-01-02T00:00:02.5Z"),
+                *("1970-01-02T01:00:00+01:00", "1970-01-02T00:00:00-0030", "1"),
+            ],
+            [86_400, 86_460, 86_402, 86_400, 88_200, 1],
+        ),
+    ],
+)
+def test_days_and_times_become_numbers(tmp_path, kind, unit, values, expected):
+    columns = Columns("y", ("a",), (), days_by=DaysBy("t", kind, unit))
+    rows = "".join(f"1,2,{value}\n" for value in values)
+    path = write(tmp_path / "log.csv", f"y,a,t\n{rows}")
+    assert read(open_log(path, columns))[TIME_KEY] == expected
+    write(path, "y,a\n1,2\n")
+    assert list(read(open_log(path, columns, labelled=False))) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "message"),
+    [
+        ("day", "1.5", "expected a whole number or a date"),
+        ("day", "", "is missing, expected a whole number"),
+        ("time", "1714521600000", "expected a time such as .* or a number of s"),
+        ("time", "yesterday", "expected a time such as"),
+        ("time", "2024-13-01", "expected a time such as"),
+    ],
+)
+def test_a_bad_day_or_time_is_named(tmp_path, kind, value, message):
+    columns = Columns("y", ("a",), (), days_by=DaysBy("t", kind))
+    path = write(tmp_path / "log.csv", f"y,a,t\n1,2,{value}\n")
+    with pytest.raises(InputError, match=f"row 2: column 't' .*{message}"):
+        read(open_log(path, columns))
+
+
+def test_seconds_agree_with_the_datetime_module():
+    rng = np.random.default_rng(0)
+    moments = [
+        datetime.datetime.fromtimestamp(int(each), datetime.UTC)
+        for each in rng.integers(-(2**31), 2**33, 500)
+    ]
+    texts = pl.Series([moment.isoformat() for moment in moments])
+    assert seconds(texts, 1).to_list() == [int(m.timestamp()) for m in moments]

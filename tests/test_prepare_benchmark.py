@@ -1,0 +1,28 @@
+import re
+
+import polars as pl
+
+from benchmarks.prepare import main
+from benchmarks.prepare_rows import write_rows
+from pipelines.raw import RawFile
+
+
+def test_generated_rows_are_well_formed_and_the_same_each_time(tmp_path):
+    write_rows(tmp_path / "a", 2000)
+    write_rows(tmp_path / "b", 2000)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    frame = pl.concat(list(RawFile(tmp_path / "a")))
+    assert frame.height == 2000
+    assert 0.1 < frame["label"].mean() < 0.4
+    assert frame["C3"].n_unique() > 500 > 10 > frame["C9"].n_unique()
+
+
+def test_the_benchmark_prints_each_stage_of_each_size(tmp_path, capfd):
+    main(["--rows", "[2000]", "--data", str(tmp_path)])
+    printed = capfd.readouterr().out
+    for stage in ("read rows", "count values", "encode rows", "write shards"):
+        assert re.search(rf"^\| {stage} +\| +[\d.]+ \|", printed, re.MULTILINE)
+    total = re.search(r"^\| whole command( +\| +[\d.,]+){5} \|$", printed, re.MULTILINE)
+    assert total
+    assert "within the budget of 8GB" in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["kaggle-like-2000.tsv"]
