@@ -13,7 +13,7 @@ from benchmarks.workload import (
 )
 from pipelines.synthetic import NUM_DENSE
 from tfdlrm import optimizers
-from tfdlrm.config import ModelConfig
+from tfdlrm.model_config import DLRMConfig
 from tfdlrm.models.dlrm import DLRM
 from tfdlrm.schema import CategoricalFeature, FeatureSchema
 
@@ -27,7 +27,7 @@ def build(vocabulary_sizes: list[int]) -> DLRM:
             for i, size in enumerate(vocabulary_sizes)
         ),
     )
-    config = ModelConfig(
+    config = DLRMConfig(
         embedding_dim=EMBEDDING_DIM,
         bottom_mlp_units=BOTTOM_UNITS[:-1],
         top_mlp_units=TOP_UNITS[:-1],

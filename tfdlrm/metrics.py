@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+CALIBRATION_BINS = 20
+"""Bins of the expected calibration error and of the reliability plot."""
+
 
 @dataclass(frozen=True)
 class BinaryMetrics:
@@ -18,6 +21,7 @@ class BinaryMetrics:
         normalized_entropy: Log loss over that of always predicting the base rate;
             below 1 is better than knowing nothing else.
         calibration: Mean predicted probability over the base rate; 1 is best.
+        expected_calibration_error: See `expected_calibration_error`; 0 is best.
     """
 
     rows: int
@@ -27,6 +31,22 @@ class BinaryMetrics:
     log_loss: float
     normalized_entropy: float
     calibration: float
+    expected_calibration_error: float
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Rows in bins by predicted probability, and what became of each bin.
+
+    Args:
+        rows: Rows of each bin.
+        predicted: Mean predicted probability of each bin, in ascending order.
+        observed: Share of positive labels of each bin.
+    """
+
+    rows: np.ndarray
+    predicted: np.ndarray
+    observed: np.ndarray
 
 
 def binary_metrics(labels: np.ndarray, probabilities: np.ndarray) -> BinaryMetrics:
@@ -63,6 +83,9 @@ def binary_metrics(labels: np.ndarray, probabilities: np.ndarray) -> BinaryMetri
             log_loss=loss,
             normalized_entropy=float(loss / _entropy(base_rate)),
             calibration=float(probabilities.mean() / base_rate),
+            expected_calibration_error=expected_calibration_error(
+                reliability(labels, probabilities)
+            ),
         )
 
 
@@ -106,6 +129,66 @@ def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     probabilities = np.clip(probabilities, step, 1 - step)
     right = np.where(labels > 0.5, probabilities, 1.0 - probabilities)
     return float(-np.log(right).mean())
+
+
+def reliability(
+    labels: np.ndarray, probabilities: np.ndarray, num_bins: int = CALIBRATION_BINS
+) -> Reliability:
+    """Rows in bins of equal mass: about the same number of rows in each.
+
+    Click probabilities crowd near 0, where bins of equal width would put nearly all
+    rows into the first. Rows of the same probability are never parted, so that there
+    may be fewer bins.
+
+    Args:
+        labels: Shape `(rows,)`, 0 or 1.
+        probabilities: Shape `(rows,)`.
+        num_bins: Bins at most.
+
+    Example:
+
+    >>> labels = np.array([0, 1, 1, 1])
+    >>> bins = reliability(labels, np.array([0.2, 0.2, 0.7, 0.9]), num_bins=2)
+    >>> bins.rows.tolist(), bins.observed.tolist()
+    ([2, 2], [0.5, 1.0])
+
+    Reference:
+        [Nixon et al., 2019](https://arxiv.org/abs/1904.01685), section 4.3.
+    """
+    order = np.argsort(probabilities)
+    labels = np.asarray(labels, np.float64)[order]
+    probabilities = np.asarray(probabilities, np.float64)[order]
+    marks = np.arange(1, num_bins + 1) * labels.size // num_bins - 1
+    last = probabilities[marks[marks >= 0]]  # of each bin, the greatest probability
+    ends = np.unique(np.searchsorted(probabilities, last, side="right"))
+    starts = np.concatenate([[0], ends[:-1]])
+    rows = ends - starts
+    return Reliability(
+        rows=rows,
+        predicted=np.add.reduceat(probabilities, starts) / rows,
+        observed=np.add.reduceat(labels, starts) / rows,
+    )
+
+
+def expected_calibration_error(bins: Reliability) -> float:
+    """How far predicted and observed rates of the bins lie apart, a mean over rows.
+
+    It is the sum over bins of `rows / all rows * |predicted - observed|`. Even a
+    perfect model has a little of it, from chance alone: about
+    `sqrt(2 rate (1 - rate) / (pi rows))` for a bin of so many rows.
+
+    Example:
+
+    >>> bins = reliability(np.array([0, 1, 1, 1]), np.array([0.2, 0.2, 0.7, 0.9]), 2)
+    >>> round(expected_calibration_error(bins), 4)  # (|0.2 - 0.5| + |0.8 - 1|) / 2
+    0.25
+
+    Reference:
+        [Naeini et al., 2015](https://doi.org/10.1609/aaai.v29i1.9602), with bins of
+        equal mass.
+    """
+    gaps = np.abs(bins.predicted - bins.observed)
+    return float(np.average(gaps, weights=bins.rows))
 
 
 def _entropy(rate: float) -> float:

@@ -1,7 +1,19 @@
 """Keras 3 layers that stand on their own, in a DLRM or in any other model."""
 
+from tfdlrm.layers.dense_vectors import DenseVectors
 from tfdlrm.layers.dot_interaction import DotInteraction
 from tfdlrm.layers.embedding_collection import EmbeddingCollection
+from tfdlrm.layers.factorization_machine import FactorizationMachine
+from tfdlrm.layers.feature_cross import FeatureCross
+from tfdlrm.layers.linear_terms import LinearTerms
 from tfdlrm.layers.mlp import MLP
 
-__all__ = ["MLP", "DotInteraction", "EmbeddingCollection"]
+__all__ = [
+    "MLP",
+    "DenseVectors",
+    "DotInteraction",
+    "EmbeddingCollection",
+    "FactorizationMachine",
+    "FeatureCross",
+    "LinearTerms",
+]

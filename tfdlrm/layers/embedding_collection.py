@@ -51,6 +51,8 @@ class EmbeddingCollection(keras.layers.Layer):
             `id // num_collisions` of one table and row `id % num_collisions` of
             another. `None` gives each id a row of its own.
         collision_threshold: Vocabulary size from which on features use that trick.
+        initial_bound: The initial vectors are uniform in ± this; 0 suits weights of a
+            linear model. `None` means `1 / sqrt(vocabulary size)` of each feature.
         validate_ids: Whether an id outside its feature's vocabulary raises an error
             that names it. Otherwise such an id counts as absent: it gets a vector of
             zeros, never another feature's row. Needs the TensorFlow backend.
@@ -96,6 +98,7 @@ class EmbeddingCollection(keras.layers.Layer):
         table_dims: Sequence[int] | None = None,
         num_collisions: int | None = None,
         collision_threshold: int = 0,
+        initial_bound: float | None = None,
         validate_ids: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -108,6 +111,7 @@ class EmbeddingCollection(keras.layers.Layer):
         self.table_dims = None if table_dims is None else [int(d) for d in table_dims]
         self.num_collisions = num_collisions
         self.collision_threshold = collision_threshold
+        self.initial_bound = initial_bound
         self.validate_ids = validate_ids
         self._check_arguments()
 
@@ -148,7 +152,7 @@ class EmbeddingCollection(keras.layers.Layer):
         """The variables that hold the tables, once the layer is built."""
         return [group.tables.table for group in self._groups]
 
-    def build(self, input_shape: Any = None) -> None:
+    def build(self, ids_shape: Any = None, weights_shape: Any = None) -> None:
         kinds: dict[tuple[int, bool], list[int]] = {}
         for position, size in enumerate(self.vocabulary_sizes):
             dim = self.table_dims[position] if self.table_dims else self.embedding_dim
@@ -170,6 +174,7 @@ class EmbeddingCollection(keras.layers.Layer):
             [self.vocabulary_sizes[position] for position in positions],
             dim,
             self.num_collisions if is_shared else None,
+            self.initial_bound,
             dtype=self.dtype_policy,
             name=f"{kind}_{dim}",
         )
@@ -186,8 +191,10 @@ class EmbeddingCollection(keras.layers.Layer):
     def call(self, ids: Any, weights: Any = None) -> Any:
         form: Callable[[Any, Any, int], IdBags]
         if isinstance(ids, tuple | list):
+            self._require_tensorflow("ids as indices and offsets need")
             form = IdBags.of_indices_and_offsets
         elif hasattr(ids, "row_splits"):
+            self._require_tensorflow("ragged ids need")
             form = IdBags.of_ragged
         else:
             ids = ops.convert_to_tensor(ids)
@@ -237,6 +244,13 @@ class EmbeddingCollection(keras.layers.Layer):
         is_empty = size == 0
         return ops.where(is_empty, 0, sums / ops.where(is_empty, 1, size))
 
+    def _require_tensorflow(self, what: str) -> None:
+        if keras.backend.backend() != "tensorflow":
+            raise ValueError(
+                f"{self.name}: {what} the TensorFlow backend, this is "
+                f"{keras.backend.backend()}: give padded ids, (batch, features, width)."
+            )
+
     def _projected(self, vectors: Any, group: _Group) -> Any:
         if group.projection is None:
             return vectors
@@ -261,6 +275,7 @@ class EmbeddingCollection(keras.layers.Layer):
         sizes = np.array(self.vocabulary_sizes, dtype)
         is_static = isinstance(features, np.ndarray)
         sizes = sizes[features] if is_static else ops.take(sizes, features)
+        sizes = ops.convert_to_tensor(sizes)
         is_valid = ops.logical_and(ids >= 0, ids < sizes)
         if self.validate_ids:
             ids = self._refuse_invalid(ids, sizes, is_valid)
@@ -293,6 +308,7 @@ class EmbeddingCollection(keras.layers.Layer):
             "table_dims": self.table_dims,
             "num_collisions": self.num_collisions,
             "collision_threshold": self.collision_threshold,
+            "initial_bound": self.initial_bound,
             "validate_ids": self.validate_ids,
         }
 

@@ -82,6 +82,8 @@ class FusedTables(keras.layers.Layer):
         num_collisions: `None` for a row an id; otherwise the quotient-remainder trick,
             an id's vector being the product of row `id // num_collisions` of one table
             and row `id % num_collisions` of another.
+        initial_bound: The initial vectors are uniform in ± this; `None` means
+            `1 / sqrt(vocabulary size)` of each feature.
 
     Call arguments:
         ids: Integer tensor of any shape, every id within its feature's vocabulary.
@@ -101,6 +103,7 @@ class FusedTables(keras.layers.Layer):
         vocabulary_sizes: Sequence[int],
         dim: int,
         num_collisions: int | None = None,
+        initial_bound: float | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
@@ -108,6 +111,8 @@ class FusedTables(keras.layers.Layer):
         self.dim = dim
         self.num_collisions = num_collisions
         bounds = [1 / np.sqrt(size) for size in vocabulary_sizes]
+        if initial_bound is not None:
+            bounds = [initial_bound] * len(vocabulary_sizes)
         num_rows = self.vocabulary_sizes
         if num_collisions is not None:
             num_rows = [-(-size // num_collisions) for size in vocabulary_sizes]
@@ -145,7 +150,7 @@ class FusedTables(keras.layers.Layer):
         """The row at which the table of each feature begins."""
         starts = self.starts.astype(self._index_dtype)
         if isinstance(features, np.ndarray):
-            return starts[features]
+            return ops.convert_to_tensor(starts[features])
         return ops.take(starts, features)
 
     def _gather(self, rows: Any) -> Any:

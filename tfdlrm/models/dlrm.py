@@ -5,26 +5,32 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfdlrm.config import ModelConfig
-from tfdlrm.layers import MLP, DotInteraction, EmbeddingCollection
+from tfdlrm.layers import MLP, DotInteraction
+from tfdlrm.model_config import DLRMConfig
+from tfdlrm.models.click_model import ClickModel, build_layer, embeddings_of
 from tfdlrm.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable("tfdlrm")
-class DLRM(keras.Model):
+class DLRM(ClickModel):
     """Click logits from continuous and categorical features.
 
     Args:
-        embeddings: Layer from ids `(batch, features)` to vectors
-            `(batch, features, dim)`; an `EmbeddingCollection`.
-        bottom_mlp: Layer from dense features to one more vector `(batch, dim)`.
+        embeddings: Layer from ids to vectors `(batch, features, dim)`, an
+            `EmbeddingCollection`; `None` where there are no categorical features.
+        bottom_mlp: Layer from dense features to one more vector `(batch, dim)`; `None`
+            where there are none.
         interaction: Layer from all vectors `(batch, 1 + features, dim)` to their
-            interactions `(batch, pairs)`; a `DotInteraction`.
-        top_mlp: Layer from the bottom vector and the interactions to `(batch, 1)`.
+            interactions `(batch, pairs)`; a `DotInteraction`. `None` gives the top MLP
+            the vectors themselves, side by side.
+        top_mlp: Layer from the bottom vector, if any, and the interactions to
+            `(batch, 1)`.
 
     Call arguments:
-        inputs: `{"dense_features": (batch, n) float, "categorical_features":
-            (batch, features) integer}`.
+        inputs: `{"dense_features": (batch, n) float, "categorical_features": ids}`,
+            ids in any form that `EmbeddingCollection` takes, such as integers
+            `(batch, features)` or a `tf.RaggedTensor` `(batch, features, None)`. What
+            there is none of has width 0.
         training: Whether dropout is on.
 
     Returns:
@@ -34,6 +40,7 @@ class DLRM(keras.Model):
     Example:
 
     >>> import numpy as np
+    >>> from tfdlrm.layers import EmbeddingCollection
     >>> model = DLRM(
     ...     embeddings=EmbeddingCollection([100, 20], embedding_dim=8),
     ...     bottom_mlp=MLP([32, 8], final_activation="relu"),
@@ -50,23 +57,27 @@ class DLRM(keras.Model):
         [Naumov et al., 2019](https://arxiv.org/abs/1906.00091), section 2.
     """
 
+    PARTS = ("embeddings", "bottom_mlp", "interaction", "top_mlp")
+
     def __init__(
         self,
-        embeddings: keras.layers.Layer,
-        bottom_mlp: keras.layers.Layer,
-        interaction: keras.layers.Layer,
+        embeddings: keras.layers.Layer | None,
+        bottom_mlp: keras.layers.Layer | None,
+        interaction: keras.layers.Layer | None,
         top_mlp: keras.layers.Layer,
         **kwargs: Any,
     ) -> None:
-        super().__init__(autocast=False, **kwargs)
-        self.embeddings = embeddings
-        self.bottom_mlp = bottom_mlp
-        self.interaction = interaction
+        super().__init__(**kwargs)
+        if embeddings is None and bottom_mlp is None:
+            raise ValueError("Got neither embeddings nor a bottom MLP: expected one.")
+        self.embeddings: Any = embeddings
+        self.bottom_mlp: Any = bottom_mlp
+        self.interaction: Any = interaction
         self.top_mlp = top_mlp
 
     @classmethod
     def from_schema(
-        cls, schema: FeatureSchema, config: ModelConfig | None = None
+        cls, schema: FeatureSchema, config: DLRMConfig | None = None
     ) -> "DLRM":
         """A DLRM sized for the columns of a data set, built and ready to train.
 
@@ -74,84 +85,59 @@ class DLRM(keras.Model):
             schema: The data set's columns.
             config: Architecture; the article's when `None`.
         """
-        config = config or ModelConfig()
-        model = cls(
-            embeddings=EmbeddingCollection(
-                schema.vocabulary_sizes, config.embedding_dim, name="embeddings"
-            ),
-            bottom_mlp=MLP(
+        config = config or DLRMConfig()
+        bottom_mlp = interaction = None
+        if schema.dense_features:
+            bottom_mlp = MLP(
                 [*config.bottom_mlp_units, config.embedding_dim],
                 final_activation="relu",
                 name="bottom_mlp",
-            ),
-            interaction=DotInteraction(config.self_interaction, name="interaction"),
+            )
+        num_vectors = len(schema.categorical_features) + bool(schema.dense_features)
+        if config.interaction == "dot" and num_vectors > 1:
+            interaction = DotInteraction(config.self_interaction, name="interaction")
+        model = cls(
+            embeddings=embeddings_of(schema, config.embedding_dim),
+            bottom_mlp=bottom_mlp,
+            interaction=interaction,
             top_mlp=MLP(
                 [*config.top_mlp_units, 1], dropout=config.dropout, name="top_mlp"
             ),
             name="dlrm",
         )
-        num_categorical = len(schema.categorical_features)
-        model.build(
-            {
-                "dense_features": (None, len(schema.dense_features)),
-                "categorical_features": (None, num_categorical),
-            }
-        )
+        model.build_for(schema)
         return model
 
-    def build(self, input_shape: dict[str, tuple[int | None, ...]]) -> None:
-        dense_shape = input_shape["dense_features"]
-        ids_shape = input_shape["categorical_features"]
-        _build(self.bottom_mlp, dense_shape)
-        batch, dim = self.bottom_mlp.compute_output_shape(dense_shape)
-        _build(self.embeddings, ids_shape)
-        _, features, embedding_dim = self.embeddings.compute_output_shape(ids_shape)
-        if dim != embedding_dim:
+    def build_parts(self, dense_shape: Any, ids_shape: Any) -> None:
+        num_vectors, dims = 0, []
+        if self.bottom_mlp is not None:
+            num_vectors, dims = 1, [build_layer(self.bottom_mlp, dense_shape)[-1]]
+        if self.embeddings is not None:
+            _, features, dim = build_layer(self.embeddings, ids_shape)
+            num_vectors, dims = num_vectors + features, [*dims, dim]
+        if len(set(dims)) > 1:
             raise ValueError(
-                f"The bottom MLP ends at width {dim}, the embeddings have width "
-                f"{embedding_dim}: dot products need the same width."
+                f"The bottom MLP ends at width {dims[0]}, the embeddings have width "
+                f"{dims[1]}: dot products need the same width."
             )
-        vectors_shape = (batch, 1 + features, dim)
-        _build(self.interaction, vectors_shape)
-        _, pairs = self.interaction.compute_output_shape(vectors_shape)
-        _build(self.top_mlp, (batch, dim + pairs))
+        width = num_vectors * dims[0]
+        if self.interaction is not None:
+            _, pairs = build_layer(self.interaction, (None, num_vectors, dims[0]))
+            width = pairs + (dims[0] if self.bottom_mlp is not None else 0)
+        build_layer(self.top_mlp, (None, width))
 
-    def build_from_config(self, config: dict[str, Any]) -> None:
-        self.build(config["input_shape"])
-
-    def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
-        bottom = self.bottom_mlp(inputs["dense_features"], training=training)
-        vectors = self.embeddings(inputs["categorical_features"])
-        vectors = ops.concatenate([ops.expand_dims(bottom, 1), vectors], axis=1)
-        pairs = self.interaction(vectors, training=training)  # (batch, pairs)
-        logits = self.top_mlp(
-            ops.concatenate([bottom, pairs], axis=1), training=training
-        )
-        return ops.cast(logits, "float32")  # (batch, 1)
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            **{
-                part: keras.saving.serialize_keras_object(getattr(self, part))
-                for part in ("embeddings", "bottom_mlp", "interaction", "top_mlp")
-            },
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "DLRM":
-        parts = ("embeddings", "bottom_mlp", "interaction", "top_mlp")
-        return cls(
-            **{
-                key: keras.saving.deserialize_keras_object(value, custom_objects)
-                if key in parts
-                else value
-                for key, value in config.items()
-            }
-        )
-
-
-def _build(layer: keras.layers.Layer, shape: Any) -> None:
-    # A part may come built: shared with another model, or loaded from a file.
-    if not layer.built:
-        layer.build(shape)
+    def logits(self, dense: Any, ids: Any, training: bool | None) -> Any:
+        vectors, outputs = [], []
+        if self.bottom_mlp is not None:
+            bottom = self.bottom_mlp(dense, training=training)
+            vectors.append(ops.expand_dims(bottom, 1))
+            outputs.append(bottom)
+        if self.embeddings is not None:
+            vectors.append(self.embeddings(ids))
+        vectors = ops.concatenate(vectors, axis=1)  # (batch, 1 + features, dim)
+        if self.interaction is None:
+            _, num_vectors, dim = vectors.shape
+            outputs = [ops.reshape(vectors, (-1, num_vectors * dim))]
+        else:
+            outputs.append(self.interaction(vectors, training=training))
+        return self.top_mlp(ops.concatenate(outputs, axis=1), training=training)

@@ -6,6 +6,15 @@ ids first and read and write only the rows that the batch named. They are ordina
 Keras optimizers for the TensorFlow backend and take dense gradients too.
 """
 
+import keras
+
+if keras.backend.backend() != "tensorflow":
+    raise ImportError(
+        "tfdlrm.optimizers need the TensorFlow backend, this is "
+        f"{keras.backend.backend()}: take those of keras.optimizers, or set "
+        "KERAS_BACKEND=tensorflow"
+    )
+
 from tfdlrm.optimizers.adagrad import Adagrad
 from tfdlrm.optimizers.lazy_adam import LazyAdam
 from tfdlrm.optimizers.row_wise_adagrad import RowWiseAdagrad

@@ -1,0 +1,124 @@
+import dataclasses
+import json
+import re
+
+import pytest
+
+from tests.processes import run_command_line
+from tfdlrm.compare import CompareCommand
+from tfdlrm.comparison import FinishedRun, Spread, not_told_apart
+from tfdlrm.comparison_report import write_comparison
+from tfdlrm.errors import InputError
+
+COMMAND = (
+    "python -m tfdlrm.compare --models '[logistic_regression,dlrm]' "
+    "--optimizers '[adagrad]' --learning_rates '[0.01,0.05]' --batch_size 64 "
+    "--evaluations_per_epoch 2 --output compared --data_dir "
+)
+
+
+def finished(command, model="dlrm", auc=0.8, seed=0):
+    config = command.train_config(model, "sgd", 0.1, seed)
+    point = {"loss": 0.5, "auc": auc, "seconds": 1.0}
+    return FinishedRun(
+        config=config,
+        parameters=10,
+        peak_memory=10**9,
+        samples_per_second=1000.0,
+        metrics={
+            "test": {
+                "auc": auc,
+                "log_loss": 0.5,
+                "normalized_entropy": 0.9,
+                "accuracy": 0.7,
+            }
+        },
+        curves=[
+            {**point, "step": step, "split": split, "accuracy": 0.5 + step / 100}
+            for step in (5, 10)
+            for split in ("train", "validation")
+        ],
+    )
+
+
+@pytest.fixture
+def command(tmp_path):
+    return CompareCommand(tmp_path / "data", output=tmp_path)
+
+
+def test_mean_and_deviation_are_over_seeds():
+    spread = Spread.of([0.5, 0.7, 0.9])
+    assert (spread.mean, spread.deviation) == pytest.approx((0.7, 0.2))
+    assert f"{spread:.2f}" == "0.70 ± 0.20"
+    assert f"{Spread.of([0.5]):.2f}" == "0.50"
+
+
+@pytest.mark.parametrize(
+    ("deviation", "told"), [(0.001, ["a"]), (0.02, ["a", "b"]), (None, ["a", "b"])]
+)
+def test_only_what_the_spread_tells_apart_is_ranked(deviation, told):
+    spreads = {"b": Spread(0.77, deviation), "a": Spread(0.8, deviation)}
+    assert not_told_apart(spreads, highest=True) == told
+
+
+def test_the_page_holds_table_figure_and_verdict(command, tmp_path):
+    contenders = [
+        [finished(command, "dlrm", 0.80 + seed / 1e3, seed) for seed in (0, 1)],
+        [finished(command, "dcn", 0.70 + seed / 1e3, seed) for seed in (0, 1)],
+    ]
+    page = write_comparison(tmp_path, contenders, "On <rows>.").read_text()
+    assert "<td>dlrm, sgd</td>" in page
+    assert "0.8005 ± 0.0007" in page
+    assert "On &lt;rows&gt;." in page
+    assert "By AUC dlrm, sgd is ahead of all others" in page
+    assert page.count("src=") == page.count('src="data:image/png;base64,') == 1
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert [len(each["runs"]) for each in written] == [2, 2]
+    assert (
+        "| dcn, sgd | 0.1 | 0.7005 ± 0.0007 |" in (tmp_path / "report.md").read_text()
+    )
+
+
+def test_one_seed_makes_no_ranking(command, tmp_path):
+    contenders = [[finished(command, "dlrm", 0.8)], [finished(command, "dcn", 0.7)]]
+    write_comparison(tmp_path, contenders, "")
+    assert "no ranking" in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"models": ("nosuch",)},
+        {"models": ()},
+        {"seeds": (1, 1)},
+        {"learning_rates": (-1.0,)},
+    ],
+)
+def test_settings_that_make_no_comparison_are_refused(tmp_path, wrong):
+    with pytest.raises(InputError, match="expected"):
+        CompareCommand(tmp_path, **wrong)
+
+
+def test_a_learning_rate_is_chosen_by_validation_rows(command):
+    run = finished(command)
+    values = {**run.metrics["test"], "log_loss": 0.4}
+    run = dataclasses.replace(run, metrics={**run.metrics, "validation": values})
+    assert run.choice == 0.4
+    assert run.split == "test"
+
+
+@pytest.mark.slow
+def test_models_are_compared_and_a_second_call_trains_nothing(data_dir, tmp_path):
+    done = run_command_line(COMMAND + str(data_dir), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r": training$", done.stdout, re.MULTILINE)) == 4
+    report = (tmp_path / "compared" / "report.md").read_text()
+    assert "logistic_regression, adagrad" in report
+    written = json.loads((tmp_path / "compared" / "report.json").read_text())
+    for each in written:
+        assert each["runs"][0]["peak_memory"] > 10**8
+        assert each["parameters"] > 1000
+    again = run_command_line(COMMAND + str(data_dir), cwd=tmp_path)
+    assert again.returncode == 0
+    assert "training" not in again.stdout
+    assert (tmp_path / "compared" / "report.md").read_text() == report

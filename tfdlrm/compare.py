@@ -1,0 +1,198 @@
+"""`python -m tfdlrm.compare`: models and optimizers on one data set, in one report."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tfdlrm.command_line import parse, run_command, to_yaml
+from tfdlrm.comparison import FinishedRun, read_run
+from tfdlrm.config import CheckpointConfig, OptimizerConfig, TrainConfig
+from tfdlrm.errors import InputError, require
+from tfdlrm.schema import FeatureSchema
+
+OptimizerName = Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam"]
+
+
+@dataclass(frozen=True)
+class CompareCommand:
+    """Train models side by side on the same rows in the same order, and report.
+
+    Each model with each optimizer is first trained once at every learning rate; the
+    one with the lowest log loss on the validation rows is taken, and trained with the
+    other seeds too. Test rows decide nothing. Stopped at any moment, the same command
+    goes on.
+
+    Args:
+        data_dir: Data set directory written by `pipelines.prepare`.
+        models: Names of models, or YAML files of `tfdlrm.train` whose `model` is meant.
+        optimizers: Optimizers.
+        learning_rates: The learning rates to choose from.
+        seeds: Seeds of initial weights and order of rows; two or more show the spread.
+        batch_size: Rows in one training step.
+        epochs: Passes over the training rows.
+        evaluations_per_epoch: Times an epoch that the curves get a point.
+        output: Directory of the report and of the runs.
+    """
+
+    data_dir: Path
+    models: tuple[str, ...] = ("dlrm", "dcn")
+    optimizers: tuple[OptimizerName, ...] = ("sgd", "adagrad")
+    learning_rates: tuple[float, ...] = (0.003, 0.01, 0.03, 0.1)
+    seeds: tuple[int, ...] = (0,)
+    batch_size: int = 256
+    epochs: int = 1
+    evaluations_per_epoch: int = 20
+    output: Path = Path("runs/compare")
+
+    def __post_init__(self) -> None:
+        for name in ("models", "optimizers", "learning_rates", "seeds"):
+            values = getattr(self, name)
+            require(len(values) > 0, name, values, "one or more")
+            require(len(set(values)) == len(values), name, values, "each once")
+        for model in self.models:  # each of the settings may be refused
+            for rate in self.learning_rates:
+                self.train_config(model, self.optimizers[0], rate, self.seeds[0])
+
+    def train_config(
+        self, model: str, optimizer: OptimizerName, learning_rate: float, seed: int
+    ) -> TrainConfig:
+        """The settings of one run.
+
+        Raises:
+            InputError: If there is no such model.
+        """
+        is_file = model.endswith((".yaml", ".yml"))
+        argv = ["--config", model] if is_file else ["--model.name", model]
+        label = Path(model).stem
+        run_dir = self.output / "runs" / f"{label}-{optimizer}-{learning_rate:g}-{seed}"
+        return TrainConfig(
+            data_dir=self.data_dir,
+            model=parse(TrainConfig, "tfdlrm.train", argv).model,
+            optimizer=OptimizerConfig(optimizer, learning_rate),
+            batch_size=self.batch_size,
+            epochs=self.epochs,
+            seed=seed,
+            evaluations_per_epoch=self.evaluations_per_epoch,
+            checkpoints=CheckpointConfig(keep=1),
+            run_dir=run_dir,
+            export_dir=run_dir / "export",
+        )
+
+
+def compare(command: CompareCommand) -> Path:
+    """Do all the runs that are not there yet, and write the report.
+
+    Returns:
+        Path of `report.html`.
+
+    Raises:
+        InputError: If a model, the data set or a run cannot be used.
+    """
+    schema = FeatureSchema.load(command.data_dir)
+    _check_splits(command, schema)
+    chosen = [
+        _runs_of(command, schema, model, optimizer)
+        for model in command.models
+        for optimizer in command.optimizers
+    ]
+
+    from tfdlrm.comparison_report import write_comparison
+
+    num_rates = len(command.learning_rates)
+    how = (
+        f"{schema.num_rows('train'):,} training rows of {command.data_dir} "
+        f"({schema.dialect} dialect), {command.epochs} epoch(s), batch size "
+        f"{command.batch_size}, the same order of rows for all. Learning rate: the "
+        f"best of {num_rates} ({', '.join(f'{r:g}' for r in command.learning_rates)}) "
+        "by validation log loss with the first seed, the same number for each."
+    )
+    return write_comparison(command.output, chosen, how)
+
+
+def _check_splits(command: CompareCommand, schema: FeatureSchema) -> None:
+    if not schema.num_rows("train"):
+        raise InputError(f"{command.data_dir} has no train rows: prepare it with some")
+    if not schema.num_rows("validation") and len(command.learning_rates) > 1:
+        raise InputError(
+            f"{command.data_dir} has no validation rows to choose a learning rate by: "
+            "prepare it with some, or give one learning rate"
+        )
+
+
+def _runs_of(
+    command: CompareCommand,
+    schema: FeatureSchema,
+    model: str,
+    optimizer: OptimizerName,
+) -> list[FinishedRun]:
+    """The runs of one model and optimizer, one a seed, at the chosen learning rate."""
+    first_seed, *other_seeds = command.seeds
+    tried = [
+        _run(command.train_config(model, optimizer, rate, first_seed), schema)
+        for rate in command.learning_rates
+    ]
+    finished = [run for run in tried if run is not None]
+    if not finished:
+        raise InputError(
+            f"{model} with {optimizer} reached no finite loss at any of the learning "
+            f"rates {list(command.learning_rates)}: give lower --learning_rates"
+        )
+    best = min(finished, key=lambda run: run.choice)
+    rate = best.config.optimizer.learning_rate
+    others = [
+        _run(command.train_config(model, optimizer, rate, seed), schema)
+        for seed in other_seeds
+    ]
+    return [best, *(run for run in others if run is not None)]
+
+
+def _run(config: TrainConfig, schema: FeatureSchema) -> FinishedRun | None:
+    """A run, done or gone on with if it is not there yet; `None` if it diverged."""
+    assert config.run_dir is not None
+    name = config.run_dir.name
+    diverged = config.run_dir.with_name(f"{name}.diverged")
+    if not diverged.exists() and not (config.run_dir / "report.md").exists():
+        print(f"{name}: training", flush=True)
+        _train(config, diverged)
+    if diverged.exists():
+        print(f"{name}: {diverged.read_text().strip()}")
+        return None
+    run = read_run(config.run_dir, schema)
+    print(f"{name}: {run.in_a_line()}", flush=True)
+    return run
+
+
+def _train(config: TrainConfig, diverged: Path) -> None:
+    """Train in a process of its own, so that its memory is its own too."""
+    assert config.run_dir is not None
+    runs = config.run_dir.parent
+    runs.mkdir(parents=True, exist_ok=True)
+    job = runs / f"{config.run_dir.name}.yaml"
+    job.write_text(to_yaml(config), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "tfdlrm.train", "--config", str(job)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    (runs / f"{config.run_dir.name}.log").write_text(done.stdout, encoding="utf-8")
+    lines: Sequence[str] = done.stderr.strip().splitlines()
+    message = lines[-1] if lines else f"status {done.returncode}"
+    if "the loss became" in message:
+        diverged.write_text(message + "\n", encoding="utf-8")
+    elif done.returncode == 2:
+        raise InputError(message.removeprefix("error: "))
+    elif done.returncode:
+        raise RuntimeError(f"{job} ended with status {done.returncode}:\n{done.stderr}")
+
+
+def main() -> None:
+    report = compare(parse(CompareCommand, "tfdlrm.compare"))
+    print(f"\nReport: {report}")
+
+
+if __name__ == "__main__":
+    run_command(main)

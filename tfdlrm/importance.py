@@ -1,0 +1,133 @@
+"""`python -m tfdlrm.importance`: which columns an exported model looks at."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfdlrm.command_line import parse, run_command
+from tfdlrm.errors import InputError, require
+from tfdlrm.schema import SPLITS, FeatureSchema
+
+if TYPE_CHECKING:
+    from tfdlrm.permutation import Importance
+
+
+@dataclass(frozen=True)
+class ImportanceCommand:
+    """Shuffle each column of held-out rows, and tell what that costs the model.
+
+    Writes importance.json, importance.md and importance.png.
+
+    Args:
+        model: SavedModel directory, such as saved_models/dlrm/1, or the directory of
+            its versions for the newest.
+        data_dir: Data set directory written by `pipelines.prepare`.
+        output: Directory that the files go to.
+        split: Which split; null means the last one held out from training that has
+            rows.
+        rows: Rows of the split to use, chosen at random; they are held in memory.
+        repeats: Times that each column is shuffled; the spread is over these.
+        seed: Seed of the choice of rows and of the shuffling.
+    """
+
+    model: Path
+    data_dir: Path
+    output: Path = Path("importance")
+    split: str | None = None
+    rows: int = 50_000
+    repeats: int = 5
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.rows >= 1, "rows", self.rows, ">= 1")
+        require(self.repeats >= 2, "repeats", self.repeats, ">= 2, for a spread")
+        require(self.seed >= 0, "seed", self.seed, ">= 0")
+
+
+def importance(command: ImportanceCommand) -> list["Importance"]:
+    """Measure, print the table and write the files.
+
+    Returns:
+        One for each column, in the order of the schema.
+
+    Raises:
+        InputError: If the model, the data set or the split cannot be used.
+    """
+    schema = FeatureSchema.load(command.data_dir)
+    split = command.split or next(iter(reversed(schema.held_out_splits)), None)
+    if split not in SPLITS:
+        raise InputError(
+            f"split is {split!r}, expected one of {', '.join(SPLITS)} that has rows"
+        )
+
+    from tfdlrm.data import read_split
+    from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, check_columns
+    from tfdlrm.permutation import (
+        as_table,
+        measure,
+        permutation_importances,
+        sample_rows,
+    )
+    from tfdlrm.serving.saved_model import load_scorer
+
+    scorer = load_scorer(command.model)
+    check_columns(scorer.schema, schema, command.model, command.data_dir)
+    batches = read_split(command.data_dir, schema, split, EVALUATION_BATCH_SIZE)
+    rows = sample_rows(batches, schema.num_rows(split), command.rows, command.seed)
+    if len(set(rows.labels)) < 2:
+        raise InputError(
+            f"the {split} rows of {command.data_dir} have labels all alike: there is "
+            "no AUC to lose"
+        )
+    auc, log_loss = measure(scorer, rows)
+    importances = permutation_importances(
+        scorer, rows, schema, command.repeats, command.seed
+    )
+    facts = {
+        "model": str(scorer.path),
+        "data set": f"{command.data_dir} ({schema.dialect} dialect)",
+        "rows": f"{len(rows.labels):,} of {schema.num_rows(split):,} {split} rows",
+        "repeats": command.repeats,
+        "seed": command.seed,
+        "AUC": round(auc, 4),
+        "log loss": round(log_loss, 4),
+    }
+    table = as_table(importances)
+    print("\n".join(f"{name}: {value}" for name, value in facts.items()))
+    print(f"\n{table}")
+    _write(command.output, facts, table, importances)
+    return importances
+
+
+def _write(
+    directory: Path,
+    facts: dict[str, Any],
+    table: str,
+    importances: list["Importance"],
+) -> None:
+    facts_list = "\n".join(f"- {name}: {value}" for name, value in facts.items())
+    text = (
+        f"# Importance of columns\n\n{facts_list}\n\nMean and standard deviation over "
+        f"repeats of what the model loses when a column is shuffled.\n\n{table}\n\n"
+        "![What shuffling each column costs](importance.png)\n"
+    )
+    values = {**facts, "columns": [asdict(each) for each in importances]}
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "importance.md").write_text(text, encoding="utf-8")
+    (directory / "importance.json").write_text(
+        json.dumps(values, indent=2) + "\n", encoding="utf-8"
+    )
+
+    from tfdlrm.report import plot_importances
+
+    plot_importances(importances, directory / "importance.png")
+    print(f"\nReport: {directory / 'importance.md'}")
+
+
+def main() -> None:
+    importance(parse(ImportanceCommand, "tfdlrm.importance"))
+
+
+if __name__ == "__main__":
+    run_command(main)

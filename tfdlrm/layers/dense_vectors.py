@@ -1,0 +1,67 @@
+"""Vectors for continuous features, beside the embeddings of categorical ones."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("tfdlrm")
+class DenseVectors(keras.layers.Layer):
+    """A learned vector for each continuous feature, multiplied with its value.
+
+    So the features of both kinds interact with one another, as in a factorization
+    machine. Runs on every Keras backend.
+
+    Args:
+        dim: Width of the vectors.
+        initial_bound: The initial vectors are uniform in ± this.
+
+    Call arguments:
+        values: Float tensor of shape `(batch, features)`.
+
+    Returns:
+        Tensor of shape `(batch, features, dim)`.
+
+    Raises:
+        ValueError: If `dim` is below 1.
+
+    Example:
+
+    >>> import numpy as np
+    >>> DenseVectors(dim=4)(np.ones((2, 13), "float32")).shape.as_list()
+    [2, 13, 4]
+
+    Reference:
+        [Rendle, 2010](https://doi.org/10.1109/ICDM.2010.127), equation 1, where a
+        feature of any value has one vector.
+    """
+
+    def __init__(self, dim: int, initial_bound: float = 0.01, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if dim < 1:
+            raise ValueError(f"dim is {dim}: expected a width >= 1.")
+        self.dim = dim
+        self.initial_bound = initial_bound
+
+    def build(self, values_shape: Any) -> None:
+        self.vectors = self.add_weight(
+            name="vectors",
+            shape=(values_shape[-1], self.dim),
+            initializer=keras.initializers.RandomUniform(
+                -self.initial_bound, self.initial_bound
+            ),
+        )
+
+    def call(self, values: Any) -> Any:
+        return ops.expand_dims(values, -1) * self.vectors  # (batch, features, dim)
+
+    def compute_output_shape(self, values_shape: Any) -> tuple[int | None, int, int]:
+        return values_shape[0], values_shape[1], self.dim
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "dim": self.dim,
+            "initial_bound": self.initial_bound,
+        }

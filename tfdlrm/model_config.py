@@ -1,0 +1,221 @@
+"""Architectures of the models, each a frozen dataclass with fields of its own."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tfdlrm.errors import require
+
+
+@dataclass(frozen=True)
+class DLRMConfig:
+    """Deep Learning Recommendation Model.
+
+    Args:
+        name: Which model this is.
+        embedding_dim: Width of every embedding vector.
+        bottom_mlp_units: Widths of the hidden layers of the bottom MLP; a last layer
+            of width `embedding_dim` follows them.
+        top_mlp_units: Widths of the hidden layers of the top MLP; a last layer of
+            width 1 follows them.
+        interaction: What becomes of the vectors on their way to the top MLP: `dot`,
+            the products of every two; or `concatenate`, the vectors side by side.
+        self_interaction: Whether each vector is also multiplied with itself.
+        dropout: Share of hidden top-MLP units dropped while training.
+    """
+
+    name: Literal["dlrm"] = "dlrm"
+    embedding_dim: int = 16
+    bottom_mlp_units: tuple[int, ...] = (512, 256, 64)
+    top_mlp_units: tuple[int, ...] = (512, 256)
+    interaction: Literal["dot", "concatenate"] = "dot"
+    self_interaction: bool = False
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_embedding_dim(self.embedding_dim)
+        _check_units("bottom_mlp_units", self.bottom_mlp_units)
+        _check_units("top_mlp_units", self.top_mlp_units)
+        _check_dropout(self.dropout)
+        require(
+            self.interaction == "dot" or not self.self_interaction,
+            "self_interaction",
+            self.self_interaction,
+            "false where the interaction is concatenate",
+        )
+
+
+@dataclass(frozen=True)
+class DCNConfig:
+    """Deep & Cross network: cross layers with a vector each, beside a deep tower.
+
+    Args:
+        name: Which model this is.
+        embedding_dim: Width of every embedding vector.
+        num_cross_layers: Number of cross layers.
+        deep_units: Widths of the layers of the deep tower.
+        dropout: Share of hidden units of the deep tower dropped while training.
+    """
+
+    name: Literal["dcn"] = "dcn"
+    embedding_dim: int = 16
+    num_cross_layers: int = 6
+    deep_units: tuple[int, ...] = (512, 256)
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_embedding_dim(self.embedding_dim)
+        _check_cross_layers(self.num_cross_layers)
+        _check_units("deep_units", self.deep_units, at_least=1)
+        _check_dropout(self.dropout)
+
+
+@dataclass(frozen=True)
+class DCNV2Config:
+    """Deep & Cross network, version 2: cross layers with a matrix each.
+
+    Args:
+        name: Which model this is.
+        embedding_dim: Width of every embedding vector.
+        num_cross_layers: Number of cross layers.
+        rank: Rank of the cross layers' matrices; null means full.
+        deep_units: Widths of the layers of the deep tower.
+        dropout: Share of hidden units of the deep tower dropped while training.
+    """
+
+    name: Literal["dcn_v2"] = "dcn_v2"
+    embedding_dim: int = 16
+    num_cross_layers: int = 3
+    rank: int | None = None
+    deep_units: tuple[int, ...] = (512, 256)
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_embedding_dim(self.embedding_dim)
+        _check_cross_layers(self.num_cross_layers)
+        require(self.rank is None or self.rank >= 1, "rank", self.rank, "null or >= 1")
+        _check_units("deep_units", self.deep_units, at_least=1)
+        _check_dropout(self.dropout)
+
+
+@dataclass(frozen=True)
+class FMConfig:
+    """Factorization machine of second order.
+
+    Args:
+        name: Which model this is.
+        embedding_dim: Width of every factor vector.
+    """
+
+    name: Literal["fm"] = "fm"
+    embedding_dim: int = 16
+
+    def __post_init__(self) -> None:
+        _check_embedding_dim(self.embedding_dim)
+
+
+@dataclass(frozen=True)
+class DeepFMConfig:
+    """DeepFM: a factorization machine and a deep tower on the same vectors.
+
+    Args:
+        name: Which model this is.
+        embedding_dim: Width of every factor vector.
+        deep_units: Widths of the hidden layers of the deep tower; a last layer of
+            width 1 follows them.
+        dropout: Share of hidden units of the deep tower dropped while training.
+    """
+
+    name: Literal["deepfm"] = "deepfm"
+    embedding_dim: int = 16
+    deep_units: tuple[int, ...] = (400, 400, 400)
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_embedding_dim(self.embedding_dim)
+        _check_units("deep_units", self.deep_units)
+        _check_dropout(self.dropout)
+
+
+@dataclass(frozen=True)
+class MFConfig:
+    """Matrix factorization of two categorical columns, with biases.
+
+    Args:
+        user: Column of the matrix' rows, such as people.
+        item: Column of the matrix' columns, such as films. All other columns of the
+            data set are ignored.
+        name: Which model this is.
+        embedding_dim: Width of every factor vector.
+    """
+
+    user: str
+    item: str
+    name: Literal["mf"] = "mf"
+    embedding_dim: int = 16
+
+    def __post_init__(self) -> None:
+        _check_embedding_dim(self.embedding_dim)
+        require(self.user != self.item, "item", self.item, "another column than user")
+
+
+@dataclass(frozen=True)
+class LogisticRegressionConfig:
+    """Logistic regression: a weight for each id and each dense feature.
+
+    Args:
+        name: Which model this is.
+    """
+
+    name: Literal["logistic_regression"] = "logistic_regression"
+
+
+@dataclass(frozen=True)
+class MLPConfig:
+    """Plain MLP on the dense features and the embeddings, side by side.
+
+    Args:
+        name: Which model this is.
+        embedding_dim: Width of every embedding vector.
+        units: Widths of the hidden layers; a last layer of width 1 follows them.
+        dropout: Share of hidden units dropped while training.
+    """
+
+    name: Literal["mlp"] = "mlp"
+    embedding_dim: int = 16
+    units: tuple[int, ...] = (512, 256)
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_embedding_dim(self.embedding_dim)
+        _check_units("units", self.units)
+        _check_dropout(self.dropout)
+
+
+ModelConfig = (
+    DLRMConfig
+    | DCNConfig
+    | DCNV2Config
+    | FMConfig
+    | DeepFMConfig
+    | MFConfig
+    | LogisticRegressionConfig
+    | MLPConfig
+)
+"""Any of them; the field `name` tells which."""
+
+
+def _check_embedding_dim(embedding_dim: int) -> None:
+    require(embedding_dim >= 1, "embedding_dim", embedding_dim, ">= 1")
+
+
+def _check_units(name: str, units: tuple[int, ...], at_least: int = 0) -> None:
+    require(all(width >= 1 for width in units), name, units, "widths >= 1")
+    require(len(units) >= at_least, name, units, "one or more widths")
+
+
+def _check_cross_layers(number: int) -> None:
+    require(number >= 1, "num_cross_layers", number, ">= 1")
+
+
+def _check_dropout(dropout: float) -> None:
+    require(0 <= dropout < 1, "dropout", dropout, "in [0, 1)")

@@ -1,0 +1,48 @@
+"""From the settings of a model to the model."""
+
+from typing import Any
+
+import keras
+
+from tfdlrm.model_config import (
+    DCNConfig,
+    DCNV2Config,
+    DeepFMConfig,
+    DLRMConfig,
+    FMConfig,
+    LogisticRegressionConfig,
+    MFConfig,
+    MLPConfig,
+    ModelConfig,
+)
+from tfdlrm.models.dcn import DCN
+from tfdlrm.models.dlrm import DLRM
+from tfdlrm.models.embedding_mlp import EmbeddingMLP
+from tfdlrm.models.fm import FM
+from tfdlrm.models.logistic_regression import LogisticRegression
+from tfdlrm.models.mf import MatrixFactorization
+from tfdlrm.schema import FeatureSchema
+
+_MODELS: dict[type, Any] = {
+    DLRMConfig: DLRM,
+    DCNConfig: DCN,
+    DCNV2Config: DCN,
+    FMConfig: FM,
+    DeepFMConfig: FM,
+    MFConfig: MatrixFactorization,
+    LogisticRegressionConfig: LogisticRegression,
+    MLPConfig: EmbeddingMLP,
+}
+
+
+def build_model(schema: FeatureSchema, config: ModelConfig) -> keras.Model:
+    """The model of these settings, sized for a data set, built and ready to train.
+
+    Args:
+        schema: The data set's columns.
+        config: Which model, and its architecture.
+
+    Raises:
+        InputError: If the settings name columns that the data set does not have.
+    """
+    return _MODELS[type(config)].from_schema(schema, config)

@@ -1,0 +1,132 @@
+"""What models that are put together from parts share."""
+
+from typing import Any, ClassVar
+
+import keras
+from keras import ops
+
+from tfdlrm.layers import EmbeddingCollection
+from tfdlrm.schema import FeatureSchema
+
+
+class ClickModel(keras.Model):
+    """A model from features to click logits, put together from parts.
+
+    A subclass takes its parts as arguments, lists their names in `PARTS`, builds them
+    in `build_parts` and says in `logits` how they go together.
+
+    Call arguments:
+        inputs: `{"dense_features": (batch, n) float, "categorical_features": ids}`,
+            ids in any form that `EmbeddingCollection` takes.
+        training: Whether dropout is on.
+
+    Returns:
+        Float32 logits of shape `(batch, 1)`; `keras.ops.sigmoid` turns them into
+        probabilities.
+    """
+
+    PARTS: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, **kwargs: Any) -> None:
+        # Keras would turn ids into the compute dtype; each part casts what it takes.
+        super().__init__(autocast=False, **kwargs)
+
+    def build_parts(self, dense_shape: Any, ids_shape: Any) -> None:
+        """Create the weights of the parts."""
+        raise NotImplementedError
+
+    def logits(self, dense: Any, ids: Any, training: bool | None) -> Any:
+        """Logits `(batch, 1)` of one batch."""
+        raise NotImplementedError
+
+    def build(self, input_shape: dict[str, Any]) -> None:
+        self.build_parts(
+            input_shape["dense_features"], input_shape["categorical_features"]
+        )
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        self.build(config["input_shape"])
+
+    def build_for(self, schema: FeatureSchema) -> None:
+        """Create the weights for the columns of a data set."""
+        self.build(
+            {
+                "dense_features": (None, len(schema.dense_features)),
+                "categorical_features": (None, len(schema.categorical_features)),
+            }
+        )
+
+    def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
+        logits = self.logits(
+            inputs["dense_features"], inputs["categorical_features"], training
+        )
+        return ops.cast(logits, "float32")  # (batch, 1)
+
+    def _maybe_symbolic_build(
+        self, iterator: Any = None, data_batch: Any = None
+    ) -> None:
+        # Under a strategy Keras traces a model with the mean of the devices' batches:
+        # of ids that is none, and bags of ids have no mean. One device's batch does.
+        strategy = self.distribute_strategy
+        if iterator is not None and strategy is not None:
+            _, _, batches = next(iter(iterator))
+            data_batch = keras.tree.map_structure(
+                lambda each: strategy.experimental_local_results(each)[0], next(batches)
+            )
+            iterator = None
+        super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+
+    def get_config(self) -> dict[str, Any]:
+        parts = {
+            name: keras.saving.serialize_keras_object(getattr(self, name))
+            for name in self.PARTS
+        }
+        return {**super().get_config(), **parts}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Any:
+        parts = {
+            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
+            for name in cls.PARTS
+        }
+        return cls(**{**config, **parts})
+
+
+def embeddings_of(
+    schema: FeatureSchema, dim: int, initial_bound: float | None = None
+) -> EmbeddingCollection | None:
+    """Embeddings of all categorical columns, `None` where there are none."""
+    if not schema.categorical_features:
+        return None
+    return EmbeddingCollection(
+        schema.vocabulary_sizes, dim, initial_bound=initial_bound, name="embeddings"
+    )
+
+
+def build_layer(layer: keras.layers.Layer, shape: Any) -> Any:
+    """Build a layer, unless it is, and return the shape of what it gives."""
+    # A part may come built: shared with another model, or loaded from a file.
+    if not layer.built:
+        layer.build(shape)
+    return layer.compute_output_shape(shape)
+
+
+def build_side_by_side(
+    embeddings: keras.layers.Layer | None, dense_shape: Any, ids_shape: Any
+) -> tuple[int | None, int]:
+    """Build the embeddings and return the shape that `side_by_side` gives."""
+    batch, width = dense_shape
+    if embeddings is None:
+        return batch, width
+    _, features, dim = build_layer(embeddings, ids_shape)
+    return batch, width + features * dim
+
+
+def side_by_side(embeddings: keras.layers.Layer | None, dense: Any, ids: Any) -> Any:
+    """The embeddings of a row, one after another, and then its dense features."""
+    if embeddings is None:
+        return dense
+    vectors = embeddings(ids)
+    flat = ops.reshape(vectors, (-1, vectors.shape[1] * vectors.shape[2]))
+    # In mixed precision the embeddings are narrower than what comes in.
+    return ops.concatenate([flat, ops.cast(dense, flat.dtype)], axis=1)

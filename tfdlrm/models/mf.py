@@ -1,0 +1,110 @@
+"""Matrix factorization: one categorical column against another."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfdlrm.layers import EmbeddingCollection, LinearTerms
+from tfdlrm.model_columns import factorized_columns
+from tfdlrm.model_config import MFConfig
+from tfdlrm.models.click_model import ClickModel, build_layer
+from tfdlrm.schema import FeatureSchema
+
+
+@keras.saving.register_keras_serializable("tfdlrm")
+class MatrixFactorization(ClickModel):
+    """Logits from the dot product of a user's and an item's vector, and their biases.
+
+    Args:
+        embeddings: Layer from two ids `(batch, 2)` to vectors `(batch, 2, dim)`; an
+            `EmbeddingCollection`.
+        biases: Layer from no dense features and those ids to the sum of a bias of each
+            and a global one, `(batch, 1)`; `LinearTerms`.
+        columns: Positions of the user's and the item's column among the categorical
+            features. All other features are ignored.
+
+    Call arguments: see `DLRM`.
+
+    Example:
+
+    >>> model = MatrixFactorization(
+    ...     embeddings=EmbeddingCollection([1000, 200], embedding_dim=8),
+    ...     biases=LinearTerms([1000, 200]),
+    ...     columns=(0, 1),
+    ... )
+
+    Reference:
+        [Koren et al., 2009](https://doi.org/10.1109/MC.2009.263), equation 4.
+    """
+
+    PARTS = ("embeddings", "biases")
+
+    def __init__(
+        self,
+        embeddings: keras.layers.Layer,
+        biases: keras.layers.Layer,
+        columns: tuple[int, int],
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.embeddings = embeddings
+        self.biases = biases
+        self.columns = tuple(columns)
+
+    @classmethod
+    def from_schema(
+        cls, schema: FeatureSchema, config: MFConfig
+    ) -> "MatrixFactorization":
+        """A model of two columns of a data set, built and ready to train.
+
+        Args:
+            schema: The data set's columns.
+            config: Which columns, and the architecture.
+
+        Raises:
+            InputError: If the data set has no such categorical column.
+        """
+        columns = factorized_columns(schema, config)
+        sizes = [schema.vocabulary_sizes[column] for column in columns]
+        model = cls(
+            embeddings=EmbeddingCollection(
+                sizes, config.embedding_dim, name="embeddings"
+            ),
+            biases=LinearTerms(sizes, name="biases"),
+            columns=columns,
+            name=config.name,
+        )
+        model.build_for(schema)
+        return model
+
+    def build_parts(self, dense_shape: Any, ids_shape: Any) -> None:
+        batch = ids_shape[0]
+        build_layer(self.embeddings, (batch, 2))
+        if not self.biases.built:
+            self.biases.build((batch, 0), (batch, 2))
+
+    def logits(self, dense: Any, ids: Any, training: bool | None) -> Any:
+        pair = _take_columns(ids, self.columns)  # (batch, 2)
+        vectors = self.embeddings(pair)  # (batch, 2, dim)
+        product = ops.sum(vectors[:, 0] * vectors[:, 1], axis=1, keepdims=True)
+        return product + self.biases(dense[:, :0], pair)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "columns": self.columns}
+
+
+def _take_columns(ids: Any, columns: tuple[int, ...]) -> Any:
+    """Some columns of ids `(batch, features)`, or of bags of ids."""
+    if isinstance(ids, tuple | list):
+        indices, offsets = ids
+        return [indices[column] for column in columns], _rows(offsets, columns)
+    if hasattr(ids, "row_splits"):
+        import tensorflow as tf
+
+        return tf.concat([ids[:, column : column + 1] for column in columns], axis=1)
+    return ops.take(ids, columns, axis=1)
+
+
+def _rows(offsets: Any, columns: tuple[int, ...]) -> Any:
+    return ops.take(ops.convert_to_tensor(offsets), columns, axis=0)
