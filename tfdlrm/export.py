@@ -1,25 +1,39 @@
-"""`python -m tfdlrm.export`: a SavedModel from a finished training run."""
+"""`python -m tfdlrm.export`: a SavedModel or an ONNX file from a training run."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError
 from tfdlrm.run_directory import RunDirectory
-from tfdlrm.schema import FeatureSchema
+from tfdlrm.schema import SPLITS, FeatureSchema
+
+if TYPE_CHECKING:
+    import keras
+
+ROWS_TO_COMPARE = 2048
+"""Rows on which an ONNX file must compute what the model does."""
 
 
 @dataclass(frozen=True)
 class ExportCommand:
-    """Write the next version of a SavedModel for TF Serving.
+    """Write the next version of a model, for TF Serving or ONNX Runtime.
 
     Args:
-        run_dir: Directory of a finished run of `tfdlrm.train`.
-        export_dir: Directory of the model's versions.
+        run_dir: Directory of a run of `tfdlrm.train`; of an unfinished one, the newest
+            checkpoint is exported.
+        export_dir: Directory of the model's versions; null means `saved_models/` and
+            the model's name, for ONNX with `_onnx` behind it.
+        format: `saved_model` for TF Serving; `onnx` for an ONNX file, checked with ONNX
+            Runtime on rows of the data set.
+        plot: Where to draw the model's parts with their sizes, such as model.png.
     """
 
     run_dir: Path
-    export_dir: Path = Path("saved_models/dlrm")
+    export_dir: Path | None = None
+    format: Literal["saved_model", "onnx"] = "saved_model"
+    plot: Path | None = None
 
 
 def export(command: ExportCommand) -> Path:
@@ -34,13 +48,56 @@ def export(command: ExportCommand) -> Path:
         raise InputError(f"{run.config_file} has no data_dir: add the one of the run")
     schema = FeatureSchema.load(config.data_dir)
 
-    from tfdlrm.checkpoints import load_weights
-    from tfdlrm.models import DLRM
+    from tfdlrm.checkpoints import CheckpointDirectory
+    from tfdlrm.models import build_model
     from tfdlrm.serving.saved_model import export_model
 
-    model = DLRM.from_schema(schema, config.model)
-    load_weights(model, run.checkpoint_prefix)
-    return export_model(model, schema, config.data_dir, command.export_dir)
+    if command.format == "onnx":
+        from tfdlrm.interop.onnx import require_onnx
+
+        require_onnx()
+    if command.plot is not None:
+        from tfdlrm.interop.picture import check_picture_path, draw_model
+
+        check_picture_path(command.plot)
+
+    model = build_model(schema, config.model)
+    CheckpointDirectory(run.checkpoint_directory).load_weights(model)
+    if command.plot is not None:
+        draw_model(model, schema, command.plot)
+    export_dir = command.export_dir or Path("saved_models") / config.model.name
+    if command.format == "saved_model":
+        return export_model(model, schema, config.data_dir, export_dir)
+    if command.export_dir is None:
+        export_dir = export_dir.with_name(f"{export_dir.name}_onnx")
+    return _export_onnx(model, schema, config.data_dir, export_dir)
+
+
+def _export_onnx(
+    model: "keras.Model", schema: FeatureSchema, data_dir: Path, export_dir: Path
+) -> Path:
+    from tfdlrm.data import read_split
+    from tfdlrm.interop.onnx import write_onnx
+    from tfdlrm.serving.saved_model import (
+        copy_extras,
+        next_version,
+        serving_function,
+        written_aside,
+    )
+
+    if any(export_dir.glob("[0-9]*/saved_model.pb")):
+        raise InputError(
+            f"{export_dir} holds SavedModels, among which TF Serving would find no use "
+            "for an ONNX file: give another export_dir"
+        )
+    split = next(each for each in reversed(SPLITS) if schema.num_rows(each))
+    features, _ = next(iter(read_split(data_dir, schema, split, ROWS_TO_COMPARE)))
+    target = next_version(export_dir)
+    with written_aside(target) as aside:
+        aside.mkdir(parents=True)
+        write_onnx(model, serving_function(model, schema), features, aside)
+        copy_extras(schema, data_dir, aside)
+    return target
 
 
 def main() -> None:

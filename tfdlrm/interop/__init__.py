@@ -1,0 +1,1 @@
+"""Neighbours: weights from and to other systems, and other formats."""
