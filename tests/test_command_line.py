@@ -15,6 +15,7 @@ COMMANDS = [
     "tfdlrm.evaluate",
     "tfdlrm.predict",
     "tfdlrm.export",
+    "tfdlrm.importance",
 ]
 
 
@@ -108,8 +109,9 @@ def test_help_names_the_settings(module):
         ("tfdlrm.train --raw_data_file nowhere.tsv", "nowhere.tsv"),
         ("tfdlrm.evaluate --model m --data_dir nowhere", "holds no schema.json"),
         ("tfdlrm.evaluate", "model"),
+        ("tfdlrm.importance --model m --data_dir nowhere", "holds no schema.json"),
         ("tfdlrm.export --run_dir nowhere", "holds no config.yaml"),
-        ("tfdlrm.predict --model m --input nowhere.tsv --output x", "nowhere.tsv"),
+        ("tfdlrm.predict --model m --input nowhere.tsv --output x", "no SavedModel"),
         ("pipelines.prepare --raw nowhere.tsv --output x", "nowhere.tsv"),
     ],
 )

@@ -53,6 +53,28 @@ def test_the_commands_of_the_performance_page_run(command, tmp_path):
     assert (result.returncode, "| tfdlrm" in result.stdout) == (0, True), result.stderr
 
 
+@pytest.mark.slow
+def test_the_commands_of_the_models_page_run(tmp_path):
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    (tmp_path / "data").mkdir()
+    raw = tmp_path / "data" / "synthetic.tsv"  # fewer rows than would be made
+    synthetic.write_raw(raw, num_rows=20_000, seed=0)
+    for command in commands("docs/models.md"):
+        result = run_command_line(command, cwd=tmp_path)
+        assert result.returncode == 0, f"{command}\n{result.stderr}"
+    assert (tmp_path / "runs" / "importance" / "importance.png").is_file()
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_data_generators_page_run(tmp_path):
+    shown = "\n".join(blocks("docs/data_generators.md", "bash"))
+    result = run_command_line(f"set -e\n{shown}", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "reachable: AUC 0." in result.stdout
+    replayed = (tmp_path / "replay.log").read_text().split(", ")
+    assert len(replayed) == 100_000
+
+
 def test_the_python_of_the_readme_runs():
     (example,) = blocks("README.md", "python")
     exec(compile(example, "README.md", "exec"), {})

@@ -1,11 +1,13 @@
 """From the command line to a frozen dataclass, and from an exception to a status."""
 
+import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from types import UnionType
+from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 import docstring_parser
 import jsonargparse
@@ -32,6 +34,9 @@ def parse(
 ) -> T:
     """Read `config_class` from `--config FILE.yaml` and dotted overrides.
 
+    A field that is a union of dataclasses takes the one whose default `name` is
+    `--FIELD.name`, and has that one's settings.
+
     Args:
         config_class: Frozen dataclass whose docstring describes the command and, under
             `Args:`, its fields.
@@ -54,10 +59,70 @@ def parse(
         parser.add_argument(
             f"--{several}", nargs="+", required=True, metavar="FILE", help=description
         )
-    parser.add_class_arguments(config_class, as_group=False, skip=skip)
+    argv = sys.argv[1:] if argv is None else argv
+    chosen = _chosen_alternatives(config_class, argv)
+    parser.add_class_arguments(
+        config_class, as_group=False, skip={*skip, *chosen.keys()}
+    )
+    for field, alternative in chosen.items():
+        parser.add_class_arguments(
+            alternative,
+            field,
+            help=_alternatives_help(config_class, field, alternative),
+        )
     values: Any = parser.instantiate(parser.parse_args(argv))
     values.pop("config", None)
     return config_class(**values.as_dict())
+
+
+def _chosen_alternatives(
+    config_class: type[Any], argv: Sequence[str]
+) -> dict[str, type[Any]]:
+    """The dataclass to read for each field that is a union of them.
+
+    The arguments are looked through before they are parsed, so that `--help` and what
+    is refused are those of the dataclass at hand, not of all together.
+    """
+    chosen = {}
+    for field, alternatives in _alternatives(config_class).items():
+        name = _named_in(argv, field) or next(iter(alternatives))
+        if name not in alternatives:
+            names = ", ".join(alternatives)
+            raise InputError(f"{field}.name is {name!r}, expected one of {names}")
+        chosen[field] = alternatives[name]
+    return chosen
+
+
+def _alternatives(config_class: type[Any]) -> dict[str, dict[str, type[Any]]]:
+    """By name, the dataclasses that each field that is a union of some may hold."""
+    kinds = get_type_hints(config_class).items()
+    unions = {
+        field: get_args(kind) for field, kind in kinds if isinstance(kind, UnionType)
+    }
+    return {
+        field: {each.name: each for each in members}
+        for field, members in unions.items()
+        if all(is_dataclass(each) for each in members)
+    }
+
+
+def _named_in(argv: Sequence[str], field: str) -> str | None:
+    """What the arguments, or else the last file among them, call `field`."""
+    parser = argparse.ArgumentParser(
+        add_help=False, allow_abbrev=False, exit_on_error=False
+    )
+    parser.add_argument("--config", action="append", default=[], type=Path)
+    parser.add_argument(f"--{field}.name", dest="name")
+    try:
+        known, _ = parser.parse_known_args(argv)
+        if known.name is not None:
+            return known.name
+        files = [yaml.safe_load(path.read_text("utf-8")) for path in known.config]
+    except (argparse.ArgumentError, OSError, ValueError, yaml.YAMLError):
+        return None  # parsing will say what is wrong with it
+    sections = [file.get(field) for file in files if isinstance(file, Mapping)]
+    names = [each.get("name") for each in sections if isinstance(each, Mapping)]
+    return next((str(name) for name in reversed(names) if name is not None), None)
 
 
 def to_yaml(config: Any) -> str:
@@ -95,6 +160,11 @@ def run_command(main: Callable[[], None]) -> NoReturn:
 def _descriptions(config_class: type[Any]) -> dict[str, str]:
     documented = docstring_parser.parse(config_class.__doc__ or "").params
     return {each.arg_name: each.description or "" for each in documented}
+
+
+def _alternatives_help(config_class: type[Any], field: str, shown: type[Any]) -> str:
+    names = ", ".join(_alternatives(config_class)[field])
+    return f"{_summary(shown)} For others, put before --help --{field}.name: {names}"
 
 
 def _summary(config_class: type[Any]) -> str:

@@ -42,11 +42,18 @@ def evaluate_model(command: EvaluateCommand) -> None:
         )
 
     from tfdlrm.data import read_split
-    from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, as_json, as_table, evaluate
+    from tfdlrm.evaluation import (
+        EVALUATION_BATCH_SIZE,
+        against_reachable,
+        as_json,
+        as_table,
+        check_columns,
+        evaluate,
+    )
     from tfdlrm.serving.saved_model import load_scorer
 
     scorer = load_scorer(command.model)
-    _check_columns(scorer.schema, schema, command)
+    check_columns(scorer.schema, schema, command.model, command.data_dir)
     metrics = {
         split: evaluate(
             scorer,
@@ -56,20 +63,10 @@ def evaluate_model(command: EvaluateCommand) -> None:
     }
     print(f"{scorer.path} on {command.data_dir} ({schema.dialect} dialect)\n")
     print(as_table(metrics))
+    if schema.reachable:
+        print(f"\n{against_reachable(metrics, schema.reachable)}")
     if command.json is not None:
-        command.json.write_text(as_json(metrics), encoding="utf-8")
-
-
-def _check_columns(
-    trained: FeatureSchema, data: FeatureSchema, command: EvaluateCommand
-) -> None:
-    for name in ("dense_features", "categorical_features", "dialect"):
-        expected, found = getattr(trained, name), getattr(data, name)
-        if expected != found:
-            raise InputError(
-                f"{command.data_dir} has other {name} than {command.model} was trained "
-                "with: evaluate on the data set of its training, or one prepared alike"
-            )
+        command.json.write_text(as_json(metrics, schema.dialect), encoding="utf-8")
 
 
 def main() -> None:

@@ -3,36 +3,81 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfdlrm.errors import InputError
 from tfdlrm.metrics import BinaryMetrics, binary_metrics
+from tfdlrm.schema import FeatureSchema
 
 EVALUATION_BATCH_SIZE = 8192
 """Rows scored at once where nothing is learned from them."""
 
 
-def evaluate(
+def score_all(
     score: Callable[[dict[str, Any]], tf.Tensor], batches: tf.data.Dataset
-) -> BinaryMetrics:
-    """Measures of the probabilities that `score` gives to every batch.
+) -> tuple[np.ndarray, np.ndarray]:
+    """The labels of every batch, and the probabilities that `score` gives to them.
 
     Args:
         score: From features to probabilities `(batch, 1)`.
         batches: As `tfdlrm.data.read_split` gives them.
+
+    Returns:
+        Two arrays of shape `(rows,)`.
     """
     labels, probabilities = [], []
     for features, label in batches:
         probabilities.append(score(features).numpy().ravel())
         labels.append(label.numpy().ravel())
-    return binary_metrics(np.concatenate(labels), np.concatenate(probabilities))
+    return np.concatenate(labels), np.concatenate(probabilities)
 
 
-def as_json(metrics: dict[str, BinaryMetrics]) -> str:
-    """The measures of each split as a JSON object, by name."""
-    values = {split: asdict(value) for split, value in metrics.items()}
+def evaluate(
+    score: Callable[[dict[str, Any]], tf.Tensor], batches: tf.data.Dataset
+) -> BinaryMetrics:
+    """Measures of the probabilities that `score` gives; see `score_all`."""
+    return binary_metrics(*score_all(score, batches))
+
+
+def check_columns(
+    trained: FeatureSchema, data: FeatureSchema, model: Path, data_dir: Path
+) -> None:
+    """Refuse rows that a model was not made for.
+
+    Args:
+        trained: Schema of the model.
+        data: Schema of the rows.
+        model: Where the model is.
+        data_dir: Where the rows are.
+
+    Raises:
+        InputError: If the columns, or what their ids mean, differ.
+    """
+    for name in (
+        "dense_features",
+        "untransformed",
+        "categorical_features",
+        "dialect",
+        "max_index_range",
+        "hash_buckets",
+    ):
+        expected, found = getattr(trained, name), getattr(data, name)
+        if expected != found:
+            raise InputError(
+                f"{data_dir} has other {name} than {model} was trained with: use the "
+                "data set of its training, or one prepared alike"
+            )
+
+
+def as_json(metrics: dict[str, BinaryMetrics], dialect: str) -> str:
+    """The dialect and the measures of each split as a JSON object, by name."""
+    values = {
+        split: {"dialect": dialect, **asdict(value)} for split, value in metrics.items()
+    }
     return json.dumps(values, indent=2) + "\n"
 
 
@@ -43,17 +88,40 @@ def as_table(metrics: dict[str, BinaryMetrics]) -> str:
 
     >>> perfect = binary_metrics(np.array([0, 1]), np.array([0.1, 0.9]))
     >>> print(as_table({"test": perfect}))
-    | split | rows | base rate | accuracy | AUC | log loss | norm. entropy | calibration |
-    |---|---:|---:|---:|---:|---:|---:|---:|
-    | test | 2 | 0.5000 | 1.0000 | 1.0000 | 0.1054 | 0.1520 | 1.0000 |
+    | split | rows | base rate | accuracy | AUC | log loss | norm. entropy | calibration | ECE |
+    |---|---:|---:|---:|---:|---:|---:|---:|---:|
+    | test | 2 | 0.5000 | 1.0000 | 1.0000 | 0.1054 | 0.1520 | 1.0000 | 0.1000 |
     """  # noqa: E501
     lines = [
         "| split | rows | base rate | accuracy | AUC | log loss | norm. entropy "
-        "| calibration |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| calibration | ECE |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for split, values in metrics.items():
         rows, *measures = asdict(values).values()
         cells = [split, f"{rows:,}", *(f"{measure:.4f}" for measure in measures)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def against_reachable(
+    metrics: dict[str, BinaryMetrics], reachable: dict[str, dict[str, float]]
+) -> str:
+    """A line a split: how much of what can be reached was reached.
+
+    Args:
+        metrics: Measures of each split.
+        reachable: The schema's `reachable`.
+
+    Example:
+
+    >>> half = binary_metrics(np.array([0, 1]), np.array([0.5, 0.5]))
+    >>> print(against_reachable({"test": half}, {"test": {"auc": 1, "log_loss": 0}}))
+    test: AUC 0.5000 of 1.0000 reachable, log loss 0.6931 of 0.0000
+    """
+    return "\n".join(
+        f"{split}: AUC {values.auc:.4f} of {reachable[split]['auc']:.4f} reachable, "
+        f"log loss {values.log_loss:.4f} of {reachable[split]['log_loss']:.4f}"
+        for split, values in metrics.items()
+        if split in reachable
+    )

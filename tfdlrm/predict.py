@@ -1,17 +1,19 @@
 """`python -m tfdlrm.predict`: click probabilities of raw rows."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from pipelines import criteo
+from pipelines.columns import Columns
+from pipelines.dialects import load_tables
+from pipelines.logs import open_log
 from pipelines.raw import RawFile
-from pipelines.vocabulary import IdTable, encode_categories, load_vocabularies
+from pipelines.vocabulary import Table, encode_categories
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError
 
@@ -21,12 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PredictCommand:
-    """Score raw Criteo rows, with or without a label, with an exported model.
+    """Score raw rows, with or without a label, with an exported model.
 
     Args:
         model: SavedModel directory, such as saved_models/dlrm/1, or the directory of
             its versions for the newest.
-        input: Raw TSV file, plain or gzip. Rows may lack the label.
+        input: Raw file in the format that the model's data set was prepared from.
+            Rows may lack the label, and the column that defined the split.
         output: CSV file to write: one probability a row, in the order of the input.
         batch_size: Rows scored at once.
     """
@@ -50,12 +53,17 @@ def predict(command: PredictCommand) -> int:
     Raises:
         InputError: If the model or a row of the input cannot be used.
     """
-    rows = RawFile(command.input)
-
     from tfdlrm.serving.saved_model import load_scorer
 
     scorer = load_scorer(command.model)
-    tables = load_vocabularies(scorer.extra_directory, scorer.schema)
+    described = scorer.schema.columns
+    columns = Columns.from_json(described) if described else Columns.criteo()
+    rows: Iterable[pl.DataFrame]
+    if columns.is_criteo:
+        rows = RawFile(command.input)
+    else:
+        rows = open_log(command.input, columns, labelled=False)
+    tables = load_tables(scorer.extra_directory, scorer.schema)
     aside = command.output.with_name(f".{command.output.name}.partial")
     num_rows = 0
     try:
@@ -64,7 +72,7 @@ def predict(command: PredictCommand) -> int:
             for chunk in rows:
                 for frame in chunk.iter_slices(command.batch_size):
                     scored = pl.DataFrame(
-                        {"probability": _score(scorer, tables, frame)}
+                        {"probability": _score(scorer, columns, tables, frame)}
                     )
                     scored.write_csv(file, include_header=False)
                 num_rows += chunk.height
@@ -77,19 +85,36 @@ def predict(command: PredictCommand) -> int:
 
 
 def _score(
-    scorer: "Scorer", tables: Sequence[IdTable], frame: pl.DataFrame
+    scorer: "Scorer", columns: Columns, tables: Sequence[Table], frame: pl.DataFrame
 ) -> np.ndarray:
     """Probabilities `(rows,)` of raw rows, by the transforms of training."""
-    schema = scorer.schema
-    dense = frame.select(criteo.dense_value(name) for name in schema.dense_features)
-    names = [feature.name for feature in schema.categorical_features]
-    probabilities = scorer(
-        {
-            "dense_features": dense.to_numpy(),
-            "categorical_features": encode_categories(frame, names, tables),
-        }
-    )
-    return probabilities.numpy().ravel()
+    dense = np.zeros((frame.height, 0), np.float32)
+    if columns.dense_features:
+        numbers = columns.transformed(frame).select(columns.dense_features)
+        dense = numbers.to_numpy()
+    ids = _ids(columns, tables, frame)
+    features = {"dense_features": dense, "categorical_features": ids}
+    return scorer(features).numpy().ravel()
+
+
+def _ids(columns: Columns, tables: Sequence[Table], frame: pl.DataFrame) -> Any:
+    """Ids `(rows, features)`, or bags of ids where there are multi-hot columns."""
+    width = len(columns.single_hot)
+    ids = encode_categories(frame, columns.single_hot, tables[:width])
+    if not columns.multi_hot:
+        return ids
+    import tensorflow as tf
+
+    from tfdlrm.parsing import bags_of, side_by_side
+
+    bags = [
+        tf.RaggedTensor.from_row_lengths(
+            table.ids(frame[name].explode().drop_nulls()),
+            frame[name].list.len().cast(pl.Int32).to_numpy(),
+        )
+        for name, table in zip(columns.multi_hot, tables[width:], strict=True)
+    ]
+    return bags_of(*side_by_side(tf.constant(ids), bags))
 
 
 def main() -> None:

@@ -4,40 +4,50 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")  # a picture in a file needs no screen
 
 from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
+from tfdlrm.curves import CurvePoint
 from tfdlrm.evaluation import as_table
-from tfdlrm.metrics import BinaryMetrics
-from tfdlrm.training import CurvePoint
+from tfdlrm.metrics import BinaryMetrics, Reliability, expected_calibration_error
+from tfdlrm.permutation import Importance, by_importance
+
+MOST_COLUMNS = 50
+"""Columns in the picture of importances, for one that can be read."""
 
 
 def write_report(
     directory: Path,
     points: Sequence[CurvePoint],
     metrics: dict[str, BinaryMetrics],
+    bins: dict[str, Reliability],
     description: dict[str, str],
 ) -> Path:
-    """Write `report.md` and the picture that it shows.
+    """Write `report.md` and the pictures that it shows.
 
     Args:
         directory: Where to.
         points: The learning curves.
         metrics: Final measures of each split.
+        bins: Final predicted and observed rates of each split; may be empty.
         description: What else the report should say, by name.
 
     Returns:
         The report's path.
     """
     plot_curves(points, directory / "curves.png")
+    pictures = "![Loss, accuracy and AUC over training steps](curves.png)\n"
+    if bins:
+        plot_reliability(bins, directory / "reliability.png")
+        pictures += "\n![Observed over predicted click rates](reliability.png)\n"
     facts = "\n".join(f"- {name}: {value}" for name, value in description.items())
     report = directory / "report.md"
     report.write_text(
-        f"# Training run\n\n{facts}\n\n{as_table(metrics)}\n\n"
-        "![Loss, accuracy and AUC over training steps](curves.png)\n",
+        f"# Training run\n\n{facts}\n\n{as_table(metrics)}\n\n{pictures}",
         encoding="utf-8",
     )
     return report
@@ -58,5 +68,61 @@ def plot_curves(points: Sequence[CurvePoint], path: Path) -> None:
         axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
         axis.grid(alpha=0.3)
     axes[0].legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def plot_reliability(bins: dict[str, Reliability], path: Path) -> None:
+    """Draw observed over predicted click rates, and how far chance may move them."""
+    figure, axis = plt.subplots(figsize=(4.8, 4.4), layout="constrained")
+    for (split, each), marker in zip(bins.items(), "os^", strict=False):
+        error = np.sqrt(each.observed * (1 - each.observed) / each.rows)
+        axis.errorbar(
+            each.predicted,
+            each.observed,
+            yerr=1.96 * error,
+            fmt=marker,
+            markersize=4,
+            elinewidth=1,
+            label=f"{split} (ECE {expected_calibration_error(each):.4f})",
+        )
+    end = 1.05 * max(np.maximum(b.predicted, b.observed).max() for b in bins.values())
+    axis.plot([0, end], [0, end], color="grey", linewidth=1, zorder=0, label="perfect")
+    axis.set(
+        title="reliability",
+        xlabel="mean predicted probability of a bin",
+        ylabel="share of clicks, 95% interval",
+        xlim=(0, end),
+        ylim=(0, None),
+    )
+    axis.grid(alpha=0.3)
+    axis.legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def plot_importances(importances: Sequence[Importance], path: Path) -> None:
+    """Draw what shuffling each column costs, with the spread over repeats."""
+    shown = by_importance(importances)[:MOST_COLUMNS]
+    height = 1.2 + 0.21 * len(shown)
+    figure, axes = plt.subplots(
+        1, 2, figsize=(9, height), sharey=True, layout="constrained"
+    )
+    titles = {"auc_drop": "drop of AUC", "log_loss_rise": "rise of log loss"}
+    for axis, (field, title) in zip(axes, titles.items(), strict=True):
+        values = [getattr(each, field) for each in shown]
+        axis.barh(
+            [each.name for each in shown],
+            [np.mean(each) for each in values],
+            xerr=[np.std(each, ddof=1) for each in values],
+            error_kw={"elinewidth": 1, "capsize": 2},
+        )
+        axis.axvline(0, color="black", linewidth=0.8)
+        axis.set(title=title, ylim=(len(shown) - 0.4, -0.6))
+        axis.grid(axis="x", alpha=0.3)
+    if len(shown) < len(importances):
+        figure.suptitle(
+            f"the {len(shown)} most important of {len(importances)} columns"
+        )
     figure.savefig(path, dpi=120)
     plt.close(figure)

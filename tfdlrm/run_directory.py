@@ -1,8 +1,16 @@
 """The directory of one training run: what is in it and how it is read back."""
 
+import fcntl
+import json
+import os
+import resource
+import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tfdlrm.command_line import parse, to_yaml
 from tfdlrm.config import TrainConfig
@@ -20,21 +28,60 @@ class RunDirectory:
     path: Path
 
     @classmethod
-    def create(cls, config: TrainConfig) -> "RunDirectory":
-        """Make the directory of `config.run_dir`, or a new one under `runs/`.
+    @contextmanager
+    def opened(cls, config: TrainConfig) -> Iterator["RunDirectory"]:
+        """Hold the directory of `config.run_dir`, or a new one under `runs/`.
+
+        Args:
+            config: The run's settings.
+
+        Yields:
+            The directory, new or of an unfinished run with the same settings.
 
         Raises:
-            InputError: If it holds another run's files.
+            InputError: If it holds another or a finished run, or a process is at work
+                in it.
         """
-        name = time.strftime("dlrm-%Y%m%d-%H%M%S")
-        path = config.run_dir or Path("runs") / name
-        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-            raise InputError(f"run_dir {path} is in use already: give another one")
-        path.mkdir(parents=True, exist_ok=True)
-        run = cls(path)
-        resolved = replace(config, run_dir=path)
-        run.config_file.write_text(to_yaml(resolved), encoding="utf-8")
-        return run
+        name = time.strftime(f"{config.model.name}-%Y%m%d-%H%M%S")
+        run = cls(config.run_dir or Path("runs") / name)
+        try:
+            run.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"run_dir {run.path} cannot be made: {error.strerror}; give another one"
+            ) from None
+        with run._only_process():
+            run._take(to_yaml(replace(config, run_dir=run.path)))
+            yield run
+
+    def _take(self, config: str) -> None:
+        """Write the settings into a new directory, or compare them with those there."""
+        if not any(self.path.iterdir()):
+            aside = self.config_file.with_suffix(".partial")
+            aside.write_text(config, encoding="utf-8")
+            aside.replace(self.config_file)
+        elif self.report_file.exists() or not self.config_file.exists():
+            raise InputError(f"run_dir {self.path} is in use already: give another one")
+        elif difference := _first_difference(self.config_file.read_text(), config):
+            raise InputError(
+                f"run_dir {self.path} holds an unfinished run with other settings: "
+                f"{difference}; give another one, or go on with --config "
+                f"{self.config_file}"
+            )
+
+    @contextmanager
+    def _only_process(self) -> Iterator[None]:
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise InputError(
+                f"run_dir {self.path} is in use: another process trains in it; wait "
+                "for it, or give another one"
+            ) from None
+        finally:
+            os.close(descriptor)
 
     @property
     def config_file(self) -> Path:
@@ -47,9 +94,50 @@ class RunDirectory:
         return self.path / "metrics.jsonl"
 
     @property
-    def checkpoint_prefix(self) -> Path:
-        """What the names of the last checkpoint's files begin with."""
-        return self.path / "checkpoints" / "final"
+    def events_directory(self) -> Path:
+        """The learning curves for TensorBoard."""
+        return self.path / "events"
+
+    @property
+    def checkpoint_directory(self) -> Path:
+        """What a stopped run goes on from, and an export takes its weights from."""
+        return self.path / "checkpoints"
+
+    @property
+    def report_file(self) -> Path:
+        """The report, which is written last."""
+        return self.path / "report.md"
+
+    @property
+    def summary_file(self) -> Path:
+        """The outcome in numbers."""
+        return self.path / "summary.json"
+
+    @property
+    def measures_file(self) -> Path:
+        """The measures of each held-out split."""
+        return self.path / "metrics.json"
+
+    def save_summary(self, parameters: int) -> None:
+        """Write the outcome in numbers, with the memory that this process has taken."""
+        peak_memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        summary = {"parameters": parameters, "peak_memory": peak_memory}
+        self.summary_file.write_text(json.dumps(summary) + "\n", encoding="utf-8")
+
+    def load_summary(self) -> dict[str, Any]:
+        """The outcome in numbers.
+
+        Raises:
+            InputError: If the run is not finished.
+        """
+        if not self.report_file.is_file():
+            raise InputError(f"{self.path} is not finished: it has no report yet")
+        return dict(json.loads(self.summary_file.read_text(encoding="utf-8")))
+
+    def clear_curves(self) -> None:
+        """Remove the learning curves."""
+        self.metrics_file.unlink(missing_ok=True)
+        shutil.rmtree(self.events_directory, ignore_errors=True)
 
     def load_config(self) -> TrainConfig:
         """The configuration that the run was made with.
@@ -63,3 +151,10 @@ class RunDirectory:
                 "directory as written by `python -m tfdlrm.train`"
             )
         return parse(TrainConfig, "tfdlrm.train", ["--config", str(self.config_file)])
+
+
+def _first_difference(there: str, now: str) -> str | None:
+    for line_there, line_now in zip(there.splitlines(), now.splitlines(), strict=False):
+        if line_there != line_now:
+            return f"{line_there.strip()} there, {line_now.strip()} now"
+    return None

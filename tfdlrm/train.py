@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.config import TrainConfig
 from tfdlrm.errors import InputError
+from tfdlrm.model_columns import ignored_columns
 from tfdlrm.run_directory import RunDirectory
 from tfdlrm.schema import FeatureSchema
 
 if TYPE_CHECKING:
     import keras
 
-    from tfdlrm.metrics import BinaryMetrics
+    from tfdlrm.metrics import BinaryMetrics, Reliability
 
 SYNTHETIC_FILE = Path("data/synthetic.tsv")
 SYNTHETIC_ROWS = 400_000
@@ -39,62 +40,85 @@ def train(config: TrainConfig) -> Path:
         raise InputError(f"{data_dir} has no train rows: prepare it with some")
     schema.check_shards(data_dir)
 
-    import keras
+    ignored = ignored_columns(schema, config.model)
+    if ignored:
+        print(f"{config.model.name} ignores the columns {', '.join(ignored)}")
 
-    from tfdlrm.checkpoints import save_weights
-    from tfdlrm.data import read_split
-    from tfdlrm.distribution import strategy
-    from tfdlrm.models import DLRM
-    from tfdlrm.report import write_report
-    from tfdlrm.serving.saved_model import export_model
-    from tfdlrm.training import compile_model, curve_rows, fit
-
-    keras.utils.set_random_seed(config.seed)
-    run = RunDirectory.create(config)
-    with strategy(config.strategy).scope():
-        model = DLRM.from_schema(schema, config.model)
-        compile_model(model, config.optimizer)
-    parameters = f"{model.count_params():,}"
-    print(f"Training {parameters} parameters on {schema.num_rows('train'):,} rows")
-
-    fit_start = time.perf_counter()
-    validation = curve_rows(data_dir, schema)
-    points = fit(
-        model,
-        lambda epoch: read_split(
-            data_dir, schema, "train", config.batch_size, (config.seed, epoch)
-        ),
-        validation,
-        config.epochs,
-        config.evaluations_per_epoch,
-        run,
-    )
-    fit_seconds = time.perf_counter() - fit_start
-
-    save_weights(model, run.checkpoint_prefix)
-    metrics = _measure(model, data_dir, schema)
-    exported = export_model(model, schema, data_dir, config.export_dir)
-    report = write_report(
-        run.path,
-        points,
-        metrics,
-        {
-            "data set": f"{data_dir} ({schema.dialect} dialect)",
-            "parameters": parameters,
-            "optimizer": f"{config.optimizer.name}, learning rate "
-            f"{config.optimizer.learning_rate}",
-            "training": f"{config.epochs} epoch(s) of {schema.num_rows('train'):,} "
-            f"rows, batch size {config.batch_size}, {fit_seconds:.1f} s",
-            "model": str(exported),
-        },
-    )
-    _summarize(metrics, report, exported)
+    with RunDirectory.opened(config) as run:
+        exported, report = _run(config, data_dir, schema, run)
+    print(f"Report: {report}")
+    print(f"Model:  {exported}")
     print(f"Done in {time.perf_counter() - start:.0f} s. Score raw rows with it:\n")
     print(
         f"  python -m tfdlrm.predict --model {exported} "
         f"--input {raw or 'RAW.tsv'} --output predictions.csv"
     )
     return exported
+
+
+def _run(
+    config: TrainConfig, data_dir: Path, schema: FeatureSchema, run: RunDirectory
+) -> tuple[Path, Path]:
+    """Train in `run`; returns the exported version's directory and the report."""
+    import keras
+
+    from tfdlrm.curves import curve_rows
+    from tfdlrm.data import read_split
+    from tfdlrm.distribution import strategy
+    from tfdlrm.models import build_model
+    from tfdlrm.report import write_report
+    from tfdlrm.serving.saved_model import export_model
+    from tfdlrm.training import compile_model, fit, make_reproducible
+
+    make_reproducible(config.seed)
+    keras.config.set_dtype_policy(config.precision)
+    with strategy(config.strategy).scope():
+        model = build_model(schema, config.model)
+        compile_model(model, config.optimizer, config.steps_per_execution)
+    parameters = f"{model.count_params():,}"
+    num_rows = schema.num_rows("train")
+    print(f"Training {parameters} parameters on {num_rows:,} rows")
+
+    points = fit(
+        model,
+        lambda epoch, batch: read_split(
+            data_dir,
+            schema,
+            "train",
+            config.batch_size,
+            (config.seed, epoch),
+            start_batch=batch,
+        ),
+        -(-num_rows // config.batch_size),
+        curve_rows(data_dir, schema),
+        config,
+        run,
+        schema.fingerprint,
+    )
+    metrics, bins = _measure(model, data_dir, schema)
+    export_dir = config.export_dir or Path("saved_models") / config.model.name
+    exported = export_model(model, schema, data_dir, export_dir)
+    _show(metrics, schema, run)
+    run.save_summary(model.count_params())
+    report = write_report(
+        run.path,
+        points,
+        metrics,
+        bins,
+        {
+            "data set": f"{data_dir} ({schema.dialect} dialect)",
+            "architecture": config.model.name,
+            "parameters": parameters,
+            "ignored columns": ", ".join(ignored_columns(schema, config.model))
+            or "none",
+            "optimizer": f"{config.optimizer.name}, learning rate "
+            f"{config.optimizer.learning_rate}",
+            "training": f"{config.epochs} epoch(s) of {num_rows:,} "
+            f"rows, batch size {config.batch_size}, {points[-1].seconds:.1f} s",
+            "model": str(exported),
+        },
+    )
+    return exported, report
 
 
 def _data_set(config: TrainConfig) -> tuple[Path, Path | None, FeatureSchema]:
@@ -117,29 +141,31 @@ def _data_set(config: TrainConfig) -> tuple[Path, Path | None, FeatureSchema]:
 
 def _measure(
     model: "keras.Model", data_dir: Path, schema: FeatureSchema
-) -> dict[str, "BinaryMetrics"]:
+) -> tuple[dict[str, "BinaryMetrics"], dict[str, "Reliability"]]:
     from tfdlrm.data import read_split
-    from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, evaluate
+    from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, score_all
+    from tfdlrm.metrics import binary_metrics, reliability
     from tfdlrm.training import probabilities_of
 
     score = probabilities_of(model)
-    return {
-        split: evaluate(
-            score, read_split(data_dir, schema, split, EVALUATION_BATCH_SIZE)
-        )
-        for split in schema.held_out_splits
-    }
+    metrics, bins = {}, {}
+    for split in schema.held_out_splits:
+        batches = read_split(data_dir, schema, split, EVALUATION_BATCH_SIZE)
+        labels, probabilities = score_all(score, batches)
+        metrics[split] = binary_metrics(labels, probabilities)
+        bins[split] = reliability(labels, probabilities)
+    return metrics, bins
 
 
-def _summarize(
-    metrics: dict[str, "BinaryMetrics"], report: Path, exported: Path
+def _show(
+    metrics: dict[str, "BinaryMetrics"], schema: FeatureSchema, run: RunDirectory
 ) -> None:
-    from tfdlrm.evaluation import as_json, as_table
+    from tfdlrm.evaluation import against_reachable, as_json, as_table
 
-    (report.parent / "metrics.json").write_text(as_json(metrics), encoding="utf-8")
+    run.measures_file.write_text(as_json(metrics, schema.dialect), encoding="utf-8")
     print(f"\n{as_table(metrics)}\n")
-    print(f"Report: {report}")
-    print(f"Model:  {exported}")
+    if schema.reachable:
+        print(f"{against_reachable(metrics, schema.reachable)}\n")
 
 
 def main() -> None:

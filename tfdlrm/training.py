@@ -1,11 +1,8 @@
-"""Fitting a DLRM and writing down how it learned."""
+"""Fitting a model and writing down how it learned."""
 
-import json
 import os
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,37 +10,13 @@ import keras
 import tensorflow as tf
 
 from tfdlrm import optimizers
-from tfdlrm.config import OptimizerConfig
-from tfdlrm.data import read_split
-from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, evaluate
+from tfdlrm.checkpoints import CheckpointDirectory
+from tfdlrm.config import OptimizerConfig, TrainConfig
+from tfdlrm.curves import CurvePoint, CurveRecorder
+from tfdlrm.errors import InputError
+from tfdlrm.interruption import stop_requests
 from tfdlrm.run_directory import RunDirectory
-from tfdlrm.schema import FeatureSchema
-
-CURVE_VALIDATION_ROWS = 200_000
-"""Validation rows behind a point of the curves; the final measures use all of them."""
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """One point of the learning curves.
-
-    Args:
-        step: Training steps done.
-        split: `train` or `validation`.
-        loss: Mean log loss: of the training rows since the point before, or of the
-            validation rows.
-        accuracy: Likewise.
-        auc: Likewise; for training rows from 200 bins, for validation rows exact.
-        seconds: Since training began, validation included.
-    """
-
-    step: int
-    split: str
-    loss: float
-    accuracy: float
-    auc: float
-    seconds: float
-
+from tfdlrm.safeguards import Checkpointer, FiniteLoss, MetricsRestorer, restored_points
 
 _OPTIMIZERS = {
     "sgd": optimizers.SGD,
@@ -53,7 +26,9 @@ _OPTIMIZERS = {
 }
 
 
-def compile_model(model: keras.Model, config: OptimizerConfig) -> None:
+def compile_model(
+    model: keras.Model, config: OptimizerConfig, steps_per_execution: int = 1
+) -> None:
     """Give `model` its optimizer, loss and the metrics of the curves."""
     model.compile(
         optimizer=_OPTIMIZERS[config.name](learning_rate=config.learning_rate),
@@ -62,15 +37,21 @@ def compile_model(model: keras.Model, config: OptimizerConfig) -> None:
             keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0),
             keras.metrics.AUC(name="auc", from_logits=True),
         ],
+        steps_per_execution=steps_per_execution,
     )
 
 
-def curve_rows(data_dir: Path, schema: FeatureSchema) -> tf.data.Dataset | None:
-    """The validation rows that the curves look at, or `None` if there are none."""
-    if not schema.num_rows("validation"):
-        return None
-    batches = read_split(data_dir, schema, "validation", EVALUATION_BATCH_SIZE)
-    return batches.take(-(-CURVE_VALIDATION_ROWS // EVALUATION_BATCH_SIZE)).cache()
+def make_reproducible(seed: int) -> None:
+    """Let the same seed give the same numbers, bit for bit where there is no GPU.
+
+    Args:
+        seed: Seed of initial weights and dropout.
+    """
+    keras.utils.set_random_seed(seed)
+    if not tf.config.list_physical_devices("GPU"):
+        # SGD adds to a row that several threads may name at once. On a GPU the sparse
+        # operations know no fixed order.
+        tf.config.experimental.enable_op_determinism()
 
 
 def probabilities_of(model: keras.Model) -> Callable[[dict[str, Any]], tf.Tensor]:
@@ -79,82 +60,6 @@ def probabilities_of(model: keras.Model) -> Callable[[dict[str, Any]], tf.Tensor
         lambda features: tf.sigmoid(model(features, training=False)),
         reduce_retracing=True,
     )
-
-
-class CurveRecorder(keras.callbacks.Callback):
-    """Takes a point of the training and validation curves every so many steps.
-
-    Args:
-        run: Where `metrics.jsonl` and the TensorBoard events go.
-        score: From features to probabilities, by the weights of the moment.
-        every: Steps between two points.
-        steps_per_epoch: Steps of an epoch; the last one always has a point.
-        validation: Batches of validation rows, or `None`.
-    """
-
-    def __init__(
-        self,
-        run: RunDirectory,
-        score: Callable[[dict[str, Any]], tf.Tensor],
-        every: int,
-        steps_per_epoch: int,
-        validation: tf.data.Dataset | None,
-    ) -> None:
-        super().__init__()
-        self.points: list[CurvePoint] = []
-        self._run = run
-        self._every = every
-        self._steps_per_epoch = steps_per_epoch
-        self._score = score
-        self._start = time.perf_counter()
-        self._validation = validation
-        self._step = 0
-        self._writers = {
-            split: tf.summary.create_file_writer(str(run.path / "events" / split))
-            for split in ("train", "validation")
-        }
-
-    def on_train_batch_begin(
-        self, batch: int, logs: dict[str, Any] | None = None
-    ) -> None:
-        # Not right after a point, so that the progress bar ends on its values.
-        if self.points and self.points[-1].step == self._step:
-            self.model.reset_metrics()
-
-    def on_train_batch_end(
-        self, batch: int, logs: dict[str, Any] | None = None
-    ) -> None:
-        self._step += 1
-        if (batch + 1) % self._every and batch + 1 != self._steps_per_epoch:
-            return
-        logs = logs or {}
-        values = {name: float(logs[name]) for name in ("loss", "accuracy", "auc")}
-        self._record("train", values)
-        if self._validation is not None:
-            metrics = evaluate(self._score, self._validation)
-            self._record(
-                "validation",
-                {
-                    "loss": metrics.log_loss,
-                    "accuracy": metrics.accuracy,
-                    "auc": metrics.auc,
-                },
-            )
-
-    def close(self) -> None:
-        """Finish the TensorBoard events."""
-        for writer in self._writers.values():
-            writer.close()
-
-    def _record(self, split: str, values: dict[str, float]) -> None:
-        seconds = round(time.perf_counter() - self._start, 3)
-        point = CurvePoint(self._step, split, **values, seconds=seconds)
-        self.points.append(point)
-        with self._run.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(point)) + "\n")
-        with self._writers[split].as_default(step=self._step):
-            for name, value in values.items():
-                tf.summary.scalar(name, value)
 
 
 def _start_xla_quietly() -> None:
@@ -171,42 +76,90 @@ def _start_xla_quietly() -> None:
 
 def fit(
     model: keras.Model,
-    epoch_batches: Callable[[int], tf.data.Dataset],
+    read: Callable[[int, int], tf.data.Dataset],
+    steps_per_epoch: int,
     validation: tf.data.Dataset | None,
-    epochs: int,
-    evaluations_per_epoch: int,
+    config: TrainConfig,
     run: RunDirectory,
+    data_set: str,
 ) -> list[CurvePoint]:
-    """Train a compiled model and return its learning curves.
+    """Train a compiled model, or go on where the run was left.
 
     Args:
         model: The model.
-        epoch_batches: From the number of an epoch to its batches.
+        read: From the number of an epoch and that of a batch in it to the batches of
+            the epoch from there on.
+        steps_per_epoch: Batches of an epoch.
         validation: Batches to watch, or `None`.
-        epochs: Number of epochs.
-        evaluations_per_epoch: Points of the curves in an epoch.
-        run: Where the curves go.
+        config: Number of epochs, of points in the curves, and of checkpoints.
+        run: The run's directory.
+        data_set: What tells the data set from others; a checkpoint knows its own.
+
+    Returns:
+        The learning curves.
+
+    Raises:
+        InputError: If the loss is not finite, the checkpoints cannot be used, or the
+            last one cannot be written.
     """
     _start_xla_quietly()
-    steps = int(epoch_batches(0).cardinality())
+    checkpoints = CheckpointDirectory(run.checkpoint_directory, config.checkpoints.keep)
+    state = _restore(model, checkpoints, run, data_set)
     recorder = CurveRecorder(
         run,
         score=probabilities_of(model),
-        every=-(-steps // evaluations_per_epoch),
-        steps_per_epoch=steps,
+        every=-(-steps_per_epoch // config.evaluations_per_epoch),
+        steps_per_epoch=steps_per_epoch,
         validation=validation,
+        points=restored_points(state),
+        step=state["step"],
+        seconds=state["seconds"],
     )
-    for epoch in range(epochs):
-        # An epoch a call: the order of its rows follows from its number, however often
-        # Keras starts to read them.
-        model.fit(
-            epoch_batches(epoch),
-            initial_epoch=epoch,
-            epochs=epoch + 1,
-            callbacks=[recorder],
-            # A bar that redraws itself is for a terminal; a log gets one line an epoch.
-            verbose=1 if sys.stdout.isatty() else 2,
-            shuffle=False,
+
+    def batch_at(step: int) -> Any:
+        return next(iter(read(*divmod(step, steps_per_epoch))))
+
+    with stop_requests() as request:
+        checkpointer = Checkpointer(
+            checkpoints, config.checkpoints, recorder, request, {"data_set": data_set}
         )
-    recorder.close()
+        callbacks = [FiniteLoss(run, recorder, batch_at), recorder, checkpointer]
+        if state["metrics"]:
+            # Metrics have variables only once they have been computed.
+            model.evaluate(read(0, 0).take(1), verbose=0)
+            callbacks.append(MetricsRestorer(state["metrics"]))
+        first_epoch, first_batch = divmod(state["step"], steps_per_epoch)
+        for epoch in range(first_epoch, config.epochs):
+            # An epoch a call: the order of its rows follows from its number, however
+            # often Keras starts to read them.
+            model.fit(
+                read(epoch, first_batch if epoch == first_epoch else 0),
+                initial_epoch=epoch,
+                epochs=epoch + 1,
+                callbacks=callbacks,
+                # A bar that redraws itself is for a terminal; a log gets a line.
+                verbose=1 if sys.stdout.isatty() else 2,
+                shuffle=False,
+            )
+        recorder.close()
+        checkpointer.save_last()
     return recorder.points
+
+
+def _restore(
+    model: keras.Model,
+    checkpoints: CheckpointDirectory,
+    run: RunDirectory,
+    data_set: str,
+) -> dict[str, Any]:
+    """The state of the newest checkpoint, read into `model`, or that of a beginning."""
+    state = checkpoints.restore(model)
+    if state is None:
+        return {"step": 0, "seconds": 0.0, "points": [], "metrics": []}
+    if state["data_set"] != data_set:
+        raise InputError(
+            f"{run.path} was trained on another data set so far, whose shards have "
+            "other checksums: give another --run_dir"
+        )
+    print(f"Going on after step {state['step']:,} of {run.path}")
+    return state

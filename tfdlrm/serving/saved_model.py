@@ -1,6 +1,8 @@
-"""A trained DLRM as a SavedModel that TF Serving takes, and back as a function."""
+"""A trained model as a SavedModel that TF Serving takes, and back as a function."""
 
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,12 @@ from tfdlrm.schema import FeatureSchema
 
 EXTRA_DIRECTORY = "assets.extra"
 """TF Serving's place for files that travel with a model but are not in its graph."""
+
+PADDING_ID = -1
+"""Stands in the places of a multi-hot input that a bag does not fill."""
+
+MAX_PADDED_IDS = 2**22
+"""More places than that are scored in parts, so that one long bag costs no memory."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +39,23 @@ class Scorer:
 
     def __call__(self, features: dict[str, Any]) -> tf.Tensor:
         """Click probabilities `(batch, 1)` of a batch as `tfdlrm.data` gives it."""
-        return self.module.signatures["serving_default"](
-            dense_features=features["dense_features"],
-            categorical_features=tf.cast(features["categorical_features"], tf.int64),
-        )["probability"]
+        dense, ids = features["dense_features"], features["categorical_features"]
+        if isinstance(ids, tf.RaggedTensor):
+            middle = len(dense) // 2
+            if middle and tf.reduce_prod(ids.bounding_shape()) > MAX_PADDED_IDS:
+                halves = (slice(None, middle), slice(middle, None))
+                parts = [
+                    {"dense_features": dense[h], "categorical_features": ids[h]}
+                    for h in halves
+                ]
+                return tf.concat([self(part) for part in parts], axis=0)
+            ids = ids.to_tensor(PADDING_ID)
+        inputs = {}
+        if self.schema.dense_features:
+            inputs["dense_features"] = dense
+        if self.schema.categorical_features:
+            inputs["categorical_features"] = tf.cast(ids, tf.int64)
+        return self.module.signatures["serving_default"](**inputs)["probability"]
 
     @property
     def extra_directory(self) -> Path:
@@ -49,7 +70,10 @@ def export_model(
 
     The signature `serving_default` takes `dense_features` (batch, n) float32 and
     `categorical_features` (batch, features) int64 and gives `probability` (batch, 1)
-    float32. The schema and the vocabularies go along, for raw rows.
+    float32. Where a feature is multi-hot, the ids are (batch, features, width), with
+    `PADDING_ID` in the places that a bag does not fill; the width may differ from call
+    to call. What a data set has none of is no input. The schema and the vocabularies go
+    along, for raw rows.
 
     Args:
         model: A model from such features to logits.
@@ -60,46 +84,93 @@ def export_model(
     Returns:
         The new version's directory, `export_dir/VERSION`.
     """
-    export_dir = Path(export_dir)
-    version = max(_versions(export_dir), default=0) + 1
-    target = export_dir / str(version)
-    aside = export_dir / f".{version}.partial"
+    target = next_version(export_dir)
+    with written_aside(target) as aside:
+        _write(model, schema, data_dir, aside)
+    return target
+
+
+def next_version(export_dir: Path) -> Path:
+    """The directory that the next version of a model is to have."""
+    return Path(export_dir) / str(max(_versions(Path(export_dir)), default=0) + 1)
+
+
+@contextmanager
+def written_aside(target: Path) -> Iterator[Path]:
+    """Give a path to make a directory at, which then becomes `target`, or nothing."""
+    aside = target.with_name(f".{target.name}.partial")
     shutil.rmtree(aside, ignore_errors=True)
     try:
-        _write(model, schema, data_dir, aside)
+        yield aside
         aside.replace(target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return target
+
+
+def serving_function(model: keras.Model, schema: FeatureSchema) -> Callable[..., Any]:
+    """The `tf.function` that `serving_default` is, from features to `probability`."""
+
+    def probability(dense: Any, ids: Any) -> dict[str, tf.Tensor]:
+        features = {"dense_features": dense, "categorical_features": ids}
+        return {"probability": tf.sigmoid(model(features, training=False))}
+
+    # The inputs have their names from the arguments; what there is none of is no input.
+    if not schema.categorical_features:
+
+        def of_dense(dense_features: tf.Tensor) -> dict[str, tf.Tensor]:
+            nothing = tf.zeros([tf.shape(dense_features)[0], 0], tf.int64)
+            return probability(dense_features, nothing)
+
+        serving_default: Callable[..., Any] = of_dense
+
+    elif not schema.dense_features:
+
+        def of_ids(categorical_features: tf.Tensor) -> dict[str, tf.Tensor]:
+            nothing = tf.zeros([tf.shape(categorical_features)[0], 0])
+            return probability(nothing, categorical_features)
+
+        serving_default = of_ids
+
+    else:
+
+        def of_both(
+            dense_features: tf.Tensor, categorical_features: tf.Tensor
+        ) -> dict[str, tf.Tensor]:
+            return probability(dense_features, categorical_features)
+
+        serving_default = of_both
+
+    return tf.function(serving_default, input_signature=input_specs(schema))
+
+
+def input_specs(schema: FeatureSchema) -> list[tf.TensorSpec]:
+    """The inputs of a model of these columns, as `export_model` tells of them."""
+    specs = []
+    if schema.dense_features:
+        shape = [None, len(schema.dense_features)]
+        specs.append(tf.TensorSpec(shape, tf.float32, "dense_features"))
+    if schema.categorical_features:
+        shape = [None, len(schema.categorical_features)]
+        if schema.multi_hot:
+            shape.append(None)
+        specs.append(tf.TensorSpec(shape, tf.int64, "categorical_features"))
+    return specs
+
+
+def copy_extras(schema: FeatureSchema, data_dir: Path, target: Path) -> None:
+    """Put what raw rows need, the schema and the vocabularies, beside a model."""
+    extra = target / EXTRA_DIRECTORY
+    extra.mkdir()
+    schema.without_data().save(extra)
+    vocabulary = Path(data_dir) / "vocabulary"
+    if vocabulary.is_dir():  # the hash dialect has none
+        shutil.copytree(vocabulary, extra / vocabulary.name)
 
 
 def _write(
     model: keras.Model, schema: FeatureSchema, data_dir: Path, target: Path
 ) -> None:
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec(
-                [None, len(schema.dense_features)], tf.float32, "dense_features"
-            ),
-            tf.TensorSpec(
-                [None, len(schema.categorical_features)],
-                tf.int64,
-                "categorical_features",
-            ),
-        ]
-    )
-    def serving_default(
-        dense_features: tf.Tensor, categorical_features: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        logits = model(
-            {
-                "dense_features": dense_features,
-                "categorical_features": categorical_features,
-            },
-            training=False,
-        )
-        return {"probability": tf.sigmoid(logits)}
-
+    serving_default = serving_function(model, schema)
     module = tf.Module()
     # The weights alone: the model itself would bring its optimizer's state along.
     module.weights = [weight.value for weight in model.weights]
@@ -107,10 +178,7 @@ def _write(
     tf.saved_model.save(
         module, str(target), signatures={"serving_default": serving_default}
     )
-    extra = target / EXTRA_DIRECTORY
-    extra.mkdir()
-    schema.without_data().save(extra)
-    shutil.copytree(Path(data_dir) / "vocabulary", extra / "vocabulary")
+    copy_extras(schema, data_dir, target)
 
 
 def load_scorer(path: Path) -> Scorer:

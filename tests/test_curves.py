@@ -1,0 +1,27 @@
+import pytest
+
+from tests.test_checkpoints import STEPS_PER_EPOCH, config_for, read, small_model
+from tfdlrm.run_directory import RunDirectory
+from tfdlrm.training import fit, make_reproducible
+
+
+def curves(directory, steps_per_execution):
+    config = config_for(directory)
+    make_reproducible(seed=1)
+    model = small_model(steps_per_execution=steps_per_execution)
+    with RunDirectory.opened(config) as run:
+        return fit(model, read, STEPS_PER_EPOCH, read(7, 0), config, run, "a")
+
+
+def test_points_come_at_even_steps_and_at_the_end_of_each_epoch(tmp_path):
+    points = curves(tmp_path, steps_per_execution=1)
+    assert [p.step for p in points if p.split == "train"] == [5, 9, 14, 18]
+    assert [p.step for p in points if p.split == "validation"] == [5, 9, 14, 18]
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data")
+def test_points_come_at_the_next_end_of_an_execution(tmp_path):
+    points = curves(tmp_path, steps_per_execution=4)
+    assert [p.step for p in points if p.split == "train"] == [8, 9, 17, 18]
+    single = curves(tmp_path / "single", steps_per_execution=1)
+    assert points[-1].loss == pytest.approx(single[-1].loss, rel=1e-5)

@@ -1,0 +1,145 @@
+"""The learning curves of a run: taken while it trains, and kept in its directory."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfdlrm.data import read_split
+from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, evaluate
+from tfdlrm.run_directory import RunDirectory
+from tfdlrm.schema import FeatureSchema
+
+CURVE_VALIDATION_ROWS = 200_000
+"""Validation rows behind a point of the curves; the final measures use all of them."""
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One point of the learning curves.
+
+    Args:
+        step: Training steps done.
+        split: `train` or `validation`.
+        loss: Mean log loss: of the training rows since the point before, or of the
+            validation rows.
+        accuracy: Likewise.
+        auc: Likewise; for training rows from 200 bins, for validation rows exact.
+        seconds: Since training began, validation included.
+    """
+
+    step: int
+    split: str
+    loss: float
+    accuracy: float
+    auc: float
+    seconds: float
+
+
+def curve_rows(data_dir: Path, schema: FeatureSchema) -> tf.data.Dataset | None:
+    """The validation rows that the curves look at, or `None` if there are none."""
+    if not schema.num_rows("validation"):
+        return None
+    batches = read_split(data_dir, schema, "validation", EVALUATION_BATCH_SIZE)
+    return batches.take(-(-CURVE_VALIDATION_ROWS // EVALUATION_BATCH_SIZE)).cache()
+
+
+class CurveRecorder(keras.callbacks.Callback):
+    """Takes a point of the training and validation curves every so many steps.
+
+    Args:
+        run: Where `metrics.jsonl` and the TensorBoard events go.
+        score: From features to probabilities, by the weights of the moment.
+        every: Steps between two points.
+        steps_per_epoch: Steps of an epoch; the last one always has a point.
+        validation: Batches of validation rows, or `None`.
+        points: Points that an interrupted run took; the files are written anew with
+            them.
+        step: Training steps done before.
+        seconds: Seconds of training before.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        score: Callable[[dict[str, Any]], tf.Tensor],
+        every: int,
+        steps_per_epoch: int,
+        validation: tf.data.Dataset | None,
+        points: Sequence[CurvePoint] = (),
+        step: int = 0,
+        seconds: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.points: list[CurvePoint] = []
+        self.step = step
+        self._run = run
+        self._every = every
+        self._steps_per_epoch = steps_per_epoch
+        self._score = score
+        self._start = time.perf_counter() - seconds
+        self._validation = validation
+        self._first_step = step
+        run.clear_curves()
+        self._writers = {
+            split: tf.summary.create_file_writer(str(run.events_directory / split))
+            for split in ("train", "validation")
+        }
+        for point in points:
+            self._record(point)
+
+    @property
+    def seconds(self) -> float:
+        """Since training began."""
+        return round(time.perf_counter() - self._start, 3)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._first_step = self.step  # from which Keras counts
+
+    def on_train_batch_begin(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        # Not right after a point, so that the progress bar ends on its values.
+        if self.points and self.points[-1].step == self.step:
+            self.model.reset_metrics()
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        # An execution may be several steps; the last one of an epoch may be cut short,
+        # which Keras does not count.
+        start = self._first_step // self._steps_per_epoch * self._steps_per_epoch
+        end = start + self._steps_per_epoch
+        before, self.step = self.step, min(self._first_step + batch + 1, end)
+        num_due = (self.step - start) // self._every - (before - start) // self._every
+        if not num_due and self.step != end:
+            return
+        logs = logs or {}
+        self._take(
+            "train", *(float(logs[name]) for name in ("loss", "accuracy", "auc"))
+        )
+        if self._validation is not None:
+            metrics = evaluate(self._score, self._validation)
+            self._take("validation", metrics.log_loss, metrics.accuracy, metrics.auc)
+
+    def close(self) -> None:
+        """Finish the TensorBoard events."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def _take(self, split: str, loss: float, accuracy: float, auc: float) -> None:
+        values = float(loss), float(accuracy), float(auc)
+        self._record(CurvePoint(self.step, split, *values, seconds=self.seconds))
+
+    def _record(self, point: CurvePoint) -> None:
+        self.points.append(point)
+        with self._run.metrics_file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(point)) + "\n")
+        with self._writers[point.split].as_default(step=point.step):
+            for name in ("loss", "accuracy", "auc"):
+                tf.summary.scalar(name, getattr(point, name))

@@ -1,0 +1,175 @@
+"""What lets a long run stop and go on: checkpoints, signals, a look at the loss."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfdlrm.checkpoints import CheckpointDirectory
+from tfdlrm.config import CheckpointConfig
+from tfdlrm.curves import CurvePoint, CurveRecorder
+from tfdlrm.errors import InputError
+from tfdlrm.interruption import StopRequest
+from tfdlrm.run_directory import RunDirectory
+
+
+class Checkpointer(keras.callbacks.Callback):
+    """Writes a checkpoint every so often, at the end, and when a signal asks to stop.
+
+    Args:
+        directory: Where to.
+        config: How often.
+        recorder: Keeps count of the steps, and the curves; its turn comes before.
+        request: Whether a signal has come.
+        state: What else a checkpoint is to hold.
+    """
+
+    def __init__(
+        self,
+        directory: CheckpointDirectory,
+        config: CheckpointConfig,
+        recorder: CurveRecorder,
+        request: StopRequest,
+        state: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self._directory = directory
+        self._config = config
+        self._recorder = recorder
+        self._request = request
+        self._state = state
+        self._saved_step = recorder.step
+        self._saved_at = time.perf_counter()
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        if self._request.signal is not None:
+            self.save_last()
+            print(f"\nstopped after step {self._recorder.step:,}, which was saved")
+            self._request.leave()
+        elif self._is_due():
+            try:
+                self.save()
+            except OSError as error:
+                print(f"\nno checkpoint of step {self._recorder.step:,}: {error}")
+                self._saved_at = time.perf_counter()
+
+    def save_last(self) -> None:
+        """Write the checkpoint of the whole training.
+
+        Raises:
+            InputError: If the disk refuses.
+        """
+        try:
+            self.save()
+        except OSError as error:
+            raise InputError(
+                f"the last checkpoint cannot be written ({error}): make room, and give "
+                "the same command with this run's directory as --run_dir; it goes on "
+                "from the checkpoint before"
+            ) from error
+
+    def save(self) -> None:
+        """Write a checkpoint of the step, unless there is one.
+
+        Raises:
+            OSError: If the disk refuses.
+        """
+        step = self._recorder.step
+        if step == self._saved_step:
+            return
+        state = {
+            **self._state,
+            "step": step,
+            "seconds": self._recorder.seconds,
+            "points": [asdict(point) for point in self._recorder.points],
+            "metrics": [
+                each.numpy().tolist() for each in _metric_variables(self.model)
+            ],
+        }
+        self._directory.save(self.model, step, state)
+        self._saved_step = step
+        self._saved_at = time.perf_counter()
+
+    def _is_due(self) -> bool:
+        steps = self._recorder.step - self._saved_step
+        minutes = (time.perf_counter() - self._saved_at) / 60
+        return (
+            self._config.minutes is not None and minutes >= self._config.minutes
+        ) or (self._config.steps is not None and steps >= self._config.steps)
+
+
+class MetricsRestorer(keras.callbacks.Callback):
+    """Puts the metrics of a half-done epoch back where Keras has set them to zero.
+
+    Args:
+        values: Of each variable, in order.
+    """
+
+    def __init__(self, values: list[Any]) -> None:
+        super().__init__()
+        self._values = values
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._values:
+            variables = _metric_variables(self.model)
+            for variable, value in zip(variables, self._values, strict=True):
+                variable.assign(value)
+            self._values = []
+
+
+class FiniteLoss(keras.callbacks.Callback):
+    """Stops at a loss that is no finite number, and saves the rows it came from.
+
+    Args:
+        run: Where the rows go.
+        recorder: Keeps count of the steps; its turn comes after.
+        batch_at: From a step to its batch, read once more.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        recorder: CurveRecorder,
+        batch_at: Callable[[int], tuple[dict[str, Any], tf.Tensor]],
+    ) -> None:
+        super().__init__()
+        self._run = run
+        self._recorder = recorder
+        self._batch_at = batch_at
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        loss = (logs or {})["loss"]
+        if math.isfinite(loss):
+            return
+        step = self._recorder.step
+        path = self._run.path / f"batch-at-step-{step + 1}.npz"
+        features, label = self._batch_at(step)
+        np.savez(path, label=label, **{k: _dense(v) for k, v in features.items()})
+        raise InputError(
+            f"the loss became {loss} at step {step + 1:,}, expected a finite number; "
+            f"its rows are in {path}: lower --optimizer.learning_rate, or look at the "
+            "rows"
+        )
+
+
+def restored_points(state: dict[str, Any]) -> list[CurvePoint]:
+    """The points of the curves that a checkpoint holds."""
+    return [CurvePoint(**point) for point in state["points"]]
+
+
+def _metric_variables(model: keras.Model) -> list[keras.Variable]:
+    return [variable for metric in model.metrics for variable in metric.variables]
+
+
+def _dense(values: Any) -> np.ndarray:
+    ragged = isinstance(values, tf.RaggedTensor)
+    return np.asarray(values.to_tensor(-1) if ragged else values)
