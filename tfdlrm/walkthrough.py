@@ -156,7 +156,7 @@ def _print_matrix(
         ]
         table.add_row(mark, *cells)
     console.print(f"   {name}  ({len(rows)}, {len(rows[0])})")
-    console.print(Padding(table, (0, 0, 0, 3)))
+    console.print(Padding(table, (0, 0, 0, 3), expand=False))
 
 
 def _vector(values: "np.ndarray") -> str:
@@ -168,7 +168,7 @@ def _dot(left: "np.ndarray", right: "np.ndarray") -> str:
         f"{a:.4f} * {b:.4f}" if b >= 0 else f"{a:.4f} * ({b:.4f})"
         for a, b in zip(left, right, strict=True)
     )
-    return f"{terms} = {float(left @ right):.4f}"
+    return f"{terms}\n           = {float(left @ right):.4f}"
 
 
 _CHAPTERS = (
@@ -206,8 +206,8 @@ _CHAPTERS = (
     ),
     (
         "The loss",
-        "The sigmoid makes a probability p of the logit. The loss, binary cross- "
-        "entropy, is -log(p) after a click and -log(1 - p) without one.",
+        "The sigmoid makes a probability p of the logit. The loss, binary "
+        "cross-entropy, is -log(p) after a click and -log(1 - p) without one.",
         _loss,
     ),
     (
