@@ -1,0 +1,67 @@
+"""Writes the reference of settings from the dataclasses that hold them."""
+
+import dataclasses
+from typing import Any, get_type_hints
+
+import docstring_parser
+
+from pipelines.prepare import PrepareCommand
+from tfdlrm import config, model_config
+from tfdlrm.evaluate import EvaluateCommand
+from tfdlrm.export import ExportCommand
+from tfdlrm.predict import PredictCommand
+
+MARK = "<!-- settings -->"
+
+SECTIONS = {
+    "tfdlrm.train": config.TrainConfig,
+    "tfdlrm.train --prepare.…": config.PrepareConfig,
+    "tfdlrm.train --optimizer.…": config.OptimizerConfig,
+    "tfdlrm.train --checkpoints.…": config.CheckpointConfig,
+    **{
+        f"tfdlrm.train --model.name {each.name}": each
+        for each in vars(model_config).values()
+        if dataclasses.is_dataclass(each) and hasattr(each, "name")
+    },
+    "pipelines.prepare": PrepareCommand,
+    "tfdlrm.evaluate": EvaluateCommand,
+    "tfdlrm.predict": PredictCommand,
+    "tfdlrm.export": ExportCommand,
+}
+
+
+def on_page_markdown(markdown: str, **kwargs: Any) -> str:
+    """Put the tables where a page asks for them."""
+    tables = "\n\n".join(
+        f"## {head}\n\n{_table(kind)}" for head, kind in SECTIONS.items()
+    )
+    return markdown.replace(MARK, tables)
+
+
+def _table(kind: type[Any]) -> str:
+    described = docstring_parser.parse(kind.__doc__ or "")
+    texts = {each.arg_name: each.description or "" for each in described.params}
+    hints = get_type_hints(kind)
+    rows = []
+    for field in dataclasses.fields(kind):
+        text = " ".join(texts.get(field.name, "").split()).replace("|", "\\|")
+        kind_of_field = _name(hints[field.name])
+        cells = f"`{field.name}`", f"`{kind_of_field}`", _default(field), text
+        rows.append(f"| {' | '.join(cells)} |")
+    head = "| setting | type | default | meaning |\n| --- | --- | --- | --- |"
+    return f"{described.short_description}\n\n{head}\n" + "\n".join(rows)
+
+
+def _name(hint: Any) -> str:
+    name = hint.__name__ if isinstance(hint, type) else str(hint)
+    for prefix in ("typing.", "pathlib.", "tfdlrm.model_config.", "tfdlrm.config."):
+        name = name.replace(prefix, "")
+    return name.replace("|", "\\|")
+
+
+def _default(field: dataclasses.Field) -> str:
+    if field.default is not dataclasses.MISSING:
+        value = "null" if field.default is None else field.default
+        return f"`{list(value) if isinstance(value, tuple) else value}`"
+    is_section = field.default_factory is not dataclasses.MISSING
+    return "its own" if is_section else "required"
