@@ -56,7 +56,7 @@ def _name(hint: Any) -> str:
     name = hint.__name__ if isinstance(hint, type) else str(hint)
     for prefix in ("typing.", "pathlib.", "tfdlrm.model_config.", "tfdlrm.config."):
         name = name.replace(prefix, "")
-    return name.replace("|", "\\|")
+    return name.replace(" | ", " or ")
 
 
 def _default(field: dataclasses.Field) -> str:
