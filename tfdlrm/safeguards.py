@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdlrm.checkpoints import CheckpointDirectory
+from tfdlrm.checkpoint_writer import CheckpointWriter
 from tfdlrm.config import CheckpointConfig
 from tfdlrm.curves import CurvePoint, CurveRecorder
 from tfdlrm.errors import InputError
@@ -19,10 +19,10 @@ from tfdlrm.run_directory import RunDirectory
 
 
 class Checkpointer(keras.callbacks.Callback):
-    """Writes a checkpoint every so often, at the end, and when a signal asks to stop.
+    """Begins a checkpoint every so often, and writes one when a signal asks to stop.
 
     Args:
-        directory: Where to.
+        writer: Writes them.
         config: How often.
         recorder: Keeps count of the steps, and the curves; its turn comes before.
         request: Whether a signal has come.
@@ -31,20 +31,20 @@ class Checkpointer(keras.callbacks.Callback):
 
     def __init__(
         self,
-        directory: CheckpointDirectory,
+        writer: CheckpointWriter,
         config: CheckpointConfig,
         recorder: CurveRecorder,
         request: StopRequest,
         state: dict[str, Any],
     ) -> None:
         super().__init__()
-        self._directory = directory
+        self._writer = writer
         self._config = config
         self._recorder = recorder
         self._request = request
         self._state = state
-        self._saved_step = recorder.step
-        self._saved_at = time.perf_counter()
+        self._begun_step = recorder.step
+        self._begun_at = time.perf_counter()
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
@@ -53,21 +53,24 @@ class Checkpointer(keras.callbacks.Callback):
             self.save_last()
             print(f"\nstopped after step {self._recorder.step:,}, which was saved")
             self._request.leave()
-        elif self._is_due():
-            try:
-                self.save()
-            except OSError as error:
-                print(f"\nno checkpoint of step {self._recorder.step:,}: {error}")
-                self._saved_at = time.perf_counter()
+            return
+        is_due = self._is_due()
+        if self._writer.is_busy and (self._writer.writes_tables or not is_due):
+            return
+        try:
+            if self._writer.poll() or is_due:
+                self._begin()
+        except OSError as error:
+            print(f"\nno checkpoint of step {self._begun_step:,}: {error}")
 
     def save_last(self) -> None:
-        """Write the checkpoint of the whole training.
+        """Write a checkpoint of the step, unless there is one.
 
         Raises:
             InputError: If the disk refuses.
         """
         try:
-            self.save()
+            self._writer.save(self._recorder.step, self._whole_state())
         except OSError as error:
             raise InputError(
                 f"the last checkpoint cannot be written ({error}): make room, and give "
@@ -75,31 +78,25 @@ class Checkpointer(keras.callbacks.Callback):
                 "from the checkpoint before"
             ) from error
 
-    def save(self) -> None:
-        """Write a checkpoint of the step, unless there is one.
+    def _begin(self) -> None:
+        self._begun_step = self._recorder.step
+        self._begun_at = time.perf_counter()
+        self._writer.begin(self._begun_step, self._whole_state())
 
-        Raises:
-            OSError: If the disk refuses.
-        """
-        step = self._recorder.step
-        if step == self._saved_step:
-            return
-        state = {
+    def _whole_state(self) -> dict[str, Any]:
+        return {
             **self._state,
-            "step": step,
+            "step": self._recorder.step,
             "seconds": self._recorder.seconds,
             "points": [asdict(point) for point in self._recorder.points],
             "metrics": [
                 each.numpy().tolist() for each in _metric_variables(self.model)
             ],
         }
-        self._directory.save(self.model, step, state)
-        self._saved_step = step
-        self._saved_at = time.perf_counter()
 
     def _is_due(self) -> bool:
-        steps = self._recorder.step - self._saved_step
-        minutes = (time.perf_counter() - self._saved_at) / 60
+        steps = self._recorder.step - self._begun_step
+        minutes = (time.perf_counter() - self._begun_at) / 60
         return (
             self._config.minutes is not None and minutes >= self._config.minutes
         ) or (self._config.steps is not None and steps >= self._config.steps)
