@@ -8,6 +8,7 @@ has all rows: the ones that changed while that was written are in the checkpoint
 import json
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,8 @@ class CheckpointDirectory:
                 damaged.append(path)
             else:
                 for each in damaged:  # else it would count as one of those to keep
-                    each.replace(each.with_name(f"damaged-{each.name}"))
+                    with suppress(FileNotFoundError):  # another worker did it
+                        each.replace(each.with_name(f"damaged-{each.name}"))
                 return state
         if damaged:
             raise InputError(

@@ -95,6 +95,13 @@ class CurveRecorder(keras.callbacks.Callback):
         """Since training began."""
         return round(time.perf_counter() - self._start, 3)
 
+    def step_at(self, batch: int) -> int:
+        """Steps done at the end of what Keras calls this batch of the epoch."""
+        # An execution may be several steps; the last one of an epoch may be cut short,
+        # which Keras does not count.
+        start = self._first_step // self._steps_per_epoch * self._steps_per_epoch
+        return min(self._first_step + batch + 1, start + self._steps_per_epoch)
+
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._first_step = self.step  # from which Keras counts
 
@@ -108,11 +115,9 @@ class CurveRecorder(keras.callbacks.Callback):
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        # An execution may be several steps; the last one of an epoch may be cut short,
-        # which Keras does not count.
         start = self._first_step // self._steps_per_epoch * self._steps_per_epoch
         end = start + self._steps_per_epoch
-        before, self.step = self.step, min(self._first_step + batch + 1, end)
+        before, self.step = self.step, self.step_at(batch)
         num_due = (self.step - start) // self._every - (before - start) // self._every
         if not num_due and self.step != end:
             return

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -147,15 +148,24 @@ class FiniteLoss(keras.callbacks.Callback):
         loss = (logs or {})["loss"]
         if math.isfinite(loss):
             return
-        step = self._recorder.step
-        path = self._run.path / f"batch-at-step-{step + 1}.npz"
-        features, label = self._batch_at(step)
-        np.savez(path, label=label, **{k: _dense(v) for k, v in features.items()})
+        # An execution of several steps does not tell in which of them it happened.
+        first = self._recorder.step + 1
+        last = max(first, self._recorder.step_at(batch))
+        paths = [self._save_batch(step) for step in range(first, last + 1)]
+        when, where = f"at step {first:,}", str(paths[0])
+        if len(paths) > 1:
+            when = f"in one of the steps {first:,} to {last:,}"
+            where += f" to {paths[-1].name}"
         raise InputError(
-            f"the loss became {loss} at step {step + 1:,}, expected a finite number; "
-            f"its rows are in {path}: lower --optimizer.learning_rate, or look at the "
-            "rows"
+            f"the loss became {loss} {when}, expected a finite number; the rows are in "
+            f"{where}: lower --optimizer.learning_rate, or look at the rows"
         )
+
+    def _save_batch(self, step: int) -> Path:
+        path = self._run.path / f"batch-at-step-{step}.npz"
+        features, label = self._batch_at(step - 1)
+        np.savez(path, label=label, **{k: _dense(v) for k, v in features.items()})
+        return path
 
 
 def restored_points(state: dict[str, Any]) -> list[CurvePoint]:
