@@ -2,6 +2,7 @@
 
 import keras
 
+from benchmarks.data_set import schema_of
 from benchmarks.fit import as_dataset, time_fit
 from benchmarks.measurement import Job, StepTime
 from benchmarks.workload import (
@@ -11,28 +12,19 @@ from benchmarks.workload import (
     TOP_UNITS,
     Batches,
 )
-from pipelines.synthetic import NUM_DENSE
 from tfdlrm import optimizers
 from tfdlrm.model_config import DLRMConfig
 from tfdlrm.models.dlrm import DLRM
-from tfdlrm.schema import CategoricalFeature, FeatureSchema
 
 
 def build(vocabulary_sizes: list[int]) -> DLRM:
     """The DLRM of the workload, in Keras' global dtype policy."""
-    schema = FeatureSchema(
-        dense_features=tuple(f"I{i + 1}" for i in range(NUM_DENSE)),
-        categorical_features=tuple(
-            CategoricalFeature(f"C{i + 1}", size)
-            for i, size in enumerate(vocabulary_sizes)
-        ),
-    )
     config = DLRMConfig(
         embedding_dim=EMBEDDING_DIM,
         bottom_mlp_units=BOTTOM_UNITS[:-1],
         top_mlp_units=TOP_UNITS[:-1],
     )
-    return DLRM.from_schema(schema, config)
+    return DLRM.from_schema(schema_of(vocabulary_sizes), config)
 
 
 def time_step(job: Job, vocabulary_sizes: list[int], batches: Batches) -> StepTime:

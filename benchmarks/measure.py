@@ -16,6 +16,7 @@ from tfdlrm.command_line import parse, run_command
 MODULES = {
     "tfdlrm": "benchmarks.dlrm_tfdlrm",
     "tfdlrm-bf16": "benchmarks.dlrm_tfdlrm",
+    "tfdlrm-files": "benchmarks.dlrm_files",
     "keras": "benchmarks.dlrm_keras",
     "tfrs": "benchmarks.dlrm_tfrs",
     "torch": "benchmarks.dlrm_torch",

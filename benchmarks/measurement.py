@@ -6,7 +6,14 @@ from typing import Literal
 from tfdlrm.errors import InputError
 
 System = Literal[
-    "tfdlrm", "tfdlrm-bf16", "keras", "tfrs", "torch", "ceiling", "ceiling-bf16"
+    "tfdlrm",
+    "tfdlrm-bf16",
+    "tfdlrm-files",
+    "keras",
+    "tfrs",
+    "torch",
+    "ceiling",
+    "ceiling-bf16",
 ]
 Optimizer = Literal["sgd", "adagrad"]
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from benchmarks.workload import EMBEDDING_DIM, LEARNING_RATE, power_law_ids
 from tfdlrm import optimizers
+from tfdlrm.optimizers.sparse import SparseOptimizer
 
 NUM_GRADIENTS = 8
 """Distinct gradients, used in turn."""
@@ -32,8 +33,8 @@ def names() -> list[str]:
         name
         for name, value in vars(optimizers).items()
         if isinstance(value, type)
-        and issubclass(value, keras.optimizers.Optimizer)
-        and name != "SparseOptimizer"
+        and issubclass(value, SparseOptimizer)
+        and value is not SparseOptimizer
     ]
 
 

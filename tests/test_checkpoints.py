@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import signal
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfdlrm import pieces
 from tfdlrm.checkpoints import CheckpointDirectory
 from tfdlrm.config import CheckpointConfig, OptimizerConfig, TrainConfig
 from tfdlrm.curves import CurveRecorder
@@ -32,8 +34,15 @@ def small_model(optimizer="adagrad", steps_per_execution=1):
         top_mlp=MLP([8, 1], dropout=0.2),
     )
     model.build({"dense_features": (None, 3), "categorical_features": (None, 2)})
-    compile_model(model, OptimizerConfig(optimizer, 0.05), steps_per_execution)
+    compile_model(model, optimizer_config(optimizer), steps_per_execution)
     return model
+
+
+def optimizer_config(optimizer):
+    """Settings by the name of an optimizer, or as they are."""
+    if isinstance(optimizer, OptimizerConfig):
+        return optimizer
+    return OptimizerConfig(optimizer, 0.05)
 
 
 def read(epoch, batch):
@@ -46,21 +55,22 @@ def read(epoch, batch):
     return tf.data.Dataset.from_tensor_slices(rows).batch(BATCH_SIZE).skip(batch)
 
 
-def config_for(directory, optimizer="adagrad", epochs=2):
+def config_for(directory, optimizer="adagrad", epochs=2, **settings):
     return TrainConfig(
         run_dir=directory,
         epochs=epochs,
-        optimizer=OptimizerConfig(optimizer, 0.05),
+        optimizer=optimizer_config(optimizer),
         evaluations_per_epoch=2,
         checkpoints=CheckpointConfig(minutes=None, steps=2),
+        **settings,
     )
 
 
-def train(directory, optimizer="adagrad", read=read, data_set="a"):
+def train(directory, optimizer="adagrad", read=read, data_set="a", **settings):
     """The weights and curves of a run, or of the rest of a killed one."""
-    config = config_for(directory, optimizer)
+    config = config_for(directory, optimizer, **settings)
     make_reproducible(seed=1)
-    model = small_model(optimizer)
+    model = small_model(optimizer, config.steps_per_execution)
     with RunDirectory.opened(config) as run:
         points = fit(model, read, STEPS_PER_EPOCH, read(7, 0), config, run, data_set)
     weights = [weight.numpy() for weight in model.variables + model.optimizer.variables]
@@ -68,18 +78,18 @@ def train(directory, optimizer="adagrad", read=read, data_set="a"):
     return weights, curves
 
 
-def killed(directory, at_step, optimizer="adagrad"):
+def killed(directory, at_step, optimizer="adagrad", **settings):
     """Train until the end of a step, whose checkpoint is not written any more."""
     take_a_point = CurveRecorder.on_train_batch_end
 
     def die(self, batch, logs=None):
         take_a_point(self, batch, logs)
-        if self.step == at_step:
+        if self.step >= at_step:
             raise KilledError
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KilledError):
         patch.setattr(CurveRecorder, "on_train_batch_end", die)
-        train(directory, optimizer)
+        train(directory, optimizer, **settings)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +155,7 @@ def test_only_so_many_checkpoints_are_kept(whole):
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(run_dir, whole, capsys):
-    data = next(newest(run_dir).glob("variables.data*"))
+    data = newest(run_dir) / "variables.pieces"
     content = bytearray(data.read_bytes())
     content[len(content) // 2] ^= 0xFF
     data.write_bytes(content)
@@ -193,14 +203,14 @@ def test_a_directory_is_for_one_process_at_a_time(tmp_path):
 
 
 def test_a_full_disk_costs_a_checkpoint_and_not_the_run(run_dir, monkeypatch, capsys):
-    save, refusals = CheckpointDirectory.save, [OSError(28, "No space left on device")]
+    write, refusals = pieces._write, [OSError(28, "No space left on device")]
 
-    def refuse_once(self, *args):
-        if refusals:
+    def refuse_once(file, payload):
+        if refusals and payload.startswith(b'{"pieces"'):
             raise refusals.pop()
-        save(self, *args)
+        write(file, payload)
 
-    monkeypatch.setattr(CheckpointDirectory, "save", refuse_once)
+    monkeypatch.setattr(pieces, "_write", refuse_once)
     train(run_dir)
     printed = capsys.readouterr().out
     assert "no checkpoint of step 10: [Errno 28] No space left" in printed
@@ -208,12 +218,11 @@ def test_a_full_disk_costs_a_checkpoint_and_not_the_run(run_dir, monkeypatch, ca
 
 
 def test_a_write_that_fails_leaves_the_checkpoints_before_it(tmp_path, monkeypatch):
-    model = small_model()
     checkpoints = CheckpointDirectory(tmp_path)
-    checkpoints.save(model, 1, {})
-    monkeypatch.setattr(json, "dumps", lambda state: 1 / 0)
+    checkpoints.write_step(1, {"tables": None}, [])
+    monkeypatch.setattr(os, "fsync", lambda file: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        checkpoints.save(model, 2, {})
+        checkpoints.write_step(2, {"tables": None}, [])
     assert [path.name for path in tmp_path.iterdir()] == ["step-0000000001"]
 
 
@@ -251,6 +260,22 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_its_rows(run_dir):
         np.testing.assert_array_equal(
             rows["dense_features"], features["dense_features"]
         )
+
+
+def test_of_several_steps_in_an_execution_all_rows_are_saved(tmp_path):
+    def poisoned(epoch, batch):
+        def poison(number, row):
+            features, label = row
+            return features, tf.where(number + batch == 5, np.nan, label)
+
+        return read(epoch, batch).enumerate().map(poison)
+
+    with pytest.raises(InputError, match="nan in one of the steps 5 to 8"):
+        train(tmp_path, read=poisoned, steps_per_execution=4)
+    saved = sorted(path.name for path in tmp_path.glob("batch-*"))
+    assert saved == [f"batch-at-step-{step}.npz" for step in (5, 6, 7, 8)]
+    with np.load(tmp_path / saved[1]) as rows:
+        assert np.isnan(rows["label"]).all()
 
 
 def test_weights_alone_are_read_for_predictions(whole):

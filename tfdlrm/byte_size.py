@@ -11,6 +11,22 @@ _UNITS = {
 }
 
 
+def format_byte_size(num_bytes: int) -> str:
+    """Bytes with three digits and a unit, in powers of 1,000.
+
+    Example:
+
+    >>> [format_byte_size(each) for each in (640, 959_488, 2_162_804_928)]
+    ['640 B', '959 kB', '2.16 GB']
+    """
+    number, units = float(num_bytes), iter(("B", "kB", "MB", "GB", "TB"))
+    unit = next(units)
+    while number >= 999.5 and unit != "TB":
+        number, unit = number / 1000, next(units)
+    digits = 0 if unit == "B" or number >= 100 else 1 if number >= 10 else 2
+    return f"{number:.{digits}f} {unit}"
+
+
 def parse_byte_size(text: str, name: str) -> int:
     """The number of bytes that `text` stands for.
 

@@ -1,17 +1,25 @@
-"""Weights, optimizer state and progress on disk: whole or not there at all."""
+"""Weights, optimizer state and progress on disk: whole or not there at all.
+
+A checkpoint `step-N` holds everything of a small model. Of large tables it may hold
+only the rows that changed since the directory `tables-M` that it names was begun, which
+has all rows: the ones that changed while that was written are in the checkpoint anyway.
+"""
 
 import json
 import shutil
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from tfdlrm.errors import InputError
+from tfdlrm.pieces import DamagedError, Piece, read_pieces, write_pieces
+from tfdlrm.saved_variables import SavedVariables
 
 STATE_FILE = "state.json"
-_PREFIX = "variables"
+PIECES_FILE = "variables.pieces"
 
 
 class CheckpointDirectory:
@@ -30,40 +38,82 @@ class CheckpointDirectory:
         """The directories of the checkpoints."""
         return sorted(self.path.glob("step-*"), reverse=True)
 
-    def save(self, model: keras.Model, step: int, state: dict[str, Any]) -> None:
-        """Write a checkpoint aside, give it its name, and remove those too old.
+    def write_tables(self, step: int, pieces: Iterable[Piece]) -> str:
+        """Write all rows of the tables.
 
         Args:
-            model: A compiled model.
+            step: Training steps done when it begins.
+            pieces: The rows.
+
+        Returns:
+            The name that a checkpoint gives as `tables`.
+
+        Raises:
+            OSError: If the disk refuses.
+        """
+        name = f"tables-{step:010d}"
+        self._write(name, pieces, None)
+        return name
+
+    def write_step(
+        self, step: int, state: dict[str, Any], pieces: Iterable[Piece]
+    ) -> None:
+        """Write a checkpoint, and remove those that are too old.
+
+        Args:
             step: Training steps done.
-            state: What else is to be restored, as JSON has it.
+            state: What else is to be restored, as JSON has it; with `shapes`, those of
+                all variables, and `tables`, what `write_tables` gave or `None`.
+            pieces: Everything that is not in those tables.
 
         Raises:
             OSError: If the disk refuses; the checkpoints before are untouched.
         """
-        target = self.path / f"step-{step:010d}"
-        aside = target.with_name(f".{target.name}.partial")
+        self._write(f"step-{step:010d}", pieces, state)
+        self._prune()
+
+    def _write(
+        self, name: str, pieces: Iterable[Piece], state: dict[str, Any] | None
+    ) -> None:
+        """Write a directory aside and give it its name."""
+        target = self.path / name
+        aside = self.path / f".{name}.partial"
         shutil.rmtree(aside, ignore_errors=True)
         try:
             aside.mkdir(parents=True)
-            _everything(model).write(str(aside / _PREFIX))
-            (aside / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
+            write_pieces(aside / PIECES_FILE, pieces)
+            if state is not None:
+                (aside / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
             shutil.rmtree(target, ignore_errors=True)
             aside.replace(target)
-        except tf.errors.OpError as error:
-            raise OSError(error.message) from error
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        for old in self.newest_first()[self._keep :]:
-            shutil.rmtree(old)
 
-    def restore(self, model: keras.Model) -> dict[str, Any] | None:
-        """Read the newest checkpoint that is whole into `model`.
+    def _prune(self) -> None:
+        """Remove checkpoints that are too old, and tables that none needs.
+
+        Tables may be damaged as well, so that a second checkpoint of the same ones is
+        no second chance: the newest of the tables before stays too.
+        """
+        checkpoints = self.newest_first()
+        kept = checkpoints[: self._keep]
+        tables = {_tables_of(path) for path in kept}
+        if self._keep > 1 and len(tables) == 1:
+            kept += [path for path in checkpoints if _tables_of(path) not in tables][:1]
+        for path in set(checkpoints) - set(kept):
+            shutil.rmtree(path)
+        needed = {_tables_of(path) for path in kept}
+        for path in self.path.glob("tables-*"):
+            if path.name not in needed:
+                shutil.rmtree(path)
+
+    def restore(self, variables: SavedVariables) -> dict[str, Any] | None:
+        """Read the newest checkpoint that is whole.
 
         A damaged one is passed over, with a line that says so.
 
         Args:
-            model: A compiled model of the same architecture.
+            variables: Those of a model of the same architecture.
 
         Returns:
             The state that was saved with it; `None` if there is no checkpoint at all.
@@ -71,14 +121,19 @@ class CheckpointDirectory:
         Raises:
             InputError: If all of them are damaged.
         """
-        model.optimizer.build(model.trainable_variables)
-        damaged = self.newest_first()
-        for path in damaged:
+        damaged: list[Path] = []
+        for path in self.newest_first():
             try:
-                return _read(model, path)
-            except (OSError, ValueError, AssertionError, tf.errors.OpError) as error:
+                state = _read(path, variables)
+            except (OSError, ValueError, KeyError, DamagedError) as error:
                 reason = str(error).partition("\n")[0]
                 print(f"{path} is damaged ({reason}): trying the one before")
+                damaged.append(path)
+            else:
+                for each in damaged:  # else it would count as one of those to keep
+                    with suppress(FileNotFoundError):  # another worker did it
+                        each.replace(each.with_name(f"damaged-{each.name}"))
+                return state
         if damaged:
             raise InputError(
                 f"none of the checkpoints in {self.path} can be read: remove them to "
@@ -95,34 +150,35 @@ class CheckpointDirectory:
         paths = self.newest_first()
         if not paths:
             raise InputError(f"{self.path} holds no checkpoint: did the training run?")
-        checkpoint = tf.train.Checkpoint(variables=_in_order(model.variables))
         try:
-            status = checkpoint.read(str(paths[0] / _PREFIX))
-            status.assert_existing_objects_matched().expect_partial()
-        except (AssertionError, ValueError, tf.errors.OpError) as error:
-            reason = str(error).partition("\n")[0]
+            _read(paths[0], SavedVariables(model, with_optimizer=False))
+        except (OSError, ValueError, KeyError, DamagedError) as error:
             raise InputError(
-                f"{paths[0]} cannot be read ({reason}): expected a checkpoint of this "
+                f"{paths[0]} cannot be read ({error}): expected a checkpoint of this "
                 "model"
             ) from None
 
 
-def _read(model: keras.Model, path: Path) -> dict[str, Any]:
+def _tables_of(path: Path) -> str | None:
+    """What tables a checkpoint builds on; its own name if it needs none."""
+    try:
+        state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
+        return state["tables"] or path.name
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _read(path: Path, variables: SavedVariables) -> dict[str, Any]:
+    """Read a checkpoint into `variables`; returns its state."""
     state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
-    status = _everything(model).read(str(path / _PREFIX))
-    status.assert_consumed()
+    for name, shape in variables.shapes.items():
+        saved = state["shapes"].get(name)
+        if saved != shape:
+            raise DamagedError(f"{name} has shape {saved} there, {shape} in this model")
+    variables.forget_changes()
+    if state["tables"] is not None:
+        for piece in read_pieces(path.parent / state["tables"] / PIECES_FILE):
+            variables.assign(piece)
+    for piece in read_pieces(path / PIECES_FILE):
+        variables.assign(piece, is_change=True)
     return dict(state)
-
-
-def _everything(model: keras.Model) -> tf.train.Checkpoint:
-    return tf.train.Checkpoint(
-        variables=_in_order(model.variables),
-        optimizer=_in_order(model.optimizer.variables),
-    )
-
-
-def _in_order(variables: list[keras.Variable]) -> dict[str, tf.Variable]:
-    # By position: their names are counted on through a process. And not as a model,
-    # since TensorFlow's checkpoints do not look into the lists of layers that a Keras
-    # layer holds, and would leave out what is in them without a word.
-    return {str(i): variable.value for i, variable in enumerate(variables)}

@@ -108,14 +108,34 @@ class OptimizerConfig:
 
     Args:
         name: Which one of `tfdlrm.optimizers`.
-        learning_rate: Step size.
+        learning_rate: Step size; where there is a schedule, what its warm-up leads to.
+        warm_up_steps: Training steps over which the learning rate rises to that from
+            0; as the reference implementation's `--lr-num-warmup-steps`.
+        decay_start_step: Training step at which a quadratic decay to 0 begins.
+        decay_steps: Its length; 0 for no decay.
     """
 
     name: Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam"] = "adagrad"
     learning_rate: float = 0.01
+    warm_up_steps: int = 0
+    decay_start_step: int = 0
+    decay_steps: int = 0
 
     def __post_init__(self) -> None:
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "> 0")
+        for name in ("warm_up_steps", "decay_start_step", "decay_steps"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
+        start, end = self.decay_start_step, self.warm_up_steps
+        if self.decay_steps:
+            expected = f">= warm_up_steps, which is {end}"
+            require(start >= end, "decay_start_step", start, expected)
+        else:
+            require(start == 0, "decay_start_step", start, "0 without decay_steps")
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether the learning rate changes with the training step."""
+        return bool(self.warm_up_steps or self.decay_steps)
 
 
 @dataclass(frozen=True)
@@ -158,10 +178,13 @@ class TrainConfig:
         seed: Seed of the initial weights and of the order of rows.
         evaluations_per_epoch: Times an epoch that the curves get a point.
         strategy: `mirrored` trains on all GPUs at once, `default` on one device.
-        precision: `mixed_bfloat16` computes in 16 bits and keeps weights in 32; for
-            processors that have the instructions.
+        precision: `mixed_bfloat16` and `mixed_float16` compute in 16 bits and keep
+            weights in 32; the first is for processors that have the instructions, the
+            second, whose loss is scaled, for GPUs.
         steps_per_execution: Training steps in one call of the compiled function; more
             are faster where batches are small.
+        profile_steps: The first and the last training step that TensorFlow's profiler
+            watches; what it sees goes to `profile` in the run's directory.
         checkpoints: When to write checkpoints.
         run_dir: Where the run's files go; null makes a new directory under `runs/`. A
             run that was stopped goes on from its last checkpoint.
@@ -179,8 +202,9 @@ class TrainConfig:
     seed: int = 0
     evaluations_per_epoch: int = 10
     strategy: Literal["default", "mirrored"] = "default"
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     steps_per_execution: int = 1
+    profile_steps: tuple[int, int] | None = None
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     run_dir: Path | None = None
     export_dir: Path | None = None
@@ -194,3 +218,8 @@ class TrainConfig:
         ):
             require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
         require(self.seed >= 0, "seed", self.seed, ">= 0")
+        if self.profile_steps is not None:
+            first, last = self.profile_steps
+            expected = "two steps, the first >= 1 and the last no smaller"
+            steps = [first, last]
+            require(1 <= first <= last, "profile_steps", steps, expected)

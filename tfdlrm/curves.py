@@ -11,12 +11,11 @@ import keras
 import tensorflow as tf
 
 from tfdlrm.data import read_split
-from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, evaluate
+from tfdlrm.evaluation import EVALUATION_BATCH_SIZE
+from tfdlrm.metrics import BinaryMetrics
 from tfdlrm.run_directory import RunDirectory
+from tfdlrm.run_sizes import CURVE_VALIDATION_ROWS
 from tfdlrm.schema import FeatureSchema
-
-CURVE_VALIDATION_ROWS = 200_000
-"""Validation rows behind a point of the curves; the final measures use all of them."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +53,10 @@ class CurveRecorder(keras.callbacks.Callback):
 
     Args:
         run: Where `metrics.jsonl` and the TensorBoard events go.
-        score: From features to probabilities, by the weights of the moment.
         every: Steps between two points.
         steps_per_epoch: Steps of an epoch; the last one always has a point.
-        validation: Batches of validation rows, or `None`.
+        validate: The measures of the validation rows, by the weights of the moment;
+            `None` if there are none.
         points: Points that an interrupted run took; the files are written anew with
             them.
         step: Training steps done before.
@@ -67,10 +66,9 @@ class CurveRecorder(keras.callbacks.Callback):
     def __init__(
         self,
         run: RunDirectory,
-        score: Callable[[dict[str, Any]], tf.Tensor],
         every: int,
         steps_per_epoch: int,
-        validation: tf.data.Dataset | None,
+        validate: Callable[[], BinaryMetrics] | None,
         points: Sequence[CurvePoint] = (),
         step: int = 0,
         seconds: float = 0.0,
@@ -81,9 +79,8 @@ class CurveRecorder(keras.callbacks.Callback):
         self._run = run
         self._every = every
         self._steps_per_epoch = steps_per_epoch
-        self._score = score
         self._start = time.perf_counter() - seconds
-        self._validation = validation
+        self._validate = validate
         self._first_step = step
         run.clear_curves()
         self._writers = {
@@ -98,6 +95,13 @@ class CurveRecorder(keras.callbacks.Callback):
         """Since training began."""
         return round(time.perf_counter() - self._start, 3)
 
+    def step_at(self, batch: int) -> int:
+        """Steps done at the end of what Keras calls this batch of the epoch."""
+        # An execution may be several steps; the last one of an epoch may be cut short,
+        # which Keras does not count.
+        start = self._first_step // self._steps_per_epoch * self._steps_per_epoch
+        return min(self._first_step + batch + 1, start + self._steps_per_epoch)
+
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._first_step = self.step  # from which Keras counts
 
@@ -111,11 +115,9 @@ class CurveRecorder(keras.callbacks.Callback):
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        # An execution may be several steps; the last one of an epoch may be cut short,
-        # which Keras does not count.
         start = self._first_step // self._steps_per_epoch * self._steps_per_epoch
         end = start + self._steps_per_epoch
-        before, self.step = self.step, min(self._first_step + batch + 1, end)
+        before, self.step = self.step, self.step_at(batch)
         num_due = (self.step - start) // self._every - (before - start) // self._every
         if not num_due and self.step != end:
             return
@@ -123,8 +125,8 @@ class CurveRecorder(keras.callbacks.Callback):
         self._take(
             "train", *(float(logs[name]) for name in ("loss", "accuracy", "auc"))
         )
-        if self._validation is not None:
-            metrics = evaluate(self._score, self._validation)
+        if self._validate is not None:
+            metrics = self._validate()
             self._take("validation", metrics.log_loss, metrics.accuracy, metrics.auc)
 
     def close(self) -> None:

@@ -21,6 +21,10 @@ class DLRMConfig:
             the products of every two; or `concatenate`, the vectors side by side.
         self_interaction: Whether each vector is also multiplied with itself.
         dropout: Share of hidden top-MLP units dropped while training.
+        num_collisions: Quotient-remainder trick, for tables that would not fit: an id's
+            vector is the product of row `id // num_collisions` of one table and row
+            `id % num_collisions` of another; null gives each id a row of its own.
+        collision_threshold: Vocabulary size from which on features use that trick.
     """
 
     name: Literal["dlrm"] = "dlrm"
@@ -30,9 +34,15 @@ class DLRMConfig:
     interaction: Literal["dot", "concatenate"] = "dot"
     self_interaction: bool = False
     dropout: float = 0.0
+    num_collisions: int | None = None
+    collision_threshold: int = 0
 
     def __post_init__(self) -> None:
         _check_embedding_dim(self.embedding_dim)
+        collisions, threshold = self.num_collisions, self.collision_threshold
+        is_possible = collisions is None or collisions >= 2
+        require(is_possible, "num_collisions", collisions, "null or >= 2")
+        require(threshold >= 0, "collision_threshold", threshold, ">= 0")
         _check_units("bottom_mlp_units", self.bottom_mlp_units)
         _check_units("top_mlp_units", self.top_mlp_units)
         _check_dropout(self.dropout)

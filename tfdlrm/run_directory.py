@@ -99,6 +99,11 @@ class RunDirectory:
         return self.path / "events"
 
     @property
+    def profile_directory(self) -> Path:
+        """What TensorFlow's profiler saw, for TensorBoard."""
+        return self.path / "profile"
+
+    @property
     def checkpoint_directory(self) -> Path:
         """What a stopped run goes on from, and an export takes its weights from."""
         return self.path / "checkpoints"

@@ -4,13 +4,14 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdlrm.checkpoints import CheckpointDirectory
+from tfdlrm.checkpoint_writer import CheckpointWriter
 from tfdlrm.config import CheckpointConfig
 from tfdlrm.curves import CurvePoint, CurveRecorder
 from tfdlrm.errors import InputError
@@ -19,10 +20,10 @@ from tfdlrm.run_directory import RunDirectory
 
 
 class Checkpointer(keras.callbacks.Callback):
-    """Writes a checkpoint every so often, at the end, and when a signal asks to stop.
+    """Begins a checkpoint every so often, and writes one when a signal asks to stop.
 
     Args:
-        directory: Where to.
+        writer: Writes them.
         config: How often.
         recorder: Keeps count of the steps, and the curves; its turn comes before.
         request: Whether a signal has come.
@@ -31,20 +32,20 @@ class Checkpointer(keras.callbacks.Callback):
 
     def __init__(
         self,
-        directory: CheckpointDirectory,
+        writer: CheckpointWriter,
         config: CheckpointConfig,
         recorder: CurveRecorder,
         request: StopRequest,
         state: dict[str, Any],
     ) -> None:
         super().__init__()
-        self._directory = directory
+        self._writer = writer
         self._config = config
         self._recorder = recorder
         self._request = request
         self._state = state
-        self._saved_step = recorder.step
-        self._saved_at = time.perf_counter()
+        self._begun_step = recorder.step
+        self._begun_at = time.perf_counter()
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
@@ -53,21 +54,24 @@ class Checkpointer(keras.callbacks.Callback):
             self.save_last()
             print(f"\nstopped after step {self._recorder.step:,}, which was saved")
             self._request.leave()
-        elif self._is_due():
-            try:
-                self.save()
-            except OSError as error:
-                print(f"\nno checkpoint of step {self._recorder.step:,}: {error}")
-                self._saved_at = time.perf_counter()
+            return
+        is_due = self._is_due()
+        if self._writer.is_busy and (self._writer.writes_tables or not is_due):
+            return
+        try:
+            if self._writer.poll() or is_due:
+                self._begin()
+        except OSError as error:
+            print(f"\nno checkpoint of step {self._begun_step:,}: {error}")
 
     def save_last(self) -> None:
-        """Write the checkpoint of the whole training.
+        """Write a checkpoint of the step, unless there is one.
 
         Raises:
             InputError: If the disk refuses.
         """
         try:
-            self.save()
+            self._writer.save(self._recorder.step, self._whole_state())
         except OSError as error:
             raise InputError(
                 f"the last checkpoint cannot be written ({error}): make room, and give "
@@ -75,31 +79,25 @@ class Checkpointer(keras.callbacks.Callback):
                 "from the checkpoint before"
             ) from error
 
-    def save(self) -> None:
-        """Write a checkpoint of the step, unless there is one.
+    def _begin(self) -> None:
+        self._begun_step = self._recorder.step
+        self._begun_at = time.perf_counter()
+        self._writer.begin(self._begun_step, self._whole_state())
 
-        Raises:
-            OSError: If the disk refuses.
-        """
-        step = self._recorder.step
-        if step == self._saved_step:
-            return
-        state = {
+    def _whole_state(self) -> dict[str, Any]:
+        return {
             **self._state,
-            "step": step,
+            "step": self._recorder.step,
             "seconds": self._recorder.seconds,
             "points": [asdict(point) for point in self._recorder.points],
             "metrics": [
                 each.numpy().tolist() for each in _metric_variables(self.model)
             ],
         }
-        self._directory.save(self.model, step, state)
-        self._saved_step = step
-        self._saved_at = time.perf_counter()
 
     def _is_due(self) -> bool:
-        steps = self._recorder.step - self._saved_step
-        minutes = (time.perf_counter() - self._saved_at) / 60
+        steps = self._recorder.step - self._begun_step
+        minutes = (time.perf_counter() - self._begun_at) / 60
         return (
             self._config.minutes is not None and minutes >= self._config.minutes
         ) or (self._config.steps is not None and steps >= self._config.steps)
@@ -150,15 +148,24 @@ class FiniteLoss(keras.callbacks.Callback):
         loss = (logs or {})["loss"]
         if math.isfinite(loss):
             return
-        step = self._recorder.step
-        path = self._run.path / f"batch-at-step-{step + 1}.npz"
-        features, label = self._batch_at(step)
-        np.savez(path, label=label, **{k: _dense(v) for k, v in features.items()})
+        # An execution of several steps does not tell in which of them it happened.
+        first = self._recorder.step + 1
+        last = max(first, self._recorder.step_at(batch))
+        paths = [self._save_batch(step) for step in range(first, last + 1)]
+        when, where = f"at step {first:,}", str(paths[0])
+        if len(paths) > 1:
+            when = f"in one of the steps {first:,} to {last:,}"
+            where += f" to {paths[-1].name}"
         raise InputError(
-            f"the loss became {loss} at step {step + 1:,}, expected a finite number; "
-            f"its rows are in {path}: lower --optimizer.learning_rate, or look at the "
-            "rows"
+            f"the loss became {loss} {when}, expected a finite number; the rows are in "
+            f"{where}: lower --optimizer.learning_rate, or look at the rows"
         )
+
+    def _save_batch(self, step: int) -> Path:
+        path = self._run.path / f"batch-at-step-{step}.npz"
+        features, label = self._batch_at(step - 1)
+        np.savez(path, label=label, **{k: _dense(v) for k, v in features.items()})
+        return path
 
 
 def restored_points(state: dict[str, Any]) -> list[CurvePoint]:

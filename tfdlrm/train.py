@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.config import TrainConfig
 from tfdlrm.errors import InputError
+from tfdlrm.fitting import memory_here, require_memory
 from tfdlrm.model_columns import ignored_columns
 from tfdlrm.run_directory import RunDirectory
 from tfdlrm.schema import FeatureSchema
@@ -39,6 +40,7 @@ def train(config: TrainConfig) -> Path:
     if not schema.num_rows("train"):
         raise InputError(f"{data_dir} has no train rows: prepare it with some")
     schema.check_shards(data_dir)
+    require_memory(schema, config, memory_here(config.strategy), data_dir)
 
     ignored = ignored_columns(schema, config.model)
     if ignored:
@@ -147,10 +149,10 @@ def _measure(
     from tfdlrm.metrics import binary_metrics, reliability
     from tfdlrm.training import probabilities_of
 
-    score = probabilities_of(model)
     metrics, bins = {}, {}
     for split in schema.held_out_splits:
         batches = read_split(data_dir, schema, split, EVALUATION_BATCH_SIZE)
+        score = probabilities_of(model, batches)
         labels, probabilities = score_all(score, batches)
         metrics[split] = binary_metrics(labels, probabilities)
         bins[split] = reliability(labels, probabilities)

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,18 @@ import keras
 import tensorflow as tf
 
 from tfdlrm import optimizers
+from tfdlrm.checkpoint_writer import CheckpointWriter
 from tfdlrm.checkpoints import CheckpointDirectory
 from tfdlrm.config import OptimizerConfig, TrainConfig
 from tfdlrm.curves import CurvePoint, CurveRecorder
 from tfdlrm.errors import InputError
+from tfdlrm.evaluation import evaluate
 from tfdlrm.interruption import stop_requests
+from tfdlrm.metrics import BinaryMetrics
+from tfdlrm.profiling import Profiler
 from tfdlrm.run_directory import RunDirectory
 from tfdlrm.safeguards import Checkpointer, FiniteLoss, MetricsRestorer, restored_points
+from tfdlrm.saved_variables import SavedVariables
 
 _OPTIMIZERS = {
     "sgd": optimizers.SGD,
@@ -30,14 +36,28 @@ def compile_model(
     model: keras.Model, config: OptimizerConfig, steps_per_execution: int = 1
 ) -> None:
     """Give `model` its optimizer, loss and the metrics of the curves."""
+    optimizer: Any = _OPTIMIZERS[config.name](learning_rate=_learning_rate(config))
+    if model.dtype_policy.name == "mixed_float16":
+        optimizer = optimizers.LossScaleOptimizer(optimizer)
     model.compile(
-        optimizer=_OPTIMIZERS[config.name](learning_rate=config.learning_rate),
+        optimizer=optimizer,
         loss=keras.losses.BinaryCrossentropy(from_logits=True),
         metrics=[
             keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0),
             keras.metrics.AUC(name="auc", from_logits=True),
         ],
         steps_per_execution=steps_per_execution,
+    )
+
+
+def _learning_rate(config: OptimizerConfig) -> Any:
+    if not config.has_schedule:
+        return config.learning_rate
+    return optimizers.WarmUpPolynomialDecay(
+        config.learning_rate,
+        config.warm_up_steps,
+        config.decay_start_step,
+        config.decay_steps,
     )
 
 
@@ -54,11 +74,20 @@ def make_reproducible(seed: int) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def probabilities_of(model: keras.Model) -> Callable[[dict[str, Any]], tf.Tensor]:
-    """The function from features to click probabilities, compiled."""
+def probabilities_of(
+    model: keras.Model, batches: tf.data.Dataset
+) -> Callable[[dict[str, Any]], tf.Tensor]:
+    """The function from features to click probabilities, compiled once.
+
+    Args:
+        model: The model.
+        batches: Batches of features and labels such as the function will be given.
+    """
+    # Of bags of ids no two batches have the same shape.
+    features, _ = batches.element_spec
     return tf.function(
         lambda features: tf.sigmoid(model(features, training=False)),
-        reduce_retracing=True,
+        input_signature=[features],
     )
 
 
@@ -104,13 +133,15 @@ def fit(
     """
     _start_xla_quietly()
     checkpoints = CheckpointDirectory(run.checkpoint_directory, config.checkpoints.keep)
-    state = _restore(model, checkpoints, run, data_set)
+    variables = SavedVariables(model)
+    variables.watch_tables()
+    state = _restore(checkpoints, variables, run, data_set)
+    writer = CheckpointWriter(checkpoints, variables, state)
     recorder = CurveRecorder(
         run,
-        score=probabilities_of(model),
         every=-(-steps_per_epoch // config.evaluations_per_epoch),
         steps_per_epoch=steps_per_epoch,
-        validation=validation,
+        validate=_validator(model, validation),
         points=restored_points(state),
         step=state["step"],
         seconds=state["seconds"],
@@ -119,11 +150,13 @@ def fit(
     def batch_at(step: int) -> Any:
         return next(iter(read(*divmod(step, steps_per_epoch))))
 
-    with stop_requests() as request:
+    with stop_requests() as request, writer:
         checkpointer = Checkpointer(
-            checkpoints, config.checkpoints, recorder, request, {"data_set": data_set}
+            writer, config.checkpoints, recorder, request, {"data_set": data_set}
         )
-        callbacks = [FiniteLoss(run, recorder, batch_at), recorder, checkpointer]
+        profiler = Profiler(run, recorder, config.profile_steps)
+        finite_loss = FiniteLoss(run, recorder, batch_at)
+        callbacks = [finite_loss, recorder, profiler, checkpointer]
         if state["metrics"]:
             # Metrics have variables only once they have been computed.
             model.evaluate(read(0, 0).take(1), verbose=0)
@@ -142,18 +175,27 @@ def fit(
                 shuffle=False,
             )
         recorder.close()
+        profiler.close()
         checkpointer.save_last()
     return recorder.points
 
 
+def _validator(
+    model: keras.Model, batches: tf.data.Dataset | None
+) -> Callable[[], BinaryMetrics] | None:
+    if batches is None:
+        return None
+    return partial(evaluate, probabilities_of(model, batches), batches)
+
+
 def _restore(
-    model: keras.Model,
     checkpoints: CheckpointDirectory,
+    variables: SavedVariables,
     run: RunDirectory,
     data_set: str,
 ) -> dict[str, Any]:
-    """The state of the newest checkpoint, read into `model`, or that of a beginning."""
-    state = checkpoints.restore(model)
+    """The state of the newest checkpoint, after it was read, or that of a beginning."""
+    state = checkpoints.restore(variables)
     if state is None:
         return {"step": 0, "seconds": 0.0, "points": [], "metrics": []}
     if state["data_set"] != data_set:

@@ -93,13 +93,17 @@ class ClickModel(keras.Model):
 
 
 def embeddings_of(
-    schema: FeatureSchema, dim: int, initial_bound: float | None = None
+    schema: FeatureSchema, dim: int, initial_bound: float | None = None, **kwargs: Any
 ) -> EmbeddingCollection | None:
     """Embeddings of all categorical columns, `None` where there are none."""
     if not schema.categorical_features:
         return None
     return EmbeddingCollection(
-        schema.vocabulary_sizes, dim, initial_bound=initial_bound, name="embeddings"
+        schema.vocabulary_sizes,
+        dim,
+        initial_bound=initial_bound,
+        name="embeddings",
+        **kwargs,
     )
 
 

@@ -97,7 +97,12 @@ class DLRM(ClickModel):
         if config.interaction == "dot" and num_vectors > 1:
             interaction = DotInteraction(config.self_interaction, name="interaction")
         model = cls(
-            embeddings=embeddings_of(schema, config.embedding_dim),
+            embeddings=embeddings_of(
+                schema,
+                config.embedding_dim,
+                num_collisions=config.num_collisions,
+                collision_threshold=config.collision_threshold,
+            ),
             bottom_mlp=bottom_mlp,
             interaction=interaction,
             top_mlp=MLP(

@@ -17,8 +17,16 @@ if keras.backend.backend() != "tensorflow":
 
 from tfdlrm.optimizers.adagrad import Adagrad
 from tfdlrm.optimizers.lazy_adam import LazyAdam
+from tfdlrm.optimizers.loss_scale import LossScaleOptimizer
 from tfdlrm.optimizers.row_wise_adagrad import RowWiseAdagrad
 from tfdlrm.optimizers.schedules import WarmUpPolynomialDecay
 from tfdlrm.optimizers.sgd import SGD
 
-__all__ = ["SGD", "Adagrad", "LazyAdam", "RowWiseAdagrad", "WarmUpPolynomialDecay"]
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "LazyAdam",
+    "LossScaleOptimizer",
+    "RowWiseAdagrad",
+    "WarmUpPolynomialDecay",
+]

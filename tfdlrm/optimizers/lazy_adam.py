@@ -64,6 +64,10 @@ class LazyAdam(SparseOptimizer):
             variables, ["momentum", "velocity"]
         )
 
+    def row_state(self, table: keras.Variable) -> list[keras.Variable]:
+        index = self._get_variable_index(table)
+        return [self._moments[index], self._velocities[index]]
+
     def _state(self, variable: tf.Variable) -> tuple[tf.Variable, tf.Variable, Any]:
         """Both moments of `variable`, and the factor that corrects their start."""
         index = self._get_variable_index(variable)

@@ -1,5 +1,6 @@
 """What all optimizers for sparse gradients share."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -40,16 +41,45 @@ class SparseOptimizer(keras.optimizers.Optimizer):
                 "every step. Leave them unset."
             )
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        # A function and no dictionary, for Keras would save what is in that.
+        self._flags_of: Callable[[Any], Any] = {}.get
+
+    def watch_rows(self, tables: Sequence[keras.Variable]) -> list[tf.Variable]:
+        """Keep note, from now on, of the rows of some tables that are updated.
+
+        Args:
+            tables: Variables of the model, before a training step is compiled.
+
+        Returns:
+            Of each table a bool variable `(rows,)`; a row that is updated becomes true.
+        """
+        flags = [
+            tf.Variable(tf.zeros(table.shape[0], tf.bool), trainable=False)
+            for table in tables
+        ]
+        keys = [self._var_key(table) for table in tables]
+        self._flags_of = dict(zip(keys, flags, strict=True)).get
+        return flags
+
+    def row_state(self, table: keras.Variable) -> list[keras.Variable]:
+        """The optimizer's variables that have a row for each one of `table`."""
+        return []
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable from its gradient, dense or `tf.IndexedSlices`."""
+        changed = self._flags_of(self._var_key(variable))
         if isinstance(variable, keras.Variable):
             variable = variable.value
         learning_rate = tf.cast(learning_rate, variable.dtype)
         if isinstance(gradient, tf.IndexedSlices):
             values = tf.cast(gradient.values, variable.dtype)
+            if changed is not None:
+                marks = tf.ones_like(gradient.indices, tf.bool)
+                scatter_update(changed, gradient.indices, marks)
             self._update_rows(variable, values, gradient.indices, learning_rate)
         else:
+            if changed is not None:
+                changed.assign(tf.ones_like(changed))
             gradient = tf.cast(gradient, variable.dtype)
             self._update_dense(variable, gradient, learning_rate)
 

@@ -1,0 +1,75 @@
+"""This project's DLRM in its own training loop, which reads the rows from files."""
+
+import contextlib
+import math
+import os
+import shutil
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.data_set import write_data_set
+from benchmarks.dlrm_tfdlrm import build
+from benchmarks.machine import memory_gb
+from benchmarks.measurement import Job, StepTime
+from benchmarks.workload import LEARNING_RATE, Batches
+from tfdlrm.config import CheckpointConfig, OptimizerConfig, TrainConfig
+from tfdlrm.data import read_split
+from tfdlrm.run_directory import RunDirectory
+from tfdlrm.schema import FeatureSchema
+from tfdlrm.training import compile_model, fit, make_reproducible
+
+EPOCH_STEPS = 512
+"""Steps of an epoch: starting one is a part of the time."""
+
+GUESS = 80_000
+"""Rows a second, to choose a number of epochs by."""
+
+
+def time_step(job: Job, vocabulary_sizes: list[int], batches: Batches) -> StepTime:
+    """Train as `python -m tfdlrm.train` does, from shards of these batches.
+
+    With its metrics, curves and looks at the loss, but without validation and
+    checkpoints, which come as often as one likes. The time is the median over epochs,
+    their beginnings included, the first one left out.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="tfdlrm-benchmark-"))
+    try:
+        schema = write_data_set(
+            directory / "data", vocabulary_sizes, batches, {"train": EPOCH_STEPS}
+        )
+        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+            return _time_loop(job, schema, directory)
+    finally:
+        shutil.rmtree(directory)
+
+
+def _time_loop(job: Job, schema: FeatureSchema, directory: Path) -> StepTime:
+    num_rows = schema.num_rows("train")
+    steps = -(-num_rows // job.batch_size)
+    config = TrainConfig(
+        optimizer=OptimizerConfig(job.optimizer, LEARNING_RATE),
+        batch_size=job.batch_size,
+        epochs=1 + max(3, math.ceil(job.seconds * GUESS / num_rows)),
+        evaluations_per_epoch=4,
+        steps_per_execution=job.steps_per_execution,
+        checkpoints=CheckpointConfig(minutes=None),
+        run_dir=directory / "run",
+    )
+    make_reproducible(job.seed)
+    model = build(schema.vocabulary_sizes)
+    compile_model(model, config.optimizer, config.steps_per_execution)
+    data = directory / "data"
+
+    def read(epoch: int, batch: int) -> Any:
+        order = (job.seed, epoch)
+        return read_split(data, schema, "train", job.batch_size, order, batch)
+
+    with RunDirectory.opened(config) as run:
+        points = fit(model, read, steps, None, config, run, schema.fingerprint)
+    ends = [point.seconds for point in points if point.step % steps == 0]
+    times = [end - start for start, end in pairwise(ends)]
+    ms = median(times) / steps * 1000
+    return StepTime(ms, len(times) * steps, points[-1].loss, memory_gb())

@@ -1,0 +1,98 @@
+"""`python -m benchmarks.end_to_end`: training from files beside the bare step."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks import machine
+from benchmarks.measurement import Job, Measurement, Optimizer, System
+from benchmarks.processes import Laboratory
+from benchmarks.table import markdown
+from benchmarks.workload import vocabulary_sizes
+from tfdlrm.command_line import parse, run_command
+from tfdlrm.errors import require
+
+SYSTEMS: tuple[System, ...] = ("tfdlrm", "tfdlrm-files")
+
+
+@dataclass(frozen=True)
+class EndToEndConfig:
+    """Time the loop of `python -m tfdlrm.train` and a bare `fit` of the same model.
+
+    The first reads TFRecord shards and shuffles their rows, measures accuracy and AUC
+    and looks at every loss; the second is given batches that are ready in memory, and
+    measures nothing. Each runs in a process of its own, in turn. Leave the machine
+    alone meanwhile.
+
+    Args:
+        optimizer: Optimizer.
+        batch_size: Rows in a step.
+        steps_per_execution: Steps in one call of the compiled function.
+        table_scale: Factor of Criteo Kaggle's published vocabulary sizes.
+        seconds: Time of each measurement, at least.
+        repetitions: Measurements of each; their best counts.
+        seed: Seed of the rows.
+    """
+
+    optimizer: Optimizer = "adagrad"
+    batch_size: int = 2048
+    steps_per_execution: tuple[int, ...] = (1, 16)
+    table_scale: float = 1.0
+    seconds: float = 10.0
+    repetitions: int = 2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.repetitions >= 1, "repetitions", self.repetitions, ">= 1")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, and print a table."""
+    config = parse(EndToEndConfig, "benchmarks.end_to_end", argv)
+    laboratory = Laboratory([])
+    print(f"## Training from files beside the bare step\n\n{machine.describe()}\n")
+    rows = sum(vocabulary_sizes(config.table_scale))
+    print(f"{rows:,} table rows, {config.optimizer}, batch {config.batch_size:,}.\n")
+    print(table(config, laboratory), flush=True)
+    if laboratory.num_failed:
+        sys.exit(f"{laboratory.num_failed} measurements failed")
+
+
+def table(config: EndToEndConfig, laboratory: Laboratory) -> str:
+    """The best of each pair of measurements, side by side."""
+    rows = []
+    for steps in config.steps_per_execution:
+        jobs = [
+            _job(config, system, steps, repetition)
+            for repetition in range(config.repetitions)
+            for system in SYSTEMS
+        ]
+        found = laboratory.measure(jobs)
+        bare_ms, files_ms = _best(found[::2]), _best(found[1::2])
+        rows.append((steps, bare_ms, files_ms, bare_ms / files_ms))
+    return markdown(
+        ("steps per execution", "bare ms/step", "from files ms/step", "bare / files"),
+        rows,
+    )
+
+
+def _job(config: EndToEndConfig, system: System, steps: int, repetition: int) -> Job:
+    return Job(
+        system=system,
+        optimizer=config.optimizer,
+        batch_size=config.batch_size,
+        steps_per_execution=steps,
+        table_scale=config.table_scale,
+        seconds=config.seconds,
+        # A job is done once; another seed makes another one of it.
+        seed=config.seed + repetition,
+    )
+
+
+def _best(measurements: Sequence[Measurement]) -> float:
+    """Fewest milliseconds a step; not a number where nothing was measured."""
+    return min((m.step.ms for m in measurements if m.step), default=float("nan"))
+
+
+if __name__ == "__main__":
+    run_command(main)

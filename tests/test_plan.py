@@ -1,0 +1,214 @@
+"""What a run takes, against the models themselves, and what is said where it is too
+much."""
+
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.workload import flops_per_sample
+from pipelines.prepare import prepare
+from tests.processes import ROOT, run_command_line
+from tests.small_models import CONFIGS, schema
+from tfdlrm.byte_size import parse_byte_size
+from tfdlrm.config import OptimizerConfig, PrepareConfig, TrainConfig
+from tfdlrm.errors import InputError
+from tfdlrm.fitting import Memory, require_memory, suggestions
+from tfdlrm.machine_memory import available_memory, gpu_memory
+from tfdlrm.memory_plan import memory_plan
+from tfdlrm.model_config import DLRMConfig
+from tfdlrm.model_size import model_size
+from tfdlrm.models import build_model
+from tfdlrm.plan import PlanCommand, data_schema, duration, plan, share_of_ceiling
+from tfdlrm.run_sizes import MAX_COPY_BYTES
+from tfdlrm.saved_variables import SavedVariables
+from tfdlrm.schema import FeatureSchema
+from tfdlrm.train import train
+from tfdlrm.training import compile_model
+
+DLRM = DLRMConfig(embedding_dim=4, bottom_mlp_units=(8,), top_mlp_units=(8, 5))
+MODELS = {
+    **CONFIGS,
+    "dlrm": DLRM,
+    "dlrm with the diagonal": replace(DLRM, self_interaction=True),
+    "dlrm side by side": replace(DLRM, interaction="concatenate"),
+    "dlrm with collisions": replace(DLRM, num_collisions=3, collision_threshold=5),
+}
+KAGGLE = data_schema(PlanCommand())
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("num_dense", [3, 0])
+def test_parameters_are_those_of_the_model(name, num_dense):
+    columns = schema(num_dense=num_dense)
+    model = build_model(columns, MODELS[name])
+    assert model_size(columns, MODELS[name]).parameters == model.count_params()
+
+
+def test_the_article_s_model_has_its_parameters_and_operations():
+    size = model_size(KAGGLE, DLRMConfig())
+    assert size.parameters == 540_677_217
+    assert size.operations == flops_per_sample()
+
+
+@pytest.mark.parametrize(
+    "optimizer", ["sgd", "adagrad", "row_wise_adagrad", "lazy_adam"]
+)
+def test_a_checkpoint_has_the_bytes_that_were_planned(optimizer):
+    columns, config = schema(), TrainConfig(model=DLRM)
+    config = replace(config, optimizer=OptimizerConfig(optimizer))
+    model = build_model(columns, DLRM)
+    compile_model(model, config.optimizer)
+    variables = SavedVariables(model)
+    written = sum(each.values.nbytes for each in variables.all_pieces())
+    planned = memory_plan(columns, config).checkpoint_file
+    assert 0 <= written - planned <= 100  # step and learning rate, seeds of dropout
+
+
+def test_gpus_hold_the_model_and_the_host_the_rest():
+    config = TrainConfig(batch_size=4096)
+    alone, two = memory_plan(KAGGLE, config), memory_plan(KAGGLE, config, 2)
+    assert alone.host == alone.device
+    assert two.activations == alone.activations / 2
+    assert two.device + two.host == alone.host - two.activations
+    assert two.host < 2e9 < 4e9 < two.device
+
+
+def test_what_is_copied_for_a_checkpoint_is_bounded():
+    small, large = (
+        memory_plan(columns, TrainConfig()).checkpoint for columns in (schema(), KAGGLE)
+    )
+    assert small < large < 1.2 * MAX_COPY_BYTES
+
+
+def fits(words, memory, columns=KAGGLE):
+    """Whether the settings that a suggestion names fit, as it says."""
+    options = re.match(r"(.*) \((.*)\)", words)
+    argv = options[1].split()
+    settings = dict(zip(argv[::2], argv[1::2], strict=True))
+    config = TrainConfig(
+        optimizer=OptimizerConfig(settings.pop("--optimizer.name", "adagrad")),
+        model=DLRMConfig(
+            **{name.rpartition(".")[2]: int(value) for name, value in settings.items()}
+        ),
+    )
+    found = memory_plan(columns, config).host
+    said = parse_byte_size(options[2], "bytes")
+    return found <= memory.host and said == pytest.approx(found, rel=0.006)
+
+
+def test_what_is_suggested_fits_and_takes_what_it_says():
+    memory = Memory(host=3_600_000_000)
+    *found, sharded = suggestions(KAGGLE, TrainConfig(), memory)
+    assert [each.partition(" ")[0] for each in found] == [
+        "--optimizer.name",
+        "--model.num_collisions",
+        "--model.embedding_dim",
+    ]
+    assert all(fits(each, memory) for each in found)
+    assert sharded == "tables sharded over 2 machines or GPUs (3.29 GB on each)"
+
+
+def test_where_no_change_alone_is_enough_two_are_suggested():
+    columns = replace(
+        KAGGLE,
+        categorical_features=tuple(
+            replace(each, vocabulary_size=200 * each.vocabulary_size)
+            for each in KAGGLE.categorical_features
+        ),
+    )
+    memory = Memory(host=5_000_000_000)
+    found = suggestions(columns, TrainConfig(), memory)
+    assert found[0].startswith("--optimizer.name row_wise_adagrad --model.num_coll")
+    assert fits(found[0], memory, columns)
+
+
+def test_a_threshold_is_suggested_by_what_the_data_set_has_counted(
+    raw_file, data_dir, tmp_path
+):
+    config = TrainConfig(model=DLRM)
+    columns = FeatureSchema.load(data_dir)
+    five = prepare([raw_file], tmp_path / "five", PrepareConfig(min_frequency=5))
+    as_planned = replace(columns, categorical_features=five.categorical_features)
+    just_enough = Memory(host=memory_plan(as_planned, config).host)
+    assert just_enough.host < memory_plan(columns, config).host
+    found = suggestions(columns, config, just_enough, data_dir)
+    assert any(each.startswith("--min_frequency 5 for") for each in found)
+    too_little = Memory(host=just_enough.host - 1)
+    found = suggestions(columns, config, too_little, data_dir)
+    assert any(each.startswith("--min_frequency 10 for") for each in found)
+
+
+def test_a_run_that_cannot_fit_is_refused_before_it_makes_anything(
+    data_dir, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tfdlrm.train.memory_here", lambda strategy: Memory(10**8))
+    config = TrainConfig(data_dir=data_dir, model=DLRM, run_dir=tmp_path / "run")
+    with pytest.raises(InputError, match="of memory, and 100 MB are there"):
+        train(config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_memory_of_gpus_is_asked_for(tmp_path, monkeypatch):
+    fake = tmp_path / "nvidia-smi"
+    fake.write_text("#!/bin/sh\nprintf '81559\\n40960\\n'\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpu_memory() == [81559 * 2**20, 40960 * 2**20]
+    with pytest.raises(InputError, match="of memory of each GPU, and 1"):
+        require_memory(KAGGLE, TrainConfig(), Memory(10**11, 10**9, 2))
+
+
+def test_a_machine_without_nvidia_s_driver_has_no_gpus(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpu_memory() == []
+
+
+def test_there_is_memory_here():
+    assert 10**8 < available_memory() < 10**14
+
+
+def test_the_plan_says_what_a_data_set_takes(data_dir):
+    text = plan(PlanCommand(data_dir=data_dir, model=DLRM, samples_per_second=1000))
+    columns = FeatureSchema.load(data_dir)
+    for feature in columns.categorical_features:
+        assert f"| {feature.name} | {feature.vocabulary_size:,} | 4 |" in text
+    parameters = model_size(columns, DLRM).parameters
+    assert text.splitlines()[2].startswith(f"{parameters:,} parameters")
+    assert "5,143 rows an epoch, 1 epoch(s): 5 s at 1,000 samples/s (as stated)" in text
+
+
+def test_a_rate_that_is_not_stated_is_called_an_estimate():
+    text = plan(PlanCommand(num_devices=0, num_rows=10**6))
+    assert "1,000,000 rows an epoch" in text
+    assert "(an estimate: 38% of the " in text
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "share"), [(1, 0.33), (2048, 0.55), (10**6, 0.6)]
+)
+def test_larger_batches_come_closer_to_the_ceiling(batch_size, share):
+    assert share_of_ceiling(batch_size) == pytest.approx(share)
+
+
+def test_the_command_refuses_with_status_2_and_one_line():
+    command = "python -m tfdlrm.plan --config configs/criteo_kaggle.yaml"
+    options = "--num_devices 0 --samples_per_second 50000"
+    shown = run_command_line(f"{command} {options} --memory 12GB", cwd=ROOT)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.endswith("It fits.\n")
+    refused = run_command_line(f"{command} {options} --memory 2GB", cwd=ROOT)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: this run needs 3.30 GB of memory, and 2.0")
+    assert refused.stderr.count("\n") == 1
+
+
+def test_planning_needs_no_tensorflow():
+    code = "import sys, tfdlrm.plan; assert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_durations_are_told_in_units_of_their_size():
+    assert [duration(each) for each in (1, 119, 120)] == ["1 s", "119 s", "2 min"]

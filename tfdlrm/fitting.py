@@ -1,0 +1,216 @@
+"""Whether a run fits into memory, and what would where it does not."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pyarrow.parquet
+
+from tfdlrm.byte_size import format_byte_size
+from tfdlrm.config import TrainConfig
+from tfdlrm.errors import InputError
+from tfdlrm.machine_memory import available_memory, gpu_memory
+from tfdlrm.memory_plan import MemoryPlan, memory_plan
+from tfdlrm.model_config import DLRMConfig
+from tfdlrm.schema import FeatureSchema
+
+THRESHOLDS = (2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000)
+COLLISIONS = (2, 4, 8, 16, 32, 64, 128)
+LARGE_TABLE = 10_000
+"""Rows of a table from which on it is a burden."""
+
+SMALLEST_DIM = 4
+
+UNKNOWN = 1 << 62
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes there are.
+
+    Args:
+        host: Of the machine's memory.
+        device: Of each GPU; more than there can be where it is not known.
+        num_devices: GPUs.
+    """
+
+    host: int
+    device: int = UNKNOWN
+    num_devices: int = 0
+
+    def holds(self, plan: MemoryPlan) -> bool:
+        """Whether a run fits."""
+        if plan.num_devices and plan.device > self.device:
+            return False
+        return plan.host <= self.host
+
+
+def memory_here(strategy: str, num_devices: int | None = None) -> Memory:
+    """What this machine has for a run.
+
+    Args:
+        strategy: The run's; but `mirrored` uses one GPU at most.
+        num_devices: GPUs; `None` for those that there are.
+    """
+    gpus = [] if num_devices == 0 else gpu_memory()
+    number = len(gpus) if num_devices is None else num_devices
+    if strategy != "mirrored":
+        number = min(number, 1)
+    return Memory(available_memory(), min(gpus, default=UNKNOWN), number)
+
+
+def require_memory(
+    schema: FeatureSchema,
+    config: TrainConfig,
+    memory: Memory,
+    data_dir: Path | None = None,
+) -> None:
+    """Refuse a run that cannot fit, before it allocates anything.
+
+    Args:
+        schema: The data set's columns.
+        config: The run's settings.
+        memory: What there is.
+        data_dir: The data set, which knows how frequent its values are.
+
+    Raises:
+        InputError: If it cannot fit; the message says by how much, and which other
+            settings would.
+    """
+    plan = memory_plan(schema, config, memory.num_devices)
+    if memory.holds(plan):
+        return
+    needed, there, where = plan.host, memory.host, "memory"
+    if plan.num_devices and plan.device > memory.device:
+        needed, there, where = plan.device, memory.device, "memory of each GPU"
+    found = suggestions(schema, config, memory, data_dir)
+    advice = "; ".join(found) or "no setting alone would, make the tables smaller"
+    raise InputError(
+        f"this run needs {format_byte_size(needed)} of {where}, and "
+        f"{format_byte_size(there)} are there. What would fit: {advice}"
+    )
+
+
+def suggestions(
+    schema: FeatureSchema,
+    config: TrainConfig,
+    memory: Memory,
+    data_dir: Path | None = None,
+) -> list[str]:
+    """Other settings that would fit, each with the bytes that it takes.
+
+    Of each kind the least change that is enough. Where none alone is, the same beside
+    an optimizer that keeps one number a row.
+    """
+    alone = [_row_wise(schema, config), *_changes(schema, config, data_dir)]
+    together = []
+    for words, _, changed in _row_wise(schema, config):
+        for kind in _changes(schema, changed, data_dir):
+            together.append(((f"{words} {w}", s, c) for w, s, c in kind))
+    found: list[str] = []
+    for kinds in (alone, together):
+        for kind in kinds:
+            found += _first_that_fits(kind, memory)
+        if found:
+            break
+    return found + _sharding(schema, config, memory)
+
+
+_Change = tuple[str, FeatureSchema, TrainConfig]
+"""A change in words, and the columns and settings that it makes."""
+
+
+def _first_that_fits(changes: Iterable[_Change], memory: Memory) -> list[str]:
+    for words, schema, config in changes:
+        plan = memory_plan(schema, config, memory.num_devices)
+        if memory.holds(plan):
+            num_bytes = plan.device if plan.num_devices else plan.host
+            return [f"{words} ({format_byte_size(num_bytes)})"]
+    return []
+
+
+def _changes(
+    schema: FeatureSchema, config: TrainConfig, data_dir: Path | None
+) -> list[Iterator[_Change]]:
+    return [
+        _thresholds(schema, config, data_dir),
+        _collisions(schema, config),
+        _dims(schema, config),
+    ]
+
+
+def _row_wise(schema: FeatureSchema, config: TrainConfig) -> Iterator[_Change]:
+    if config.optimizer.name in ("adagrad", "lazy_adam"):
+        optimizer = replace(config.optimizer, name="row_wise_adagrad")
+        words = "--optimizer.name row_wise_adagrad"
+        yield words, schema, replace(config, optimizer=optimizer)
+
+
+def _thresholds(
+    schema: FeatureSchema, config: TrainConfig, data_dir: Path | None
+) -> Iterator[_Change]:
+    """The same data set prepared with higher thresholds, if it knows frequencies."""
+    if data_dir is None or schema.dialect != "default":
+        return
+    try:
+        counts = {
+            feature.name: _frequencies(data_dir, feature.name)
+            for feature in schema.categorical_features
+        }
+    except (OSError, KeyError, pyarrow.ArrowInvalid):
+        return
+    for threshold in THRESHOLDS:
+        if threshold > (schema.min_frequency or 1):
+            features = tuple(
+                replace(
+                    feature,
+                    vocabulary_size=len(schema.reserved_ids)
+                    + int((counts[feature.name] >= threshold).sum()),
+                )
+                for feature in schema.categorical_features
+            )
+            words = f"--min_frequency {threshold} for pipelines.prepare"
+            yield words, replace(schema, categorical_features=features), config
+
+
+def _frequencies(data_dir: Path, name: str) -> np.ndarray:
+    path = data_dir / "vocabulary" / f"{name}.parquet"
+    table = pyarrow.parquet.read_table(path, columns=["frequency"])
+    return table["frequency"].to_numpy()
+
+
+def _collisions(schema: FeatureSchema, config: TrainConfig) -> Iterator[_Change]:
+    """The quotient-remainder trick for the tables that are large."""
+    if not isinstance(config.model, DLRMConfig) or config.model.num_collisions:
+        return
+    for number in COLLISIONS:
+        model = replace(
+            config.model, num_collisions=number, collision_threshold=LARGE_TABLE
+        )
+        words = (
+            f"--model.num_collisions {number} --model.collision_threshold {LARGE_TABLE}"
+        )
+        yield words, schema, replace(config, model=model)
+
+
+def _dims(schema: FeatureSchema, config: TrainConfig) -> Iterator[_Change]:
+    dim = getattr(config.model, "embedding_dim", 1)
+    while (dim := dim // 2) >= SMALLEST_DIM:
+        model: Any = replace(cast(Any, config.model), embedding_dim=dim)
+        yield f"--model.embedding_dim {dim}", schema, replace(config, model=model)
+
+
+def _sharding(schema: FeatureSchema, config: TrainConfig, memory: Memory) -> list[str]:
+    """The tables in shares on several devices."""
+    plan = memory_plan(schema, config, memory.num_devices)
+    there = memory.device if plan.num_devices else memory.host
+    in_shares = plan.tables + plan.table_state + plan.changed_rows
+    rest = plan.device - in_shares
+    if rest >= there:
+        return []
+    number = max(2, -(-in_shares // (there - rest)))
+    share = format_byte_size(rest + in_shares // number)
+    where = "GPUs" if plan.num_devices else "machines or GPUs"
+    return [f"tables sharded over {number} {where} ({share} on each)"]

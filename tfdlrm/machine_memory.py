@@ -1,0 +1,59 @@
+"""How much memory this machine has to give."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+
+def available_memory() -> int:
+    """Bytes that a new process can have: what is free or can be freed, on Linux.
+
+    A container may have less than its machine.
+    """
+    machine = _available()
+    limit, used = (
+        _number(Path("/sys/fs/cgroup") / name)
+        for name in ("memory.max", "memory.current")
+    )
+    if limit is None or used is None:
+        return machine
+    return min(machine, limit - used + _cache())
+
+
+def _available() -> int:
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        name, value = line.split(":")
+        if name == "MemAvailable":
+            return int(value.split()[0]) * 1024
+    raise OSError("/proc/meminfo has no MemAvailable")
+
+
+def _cache() -> int:
+    """Bytes of the group's files in memory, which make room where it is needed."""
+    try:
+        lines = Path("/sys/fs/cgroup/memory.stat").read_text("ascii").splitlines()
+    except OSError:
+        return 0
+    return sum(int(each.split()[1]) for each in lines if each.startswith("file "))
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):  # ValueError: "max"
+        return None
+
+
+def gpu_memory() -> list[int]:
+    """Bytes of each NVIDIA GPU; nothing where there is none."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    done = subprocess.run(
+        ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        return []
+    return [int(line) * 2**20 for line in done.stdout.split()]

@@ -1,0 +1,123 @@
+"""What a training run takes, worked out before anything is allocated."""
+
+from dataclasses import dataclass
+
+from tfdlrm.config import TrainConfig
+from tfdlrm.model_size import ModelSize, Table, model_size
+from tfdlrm.reading_order import WINDOW_ROWS
+from tfdlrm.run_sizes import CURVE_VALIDATION_ROWS, MAX_COPY_BYTES, PIECE_BYTES
+from tfdlrm.schema import FeatureSchema
+
+FLOAT_BYTES = 4
+
+RUNTIME_BYTES = 750_000_000
+"""TensorFlow, Keras, the compiled steps and the libraries behind them, on a processor.
+
+Measured: see docs/long_runs.md.
+"""
+
+WINDOWS_IN_FLIGHT = 4
+"""Windows of rows that the input holds at once while it shuffles."""
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes of a training run, by what takes them.
+
+    Args:
+        size: The model.
+        tables: Embedding tables.
+        table_state: What the optimizer keeps for their rows.
+        layers: All other weights, their gradients and their optimizer state.
+        changed_rows: Which rows a checkpoint has to hold.
+        activations: A batch on its way through the model and back.
+        input: Rows that are read ahead and shuffled.
+        checkpoint: What is copied to be written.
+        runtime: The process itself.
+        num_devices: GPUs; 0 where the processor does everything.
+    """
+
+    size: ModelSize
+    tables: int
+    table_state: int
+    layers: int
+    changed_rows: int
+    activations: int
+    input: int
+    checkpoint: int
+    runtime: int
+    num_devices: int = 0
+
+    @property
+    def device(self) -> int:
+        """Bytes on each device."""
+        on_device = self.tables + self.table_state + self.layers
+        on_device += self.changed_rows + self.activations
+        return on_device if self.num_devices else on_device + self._beside
+
+    @property
+    def host(self) -> int:
+        """Bytes of the machine's own memory."""
+        return self._beside if self.num_devices else self.device
+
+    @property
+    def _beside(self) -> int:
+        return self.input + self.checkpoint + self.runtime
+
+    @property
+    def checkpoint_file(self) -> int:
+        """Bytes of a whole checkpoint on disk."""
+        weights = self.size.layers.parameters * FLOAT_BYTES
+        return self.tables + self.table_state + self.layers - weights
+
+
+def memory_plan(
+    schema: FeatureSchema, config: TrainConfig, num_devices: int = 0
+) -> MemoryPlan:
+    """What training a model on a data set takes.
+
+    Args:
+        schema: The data set's columns, and rows if they are known.
+        config: The run's settings.
+        num_devices: GPUs that it trains on, each of which holds everything.
+
+    Raises:
+        InputError: If the settings name columns that the data set does not have.
+    """
+    size = model_size(schema, config.model)
+    optimizer = config.optimizer.name
+    tables = FLOAT_BYTES * sum(table.parameters for table in size.tables)
+    state = sum(table_state(table, optimizer) for table in size.tables)
+    slots = {"sgd": 0, "lazy_adam": 2}.get(optimizer, 1)
+    layers = (2 + slots) * FLOAT_BYTES * size.layers.parameters
+    batch = -(-config.batch_size // max(1, num_devices))
+    width = 2 if config.precision.startswith("mixed") else FLOAT_BYTES
+    row = FLOAT_BYTES * (
+        1 + len(schema.dense_features) + len(schema.categorical_features)
+    )
+    # Each number is held until the backward pass, which makes a gradient of it.
+    activations = 2 * width * batch * size.layers.widths
+    curves = min(schema.num_rows("validation"), CURVE_VALIDATION_ROWS)
+    return MemoryPlan(
+        size=size,
+        tables=tables,
+        table_state=state,
+        layers=layers,
+        changed_rows=sum(table.rows for table in size.tables),
+        activations=activations,
+        input=row * (WINDOWS_IN_FLIGHT * WINDOW_ROWS + curves + 2 * config.batch_size),
+        checkpoint=min(tables + state, MAX_COPY_BYTES) + 2 * PIECE_BYTES,
+        runtime=RUNTIME_BYTES,
+        num_devices=num_devices,
+    )
+
+
+def table_state(table: Table, optimizer: str) -> int:
+    """Bytes that an optimizer keeps for the rows of a table."""
+    numbers = {
+        "sgd": 0,
+        "adagrad": table.parameters,
+        "row_wise_adagrad": table.rows,
+        "lazy_adam": 2 * table.parameters,
+    }
+    return FLOAT_BYTES * numbers[optimizer]

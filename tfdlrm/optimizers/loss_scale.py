@@ -1,0 +1,43 @@
+"""Loss scaling for float16 that looks at the rows of a batch and no others."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable("tfdlrm")
+class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
+    """Keras' dynamic loss scaling, for optimizers of sparse gradients.
+
+    Small gradients become 0 in float16, so the loss is multiplied by a scale, and the
+    gradients are divided by it. A step whose gradients are not finite is left out and
+    halves the scale; `dynamic_growth_steps` good ones in a row double it. Keras' own
+    makes a dense tensor of a table's gradient to see whether it is finite; this one
+    looks at the rows that are there.
+
+    Args:
+        inner_optimizer: One of `tfdlrm.optimizers`.
+        initial_scale: The scale at first.
+        dynamic_growth_steps: Good steps before the scale is doubled.
+
+    Example:
+
+    >>> from tfdlrm.optimizers import SGD
+    >>> table = keras.Variable([[1.0], [1.0], [1.0]])
+    >>> optimizer = LossScaleOptimizer(SGD(learning_rate=0.5), initial_scale=4.0)
+    >>> gradient = tf.IndexedSlices(tf.constant([[8.0], [4.0]]), [1, 1])
+    >>> optimizer.apply([gradient], [table])
+    >>> table.numpy().tolist()  # by 0.5 * (8 + 4) / 4
+    [[1.0], [-0.5], [1.0]]
+
+    Reference:
+        [Micikevicius et al., 2017](https://arxiv.org/abs/1710.03740), section 3.2.
+    """
+
+    def check_finite(self, grads: Any) -> Any:
+        values = [
+            each.values if isinstance(each, tf.IndexedSlices) else each
+            for each in grads
+        ]
+        return super().check_finite(values)

@@ -1,0 +1,246 @@
+"""`python -m tfdlrm.plan`: what a training run takes, before it is begun."""
+
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from tfdlrm.byte_size import format_byte_size, parse_byte_size
+from tfdlrm.command_line import parse, run_command
+from tfdlrm.config import TrainConfig
+from tfdlrm.errors import require
+from tfdlrm.fitting import UNKNOWN, Memory, memory_here, require_memory
+from tfdlrm.memory_plan import MemoryPlan, memory_plan, table_state
+from tfdlrm.schema import CategoricalFeature, FeatureSchema
+
+KAGGLE_ROWS = 39_291_954
+"""Of Criteo Kaggle, the six days that are trained on."""
+
+SHARE_OF_CEILING = ((128, 0.33), (2048, 0.55), (8192, 0.6))
+"""Of what large matrix products reach, what a training step on a processor does, by the
+rows in it; see docs/performance.md."""
+
+
+@dataclass(frozen=True)
+class PlanCommand(TrainConfig):
+    """Say what a training run takes in memory, on disk and in time; begin nothing.
+
+    It has all settings of `tfdlrm.train`. Without data_dir, the columns, vocabulary
+    sizes and rows are those published of Criteo Kaggle. What cannot fit is refused with
+    status 2, and with settings that would.
+
+    Args:
+        vocabulary_sizes: Number of ids of each categorical feature, in place of those
+            of a data set.
+        num_rows: Training rows, likewise.
+        memory: Memory for the run, such as `16GB`; null means what this machine has
+            left.
+        num_devices: GPUs that it trains on, each of which holds the whole model; null
+            means those of this machine.
+        device_memory: Memory of each GPU, such as `80GB`; null means that of this
+            machine's.
+        samples_per_second: Rows trained on in a second, where it is known; null
+            estimates it from a matrix product that is timed now.
+    """
+
+    vocabulary_sizes: tuple[int, ...] | None = None
+    num_rows: int | None = None
+    memory: str | None = None
+    num_devices: int | None = None
+    device_memory: str | None = None
+    samples_per_second: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("num_rows", "num_devices", "samples_per_second"):
+            value = getattr(self, name)
+            require(value is None or value >= 0, name, value, ">= 0")
+        for size in self.vocabulary_sizes or ():
+            require(size >= 1, "vocabulary_sizes", self.vocabulary_sizes, ">= 1 each")
+
+
+def plan(command: PlanCommand) -> str:
+    """What a run takes, as Markdown.
+
+    Args:
+        command: The run's settings, and what is there for it.
+    """
+    schema = data_schema(command)
+    num_rows = training_rows(command, schema)
+    memory = memory_for(command)
+    found = memory_plan(schema, command, memory.num_devices)
+    parts = [
+        f"# Plan: {command.model.name}, {command.optimizer.name}, "
+        f"batch size {command.batch_size:,}, {command.precision}",
+        tables_of(found, command.optimizer.name),
+        memory_of(found, memory),
+        disk_of(found, command),
+        time_of(found, command, num_rows),
+    ]
+    return "\n\n".join(parts)
+
+
+def data_schema(command: PlanCommand) -> FeatureSchema:
+    """The columns that the model is to be sized for."""
+    if command.vocabulary_sizes is None and command.data_dir is not None:
+        return FeatureSchema.load(command.data_dir)
+    from pipelines.synthetic_features import KAGGLE_VOCABULARY_SIZES, NUM_DENSE
+
+    sizes = command.vocabulary_sizes or KAGGLE_VOCABULARY_SIZES
+    return FeatureSchema(
+        dense_features=tuple(f"I{i + 1}" for i in range(NUM_DENSE)),
+        categorical_features=tuple(
+            CategoricalFeature(f"C{i + 1}", size) for i, size in enumerate(sizes)
+        ),
+    )
+
+
+def training_rows(command: PlanCommand, schema: FeatureSchema) -> int:
+    """Rows of an epoch."""
+    if command.num_rows is not None:
+        return command.num_rows
+    return schema.num_rows("train") or KAGGLE_ROWS
+
+
+def memory_for(command: PlanCommand) -> Memory:
+    """What there is for the run: what the command says, or what is here."""
+    here = memory_here(command.strategy, command.num_devices)
+    if command.memory is not None:
+        here = replace(here, host=parse_byte_size(command.memory, "memory"))
+    if command.device_memory is not None:
+        device = parse_byte_size(command.device_memory, "device_memory")
+        here = replace(here, device=device, num_devices=max(1, here.num_devices))
+    return here
+
+
+def tables_of(found: MemoryPlan, optimizer: str) -> str:
+    """Parameters, and each table's bytes."""
+    size = found.size
+    lines = [
+        f"{size.parameters:,} parameters, {size.layers.parameters:,} not in tables",
+        "",
+        "| table | rows | width | weights | optimizer state |",
+        "| ----- | ---: | ----: | ------: | --------------: |",
+    ]
+    for table in size.tables:
+        weights = format_byte_size(4 * table.parameters)
+        state = format_byte_size(table_state(table, optimizer))
+        lines.append(
+            f"| {table.name} | {table.rows:,} | {table.dim} | {weights} | {state} |"
+        )
+    return "\n".join(lines)
+
+
+def memory_of(found: MemoryPlan, memory: Memory) -> str:
+    """What takes memory, where, and how much there is."""
+    device = "each GPU" if found.num_devices else "host"
+    lines = ["| memory | where | bytes |", "| ------ | ----- | ----: |"]
+    for where, what, num_bytes in (
+        (device, "tables", found.tables),
+        (device, "optimizer state of the tables", found.table_state),
+        (device, "other weights, gradients and state", found.layers),
+        (device, "which rows have changed, for checkpoints", found.changed_rows),
+        (device, "activations and their gradients", found.activations),
+        ("host", "rows read ahead and shuffled", found.input),
+        ("host", "copies of what is written to checkpoints", found.checkpoint),
+        ("host", "TensorFlow and the process", found.runtime),
+    ):
+        lines.append(f"| {what} | {where} | {format_byte_size(num_bytes)} |")
+    if found.num_devices:
+        is_known = memory.device != UNKNOWN
+        there = format_byte_size(memory.device) if is_known else "unknown"
+        lines.append(
+            f"| together, of {there} | each of {found.num_devices} GPUs | "
+            f"{format_byte_size(found.device)} |"
+        )
+    total = format_byte_size(found.host)
+    lines.append(f"| together, of {format_byte_size(memory.host)} | host | {total} |")
+    return "\n".join(lines)
+
+
+def disk_of(found: MemoryPlan, command: PlanCommand) -> str:
+    """What checkpoints and the exported model take on disk."""
+    file, kept = found.checkpoint_file, command.checkpoints.keep
+    run_dir = command.run_dir or Path("runs")
+    while not run_dir.exists():
+        run_dir = run_dir.parent
+    free = shutil.disk_usage(run_dir).free
+    each, all_of_them, model, there = (
+        format_byte_size(num_bytes)
+        for num_bytes in (file, (kept + 1) * file, 4 * found.size.parameters, free)
+    )
+    return (
+        f"A checkpoint is {each} on disk; {kept} are kept while one more is written: "
+        f"{all_of_them}. The exported model is {model}. Free there: {there}."
+    )
+
+
+def time_of(found: MemoryPlan, command: PlanCommand, num_rows: int) -> str:
+    """Samples a second, and how long the whole training takes."""
+    rate, source = command.samples_per_second, "as stated"
+    if rate is None:
+        if found.num_devices:
+            return (
+                f"{num_rows:,} rows an epoch. Time: not estimated for GPUs; give "
+                "--samples_per_second."
+            )
+        gflops = matrix_gflops()
+        share = share_of_ceiling(command.batch_size)
+        rate = share * gflops * 1e9 / max(1, found.size.operations)
+        source = (
+            f"an estimate: {share:.0%} of the {gflops:,.0f} GFLOP/s that a matrix "
+            "product reached just now, without look-ups and input; expect it within a "
+            "factor of two"
+        )
+    seconds = num_rows * command.epochs / rate
+    return (
+        f"{num_rows:,} rows an epoch, {command.epochs} epoch(s): "
+        f"{duration(seconds)} at {rate:,.0f} samples/s ({source})."
+    )
+
+
+def share_of_ceiling(batch_size: int) -> float:
+    """What share of the matrix products' speed a step of so many rows reaches."""
+    sizes, shares = zip(*SHARE_OF_CEILING, strict=True)
+    return float(np.interp(np.log(batch_size), np.log(sizes), shares))
+
+
+def matrix_gflops(size: int = 2048, seconds: float = 1.0) -> float:
+    """10^9 operations a second of a float32 matrix product of this machine."""
+    rng = np.random.default_rng(0)
+    left, right = (rng.random((size, size), np.float32) for _ in range(2))
+    left @ right  # the first one starts threads
+    start, calls = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        left @ right
+        calls += 1
+    return 2 * size**3 * calls / (time.perf_counter() - start) / 1e9
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people read them.
+
+    Example:
+
+    >>> duration(42), duration(5000), duration(200_000)
+    ('42 s', '83 min', '55.6 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 120 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def main() -> None:
+    command = parse(PlanCommand, "tfdlrm.plan")
+    print(plan(command))
+    schema, memory = data_schema(command), memory_for(command)
+    require_memory(schema, command, memory, command.data_dir)
+    print("\nIt fits.")
+
+
+if __name__ == "__main__":
+    run_command(main)
