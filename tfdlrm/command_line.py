@@ -82,9 +82,9 @@ def _list_options(
     config_class: type[Any], chosen: Mapping[str, type[Any]], prefix: str = "--"
 ) -> Iterator[str]:
     """The options of `config_class`, and of the dataclasses in it, that take a list."""
-    for field, kind in get_type_hints(config_class).items():
-        kind = chosen.get(field, kind)
-        if is_dataclass(kind):
+    for field, hint in get_type_hints(config_class).items():
+        kind: Any = chosen.get(field, hint)
+        if isinstance(kind, type) and is_dataclass(kind):
             yield from _list_options(kind, {}, f"{prefix}{field}.")
         elif get_origin(kind) is tuple:
             yield f"{prefix}{field}"
