@@ -11,6 +11,7 @@ import numpy as np
 
 from tfdlrm.layers import (
     MLP,
+    BucketVectors,
     DenseVectors,
     DotInteraction,
     EmbeddingCollection,
@@ -96,6 +97,7 @@ def check_others():
     for layer in (FeatureCross(), FeatureCross("vector"), FeatureCross(rank=2)):
         assert layer(flat, flat).shape == flat.shape
     assert DenseVectors(4)(flat).shape == (6, 8, 4)
+    assert BucketVectors(4)(flat).shape == (6, 8, 4)
     assert LinearTerms(SIZES)(flat, ids).shape == (6, 1)
 
 

@@ -6,6 +6,7 @@ from tfdlrm.model_config import (
     DCNConfig,
     DCNV2Config,
     DeepFMConfig,
+    DLRMConfig,
     FMConfig,
     LogisticRegressionConfig,
     MFConfig,
@@ -15,6 +16,12 @@ from tfdlrm.models import build_model
 from tfdlrm.schema import CategoricalFeature, FeatureSchema
 
 CONFIGS = {
+    "dlrm with buckets": DLRMConfig(
+        embedding_dim=4,
+        bottom_mlp_units=(8,),
+        top_mlp_units=(5,),
+        dense_bucket_width=0.5,
+    ),
     "dcn": DCNConfig(embedding_dim=4, num_cross_layers=2, deep_units=(8, 5)),
     "dcn_v2": DCNV2Config(embedding_dim=4, num_cross_layers=2, deep_units=(8, 5)),
     "dcn_v2 of low rank": DCNV2Config(

@@ -32,6 +32,13 @@ def test_a_dotted_override_wins_over_the_file(tmp_path):
     assert config.batch_size == 64
 
 
+@pytest.mark.parametrize(
+    "argv", ["--model.top_mlp_units 3,2", "--model.top_mlp_units=[3,2]"]
+)
+def test_a_list_is_written_with_brackets_or_without(argv):
+    assert train_config(*argv.split()).model.top_mlp_units == (3, 2)
+
+
 def test_the_yaml_of_a_configuration_reads_back(tmp_path):
     config = train_config("--data_dir", "x", "--model.top_mlp_units", "[3,2]")
     path = tmp_path / "config.yaml"

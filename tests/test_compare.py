@@ -1,19 +1,24 @@
 import dataclasses
 import json
 import re
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 
-from tests.processes import run_command_line
-from tfdlrm.compare import CompareCommand
+from tests.processes import ROOT, run_command_line
+from tfdlrm.command_line import parse, to_yaml
+from tfdlrm.compare import CompareCommand, compare
 from tfdlrm.comparison import FinishedRun, Spread, not_told_apart
 from tfdlrm.comparison_report import write_comparison
 from tfdlrm.errors import InputError
 
 COMMAND = (
-    "python -m tfdlrm.compare --models '[logistic_regression,dlrm]' "
-    "--optimizers '[adagrad]' --learning_rates '[0.01,0.05]' --batch_size 64 "
-    "--evaluations_per_epoch 2 --output compared --data_dir "
+    "python -m tfdlrm.compare --models logistic_regression,dlrm --optimizers adagrad "
+    "--learning_rates 0.01,0.05 --batch_size 64 --evaluations_per_epoch 2 "
+    "--output compared --data_dir "
 )
 
 
@@ -99,6 +104,40 @@ def test_settings_that_make_no_comparison_are_refused(tmp_path, wrong):
         CompareCommand(tmp_path, **wrong)
 
 
+def test_lists_are_written_with_commas_alone():
+    argv = "--data_dir d --models dlrm,dcn --optimizers=sgd,adagrad --seeds 0,1"
+    command = parse(CompareCommand, "tfdlrm.compare", argv.split())
+    assert command.models == ("dlrm", "dcn")
+    assert command.optimizers == ("sgd", "adagrad")
+    assert command.seeds == (0, 1)
+
+
+def finish(run_dir, config):
+    """What a finished run leaves, as far as a comparison reads it."""
+    run_dir.mkdir(parents=True)
+    (run_dir / "config.yaml").write_text(to_yaml(config))
+    (run_dir / "summary.json").write_text('{"parameters": 1, "peak_memory": 1}')
+    point = {"step": 1, "split": "train", "accuracy": 0.5, "seconds": 1.0}
+    (run_dir / "metrics.jsonl").write_text(json.dumps(point))
+    measures = finished(CompareCommand(run_dir)).metrics["test"]
+    (run_dir / "metrics.json").write_text(json.dumps({"validation": measures}))
+    (run_dir / "report.md").touch()
+
+
+def test_runs_with_other_settings_or_rows_are_not_taken_for_these(data_dir, tmp_path):
+    command = CompareCommand(
+        data_dir, ("dlrm",), ("sgd",), (0.1,), output=tmp_path / "compared"
+    )
+    config = command.train_config("dlrm", "sgd", 0.1, 0)
+    finish(config.run_dir, config)
+    assert compare(command).is_file()
+    with pytest.raises(InputError, match="finished run with other settings"):
+        compare(dataclasses.replace(command, batch_size=32))
+    (command.output / "data_set.txt").write_text("another")
+    with pytest.raises(InputError, match="compares runs on another data set"):
+        compare(command)
+
+
 def test_a_learning_rate_is_chosen_by_validation_rows(command):
     run = finished(command)
     values = {**run.metrics["test"], "log_loss": 0.4}
@@ -122,3 +161,32 @@ def test_models_are_compared_and_a_second_call_trains_nothing(data_dir, tmp_path
     assert again.returncode == 0
     assert "training" not in again.stdout
     assert (tmp_path / "compared" / "report.md").read_text() == report
+
+
+def wait_until(is_so):
+    deadline = time.monotonic() + 120
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_comparison_stops_its_run_and_goes_on(data_dir, tmp_path, how):
+    options = f"--models dlrm --optimizers sgd --learning_rates 0.1 --batch_size 8 \
+        --evaluations_per_epoch 200 --output {tmp_path} --data_dir {data_dir}"
+    command = [sys.executable, "-m", "tfdlrm.compare", *options.split()]
+    run = tmp_path / "runs" / "dlrm-sgd-0.1-0"
+    curves = run / "metrics.jsonl"
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        wait_until(lambda: curves.is_file() and curves.read_text())
+        process.send_signal(how)
+    assert process.returncode == (143 if how == signal.SIGTERM else -how)
+    wait_until(lambda: [*run.glob("checkpoints/step-*")])
+    assert not (run / "report.md").exists()
+    time.sleep(2)  # for the killed one's training to leave its directory
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    log = run.with_name(f"{run.name}.log").read_text()
+    assert "Going on after step" in log
+    assert (tmp_path / "report.html").is_file()

@@ -1,6 +1,7 @@
 """Choosing a model, and its size in closed form."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import tensorflow as tf
@@ -19,8 +20,11 @@ from tfdlrm.model_config import (
     LogisticRegressionConfig,
     MFConfig,
     MLPConfig,
+    ModelConfig,
 )
 from tfdlrm.models import build_model
+
+CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 def closed_form(config, num_rows, num_dense=13, num_categorical=26):
@@ -74,13 +78,30 @@ def test_parameters_of_kaggle_size_are_those_of_the_closed_form(config):
         assert model.count_params() == expected
 
 
+def model_of(path):
+    return parse(TrainConfig, "tfdlrm.train", ["--config", str(path)]).model
+
+
 def test_the_articles_deep_and_cross_has_about_540_million_parameters():
-    path = Path(__file__).parents[1] / "configs" / "criteo_kaggle_dcn.yaml"
-    config = parse(TrainConfig, "tfdlrm.train", ["--config", str(path)]).model
+    config = model_of(CONFIGS / "criteo_kaggle_dcn.yaml")
     assert config == DCNConfig(
         embedding_dim=16, num_cross_layers=6, deep_units=(512, 256)
     )
     assert closed_form(config, sum(KAGGLE_VOCABULARY_SIZES)) == 540_558_554
+
+
+@pytest.mark.parametrize(
+    "path", CONFIGS.glob("criteo_kaggle*.yaml"), ids=lambda path: path.stem
+)
+def test_a_configuration_says_how_many_parameters_it_has_at_kaggle_size(path):
+    with tf.Graph().as_default():
+        model = build_model(schema(13, KAGGLE_VOCABULARY_SIZES), model_of(path))
+        assert f"has {model.count_params():,} parameters" in path.read_text()
+
+
+def test_every_model_has_a_configuration_at_kaggle_size():
+    names = {model_of(path).name for path in CONFIGS.glob("criteo_kaggle*.yaml")}
+    assert names == {each.name for each in get_args(ModelConfig)}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The models beside the DLRM against NumPy in float64."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -148,3 +150,40 @@ def test_matrix_factorization_refuses_columns_that_are_not_there(user, item, mes
 def test_matrix_factorization_needs_two_columns():
     with pytest.raises(InputError, match="expected another column than user"):
         MFConfig("C1", "C1")
+
+
+EVERY_TABLE = [config for config in CONFIGS.values() if hasattr(config, "embedding_l2")]
+
+
+@pytest.mark.parametrize("config", EVERY_TABLE, ids=lambda config: config.name)
+def test_embedding_l2_is_of_the_vectors_that_a_row_looks_up(config):
+    config = dataclasses.replace(config, embedding_l2=0.25)
+    model, features = randomized(config), inputs()
+    ids = features["categorical_features"]
+    if isinstance(config, MFConfig):
+        ids = ids[:, [0, 2]]
+    squares = np.square(exact(model.embeddings(ids))).sum((1, 2))
+    model(features, training=True)
+    assert exact(sum(model.losses)) == pytest.approx(0.25 * squares.mean(), rel=1e-5)
+
+
+def test_embedding_l2_pulls_at_the_rows_of_the_batch_and_no_others():
+    model = randomized(FMConfig(embedding_dim=4, embedding_l2=0.25))
+    model.compile(optimizers.SGD(learning_rate=0.5), lambda labels, logits: 0 * logits)
+    (table,) = model.embeddings.tables
+    before = exact(table)
+    features = inputs(batch=2)
+    features["categorical_features"] = np.array([[1, 2, 3], [1, 0, 3]])
+    model.train_on_batch(features, np.zeros((2, 1)))
+    # Each time that a row is looked up: 2 * 0.25 of it, over 2 rows of the batch.
+    times = np.zeros((18, 1))
+    times[[1, 14 + 3]] = 2
+    times[[5 + 2, 5 + 0]] = 1
+    np.testing.assert_allclose(table, before * (1 - 0.5 * times / 4), rtol=1e-6)
+
+
+@pytest.mark.parametrize("config", EVERY_TABLE, ids=lambda config: config.name)
+def test_initial_vectors_are_as_small_as_is_said(config):
+    config = dataclasses.replace(config, initial_bound=1e-3)
+    (table,) = build_model(schema(), config).embeddings.tables
+    assert 0.8e-3 < np.abs(exact(table)).max() <= 1e-3

@@ -3,11 +3,11 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from types import UnionType
-from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
+from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import docstring_parser
 import jsonargparse
@@ -33,6 +33,8 @@ def parse(
     several: str | None = None,
 ) -> T:
     """Read `config_class` from `--config FILE.yaml` and dotted overrides.
+
+    A list is written `a,b` or `[a,b]`.
 
     A field that is a union of dataclasses takes the one whose default `name` is
     `--FIELD.name`, and has that one's settings.
@@ -61,6 +63,7 @@ def parse(
         )
     argv = sys.argv[1:] if argv is None else argv
     chosen = _chosen_alternatives(config_class, argv)
+    argv = _in_brackets(argv, set(_list_options(config_class, chosen)))
     parser.add_class_arguments(
         config_class, as_group=False, skip={*skip, *chosen.keys()}
     )
@@ -73,6 +76,32 @@ def parse(
     values: Any = parser.instantiate(parser.parse_args(argv))
     values.pop("config", None)
     return config_class(**values.as_dict())
+
+
+def _list_options(
+    config_class: type[Any], chosen: Mapping[str, type[Any]], prefix: str = "--"
+) -> Iterator[str]:
+    """The options of `config_class`, and of the dataclasses in it, that take a list."""
+    for field, hint in get_type_hints(config_class).items():
+        kind: Any = chosen.get(field, hint)
+        if isinstance(kind, type) and is_dataclass(kind):
+            yield from _list_options(kind, {}, f"{prefix}{field}.")
+        elif get_origin(kind) is tuple:
+            yield f"{prefix}{field}"
+
+
+def _in_brackets(argv: Sequence[str], options: set[str]) -> list[str]:
+    """`argv` with lists written `a,b` as the `[a,b]` that YAML reads as one."""
+    written, takes_list = [], False
+    for argument in argv:
+        option, equals, value = argument.partition("=")
+        if equals and option in options and not value.startswith("["):
+            argument = f"{option}=[{value}]"
+        elif takes_list and not argument.startswith(("[", "--")):
+            argument = f"[{argument}]"
+        takes_list = argument in options
+        written.append(argument)
+    return written
 
 
 def _chosen_alternatives(

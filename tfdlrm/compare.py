@@ -1,7 +1,5 @@
 """`python -m tfdlrm.compare`: models and optimizers on one data set, in one report."""
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from tfdlrm.comparison import FinishedRun, read_run
 from tfdlrm.config import CheckpointConfig, OptimizerConfig, TrainConfig
 from tfdlrm.errors import InputError, require
 from tfdlrm.schema import FeatureSchema
+from tfdlrm.training_process import train_in_process
 
 OptimizerName = Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam"]
 
@@ -93,6 +92,7 @@ def compare(command: CompareCommand) -> Path:
     """
     schema = FeatureSchema.load(command.data_dir)
     _check_splits(command, schema)
+    _keep_to_one_data_set(command.output, schema)
     chosen = [
         _runs_of(command, schema, model, optimizer)
         for model in command.models
@@ -119,6 +119,19 @@ def _check_splits(command: CompareCommand, schema: FeatureSchema) -> None:
         raise InputError(
             f"{command.data_dir} has no validation rows to choose a learning rate by: "
             "prepare it with some, or give one learning rate"
+        )
+
+
+def _keep_to_one_data_set(output: Path, schema: FeatureSchema) -> None:
+    """Refuse an output directory whose runs learned from other rows."""
+    file = output / "data_set.txt"
+    if not file.exists():
+        output.mkdir(parents=True, exist_ok=True)
+        file.write_text(schema.fingerprint, encoding="utf-8")
+    elif file.read_text(encoding="utf-8") != schema.fingerprint:
+        raise InputError(
+            f"{output} compares runs on another data set, whose shards have other "
+            "checksums: give another --output"
         )
 
 
@@ -161,23 +174,23 @@ def _run(config: TrainConfig, schema: FeatureSchema) -> FinishedRun | None:
         print(f"{name}: {diverged.read_text().strip()}")
         return None
     run = read_run(config.run_dir, schema)
+    if run.config != config:
+        raise InputError(
+            f"{config.run_dir} is a finished run with other settings: give another "
+            "--output"
+        )
     print(f"{name}: {run.in_a_line()}", flush=True)
     return run
 
 
 def _train(config: TrainConfig, diverged: Path) -> None:
-    """Train in a process of its own, so that its memory is its own too."""
+    """Train in a process of its own; a loss that is not finite is written down."""
     assert config.run_dir is not None
     runs = config.run_dir.parent
     runs.mkdir(parents=True, exist_ok=True)
     job = runs / f"{config.run_dir.name}.yaml"
     job.write_text(to_yaml(config), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "tfdlrm.train", "--config", str(job)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = train_in_process(job)
     (runs / f"{config.run_dir.name}.log").write_text(done.stdout, encoding="utf-8")
     lines: Sequence[str] = done.stderr.strip().splitlines()
     message = lines[-1] if lines else f"status {done.returncode}"

@@ -177,6 +177,9 @@ class TrainConfig:
         epochs: Passes over the training rows.
         seed: Seed of the initial weights and of the order of rows.
         evaluations_per_epoch: Times an epoch that the curves get a point.
+        early_stopping: Points in a row of the validation curve whose log loss is no
+            lower than the lowest before them, after which training ends and the weights
+            of that lowest point are kept; null trains all epochs.
         strategy: `mirrored` trains on all GPUs at once, `default` on one device.
         precision: `mixed_bfloat16` and `mixed_float16` compute in 16 bits and keep
             weights in 32; the first is for processors that have the instructions, the
@@ -201,6 +204,7 @@ class TrainConfig:
     epochs: int = 1
     seed: int = 0
     evaluations_per_epoch: int = 10
+    early_stopping: int | None = None
     strategy: Literal["default", "mirrored"] = "default"
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     steps_per_execution: int = 1
@@ -217,6 +221,9 @@ class TrainConfig:
             "steps_per_execution",
         ):
             require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        patience = self.early_stopping
+        is_possible = patience is None or patience >= 1
+        require(is_possible, "early_stopping", patience, "null or >= 1")
         require(self.seed >= 0, "seed", self.seed, ">= 0")
         if self.profile_steps is not None:
             first, last = self.profile_steps

@@ -63,6 +63,8 @@ def export(command: ExportCommand) -> Path:
 
     model = build_model(schema, config.model)
     CheckpointDirectory(run.checkpoint_directory).load_weights(model)
+    if run.best_weights_file.is_file():
+        model.load_weights(run.best_weights_file)
     if command.plot is not None:
         draw_model(model, schema, command.plot)
     export_dir = command.export_dir or Path("saved_models") / config.model.name

@@ -109,6 +109,11 @@ class RunDirectory:
         return self.path / "checkpoints"
 
     @property
+    def best_weights_file(self) -> Path:
+        """With early stopping, the weights to keep; otherwise it is not there."""
+        return self.path / "best.weights.h5"
+
+    @property
     def report_file(self) -> Path:
         """The report, which is written last."""
         return self.path / "report.md"

@@ -39,6 +39,11 @@ def train(config: TrainConfig) -> Path:
     config = replace(config, data_dir=data_dir, raw_data_file=None)
     if not schema.num_rows("train"):
         raise InputError(f"{data_dir} has no train rows: prepare it with some")
+    if config.early_stopping and not schema.num_rows("validation"):
+        raise InputError(
+            f"early_stopping is {config.early_stopping}, but {data_dir} has no "
+            "validation rows: prepare it with some, or leave early_stopping out"
+        )
     schema.check_shards(data_dir)
     require_memory(schema, config, memory_here(config.strategy), data_dir)
 

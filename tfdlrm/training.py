@@ -15,6 +15,7 @@ from tfdlrm.checkpoint_writer import CheckpointWriter
 from tfdlrm.checkpoints import CheckpointDirectory
 from tfdlrm.config import OptimizerConfig, TrainConfig
 from tfdlrm.curves import CurvePoint, CurveRecorder
+from tfdlrm.early_stopping import EarlyStopping
 from tfdlrm.errors import InputError
 from tfdlrm.evaluation import evaluate
 from tfdlrm.interruption import stop_requests
@@ -157,12 +158,19 @@ def fit(
         profiler = Profiler(run, recorder, config.profile_steps)
         finite_loss = FiniteLoss(run, recorder, batch_at)
         callbacks = [finite_loss, recorder, profiler, checkpointer]
+        stopping = None
+        if config.early_stopping is not None:
+            stopping = EarlyStopping(run, recorder, config.early_stopping)
+            # Before a signal can end the run in the checkpointer's turn.
+            callbacks.insert(-1, stopping)
         if state["metrics"]:
             # Metrics have variables only once they have been computed.
             model.evaluate(read(0, 0).take(1), verbose=0)
             callbacks.append(MetricsRestorer(state["metrics"]))
         first_epoch, first_batch = divmod(state["step"], steps_per_epoch)
         for epoch in range(first_epoch, config.epochs):
+            if stopping is not None and stopping.is_over:
+                break
             # An epoch a call: the order of its rows follows from its number, however
             # often Keras starts to read them.
             model.fit(
@@ -177,6 +185,8 @@ def fit(
         recorder.close()
         profiler.close()
         checkpointer.save_last()
+    if stopping is not None:
+        stopping.restore_best(model)
     return recorder.points
 
 

@@ -243,6 +243,8 @@ def _check_is_the_references(model: DLRM) -> None:
     tables, bottom, top = model.embeddings, model.bottom_mlp, model.top_mlp
     if not isinstance(model.interaction, DotInteraction):
         what = "another interaction than DotInteraction"
+    elif model.bucket_vectors is not None:
+        what = "vectors for buckets of dense features"
     elif tables.num_collisions is not None or {*(tables.table_dims or [])} - {
         tables.embedding_dim
     }:

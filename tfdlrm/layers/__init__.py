@@ -1,5 +1,6 @@
 """Keras 3 layers that stand on their own, in a DLRM or in any other model."""
 
+from tfdlrm.layers.bucket_vectors import BucketVectors
 from tfdlrm.layers.dense_vectors import DenseVectors
 from tfdlrm.layers.dot_interaction import DotInteraction
 from tfdlrm.layers.embedding_collection import EmbeddingCollection
@@ -10,6 +11,7 @@ from tfdlrm.layers.mlp import MLP
 
 __all__ = [
     "MLP",
+    "BucketVectors",
     "DenseVectors",
     "DotInteraction",
     "EmbeddingCollection",

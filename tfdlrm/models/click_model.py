@@ -1,12 +1,26 @@
 """What models that are put together from parts share."""
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol
 
 import keras
 from keras import ops
 
 from tfdlrm.layers import EmbeddingCollection
 from tfdlrm.schema import FeatureSchema
+
+
+class EmbeddingSettings(Protocol):
+    """What the settings of every model with embeddings have."""
+
+    @property
+    def embedding_dim(self) -> int: ...
+
+    @property
+    def initial_bound(self) -> float | None: ...
+
+    @property
+    def embedding_l2(self) -> float: ...
 
 
 class ClickModel(keras.Model):
@@ -88,20 +102,27 @@ class ClickModel(keras.Model):
         parts = {
             name: keras.saving.deserialize_keras_object(config[name], custom_objects)
             for name in cls.PARTS
+            if name in config
         }
         return cls(**{**config, **parts})
 
 
 def embeddings_of(
-    schema: FeatureSchema, dim: int, initial_bound: float | None = None, **kwargs: Any
+    vocabulary_sizes: Sequence[int], config: EmbeddingSettings, **kwargs: Any
 ) -> EmbeddingCollection | None:
-    """Embeddings of all categorical columns, `None` where there are none."""
-    if not schema.categorical_features:
+    """Embeddings of categorical columns, `None` where there are none."""
+    if not vocabulary_sizes:
         return None
+    regularizer = None
+    if config.embedding_l2:
+        # Of a batch Keras takes the mean over its rows: an id that comes often is held
+        # back often, one that does not come is not touched.
+        regularizer = keras.regularizers.L2(config.embedding_l2)
     return EmbeddingCollection(
-        schema.vocabulary_sizes,
-        dim,
-        initial_bound=initial_bound,
+        vocabulary_sizes,
+        config.embedding_dim,
+        initial_bound=config.initial_bound,
+        activity_regularizer=regularizer,
         name="embeddings",
         **kwargs,
     )

@@ -82,7 +82,7 @@ class DCN(ClickModel):
         config = config or DCNConfig()
         is_v2 = isinstance(config, DCNV2Config)
         model = cls(
-            embeddings=embeddings_of(schema, config.embedding_dim),
+            embeddings=embeddings_of(schema.vocabulary_sizes, config),
             cross_layers=[
                 FeatureCross(
                     "matrix" if is_v2 else "vector",

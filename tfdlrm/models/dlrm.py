@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfdlrm.layers import MLP, DotInteraction
+from tfdlrm.layers import MLP, BucketVectors, DotInteraction
 from tfdlrm.model_config import DLRMConfig
 from tfdlrm.models.click_model import ClickModel, build_layer, embeddings_of
 from tfdlrm.schema import FeatureSchema
@@ -25,6 +25,8 @@ class DLRM(ClickModel):
             the vectors themselves, side by side.
         top_mlp: Layer from the bottom vector, if any, and the interactions to
             `(batch, 1)`.
+        bucket_vectors: Layer from dense features to further vectors `(batch, n, dim)`
+            that interact with all others, a `BucketVectors`; `None` as in the article.
 
     Call arguments:
         inputs: `{"dense_features": (batch, n) float, "categorical_features": ids}`,
@@ -57,7 +59,7 @@ class DLRM(ClickModel):
         [Naumov et al., 2019](https://arxiv.org/abs/1906.00091), section 2.
     """
 
-    PARTS = ("embeddings", "bottom_mlp", "interaction", "top_mlp")
+    PARTS = ("embeddings", "bottom_mlp", "interaction", "top_mlp", "bucket_vectors")
 
     def __init__(
         self,
@@ -65,6 +67,7 @@ class DLRM(ClickModel):
         bottom_mlp: keras.layers.Layer | None,
         interaction: keras.layers.Layer | None,
         top_mlp: keras.layers.Layer,
+        bucket_vectors: keras.layers.Layer | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -74,6 +77,7 @@ class DLRM(ClickModel):
         self.bottom_mlp: Any = bottom_mlp
         self.interaction: Any = interaction
         self.top_mlp = top_mlp
+        self.bucket_vectors: Any = bucket_vectors
 
     @classmethod
     def from_schema(
@@ -86,20 +90,26 @@ class DLRM(ClickModel):
             config: Architecture; the article's when `None`.
         """
         config = config or DLRMConfig()
-        bottom_mlp = interaction = None
+        bottom_mlp = bucket_vectors = interaction = None
         if schema.dense_features:
             bottom_mlp = MLP(
                 [*config.bottom_mlp_units, config.embedding_dim],
                 final_activation="relu",
                 name="bottom_mlp",
             )
+            if config.dense_bucket_width is not None:
+                bucket_vectors = BucketVectors(
+                    config.embedding_dim, config.dense_bucket_width, name="buckets"
+                )
         num_vectors = len(schema.categorical_features) + bool(schema.dense_features)
+        if bucket_vectors is not None:
+            num_vectors += len(schema.dense_features)
         if config.interaction == "dot" and num_vectors > 1:
             interaction = DotInteraction(config.self_interaction, name="interaction")
         model = cls(
             embeddings=embeddings_of(
-                schema,
-                config.embedding_dim,
+                schema.vocabulary_sizes,
+                config,
                 num_collisions=config.num_collisions,
                 collision_threshold=config.collision_threshold,
             ),
@@ -108,6 +118,7 @@ class DLRM(ClickModel):
             top_mlp=MLP(
                 [*config.top_mlp_units, 1], dropout=config.dropout, name="top_mlp"
             ),
+            bucket_vectors=bucket_vectors,
             name="dlrm",
         )
         model.build_for(schema)
@@ -117,13 +128,17 @@ class DLRM(ClickModel):
         num_vectors, dims = 0, []
         if self.bottom_mlp is not None:
             num_vectors, dims = 1, [build_layer(self.bottom_mlp, dense_shape)[-1]]
-        if self.embeddings is not None:
-            _, features, dim = build_layer(self.embeddings, ids_shape)
-            num_vectors, dims = num_vectors + features, [*dims, dim]
+        for layer, shape in (
+            (self.embeddings, ids_shape),
+            (self.bucket_vectors, dense_shape),
+        ):
+            if layer is not None:
+                _, features, dim = build_layer(layer, shape)
+                num_vectors, dims = num_vectors + features, [*dims, dim]
         if len(set(dims)) > 1:
             raise ValueError(
                 f"The bottom MLP ends at width {dims[0]}, the embeddings have width "
-                f"{dims[1]}: dot products need the same width."
+                f"{dims[-1]}: dot products need the same width."
             )
         width = num_vectors * dims[0]
         if self.interaction is not None:
@@ -139,7 +154,9 @@ class DLRM(ClickModel):
             outputs.append(bottom)
         if self.embeddings is not None:
             vectors.append(self.embeddings(ids))
-        vectors = ops.concatenate(vectors, axis=1)  # (batch, 1 + features, dim)
+        if self.bucket_vectors is not None:
+            vectors.append(self.bucket_vectors(dense))
+        vectors = ops.concatenate(vectors, axis=1)  # (batch, vectors, dim)
         if self.interaction is None:
             _, num_vectors, dim = vectors.shape
             outputs = [ops.reshape(vectors, (-1, num_vectors * dim))]

@@ -60,7 +60,7 @@ class EmbeddingMLP(ClickModel):
         """
         config = config or MLPConfig()
         model = cls(
-            embeddings=embeddings_of(schema, config.embedding_dim),
+            embeddings=embeddings_of(schema.vocabulary_sizes, config),
             mlp=MLP([*config.units, 1], dropout=config.dropout, name="mlp"),
             name=config.name,
         )

@@ -10,9 +10,6 @@ from tfdlrm.model_config import DeepFMConfig, FMConfig
 from tfdlrm.models.click_model import ClickModel, build_layer, embeddings_of
 from tfdlrm.schema import FeatureSchema
 
-INITIAL_BOUND = 0.01
-"""Factors start near 0: hundreds of products of larger ones would drown the rest."""
-
 
 @keras.saving.register_keras_serializable("tfdlrm")
 class FM(ClickModel):
@@ -87,8 +84,8 @@ class FM(ClickModel):
             deep_mlp = MLP(units, dropout=config.dropout, name="deep_mlp")
         model = cls(
             linear=LinearTerms(schema.vocabulary_sizes, name="linear"),
-            embeddings=embeddings_of(schema, dim, INITIAL_BOUND),
-            dense_vectors=DenseVectors(dim, INITIAL_BOUND, name="dense_vectors")
+            embeddings=embeddings_of(schema.vocabulary_sizes, config),
+            dense_vectors=DenseVectors(dim, config.initial_bound, name="dense_vectors")
             if schema.dense_features
             else None,
             interaction=FactorizationMachine(name="interaction"),

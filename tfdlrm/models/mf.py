@@ -5,10 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfdlrm.layers import EmbeddingCollection, LinearTerms
+from tfdlrm.layers import LinearTerms
 from tfdlrm.model_columns import factorized_columns
 from tfdlrm.model_config import MFConfig
-from tfdlrm.models.click_model import ClickModel, build_layer
+from tfdlrm.models.click_model import ClickModel, build_layer, embeddings_of
 from tfdlrm.schema import FeatureSchema
 
 
@@ -28,6 +28,7 @@ class MatrixFactorization(ClickModel):
 
     Example:
 
+    >>> from tfdlrm.layers import EmbeddingCollection
     >>> model = MatrixFactorization(
     ...     embeddings=EmbeddingCollection([1000, 200], embedding_dim=8),
     ...     biases=LinearTerms([1000, 200]),
@@ -68,9 +69,7 @@ class MatrixFactorization(ClickModel):
         columns = factorized_columns(schema, config)
         sizes = [schema.vocabulary_sizes[column] for column in columns]
         model = cls(
-            embeddings=EmbeddingCollection(
-                sizes, config.embedding_dim, name="embeddings"
-            ),
+            embeddings=embeddings_of(sizes, config),
             biases=LinearTerms(sizes, name="biases"),
             columns=columns,
             name=config.name,

@@ -1,0 +1,131 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.small_models import schema
+from tfdlrm.checkpoints import CheckpointDirectory
+from tfdlrm.config import (
+    CheckpointConfig,
+    OptimizerConfig,
+    PrepareConfig,
+    TrainConfig,
+)
+from tfdlrm.curves import CurveRecorder
+from tfdlrm.errors import InputError
+from tfdlrm.evaluation import evaluate
+from tfdlrm.export import ExportCommand, export
+from tfdlrm.model_config import DLRMConfig
+from tfdlrm.models import build_model
+from tfdlrm.run_directory import RunDirectory
+from tfdlrm.serving.saved_model import load_scorer
+from tfdlrm.train import train
+from tfdlrm.training import compile_model, fit, make_reproducible
+
+STEPS_PER_EPOCH = 4
+MODEL = DLRMConfig(embedding_dim=4, bottom_mlp_units=(8,), top_mlp_units=(16,))
+
+
+def read(epoch, batch):
+    """Rows whose labels mean nothing: more training makes others worse."""
+    rng = np.random.default_rng(epoch % 2)
+    dense = rng.random((32, 3), np.float32)
+    ids = rng.integers(0, 4, (32, 3))
+    label = (rng.random((32, 1)) < 0.5).astype(np.float32)
+    rows = ({"dense_features": dense, "categorical_features": ids}, label)
+    return tf.data.Dataset.from_tensor_slices(rows).batch(8).skip(batch)
+
+
+def fitted(run_dir, patience=3):
+    """The model and the validation losses of a run, or of the rest of a killed one."""
+    config = TrainConfig(
+        run_dir=run_dir,
+        epochs=50,
+        optimizer=OptimizerConfig("adagrad", 0.1),
+        evaluations_per_epoch=2,
+        early_stopping=patience,
+        checkpoints=CheckpointConfig(minutes=None, steps=3),
+    )
+    make_reproducible(seed=1)
+    model = build_model(schema(), MODEL)
+    compile_model(model, config.optimizer)
+    with RunDirectory.opened(config) as run:
+        points = fit(model, read, STEPS_PER_EPOCH, read(99, 0), config, run, "rows")
+    losses = [point.loss for point in points if point.split == "validation"]
+    return model, losses
+
+
+def log_loss(model):
+    return evaluate(lambda features: tf.sigmoid(model(features)), read(99, 0)).log_loss
+
+
+def test_training_ends_after_the_best_point_and_keeps_its_weights(tmp_path):
+    model, losses = fitted(tmp_path / "run")
+    assert len(losses) == np.argmin(losses) + 1 + 3 < 100
+    assert log_loss(model) == pytest.approx(min(losses), rel=1e-6)
+
+
+def test_a_killed_run_ends_where_it_would_have(tmp_path, monkeypatch):
+    class KilledError(Exception):
+        pass
+
+    model, losses = fitted(tmp_path / "whole")
+    take_a_point = CurveRecorder.on_train_batch_end
+    last_step = len(losses) * STEPS_PER_EPOCH // 2
+
+    def die(self, batch, logs=None):
+        take_a_point(self, batch, logs)
+        if self.step == last_step:  # the best point is past, and in no checkpoint
+            raise KilledError
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(CurveRecorder, "on_train_batch_end", die)
+        fitted(tmp_path / "killed")
+    assert CheckpointDirectory(tmp_path / "killed" / "checkpoints").newest_first()
+    for _ in range(2):  # and again where it was killed before its report
+        again, losses_again = fitted(tmp_path / "killed")
+        assert losses_again == losses
+        for mine, theirs in zip(again.variables, model.variables, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_what_is_exported_has_the_best_weights(data_dir, tmp_path):
+    run_dir = tmp_path / "run"
+    config = TrainConfig(
+        data_dir,
+        model=MODEL,
+        optimizer=OptimizerConfig("adagrad", 0.3),
+        epochs=20,
+        evaluations_per_epoch=2,
+        early_stopping=2,
+        run_dir=run_dir,
+        export_dir=tmp_path / "model",
+    )
+    exported = train(config)
+    lines = (run_dir / "metrics.jsonl").read_text().splitlines()
+    points = [json.loads(line) for line in lines]
+    losses = [each["loss"] for each in points if each["split"] == "validation"]
+    assert len(losses) < 40
+    measures = json.loads((run_dir / "metrics.json").read_text())
+    assert measures["validation"]["log_loss"] == pytest.approx(min(losses), rel=1e-6)
+    again = export(ExportCommand(run_dir, tmp_path / "model"))
+    features, _ = next(iter(read(0, 0)))
+    features["categorical_features"] = tf.zeros((8, 26), tf.int64)
+    features["dense_features"] = tf.random.uniform((8, 13))
+    np.testing.assert_array_equal(
+        load_scorer(again)(features), load_scorer(exported)(features)
+    )
+
+
+def test_it_needs_validation_rows(raw_file, tmp_path):
+    from pipelines.prepare import prepare
+
+    prepare([raw_file], tmp_path / "data", PrepareConfig(validation_days=0))
+    config = TrainConfig(tmp_path / "data", early_stopping=1, run_dir=tmp_path / "run")
+    with pytest.raises(InputError, match="has no validation rows"):
+        train(config)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match="early_stopping is 0"):
+        replace(config, early_stopping=0)

@@ -1,0 +1,93 @@
+"""Vectors for continuous features by the buckets that their values fall in."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from tfdlrm.layers.embedding_collection import EmbeddingCollection
+
+
+@keras.saving.register_keras_serializable("tfdlrm")
+class BucketVectors(keras.layers.Layer):
+    """A learned vector for each bucket of each continuous feature.
+
+    Where a bottom MLP has to bend one curve for all values of a feature, every bucket
+    has a vector of its own here, as every id of a categorical feature does. Buckets are
+    equally wide, and none has to be found in the data: on values that are log(x + 1)
+    of a count they are narrow where counts are small. Values below the lowest bucket
+    fall in it, those above the highest in that one.
+
+    Args:
+        dim: Width of the vectors.
+        bucket_width: Width of a bucket.
+        num_buckets: Buckets of each feature, half of them for values below 0.
+        initial_bound: The initial vectors are uniform in ± this.
+
+    Call arguments:
+        values: Float tensor of shape `(batch, features)`.
+
+    Returns:
+        Tensor of shape `(batch, features, dim)`.
+
+    Raises:
+        ValueError: If there are no buckets, or they have no width.
+
+    Example:
+
+    >>> import numpy as np
+    >>> vectors = BucketVectors(dim=4, bucket_width=0.5)(np.array([[0.1, 0.4, 0.6]]))
+    >>> vectors.shape.as_list()
+    [1, 3, 4]
+
+    Reference:
+        What [Guo et al., 2020](https://arxiv.org/abs/2012.08986) calls discretization.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        bucket_width: float = 0.5,
+        num_buckets: int = 80,
+        initial_bound: float = 0.01,
+        **kwargs: Any,
+    ) -> None:
+        # Which bucket a value falls in is for its full precision to tell.
+        super().__init__(autocast=False, **kwargs)
+        if bucket_width <= 0 or num_buckets < 2:
+            raise ValueError(
+                f"Got bucket_width={bucket_width} and num_buckets={num_buckets}: "
+                "expected a width > 0 and two or more."
+            )
+        self.dim = dim
+        self.bucket_width = bucket_width
+        self.num_buckets = num_buckets
+        self.initial_bound = initial_bound
+
+    def build(self, values_shape: Any) -> None:
+        num_features = values_shape[-1]
+        self.embeddings = EmbeddingCollection(
+            [self.num_buckets] * num_features,
+            self.dim,
+            initial_bound=self.initial_bound,
+            dtype=self.dtype_policy,
+            name="embeddings",
+        )
+        self.embeddings.build((None, num_features))
+
+    def call(self, values: Any) -> Any:
+        buckets = ops.floor(values / self.bucket_width) + self.num_buckets // 2
+        buckets = ops.clip(buckets, 0, self.num_buckets - 1)
+        return self.embeddings(ops.cast(buckets, "int32"))  # (batch, features, dim)
+
+    def compute_output_shape(self, values_shape: Any) -> tuple[int | None, int, int]:
+        return values_shape[0], values_shape[1], self.dim
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "dim": self.dim,
+            "bucket_width": self.bucket_width,
+            "num_buckets": self.num_buckets,
+            "initial_bound": self.initial_bound,
+        }
