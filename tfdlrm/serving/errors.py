@@ -1,0 +1,60 @@
+"""What is said to a client that cannot be served, over gRPC and over HTTP."""
+
+from typing import NoReturn
+
+import grpc
+
+HTTP_STATUS = {
+    grpc.StatusCode.INVALID_ARGUMENT: 400,
+    grpc.StatusCode.FAILED_PRECONDITION: 400,
+    grpc.StatusCode.NOT_FOUND: 404,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.UNIMPLEMENTED: 501,
+    grpc.StatusCode.UNAVAILABLE: 503,
+    grpc.StatusCode.DEADLINE_EXCEEDED: 504,
+}
+"""TF Serving's mapping; what is not here is 500."""
+
+LONGEST_MESSAGE = 1000
+"""A client's own words come back in messages; gRPC sends these as headers."""
+
+
+class ServingError(Exception):
+    """A request that gets an error for an answer.
+
+    Args:
+        code: gRPC status.
+        message: What came and what was expected.
+    """
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        if len(message) > LONGEST_MESSAGE:
+            message = f"{message[:LONGEST_MESSAGE]}…"
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    @property
+    def http_status(self) -> int:
+        """The same over HTTP."""
+        return HTTP_STATUS.get(self.code, 500)
+
+
+def refuse(message: str) -> NoReturn:
+    """Say that the request is at fault.
+
+    Raises:
+        ServingError: Always, with INVALID_ARGUMENT.
+    """
+    raise ServingError(grpc.StatusCode.INVALID_ARGUMENT, message)
+
+
+def from_tensorflow(error: Exception) -> ServingError:
+    """The error of a model's run, with the status that TensorFlow gave it."""
+    number = getattr(error, "error_code", None)
+    code = next(
+        (each for each in grpc.StatusCode if each.value[0] == number),
+        grpc.StatusCode.INTERNAL,
+    )
+    text = getattr(error, "message", None) or str(error) or type(error).__name__
+    return ServingError(code, text.splitlines()[0])

@@ -1,0 +1,161 @@
+"""TF Serving's gRPC services on asyncio."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+
+from tfdlrm.errors import InputError
+from tfdlrm.serving.errors import ServingError
+from tfdlrm.serving.predictor import Predictor
+
+log = logging.getLogger("tfdlrm.serving")
+
+PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
+MODEL_SERVICE = "tensorflow.serving.ModelService"
+
+Answer = Callable[[Any], Awaitable[Message]]
+
+
+class GrpcServer:
+    """The gRPC side of the server.
+
+    Args:
+        predictor: Answers.
+        address: Such as `127.0.0.1:8500`; port 0 lets the system choose.
+        credentials: For TLS.
+
+    Raises:
+        InputError: If nothing can listen there.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        address: str,
+        credentials: grpc.ServerCredentials | None,
+    ) -> None:
+        self._predictor = predictor
+        self._server = grpc.aio.server(
+            options=[
+                # Otherwise two servers share a port, and nobody knows which answers.
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", predictor.limits.message_bytes),
+                ("grpc.max_send_message_length", -1),
+                # A client that is gone without a word.
+                ("grpc.keepalive_time_ms", 60_000),
+                ("grpc.keepalive_timeout_ms", 20_000),
+            ],
+            maximum_concurrent_rpcs=2 * predictor.limits.requests,
+        )
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self._server.add_generic_rpc_handlers(self._handlers())
+        try:
+            if credentials is None:
+                self.port = self._server.add_insecure_port(address)
+            else:
+                self.port = self._server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            raise InputError(
+                f"gRPC cannot listen at {address}: {error}; expected a free --port"
+            ) from None
+
+    async def start(self) -> None:
+        """Answer from now on."""
+        await self._server.start()
+        for service in ("", PREDICTION_SERVICE, MODEL_SERVICE):
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+
+    async def stop(self, seconds: float) -> None:
+        """Take no new requests, and finish those that came."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(seconds)
+
+    def _handlers(self) -> list[grpc.GenericRpcHandler]:
+        predictor = self._predictor
+
+        async def metadata(request: Any) -> Message:
+            return predictor.metadata(request)
+
+        async def status(request: Any) -> Message:
+            return predictor.status(request.model_spec)
+
+        prediction_service = {
+            "Predict": self._handler(
+                "Predict", predict_pb2.PredictRequest, predictor.predict
+            ),
+            "Classify": self._handler(
+                "Classify", classification_pb2.ClassificationRequest, predictor.classify
+            ),
+            "Regress": self._handler(
+                "Regress", regression_pb2.RegressionRequest, predictor.regress
+            ),
+            "MultiInference": self._handler(
+                "MultiInference",
+                inference_pb2.MultiInferenceRequest,
+                predictor.multi_inference,
+            ),
+            "GetModelMetadata": self._handler(
+                "GetModelMetadata",
+                get_model_metadata_pb2.GetModelMetadataRequest,
+                metadata,
+            ),
+        }
+        model_service = {
+            "GetModelStatus": self._handler(
+                "GetModelStatus", get_model_status_pb2.GetModelStatusRequest, status
+            )
+        }
+        return [
+            grpc.method_handlers_generic_handler(
+                PREDICTION_SERVICE, prediction_service
+            ),
+            grpc.method_handlers_generic_handler(MODEL_SERVICE, model_service),
+        ]
+
+    def _handler(
+        self, api: str, request_class: Any, answer: Answer
+    ) -> grpc.RpcMethodHandler:
+        """Answer one kind of request, within the limits, with gRPC's statuses."""
+        limits = self._predictor.limits
+
+        async def handle(payload: bytes, context: grpc.aio.ServicerContext) -> bytes:
+            try:
+                request = request_class.FromString(payload)
+                spec = (
+                    request.tasks[0].model_spec
+                    if api == "MultiInference" and request.tasks
+                    else getattr(request, "model_spec", None)
+                )
+                name = spec.name if spec is not None else ""
+                with self._predictor.request(name, api, "GRPC"):
+                    async with asyncio.timeout(limits.seconds):
+                        return (await answer(request)).SerializeToString()
+            except ServingError as error:
+                await context.abort(error.code, error.message)
+            except DecodeError as error:
+                text = f"the request is no {request_class.DESCRIPTOR.name}: {error}"
+                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
+            except TimeoutError:
+                text = f"no answer within {limits.seconds:g} s"
+                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, text)
+            except Exception as error:
+                log.exception("%s", api)
+                text = f"{type(error).__name__} in the server"
+                await context.abort(grpc.StatusCode.INTERNAL, text)
+            raise AssertionError("unreachable: abort raises")
+
+        return grpc.unary_unary_rpc_method_handler(handle)

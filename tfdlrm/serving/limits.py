@@ -1,0 +1,28 @@
+"""What one client may ask of the server, so that the others are served too."""
+
+from dataclasses import dataclass
+
+from tfdlrm.errors import require
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits on requests.
+
+    Args:
+        message_bytes: Largest request, in either protocol.
+        rows: Most rows in a request.
+        requests: Most requests that are being answered at a time.
+        seconds: Longest time that a request may take, its arrival included.
+    """
+
+    message_bytes: int = 64 * 2**20
+    rows: int = 65_536
+    requests: int = 4096
+    seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        require(self.message_bytes >= 1, "message_bytes", self.message_bytes, ">= 1")
+        require(self.rows >= 1, "rows", self.rows, ">= 1")
+        require(self.requests >= 1, "requests", self.requests, ">= 1")
+        require(self.seconds > 0, "seconds", self.seconds, "> 0")

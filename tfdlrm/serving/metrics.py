@@ -1,0 +1,169 @@
+"""Counters and histograms under TF Serving's names, as Prometheus reads them.
+
+TF Serving's names begin with a colon and its counters do not end with `_total`;
+Prometheus' own client library refuses to write these.
+"""
+
+import bisect
+import threading
+from collections.abc import Sequence
+
+Labels = tuple[str, ...]
+
+LATENCY_BUCKETS = tuple(10 * 1.8**i for i in range(33))
+"""Microseconds, up to about 20 minutes."""
+
+EXAMPLE_BUCKETS = tuple(float(2**i) for i in range(15))
+
+
+class Counter:
+    """A number that only rises, for each combination of labels.
+
+    Args:
+        name: TF Serving's, such as `:tensorflow:serving:request_count`.
+        labels: Names of the labels.
+    """
+
+    kind = "counter"
+
+    def __init__(self, name: str, *labels: str) -> None:
+        self.name, self.labels = name, labels
+        self._lock = threading.Lock()
+        self._values: dict[Labels, int] = {}
+
+    def add(self, *labels: str, number: int = 1) -> None:
+        """Count `number` more."""
+        with self._lock:
+            self._values[labels] = self._values.get(labels, 0) + number
+
+    def lines(self) -> list[str]:
+        """What Prometheus reads of it."""
+        with self._lock:
+            values = dict(self._values)
+        return [
+            f"{self.name}{_braces(self.labels, labels)} {value}"
+            for labels, value in values.items()
+        ]
+
+
+class Histogram:
+    """How often values were up to each of some bounds.
+
+    Args:
+        name: TF Serving's, such as `:tensorflow:serving:request_latency`.
+        bounds: Upper bounds, in rising order.
+        labels: Names of the labels.
+    """
+
+    kind = "histogram"
+
+    def __init__(self, name: str, bounds: Sequence[float], *labels: str) -> None:
+        self.name, self.bounds, self.labels = name, bounds, labels
+        self._lock = threading.Lock()
+        self._counts: dict[Labels, list[int]] = {}
+        self._sums: dict[Labels, float] = {}
+
+    def observe(self, value: float, *labels: str) -> None:
+        """Add a value."""
+        bucket = bisect.bisect_left(self.bounds, value)
+        with self._lock:
+            counts = self._counts.get(labels)
+            if counts is None:
+                counts = self._counts[labels] = [0] * (len(self.bounds) + 1)
+                self._sums[labels] = 0.0
+            counts[bucket] += 1
+            self._sums[labels] += value
+
+    def lines(self) -> list[str]:
+        """What Prometheus reads of it."""
+        with self._lock:
+            counts = {labels: list(each) for labels, each in self._counts.items()}
+            sums = dict(self._sums)
+        lines = []
+        for labels, each in counts.items():
+            total = 0
+            for bound, count in zip([*self.bounds, None], each, strict=True):
+                total += count
+                le = "+Inf" if bound is None else f"{bound:g}"
+                braces = _braces((*self.labels, "le"), (*labels, le))
+                lines.append(f"{self.name}_bucket{braces} {total}")
+            braces = _braces(self.labels, labels)
+            lines.append(f"{self.name}_sum{braces} {sums[labels]:.17g}")
+            lines.append(f"{self.name}_count{braces} {total}")
+        return lines
+
+
+class Metrics:
+    """All that the server counts."""
+
+    def __init__(self) -> None:
+        serving = ":tensorflow:serving:"
+        by_model = ("model_name", "API")
+        self._request_count = Counter(f"{serving}request_count", "model_name", "status")
+        self._request_latency = Histogram(
+            f"{serving}request_latency", LATENCY_BUCKETS, *by_model, "entrypoint"
+        )
+        self._runtime_latency = Histogram(
+            f"{serving}runtime_latency", LATENCY_BUCKETS, *by_model, "runtime"
+        )
+        self._queuing_latency = Histogram(
+            f"{serving}batching_session:queuing_latency", LATENCY_BUCKETS, "model_name"
+        )
+        self._example_counts = Histogram(
+            f"{serving}request_example_counts", EXAMPLE_BUCKETS, "model"
+        )
+        self._example_total = Counter(f"{serving}request_example_count_total", "model")
+        self._graph_runs = Counter(":tensorflow:core:graph_runs")
+        self._load_attempts = Counter(
+            ":tensorflow:cc:saved_model:load_attempt_count", "model_path", "status"
+        )
+        self._load_latency = Counter(
+            ":tensorflow:cc:saved_model:load_latency", "model_path"
+        )
+
+    def answered(
+        self, model: str, api: str, entrypoint: str, status: str, seconds: float
+    ) -> None:
+        """A request was answered, well or not."""
+        self._request_count.add(model, status)
+        self._request_latency.observe(seconds * 1e6, model, api, entrypoint)
+
+    def examples(self, model: str, number: int) -> None:
+        """A request brought so many rows."""
+        self._example_counts.observe(number, model)
+        self._example_total.add(model, number=number)
+
+    def waited(self, model: str, seconds: float) -> None:
+        """A request waited in its queue."""
+        self._queuing_latency.observe(seconds * 1e6, model)
+
+    def ran(self, model: str, seconds: float) -> None:
+        """A batch was run."""
+        self._graph_runs.add()
+        self._runtime_latency.observe(seconds * 1e6, model, "Predict", "TF1")
+
+    def loaded(self, path: str, status: str, seconds: float) -> None:
+        """A version was loaded, or not; `status` is `success` or `fail`."""
+        self._load_attempts.add(path, status)
+        self._load_latency.add(path, number=round(seconds * 1e6))
+
+    def text(self) -> str:
+        """The page that Prometheus scrapes."""
+        lines = []
+        for metric in vars(self).values():
+            lines.append(f"# TYPE {metric.name} {metric.kind}")
+            lines.extend(metric.lines())
+        return "\n".join(lines) + "\n"
+
+
+def _braces(names: Sequence[str], values: Sequence[str]) -> str:
+    if not names:
+        return "{}"
+    pairs = (
+        f'{name}="{_escaped(value)}"' for name, value in zip(names, values, strict=True)
+    )
+    return f"{{{','.join(pairs)}}}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,87 @@
+"""The page at the server's root: the models' cards, and a form to ask one of them."""
+
+import html
+import json
+import re
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from tfdlrm.serving.models import Model, Models
+from tfdlrm.serving.servable import Servable
+
+CARD_FILE = "assets.extra/model.json"
+
+RAW_SIGNATURE = "raw"
+
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The page holds all that it needs, and speaks to this server only."""
+
+
+def page(models: Models) -> bytes:
+    """The page, with what it shows inside."""
+    described = [_described(model) for model in models if model.available]
+    data = json.dumps(described).replace("<", "\\u003c")
+    names = ", ".join(each["name"] for each in described)
+    title = html.escape(names or "no model")
+    return _template().replace("{{title}}", title).replace("{{data}}", data).encode()
+
+
+@cache
+def _template() -> str:
+    return resources.files(__package__).joinpath("page.html").read_text("utf-8")
+
+
+def _described(model: Model) -> dict[str, Any]:
+    with model.use(None, "") as servable:
+        card = _card(servable)
+        return {
+            "name": servable.name,
+            "version": servable.version,
+            "card": card,
+            "signatures": {
+                signature.name: {
+                    "inputs": _tensors(signature.inputs),
+                    "outputs": _tensors(signature.outputs),
+                }
+                for signature in servable.signatures.values()
+            },
+            "example": _example(servable, card),
+        }
+
+
+def _card(servable: Servable) -> dict[str, Any]:
+    try:
+        card = json.loads((servable.path / CARD_FILE).read_text("utf-8"))
+    except (OSError, ValueError):  # the model was exported by something else
+        return {}
+    return card if isinstance(card, dict) else {}
+
+
+def _tensors(specs: dict[str, Any]) -> dict[str, str]:
+    return {
+        name: f"{spec.dtype.name} {list(spec.shape or ())}"
+        for name, spec in specs.items()
+    }
+
+
+def _example(servable: Servable, card: dict[str, Any]) -> dict[str, str]:
+    """A raw row to begin with: the card's, or one of empty fields."""
+    signature = servable.signatures.get(RAW_SIGNATURE)
+    if signature is None:
+        return {}
+    given = card.get("example", {})
+    names = sorted(signature.inputs, key=_natural)
+    return {name: str(given.get(name, "")) for name in names}
+
+
+def _natural(name: str) -> tuple[int, list[tuple[int, str]]]:
+    """I2 before I10, and numbers before categories, as in Criteo's rows."""
+    parts = re.findall(r"\d+|\D+", name)
+    is_categorical = int(name.startswith("C"))
+    return is_categorical, [
+        (int(part), "") if part.isdigit() else (-1, part) for part in parts
+    ]

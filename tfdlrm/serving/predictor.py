@@ -1,0 +1,239 @@
+"""TF Serving's calls, without a transport: one method for each."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import grpc
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    input_pb2,
+    model_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+
+from tfdlrm.serving.batching import Batcher
+from tfdlrm.serving.errors import ServingError, refuse
+from tfdlrm.serving.limits import Limits
+from tfdlrm.serving.metrics import Metrics
+from tfdlrm.serving.models import Model, Models, State, VersionStatus
+from tfdlrm.serving.requests import (
+    CLASSIFY,
+    REGRESS,
+    NamedArrays,
+    check_method,
+    classification,
+    example_inputs,
+    fill_spec,
+    inference_result,
+    ordered,
+    output_names,
+    predict_inputs,
+    predict_response,
+    regression,
+)
+from tfdlrm.serving.servable import Signature
+
+
+class Predictor:
+    """Answers requests.
+
+    Args:
+        models: What there is.
+        batcher: Runs the signatures.
+        limits: What a request may ask for.
+        metrics: Counts requests and answers.
+    """
+
+    def __init__(
+        self, models: Models, batcher: Batcher, limits: Limits, metrics: Metrics
+    ) -> None:
+        self.models = models
+        self.limits = limits
+        self.metrics = metrics
+        self._batcher = batcher
+        self._in_flight = 0
+
+    @contextmanager
+    def request(self, model: str, api: str, entrypoint: str) -> Iterator[None]:
+        """Count a request, and refuse it when there are too many at a time.
+
+        Args:
+            model: Name that the request gives; unknown ones are not counted, so that
+                nobody can fill the memory with them.
+            api: Such as `Predict`.
+            entrypoint: `GRPC` or `REST`.
+
+        Raises:
+            ServingError: RESOURCE_EXHAUSTED.
+        """
+        start = time.perf_counter()
+        status = grpc.StatusCode.OK
+        self._in_flight += 1
+        try:
+            if self._in_flight > self.limits.requests:
+                raise ServingError(
+                    grpc.StatusCode.RESOURCE_EXHAUSTED,
+                    f"more than {self.limits.requests} requests at a time",
+                )
+            yield
+        except ServingError as error:
+            status = error.code
+            raise
+        except (asyncio.CancelledError, TimeoutError):
+            status = grpc.StatusCode.CANCELLED
+            raise
+        except Exception:
+            status = grpc.StatusCode.INTERNAL
+            raise
+        finally:
+            self._in_flight -= 1
+            if model in self.models:
+                seconds = time.perf_counter() - start
+                self.metrics.answered(model, api, entrypoint, status.name, seconds)
+
+    async def run(
+        self, signature: Signature, inputs: NamedArrays, wanted: Sequence[str] = ()
+    ) -> NamedArrays:
+        """Check the arrays, run them and give the outputs that are wanted."""
+        names = output_names(signature, wanted)
+        rows = signature.check(inputs, self.limits.rows)
+        self.metrics.examples(signature.servable.name, rows)
+        arrays = ordered(signature, inputs)
+        outputs = await self._batcher.submit(signature, arrays, rows)
+        named = dict(zip(signature.outputs, outputs, strict=True))
+        return {name: named[name] for name in names}
+
+    async def predict(
+        self, request: predict_pb2.PredictRequest
+    ) -> predict_pb2.PredictResponse:
+        """`PredictionService.Predict`."""
+        with self.models.use(request.model_spec) as servable:
+            signature = servable.signature(request.model_spec.signature_name)
+            inputs = predict_inputs(signature, request)
+            outputs = await self.run(signature, inputs, request.output_filter)
+            return predict_response(signature, outputs)
+
+    async def classify(
+        self, request: classification_pb2.ClassificationRequest
+    ) -> classification_pb2.ClassificationResponse:
+        """`PredictionService.Classify`."""
+        with self.models.use(request.model_spec) as servable:
+            signature = servable.signature(request.model_spec.signature_name)
+            outputs = await self._examples(signature, request.input, CLASSIFY)
+            response = classification_pb2.ClassificationResponse()
+            fill_spec(response.model_spec, signature)
+            response.result.CopyFrom(classification(signature, outputs))
+            return response
+
+    async def regress(
+        self, request: regression_pb2.RegressionRequest
+    ) -> regression_pb2.RegressionResponse:
+        """`PredictionService.Regress`."""
+        with self.models.use(request.model_spec) as servable:
+            signature = servable.signature(request.model_spec.signature_name)
+            outputs = await self._examples(signature, request.input, REGRESS)
+            response = regression_pb2.RegressionResponse()
+            fill_spec(response.model_spec, signature)
+            response.result.CopyFrom(regression(signature, outputs))
+            return response
+
+    async def multi_inference(
+        self, request: inference_pb2.MultiInferenceRequest
+    ) -> inference_pb2.MultiInferenceResponse:
+        """`PredictionService.MultiInference`: several signatures of one model."""
+        specs = [task.model_spec for task in request.tasks]
+        if not specs:
+            refuse("Inference request must have at least one task.")
+        if any(spec.name != specs[0].name for spec in specs):
+            refuse("All ModelSpecs in a MultiInferenceRequest must name one model.")
+        if len({spec.signature_name for spec in specs}) < len(specs):
+            refuse("Duplicate evaluation of signature in a MultiInferenceRequest.")
+        with self.models.use(specs[0]) as servable:
+            signatures = [servable.signature(spec.signature_name) for spec in specs]
+            for task in request.tasks:
+                if task.method_name not in (CLASSIFY, REGRESS):
+                    raise ServingError(
+                        grpc.StatusCode.UNIMPLEMENTED,
+                        f"Unsupported signature method_name: {task.method_name}",
+                    )
+            outputs = await asyncio.gather(
+                *(
+                    self._examples(signature, request.input, task.method_name)
+                    for signature, task in zip(signatures, request.tasks, strict=True)
+                )
+            )
+            return inference_pb2.MultiInferenceResponse(
+                results=map(inference_result, signatures, outputs)
+            )
+
+    async def _examples(
+        self, signature: Signature, request_input: input_pb2.Input, method: str
+    ) -> NamedArrays:
+        check_method(signature, method)
+        return await self.run(signature, example_inputs(signature, request_input))
+
+    def metadata(
+        self, request: get_model_metadata_pb2.GetModelMetadataRequest
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        """`PredictionService.GetModelMetadata`."""
+        if not request.metadata_field:
+            refuse("GetModelMetadataRequest must specify at least one metadata_field")
+        for field in request.metadata_field:
+            if field != "signature_def":
+                refuse(f"Metadata field {field} is not supported")
+        with self.models.use(request.model_spec) as servable:
+            response = get_model_metadata_pb2.GetModelMetadataResponse()
+            response.model_spec.name = servable.name
+            response.model_spec.version.value = servable.version
+            definitions = get_model_metadata_pb2.SignatureDefMap(
+                signature_def=servable.meta_graph.signature_def
+            )
+            response.metadata["signature_def"].Pack(definitions)
+            return response
+
+    def status(
+        self, spec: model_pb2.ModelSpec
+    ) -> get_model_status_pb2.GetModelStatusResponse:
+        """`ModelService.GetModelStatus`."""
+        model = self.models.model(spec.name)
+        statuses = dict(model.statuses)
+        if spec.HasField("version") or spec.version_label:
+            version = _version(model, spec)
+            if version not in statuses:
+                raise ServingError(
+                    grpc.StatusCode.NOT_FOUND,
+                    f"Could not find version {version} of model {spec.name}",
+                )
+            statuses = {version: statuses[version]}
+        response = get_model_status_pb2.GetModelStatusResponse()
+        for version, status in sorted(statuses.items(), reverse=True):
+            _add_status(response, version, status)
+        return response
+
+
+def _version(model: Model, spec: model_pb2.ModelSpec) -> int:
+    if not spec.version_label:
+        return spec.version.value
+    found = model.settings.labels.get(spec.version_label)
+    if found is None:
+        refuse(f"Unrecognized servable version label: {spec.version_label}")
+    return found
+
+
+def _add_status(
+    response: get_model_status_pb2.GetModelStatusResponse,
+    version: int,
+    status: VersionStatus,
+) -> None:
+    added = response.model_version_status.add(version=version, state=status.state)
+    if status.error is not None:
+        added.status.error_code = status.error.code.value[0]
+        added.status.error_message = status.error.message
+    elif status.state == State.AVAILABLE:
+        added.status.SetInParent()

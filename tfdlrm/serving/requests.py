@@ -1,0 +1,192 @@
+"""From requests to arrays, and from arrays to responses, whatever the transport."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    classification_pb2,
+    inference_pb2,
+    input_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+
+from tfdlrm.serving.errors import refuse
+from tfdlrm.serving.servable import Arrays, Signature
+from tfdlrm.serving.tensors import from_proto, to_proto
+
+PREDICT = tf.saved_model.PREDICT_METHOD_NAME
+CLASSIFY = tf.saved_model.CLASSIFY_METHOD_NAME
+REGRESS = tf.saved_model.REGRESS_METHOD_NAME
+
+NamedArrays = dict[str, np.ndarray]
+
+
+def check_names(signature: Signature, names: Sequence[str]) -> None:
+    """Refuse inputs that are missing or that the signature does not have."""
+    given, expected = set(names), set(signature.inputs)
+    if given != expected:
+        extra, missing = sorted(given - expected), sorted(expected - given)
+        refuse(
+            f"input size does not match signature: {len(given)}!={len(expected)}. "
+            f"Sent extra: {{{','.join(extra)}}}. "
+            f"Missing but required: {{{','.join(missing)}}}."
+        )
+
+
+def predict_inputs(
+    signature: Signature, request: predict_pb2.PredictRequest
+) -> NamedArrays:
+    """The arrays of a `PredictRequest`.
+
+    Raises:
+        ServingError: If they are not what the signature takes.
+    """
+    if signature.method not in (PREDICT, CLASSIFY, REGRESS):
+        refuse(
+            "Expected prediction signature method_name to be one of "
+            f"{{{PREDICT}, {CLASSIFY}, {REGRESS}}}. Was: {signature.method}"
+        )
+    check_names(signature, list(request.inputs))
+    return {
+        name: from_proto(name, request.inputs[name], spec.dtype)
+        for name, spec in signature.inputs.items()
+    }
+
+
+def output_names(signature: Signature, wanted: Sequence[str]) -> list[str]:
+    """The outputs that a request asks for; all of them if it names none."""
+    for name in wanted:
+        if name not in signature.outputs:
+            refuse(
+                f"output tensor alias not found in signature: {name} Outputs expected "
+                f"to be in the set {{{','.join(signature.outputs)}}}."
+            )
+    if len(set(wanted)) < len(wanted):
+        refuse(f"duplicate output tensor alias: {', '.join(wanted)}")
+    return list(wanted) or list(signature.outputs)
+
+
+def predict_response(
+    signature: Signature, outputs: NamedArrays
+) -> predict_pb2.PredictResponse:
+    """The `PredictResponse` of these outputs."""
+    response = predict_pb2.PredictResponse()
+    fill_spec(response.model_spec, signature)
+    for name, array in outputs.items():
+        proto = to_proto(array, signature.outputs[name].dtype)
+        response.outputs[name].CopyFrom(proto)
+    return response
+
+
+def example_inputs(signature: Signature, request_input: input_pb2.Input) -> NamedArrays:
+    """The one input of a classifier or a regressor: serialized examples.
+
+    Raises:
+        ServingError: If there are none, or the signature has other inputs.
+    """
+    (spec,) = signature.inputs.values() if len(signature.inputs) == 1 else (None,)
+    if spec is None or spec.dtype != tf.string:
+        refuse(f"signature {signature.name} does not take serialized tf.Examples")
+    examples: Any
+    if request_input.WhichOneof("kind") == "example_list_with_context":
+        # Protocol buffers merge when they are read one after the other.
+        common = request_input.example_list_with_context.context.SerializeToString()
+        examples = request_input.example_list_with_context.examples
+    else:
+        common = b""
+        examples = request_input.example_list.examples
+    if not examples:
+        refuse("Input is empty.")
+    array = np.empty(len(examples), object)
+    array[:] = [common + each.SerializeToString() for each in examples]
+    return dict.fromkeys(signature.inputs, array)
+
+
+def check_method(signature: Signature, expected: str) -> None:
+    """Refuse to classify with a regressor, and so on."""
+    if signature.method != expected:
+        kind = "classification" if expected == CLASSIFY else "regression"
+        refuse(
+            f"Expected {kind} signature method_name to be {expected}. "
+            f"Was: {signature.method}"
+        )
+
+
+def classification(
+    signature: Signature, outputs: NamedArrays
+) -> classification_pb2.ClassificationResult:
+    """The classes of every example with their scores.
+
+    Raises:
+        ServingError: If the signature's outputs are not a classifier's.
+    """
+    classes, scores = outputs.get("classes"), outputs.get("scores")
+    given = [array for array in (classes, scores) if array is not None]
+    if not given or any(each.shape != given[0].shape for each in given):
+        refuse(f"signature {signature.name} lacks classes and scores of one shape")
+    if given[0].ndim != 2:
+        refuse(f"classes of {signature.name} have {given[0].ndim} dimensions, not 2")
+    result = classification_pb2.ClassificationResult()
+    for row in range(len(given[0])):
+        added = result.classifications.add()
+        for column in range(given[0].shape[1]):
+            each = added.classes.add()
+            if classes is not None:
+                each.label = _text(classes[row, column])
+            if scores is not None:
+                each.score = float(scores[row, column])
+    return result
+
+
+def regression(
+    signature: Signature, outputs: NamedArrays
+) -> regression_pb2.RegressionResult:
+    """One value for every example.
+
+    Raises:
+        ServingError: If the signature's output is not a regressor's.
+    """
+    values = outputs.get("outputs")
+    if (
+        values is None
+        or values.ndim not in (1, 2)
+        or values.shape[1:] not in ((), (1,))
+    ):
+        refuse(f"signature {signature.name} lacks outputs of the shape (batch, 1)")
+    result = regression_pb2.RegressionResult()
+    for value in values.ravel().tolist():
+        result.regressions.add().value = value
+    return result
+
+
+def inference_result(
+    signature: Signature, outputs: NamedArrays
+) -> inference_pb2.InferenceResult:
+    """The part of a `MultiInferenceResponse` that is one signature's."""
+    result = inference_pb2.InferenceResult()
+    fill_spec(result.model_spec, signature)
+    if signature.method == CLASSIFY:
+        result.classification_result.CopyFrom(classification(signature, outputs))
+    else:
+        result.regression_result.CopyFrom(regression(signature, outputs))
+    return result
+
+
+def fill_spec(spec: Any, signature: Signature) -> None:
+    """Say which version answers."""
+    spec.name = signature.servable.name
+    spec.signature_name = signature.name
+    spec.version.value = signature.servable.version
+
+
+def ordered(signature: Signature, inputs: NamedArrays) -> Arrays:
+    """The arrays in the order that the signature's callable takes."""
+    return [inputs[name] for name in signature.inputs]
+
+
+def _text(value: Any) -> str:
+    text = value if isinstance(value, bytes) else str(value).encode()
+    return text.decode("utf-8", "replace")

@@ -1,0 +1,219 @@
+"""One version of a model in memory, and the running of its signatures."""
+
+import gc
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+
+from tfdlrm.serving.errors import ServingError, from_tensorflow, refuse
+from tfdlrm.serving.tensors import is_supported
+
+DEFAULT_SIGNATURE = "serving_default"
+INIT_SIGNATURE = "__saved_model_init_op"
+
+Arrays = list[np.ndarray]
+"""The tensors of a run, in the order of their names in the signature."""
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or output of a signature; -1 is a size that may vary."""
+
+    tensor: str
+    dtype: tf.DType
+    shape: tuple[int, ...] | None
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether the first size is the number of rows."""
+        return self.shape is not None and self.shape[:1] == (-1,)
+
+    def accepts(self, shape: Sequence[int]) -> bool:
+        """Whether an array of this shape may be fed."""
+        if self.shape is None:
+            return True
+        return len(shape) == len(self.shape) and all(
+            expected in (-1, size)
+            for expected, size in zip(self.shape, shape, strict=True)
+        )
+
+
+@dataclass(eq=False)
+class Signature:
+    """A function of a model.
+
+    Args:
+        name: Its name in the SavedModel.
+        method: What it is for, such as `tensorflow/serving/predict`.
+        inputs: By name, in alphabetical order.
+        outputs: Likewise.
+        servable: The version that it belongs to.
+        run: The session's callable, from arrays to arrays.
+    """
+
+    name: str
+    method: str
+    inputs: dict[str, TensorSpec]
+    outputs: dict[str, TensorSpec]
+    servable: "Servable"
+    run: Any = field(repr=False)
+
+    def __post_init__(self) -> None:
+        specs = [*self.inputs.values(), *self.outputs.values()]
+        self.is_batched = all(spec.is_batched for spec in specs)
+
+    def check(self, inputs: Mapping[str, np.ndarray], max_rows: int) -> int:
+        """Check the arrays of a request.
+
+        Args:
+            inputs: By name; all of them are there, and of the right type.
+            max_rows: More rows than that are refused.
+
+        Returns:
+            The number of rows; 1 where the signature has no batches.
+
+        Raises:
+            ServingError: If a shape is not as expected.
+        """
+        for name, spec in self.inputs.items():
+            shape = inputs[name].shape
+            if not spec.accepts(shape):
+                expected = list(spec.shape or ())
+                refuse(f"input {name} has the shape {list(shape)}, expected {expected}")
+            if len(shape) and shape[0] > max_rows:
+                refuse(f"input {name} has {shape[0]} rows, expected <= {max_rows}")
+        if not self.is_batched:
+            return 1
+        rows = {name: inputs[name].shape[0] for name in self.inputs}
+        if len(set(rows.values())) > 1:
+            refuse(f"the inputs differ in their number of rows: {rows}")
+        return next(iter(rows.values()))
+
+
+class Servable:
+    """A loaded version, which is unloaded when it is retired and nobody uses it.
+
+    Args:
+        name: The model's.
+        version: Its number.
+        path: Directory of the SavedModel.
+
+    Raises:
+        ServingError: If TensorFlow does not load it.
+    """
+
+    def __init__(self, name: str, version: int, path: Path) -> None:
+        self.name, self.version, self.path = name, version, path
+        self._lock = threading.Lock()
+        self._users = 0
+        self._is_retired = False
+        graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=graph)
+        try:
+            with graph.as_default():
+                self.meta_graph = tf.compat.v1.saved_model.loader.load(
+                    self._session, [tf.saved_model.SERVING], str(path)
+                )
+            self.signatures = {
+                name: self._signature(name, definition)
+                for name, definition in self.meta_graph.signature_def.items()
+                if name != INIT_SIGNATURE and _is_servable(definition)
+            }
+        # A damaged file may raise anything.
+        except Exception as error:
+            self._session.close()
+            raise from_tensorflow(error) from error
+        if not self.signatures:
+            self._session.close()
+            raise ServingError(
+                grpc.StatusCode.FAILED_PRECONDITION, f"{path} has no signature to serve"
+            )
+
+    def _signature(
+        self, name: str, definition: meta_graph_pb2.SignatureDef
+    ) -> Signature:
+        inputs, outputs = _specs(definition.inputs), _specs(definition.outputs)
+        options = config_pb2.CallableOptions(
+            feed=[spec.tensor for spec in inputs.values()],
+            fetch=[spec.tensor for spec in outputs.values()],
+        )
+        # Keras' own graph functions are made of this; Session.run looks every feed and
+        # fetch up again, which takes longer than a small model.
+        run = self._session._make_callable_from_options(options)
+        return Signature(name, definition.method_name, inputs, outputs, self, run)
+
+    def signature(self, name: str) -> Signature:
+        """A signature by its name; the default one for an empty name.
+
+        Raises:
+            ServingError: If there is none.
+        """
+        found = self.signatures.get(name or DEFAULT_SIGNATURE)
+        if found is None:
+            raise ServingError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f'Serving signature key "{name or DEFAULT_SIGNATURE}" not found; '
+                f"there are: {', '.join(sorted(self.signatures))}",
+            )
+        return found
+
+    def acquire(self) -> None:
+        """Keep the version loaded until `release`."""
+        with self._lock:
+            self._users += 1
+
+    def release(self) -> None:
+        """Undo `acquire`."""
+        with self._lock:
+            self._users -= 1
+            is_over = self._is_retired and self._users == 0
+        if is_over:
+            self._start_unloading()
+
+    def retire(self) -> None:
+        """Unload as soon as nobody uses it."""
+        with self._lock:
+            self._is_retired = True
+            is_over = self._users == 0
+        if is_over:
+            self._start_unloading()
+
+    def _start_unloading(self) -> None:
+        # Large tables take their time, which no request should have to wait for.
+        threading.Thread(target=self._unload, name=f"unload {self.path}").start()
+
+    def _unload(self) -> None:
+        # Signatures, callables, session and graph refer to each other in circles.
+        self.signatures = {}
+        self._session.close()
+        del self._session
+        gc.collect()
+
+
+def _is_servable(definition: meta_graph_pb2.SignatureDef) -> bool:
+    infos = [*definition.inputs.values(), *definition.outputs.values()]
+    return bool(definition.inputs and definition.outputs) and all(
+        # Sparse and composite tensors have no name of their own.
+        info.name and is_supported(tf.dtypes.as_dtype(info.dtype))
+        for info in infos
+    )
+
+
+def _specs(infos: Mapping[str, meta_graph_pb2.TensorInfo]) -> dict[str, TensorSpec]:
+    return {
+        name: TensorSpec(
+            info.name,
+            tf.dtypes.as_dtype(info.dtype),
+            None
+            if info.tensor_shape.unknown_rank
+            else tuple(dim.size for dim in info.tensor_shape.dim),
+        )
+        for name, info in sorted(infos.items())
+    }

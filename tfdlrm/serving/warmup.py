@@ -1,0 +1,66 @@
+"""The requests that a model brings along, to be answered before the first client's."""
+
+import sys
+
+from google.protobuf.message import DecodeError
+from tensorflow_serving.apis import prediction_log_pb2
+
+from tfdlrm.errors import InputError
+from tfdlrm.records import read_records
+from tfdlrm.serving.errors import ServingError, from_tensorflow, refuse
+from tfdlrm.serving.requests import example_inputs, ordered, predict_inputs
+from tfdlrm.serving.servable import Servable
+
+WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
+
+MOST_RECORDS = 1000
+"""As in TF Serving."""
+
+
+def warm_up(servable: Servable) -> int:
+    """Answer a version's own requests, so that the first client does not wait.
+
+    Returns:
+        How many there were.
+
+    Raises:
+        ServingError: If the file is damaged, or a request gets no answer.
+    """
+    file = servable.path / WARM_UP_FILE
+    if not file.is_file():
+        return 0
+    answered = 0
+    try:
+        for number, payload in read_records(file):
+            if number >= MOST_RECORDS:
+                refuse(f"more than {MOST_RECORDS} records")
+            _replay(servable, prediction_log_pb2.PredictionLog.FromString(payload))
+            answered += 1
+    except (InputError, DecodeError) as error:
+        refuse(f"{file}: {error}")
+    except ServingError as error:
+        message = f"{file}, record {answered}: {error.message}"
+        raise ServingError(error.code, message) from None
+    return answered
+
+
+def _replay(servable: Servable, log: prediction_log_pb2.PredictionLog) -> None:
+    if log.HasField("predict_log"):
+        predict = log.predict_log.request
+        signature = servable.signature(predict.model_spec.signature_name)
+        inputs = predict_inputs(signature, predict)
+    elif log.HasField("classify_log") or log.HasField("regress_log"):
+        request = (
+            log.classify_log.request
+            if log.HasField("classify_log")
+            else log.regress_log.request
+        )
+        signature = servable.signature(request.model_spec.signature_name)
+        inputs = example_inputs(signature, request.input)
+    else:
+        return
+    signature.check(inputs, max_rows=sys.maxsize)
+    try:
+        signature.run(*ordered(signature, inputs))
+    except Exception as error:
+        raise from_tensorflow(error) from error
