@@ -10,6 +10,7 @@ from tfdlrm.errors import InputError
 from tfdlrm.parsing import assemble, parse_records
 from tfdlrm.reading_order import (
     ReadingOrder,
+    WorkerShare,
     file_order_batches,
     plan_reading,
     training_batches,
@@ -27,6 +28,7 @@ def read_split(
     batch_size: int,
     shuffle: tuple[int, int] | None = None,
     start_batch: int = 0,
+    share: WorkerShare | None = None,
 ) -> tf.data.Dataset:
     """Batches of one split.
 
@@ -44,6 +46,9 @@ def read_split(
             of the files.
         start_batch: Batches to leave out at the beginning: what follows is exactly the
             rest of the same pass, without reading most of what came before.
+        share: The part of a worker, where several share a pass. Then `batch_size` and
+            `start_batch` are those of all workers together: there are as many steps,
+            and the rows of a step are as many, as if one worker read them all.
 
     Returns:
         A data set of `({"dense_features": (batch, n) float32,
@@ -71,17 +76,24 @@ def read_split(
             OPEN_SHARDS,
             training_batches,
         )
-    batch_rows = sizes(schema.num_rows(split), batch_size)
+    num_rows = schema.num_rows(split)
+    batch_rows = sizes(num_rows, batch_size)
     if not 0 <= start_batch <= len(batch_rows):
         raise InputError(
             f"start_batch is {start_batch}, expected from 0 to {len(batch_rows)}"
         )
+    first_row = 0
+    if share is not None:
+        open_shards = max(1, min(open_shards, len(shards) // share.num_workers))
+        first_row, batch_rows = share.rows(num_rows, len(batch_rows))
+        start_batch *= share.batches_per_step
+        batch_size = int(batch_rows.max())
     # A pass that is over is the last batch, and then none of it.
     start = min(start_batch, len(batch_rows) - 1)
     order = plan_reading(
-        shards, open_shards, schema.block_rows, batch_size, batch_rows, start
+        shards, open_shards, schema.block_rows, batch_size, batch_rows, start, first_row
     )
-    batches = _batches(_windows(directory, schema, order, seed), batch_size)
+    batches = _batches(_windows(directory, schema, order, seed), batch_rows)
     num_batches = len(batch_rows) - start_batch
     batches = batches.skip(start_batch - start)
     batches = batches.apply(tf.data.experimental.assert_cardinality(num_batches))
@@ -109,7 +121,7 @@ def _windows(
         "head": order.heads,
         "rows": order.num_rows,
         "batches": order.num_batches,
-        "last_batch_rows": order.last_batch_rows,
+        "first_batch": order.first_batch,
         "skipped_batches": skipped,
     }
     windows = tf.data.Dataset.zip(
@@ -144,18 +156,15 @@ def _blocks(directory: Path, order: ReadingOrder, num_records: int) -> tf.data.D
     return groups.flat_map(in_turn).skip(order.skipped_blocks)
 
 
-def _batches(windows: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+def _batches(windows: tf.data.Dataset, batch_rows: np.ndarray) -> tf.data.Dataset:
     """Cut windows into batches: the only time that a row is moved."""
+    cuts = tf.constant(np.concatenate([[0], np.cumsum(batch_rows)]), tf.int64)
 
     def cut(columns: Any, places: tf.Tensor, window: dict[str, tf.Tensor]) -> Any:
         def batch(number: tf.Tensor) -> Any:
-            rest = window["rows"] - window["last_batch_rows"]
-            # The last but one may not be full either.
-            start = tf.minimum(number * batch_size, rest)
-            end = tf.minimum(start + batch_size, rest)
-            if number == window["batches"] - 1:
-                start, end = rest, window["rows"]
-            rows = places[start:end]
+            number += window["first_batch"]
+            before = cuts[window["first_batch"]]
+            rows = places[cuts[number] - before : cuts[number + 1] - before]
             features, label = tf.nest.map_structure(
                 lambda column: tf.gather(column, rows), columns
             )

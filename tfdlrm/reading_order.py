@@ -12,6 +12,41 @@ WINDOW_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
+class WorkerShare:
+    """What one of several workers reads of every pass.
+
+    The rows of a pass, one shard after another, are cut into equal runs, one a worker;
+    so a worker reads shards of its own, and of those at its ends the rows that are its.
+    The run is spread evenly over the steps of the pass, of which all workers have
+    equally many.
+
+    Args:
+        worker: Number of the worker, from 0.
+        num_workers: Number of workers.
+        batches_per_step: Devices of the worker, each of which takes a batch in a step.
+    """
+
+    worker: int
+    num_workers: int
+    batches_per_step: int = 1
+
+    def rows(self, num_rows: int, num_steps: int) -> tuple[int, np.ndarray]:
+        """The worker's first row in a pass, and the rows of its batches.
+
+        Args:
+            num_rows: Rows of the pass.
+            num_steps: Training steps of the pass.
+        """
+        first, end = (
+            num_rows * number // self.num_workers
+            for number in (self.worker, self.worker + 1)
+        )
+        num_batches = num_steps * self.batches_per_step
+        cuts = np.arange(num_batches + 1) * (end - first) // num_batches
+        return first, np.diff(cuts)
+
+
+@dataclass(frozen=True)
 class ReadingOrder:
     """A part of a pass over shards, as windows of whole batches.
 
@@ -28,7 +63,7 @@ class ReadingOrder:
         heads: Rows at the beginning of each window's blocks that are not its own.
         num_rows: Rows of each window.
         num_batches: Batches of each window.
-        last_batch_rows: Rows of each window's last batch; all others are full.
+        first_batch: Number of each window's first batch in the pass.
         first_window: Number of the first window in the pass.
         skipped_batches: Batches to leave out at the beginning of the first window.
     """
@@ -42,7 +77,7 @@ class ReadingOrder:
     heads: np.ndarray
     num_rows: np.ndarray
     num_batches: np.ndarray
-    last_batch_rows: np.ndarray
+    first_batch: np.ndarray
     first_window: int
     skipped_batches: int
 
@@ -60,19 +95,20 @@ def plan_reading(
     batch_size: int,
     batch_rows: np.ndarray,
     start_batch: int,
+    first_row: int = 0,
 ) -> ReadingOrder:
     """Say how to read the batches of a pass from `start_batch` on.
 
     Shards that were read to their end before are not opened at all.
 
     Args:
-        shards: The shards in the order of the pass. Several workers would each get
-            some of them here.
+        shards: The shards in the order of the pass.
         open_shards: Shards that are read in turn, a block each, before the next ones.
         block_rows: Rows of every block but the last one of a shard.
-        batch_size: Rows of a full batch.
-        batch_rows: Rows of each batch of the whole pass; all but the last two are full.
+        batch_size: Rows of a batch, about.
+        batch_rows: Rows of each batch of the whole pass.
         start_batch: Number of the first batch wanted, one of them.
+        first_row: Row of the shards, in this order, with which the pass begins.
     """
     batch_ends = np.cumsum(batch_rows)
     window_batches = -(-WINDOW_ROWS // batch_size)
@@ -81,7 +117,7 @@ def plan_reading(
     cuts = np.arange(num_windows + 1) * len(batch_rows) // num_windows
     first_window = int(np.searchsorted(cuts, start_batch, side="right")) - 1
     cuts = cuts[first_window:]
-    row_cuts = np.concatenate([[0], batch_ends])[cuts]
+    row_cuts = first_row + np.concatenate([[0], batch_ends])[cuts]
 
     groups = [shards[i : i + open_shards] for i in range(0, len(shards), open_shards)]
     group_ends = np.cumsum([sum(shard.rows for shard in group) for group in groups])
@@ -94,20 +130,22 @@ def plan_reading(
     first = np.searchsorted(ends, row_cuts[:-1], side="right")
     last = np.searchsorted(ends, row_cuts[1:], side="left")
     skipped = int(first[0])
+    end = int(last[-1]) + 1
     uses = np.zeros(len(blocks) + 1, np.int64)
     np.add.at(uses, first, 1)
     np.add.at(uses, last + 1, -1)
+    end_group = int(np.searchsorted(group_ends, row_cuts[-1], side="left")) + 1
     return ReadingOrder(
-        shards=[shard for group in groups[first_group:] for shard in group],
+        shards=[shard for group in groups[first_group:end_group] for shard in group],
         open_shards=open_shards,
         skipped_blocks=skipped,
-        uses=np.cumsum(uses)[skipped:-1],
-        block_rows=blocks[skipped:],
+        uses=np.cumsum(uses)[skipped:end],
+        block_rows=blocks[skipped:end],
         num_blocks=last - first + 1,
         heads=row_cuts[:-1] - (ends - blocks)[first],
         num_rows=np.diff(row_cuts),
         num_batches=np.diff(cuts),
-        last_batch_rows=batch_rows[cuts[1:] - 1],
+        first_batch=cuts[:-1],
         first_window=first_window,
         skipped_batches=start_batch - int(cuts[0]),
     )

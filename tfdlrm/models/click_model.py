@@ -90,6 +90,38 @@ class ClickModel(keras.Model):
             iterator = None
         super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
 
+    @property
+    def _has_replicas(self) -> bool:
+        return (
+            keras.backend.backend() == "tensorflow"
+            and self.distribute_strategy.num_replicas_in_sync > 1
+        )
+
+    def train_step(self, *args: Any) -> Any:
+        if not self._has_replicas:
+            return super().train_step(*args)
+        from tfdlrm.models import replicas
+
+        return replicas.train_step(self, *args)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        if not self._has_replicas:
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            from tfdlrm.models.replicas import function_of_iterator
+
+            self.train_function = function_of_iterator(self, self.train_step)
+        return self.train_function
+
+    def make_test_function(self, force: bool = False) -> Any:
+        if not self._has_replicas:
+            return super().make_test_function(force)
+        if self.test_function is None or force:
+            from tfdlrm.models.replicas import function_of_iterator
+
+            self.test_function = function_of_iterator(self, self.test_step)
+        return self.test_function
+
     def get_config(self) -> dict[str, Any]:
         parts = {
             name: keras.saving.serialize_keras_object(getattr(self, name))
