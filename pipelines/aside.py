@@ -1,10 +1,38 @@
 """Files that appear complete or not at all."""
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tfdlrm.errors import InputError
+
+
+@contextmanager
+def whole(target: Path) -> Iterator[Path]:
+    """A path to write to, which becomes `target` if all goes well.
+
+    It is another each time, so that of two processes, one of which may be left over
+    from a run that was killed, neither writes into the other's file.
+
+    Args:
+        target: The file.
+
+    Yields:
+        A path beside it.
+    """
+    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    try:
+        yield aside
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def remove_remains(directory: Path) -> None:
+    """Remove what processes that were killed have written aside in `whole`."""
+    for path in directory.rglob(".*.partial"):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

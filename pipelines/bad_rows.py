@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.criteo import DENSE_FEATURES, LABEL
+from tfdlrm.errors import InputError
 
 _LABEL = rb"[01]"
 _DENSE = rb"-?0*[0-9]{1,19}|"
@@ -43,6 +44,21 @@ class BadRow:
 
     def __str__(self) -> str:
         return f"{self.path} {self.unit} {self.line}: {self.problem}"
+
+
+class BadRowError(InputError):
+    """A malformed row that stops the work.
+
+    Args:
+        row: The row.
+    """
+
+    def __init__(self, row: BadRow) -> None:
+        super().__init__(
+            f"{row}; mend the {row.unit}, or leave such {row.unit}s out with "
+            "--on_bad_row skip"
+        )
+        self.row = row
 
 
 @dataclass

@@ -50,7 +50,7 @@ class Buckets:
             self.num_buckets = max(self.num_buckets, MIN_SHUFFLED_SHARDS)
         self._directory = directory
         self._row_type, self._num_bags = row_type, num_bags
-        self._seed = seed
+        self._seed, self._shard_rows = seed, MAX_SHARD_ROWS
         self._waiting: list[list[EncodedRows]] = [[] for _ in range(self.num_buckets)]
         self._num_bytes = [0] * self.num_buckets
         self.waiting_bytes = 0
@@ -72,7 +72,7 @@ class Buckets:
         if not len(rows):
             return [rows] * self.num_buckets
         if self._seed is None:
-            cuts = np.arange(1, self.num_buckets) * MAX_SHARD_ROWS - start
+            cuts = np.arange(1, self.num_buckets) * self._shard_rows - start
             return rows.split(np.clip(cuts, 0, len(rows)))
         random = np.random.default_rng([self._seed, start])
         # Numbers of 16 bits are sorted by counting, which takes the same time a row.
@@ -115,7 +115,16 @@ class Buckets:
     def take(self, bucket: int) -> EncodedRows:
         """The rows of a bucket in their final order."""
         path = self._path(bucket)
-        rows = EncodedRows.read(path, self._row_type, self._num_bags)
+        return self.in_final_order(
+            EncodedRows.read(path, self._row_type, self._num_bags), bucket
+        )
+
+    def parse(self, written: bytes) -> EncodedRows:
+        """Rows from what their `write` wrote."""
+        return EncodedRows.parse(written, self._row_type, self._num_bags)
+
+    def in_final_order(self, rows: EncodedRows, bucket: int) -> EncodedRows:
+        """All rows of a bucket, put from the order of the split into their last one."""
         if self._seed is None:
             return rows
         order = np.random.default_rng([self._seed, bucket]).permutation(len(rows))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines import aside
 from pipelines.journal import Journal
 from pipelines.output import first_difference
 from tfdlrm import __version__
@@ -32,16 +33,17 @@ class Building:
 
 
 @contextmanager
-def building(output: Path, source: dict[str, Any]) -> Iterator[Building]:
+def building(output: Path, source: dict[str, Any], engine: str) -> Iterator[Building]:
     """A directory that becomes `output` if all goes well.
 
     It lies beside `output`. What a killed or interrupted process left there is gone on
-    with when it was made from the same inputs by the same settings and version;
+    with when it was made from the same inputs by the same settings, version and engine;
     whatever else goes wrong leaves nothing behind.
 
     Args:
         output: The directory to make.
         source: Inputs and settings, from `describe_source`.
+        engine: Name of the engine.
 
     Yields:
         Where to write.
@@ -54,8 +56,9 @@ def building(output: Path, source: dict[str, Any]) -> Iterator[Building]:
     try:
         with _only_process(partial):
             try:
-                place = _begin(partial, source)
+                place = _begin(partial, source, engine)
                 yield place
+                aside.remove_remains(place.directory)
                 place.directory.replace(output.resolve())
             except KeyboardInterrupt:
                 told = "keeps what is done: the same command goes on from there"
@@ -83,11 +86,13 @@ def remove_remains(output: Path) -> None:
             shutil.rmtree(partial)
 
 
-def start_again(place: Building, source: dict[str, Any], reason: str) -> Building:
+def start_again(
+    place: Building, source: dict[str, Any], engine: str, reason: str
+) -> Building:
     """Forget what an earlier run has finished, saying why."""
     partial = place.work.parent
     print(f"starting anew instead of going on in {partial}: {reason}")
-    return _new(partial, source)
+    return _new(partial, source, engine)
 
 
 def _partial(output: Path) -> Path:
@@ -95,28 +100,31 @@ def _partial(output: Path) -> Path:
     return target.with_name(f".{target.name}.partial")
 
 
-def _begin(partial: Path, source: dict[str, Any]) -> Building:
+def _begin(partial: Path, source: dict[str, Any], engine: str) -> Building:
     place = Building(partial / "data", partial / "work", _journal(partial))
     begun = place.journal.last("begin")
     if begun is None:
-        return _new(partial, source)
+        return _new(partial, source, engine)
     if begun["version"] != __version__:
         reason = f"version {begun['version']} began it, this is {__version__}"
-        return start_again(place, source, reason)
+        return start_again(place, source, engine, reason)
     difference = first_difference(begun["source"], source)
+    if difference is None and begun["engine"] != engine:
+        difference = f"engine {begun['engine']} there, {engine} now"
     if difference:
-        return start_again(place, source, difference)
+        return start_again(place, source, engine, difference)
+    aside.remove_remains(partial)
     print(f"going on with what an earlier run left in {partial}")
     return place
 
 
-def _new(partial: Path, source: dict[str, Any]) -> Building:
+def _new(partial: Path, source: dict[str, Any], engine: str) -> Building:
     for stale in partial.iterdir():
         shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
     for name in ("data", "work"):
         (partial / name).mkdir()
     journal = _journal(partial)
-    journal.add("begin", {"version": __version__, "source": source})
+    journal.add("begin", {"version": __version__, "engine": engine, "source": source})
     return Building(partial / "data", partial / "work", journal)
 
 

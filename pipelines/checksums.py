@@ -1,7 +1,6 @@
 """Whether an input is still what it was: by size, time and checksum."""
 
 import hashlib
-import os
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,7 +32,8 @@ class FileChecksum:
             raise InputError(
                 f"{path} cannot be read: {reason}; expected a raw file"
             ) from None
-        self._before = path.stat()
+        self._size = path.stat().st_size
+        self._before = identity(path)
         self._offset = 0
         self._hash = hashlib.sha256()
 
@@ -57,9 +57,8 @@ class FileChecksum:
         Raises:
             InputError: If the file was changed since this object was made.
         """
-        digest = self.up_to(self._before.st_size)
-        now = self.path.stat()
-        if _identity(now) != _identity(self._before) or self._file.read(1):
+        digest = self.up_to(self._size)
+        if identity(self.path) != self._before or self._file.read(1):
             raise InputError(
                 f"{self.path} changed while it was read, expected a file that nobody "
                 "writes to: prepare it again when it is complete"
@@ -79,5 +78,7 @@ def file_checksum(path: Path) -> str:
         return checksum.whole()
 
 
-def _identity(stat: os.stat_result) -> tuple[int, ...]:
+def identity(path: Path) -> tuple[int, ...]:
+    """What is another when a file is replaced or written to."""
+    stat = path.stat()
     return stat.st_ino, stat.st_size, stat.st_mtime_ns

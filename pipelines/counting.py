@@ -1,6 +1,7 @@
 """Counting the values of one column, of any number of rows, in bounded memory."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +11,19 @@ _BYTES_PER_VALUE = 200
 """Peak memory of a count for each different 32-bit value of it, measured."""
 
 _NUM_PARTS = 64
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The values of one column that have an id.
+
+    Args:
+        values: Columns `value`, `id` (Int32) and `frequency` (Int64), by id.
+        num_distinct: Number of different values among the rows that were counted.
+    """
+
+    values: pl.DataFrame
+    num_distinct: int
 
 
 class ValueCounter:
@@ -37,7 +51,7 @@ class ValueCounter:
         self.num_distinct = 0
         self._max_values = max(1, memory_bytes // _BYTES_PER_VALUE)
         self._work = work
-        self._num_rows = 0
+        self._num_rows = self._batch_start = 0
         self._batch: list[pl.DataFrame] = []
         self._batch_cost = 0
         self._counted: list[pl.DataFrame] = []
@@ -46,7 +60,9 @@ class ValueCounter:
     def add(self, values: pl.Series) -> None:
         """Count the values of the next rows; null is none."""
         frame = values.rename("value").to_frame()
-        self._batch.append(frame.with_row_index("first", offset=self._num_rows))
+        # Within the batch, since Polars counts rows in 32 bits.
+        offset = self._num_rows - self._batch_start
+        self._batch.append(frame.with_row_index("first", offset=offset))
         self._num_rows += len(values)
         self._batch_cost += _cost(values)
         if self._batch_cost >= min(_BATCH_VALUES, self._max_values):
@@ -90,10 +106,11 @@ class ValueCounter:
             .group_by("value")
             .agg(
                 pl.len().cast(pl.Int64).alias("frequency"),
-                pl.col("first").min().cast(pl.Int64),
+                pl.col("first").min().cast(pl.Int64) + self._batch_start,
             )
             .collect(engine="streaming")
         )
+        self._batch_start = self._num_rows
         # Adding up only what has doubled since keeps the work linear.
         if sum(each.height for each in self._counted[1:]) >= self._counted[0].height:
             self._counted = [self._total()]
@@ -136,3 +153,10 @@ def _cost(values: pl.Series) -> int:
     """What so many values take in memory, in 32-bit values that take as much."""
     bytes_more = max(0, int(values.estimated_size()) - 8 * len(values))
     return len(values) + 2 * bytes_more // _BYTES_PER_VALUE
+
+
+def with_ids(counts: pl.DataFrame, first_id: int) -> pl.DataFrame:
+    """Counts, in the order of the ids, as `Vocabulary.values`."""
+    return counts.with_row_index("id", offset=first_id).select(
+        "value", pl.col("id").cast(pl.Int32), "frequency"
+    )

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-import farmhash
 import numpy as np
 import polars as pl
 
-from pipelines.counting import ValueCounter
+from pipelines.counting import ValueCounter, Vocabulary, with_ids
 from pipelines.coverage import CountedFeature
+from pipelines.hashing import HashTable
 from pipelines.split import Split
 from pipelines.vocabulary import IdTable, Table, read_vocabulary
 from tfdlrm.config import PrepareConfig
@@ -26,25 +26,17 @@ from tfdlrm.schema import (
 )
 
 
-@dataclass(frozen=True)
-class Vocabulary:
-    """The values of one column that have an id.
-
-    Args:
-        values: Columns `value`, `id` (Int32) and `frequency` (Int64), by id.
-        num_distinct: Number of different values among the rows that were counted.
-    """
-
-    values: pl.DataFrame
-    num_distinct: int
-
-
 class Dialect(ABC):
     """A rule that turns raw categorical values into ids.
 
     Attributes:
         reserved_ids: The ids that are no value's own, by what they stand for.
-        counted_splits: The splits whose rows make the vocabulary.
+        counted_splits: The splits whose rows make the vocabulary; without any, there is
+            none.
+        order: The order of the values that are kept: columns of the counts, each with
+            whether it descends.
+        first_id: Id of the first of them.
+        min_frequency: Values that were counted less often are left out.
     """
 
     reserved_ids: ClassVar[dict[str, int]] = {
@@ -52,6 +44,9 @@ class Dialect(ABC):
         "missing": MISSING_ID,
     }
     counted_splits: ClassVar[tuple[str, ...]]
+    order: ClassVar[tuple[tuple[str, bool], ...]] = ()
+    first_id: ClassVar[int] = 0
+    min_frequency: int | None
 
     def counted_rows(self, split: Split) -> range:
         """The numbers of the rows whose values make the vocabulary."""
@@ -62,7 +57,14 @@ class Dialect(ABC):
         ]
         return range(max(ends, default=0))
 
-    @abstractmethod
+    def counted(self, raw: pl.Series) -> pl.Series:
+        """The values that are counted for `raw` ones; null is none.
+
+        Raises:
+            InputError: If the dialect cannot count values of this type.
+        """
+        return raw
+
     def vocabulary(
         self, values: Iterable[pl.Series], memory_bytes: int, work: Path
     ) -> Vocabulary | None:
@@ -76,6 +78,15 @@ class Dialect(ABC):
         Returns:
             Its vocabulary, or `None` when the dialect needs none.
         """
+        if not self.counted_splits:
+            return None
+        counter = ValueCounter(memory_bytes, work)
+        for series in values:
+            counter.add(self.counted(series))
+        counts = counter.counts(self.min_frequency or 1)
+        names, descending = zip(*self.order, strict=True)
+        in_order = counts.sort(names, descending=list(descending))
+        return Vocabulary(with_ids(in_order, self.first_id), counter.num_distinct)
 
     @abstractmethod
     def describe(self, name: str, vocabulary: Vocabulary | None) -> CountedFeature:
@@ -98,17 +109,9 @@ class DefaultDialect(Dialect):
     """
 
     counted_splits = ("train",)
+    order = (("frequency", True), ("value", False))
+    first_id = NUM_RESERVED_IDS
     min_frequency: int
-
-    def vocabulary(
-        self, values: Iterable[pl.Series], memory_bytes: int, work: Path
-    ) -> Vocabulary:
-        counter = ValueCounter(memory_bytes, work)
-        for series in values:
-            counter.add(series)
-        counts = counter.counts(self.min_frequency)
-        by_frequency = counts.sort("frequency", "value", descending=[True, False])
-        return Vocabulary(_number(by_frequency, NUM_RESERVED_IDS), counter.num_distinct)
 
     def describe(self, name: str, vocabulary: Vocabulary | None) -> CountedFeature:
         assert vocabulary is not None
@@ -145,28 +148,22 @@ class FacebookDialect(Dialect):
 
     reserved_ids = {}  # noqa: RUF012
     counted_splits = SPLITS
+    order = (("first", False),)
+    min_frequency = 1
     max_index_range: int | None
 
-    def values(self, raw: pl.Series) -> pl.Series:
+    def counted(self, raw: pl.Series) -> pl.Series:
         """What the reference makes of raw values before it numbers them."""
+        if raw.dtype != pl.UInt32:
+            raise InputError(
+                "the facebook dialect numbers Criteo's 32-bit hashes and found "
+                f"{raw.name} to be text: prepare own data with --dialect default or "
+                "hash"
+            )
         values = raw.fill_null(0)
         if self.max_index_range is None or self.max_index_range == 2**32:
             return values
         return values % self.max_index_range
-
-    def vocabulary(
-        self, values: Iterable[pl.Series], memory_bytes: int, work: Path
-    ) -> Vocabulary:
-        counter = ValueCounter(memory_bytes, work)
-        for series in values:
-            if series.dtype != pl.UInt32:
-                raise InputError(
-                    "the facebook dialect numbers Criteo's 32-bit hashes and found "
-                    f"{series.name} to be text: prepare own data with --dialect "
-                    "default or hash"
-                )
-            counter.add(self.values(series))
-        return Vocabulary(_number(counter.counts(), 0), counter.num_distinct)
 
     def describe(self, name: str, vocabulary: Vocabulary | None) -> CountedFeature:
         assert vocabulary is not None
@@ -191,7 +188,7 @@ class _FacebookTable:
         self.num_bytes = table.num_bytes
 
     def ids(self, values: pl.Series) -> np.ndarray:
-        return self._table.ids(self._dialect.values(values))
+        return self._table.ids(self._dialect.counted(values))
 
 
 @dataclass(frozen=True)
@@ -207,12 +204,8 @@ class HashDialect(Dialect):
     """
 
     counted_splits = ()
+    min_frequency = None
     hash_buckets: int
-
-    def vocabulary(
-        self, values: Iterable[pl.Series], memory_bytes: int, work: Path
-    ) -> None:
-        del values, memory_bytes, work
 
     def describe(self, name: str, vocabulary: Vocabulary | None) -> CountedFeature:
         del vocabulary
@@ -222,49 +215,6 @@ class HashDialect(Dialect):
     def table(self, directory: Path, feature: CategoricalFeature) -> Table:
         del directory
         return HashTable(feature.vocabulary_size - NUM_RESERVED_IDS)
-
-
-class HashTable:
-    """From values to buckets; see `HashDialect`.
-
-    Args:
-        num_buckets: Number of ids beside the reserved ones.
-
-    Example:
-
-    >>> HashTable(10).ids(pl.Series([7, None, 25], dtype=pl.UInt32)).tolist()
-    [9, 1, 7]
-    """
-
-    num_bytes = 0
-
-    def __init__(self, num_buckets: int) -> None:
-        self._num_buckets = num_buckets
-
-    def ids(self, values: pl.Series) -> np.ndarray:
-        """The id of each of `values`, as int32."""
-        hashes = _fingerprints(values) if values.dtype == pl.String else values
-        ids = (hashes % self._num_buckets).cast(pl.Int32) + NUM_RESERVED_IDS
-        return ids.fill_null(MISSING_ID).to_numpy(writable=True)
-
-
-def _fingerprints(texts: pl.Series) -> pl.Series:
-    """The FarmHash fingerprint of each text, as UInt64; null of null."""
-    different = texts.drop_nulls().unique().alias("text")
-    hashes = pl.Series(
-        "hash", [farmhash.fingerprint64(text) for text in different], pl.UInt64
-    )
-    joined = (
-        texts.alias("text")
-        .to_frame()
-        .join(
-            pl.DataFrame([different, hashes]),
-            on="text",
-            how="left",
-            maintain_order="left",
-        )
-    )
-    return joined["hash"]
 
 
 def dialect(settings: PrepareConfig | FeatureSchema) -> Dialect:
@@ -302,9 +252,3 @@ def load_tables(directory: Path, schema: FeatureSchema) -> list[Table]:
 def _id_of_zero(vocabulary: pl.DataFrame) -> int | None:
     ids = vocabulary.filter(pl.col("value") == 0)["id"]
     return int(ids[0]) if len(ids) else None
-
-
-def _number(counts: pl.DataFrame, first_id: int) -> pl.DataFrame:
-    return counts.with_row_index("id", offset=first_id).select(
-        "value", pl.col("id").cast(pl.Int32), "frequency"
-    )

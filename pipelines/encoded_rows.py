@@ -111,13 +111,28 @@ class EncodedRows:
         """
         if not num_bags:
             return cls(np.fromfile(path, row_type))
+        return cls.parse(path.read_bytes(), row_type, num_bags)
+
+    @classmethod
+    def parse(cls, written: bytes, row_type: np.dtype, num_bags: int) -> "EncodedRows":
+        """All rows of the bytes that were written to a file; see `read`."""
+        if not num_bags:
+            return cls(np.frombuffer(written, row_type))
         parts = []
-        with path.open("rb") as file:
-            while len(header := np.fromfile(file, "<i8", 1 + 2 * num_bags)):
-                fixed = np.fromfile(file, row_type, header[0])
-                arrays = [np.fromfile(file, "<i4", count) for count in header[1:]]
-                bags = zip(arrays[1::2], arrays[::2], strict=True)
-                parts.append(cls(fixed, tuple(Bags(*each) for each in bags)))
+        place = 0
+
+        def following(kind: np.dtype | str, count: int) -> np.ndarray:
+            nonlocal place
+            values = np.frombuffer(written, kind, count, place)
+            place += values.nbytes
+            return values
+
+        while place < len(written):
+            header = following("<i8", 1 + 2 * num_bags).tolist()
+            fixed = following(row_type, header[0])
+            arrays = [following("<i4", count) for count in header[1:]]
+            bags = zip(arrays[1::2], arrays[::2], strict=True)
+            parts.append(cls(fixed, tuple(Bags(*each) for each in bags)))
         return concatenate(parts)
 
 

@@ -5,8 +5,6 @@ are encoded in passes of their own, which keep their ids on disk.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +14,13 @@ from pipelines.buckets import Buckets
 from pipelines.columns import Columns
 from pipelines.coverage import Coverage
 from pipelines.dialects import Dialect
-from pipelines.encoded_rows import Bags, EncodedRows
 from pipelines.journal import Journal
 from pipelines.parallel import map_in_order
+from pipelines.piece_encoding import EncodedPiece, PieceEncoder, table_groups
 from pipelines.progress import stage
 from pipelines.spill import Spill
 from pipelines.split import Split
-from pipelines.tfrecord import row_type
-from pipelines.vocabulary import Table, encode_categories
+from pipelines.vocabulary import Table
 from tfdlrm.schema import CategoricalFeature
 
 _TABLES_SHARE = 2
@@ -34,18 +31,6 @@ _WAITING_SHARE = 8
 
 _WRITE_BYTES = 2**23
 """A write to a bucket of more than this costs as much a row, and makes others wait."""
-
-_TABLE_BYTES = 32
-"""Of an `IdTable` for each id, at most: a quarter of its slots is taken at least."""
-
-
-@dataclass(frozen=True)
-class _Encoded:
-    """A piece: its rows for each bucket of each split."""
-
-    parts: list[list[EncodedRows]]
-    positives: list[int]
-    counts: list[np.ndarray]
 
 
 class Encoder:
@@ -77,13 +62,13 @@ class Encoder:
         journal: Journal,
         budget: int,
     ) -> None:
-        self._spill, self._split, self._buckets = spill, split, buckets
+        self._spill, self._buckets = spill, buckets
         self._directory, self._journal = directory, journal
         self._columns = columns
-        self._row_type = row_type(len(columns.dense_features), len(columns.single_hot))
+        self._pieces = PieceEncoder(columns, split, tuple(buckets), coverage)
         self._features = {feature.name: feature for feature in features}
         self._rule, self._coverage = rule, coverage
-        self._starts = list(accumulate(spill.rows_per_piece, initial=0))
+        self._starts = spill.starts
         # Hashing holds no tables, so however many ids there are, one pass is enough.
         self._groups = (
             table_groups(features, budget // _TABLES_SHARE)
@@ -125,7 +110,7 @@ class Encoder:
 
         def keep(number: int) -> int:
             frame = pl.read_ipc(self._spill.pieces[number], columns=[*names])
-            for name, ids in self._ids(frame, names, tables).items():
+            for name, ids in self._pieces.ids(frame, names, tables).items():
                 np.save(self._ids_path(number, name), ids)
             return number
 
@@ -173,66 +158,15 @@ class Encoder:
             for name in self._kept():
                 self._ids_path(number, name).unlink(missing_ok=True)
 
-    def _encode(self, number: int, tables: Sequence[Table]) -> _Encoded:
+    def _encode(self, number: int, tables: Sequence[Table]) -> EncodedPiece:
         frame = pl.read_ipc(self._spill.pieces[number])
         ids = {name: np.load(self._ids_path(number, name)) for name in self._kept()}
-        rows = self._rows(frame, ids | self._ids(frame, self._groups[-1], tables))
-        start = self._starts[number]
-        splits = rows.split([max(end - start, 0) for end in self._split.ends[:-1]])
-        starts = [max(start - rows.start, 0) for rows in self._split.ranges().values()]
-        return _Encoded(
-            parts=[
-                bucket.scatter(part, first)
-                for bucket, part, first in zip(
-                    self._buckets, splits, starts, strict=True
-                )
-            ],
-            positives=[int(each.fixed["label"].sum(dtype=np.int64)) for each in splits],
-            counts=[
-                self._coverage.count(each.fixed["categorical_features"], each.bags)
-                for each in splits
-            ],
-        )
-
-    def _rows(self, frame: pl.DataFrame, ids: dict[str, np.ndarray]) -> EncodedRows:
-        columns = self._columns
-        rows = np.empty(frame.height, self._row_type)
-        rows["label"] = frame[columns.label].to_numpy()
-        if columns.dense_features:
-            rows["dense_features"] = frame.select(columns.dense_features).to_numpy()
-        single = [each for name, each in ids.items() if name in columns.single_hot]
-        if single:
-            rows["categorical_features"] = (
-                single[0] if len(single) == 1 else np.hstack(single)
-            )
-        bags = [
-            Bags(ids[name], frame[name].list.len().cast(pl.Int32).to_numpy())
-            for name in columns.multi_hot
-        ]
-        return EncodedRows(rows, tuple(bags))
-
-    def _ids(
-        self, frame: pl.DataFrame, names: Sequence[str], tables: Sequence[Table]
-    ) -> dict[str, np.ndarray]:
-        """Ids of some columns: of single-hot ones together, under the first's name."""
-        single = [name for name in names if name in self._columns.single_hot]
-        ids = {}
-        if single:
-            ids[single[0]] = encode_categories(frame, single, tables[: len(single)])
-        for name, table in zip(
-            names[len(single) :], tables[len(single) :], strict=True
-        ):
-            ids[name] = table.ids(frame[name].explode().drop_nulls())
-        return ids
+        ids |= self._pieces.ids(frame, self._groups[-1], tables)
+        return self._pieces.encode(frame, ids, self._starts[number])
 
     def _kept(self) -> list[str]:
         """The names under which earlier passes kept ids."""
-        return [
-            name
-            for names in self._groups[:-1]
-            for place, name in enumerate(names)
-            if place == 0 or name in self._columns.multi_hot
-        ]
+        return self._pieces.kept_names(self._groups[:-1])
 
     def _table(self, name: str) -> Table:
         return self._rule.table(self._directory, self._features[name])
@@ -240,27 +174,3 @@ class Encoder:
     def _ids_path(self, number: int, name: str) -> Path:
         position = self._columns.categorical_features.index(name)
         return self._spill.pieces[number].with_suffix(f".{position}.npy")
-
-
-def table_groups(
-    features: Sequence[CategoricalFeature], budget: int
-) -> list[tuple[str, ...]]:
-    """The columns in groups whose tables fit in `budget` bytes, or are one alone.
-
-    Example:
-
-    >>> sizes = {"a": 10, "b": 10, "c": 100, "d": 10}
-    >>> features = [CategoricalFeature(*each) for each in sizes.items()]
-    >>> table_groups(features, 700)
-    [('a', 'b'), ('c',), ('d',)]
-    """
-    groups: list[list[str]] = [[]]
-    num_bytes = 0
-    for feature in features:
-        size = _TABLE_BYTES * feature.vocabulary_size
-        if groups[-1] and num_bytes + size > budget:
-            groups.append([])
-            num_bytes = 0
-        groups[-1].append(feature.name)
-        num_bytes += size
-    return [tuple(group) for group in groups]

@@ -2,23 +2,24 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
 import numpy as np
 import polars as pl
 
-from pipelines.bad_rows import BadRow, SkippedRows
+from pipelines.bad_rows import BadRow, BadRowError, SkippedRows
 from pipelines.columns import Columns
 from pipelines.log_values import kinds
 from tfdlrm.errors import InputError
 
 
+@dataclass(frozen=True)
 class BadLogRow(BadRow):
     """A bad row; rows are counted from 1, a header line too, blank lines not."""
 
-    def __str__(self) -> str:
-        return f"{self.path} row {self.line}: {self.problem}"
+    unit: str = "row"
 
 
 class LogFile(ABC):
@@ -116,10 +117,7 @@ class LogFile(ABC):
 
     def _refuse(self, bad_rows: list[BadLogRow]) -> None:
         if self._on_bad_row == "stop":
-            raise InputError(
-                f"{bad_rows[0]}; mend the row, or leave such rows out with "
-                "--on_bad_row skip"
-            )
+            raise BadRowError(bad_rows[0])
         for row in bad_rows:
             self.skipped.add(row)
 

@@ -11,7 +11,7 @@ from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
 from tfdlrm.schema import FILE_NAME, FeatureSchema
 
-_WITHOUT_EFFECT = {"memory_budget"}
+_WITHOUT_EFFECT = {"memory_budget", "engine", "master"}
 """Settings that change how a data set is made, but none of its bytes."""
 
 

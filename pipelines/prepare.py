@@ -13,7 +13,7 @@ from tfdlrm.config import PrepareConfig
 from tfdlrm.schema import SPLITS, FeatureSchema
 
 if TYPE_CHECKING:
-    from pipelines.engines.local import Prepared
+    from pipelines.prepared import Prepared
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
     """
     from pipelines.building import building, remove_remains, start_again
     from pipelines.checksums import InputChangedError
-    from pipelines.engines import local
+    from pipelines.engines import run
     from pipelines.output import describe_source, existing_data_set, with_checksums
     from pipelines.truth import reachable
 
@@ -67,13 +67,13 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
         remove_remains(output)
         print(f"{output} is already prepared from these files with these settings")
         return schema
-    with building(output, source) as place:
+    with building(output, source, config.engine) as place:
         try:
-            prepared = local.run(raw, place, config)
+            prepared = run(raw, place, config)
         except InputChangedError as error:
             reason = f"{error} is not what it was"
-            place = start_again(place, source, reason)
-            prepared = local.run(raw, place, config)
+            place = start_again(place, source, config.engine, reason)
+            prepared = run(raw, place, config)
         schema = replace(
             prepared.schema,
             source=with_checksums(source, prepared.checksums),

@@ -1,26 +1,24 @@
 """Raw Criteo files as typed data frames, a bounded number of rows at a time."""
 
-import gzip
-import zlib
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Literal, cast
+from typing import Literal, NoReturn
 
 import polars as pl
 
 from pipelines import criteo
-from pipelines.bad_rows import BadRow, LineChecker, SkippedRows
+from pipelines.bad_rows import BadRow, BadRowError, LineChecker, SkippedRows
 from pipelines.fields import UnusualTextError, read_fields
 from pipelines.parallel import map_in_order, read_ahead
+from pipelines.raw_text import RawText
 from tfdlrm.errors import InputError
 
 CHUNK_BYTES = 16 * 2**20
 """Larger ones are slower: the allocator then fetches new pages for each of them."""
 
 _PEEK_BYTES = 2**16
-_GZIP_MAGIC = b"\x1f\x8b"
 _FIELD_BYTES = b"0123456789abcdefABCDEF-"
 
 
@@ -40,7 +38,7 @@ class RawFile:
     Attributes:
         labelled: Whether rows have a label.
         num_bytes: Size of the file as stored.
-        bytes_read: How many of these have been read.
+        num_lines: How many lines have been read.
         position: Where `frames` goes on after the frame that it yielded last.
         skipped: What `skip` left out so far.
 
@@ -60,11 +58,11 @@ class RawFile:
         chunk_bytes: int = CHUNK_BYTES,
     ) -> None:
         self.path = Path(path)
-        self.bytes_read = self.position = 0
+        self.position = self.num_lines = 0
         self.skipped = SkippedRows()
         self._on_bad_row = on_bad_row
-        self._chunk_bytes = chunk_bytes
-        first_bytes = next(self._read(_PEEK_BYTES), b"")
+        self._text = RawText(self.path, chunk_bytes)
+        first_bytes = self._text.first_bytes(_PEEK_BYTES)
         if not first_bytes:
             raise InputError(f"{path} is empty, expected rows of a Criteo click log")
         self.num_bytes = self.path.stat().st_size
@@ -72,74 +70,71 @@ class RawFile:
         self._columns = criteo.column_names(self.labelled)
         self._checker = LineChecker(self.path, self._columns)
 
+    @property
+    def bytes_read(self) -> int:
+        """How many bytes of the stored file have been read."""
+        return self._text.bytes_read
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Bytes of text in a chunk."""
+        return self._text.chunk_bytes
+
+    @property
+    def num_chunks(self) -> int | None:
+        """Chunks that `part` takes; `None` where it can take none, of a zipped file."""
+        if self._text.is_gzip:
+            return None
+        return -(-self.num_bytes // self._text.chunk_bytes)
+
     def __iter__(self) -> Iterator[pl.DataFrame]:
         return self.frames()
 
     def frames(self, position: int = 0) -> Iterator[pl.DataFrame]:
         """The frames from `position` on, a value that the attribute had before."""
-        self.skipped = SkippedRows()
-        chunks = read_ahead(self._whole_lines())
-        num_lines = sum(chunk.count(b"\n") for chunk in islice(chunks, position))
+        chunks = read_ahead(self._text.chunks())
+        self._begin(sum(chunk.count(b"\n") for chunk in islice(chunks, position)))
         self.position, found_rows = position, position > 0
         for chunk, frame in map_in_order(self._with_frame, chunks):
             self.position += 1
-            if frame is None:
-                frame = self._parse_carefully(chunk, first_line=num_lines + 1)
-            num_lines += chunk.count(b"\n")
+            frame = self._checked(chunk, frame)
             if frame.height:
                 found_rows = True
                 yield frame
         if not found_rows:
-            first = next(iter(self.skipped.examples.values()))
-            raise InputError(f"{self.path} has no well-formed row; {first}")
+            self.refuse_all_rows(next(iter(self.skipped.examples.values())))
+
+    def part(self, chunks: range) -> Iterator[pl.DataFrame]:
+        """The frames of some chunks of a plain file, by this thread alone.
+
+        The same frames as `frames` gives of them. Lines are counted from the first line
+        of the first chunk.
+
+        Args:
+            chunks: Their numbers, below `num_chunks`.
+        """
+        self._begin(0)
+        for chunk in self._text.part(chunks):
+            frame = self._checked(chunk, self._parse(chunk))
+            if frame.height:
+                yield frame
+
+    def _begin(self, num_lines: int) -> None:
+        self.skipped, self.num_lines = SkippedRows(), num_lines
+
+    def refuse_all_rows(self, first: BadRow) -> NoReturn:
+        """Say that not one row is well formed, such as `first`."""
+        raise InputError(f"{self.path} has no well-formed row; {first}")
 
     def _with_frame(self, chunk: bytes) -> tuple[bytes, pl.DataFrame | None]:
         return chunk, self._parse(chunk)
 
-    def _read(self, size: int) -> Iterator[bytes]:
-        """The text of the file in pieces of `size` bytes."""
-        try:
-            with self.path.open("rb") as stored:
-                is_gzip = stored.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
-                stored.seek(0)
-                text = gzip.GzipFile(fileobj=stored) if is_gzip else stored
-                while piece := cast(BinaryIO, text).read(size):
-                    self.bytes_read = stored.tell()
-                    yield piece
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise InputError(
-                f"{self.path} is a damaged gzip file ({error}): expected a whole one; "
-                "fetch or compress it again"
-            ) from None
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise InputError(
-                f"{self.path} cannot be read: {reason}; expected a raw Criteo file"
-            ) from None
-
-    def _whole_lines(self) -> Iterator[bytes]:
-        """Chunks that end with a newline, the line ends of Windows replaced."""
-        rest = b""
-        for piece in self._read(self._chunk_bytes):
-            end = piece.rfind(b"\n") + 1
-            if end:
-                # One copy, not two: it keeps other threads from running.
-                lines = b"".join((rest, memoryview(piece)[:end]))
-                yield _unix_line_ends(lines)
-                rest = piece[end:]
-            else:
-                rest += piece
-                self._refuse_endless_line(rest)
-        if rest:
-            yield _unix_line_ends(rest + b"\n")
-
-    def _refuse_endless_line(self, line: bytes) -> None:
-        if len(line) > 2 * self._chunk_bytes:
-            raise InputError(
-                f"{self.path} has a line of more than {len(line):,} bytes, expected "
-                f"{len(self._columns)} short columns separated by tabs: is it a raw "
-                "Criteo file?"
-            )
+    def _checked(self, chunk: bytes, frame: pl.DataFrame | None) -> pl.DataFrame:
+        """The rows of the next chunk, or of its good lines where there are others."""
+        if frame is None:
+            frame = self._parse_carefully(chunk, first_line=self.num_lines + 1)
+        self.num_lines += chunk.count(b"\n")
+        return frame
 
     def _parse(self, chunk: bytes) -> pl.DataFrame | None:
         """The rows of `chunk`, or `None` when any of them is malformed."""
@@ -196,10 +191,7 @@ class RawFile:
 
     def _refuse(self, bad_row: BadRow) -> None:
         if self._on_bad_row == "stop":
-            raise InputError(
-                f"{bad_row}; mend the line, or leave such lines out with "
-                "--on_bad_row skip"
-            )
+            raise BadRowError(bad_row)
         self.skipped.add(bad_row)
 
 
@@ -231,7 +223,3 @@ def _has_label(first_bytes: bytes) -> bool:
     widths = Counter(line.count(b"\t") + 1 for line in first_bytes.split(b"\n")[:100])
     unlabelled, labelled = (len(criteo.column_names(each)) for each in (False, True))
     return widths[labelled] >= widths[unlabelled]
-
-
-def _unix_line_ends(lines: bytes) -> bytes:
-    return lines.replace(b"\r\n", b"\n") if b"\r" in lines else lines

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import count
+from functools import cached_property
+from itertools import accumulate, count
 from pathlib import Path
 from typing import Protocol
 
 import polars as pl
 
+from pipelines.aside import whole
 from pipelines.bad_rows import SkippedRows
 from pipelines.checksums import FileChecksum, InputChangedError
 from pipelines.journal import Entry, Journal
@@ -32,9 +34,11 @@ class LogSource(Protocol):
 
     path: Path
     num_bytes: int
-    bytes_read: int
     position: int
     skipped: SkippedRows
+
+    @property
+    def bytes_read(self) -> int: ...
 
     def frames(self, position: int = 0) -> Iterator[pl.DataFrame]:
         """The frames from `position` on."""
@@ -58,6 +62,11 @@ class Spill:
     rows_per_file: tuple[int, ...]
     checksums: tuple[str, ...]
     skipped: SkippedRows
+
+    @cached_property
+    def starts(self) -> list[int]:
+        """Number of the first row of each piece, and at last of all rows."""
+        return list(accumulate(self.rows_per_piece, initial=0))
 
 
 def spill_columns(
@@ -106,6 +115,12 @@ def spill_columns(
 def piece_path(work: Path, number: int) -> Path:
     """Where a piece of the rows is kept."""
     return work / f"{number:06d}.arrow"
+
+
+def write_piece(frame: pl.DataFrame, path: Path) -> None:
+    """Write typed rows aside and rename them: under its name a piece is whole."""
+    with whole(path) as aside:
+        frame.write_ipc(aside)
 
 
 @dataclass(frozen=True)

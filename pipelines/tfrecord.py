@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.aside import whole
 from pipelines.columns import Columns
 from pipelines.encoded_rows import EncodedRows
 from pipelines.examples import bytes_example, row_examples
@@ -65,7 +66,6 @@ def write_shard(
     """
     target = directory / path
     target.parent.mkdir(exist_ok=True)
-    aside = target.with_name(f".{target.name}.partial")
     columns = columns or Columns.criteo()
     if record_format == "row":
         payloads = row_examples(rows, columns)
@@ -73,16 +73,12 @@ def write_shard(
         payloads = _blocks(rows, block_rows, columns.multi_hot)
     checksum = hashlib.sha256()
     num_bytes = 0
-    try:
-        with aside.open("wb") as file:
-            for payload in payloads:
-                header = record_header(len(payload))
-                for part in (header, payload, record_footer(payload)):
-                    checksum.update(part)
-                    num_bytes += file.write(part)
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
+    with whole(target) as aside, aside.open("wb") as file:
+        for payload in payloads:
+            header = record_header(len(payload))
+            for part in (header, payload, record_footer(payload)):
+                checksum.update(part)
+                num_bytes += file.write(part)
     return Shard(path, len(rows), num_bytes, checksum.hexdigest())
 
 

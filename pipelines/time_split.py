@@ -1,8 +1,9 @@
 """Rows put into training, validation and test by their day or time."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,28 @@ from pipelines.columns import DaysBy
 from pipelines.journal import Journal
 from pipelines.log_values import KEYS_PER_DAY, TIME_KEY
 from pipelines.progress import stage
-from pipelines.spill import Spill
+from pipelines.spill import Spill, write_piece
 from pipelines.split import Split
 
 SplitRows = Callable[[Sequence[int]], Split]
+
+
+@dataclass(frozen=True)
+class PieceKeys:
+    """The days or times of a piece.
+
+    Args:
+        number: The piece.
+        start: Number of its first row.
+        keys: Of each row, int64.
+    """
+
+    number: int
+    start: int
+    keys: np.ndarray
+
+
+MapKeys = Callable[[Callable[[PieceKeys], Any]], Iterable[Any]]
 
 
 @dataclass(frozen=True)
@@ -59,32 +78,86 @@ def split_by_time(
     Raises:
         InputError: If no row is left to train on.
     """
+
+    def map_keys(function: Callable[[PieceKeys], Any]) -> Iterator[Any]:
+        for number in range(len(spill.pieces)):
+            yield function(piece_keys(spill, number))
+
     noted = journal.last("time cuts")
     if noted is None:
-        noted = _find_cuts(spill, KEYS_PER_DAY[days_by.kind], split_rows)
+        noted = find_cuts(map_keys, KEYS_PER_DAY[days_by.kind], split_rows)
         journal.add("time cuts", noted)
+    with stage("split by time", sum(spill.rows_per_piece)) as advance:
+        done = 0
+        for number in range(journal.count("time piece"), len(spill.pieces)):
+            rows = distribute(spill, number, noted)
+            journal.add("time piece", {"rows": rows})
+            spill.pieces[number].unlink()
+            done += sum(rows)
+            advance(done, done)
+    rows_per_piece = [entry["rows"] for entry in journal.entries("time piece")]
     split = split_rows(noted["rows_per_day"])
-    cuts = [Cut(**each) if each else None for each in noted["cuts"]]
-    _distribute(spill, cuts, journal)
+    return in_split_order(spill, rows_per_piece), split
+
+
+def piece_keys(spill: Spill, number: int) -> PieceKeys:
+    """The days or times of a piece."""
+    keys = pl.read_ipc(spill.pieces[number], columns=[TIME_KEY])[TIME_KEY]
+    return PieceKeys(number, spill.starts[number], keys.to_numpy())
+
+
+def distribute(spill: Spill, number: int, noted: Mapping[str, Any]) -> list[int]:
+    """Cut a piece into its rows for training, validation and test.
+
+    Args:
+        spill: Typed rows with the column `TIME_KEY`.
+        number: The piece.
+        noted: What `find_cuts` gave.
+
+    Returns:
+        Number of rows of each part.
+    """
+    frame = pl.read_ipc(spill.pieces[number])
+    keys, start = frame[TIME_KEY].to_numpy(), spill.starts[number]
+    splits = np.zeros(len(keys), np.int8)
+    for each in noted["cuts"]:
+        if each is not None:
+            splits += ~Cut(**each).is_before(keys, start)
+    for split in range(3):
+        part = frame.filter(splits == split)
+        if part.height:
+            write_piece(part, _part_path(spill.pieces[number], split))
+    return np.bincount(splits, minlength=3).tolist()
+
+
+def in_split_order(spill: Spill, rows_per_piece: Sequence[Sequence[int]]) -> Spill:
+    """The parts that `distribute` made, by split.
+
+    Args:
+        spill: The pieces that were cut.
+        rows_per_piece: What `distribute` gave of each.
+    """
     parts = [
-        (_part_path(piece, number), rows)
+        (_part_path(piece, number), rows[number])
         for number in range(3)
-        for piece, entry in zip(
-            spill.pieces, journal.entries("time piece"), strict=True
-        )
-        if (rows := entry["rows"][number])
+        for piece, rows in zip(spill.pieces, rows_per_piece, strict=True)
+        if rows[number]
     ]
-    paths, rows_per_piece = zip(*parts, strict=True)
-    return replace(spill, pieces=paths, rows_per_piece=rows_per_piece), split
+    paths, num_rows = zip(*parts, strict=True)
+    return replace(spill, pieces=paths, rows_per_piece=num_rows)
 
 
-def _find_cuts(
-    spill: Spill, keys_per_day: int, split_rows: SplitRows
+def find_cuts(
+    map_keys: MapKeys, keys_per_day: int, split_rows: SplitRows
 ) -> dict[str, Any]:
-    """The rows of each day, and where validation and test begin, for the journal."""
-    rows_of_day: Counter[int] = Counter()
-    for _, keys in _keys(spill):
-        rows_of_day.update(_counted(keys // keys_per_day))
+    """The rows of each day, and where validation and test begin, for the journal.
+
+    Args:
+        map_keys: Gives a function the keys of each piece.
+        keys_per_day: Of `KEYS_PER_DAY`.
+        split_rows: From the number of rows of each day to the split.
+    """
+    rows_of_day = _total(map_keys(partial(_rows_of_day, keys_per_day)))
     days = sorted(rows_of_day)
     rows_per_day = [rows_of_day[day] for day in days]
     split = split_rows(rows_per_day)
@@ -96,60 +169,55 @@ def _find_cuts(
             continue
         position = int(np.searchsorted(ends, end, side="right"))
         before = end - ends[position] + rows_per_day[position]
-        cut = _cut_in_day(spill, days[position], keys_per_day, before)
+        cut = _cut_in_day(map_keys, days[position], keys_per_day, before)
         cuts.append({"key": cut.key, "row": cut.row})
     return {"rows_per_day": rows_per_day, "cuts": cuts}
 
 
-def _cut_in_day(spill: Spill, day: int, keys_per_day: int, before: int) -> Cut:
+def _cut_in_day(map_keys: MapKeys, day: int, keys_per_day: int, before: int) -> Cut:
     """The place in a day that so many of its rows come before."""
-    rows_of_key: Counter[int] = Counter()
-    for _, keys in _keys(spill):
-        rows_of_key.update(_counted(keys[keys // keys_per_day == day]))
+    rows_of_key = _total(map_keys(partial(_rows_of_key, keys_per_day, day)))
     for key in sorted(rows_of_key):
         if rows_of_key[key] > before:
             break
         before -= rows_of_key[key]
-    for start, keys in _keys(spill):
-        here = np.flatnonzero(keys == key)
-        if len(here) > before:
-            return Cut(key, start + int(here[before]))
-        before -= len(here)
+    for piece, count in enumerate(map_keys(partial(_rows_with_key, key))):
+        if count > before:
+            places = map_keys(partial(_row_with_key, key, piece, before))
+            return Cut(key, next(row for row in places if row is not None))
+        before -= count
     raise RuntimeError(f"day {day} has fewer rows than were counted")
 
 
-def _keys(spill: Spill) -> Iterator[tuple[int, np.ndarray]]:
-    """Of each piece its first row's number and the keys."""
-    starts = accumulate(spill.rows_per_piece, initial=0)
-    for start, piece in zip(starts, spill.pieces, strict=False):
-        yield start, pl.read_ipc(piece, columns=[TIME_KEY])[TIME_KEY].to_numpy()
+def _total(counts: Iterable[dict[int, int]]) -> Counter[int]:
+    total: Counter[int] = Counter()
+    for each in counts:
+        total.update(each)
+    return total
+
+
+def _rows_of_day(keys_per_day: int, piece: PieceKeys) -> dict[int, int]:
+    return _counted(piece.keys // keys_per_day)
+
+
+def _rows_of_key(keys_per_day: int, day: int, piece: PieceKeys) -> dict[int, int]:
+    return _counted(piece.keys[piece.keys // keys_per_day == day])
+
+
+def _rows_with_key(key: int, piece: PieceKeys) -> int:
+    return int(np.count_nonzero(piece.keys == key))
+
+
+def _row_with_key(key: int, number: int, before: int, piece: PieceKeys) -> int | None:
+    """The number of the row of this key that so many of a piece come before."""
+    if piece.number != number:
+        return None
+    return piece.start + int(np.flatnonzero(piece.keys == key)[before])
 
 
 def _counted(keys: np.ndarray) -> dict[int, int]:
     values, counts = np.unique(keys, return_counts=True)
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
-
-
-def _distribute(spill: Spill, cuts: Sequence[Cut | None], journal: Journal) -> None:
-    """Cut each piece into its rows for training, validation and test."""
-    starts = list(accumulate(spill.rows_per_piece, initial=0))
-    with stage("split by time", starts[-1]) as advance:
-        for number in range(journal.count("time piece"), len(spill.pieces)):
-            piece, start = spill.pieces[number], starts[number]
-            frame = pl.read_ipc(piece)
-            keys = frame[TIME_KEY].to_numpy()
-            splits = np.zeros(len(keys), np.int8)
-            for cut in cuts:
-                if cut is not None:
-                    splits += ~cut.is_before(keys, start)
-            for split in range(3):
-                part = frame.filter(splits == split)
-                if part.height:
-                    part.write_ipc(_part_path(piece, split))
-            rows = np.bincount(splits, minlength=3).tolist()
-            journal.add("time piece", {"rows": rows})
-            piece.unlink()
-            advance(starts[number + 1], starts[number + 1])
 
 
 def _part_path(piece: Path, split: int) -> Path:

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
+from pipelines.aside import whole
 from tfdlrm.errors import InputError
 from tfdlrm.schema import MISSING_ID, UNKNOWN_ID
 
@@ -34,7 +35,7 @@ class Table(Protocol):
 
 
 def write_vocabulary(vocabulary: pl.DataFrame, directory: Path, name: str) -> None:
-    """Write `vocabulary` of column `name` below a data set directory.
+    """Write `vocabulary` of column `name` below a data set directory, or nothing.
 
     Args:
         vocabulary: Columns `value` (UInt32 or String), `id` (Int32) and `frequency`
@@ -44,7 +45,8 @@ def write_vocabulary(vocabulary: pl.DataFrame, directory: Path, name: str) -> No
     """
     folder = directory / FOLDER
     folder.mkdir(exist_ok=True)
-    vocabulary.write_parquet(folder / f"{name}.parquet")
+    with whole(folder / f"{name}.parquet") as aside:
+        vocabulary.write_parquet(aside)
 
 
 def read_vocabulary(directory: Path, name: str, num_values: int) -> pl.DataFrame:

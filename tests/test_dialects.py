@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import criteo
-from pipelines.dialects import HashTable, dialect, load_tables
+from pipelines.dialects import dialect, load_tables
+from pipelines.hashing import HashTable
 from pipelines.prepare import prepare
 from pipelines.vocabulary import write_vocabulary
 from tests.processes import run_command_line

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import buckets, coverage_picture, encoding
-from pipelines.engines import local
+from pipelines import buckets, coverage_picture, encoding, prepared
 from pipelines.journal import Journal
 from pipelines.prepare import prepare
 from pipelines.raw import RawFile
@@ -29,7 +28,7 @@ CONFIG = PrepareConfig(min_frequency=2, on_bad_row="skip")
 def shrink(monkeypatch: pytest.MonkeyPatch | None = None) -> None:
     """Make every piece of work so small that a few rows are many; draw nothing."""
     settings = [
-        (local, "RawFile", partial(RawFile, chunk_bytes=20_000)),
+        (prepared, "RawFile", partial(RawFile, chunk_bytes=20_000)),
         (buckets, "MAX_SHARD_ROWS", 200),
         (encoding, "_WAITING_SHARE", 10**6),  # 8 kB of 8 GB
         (coverage_picture, "draw", lambda features, dialect, path: None),

@@ -41,6 +41,11 @@ class PrepareConfig:
             one-row Examples that other tools read too.
         memory_budget: Memory to use at most, about, such as `8GB`; what does not fit
             waits on disk. It changes nothing in the data set.
+        engine: `local` works on this machine; `spark` on a Spark cluster, whose
+            machines see the files under the same paths. It changes nothing in the data
+            set.
+        master: The Spark cluster, such as `local[2]` or `spark://host:7077` (engine
+            spark; null leaves it to Spark's own configuration).
     """
 
     dialect: Literal["default", "facebook", "hash"] = "default"
@@ -55,9 +60,17 @@ class PrepareConfig:
     columns: Path | None = None
     record_format: RecordFormat = "block"
     memory_budget: str = "8GB"
+    engine: Literal["local", "spark"] = "local"
+    master: str | None = None
 
     def __post_init__(self) -> None:
         self._settle_dialect()
+        require(
+            self.master is None or self.engine == "spark",
+            "master",
+            self.master,
+            "none with engine local: add --engine spark",
+        )
         require(self.days is None or self.days >= 1, "days", self.days, ">= 1")
         require(
             self.validation_days >= 0, "validation_days", self.validation_days, ">= 0"

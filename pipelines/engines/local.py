@@ -7,53 +7,38 @@ journal, so that a run that was stopped goes on from there.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import accumulate
 from pathlib import Path
 
 import polars as pl
 
-from pipelines.bad_rows import SkippedRows
 from pipelines.buckets import Buckets
 from pipelines.building import Building
 from pipelines.columns import Columns
-from pipelines.columns_file import load_columns
 from pipelines.coverage import CountedFeature, Coverage
 from pipelines.coverage_report import write_coverage
 from pipelines.dialects import Dialect, dialect
 from pipelines.encoding import Encoder
-from pipelines.logs import open_log
 from pipelines.parallel import map_in_order, num_cores
+from pipelines.prepared import (
+    BLOCK_ROWS,
+    Prepared,
+    categorical_features,
+    make_buckets,
+    make_schema,
+    open_raw,
+    read_columns,
+)
 from pipelines.progress import stage
-from pipelines.raw import RawFile
-from pipelines.spill import LogSource, Spill, spill_columns
-from pipelines.split import Split, num_days, split_rows
-from pipelines.tfrecord import row_type, shard_path, write_shard
+from pipelines.spill import Spill, spill_columns
+from pipelines.split import Split, split_rows
+from pipelines.tfrecord import shard_path, write_shard
 from pipelines.time_split import split_by_time
 from pipelines.vocabulary import write_vocabulary
 from tfdlrm.byte_size import parse_byte_size
 from tfdlrm.config import PrepareConfig
-from tfdlrm.errors import InputError
-from tfdlrm.schema import CategoricalFeature, FeatureSchema, Shard
-
-BLOCK_ROWS = 2048
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What a run of the engine made.
-
-    Args:
-        schema: The schema, without its source.
-        positives: Number of rows with label 1 in each split.
-        skipped: Malformed rows that were left out.
-        checksums: SHA-256 of each raw file.
-    """
-
-    schema: FeatureSchema
-    positives: dict[str, int]
-    skipped: SkippedRows
-    checksums: tuple[str, ...]
+from tfdlrm.schema import Shard
 
 
 def run(raw: Sequence[Path], place: Building, config: PrepareConfig) -> Prepared:
@@ -71,21 +56,16 @@ def run(raw: Sequence[Path], place: Building, config: PrepareConfig) -> Prepared
         InputError: If a file or the split cannot be used.
         InputChangedError: If what an earlier run has read is not there now.
     """
-    columns = load_columns(config.columns) if config.columns else Columns.criteo()
-    if columns.days_by is None:
-        num_days(len(raw), config)  # refuses before any work is done
+    columns = read_columns(len(raw), config)
     budget = parse_byte_size(config.memory_budget, "memory_budget")
-    files = [_labelled_file(path, columns, config) for path in raw]
+    files = [open_raw(path, columns, config) for path in raw]
     spill = spill_columns(files, place.work, place.journal, columns.transformed)
     spill, split = _split(spill, columns, place, config)
     rule = dialect(config)
     counted = _make_vocabularies(spill, split, columns, place, rule, budget)
-    features = tuple(
-        CategoricalFeature(each.name, each.num_ids, each.name in columns.multi_hot)
-        for each in counted
-    )
+    features = categorical_features(counted, columns)
     coverage = Coverage(counted)
-    buckets = _buckets(split, columns, place, config)
+    buckets = make_buckets(split, columns, place.work, config)
     encoder = Encoder(
         spill,
         split,
@@ -100,35 +80,9 @@ def run(raw: Sequence[Path], place: Building, config: PrepareConfig) -> Prepared
     )
     positives = encoder.run()
     write_coverage(coverage, config.dialect, place.directory)
-    schema = FeatureSchema(
-        label=columns.label,
-        dense_features=columns.dense_features,
-        categorical_features=features,
-        untransformed=columns.untransformed,
-        dialect=config.dialect,
-        min_frequency=config.min_frequency,
-        max_index_range=config.max_index_range,
-        hash_buckets=config.hash_buckets,
-        reserved_ids=rule.reserved_ids,
-        split=split.description(config),
-        columns=None if columns.is_criteo else columns.to_json(),
-        record_format=config.record_format,
-        block_rows=BLOCK_ROWS,
-        shards=tuple(_write_shards(buckets, columns, place, config)),
-    )
+    shards = list(_write_shards(buckets, columns, place, config))
+    schema = make_schema(columns, features, split, shards, config)
     return Prepared(schema, positives, spill.skipped, spill.checksums)
-
-
-def _labelled_file(path: Path, columns: Columns, config: PrepareConfig) -> LogSource:
-    if not columns.is_criteo:
-        return open_log(path, columns, config.on_bad_row)
-    file = RawFile(path, config.on_bad_row)
-    if not file.labelled:
-        raise InputError(
-            f"{path} has 39 columns, expected 40: its rows have no label, so they can "
-            "be scored with `python -m tfdlrm.predict` but not prepared for training"
-        )
-    return file
 
 
 def _split(
@@ -137,11 +91,6 @@ def _split(
     """The rows in the order of their splits, and where these are."""
     if columns.days_by is None:
         return spill, split_rows(spill.rows_per_file, config)
-    if config.days is not None:
-        raise InputError(
-            f"days is {config.days}, but {config.columns} says that "
-            f"{columns.days_by.name} tells the day of a row: drop one of the two"
-        )
     return split_by_time(
         spill, columns.days_by, lambda rows: split_rows(rows, config), place.journal
     )
@@ -178,18 +127,6 @@ def _column(spill: Spill, name: str, num_rows: int) -> Iterator[pl.Series]:
             values = pl.read_ipc(piece, columns=[name])[name].head(num_rows - start)
             is_bag = isinstance(values.dtype, pl.List)
             yield values.explode().drop_nulls() if is_bag else values
-
-
-def _buckets(
-    split: Split, columns: Columns, place: Building, config: PrepareConfig
-) -> list[Buckets]:
-    seeds = {"train": config.seed}
-    kind = row_type(len(columns.dense_features), len(columns.single_hot))
-    num_bags = len(columns.multi_hot)
-    return [
-        Buckets(place.work, name, len(rows), kind, num_bags, seeds.get(name))
-        for name, rows in split.ranges().items()
-    ]
 
 
 def _write_shards(

@@ -24,7 +24,9 @@ def train_step(model: keras.Model, data: Any) -> dict[str, Any]:
     replicas = tf.distribute.get_replica_context()
     features, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
     all_labels = replicas.all_gather(tf.identity(labels), axis=0)
-    all_weights = None if weights is None else replicas.all_gather(tf.identity(weights), axis=0)
+    all_weights = (
+        None if weights is None else replicas.all_gather(tf.identity(weights), axis=0)
+    )
     num_rows, all_rows = (
         tf.cast(tf.shape(each)[0], tf.float32) for each in (labels, all_labels)
     )

@@ -1,0 +1,137 @@
+"""The Spark engine: the steps of the local one, spread over a cluster's machines.
+
+Every machine sees the raw files and the data set under the same paths. The functions
+are those of `engines/local.py`: a piece of typed rows is parsed, counted and encoded by
+the same Polars and NumPy code, whoever does it. Spark hands out the pieces
+(`mapInArrow` over their numbers), adds up the counts of values, and brings the rows of
+each bucket together. The driver holds a few numbers for each piece, nothing for a row.
+"""
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pipelines.building import Building
+from pipelines.columns import Columns
+from pipelines.coverage import Coverage
+from pipelines.coverage_report import write_coverage
+from pipelines.dialects import dialect
+from pipelines.engines.spark_counting import make_vocabularies
+from pipelines.engines.spark_reading import read_rows
+from pipelines.engines.spark_session import Cluster, cluster
+from pipelines.engines.spark_shuffle import Encoding, groups_of, keep_ids, write_shards
+from pipelines.log_values import KEYS_PER_DAY
+from pipelines.piece_encoding import PieceEncoder
+from pipelines.prepared import (
+    Prepared,
+    categorical_features,
+    make_buckets,
+    make_schema,
+    read_columns,
+)
+from pipelines.progress import stage
+from pipelines.spill import Spill
+from pipelines.split import Split, split_rows
+from pipelines.time_split import (
+    PieceKeys,
+    distribute,
+    find_cuts,
+    in_split_order,
+    piece_keys,
+)
+from tfdlrm.byte_size import parse_byte_size
+from tfdlrm.config import PrepareConfig
+
+
+def run(raw: Sequence[Path], place: Building, config: PrepareConfig) -> Prepared:
+    """Turn raw files into the shards and vocabularies of a data set.
+
+    The data set is the one that the local engine makes, byte for byte.
+
+    Args:
+        raw: Raw files with labels, in order of time.
+        place: Where to write; `schema.json` is left to the caller.
+        config: How rows are split, counted and shuffled, and by which cluster.
+
+    Returns:
+        The schema of the data set and what is worth telling about it.
+
+    Raises:
+        InputError: If a file, the split or the cluster cannot be used.
+        InputChangedError: If what an earlier run has read is not there now.
+    """
+    columns = read_columns(len(raw), config)
+    with cluster(config) as workers:
+        return _run(workers, raw, columns, place, config)
+
+
+def _run(
+    workers: Cluster,
+    raw: Sequence[Path],
+    columns: Columns,
+    place: Building,
+    config: PrepareConfig,
+) -> Prepared:
+    spill = read_rows(workers, raw, columns, place.work, config)
+    spill, split = _split(workers, spill, columns, place, config)
+    rule = dialect(config)
+    counted = make_vocabularies(
+        workers,
+        spill,
+        columns,
+        rule,
+        len(rule.counted_rows(split)),
+        place.directory,
+        place.journal,
+    )
+    features = categorical_features(counted, columns)
+    buckets = make_buckets(split, columns, place.work, config)
+    budget = parse_byte_size(config.memory_budget, "memory_budget")
+    encoding = Encoding(
+        spill,
+        PieceEncoder(columns, split, buckets, Coverage(counted)),
+        features,
+        rule,
+        place.directory,
+        groups_of(features, rule, budget // 2 // workers.workers_here),
+        run=uuid.uuid4().hex,
+    )
+    keep_ids(workers, encoding)
+    shards, positives, coverage = write_shards(
+        workers, encoding, place.work, config.record_format
+    )
+    write_coverage(coverage, config.dialect, place.directory)
+    schema = make_schema(columns, features, split, shards, config)
+    return Prepared(schema, positives, spill.skipped, spill.checksums)
+
+
+def _split(
+    workers: Cluster,
+    spill: Spill,
+    columns: Columns,
+    place: Building,
+    config: PrepareConfig,
+) -> tuple[Spill, Split]:
+    """The rows in the order of their splits, and where these are."""
+    if columns.days_by is None:
+        return spill, split_rows(spill.rows_per_file, config)
+
+    def map_keys(function: Callable[[PieceKeys], Any]) -> Iterable[Any]:
+        return workers.map(partial(_of_keys, spill, function), len(spill.pieces))
+
+    noted = place.journal.last("time cuts")
+    if noted is None:
+        keys_per_day = KEYS_PER_DAY[columns.days_by.kind]
+        noted = find_cuts(map_keys, keys_per_day, partial(split_rows, config=config))
+        place.journal.add("time cuts", noted)
+    with stage("split by time", spill.starts[-1]) as advance:
+        rows = workers.map(partial(distribute, spill, noted=noted), len(spill.pieces))
+        advance(spill.starts[-1], spill.starts[-1])
+    split = split_rows(noted["rows_per_day"], config)
+    return in_split_order(spill, rows), split
+
+
+def _of_keys(spill: Spill, function: Callable[[PieceKeys], Any], number: int) -> Any:
+    return function(piece_keys(spill, number))

@@ -1,0 +1,121 @@
+"""What every engine begins with and ends with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.bad_rows import SkippedRows
+from pipelines.buckets import Buckets
+from pipelines.columns import Columns
+from pipelines.columns_file import load_columns
+from pipelines.coverage import CountedFeature
+from pipelines.dialects import dialect
+from pipelines.logs import LogFile, open_log
+from pipelines.raw import RawFile
+from pipelines.split import Split, num_days
+from pipelines.tfrecord import row_type
+from tfdlrm.config import PrepareConfig
+from tfdlrm.errors import InputError
+from tfdlrm.schema import CategoricalFeature, FeatureSchema, Shard
+
+BLOCK_ROWS = 2048
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run of an engine made.
+
+    Args:
+        schema: The schema, without its source.
+        positives: Number of rows with label 1 in each split.
+        skipped: Malformed rows that were left out.
+        checksums: SHA-256 of each raw file.
+    """
+
+    schema: FeatureSchema
+    positives: dict[str, int]
+    skipped: SkippedRows
+    checksums: tuple[str, ...]
+
+
+def read_columns(num_files: int, config: PrepareConfig) -> Columns:
+    """What the columns of the raw files are.
+
+    Raises:
+        InputError: If settings do not go together.
+    """
+    columns = load_columns(config.columns) if config.columns else Columns.criteo()
+    if columns.days_by is None:
+        num_days(num_files, config)  # refuses before any work is done
+    elif config.days is not None:
+        raise InputError(
+            f"days is {config.days}, but {config.columns} says that "
+            f"{columns.days_by.name} tells the day of a row: drop one of the two"
+        )
+    return columns
+
+
+def open_raw(path: Path, columns: Columns, config: PrepareConfig) -> RawFile | LogFile:
+    """A raw file that has labels.
+
+    Raises:
+        InputError: If it cannot be read, or has none.
+    """
+    if not columns.is_criteo:
+        return open_log(path, columns, config.on_bad_row)
+    file = RawFile(path, config.on_bad_row)
+    if not file.labelled:
+        raise InputError(
+            f"{path} has 39 columns, expected 40: its rows have no label, so they can "
+            "be scored with `python -m tfdlrm.predict` but not prepared for training"
+        )
+    return file
+
+
+def make_buckets(
+    split: Split, columns: Columns, work: Path, config: PrepareConfig
+) -> tuple[Buckets, ...]:
+    """The buckets of each split; only training rows are shuffled."""
+    seeds = {"train": config.seed}
+    kind = row_type(len(columns.dense_features), len(columns.single_hot))
+    num_bags = len(columns.multi_hot)
+    return tuple(
+        Buckets(work, name, len(rows), kind, num_bags, seeds.get(name))
+        for name, rows in split.ranges().items()
+    )
+
+
+def categorical_features(
+    counted: Sequence[CountedFeature], columns: Columns
+) -> tuple[CategoricalFeature, ...]:
+    """The categorical columns, as the schema has them."""
+    return tuple(
+        CategoricalFeature(each.name, each.num_ids, each.name in columns.multi_hot)
+        for each in counted
+    )
+
+
+def make_schema(
+    columns: Columns,
+    features: tuple[CategoricalFeature, ...],
+    split: Split,
+    shards: Sequence[Shard],
+    config: PrepareConfig,
+) -> FeatureSchema:
+    """The schema of a data set, without its source."""
+    return FeatureSchema(
+        label=columns.label,
+        dense_features=columns.dense_features,
+        categorical_features=features,
+        untransformed=columns.untransformed,
+        dialect=config.dialect,
+        min_frequency=config.min_frequency,
+        max_index_range=config.max_index_range,
+        hash_buckets=config.hash_buckets,
+        reserved_ids=dialect(config).reserved_ids,
+        split=split.description(config),
+        columns=None if columns.is_criteo else columns.to_json(),
+        record_format=config.record_format,
+        block_rows=BLOCK_ROWS,
+        shards=tuple(shards),
+    )
