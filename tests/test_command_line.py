@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipelines.prepare import PrepareCommand
 from tests.processes import run_command_line
 from tfdlrm.command_line import parse, run_command, to_yaml
 from tfdlrm.config import TrainConfig
@@ -12,6 +13,7 @@ CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 COMMANDS = [
     "pipelines.prepare",
     "tfdlrm.train",
+    "tfdlrm.plan",
     "tfdlrm.evaluate",
     "tfdlrm.predict",
     "tfdlrm.export",
@@ -37,6 +39,12 @@ def test_a_dotted_override_wins_over_the_file(tmp_path):
 )
 def test_a_list_is_written_with_brackets_or_without(argv):
     assert train_config(*argv.split()).model.top_mlp_units == (3, 2)
+
+
+def test_files_in_a_row_are_read_as_they_are():
+    argv = ["--raw", "a.tsv", "b.tsv", "--output", "data"]
+    command = parse(PrepareCommand, "pipelines.prepare", argv, several="raw")
+    assert command.raw == (Path("a.tsv"), Path("b.tsv"))
 
 
 def test_the_yaml_of_a_configuration_reads_back(tmp_path):

@@ -34,6 +34,7 @@ MODELS = {
     "dlrm": DLRM,
     "dlrm with the diagonal": replace(DLRM, self_interaction=True),
     "dlrm side by side": replace(DLRM, interaction="concatenate"),
+    "dlrm with buckets": replace(DLRM, dense_bucket_width=0.5),
     "dlrm with collisions": replace(DLRM, num_collisions=3, collision_threshold=5),
 }
 KAGGLE = data_schema(PlanCommand())

@@ -19,6 +19,9 @@ from tfdlrm.model_config import (
 )
 from tfdlrm.schema import FeatureSchema
 
+NUM_BUCKETS = 80
+"""Of each dense feature, where it has a vector for each; see `BucketVectors`."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -145,6 +148,9 @@ def _dlrm(schema: FeatureSchema, config: DLRMConfig) -> ModelSize:
     if schema.dense_features:
         layers += _mlp(len(schema.dense_features), [*config.bottom_mlp_units, dim])
         num_vectors, bottom = num_vectors + 1, dim
+    buckets = _buckets(schema, config)
+    num_vectors += len(buckets)
+    layers += _look_up(len(buckets), dim)
     width = num_vectors * dim
     if config.interaction == "dot" and num_vectors > 1:
         pairs = num_vectors * (num_vectors + (1 if config.self_interaction else -1))
@@ -153,7 +159,16 @@ def _dlrm(schema: FeatureSchema, config: DLRMConfig) -> ModelSize:
         layers += Layers(widths=matrix + pairs // 2, products=matrix * dim)
     layers += Layers(widths=width) + _mlp(width, [*config.top_mlp_units, 1])
     tables = _tables(schema, dim, config.num_collisions, config.collision_threshold)
-    return ModelSize(tables, layers)
+    return ModelSize(tables + buckets, layers)
+
+
+def _buckets(schema: FeatureSchema, config: DLRMConfig) -> tuple[Table, ...]:
+    if config.dense_bucket_width is None:
+        return ()
+    dim = config.embedding_dim
+    return tuple(
+        Table(f"buckets of {name}", NUM_BUCKETS, dim) for name in schema.dense_features
+    )
 
 
 def _side_by_side(schema: FeatureSchema, dim: int) -> tuple[int, Layers]:

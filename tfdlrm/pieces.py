@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -25,17 +25,12 @@ class Piece:
     Args:
         name: Which array.
         values: The rows, or the whole array.
-        rows: Their numbers, int64; `None` for the whole.
+        rows: Their numbers, int64 or a range of them; `None` for the whole.
     """
 
     name: str
     values: np.ndarray
-    rows: np.ndarray | None = None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes that it takes."""
-        return self.values.nbytes + (0 if self.rows is None else self.rows.nbytes)
+    rows: np.ndarray | range | None = None
 
 
 class DamagedError(Exception):
@@ -57,14 +52,17 @@ def write_pieces(path: Path, pieces: Iterable[Piece]) -> None:
     with path.open("wb") as file:
         for piece in pieces:
             number += 1
-            header = {
+            header: dict[str, Any] = {
                 "name": piece.name,
                 "dtype": piece.values.dtype.name,
                 "shape": piece.values.shape,
-                "has_rows": piece.rows is not None,
             }
+            if isinstance(piece.rows, range):
+                header["range"] = [piece.rows.start, piece.rows.stop]
+            elif piece.rows is not None:
+                header["num_rows"] = len(piece.rows)
             _write(file, json.dumps(header).encode())
-            if piece.rows is not None:
+            if isinstance(piece.rows, np.ndarray):
                 _write(file, piece.rows.astype("<i8").tobytes())
             _write(file, piece.values.tobytes())
         _write(file, json.dumps({"pieces": number}).encode())
@@ -97,8 +95,10 @@ def read_pieces(path: Path) -> Iterator[Piece]:
     payloads = (payload for _, payload in read_records(path))
     try:
         while "pieces" not in (header := json.loads(next(payloads))):
-            rows = None
-            if header["has_rows"]:
+            rows: np.ndarray | range | None = None
+            if "range" in header:
+                rows = range(*header["range"])
+            elif "num_rows" in header:
                 rows = np.frombuffer(next(payloads), "<i8")
             values = np.frombuffer(next(payloads), header["dtype"])
             yield Piece(header["name"], values.reshape(header["shape"]), rows)

@@ -36,7 +36,7 @@ class _Variable:
     def whole(self) -> Piece:
         return Piece(self.name, self.first.numpy())
 
-    def pieces(self, rows: np.ndarray) -> Iterator[Piece]:
+    def pieces(self, rows: np.ndarray | range) -> Iterator[Piece]:
         """Some rows, by numbers in ascending order, a piece at a time."""
         step = max(1, PIECE_BYTES // self.row_bytes)
         for start in range(0, len(rows), step):
@@ -44,7 +44,9 @@ class _Variable:
             # A gather from the variable itself: to read its value would copy it all.
             with tf.device(self.first.device):
                 values = tf.raw_ops.ResourceGather(
-                    resource=self.first.handle, indices=some, dtype=self.first.dtype
+                    resource=self.first.handle,
+                    indices=np.asarray(some),
+                    dtype=self.first.dtype,
                 )
             yield Piece(self.name, np.asarray(values), some)
 
@@ -56,7 +58,9 @@ class _Variable:
                 continue
             with tf.device(copy.device):
                 tf.raw_ops.ResourceScatterUpdate(
-                    resource=copy.handle, indices=piece.rows, updates=piece.values
+                    resource=copy.handle,
+                    indices=np.asarray(piece.rows),
+                    updates=piece.values,
                 )
 
 
@@ -165,7 +169,7 @@ class SavedVariables:
         """All rows of the tables, each as it is when its piece is drawn."""
         for table in self._tables:
             for variable in table.variables:
-                yield from variable.pieces(np.arange(variable.first.shape[0]))
+                yield from variable.pieces(range(variable.first.shape[0]))
 
     def changed_pieces(self) -> Iterator[Piece]:
         """What is no table, and the rows of tables that have changed."""
@@ -208,7 +212,8 @@ class SavedVariables:
         variable.assign(piece)
         for table in self._tables:
             if is_change and variable is table.variables[0] and piece.rows is not None:
-                scatter_update(table.flags, piece.rows, np.ones(len(piece.rows), bool))
+                rows = np.asarray(piece.rows)
+                scatter_update(table.flags, rows, np.ones(len(rows), bool))
 
 
 def _num_bytes(variable: tf.Variable) -> int:
