@@ -109,7 +109,7 @@ def test_training_agrees_with_the_reference(golden, name):
     entropy = keras.losses.BinaryCrossentropy(from_logits=True)
     for step in range(meta["steps"]):
         with tf.GradientTape() as tape:
-            logits = model(recorded_step(recorded, step, meta))
+            logits = model(recorded_step(recorded, step, meta), training=True)
             loss = entropy(recorded[f"step{step}/label"], logits)
         np.testing.assert_allclose(
             tf.sigmoid(logits), recorded[f"step{step}/probability"], rtol=1e-5

@@ -1,6 +1,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfdlrm.layers import MLP
 
@@ -35,6 +36,67 @@ def test_dropout_acts_in_training_only():
     np.testing.assert_array_equal(mlp(inputs), mlp(inputs, training=False))
     dropped = mlp(inputs, training=True)
     assert not np.allclose(dropped, mlp(inputs))
+
+
+def exact_gradients(mlp, inputs, final_relu):
+    """Of the sum of squared outputs, by hand in float64: of the inputs and weights."""
+    values, hidden = inputs.astype("float64"), []
+    for i, layer in enumerate(mlp.dense_layers):
+        kernel, bias = (np.asarray(w, "float64") for w in (layer.kernel, layer.bias))
+        hidden.append((values, kernel))
+        values = values @ kernel + bias
+        if final_relu or i < len(mlp.dense_layers) - 1:
+            values = np.maximum(values, 0)
+        hidden[-1] += (values,)
+    gradient, gradients = 2 * values, []
+    for i, (before, kernel, after) in reversed(list(enumerate(hidden))):
+        if final_relu or i < len(hidden) - 1:
+            gradient = gradient * (after > 0)
+        gradients = [before.T @ gradient, gradient.sum(0), *gradients]
+        gradient = gradient @ kernel.T
+    return [gradient, *gradients]
+
+
+@pytest.mark.parametrize("width", [3, 16, 37])  # 37 and 3 fill no vector register
+@pytest.mark.parametrize("final", [None, "relu"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_gradients_of_a_training_step_are_exact(width, final, compiled):
+    rng = np.random.default_rng(0)
+    mlp = MLP([37, 5, 2], final_activation=final)
+    inputs = tf.constant(rng.normal(size=(11, width)), tf.float32)
+
+    def gradients(inputs):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            loss = tf.reduce_sum(mlp(inputs, training=True) ** 2)
+        return tape.gradient(loss, [inputs, *mlp.trainable_variables])
+
+    mlp(inputs)
+    found = (tf.function(gradients) if compiled else gradients)(inputs)
+    expected = exact_gradients(mlp, inputs.numpy(), final == "relu")
+    assert len(found) == len(expected) == 7
+    for each, exact in zip(found, expected, strict=True):
+        np.testing.assert_allclose(each, exact, rtol=1e-4, atol=1e-4)
+
+
+def test_training_and_inference_give_the_same_outputs():
+    mlp = MLP([64, 16], final_activation="relu", dtype="mixed_bfloat16")
+    inputs = np.random.default_rng(0).normal(size=(9, 37))
+    outputs = mlp(inputs, training=True)
+    assert outputs.dtype == tf.bfloat16
+    np.testing.assert_array_equal(
+        tf.cast(outputs, tf.float32), tf.cast(mlp(inputs), tf.float32)
+    )
+
+
+@pytest.mark.parametrize("shape", [(3,), (4, 3)])
+def test_other_activations_and_shapes_train_too(shape):
+    mlp = MLP([5, 2], activation="tanh" if len(shape) == 1 else "relu")
+    inputs = np.ones((2, *shape), "float32")
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(mlp(inputs, training=True))
+    gradients = tape.gradient(loss, mlp.trainable_variables)
+    assert [g.shape for g in gradients] == [w.shape for w in mlp.trainable_variables]
 
 
 def test_round_trip(tmp_path):

@@ -207,18 +207,34 @@ class EmbeddingCollection(keras.layers.Layer):
         return self._look_up_bags(form(ids, weights, self.num_features))
 
     def _look_up_single(self, ids: Any) -> Any:
-        ids, is_valid = self._checked(ids, np.arange(self.num_features))
+        ids, sizes = self._with_sizes(ids, np.arange(self.num_features))
+        if keras.backend.backend() == "tensorflow":
+            from tfdlrm.layers.absent_ids import places_out_of_range, with_zeros_at
+
+            if self.validate_ids:
+                return self._vectors(self._refuse_invalid(ids, sizes))
+            places = places_out_of_range(ids, sizes)
+            return with_zeros_at(self._vectors(with_zeros_at(ids, places)), places)
+        is_valid = _is_valid(ids, sizes)
+        mask = ops.cast(ops.expand_dims(is_valid, -1), self.compute_dtype)
+        return self._vectors(ops.where(is_valid, ids, 0)) * mask
+
+    def _vectors(self, ids: Any) -> Any:
+        """Vectors `(batch, features, embedding_dim)` of ids that are all in range."""
         outputs = []
         for group in self._groups:
             mine = ids if len(self._groups) == 1 else _columns(ids, group.positions)
             vectors = group.tables(mine, np.arange(len(group.positions)))
             outputs.append(self._projected(vectors, group))
-        mask = ops.cast(ops.expand_dims(is_valid, -1), self.compute_dtype)
-        return self._join(outputs) * mask  # (batch, features, embedding_dim)
+        return self._join(outputs)
 
     def _look_up_bags(self, bags: IdBags) -> Any:
-        ids, is_valid = self._checked(bags.ids, bags.features)
-        bags = replace(bags, ids=ids).keep(is_valid)
+        ids, sizes = self._with_sizes(bags.ids, bags.features)
+        if self.validate_ids:
+            bags = replace(bags, ids=self._refuse_invalid(ids, sizes))
+        else:
+            is_valid = _is_valid(ids, sizes)
+            bags = replace(bags, ids=ops.where(is_valid, ids, 0)).keep(is_valid)
         outputs = []
         for group in self._groups:
             mine = bags.of_features(group.positions)
@@ -263,8 +279,8 @@ class EmbeddingCollection(keras.layers.Layer):
             return outputs[0]
         return _columns(ops.concatenate(outputs, axis=1), self._places)
 
-    def _checked(self, ids: Any, features: Any) -> tuple[Any, Any]:
-        """Ids with those out of range made 0, and which ones are in range."""
+    def _with_sizes(self, ids: Any, features: Any) -> tuple[Any, Any]:
+        """Ids as integers, and the vocabulary size of each one's feature."""
         # Under a distribution strategy Keras traces a model with the mean of a batch,
         # which makes integers float64; unlike float32, that holds every id exactly.
         dtype = keras.backend.standardize_dtype(ids.dtype)
@@ -275,15 +291,12 @@ class EmbeddingCollection(keras.layers.Layer):
         sizes = np.array(self.vocabulary_sizes, dtype)
         is_static = isinstance(features, np.ndarray)
         sizes = sizes[features] if is_static else ops.take(sizes, features)
-        sizes = ops.convert_to_tensor(sizes)
-        is_valid = ops.logical_and(ids >= 0, ids < sizes)
-        if self.validate_ids:
-            ids = self._refuse_invalid(ids, sizes, is_valid)
-        return ops.where(is_valid, ids, 0), is_valid
+        return ids, ops.convert_to_tensor(sizes)
 
-    def _refuse_invalid(self, ids: Any, sizes: Any, is_valid: Any) -> Any:
+    def _refuse_invalid(self, ids: Any, sizes: Any) -> Any:
         import tensorflow as tf
 
+        is_valid = _is_valid(ids, sizes)
         first = tf.where(tf.logical_not(is_valid))[:1]  # nothing, if all is well
         limits = tf.gather_nd(tf.broadcast_to(sizes, tf.shape(ids)), first) - 1
         message = tf.strings.format(
@@ -319,6 +332,10 @@ class EmbeddingCollection(keras.layers.Layer):
                 f"{self.name}: ids have shape {tuple(shape)}, expected (batch, {n}) or "
                 f"(batch, {n}, width): it has {n} features."
             )
+
+
+def _is_valid(ids: Any, sizes: Any) -> Any:
+    return ops.logical_and(ids >= 0, ids < sizes)
 
 
 def _columns(values: Any, positions: np.ndarray) -> Any:

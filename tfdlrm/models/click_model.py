@@ -76,6 +76,18 @@ class ClickModel(keras.Model):
         )
         return ops.cast(logits, "float32")  # (batch, 1)
 
+    def make_train_function(self, force: bool = False) -> None:
+        is_made = self.train_function is not None and not force
+        super().make_train_function(force)
+        if is_made or keras.backend.backend() != "tensorflow":
+            return
+        is_plain = not (self.run_eagerly or self.jit_compile)
+        if self.steps_per_execution == 1 and is_plain:
+            from tfdlrm.models.single_step import single_step
+
+            step = self._autoconvert_optionals(self.train_step)
+            self.train_function = single_step(step, self.train_function)
+
     def _maybe_symbolic_build(
         self, iterator: Any = None, data_batch: Any = None
     ) -> None:
