@@ -80,12 +80,9 @@ def _export_onnx(
 ) -> Path:
     from tfdlrm.data import read_split
     from tfdlrm.interop.onnx import write_onnx
-    from tfdlrm.serving.saved_model import (
-        copy_extras,
-        next_version,
-        serving_function,
-        written_aside,
-    )
+    from tfdlrm.serving.saved_model import copy_extras
+    from tfdlrm.serving.signatures import serving_function
+    from tfdlrm.serving.version_directories import next_version, written_aside
 
     if any(export_dir.glob("[0-9]*/saved_model.pb")):
         raise InputError(

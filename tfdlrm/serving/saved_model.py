@@ -1,8 +1,7 @@
 """A trained model as a SavedModel that TF Serving takes, and back as a function."""
 
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,17 @@ import tensorflow as tf
 
 from tfdlrm.errors import InputError
 from tfdlrm.schema import FeatureSchema
+from tfdlrm.serving.checks import PADDING_ID
+from tfdlrm.serving.signatures import (
+    RawSignatures,
+    name_signatures,
+    serving_function,
+)
+from tfdlrm.serving.version_directories import next_version, versions_in, written_aside
+from tfdlrm.serving.vocabulary_tables import has_vocabularies
 
 EXTRA_DIRECTORY = "assets.extra"
 """TF Serving's place for files that travel with a model but are not in its graph."""
-
-PADDING_ID = -1
-"""Stands in the places of a multi-hot input that a bag does not fill."""
 
 MAX_PADDED_IDS = 2**22
 """More places than that are scored in parts, so that one long bag costs no memory."""
@@ -90,73 +94,6 @@ def export_model(
     return target
 
 
-def next_version(export_dir: Path) -> Path:
-    """The directory that the next version of a model is to have."""
-    return Path(export_dir) / str(max(_versions(Path(export_dir)), default=0) + 1)
-
-
-@contextmanager
-def written_aside(target: Path) -> Iterator[Path]:
-    """Give a path to make a directory at, which then becomes `target`, or nothing."""
-    aside = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
-        yield aside
-        aside.replace(target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def serving_function(model: keras.Model, schema: FeatureSchema) -> Callable[..., Any]:
-    """The `tf.function` that `serving_default` is, from features to `probability`."""
-
-    def probability(dense: Any, ids: Any) -> dict[str, tf.Tensor]:
-        features = {"dense_features": dense, "categorical_features": ids}
-        return {"probability": tf.sigmoid(model(features, training=False))}
-
-    # The inputs have their names from the arguments; what there is none of is no input.
-    if not schema.categorical_features:
-
-        def of_dense(dense_features: tf.Tensor) -> dict[str, tf.Tensor]:
-            nothing = tf.zeros([tf.shape(dense_features)[0], 0], tf.int64)
-            return probability(dense_features, nothing)
-
-        serving_default: Callable[..., Any] = of_dense
-
-    elif not schema.dense_features:
-
-        def of_ids(categorical_features: tf.Tensor) -> dict[str, tf.Tensor]:
-            nothing = tf.zeros([tf.shape(categorical_features)[0], 0])
-            return probability(nothing, categorical_features)
-
-        serving_default = of_ids
-
-    else:
-
-        def of_both(
-            dense_features: tf.Tensor, categorical_features: tf.Tensor
-        ) -> dict[str, tf.Tensor]:
-            return probability(dense_features, categorical_features)
-
-        serving_default = of_both
-
-    return tf.function(serving_default, input_signature=input_specs(schema))
-
-
-def input_specs(schema: FeatureSchema) -> list[tf.TensorSpec]:
-    """The inputs of a model of these columns, as `export_model` tells of them."""
-    specs = []
-    if schema.dense_features:
-        shape = [None, len(schema.dense_features)]
-        specs.append(tf.TensorSpec(shape, tf.float32, "dense_features"))
-    if schema.categorical_features:
-        shape = [None, len(schema.categorical_features)]
-        if schema.multi_hot:
-            shape.append(None)
-        specs.append(tf.TensorSpec(shape, tf.int64, "categorical_features"))
-    return specs
-
-
 def copy_extras(schema: FeatureSchema, data_dir: Path, target: Path) -> None:
     """Put what raw rows need, the schema and the vocabularies, beside a model."""
     extra = target / EXTRA_DIRECTORY
@@ -170,14 +107,17 @@ def copy_extras(schema: FeatureSchema, data_dir: Path, target: Path) -> None:
 def _write(
     model: keras.Model, schema: FeatureSchema, data_dir: Path, target: Path
 ) -> None:
-    serving_default = serving_function(model, schema)
     module = tf.Module()
     # The weights alone: the model itself would bring its optimizer's state along.
     module.weights = [weight.value for weight in model.weights]
-    module.serving_default = serving_default
-    tf.saved_model.save(
-        module, str(target), signatures={"serving_default": serving_default}
-    )
+    module.serving_default = serving_function(model, schema, checked=True)
+    signatures = {"serving_default": module.serving_default}
+    with tempfile.TemporaryDirectory() as work:
+        if has_vocabularies(schema, data_dir):
+            module.raw = RawSignatures(model, schema, data_dir, Path(work))
+            signatures |= module.raw.functions()
+        tf.saved_model.save(module, str(target), signatures=signatures)
+    name_signatures(target, schema)
     copy_extras(schema, data_dir, target)
 
 
@@ -192,7 +132,7 @@ def load_scorer(path: Path) -> Scorer:
     """
     path = Path(path)
     if not (path / "saved_model.pb").is_file():
-        versions = _versions(path)
+        versions = versions_in(path)
         if not versions:
             raise InputError(
                 f"{path} holds no SavedModel: expected a directory such as "
@@ -201,9 +141,3 @@ def load_scorer(path: Path) -> Scorer:
         path = path / str(max(versions))
     schema = FeatureSchema.load(path / EXTRA_DIRECTORY)
     return Scorer(path, schema, tf.saved_model.load(str(path)))
-
-
-def _versions(export_dir: Path) -> list[int]:
-    if not export_dir.is_dir():
-        return []
-    return [int(entry.name) for entry in export_dir.iterdir() if entry.name.isdigit()]

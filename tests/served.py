@@ -1,0 +1,63 @@
+"""A SavedModel called as TF Serving calls it: a session, by the names in its proto."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+
+class Served:
+    """A loaded version of a model.
+
+    Args:
+        path: The version's directory.
+    """
+
+    def __init__(self, path: Path) -> None:
+        graph = tf.Graph()
+        with graph.as_default():
+            self._session = tf.compat.v1.Session(graph=graph)
+            loader = tf.compat.v1.saved_model.loader
+            loaded = loader.load(self._session, ["serve"], str(path))
+        self.signatures = loaded.signature_def
+
+    def __call__(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
+        """The outputs of a signature."""
+        definition = self.signatures[signature]
+        assert set(inputs) == set(definition.inputs)
+        # The names as they are: TensorFlow would hold named tensors to their shapes.
+        feeds = {
+            definition.inputs[name].name: np.asarray(value, dtype=self._dtype(value))
+            for name, value in inputs.items()
+        }
+        outputs = {name: each.name for name, each in definition.outputs.items()}
+        return self._session.run(outputs, feeds)
+
+    def probabilities(self, signature: str, **inputs: Any) -> np.ndarray:
+        """The only output of a signature, flat."""
+        (values,) = self(signature, **inputs).values()
+        assert values.shape[1:] == (1,)
+        return values.ravel()
+
+    @staticmethod
+    def _dtype(value: Any) -> Any:
+        return object if np.asarray(value).dtype.kind in "SUO" else None
+
+
+def example(row: dict[str, Any]) -> bytes:
+    """A serialized Example of text, integers, floats, or lists of these."""
+    features = {}
+    for name, value in row.items():
+        values = value if isinstance(value, list) else [value]
+        if isinstance(values[0], float):
+            kind = {"float_list": tf.train.FloatList(value=values)}
+        elif isinstance(values[0], int):
+            kind = {"int64_list": tf.train.Int64List(value=values)}
+        else:
+            texts = [each.encode() for each in values]
+            kind = {"bytes_list": tf.train.BytesList(value=texts)}
+        features[name] = tf.train.Feature(**kind)
+    return tf.train.Example(
+        features=tf.train.Features(feature=features)
+    ).SerializeToString()

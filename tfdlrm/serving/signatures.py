@@ -1,0 +1,257 @@
+"""What a SavedModel answers: features, raw columns, and serialized Examples."""
+
+from collections.abc import Callable, Sequence
+from keyword import iskeyword
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+from tfdlrm.schema import FeatureSchema
+from tfdlrm.serving.checks import checked_features
+from tfdlrm.serving.example_columns import ExampleReader
+from tfdlrm.serving.raw_features import RawFeatures
+
+METHODS = {
+    "serving_default": tf.saved_model.PREDICT_METHOD_NAME,
+    "raw": tf.saved_model.PREDICT_METHOD_NAME,
+    "tf_example": tf.saved_model.PREDICT_METHOD_NAME,
+    "classify": tf.saved_model.CLASSIFY_METHOD_NAME,
+    "regress": tf.saved_model.REGRESS_METHOD_NAME,
+}
+"""The signatures, with the name by which TF Serving knows how to call each."""
+
+CLASSES = ("0", "1")
+"""The labels, in the order of `scores`."""
+
+
+def serving_function(
+    model: keras.Model, schema: FeatureSchema, checked: bool = False
+) -> Callable[..., Any]:
+    """The `tf.function` from features to `probability`.
+
+    Args:
+        model: A model from features to logits.
+        schema: The columns.
+        checked: Whether what cannot be scored is refused while it runs.
+    """
+
+    def probability(dense: Any, ids: Any) -> dict[str, tf.Tensor]:
+        if checked:
+            return {"probability": _score(model, checked_features(schema, dense, ids))}
+        features = {"dense_features": dense, "categorical_features": ids}
+        return {"probability": _score(model, features)}
+
+    # The inputs have their names from the arguments; what there is none of is no input.
+    if not schema.categorical_features:
+
+        def of_dense(dense_features: tf.Tensor) -> dict[str, tf.Tensor]:
+            nothing = tf.zeros([tf.shape(dense_features)[0], 0], tf.int64)
+            return probability(dense_features, nothing)
+
+        serving_default: Callable[..., Any] = of_dense
+
+    elif not schema.dense_features:
+
+        def of_ids(categorical_features: tf.Tensor) -> dict[str, tf.Tensor]:
+            nothing = tf.zeros([tf.shape(categorical_features)[0], 0])
+            return probability(nothing, categorical_features)
+
+        serving_default = of_ids
+
+    else:
+
+        def of_both(
+            dense_features: tf.Tensor, categorical_features: tf.Tensor
+        ) -> dict[str, tf.Tensor]:
+            return probability(dense_features, categorical_features)
+
+        serving_default = of_both
+
+    return tf.function(
+        serving_default, input_signature=input_specs(schema), autograph=False
+    )
+
+
+def input_specs(schema: FeatureSchema) -> list[tf.TensorSpec]:
+    """The inputs of a model of these columns, as `export_model` tells of them."""
+    specs = []
+    if schema.dense_features:
+        shape = [None, len(schema.dense_features)]
+        specs.append(tf.TensorSpec(shape, tf.float32, "dense_features"))
+    if schema.categorical_features:
+        shape = [None, len(schema.categorical_features)]
+        if schema.multi_hot:
+            shape.append(None)
+        specs.append(tf.TensorSpec(shape, tf.int64, "categorical_features"))
+    return specs
+
+
+class RawSignatures(tf.Module):
+    """The signatures that take raw columns, with all that is between them and a model.
+
+    Args:
+        model: A model from features to logits.
+        schema: The columns.
+        directory: The directory that holds `vocabulary/`, if the dialect has one.
+        work: Where files may go until the SavedModel is written.
+
+    Raises:
+        InputError: If a vocabulary cannot be read.
+    """
+
+    def __init__(
+        self, model: keras.Model, schema: FeatureSchema, directory: Path, work: Path
+    ) -> None:
+        super().__init__()
+        self._schema = schema
+        # A function of the model: the model itself, and its optimizer's state, would be
+        # saved with what it is an attribute of.
+        self._probability = lambda features: _score(model, features)
+        self.features = RawFeatures(schema, directory, work)
+        self.examples = ExampleReader(raw_columns(schema))
+
+    def functions(self) -> dict[str, Any]:
+        """A concrete function for each signature beside `serving_default`."""
+        arguments = raw_arguments(self._schema)
+        raw = tf.function(self._raw, autograph=False).get_concrete_function(
+            **{
+                argument: tf.TensorSpec(self._raw_shape(column), tf.string, argument)
+                for argument, column in arguments.items()
+            }
+        )
+        functions = {"raw": raw}
+        for name, argument, function in (
+            ("tf_example", "examples", self._tf_example),
+            ("classify", "inputs", self._classify),
+            ("regress", "inputs", self._regress),
+        ):
+            spec = tf.TensorSpec([None], tf.string, argument)
+            functions[name] = tf.function(
+                function, autograph=False
+            ).get_concrete_function(**{argument: spec})
+        return functions
+
+    def _raw_shape(self, column: str) -> list[None]:
+        return [None, None] if column in self._listed else [None]
+
+    @property
+    def _listed(self) -> list[str]:
+        """The multi-hot columns whose values come as a list."""
+        pairs = zip(self._schema.multi_hot, self.features.separators, strict=True)
+        return [name for name, separator in pairs if separator is None]
+
+    def _raw(self, **columns: tf.Tensor) -> dict[str, tf.Tensor]:
+        schema = self._schema
+        texts = {
+            name: tf.ensure_shape(columns[argument], self._raw_shape(name))
+            for argument, name in raw_arguments(schema).items()
+        }
+        num_rows = tf.shape(next(iter(texts.values())))[0]
+
+        def stacked(names: Sequence[str]) -> tf.Tensor:
+            if not names:
+                return tf.fill([num_rows, 0], "")
+            return tf.stack([texts[name] for name in names], axis=1)
+
+        numbers = self.features.numbers(stacked(schema.dense_features))
+        bags = [
+            tf.RaggedTensor.from_tensor(
+                texts[name] if name in self._listed else texts[name][:, None]
+            )
+            for name in schema.multi_hot
+        ]
+        return {"probability": self._score(numbers, stacked(schema.single_hot), bags)}
+
+    def _tf_example(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"probability": self._of_examples(examples)}
+
+    def _classify(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        probability = self._of_examples(inputs)
+        classes = tf.tile([CLASSES], [tf.shape(probability)[0], 1])
+        scores = tf.concat([1 - probability, probability], axis=1)
+        return {"classes": classes, "scores": scores}
+
+    def _regress(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"outputs": self._of_examples(inputs)}
+
+    def _of_examples(self, examples: tf.Tensor) -> tf.Tensor:
+        schema = self._schema
+        columns = self.examples(examples)
+        num_dense, num_single = len(schema.dense_features), len(schema.single_hot)
+        dense = columns.select(0, num_dense)
+        single = columns.select(num_dense, num_dense + num_single)
+        bags = columns.select(num_dense + num_single, len(columns.names))
+        floats, are_floats = dense.single_floats()
+        numbers = tf.where(
+            are_floats,
+            tf.cast(floats, tf.float64),
+            self.features.numbers(dense.single_texts()),
+        )
+        columns.select(num_dense, len(columns.names)).refuse_floats()
+        return self._score(numbers, single.single_texts(), bags.bags())
+
+    def _score(
+        self, numbers: tf.Tensor, texts: tf.Tensor, bags: Sequence[tf.RaggedTensor]
+    ) -> tf.Tensor:
+        features = {
+            "dense_features": self.features.dense(numbers),
+            "categorical_features": self.features.ids(texts, bags),
+        }
+        return self._probability(features)
+
+
+def raw_columns(schema: FeatureSchema) -> list[str]:
+    """The columns that the raw signatures take, in order."""
+    return [
+        *schema.dense_features,
+        *(each.name for each in schema.categorical_features),
+    ]
+
+
+def raw_arguments(schema: FeatureSchema) -> dict[str, str]:
+    """The columns by the names that they have as arguments of a Python function.
+
+    Example:
+
+    >>> raw_arguments(FeatureSchema(("age", "price (EUR)"), ()))
+    {'age': 'age', 'column_1': 'price (EUR)'}
+    """
+    columns = raw_columns(schema)
+    named = {}
+    for position, column in enumerate(columns):
+        is_plain = column.isascii() and column.isidentifier() and not iskeyword(column)
+        if is_plain and not column.startswith("column_"):
+            named[column] = column
+        else:
+            named[f"column_{position}"] = column
+    return named
+
+
+def _score(model: keras.Model, features: dict[str, Any]) -> tf.Tensor:
+    return tf.sigmoid(model(features, training=False))
+
+
+def name_signatures(directory: Path, schema: FeatureSchema) -> None:
+    """Give signatures the methods, and inputs the names, that TF Serving goes by.
+
+    Args:
+        directory: A SavedModel as TensorFlow wrote it: every signature is one to
+            predict with, and the inputs of `raw` are called after arguments.
+        schema: The columns.
+    """
+    path = directory / "saved_model.pb"
+    saved_model = SavedModel.FromString(path.read_bytes())
+    (graph,) = saved_model.meta_graphs
+    for name, method in METHODS.items():
+        if name in graph.signature_def:
+            graph.signature_def[name].method_name = method
+    if "raw" in graph.signature_def:
+        inputs = graph.signature_def["raw"].inputs
+        for argument, column in raw_arguments(schema).items():
+            if argument != column:
+                inputs[column].CopyFrom(inputs[argument])
+                del inputs[argument]
+    path.write_bytes(saved_model.SerializeToString(deterministic=True))
