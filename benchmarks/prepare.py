@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from benchmarks import machine
 from benchmarks.prepare_rows import write_rows
@@ -28,12 +29,17 @@ class PrepareBenchmark:
             null means a folder for temporary files.
         memory_budget: Given to the command.
         min_frequency: Given to the command; 1 makes the largest tables of ids.
+        engine: Given to the command.
+        master: Given to the command, for Spark. The memory of the processes that it
+            starts is added up.
     """
 
     rows: tuple[int, ...] = (1_000_000, 5_000_000)
     data: Path | None = None
     memory_budget: str = "8GB"
     min_frequency: int = 10
+    engine: Literal["local", "spark"] = "local"
+    master: str | None = None
 
     def __post_init__(self) -> None:
         if not self.rows or min(self.rows) < 1:
@@ -69,7 +75,10 @@ def _measure(raw: Path, output: Path, config: PrepareBenchmark) -> list[StageCos
     settings: dict[str, str | int] = {
         "memory_budget": config.memory_budget,
         "min_frequency": config.min_frequency,
+        "engine": config.engine,
     }
+    if config.master is not None:
+        settings["master"] = config.master
     try:
         return measure(raw, output, settings)
     finally:

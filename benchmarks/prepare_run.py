@@ -25,7 +25,8 @@ class StageCost:
     Args:
         name: The stage.
         seconds: Time.
-        peak_gb: Peak resident memory of the process during the stage.
+        peak_gb: Peak resident memory of the process during the stage, and of those that
+            it started, added up.
         disk_gb: Largest size during the stage of what the command had on disk.
     """
 
@@ -119,16 +120,32 @@ class _Watch:
             self._highest = [max(pair) for pair in zip(self._highest, now, strict=True)]
 
     def _peak_memory(self) -> float:
-        try:
-            status = Path(f"/proc/{self._pid}/status").read_text(encoding="utf-8")
-        except OSError:
-            return 0.0
-        found = re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
-        return int(found[1]) * 1024 / 1e9 if found else 0.0
+        return sum(_peak_bytes(pid) for pid in _tree(self._pid)) / 1e9
 
     def _forget_peak_memory(self) -> None:
-        with suppress(OSError):  # the process may just have ended
-            Path(f"/proc/{self._pid}/clear_refs").write_text("5", encoding="utf-8")
+        for pid in _tree(self._pid):
+            with suppress(OSError):  # the process may just have ended
+                Path(f"/proc/{pid}/clear_refs").write_text("5", encoding="utf-8")
+
+
+def _tree(pid: int) -> list[int]:
+    """A process and those that it has started, and so on."""
+    found, place = [pid], 0
+    while place < len(found):
+        for path in Path(f"/proc/{found[place]}/task").glob("*/children"):
+            with suppress(OSError):
+                found += map(int, path.read_text(encoding="utf-8").split())
+        place += 1
+    return found
+
+
+def _peak_bytes(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        return 0
+    found = re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
 
 
 def _size(directory: Path) -> int:

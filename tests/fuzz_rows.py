@@ -20,8 +20,8 @@ with atheris.instrument_imports(include=["pipelines"]):
 from pipelines import criteo
 from tfdlrm.errors import InputError
 
-CHUNK_BYTES = 600
-"""A line or two of Criteo's, so that rows lie across the borders of chunks."""
+CHUNK_BYTES = 900
+"""A few lines of Criteo's, so that rows lie across the borders of chunks."""
 
 COLUMNS = Columns(
     label="y",

@@ -1,7 +1,9 @@
 import re
 
 import polars as pl
+import pytest
 
+from benchmarks import read
 from benchmarks.prepare import main
 from benchmarks.prepare_rows import write_rows
 from pipelines.raw import RawFile
@@ -26,3 +28,16 @@ def test_the_benchmark_prints_each_stage_of_each_size(tmp_path, capfd):
     assert total
     assert "within the budget of 8GB" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["kaggle-like-2000.tsv"]
+
+
+@pytest.mark.slow
+def test_the_reading_benchmark_prints_every_way(tmp_path, capfd):
+    read.main(["--rows", "20000", "--seconds", "0.1", "--data", str(tmp_path)])
+    printed = capfd.readouterr().out
+    table = printed[printed.index("| records") :].splitlines()[2:]
+    assert len(table) == 5
+    rates = [float(line.split("|")[2].replace(",", "")) for line in table]
+    ratios = [float(line.split("|")[3]) for line in table]
+    assert min(rates) > 0
+    for rate, ratio in zip(rates, ratios, strict=True):
+        assert ratio == pytest.approx(rate / rates[0], rel=0.02)

@@ -19,9 +19,10 @@ from pipelines.coverage import Coverage
 from pipelines.coverage_report import write_coverage
 from pipelines.dialects import dialect
 from pipelines.engines.spark_counting import make_vocabularies
+from pipelines.engines.spark_encoding import Encoding, groups_of, keep_ids
 from pipelines.engines.spark_reading import read_rows
 from pipelines.engines.spark_session import Cluster, cluster
-from pipelines.engines.spark_shuffle import Encoding, groups_of, keep_ids, write_shards
+from pipelines.engines.spark_shuffle import write_shards
 from pipelines.log_values import KEYS_PER_DAY
 from pipelines.piece_encoding import PieceEncoder
 from pipelines.prepared import (

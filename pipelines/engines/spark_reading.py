@@ -5,91 +5,27 @@ Other files are read by one task each: zipped text has no place to begin, and wh
 line in quoted text only its beginning tells.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from pipelines.aside import whole
 from pipelines.bad_rows import BadRow, BadRowError, SkippedRows
 from pipelines.checksums import InputChangedError, file_checksum, identity
 from pipelines.columns import Columns
+from pipelines.engines.spark_parts import Part, PartRead, piece_path, read_part
 from pipelines.engines.spark_session import Cluster
 from pipelines.logs import LogFile
 from pipelines.prepared import open_raw
 from pipelines.progress import stage
 from pipelines.raw import RawFile
-from pipelines.spill import Spill, write_piece
+from pipelines.spill import Spill
 from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
 
 CHUNKS_PER_PART = 8
-
-_READ_BYTES = 2**20
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one task reads.
-
-    Args:
-        file: Number of the raw file.
-        path: The file.
-        chunks: The chunks of it; `None` for the whole file.
-        chunk_bytes: Bytes of text in a chunk.
-    """
-
-    file: int
-    path: Path
-    chunks: range | None
-    chunk_bytes: int
-
-    def checksum(self) -> str:
-        """The SHA-256 of the part as it is stored."""
-        if self.chunks is None:
-            return file_checksum(self.path)
-        digest = hashlib.sha256()
-        left = len(self.chunks) * self.chunk_bytes
-        with self.path.open("rb") as file:
-            file.seek(self.chunks.start * self.chunk_bytes)
-            while piece := file.read(min(_READ_BYTES, left)):
-                digest.update(piece)
-                left -= len(piece)
-        return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class PartRead:
-    """What became of a part.
-
-    Args:
-        rows: Number of rows of each piece.
-        num_lines: Lines that it had.
-        skipped: Malformed rows left out, lines counted from the part's first one.
-        checksum: SHA-256 of the part.
-        bad_row: The row that stopped the work.
-        refusal: What else stopped it, in a line.
-        has_changed: Whether an earlier run has read something else.
-    """
-
-    rows: tuple[int, ...] = ()
-    num_lines: int = 0
-    skipped: dict[str, Any] | None = None
-    checksum: str = ""
-    bad_row: dict[str, Any] | None = None
-    refusal: str | None = None
-    has_changed: bool = False
-
-    @property
-    def is_refused(self) -> bool:
-        """Whether something in the part stops the work."""
-        return self.bad_row is not None or self.refusal is not None
 
 
 def read_rows(
@@ -172,54 +108,10 @@ def _checksum_or_read(
     number -= len(paths)
     if any(int(each.stem) < number for each in work.glob("*.refused")):
         return PartRead()  # the work stops before this part
-    read = _read_part(parts[number], number, columns, work, config)
+    read = read_part(parts[number], number, columns, work, config)
     if read.is_refused:
         (work / f"{number:06d}.refused").touch()
     return read
-
-
-def _read_part(
-    part: Part, number: int, columns: Columns, work: Path, config: PrepareConfig
-) -> PartRead:
-    noted = work / f"{number:06d}.json"
-    try:
-        checksum = part.checksum()
-        if noted.exists():
-            before = json.loads(noted.read_text(encoding="utf-8"))
-            read = PartRead(**{**before, "rows": tuple(before["rows"])})
-            return replace(read, has_changed=read.checksum != checksum)
-        file = _file(part, columns, config)
-        frames = _frames(file, part)
-        rows = []
-        for index, frame in enumerate(frames):
-            write_piece(columns.transformed(frame), _piece_path(work, number, index))
-            rows.append(frame.height)
-    except BadRowError as error:
-        row = {**asdict(error.row), "path": str(error.row.path)}
-        return PartRead(bad_row=row)
-    except InputError as error:
-        return PartRead(refusal=str(error))
-    num_lines = file.num_lines if isinstance(file, RawFile) else 0
-    read = PartRead(tuple(rows), num_lines, file.skipped.to_json(), checksum)
-    with whole(noted) as aside:
-        aside.write_text(json.dumps(asdict(read)), encoding="utf-8")
-    return read
-
-
-def _file(part: Part, columns: Columns, config: PrepareConfig) -> RawFile | LogFile:
-    if part.chunks is None:
-        return open_raw(part.path, columns, config)
-    return RawFile(part.path, config.on_bad_row, part.chunk_bytes)
-
-
-def _frames(file: RawFile | LogFile, part: Part) -> Iterator[pl.DataFrame]:
-    if part.chunks is None or not isinstance(file, RawFile):
-        return file.frames()
-    return file.part(part.chunks)
-
-
-def _piece_path(work: Path, part: int, index: int) -> Path:
-    return work / f"{part:06d}-{index:06d}.arrow"
 
 
 def _first_line(parts: Sequence[Part], found: Sequence[PartRead], part: Part) -> int:
@@ -258,7 +150,7 @@ def _spill(
             first = next(iter(skipped.examples.values()))
             RawFile(path).refuse_all_rows(first)
     pieces = [
-        (_piece_path(work, number, index), rows)
+        (piece_path(work, number, index), rows)
         for number, read in enumerate(found)
         for index, rows in enumerate(read.rows)
     ]

@@ -1,4 +1,4 @@
-"""The last stages on Spark: rows become ids, are shuffled, and become shards.
+"""The last stage on Spark: encoded rows are shuffled and become shards.
 
 What Spark moves between machines are not rows but all rows of a piece that belong to
 one bucket, as they lie in memory. Which these are, and their order within the bucket,
@@ -10,105 +10,30 @@ import json
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from pipelines.aside import whole
 from pipelines.buckets import Buckets
 from pipelines.coverage import Coverage
-from pipelines.dialects import Dialect
 from pipelines.encoded_rows import EncodedRows, concatenate
+from pipelines.engines.spark_encoding import Encoding
 from pipelines.engines.spark_session import Cluster
-from pipelines.piece_encoding import PieceEncoder, table_groups
+from pipelines.piece_encoding import PieceEncoder
 from pipelines.prepared import BLOCK_ROWS
 from pipelines.progress import stage
-from pipelines.spill import Spill
 from pipelines.tfrecord import shard_path, write_shard
-from pipelines.vocabulary import Table
-from tfdlrm.schema import CategoricalFeature, RecordFormat, Shard
+from tfdlrm.schema import RecordFormat, Shard
 
 _BATCH_RECORDS = 16
 """Each may hold a whole piece."""
 
 _STATISTICS = -1
 """In the place of a bucket's number: what was counted along the way."""
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """What tasks need to encode any piece.
-
-    Args:
-        spill: The typed rows.
-        encoder: What encodes a piece.
-        features: The categorical columns.
-        rule: The dialect.
-        directory: The data set directory.
-        groups: The columns whose tables fit in memory together; the ids of all but the
-            last group are on disk.
-        run: What no other run has, since workers may live longer.
-    """
-
-    spill: Spill
-    encoder: PieceEncoder
-    features: tuple[CategoricalFeature, ...]
-    rule: Dialect
-    directory: Path
-    groups: tuple[tuple[str, ...], ...]
-    run: str
-
-    def frame(self, number: int) -> pl.DataFrame:
-        """The typed rows of a piece."""
-        return pl.read_ipc(self.spill.pieces[number])
-
-    def ids(self, group: int, frame: pl.DataFrame) -> dict[str, np.ndarray]:
-        """The ids of a group of columns."""
-        tables = _tables(self.run, self.directory, self.rule, self.group(group))
-        return self.encoder.ids(frame, self.groups[group], tables)
-
-    def group(self, number: int) -> tuple[CategoricalFeature, ...]:
-        """The columns of a group."""
-        by_name = {feature.name: feature for feature in self.features}
-        return tuple(by_name[name] for name in self.groups[number])
-
-    def ids_path(self, number: int, group: int) -> Path:
-        """Where the ids of a group of columns of a piece are kept."""
-        names = self.encoder.columns.categorical_features
-        first, last = (names.index(self.groups[group][end]) for end in (0, -1))
-        return self.spill.pieces[number].with_suffix(f".{first}-{last}.npz")
-
-
-@lru_cache(maxsize=1)
-def _tables(
-    run: str, directory: Path, rule: Dialect, features: Sequence[CategoricalFeature]
-) -> list[Table]:
-    """Tables of ids; a worker keeps the last ones for its next task."""
-    del run
-    return [rule.table(directory, feature) for feature in features]
-
-
-def keep_ids(cluster: Cluster, encoding: Encoding) -> None:
-    """Put the ids of all but the last group of columns on disk."""
-    num_rows = encoding.spill.starts[-1]
-    for group, names in enumerate(encoding.groups[:-1]):
-        with stage(f"ids of {names[0]} to {names[-1]}", num_rows) as advance:
-            keep = partial(_keep_ids, encoding, group)
-            cluster.map(keep, len(encoding.spill.pieces))
-            advance(num_rows, num_rows)
-
-
-def _keep_ids(encoding: Encoding, group: int, number: int) -> None:
-    path = encoding.ids_path(number, group)
-    if path.exists():
-        return
-    ids = encoding.ids(group, encoding.frame(number))
-    with whole(path) as aside, aside.open("wb") as file:
-        np.savez(file, **ids)
 
 
 @dataclass(frozen=True)
@@ -289,12 +214,3 @@ def _write(shards: _Shards, batches: Iterator[Any]) -> Iterator[Any]:
         else:
             parse = shards.buckets[0].parse
             shards.write(bucket, [parse(rows) for _, rows in group])
-
-
-def groups_of(
-    features: Sequence[CategoricalFeature], rule: Dialect, budget: int
-) -> tuple[tuple[str, ...], ...]:
-    """The columns in groups whose tables a worker has memory for."""
-    if not rule.counted_splits:  # hashing holds no tables
-        return (tuple(feature.name for feature in features),)
-    return tuple(table_groups(features, budget))

@@ -1,0 +1,92 @@
+"""`python -m benchmarks.read`: rows a second from a data set to batches, with peers."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import machine
+from benchmarks.prepare_rows import write_rows
+from benchmarks.read_run import DESCRIPTIONS, ReadJob
+from benchmarks.table import Cell, markdown
+from pipelines.prepare import prepare
+from tfdlrm.command_line import parse, run_command
+from tfdlrm.config import PrepareConfig
+from tfdlrm.errors import InputError
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class ReadBenchmark:
+    """Time reading training rows, ours and as it is usually done.
+
+    Each way has a process of its own, which reads one pass to warm up and then whole
+    passes for some seconds. The rows have the columns and cardinalities of Criteo
+    Kaggle; they are made once and kept. Leave the machine alone meanwhile.
+
+    Args:
+        rows: Raw rows, of which six in seven are training rows.
+        batch_size: Rows of a batch.
+        seconds: Time of each measurement, at least.
+        data: Where the data sets are kept; null means a folder for temporary files.
+    """
+
+    rows: int = 2_000_000
+    batch_size: int = 2048
+    seconds: float = 5.0
+    data: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("rows", "batch_size", "seconds"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name} is {getattr(self, name)}, expected > 0")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Make the data sets, measure each way of reading, print the table."""
+    config = parse(ReadBenchmark, "benchmarks.read", argv)
+    folder = config.data or Path(tempfile.gettempdir()) / "tfdlrm-benchmark-read"
+    raw = folder / f"kaggle-like-{config.rows}.tsv"
+    write_rows(raw, config.rows)
+    for record_format in ("block", "row"):
+        output = folder / f"{record_format}-{config.rows}"
+        prepare([raw], output, PrepareConfig(record_format=record_format))
+    print(f"## Reading a data set\n\n{machine.describe()}\n", flush=True)
+    rows: list[list[Cell]] = []
+    for way, description in DESCRIPTIONS.items():
+        record_format = "block" if way.startswith("block") else "row"
+        directory = folder / f"{record_format}-{config.rows}"
+        rate, peak = _measure(
+            ReadJob(way, directory, config.batch_size, config.seconds)
+        )
+        ratio = rate / float(str(rows[0][1])) if rows else 1.0
+        rows.append([description, rate, ratio, peak])
+    print(markdown(["records, and how they are read", "rows/s", "ratio", "GB"], rows))
+
+
+def _measure(job: ReadJob) -> tuple[float, float]:
+    """Rows a second and peak memory of one way, in a process of its own."""
+    options = [
+        f"--{name}={getattr(job, name)}"
+        for name in ("way", "data_dir", "batch_size", "seconds")
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.read_run", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputError(f"reading by {job.way} failed: {last}")
+    found = json.loads(done.stdout.splitlines()[-1])
+    return found["rows_per_second"], found["peak_gb"]
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,140 @@
+"""`python -m benchmarks.read_run`: one way of reading training rows, timed."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from benchmarks import machine
+from tfdlrm.command_line import parse, run_command
+from tfdlrm.schema import FeatureSchema
+
+Way = Literal[
+    "block_shuffled", "block_in_order", "block_unbatched", "row_shuffled", "row_parsed"
+]
+DESCRIPTIONS: dict[Way, str] = {
+    "block_shuffled": "blocks, `read_split` with a shuffle",
+    "block_in_order": "blocks, `read_split` in file order",
+    "block_unbatched": "blocks, `unbatch().shuffle().batch()`",
+    "row_shuffled": "one row each, `read_split` with a shuffle",
+    "row_parsed": "one row each, `shuffle().batch()` and `parse_example`",
+}
+SHUFFLE_ROWS = 2**16
+"""As many as our reader mixes in a window, about."""
+
+
+@dataclass(frozen=True)
+class ReadJob:
+    """Read training rows in one way and print rows a second as JSON.
+
+    Args:
+        way: The way.
+        data_dir: The data set.
+        batch_size: Rows of a batch.
+        seconds: How long, at least.
+    """
+
+    way: Way
+    data_dir: Path
+    batch_size: int
+    seconds: float
+
+    def __post_init__(self) -> None:
+        assert self.way in get_args(Way)
+
+
+def make_pass(job: ReadJob, schema: FeatureSchema, epoch: int) -> Any:
+    """The batches of one pass."""
+    from tfdlrm.data import read_split
+
+    if job.way in ("block_shuffled", "row_shuffled"):
+        return read_split(
+            job.data_dir, schema, "train", job.batch_size, shuffle=(0, epoch)
+        )
+    if job.way == "block_in_order":
+        return read_split(job.data_dir, schema, "train", job.batch_size)
+    import tensorflow as tf
+
+    records = tf.data.TFRecordDataset(
+        [str(path) for path in schema.check_shards(job.data_dir, "train")],
+        num_parallel_reads=4,
+    )
+    if job.way == "block_unbatched":
+        rows = records.map(_parse_block(schema), tf.data.AUTOTUNE).unbatch()
+        batches = rows.shuffle(SHUFFLE_ROWS, seed=epoch).batch(job.batch_size)
+    else:
+        shuffled = records.shuffle(SHUFFLE_ROWS, seed=epoch).batch(job.batch_size)
+        batches = shuffled.map(_parse_rows(schema), tf.data.AUTOTUNE)
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _parse_block(schema: FeatureSchema) -> Callable[[Any], Any]:
+    import tensorflow as tf
+
+    from tfdlrm.parsing import BLOCK_SPEC
+
+    def parse_block(record: Any) -> Any:
+        block = tf.io.parse_single_example(record, BLOCK_SPEC)
+        label = tf.io.decode_raw(block["label"], tf.float32)
+        dense = tf.io.decode_raw(block["dense_features"], tf.float32)
+        ids = tf.io.decode_raw(block["categorical_features"], tf.int32)
+        features = {
+            "dense_features": tf.reshape(dense, [-1, len(schema.dense_features)]),
+            "categorical_features": tf.reshape(ids, [-1, len(schema.single_hot)]),
+        }
+        return features, label[:, None]
+
+    return parse_block
+
+
+def _parse_rows(schema: FeatureSchema) -> Callable[[Any], Any]:
+    import tensorflow as tf
+
+    from tfdlrm.parsing import row_spec
+
+    spec = row_spec(schema)
+
+    def parse_rows(records: Any) -> Any:
+        values = tf.io.parse_example(records, spec)
+        features = {
+            "dense_features": tf.stack(
+                [values[name] for name in schema.dense_features], 1
+            ),
+            "categorical_features": tf.stack(
+                [values[name] for name in schema.single_hot], 1
+            ),
+        }
+        return features, values[schema.label][:, None]
+
+    return parse_rows
+
+
+def measure(job: ReadJob) -> float:
+    """Rows a second over whole passes, after one to warm up."""
+    schema = FeatureSchema.load(job.data_dir)
+    expected = schema.num_rows("train")
+    num_rows = passes = 0
+    start = 0.0
+    while passes < 2 or time.perf_counter() - start < job.seconds:
+        found = sum(len(labels) for _, labels in make_pass(job, schema, passes))
+        if found != expected:
+            raise RuntimeError(f"{job.way} gave {found} rows, expected {expected}")
+        num_rows += found if passes else 0
+        passes += 1
+        if passes == 1:
+            start = time.perf_counter()
+    return num_rows / (time.perf_counter() - start)
+
+
+def main() -> None:
+    """Measure as the command line says."""
+    job = parse(ReadJob, "benchmarks.read_run")
+    rate = measure(job)
+    peak = machine.peak_memory_gb()
+    print(json.dumps({"rows_per_second": rate, "peak_gb": peak}))
+
+
+if __name__ == "__main__":
+    run_command(main)
