@@ -140,6 +140,16 @@ def check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
 
 
 @contextmanager
+def chief_first(strategy: tf.distribute.Strategy, is_chief: bool) -> Iterator[None]:
+    """Let the chief do something before the other workers do it."""
+    if not is_chief:
+        of_all_workers(strategy, 0)
+    yield
+    if is_chief:
+        of_all_workers(strategy, 0)
+
+
+@contextmanager
 def losing_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
     """Say in one line that a worker is gone, where that is what went wrong.
 

@@ -15,7 +15,7 @@ from tfdlrm.checkpoint_writer import CheckpointWriter
 from tfdlrm.checkpoints import CheckpointDirectory
 from tfdlrm.config import OptimizerConfig, TrainConfig
 from tfdlrm.curves import CurvePoint, CurveRecorder
-from tfdlrm.distribution import check_agreement
+from tfdlrm.distribution import check_agreement, chief_first
 from tfdlrm.early_stopping import EarlyStopping
 from tfdlrm.errors import InputError
 from tfdlrm.evaluation import evaluate
@@ -143,10 +143,11 @@ def fit(
     checkpoints = CheckpointDirectory(run.checkpoint_directory, config.checkpoints.keep)
     variables = SavedVariables(model)
     variables.watch_tables()
-    state = _restore(checkpoints, variables, run, data_set)
     devices = model.distribute_strategy
-    check_agreement(devices, state["step"])
     is_chief = run.restored_from is None
+    with chief_first(devices, is_chief):  # who puts damaged checkpoints aside
+        state = _restore(checkpoints, variables, run, data_set)
+    check_agreement(devices, state["step"])
     writer = CheckpointWriter(checkpoints, variables, state)
     recorder = CurveRecorder(
         run,

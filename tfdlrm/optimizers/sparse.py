@@ -56,10 +56,11 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         Returns:
             Of each table a bool variable `(rows,)`; a row that is updated becomes true.
         """
-        flags = [
-            tf.Variable(tf.zeros(table.shape[0], tf.bool), trainable=False)
-            for table in tables
-        ]
+        flags = []
+        for table in tables:
+            with beside(getattr(table, "shard", None)):
+                rows = tf.zeros(table.shape[0], tf.bool)
+                flags.append(tf.Variable(rows, trainable=False))
         keys = [self._var_key(table) for table in tables]
         self._flags_of = dict(zip(keys, flags, strict=True)).get
         return flags
