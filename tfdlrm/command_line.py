@@ -13,7 +13,7 @@ import docstring_parser
 import jsonargparse
 import yaml
 
-from tfdlrm.errors import InputError
+from tfdlrm.errors import InputError, LostWorkerError
 
 T = TypeVar("T")
 
@@ -172,7 +172,8 @@ def run_command(main: Callable[[], None]) -> NoReturn:
     """Call `main` and leave with the status that every command promises.
 
     0 when done, 2 with one line on standard error for bad input or configuration, 130
-    when interrupted; anything else is a defect and shows its traceback with status 1.
+    when interrupted, 1 with one line where another machine is gone; anything else is a
+    defect and shows its traceback with status 1.
     """
     # Before anything imports TensorFlow: its start-up log is not for the user.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -181,6 +182,9 @@ def run_command(main: Callable[[], None]) -> NoReturn:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except LostWorkerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)

@@ -193,7 +193,12 @@ class TrainConfig:
         early_stopping: Points in a row of the validation curve whose log loss is no
             lower than the lowest before them, after which training ends and the weights
             of that lowest point are kept; null trains all epochs.
-        strategy: `mirrored` trains on all GPUs at once, `default` on one device.
+        strategy: `mirrored` trains on all GPUs at once, `default` on one device;
+            `multi_worker` on all GPUs of several machines, each of which runs the same
+            command with its own `TF_CONFIG`.
+        tables: Where embedding tables lie: `replicated` on every device that trains;
+            `sharded`, with strategy mirrored, each row on one of them, so that each
+            holds its share; `host` in the memory of the machine, beside its GPUs.
         precision: `mixed_bfloat16` and `mixed_float16` compute in 16 bits and keep
             weights in 32; the first is for processors that have the instructions, the
             second, whose loss is scaled, for GPUs.
@@ -218,7 +223,8 @@ class TrainConfig:
     seed: int = 0
     evaluations_per_epoch: int = 10
     early_stopping: int | None = None
-    strategy: Literal["default", "mirrored"] = "default"
+    strategy: Literal["default", "mirrored", "multi_worker"] = "default"
+    tables: Literal["replicated", "sharded", "host"] = "replicated"
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     steps_per_execution: int = 1
     profile_steps: tuple[int, int] | None = None
@@ -243,3 +249,37 @@ class TrainConfig:
             expected = "two steps, the first >= 1 and the last no smaller"
             steps = [first, last]
             require(1 <= first <= last, "profile_steps", steps, expected)
+        require(
+            self.tables != "sharded" or self.strategy == "mirrored",
+            "tables",
+            self.tables,
+            f"sharded with strategy mirrored only, which is {self.strategy}",
+        )
+        require(
+            self.tables == "replicated" or self.strategy != "multi_worker",
+            "tables",
+            self.tables,
+            "replicated with strategy multi_worker",
+        )
+        is_plain = self.tables == "replicated" and self.strategy != "multi_worker"
+        require(
+            self.early_stopping is None or is_plain,
+            "early_stopping",
+            self.early_stopping,
+            "null with strategy multi_worker and tables that are not replicated",
+        )
+        if self.strategy == "multi_worker":
+            self._check_for_workers()
+
+    def _check_for_workers(self) -> None:
+        """Refuse what several machines cannot agree on."""
+        if self.data_dir is None or self.raw_data_file is not None:
+            raise InputError(
+                "strategy multi_worker trains on a prepared data set: make it first "
+                "with python -m pipelines.prepare, and give --data_dir alone"
+            )
+        if self.run_dir is None:
+            raise InputError(
+                "strategy multi_worker needs a run_dir that all workers share: give "
+                "--run_dir"
+            )

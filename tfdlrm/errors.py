@@ -1,4 +1,4 @@
-"""The one exception that means "your input, not our code"."""
+"""What goes wrong without being a defect of ours."""
 
 
 class InputError(ValueError):
@@ -6,6 +6,13 @@ class InputError(ValueError):
 
     The message says what came, where (file, row, column), what was expected and
     how to mend it. Commands print it without a traceback and exit with status 2.
+    """
+
+
+class LostWorkerError(Exception):
+    """Another worker of the same training is gone, or did not come.
+
+    Commands print the message without a traceback and exit with status 1.
     """
 
 

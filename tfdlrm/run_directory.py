@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tfdlrm.command_line import parse, to_yaml
@@ -23,9 +24,12 @@ class RunDirectory:
 
     Args:
         path: The directory.
+        restored_from: The directory whose checkpoints the run goes on from, where that
+            is another process' own.
     """
 
     path: Path
+    restored_from: Path | None = None
 
     @classmethod
     @contextmanager
@@ -53,6 +57,20 @@ class RunDirectory:
         with run._only_process():
             run._take(to_yaml(replace(config, run_dir=run.path)))
             yield run
+
+    @classmethod
+    @contextmanager
+    def of_another_worker(cls, config: TrainConfig) -> Iterator["RunDirectory"]:
+        """A place that is forgotten, for workers whose chief writes the run's files.
+
+        Args:
+            config: The run's settings; its checkpoints are read.
+
+        Yields:
+            The directory.
+        """
+        with TemporaryDirectory(prefix="tfdlrm-worker-") as path:
+            yield cls(Path(path), restored_from=config.run_dir)
 
     def _take(self, config: str) -> None:
         """Write the settings into a new directory, or compare them with those there."""
@@ -106,7 +124,7 @@ class RunDirectory:
     @property
     def checkpoint_directory(self) -> Path:
         """What a stopped run goes on from, and an export takes its weights from."""
-        return self.path / "checkpoints"
+        return (self.restored_from or self.path) / "checkpoints"
 
     @property
     def best_weights_file(self) -> Path:

@@ -91,7 +91,7 @@ class Checkpointer(keras.callbacks.Callback):
             "seconds": self._recorder.seconds,
             "points": [asdict(point) for point in self._recorder.points],
             "metrics": [
-                each.numpy().tolist() for each in _metric_variables(self.model)
+                copies[0].numpy().tolist() for copies in _metric_variables(self.model)
             ],
         }
 
@@ -101,6 +101,34 @@ class Checkpointer(keras.callbacks.Callback):
         return (
             self._config.minutes is not None and minutes >= self._config.minutes
         ) or (self._config.steps is not None and steps >= self._config.steps)
+
+
+class StopWithChief(keras.callbacks.Callback):
+    """Lets a worker that a signal asks to stop go on until the chief has stopped.
+
+    Where all workers are asked at once, the chief needs them for the step that it is
+    in, and saves it; then this worker finds it gone. Where it is this one alone, it
+    leaves after a while, and the others find it gone.
+
+    Args:
+        request: Whether a signal has come.
+    """
+
+    SECONDS = 10.0
+
+    def __init__(self, request: StopRequest) -> None:
+        super().__init__()
+        self._request = request
+        self._noticed_at: float | None = None
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        if self._request.signal is None:
+            return
+        self._noticed_at = self._noticed_at or time.perf_counter()
+        if time.perf_counter() - self._noticed_at > self.SECONDS:
+            self._request.leave()
 
 
 class MetricsRestorer(keras.callbacks.Callback):
@@ -117,8 +145,9 @@ class MetricsRestorer(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._values:
             variables = _metric_variables(self.model)
-            for variable, value in zip(variables, self._values, strict=True):
-                variable.assign(value)
+            for copies, value in zip(variables, self._values, strict=True):
+                for copy in copies:
+                    copy.assign(value)
             self._values = []
 
 
@@ -173,8 +202,14 @@ def restored_points(state: dict[str, Any]) -> list[CurvePoint]:
     return [CurvePoint(**point) for point in state["points"]]
 
 
-def _metric_variables(model: keras.Model) -> list[keras.Variable]:
-    return [variable for metric in model.metrics for variable in metric.variables]
+def _metric_variables(model: keras.Model) -> list[tuple[tf.Variable, ...]]:
+    """The state of the metrics, which each device of this process has a copy of.
+
+    To read such a variable as a whole would add up the copies, of other workers too.
+    """
+    variables = [variable for metric in model.metrics for variable in metric.variables]
+    copies_of = model.distribute_strategy.experimental_local_results
+    return [copies_of(variable.value) for variable in variables]
 
 
 def _dense(values: Any) -> np.ndarray:

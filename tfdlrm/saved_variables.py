@@ -2,66 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from tfdlrm.optimizers.sparse import scatter_update
 from tfdlrm.pieces import DamagedError, Piece
-from tfdlrm.run_sizes import PIECE_BYTES
-
-
-@dataclass(frozen=True)
-class _Variable:
-    """A variable of the model or its optimizer.
-
-    Args:
-        name: By position, since Keras counts its names on through a process.
-        copies: It on each device that holds it; they are equal.
-    """
-
-    name: str
-    copies: tuple[tf.Variable, ...]
-
-    @property
-    def first(self) -> tf.Variable:
-        return self.copies[0]
-
-    @property
-    def row_bytes(self) -> int:
-        width = int(np.prod(self.first.shape[1:]))
-        return max(1, width * self.first.dtype.size)
-
-    def whole(self) -> Piece:
-        return Piece(self.name, self.first.numpy())
-
-    def pieces(self, rows: np.ndarray | range) -> Iterator[Piece]:
-        """Some rows, by numbers in ascending order, a piece at a time."""
-        step = max(1, PIECE_BYTES // self.row_bytes)
-        for start in range(0, len(rows), step):
-            some = rows[start : start + step]
-            # A gather from the variable itself: to read its value would copy it all.
-            with tf.device(self.first.device):
-                values = tf.raw_ops.ResourceGather(
-                    resource=self.first.handle,
-                    indices=np.asarray(some),
-                    dtype=self.first.dtype,
-                )
-            yield Piece(self.name, np.asarray(values), some)
-
-    def assign(self, piece: Piece) -> None:
-        """Put the values of a piece where they were."""
-        for copy in self.copies:
-            if piece.rows is None:
-                copy.assign(piece.values)
-                continue
-            with tf.device(copy.device):
-                tf.raw_ops.ResourceScatterUpdate(
-                    resource=copy.handle,
-                    indices=np.asarray(piece.rows),
-                    updates=piece.values,
-                )
+from tfdlrm.stored_variable import StoredVariable
 
 
 @dataclass(frozen=True)
@@ -73,8 +20,8 @@ class _Table:
         flags: Bool `(rows,)`: which rows have changed.
     """
 
-    variables: list[_Variable]
-    flags: tf.Variable
+    variables: list[StoredVariable]
+    flags: StoredVariable
 
     @property
     def row_bytes(self) -> int:
@@ -82,7 +29,7 @@ class _Table:
         return sum(each.row_bytes + number for each in self.variables)
 
     def changed(self) -> np.ndarray:
-        return np.flatnonzero(self.flags.numpy())
+        return np.flatnonzero(self.flags.whole().values)
 
 
 class SavedVariables:
@@ -95,7 +42,7 @@ class SavedVariables:
 
     def __init__(self, model: keras.Model, with_optimizer: bool = True) -> None:
         self._model = model
-        self._by_name: dict[str, _Variable] = {}
+        self._by_name: dict[str, StoredVariable] = {}
         self._name_of: dict[int, str] = {}
         self._tables: list[_Table] = []
         self._add("variables", model.variables)
@@ -108,18 +55,30 @@ class SavedVariables:
         # Position by position, and not as a model: TensorFlow's own checkpoints do not
         # look into the lists of layers that a Keras layer holds, and would leave out
         # what is in them without a word.
-        strategy = self._model.distribute_strategy
-        for place, variable in enumerate(variables):
-            copies = strategy.experimental_local_results(variable.value)
+        for place, parts in enumerate(_parts_together(variables)):
             name = f"{kind}/{place}"
-            self._by_name[name] = _Variable(name, tuple(copies))
-            self._name_of[id(variable)] = name
+            self._by_name[name] = self._stored(name, parts)
+            for part in parts:
+                self._name_of[id(part)] = name
+
+    def _stored(
+        self, name: str, parts: list[keras.Variable], values: Any = None
+    ) -> StoredVariable:
+        """The variable that lies in `parts`, or `values` that lie where these do."""
+        copies_of = self._model.distribute_strategy.experimental_local_results
+        values = values or [part.value for part in parts]
+        shard = getattr(parts[0], "shard", None)
+        return StoredVariable(
+            name,
+            tuple(tuple(copies_of(value)) for value in values),
+            None if shard is None else shard.whole,
+        )
 
     @property
     def shapes(self) -> dict[str, list[int]]:
         """The shape of each variable."""
         return {
-            name: [int(side) for side in each.first.shape]
+            name: [int(side) for side in each.shape]
             for name, each in self._by_name.items()
         }
 
@@ -137,24 +96,23 @@ class SavedVariables:
         ]
         with self._model.distribute_strategy.scope():
             all_flags = optimizer.watch_rows(tables)
-        for table, flags in zip(tables, all_flags, strict=True):
-            variables = [table, *optimizer.row_state(table)]
+        flags_of = {id(t): flags for t, flags in zip(tables, all_flags, strict=True)}
+        for parts in _parts_together(tables):
             # A state of another shape, such as row-wise Adagrad's, has the rows too.
+            variables = [parts[0], *optimizer.row_state(parts[0])]
             names = [self._name_of[id(each)] for each in variables]
-            strategy = self._model.distribute_strategy
+            flags = [flags_of[id(part)] for part in parts]
             self._tables.append(
                 _Table(
                     [self._by_name[name] for name in names],
-                    strategy.experimental_local_results(flags)[0],
+                    self._stored("", parts, flags),
                 )
             )
 
     @property
     def table_bytes(self) -> int:
         """Bytes of the tables that are watched, and of the optimizer's rows."""
-        return sum(
-            _num_bytes(each.first) for table in self._tables for each in table.variables
-        )
+        return sum(each.num_bytes for table in self._tables for each in table.variables)
 
     def changed_bytes(self) -> int:
         """Bytes that `changed_pieces` takes of the tables."""
@@ -163,13 +121,13 @@ class SavedVariables:
     def forget_changes(self) -> None:
         """Count changes from now on."""
         for table in self._tables:
-            table.flags.assign(tf.zeros_like(table.flags))
+            table.flags.fill(False)
 
     def table_pieces(self) -> Iterator[Piece]:
         """All rows of the tables, each as it is when its piece is drawn."""
         for table in self._tables:
             for variable in table.variables:
-                yield from variable.pieces(range(variable.first.shape[0]))
+                yield from variable.pieces(range(variable.shape[0]))
 
     def changed_pieces(self) -> Iterator[Piece]:
         """What is no table, and the rows of tables that have changed."""
@@ -203,7 +161,7 @@ class SavedVariables:
         variable = self._by_name.get(piece.name)
         if variable is None:
             return  # of the optimizer, where only the weights are wanted
-        shape = tuple(variable.first.shape)
+        shape = variable.shape
         expected = shape if piece.rows is None else (len(piece.rows), *shape[1:])
         if piece.values.shape != expected:
             raise DamagedError(
@@ -212,9 +170,19 @@ class SavedVariables:
         variable.assign(piece)
         for table in self._tables:
             if is_change and variable is table.variables[0] and piece.rows is not None:
-                rows = np.asarray(piece.rows)
-                scatter_update(table.flags, rows, np.ones(len(rows), bool))
+                table.flags.write(piece.rows, np.ones(len(piece.rows), bool))
 
 
-def _num_bytes(variable: tf.Variable) -> int:
-    return int(np.prod(variable.shape)) * int(variable.dtype.size)
+def _parts_together(variables: list[keras.Variable]) -> list[list[keras.Variable]]:
+    """Variables in order, the shards of one table, or of one state of it, as one."""
+    together: dict[Any, list[keras.Variable]] = {}
+    times: dict[Any, int] = {}
+    for variable in variables:
+        key: Any = id(variable)
+        if (shard := getattr(variable, "shard", None)) is not None:
+            # The states of a shard come in the same order as those of another.
+            each = id(shard.whole), shard.number
+            times[each] = times.get(each, 0) + 1
+            key = id(shard.whole), times[each]
+        together.setdefault(key, []).append(variable)
+    return list(together.values())

@@ -3,8 +3,9 @@
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tfdlrm.cluster import Cluster
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.config import TrainConfig
 from tfdlrm.errors import InputError
@@ -16,23 +17,26 @@ from tfdlrm.schema import FeatureSchema
 if TYPE_CHECKING:
     import keras
 
+    from tfdlrm.curves import CurvePoint
     from tfdlrm.metrics import BinaryMetrics, Reliability
 
 SYNTHETIC_FILE = Path("data/synthetic.tsv")
 SYNTHETIC_ROWS = 400_000
 
 
-def train(config: TrainConfig) -> Path:
+def train(config: TrainConfig) -> Path | None:
     """Train, evaluate, report and export.
 
     Args:
         config: Everything there is to say.
 
     Returns:
-        The version directory of the exported SavedModel.
+        The version directory of the exported SavedModel; `None` for a worker that is
+        not the chief, who exports.
 
     Raises:
         InputError: If the configuration or the data cannot be used.
+        LostWorkerError: If another worker is gone.
     """
     start = time.perf_counter()
     data_dir, raw, schema = _data_set(config)
@@ -51,8 +55,15 @@ def train(config: TrainConfig) -> Path:
     if ignored:
         print(f"{config.model.name} ignores the columns {', '.join(ignored)}")
 
-    with RunDirectory.opened(config) as run:
-        exported, report = _run(config, data_dir, schema, run)
+    is_chief = config.strategy != "multi_worker" or Cluster.from_environment().is_chief
+    opened = RunDirectory.opened if is_chief else RunDirectory.of_another_worker
+    with opened(config) as run:
+        model, points = _fit(config, data_dir, schema, run)
+        if is_chief:
+            exported, report = _finish(config, data_dir, schema, run, model, points)
+        _wait_for_all(model)  # so that the chief has everyone until the end
+    if not is_chief:
+        return None
     print(f"Report: {report}")
     print(f"Model:  {exported}")
     print(f"Done in {time.perf_counter() - start:.0f} s. Score raw rows with it:\n")
@@ -63,45 +74,73 @@ def train(config: TrainConfig) -> Path:
     return exported
 
 
-def _run(
+def _fit(
     config: TrainConfig, data_dir: Path, schema: FeatureSchema, run: RunDirectory
-) -> tuple[Path, Path]:
-    """Train in `run`; returns the exported version's directory and the report."""
+) -> tuple["keras.Model", list["CurvePoint"]]:
+    """Train in `run`; returns the model and its learning curves."""
     import keras
 
     from tfdlrm.curves import curve_rows
     from tfdlrm.data import read_split
-    from tfdlrm.distribution import strategy
+    from tfdlrm.distribution import (
+        distributed,
+        losing_workers,
+        strategy,
+        tables_placed,
+    )
     from tfdlrm.models import build_model
-    from tfdlrm.report import write_report
-    from tfdlrm.serving.saved_model import export_model
     from tfdlrm.training import compile_model, fit, make_reproducible
 
+    devices = strategy(config.strategy)
     make_reproducible(config.seed)
     keras.config.set_dtype_policy(config.precision)
-    with strategy(config.strategy).scope():
+    with devices.scope(), tables_placed(devices, config.tables):
         model = build_model(schema, config.model)
         compile_model(model, config.optimizer, config.steps_per_execution)
-    parameters = f"{model.count_params():,}"
     num_rows = schema.num_rows("train")
-    print(f"Training {parameters} parameters on {num_rows:,} rows")
+    print(f"Training {model.count_params():,} parameters on {num_rows:,} rows")
 
-    points = fit(
-        model,
-        lambda epoch, batch: read_split(
-            data_dir,
-            schema,
-            "train",
-            config.batch_size,
-            (config.seed, epoch),
-            start_batch=batch,
-        ),
-        -(-num_rows // config.batch_size),
-        curve_rows(data_dir, schema),
-        config,
-        run,
-        schema.fingerprint,
-    )
+    def read(epoch: int, batch: int) -> Any:
+        order = config.seed, epoch
+        return distributed(
+            devices,
+            lambda share: read_split(
+                data_dir, schema, "train", config.batch_size, order, batch, share
+            ),
+        )
+
+    with losing_workers(devices):
+        points = fit(
+            model,
+            read,
+            -(-num_rows // config.batch_size),
+            curve_rows(data_dir, schema),
+            config,
+            run,
+            schema.fingerprint,
+        )
+    return model, points
+
+
+def _wait_for_all(model: "keras.Model") -> None:
+    from tfdlrm.distribution import losing_workers, of_all_workers
+
+    with losing_workers(model.distribute_strategy):
+        of_all_workers(model.distribute_strategy, 0)
+
+
+def _finish(
+    config: TrainConfig,
+    data_dir: Path,
+    schema: FeatureSchema,
+    run: RunDirectory,
+    model: "keras.Model",
+    points: list["CurvePoint"],
+) -> tuple[Path, Path]:
+    """Measure, export and report; returns the version's directory and the report."""
+    from tfdlrm.report import write_report
+    from tfdlrm.serving.saved_model import export_model
+
     metrics, bins = _measure(model, data_dir, schema)
     export_dir = config.export_dir or Path("saved_models") / config.model.name
     exported = export_model(model, schema, data_dir, export_dir)
@@ -115,13 +154,14 @@ def _run(
         {
             "data set": f"{data_dir} ({schema.dialect} dialect)",
             "architecture": config.model.name,
-            "parameters": parameters,
+            "parameters": f"{model.count_params():,}",
             "ignored columns": ", ".join(ignored_columns(schema, config.model))
             or "none",
             "optimizer": f"{config.optimizer.name}, learning rate "
             f"{config.optimizer.learning_rate}",
-            "training": f"{config.epochs} epoch(s) of {num_rows:,} "
-            f"rows, batch size {config.batch_size}, {points[-1].seconds:.1f} s",
+            "training": f"{config.epochs} epoch(s) of "
+            f"{schema.num_rows('train'):,} rows, batch size {config.batch_size}, "
+            f"{points[-1].seconds:.1f} s",
             "model": str(exported),
         },
     )

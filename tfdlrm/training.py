@@ -15,6 +15,7 @@ from tfdlrm.checkpoint_writer import CheckpointWriter
 from tfdlrm.checkpoints import CheckpointDirectory
 from tfdlrm.config import OptimizerConfig, TrainConfig
 from tfdlrm.curves import CurvePoint, CurveRecorder
+from tfdlrm.distribution import check_agreement, chief_first
 from tfdlrm.early_stopping import EarlyStopping
 from tfdlrm.errors import InputError
 from tfdlrm.evaluation import evaluate
@@ -22,7 +23,13 @@ from tfdlrm.interruption import stop_requests
 from tfdlrm.metrics import BinaryMetrics
 from tfdlrm.profiling import Profiler
 from tfdlrm.run_directory import RunDirectory
-from tfdlrm.safeguards import Checkpointer, FiniteLoss, MetricsRestorer, restored_points
+from tfdlrm.safeguards import (
+    Checkpointer,
+    FiniteLoss,
+    MetricsRestorer,
+    StopWithChief,
+    restored_points,
+)
 from tfdlrm.saved_variables import SavedVariables
 
 _OPTIMIZERS = {
@@ -136,13 +143,17 @@ def fit(
     checkpoints = CheckpointDirectory(run.checkpoint_directory, config.checkpoints.keep)
     variables = SavedVariables(model)
     variables.watch_tables()
-    state = _restore(checkpoints, variables, run, data_set)
+    devices = model.distribute_strategy
+    is_chief = run.restored_from is None
+    with chief_first(devices, is_chief):  # who puts damaged checkpoints aside
+        state = _restore(checkpoints, variables, run, data_set)
+    check_agreement(devices, state["step"])
     writer = CheckpointWriter(checkpoints, variables, state)
     recorder = CurveRecorder(
         run,
         every=-(-steps_per_epoch // config.evaluations_per_epoch),
         steps_per_epoch=steps_per_epoch,
-        validate=_validator(model, validation),
+        validate=_validator(model, validation) if is_chief else None,
         points=restored_points(state),
         step=state["step"],
         seconds=state["seconds"],
@@ -157,7 +168,8 @@ def fit(
         )
         profiler = Profiler(run, recorder, config.profile_steps)
         finite_loss = FiniteLoss(run, recorder, batch_at)
-        callbacks = [finite_loss, recorder, profiler, checkpointer]
+        last = checkpointer if is_chief else StopWithChief(request)
+        callbacks = [finite_loss, recorder, profiler, last]
         stopping = None
         if config.early_stopping is not None:
             stopping = EarlyStopping(run, recorder, config.early_stopping)
@@ -165,7 +177,7 @@ def fit(
             callbacks.insert(-1, stopping)
         if state["metrics"]:
             # Metrics have variables only once they have been computed.
-            model.evaluate(read(0, 0).take(1), verbose=0)
+            model.evaluate(read(0, 0), steps=1, verbose=0)
             callbacks.append(MetricsRestorer(state["metrics"]))
         first_epoch, first_batch = divmod(state["step"], steps_per_epoch)
         for epoch in range(first_epoch, config.epochs):
@@ -173,18 +185,21 @@ def fit(
                 break
             # An epoch a call: the order of its rows follows from its number, however
             # often Keras starts to read them.
+            done = first_batch if epoch == first_epoch else 0
             model.fit(
-                read(epoch, first_batch if epoch == first_epoch else 0),
+                read(epoch, done),
                 initial_epoch=epoch,
                 epochs=epoch + 1,
                 callbacks=callbacks,
                 # A bar that redraws itself is for a terminal; a log gets a line.
-                verbose=1 if sys.stdout.isatty() else 2,
+                verbose=(1 if sys.stdout.isatty() else 2) if is_chief else 0,
                 shuffle=False,
+                steps_per_epoch=steps_per_epoch - done,
             )
         recorder.close()
         profiler.close()
-        checkpointer.save_last()
+        if is_chief:
+            checkpointer.save_last()
     if stopping is not None:
         stopping.restore_best(model)
     return recorder.points

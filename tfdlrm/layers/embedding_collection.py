@@ -150,7 +150,7 @@ class EmbeddingCollection(keras.layers.Layer):
     @property
     def tables(self) -> list[keras.Variable]:
         """The variables that hold the tables, once the layer is built."""
-        return [group.tables.table for group in self._groups]
+        return [table for group in self._groups for table in group.tables.tables]
 
     def build(self, ids_shape: Any = None, weights_shape: Any = None) -> None:
         kinds: dict[tuple[int, bool], list[int]] = {}

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfdlrm.layers.table_placement import current_placement
+
 CHUNK_ROWS = 1 << 18
 """Rows initialised at once, so that making a table takes little more than the table."""
 
@@ -34,7 +36,7 @@ class TableUniform(keras.initializers.Initializer):
         self._generator = keras.random.SeedGenerator(seed)
 
     def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Any:
-        pieces = self._pieces(shape[1], dtype)
+        pieces = self.pieces(shape[1], dtype)
         if keras.backend.backend() != "tensorflow":
             return ops.concatenate([values for _, values in pieces], axis=0)
         import tensorflow as tf
@@ -55,7 +57,7 @@ class TableUniform(keras.initializers.Initializer):
         tf.raw_ops.DestroyResourceOp(resource=table)
         return filled
 
-    def _pieces(self, dim: int, dtype: str | None) -> Any:
+    def pieces(self, dim: int, dtype: str | None) -> Any:
         """Pairs of a first row and the values from there on."""
         start = 0
         for num_rows, bound in zip(self.num_rows, self.bounds, strict=True):
@@ -123,17 +125,29 @@ class FusedTables(keras.layers.Layer):
         self.starts = np.cumsum([0, *num_rows], dtype=np.int64)
         # Narrow row numbers where they are wide enough: they are sorted and hashed.
         self._index_dtype = "int32" if self.starts[-1] < 2**31 else "int64"
+        self._placed: Any = None
         self._initializer = TableUniform(num_rows, [float(each) for each in bounds])
         self.build()
 
     def build(self, input_shape: Any = None) -> None:
-        self.table = self.add_weight(
-            name="table",
-            shape=(int(self.starts[-1]), self.dim),
-            initializer=self._initializer,
-        )
-        self.table.is_embedding_table = True  # see `optimizers.RowWiseAdagrad`
+        placement = current_placement()
+        if placement is None:
+            shape = int(self.starts[-1]), self.dim
+            self.tables = [self._add_table(shape, self._initializer)]
+        else:
+            from tfdlrm.layers.placed_tables import PlacedTables
+
+            self._placed = PlacedTables(
+                self._initializer.num_rows, self.dim, placement, self._add_table
+            )
+            self.tables = self._placed.variables
+            self._placed.fill(self._initializer.pieces(self.dim, self.variable_dtype))
         self.built = True
+
+    def _add_table(self, shape: tuple[int, int], initializer: Any = "zeros") -> Any:
+        table = self.add_weight(name="table", shape=shape, initializer=initializer)
+        table.is_embedding_table = True  # see `optimizers.RowWiseAdagrad`
+        return table
 
     def call(self, ids: Any, features: Any) -> Any:
         ids = ops.cast(ids, self._index_dtype)
@@ -154,12 +168,14 @@ class FusedTables(keras.layers.Layer):
         return ops.take(starts, features)
 
     def _gather(self, rows: Any) -> Any:
+        if self._placed is not None:
+            return self._placed.gather(rows, self.compute_dtype)
         if keras.backend.backend() == "tensorflow":
             import tensorflow as tf
 
             # The variable itself, not its value: this becomes a resource gather, which
             # reads these rows and no others.
-            vectors = tf.nn.embedding_lookup(self.table.value, rows)
+            vectors = tf.nn.embedding_lookup(self.tables[0].value, rows)
         else:
-            vectors = ops.take(self.table, rows, axis=0)
+            vectors = ops.take(self.tables[0], rows, axis=0)
         return ops.cast(vectors, self.compute_dtype)

@@ -70,11 +70,11 @@ class RowWiseAdagrad(Adagrad):
     def _make_accumulator(self, variable: Any) -> Any:
         if not self._is_table(variable):
             return super()._make_accumulator(variable)
-        return self.add_variable(
-            shape=(variable.shape[0],),
-            initializer=self._initial_accumulator,
-            dtype=variable.dtype,
-            name=f"{variable.name.partition(':')[0]}_row_accumulator",
+        return self._add_beside(
+            variable,
+            (variable.shape[0],),
+            "row_accumulator",
+            self._initial_accumulator,
         )
 
     def _update_rows(

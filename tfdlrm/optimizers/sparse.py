@@ -1,10 +1,13 @@
 """What all optimizers for sparse gradients share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+from tfdlrm.layers.placed_tables import beside
 
 
 class SparseOptimizer(keras.optimizers.Optimizer):
@@ -53,10 +56,11 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         Returns:
             Of each table a bool variable `(rows,)`; a row that is updated becomes true.
         """
-        flags = [
-            tf.Variable(tf.zeros(table.shape[0], tf.bool), trainable=False)
-            for table in tables
-        ]
+        flags = []
+        for table in tables:
+            with beside(getattr(table, "shard", None)):
+                rows = tf.zeros(table.shape[0], tf.bool)
+                flags.append(tf.Variable(rows, trainable=False))
         keys = [self._var_key(table) for table in tables]
         self._flags_of = dict(zip(keys, flags, strict=True)).get
         return flags
@@ -64,6 +68,69 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     def row_state(self, table: keras.Variable) -> list[keras.Variable]:
         """The optimizer's variables that have a row for each one of `table`."""
         return []
+
+    @contextmanager
+    def _scope(self) -> Iterator[None]:
+        """The scope that the optimizer was made in, which is not always on."""
+        # A state made outside would be one for all devices, and get each one's update.
+        if tf.distribute.has_strategy():
+            yield
+        else:
+            with self._distribution_strategy.scope():
+                yield
+
+    def add_variable_from_reference(
+        self,
+        reference_variable: Any,
+        name: str | None = None,
+        initializer: Any = "zeros",
+    ) -> keras.Variable:
+        if hasattr(reference_variable, "shard"):
+            return self._add_beside(
+                reference_variable, reference_variable.shape, name, initializer
+            )
+        with self._scope():
+            return super().add_variable_from_reference(
+                reference_variable, name=name, initializer=initializer
+            )
+
+    def _add_beside(
+        self, variable: Any, shape: Any, name: str | None, initializer: Any
+    ) -> keras.Variable:
+        """A state variable where `variable` lies."""
+        shard = getattr(variable, "shard", None)
+        with self._scope(), beside(shard):
+            state = self.add_variable(
+                shape=shape,
+                initializer=initializer,
+                dtype=variable.dtype,
+                name=f"{variable.name.partition(':')[0]}_{name}",
+            )
+        if shard is not None:
+            state.shard = shard
+        return state
+
+    def _all_reduce_sum_gradients(self, pairs: Any) -> Any:
+        # The gradients of a table that has one home go there instead, below.
+        pairs = list(pairs)
+        homeless = [pair for pair in pairs if not _has_home(pair[1])]
+        reduced = iter(super()._all_reduce_sum_gradients(homeless) if homeless else [])
+        return [pair if _has_home(pair[1]) else next(reduced) for pair in pairs]
+
+    def _distributed_tf_update_step(
+        self, distribution: Any, pairs: Any, learning_rate: Any
+    ) -> None:
+        super()._distributed_tf_update_step(
+            distribution,
+            [pair for pair in pairs if not _has_home(pair[1])],
+            learning_rate,
+        )
+        parts_of = distribution.experimental_local_results
+        for gradient, variable in pairs:
+            if _has_home(variable):
+                with tf.device(variable.device):
+                    gradient = _side_by_side(parts_of(gradient))
+                    self.update_step(gradient, variable, parts_of(learning_rate)[0])
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable from its gradient, dense or `tf.IndexedSlices`."""
@@ -93,6 +160,21 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         self, variable: tf.Variable, gradient: Any, learning_rate: Any
     ) -> None:
         raise NotImplementedError
+
+
+def _has_home(variable: tf.Variable) -> bool:
+    """Whether a variable lies on one device, under a strategy that would copy it."""
+    return tf.distribute.get_strategy().num_replicas_in_sync > 1 and not isinstance(
+        variable, tf.distribute.DistributedValues
+    )
+
+
+def _side_by_side(gradients: Any) -> tf.IndexedSlices:
+    """The sparse gradients of several devices as one."""
+    return tf.IndexedSlices(
+        tf.concat([each.values for each in gradients], axis=0),
+        tf.concat([each.indices for each in gradients], axis=0),
+    )
 
 
 def sum_repeated(rows: Any, values: Any) -> tuple[Any, Any]:
