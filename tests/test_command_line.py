@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from pipelines.prepare import PrepareCommand
 from tests.processes import run_command_line
 from tfdlrm.command_line import parse, run_command, to_yaml
 from tfdlrm.config import TrainConfig
@@ -37,6 +38,12 @@ def test_a_dotted_override_wins_over_the_file(tmp_path):
 )
 def test_a_list_is_written_with_brackets_or_without(argv):
     assert train_config(*argv.split()).model.top_mlp_units == (3, 2)
+
+
+def test_several_files_in_a_row_are_taken_as_they_are():
+    argv = ["--raw", "a.txt", "b.txt", "--output", "d"]
+    command = parse(PrepareCommand, "pipelines.prepare", argv, several="raw")
+    assert [str(path) for path in command.raw] == ["a.txt", "b.txt"]
 
 
 def test_the_yaml_of_a_configuration_reads_back(tmp_path):

@@ -63,7 +63,7 @@ def parse(
         )
     argv = sys.argv[1:] if argv is None else argv
     chosen = _chosen_alternatives(config_class, argv)
-    argv = _in_brackets(argv, set(_list_options(config_class, chosen)))
+    argv = _in_brackets(argv, {*_list_options(config_class, chosen)} - {f"--{several}"})
     parser.add_class_arguments(
         config_class, as_group=False, skip={*skip, *chosen.keys()}
     )
