@@ -6,14 +6,18 @@ has all rows: the ones that changed while that was written are in the checkpoint
 """
 
 import json
+<<<<<<< HEAD
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
+=======
+>>>>>>> f8c0c1c (Read and write s3:// and http:// paths, and learn from a Kafka stream)
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from tfdlrm import storage
 from tfdlrm.errors import InputError
 from tfdlrm.pieces import DamagedError, Piece, read_pieces, write_pieces
 from tfdlrm.saved_variables import SavedVariables
@@ -31,12 +35,15 @@ class CheckpointDirectory:
     """
 
     def __init__(self, path: Path, keep: int = 1) -> None:
-        self.path = path
+        self.path = storage.at(path)
         self._keep = keep
 
     def newest_first(self) -> list[Path]:
         """The directories of the checkpoints."""
-        return sorted(self.path.glob("step-*"), reverse=True)
+        found = sorted(self.path.glob("step-*"), reverse=True)
+        if not storage.is_remote(self.path):
+            return found
+        return [path for path in found if (path / STATE_FILE).is_file()]
 
     def write_tables(self, step: int, pieces: Iterable[Piece]) -> str:
         """Write all rows of the tables.
@@ -69,6 +76,7 @@ class CheckpointDirectory:
         Raises:
             OSError: If the disk refuses; the checkpoints before are untouched.
         """
+<<<<<<< HEAD
         self._write(f"step-{step:010d}", pieces, state)
         self._prune()
 
@@ -88,6 +96,18 @@ class CheckpointDirectory:
             aside.replace(target)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
+=======
+        target = self.path / f"step-{step:010d}"
+        try:
+            with storage.new_directory(target, last=STATE_FILE) as aside:
+                aside.mkdir(parents=True)
+                _everything(model).write(str(aside / _PREFIX))
+                (aside / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
+        except tf.errors.OpError as error:
+            raise OSError(error.message) from error
+        for old in self.newest_first()[self._keep :]:
+            storage.remove_tree(old)
+>>>>>>> f8c0c1c (Read and write s3:// and http:// paths, and learn from a Kafka stream)
 
     def _prune(self) -> None:
         """Remove checkpoints that are too old, and tables that none needs.

@@ -210,8 +210,8 @@ def _restore(
         return {"step": 0, "seconds": 0.0, "points": [], "metrics": []}
     if state["data_set"] != data_set:
         raise InputError(
-            f"{run.path} was trained on another data set so far, whose shards have "
+            f"{run.home} was trained on another data set so far, whose shards have "
             "other checksums: give another --run_dir"
         )
-    print(f"Going on after step {state['step']:,} of {run.path}")
+    print(f"Going on after step {state['step']:,} of {run.home}")
     return state

@@ -1,6 +1,5 @@
 """A trained model as a SavedModel that TF Serving takes, and back as a function."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,8 +9,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfdlrm import storage
 from tfdlrm.errors import InputError
 from tfdlrm.schema import FeatureSchema
+
+MODEL_FILE = "saved_model.pb"
 
 EXTRA_DIRECTORY = "assets.extra"
 """TF Serving's place for files that travel with a model but are not in its graph."""
@@ -59,8 +61,8 @@ class Scorer:
 
     @property
     def extra_directory(self) -> Path:
-        """Where the schema and the vocabularies are."""
-        return self.path / EXTRA_DIRECTORY
+        """Where the schema and the vocabularies are, on this machine."""
+        return storage.local_copy(self.path / EXTRA_DIRECTORY)
 
 
 def export_model(
@@ -92,19 +94,15 @@ def export_model(
 
 def next_version(export_dir: Path) -> Path:
     """The directory that the next version of a model is to have."""
-    return Path(export_dir) / str(max(_versions(Path(export_dir)), default=0) + 1)
+    export_dir = storage.at(export_dir)
+    return export_dir / str(max(_versions(export_dir), default=0) + 1)
 
 
 @contextmanager
 def written_aside(target: Path) -> Iterator[Path]:
-    """Give a path to make a directory at, which then becomes `target`, or nothing."""
-    aside = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
+    """As `storage.new_directory`, for a version of a model."""
+    with storage.new_directory(target, last=MODEL_FILE) as aside:
         yield aside
-        aside.replace(target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def serving_function(model: keras.Model, schema: FeatureSchema) -> Callable[..., Any]:
@@ -162,9 +160,9 @@ def copy_extras(schema: FeatureSchema, data_dir: Path, target: Path) -> None:
     extra = target / EXTRA_DIRECTORY
     extra.mkdir()
     schema.without_data().save(extra)
-    vocabulary = Path(data_dir) / "vocabulary"
+    vocabulary = storage.at(data_dir) / "vocabulary"
     if vocabulary.is_dir():  # the hash dialect has none
-        shutil.copytree(vocabulary, extra / vocabulary.name)
+        storage.copy_tree(vocabulary, extra / vocabulary.name)
 
 
 def _write(
@@ -190,9 +188,11 @@ def load_scorer(path: Path) -> Scorer:
     Raises:
         InputError: If there is no such model there.
     """
-    path = Path(path)
-    if not (path / "saved_model.pb").is_file():
-        versions = _versions(path)
+    path = storage.at(path)
+    if not (path / MODEL_FILE).is_file():
+        versions = [
+            v for v in _versions(path) if (path / str(v) / MODEL_FILE).is_file()
+        ]
         if not versions:
             raise InputError(
                 f"{path} holds no SavedModel: expected a directory such as "
