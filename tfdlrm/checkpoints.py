@@ -6,12 +6,8 @@ has all rows: the ones that changed while that was written are in the checkpoint
 """
 
 import json
-<<<<<<< HEAD
-import shutil
 from collections.abc import Iterable
 from contextlib import suppress
-=======
->>>>>>> f8c0c1c (Read and write s3:// and http:// paths, and learn from a Kafka stream)
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +72,6 @@ class CheckpointDirectory:
         Raises:
             OSError: If the disk refuses; the checkpoints before are untouched.
         """
-<<<<<<< HEAD
         self._write(f"step-{step:010d}", pieces, state)
         self._prune()
 
@@ -84,30 +79,11 @@ class CheckpointDirectory:
         self, name: str, pieces: Iterable[Piece], state: dict[str, Any] | None
     ) -> None:
         """Write a directory aside and give it its name."""
-        target = self.path / name
-        aside = self.path / f".{name}.partial"
-        shutil.rmtree(aside, ignore_errors=True)
-        try:
+        with storage.new_directory(self.path / name, last=STATE_FILE) as aside:
             aside.mkdir(parents=True)
             write_pieces(aside / PIECES_FILE, pieces)
             if state is not None:
                 (aside / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
-            shutil.rmtree(target, ignore_errors=True)
-            aside.replace(target)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
-=======
-        target = self.path / f"step-{step:010d}"
-        try:
-            with storage.new_directory(target, last=STATE_FILE) as aside:
-                aside.mkdir(parents=True)
-                _everything(model).write(str(aside / _PREFIX))
-                (aside / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
-        except tf.errors.OpError as error:
-            raise OSError(error.message) from error
-        for old in self.newest_first()[self._keep :]:
-            storage.remove_tree(old)
->>>>>>> f8c0c1c (Read and write s3:// and http:// paths, and learn from a Kafka stream)
 
     def _prune(self) -> None:
         """Remove checkpoints that are too old, and tables that none needs.
@@ -121,11 +97,11 @@ class CheckpointDirectory:
         if self._keep > 1 and len(tables) == 1:
             kept += [path for path in checkpoints if _tables_of(path) not in tables][:1]
         for path in set(checkpoints) - set(kept):
-            shutil.rmtree(path)
+            storage.remove_tree(path)
         needed = {_tables_of(path) for path in kept}
         for path in self.path.glob("tables-*"):
             if path.name not in needed:
-                shutil.rmtree(path)
+                storage.remove_tree(path)
 
     def restore(self, variables: SavedVariables) -> dict[str, Any] | None:
         """Read the newest checkpoint that is whole.

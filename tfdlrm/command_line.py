@@ -3,12 +3,8 @@
 import argparse
 import os
 import sys
-<<<<<<< HEAD
-from collections.abc import Callable, Iterator, Mapping, Sequence
-=======
 import traceback
-from collections.abc import Callable, Mapping, Sequence
->>>>>>> f8c0c1c (Read and write s3:// and http:// paths, and learn from a Kafka stream)
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from pathlib import Path, PurePath
 from types import UnionType

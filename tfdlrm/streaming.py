@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdlrm import storage
+from tfdlrm.checkpoint_writer import CheckpointWriter
 from tfdlrm.checkpoints import CheckpointDirectory
 from tfdlrm.config import CheckpointConfig, TrainConfig
 from tfdlrm.errors import InputError, require
@@ -19,11 +20,12 @@ from tfdlrm.models import build_model
 from tfdlrm.progressive import ProgressiveValidation
 from tfdlrm.raw_features import RawFeatures
 from tfdlrm.run_directory import RunDirectory
+from tfdlrm.saved_variables import SavedVariables
 from tfdlrm.schema import FeatureSchema
 from tfdlrm.serving.saved_model import export_model
 from tfdlrm.stream_batches import Batch, Batches
 from tfdlrm.stream_events import Events, Topic, partition_ends
-from tfdlrm.training import compile_model, make_reproducible
+from tfdlrm.training import compile_model, make_reproducible, start_xla_quietly
 
 KEPT_EXPORTS = 3
 """Versions kept of those that the stream exported; a server holds on to the newest."""
@@ -97,21 +99,24 @@ class Learner:
         )
         self.schema = FeatureSchema.load(self._data_dir)
         make_reproducible(trained.seed)
+        start_xla_quietly()
         keras.config.set_dtype_policy(trained.precision)
         self._model, base = self._trained_model(trained)
         frozen, _ = self._trained_model(trained) if config.compare_frozen else (None, 0)
         directory = run.home / "stream"
         directory.mkdir(exist_ok=True)
-        self._checkpoints = CheckpointDirectory(
+        checkpoints = CheckpointDirectory(
             directory / "checkpoints", config.checkpoints.keep
         )
-        state = self._checkpoints.restore(self._model) or {}
+        variables = SavedVariables(self._model)
+        state = checkpoints.restore(variables) or {}
         if state.get("topic", topic.name) != topic.name:
             raise InputError(
                 f"{directory} learned from the topic {state['topic']} so far, not from "
                 f"{topic.name}: give another run, or remove {directory}"
             )
         self.step = self._saved_step = int(state.get("step", base))
+        self._writer = CheckpointWriter(checkpoints, variables, {"step": self.step})
         self._saved_at = self._exported_at = time.monotonic()
         self.offsets = {int(p): n for p, n in state.get("offsets", {}).items()}
         self.skipped: int = state.get("skipped", 0)
@@ -131,9 +136,12 @@ class Learner:
         model = build_model(self.schema, trained.model)
         compile_model(model, trained.optimizer)
         path = self._run.checkpoint_directory
-        state = CheckpointDirectory(path).restore(model)
+        state = CheckpointDirectory(path).restore(SavedVariables(model))
         if state is None:
             raise InputError(f"{path} holds no checkpoint: did the training run?")
+        best = self._run.best_weights_file
+        if best.is_file():
+            model.load_weights(storage.local_copy(best))
         return model, int(state["step"])
 
     def start(self, ends: dict[int, int]) -> None:
@@ -170,8 +178,7 @@ class Learner:
             if not np.isfinite(found[0]).all():
                 raise InputError(
                     f"the model predicts no finite number after step {self.step:,}: "
-                    "remove the newest checkpoints in "
-                    f"{self._checkpoints.path}, and train with a lower "
+                    "the newest checkpoint may be as bad; train with a lower "
                     "--optimizer.learning_rate"
                 )
             self.step += 1
@@ -204,7 +211,13 @@ class Learner:
             "exports": self._exports,
             "validation": self.validation.state,
         }
-        self._checkpoints.save(self._model, self.step, state)
+        try:
+            self._writer.save(self.step, state)
+        except OSError as error:
+            raise InputError(
+                f"no checkpoint of step {self.step:,} can be written ({error}): make "
+                "room; the same command goes on from the one before"
+            ) from error
         self._saved_step = self.step
 
     def export(self) -> None:
@@ -284,6 +297,7 @@ def _step_function(
         with tf.control_dependencies(found), tf.GradientTape() as tape:
             logits = model(features, training=True)
             loss = model.compute_loss(y=labels, y_pred=logits)
+            loss = model.optimizer.scale_loss(loss)
         variables = [weight.value for weight in model.trainable_variables]
         gradients = tape.gradient(loss, variables)
         model.optimizer.apply(gradients, model.trainable_variables)

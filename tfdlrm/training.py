@@ -92,7 +92,7 @@ def probabilities_of(
     )
 
 
-def _start_xla_quietly() -> None:
+def start_xla_quietly() -> None:
     """Let XLA, which training uses, say at its start what no log level stops."""
     stderr = os.dup(2)
     try:
@@ -132,7 +132,7 @@ def fit(
         InputError: If the loss is not finite, the checkpoints cannot be used, or the
             last one cannot be written.
     """
-    _start_xla_quietly()
+    start_xla_quietly()
     checkpoints = CheckpointDirectory(run.checkpoint_directory, config.checkpoints.keep)
     variables = SavedVariables(model)
     variables.watch_tables()
