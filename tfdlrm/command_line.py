@@ -65,7 +65,8 @@ def parse(
         )
     argv = sys.argv[1:] if argv is None else argv
     chosen = _chosen_alternatives(config_class, argv)
-    argv = _in_brackets(argv, set(_list_options(config_class, chosen)))
+    lists = set(_list_options(config_class, chosen)) - {f"--{several}"}
+    argv = _in_brackets(argv, lists)
     parser.add_class_arguments(
         config_class, as_group=False, skip={*skip, *chosen.keys()}
     )
