@@ -33,6 +33,7 @@ class JsonRows:
     """
 
     def __init__(self, columns: Columns) -> None:
+        self._separators = dict(zip(columns.multi_hot, columns.separators, strict=True))
         if columns.is_criteo:
             self._kinds = _criteo_kinds()
         else:
@@ -50,7 +51,8 @@ class JsonRows:
         rows = [found or {} for found in objects]
         typed: dict[str, pl.Series] = {}
         for name, kind in self._kinds.items():
-            values = _column([row.get(name) for row in rows])
+            separator = self._separators.get(name)
+            values = _column([row.get(name) for row in rows], separator)
             typed[name] = kind.read(values).alias(name)
             for row in kind.is_bad(values, typed[name]).arg_true():
                 value = rows[row].get(name)
@@ -71,18 +73,20 @@ def _parsed(message: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _column(values: list[Any]) -> pl.Series:
+def _column(values: list[Any], separator: str | None) -> pl.Series:
     """Values as text, or as lists of text where one of them is a list."""
     if not any(isinstance(value, list) for value in values):
         return pl.Series([_text(value) for value in values], dtype=pl.String)
     lists = [
-        None if value is None else [_text(each) for each in _listed(value)]
+        None if value is None else [_text(each) for each in _listed(value, separator)]
         for value in values
     ]
     return pl.Series(lists, dtype=pl.List(pl.String))
 
 
-def _listed(value: Any) -> list[Any]:
+def _listed(value: Any, separator: str | None) -> list[Any]:
+    if isinstance(value, str) and separator is not None:
+        return list(value.split(separator))
     return value if isinstance(value, list) else [value]
 
 
