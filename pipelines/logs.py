@@ -12,6 +12,7 @@ import polars as pl
 from pipelines.bad_rows import BadRow, BadRowError, SkippedRows
 from pipelines.columns import Columns
 from pipelines.log_values import kinds
+from tfdlrm import storage
 from tfdlrm.errors import InputError
 
 
@@ -59,7 +60,7 @@ class LogFile(ABC):
         on_bad_row: Literal["stop", "skip"] = "stop",
         labelled: bool = True,
     ) -> None:
-        self.path = Path(path)
+        self.path = storage.at(path)
         self.columns = columns
         self.labelled = labelled
         self.bytes_read = self.position = 0

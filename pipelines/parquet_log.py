@@ -12,6 +12,7 @@ import pyarrow.parquet as pa_parquet
 from pipelines.columns import Columns
 from pipelines.log_values import Kind
 from pipelines.logs import BadLogRow, LogFile
+from tfdlrm import storage
 from tfdlrm.errors import InputError
 
 CHUNK_ROWS = 2**16
@@ -31,7 +32,7 @@ class ParquetLog(LogFile):
         super().__init__(path, columns, on_bad_row, labelled)
         self._chunk_rows = chunk_rows
         try:
-            with pa_parquet.ParquetFile(self.path) as file:
+            with pa_parquet.ParquetFile(storage.local_copy(self.path)) as file:
                 self._num_rows = file.metadata.num_rows
                 schema = file.schema_arrow
         except pa.ArrowException as error:
@@ -47,7 +48,7 @@ class ParquetLog(LogFile):
         done = 0
         names = list(dict.fromkeys(self._sources))
         try:
-            with pa_parquet.ParquetFile(self.path) as file:
+            with pa_parquet.ParquetFile(storage.local_copy(self.path)) as file:
                 for batch in file.iter_batches(self._chunk_rows, columns=names):
                     numbers = np.arange(done + 1, done + 1 + batch.num_rows)
                     done += batch.num_rows

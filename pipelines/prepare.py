@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from tfdlrm import storage
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.config import PrepareConfig
 from tfdlrm.schema import SPLITS, FeatureSchema
@@ -31,7 +32,7 @@ class PrepareCommand(PrepareConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "raw", tuple(Path(path) for path in self.raw))
+        object.__setattr__(self, "raw", tuple(map(storage.at, self.raw)))
 
 
 def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> FeatureSchema:
@@ -43,8 +44,8 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
     Args:
         raw: Raw files in order of time: Criteo's with 40 tab-separated columns (label,
             13 integers, 26 hexadecimal categories), plain or gzip; or what
-            `config.columns` describes.
-        output: The data set directory to make.
+            `config.columns` describes. They may be remote; see `tfdlrm.storage`.
+        output: The data set directory to make, on this machine.
         config: How rows are split, counted and shuffled.
 
     Returns:
@@ -61,6 +62,7 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
     from pipelines.truth import reachable
 
     start = time.perf_counter()
+    raw = [storage.at(path) for path in raw]
     source = describe_source(raw, config)
     schema = existing_data_set(output, source, raw)
     if schema:

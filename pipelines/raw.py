@@ -13,6 +13,7 @@ from pipelines.bad_rows import BadRow, BadRowError, LineChecker, SkippedRows
 from pipelines.fields import UnusualTextError, read_fields
 from pipelines.parallel import map_in_order, read_ahead
 from pipelines.raw_text import RawText
+from tfdlrm import storage
 from tfdlrm.errors import InputError
 
 CHUNK_BYTES = 16 * 2**20
@@ -57,7 +58,7 @@ class RawFile:
         on_bad_row: Literal["stop", "skip"] = "stop",
         chunk_bytes: int = CHUNK_BYTES,
     ) -> None:
-        self.path = Path(path)
+        self.path = storage.at(path)
         self.position = self.num_lines = 0
         self.skipped = SkippedRows()
         self._on_bad_row = on_bad_row

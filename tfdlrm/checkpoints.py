@@ -6,7 +6,6 @@ has all rows: the ones that changed while that was written are in the checkpoint
 """
 
 import json
-import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import keras
 
+from tfdlrm import storage
 from tfdlrm.errors import InputError
 from tfdlrm.pieces import DamagedError, Piece, read_pieces, write_pieces
 from tfdlrm.saved_variables import SavedVariables
@@ -31,12 +31,15 @@ class CheckpointDirectory:
     """
 
     def __init__(self, path: Path, keep: int = 1) -> None:
-        self.path = path
+        self.path = storage.at(path)
         self._keep = keep
 
     def newest_first(self) -> list[Path]:
         """The directories of the checkpoints."""
-        return sorted(self.path.glob("step-*"), reverse=True)
+        found = sorted(self.path.glob("step-*"), reverse=True)
+        if not storage.is_remote(self.path):
+            return found
+        return [path for path in found if (path / STATE_FILE).is_file()]
 
     def write_tables(self, step: int, pieces: Iterable[Piece]) -> str:
         """Write all rows of the tables.
@@ -76,18 +79,11 @@ class CheckpointDirectory:
         self, name: str, pieces: Iterable[Piece], state: dict[str, Any] | None
     ) -> None:
         """Write a directory aside and give it its name."""
-        target = self.path / name
-        aside = self.path / f".{name}.partial"
-        shutil.rmtree(aside, ignore_errors=True)
-        try:
+        with storage.new_directory(self.path / name, last=STATE_FILE) as aside:
             aside.mkdir(parents=True)
             write_pieces(aside / PIECES_FILE, pieces)
             if state is not None:
                 (aside / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
-            shutil.rmtree(target, ignore_errors=True)
-            aside.replace(target)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
 
     def _prune(self) -> None:
         """Remove checkpoints that are too old, and tables that none needs.
@@ -101,11 +97,11 @@ class CheckpointDirectory:
         if self._keep > 1 and len(tables) == 1:
             kept += [path for path in checkpoints if _tables_of(path) not in tables][:1]
         for path in set(checkpoints) - set(kept):
-            shutil.rmtree(path)
+            storage.remove_tree(path)
         needed = {_tables_of(path) for path in kept}
         for path in self.path.glob("tables-*"):
             if path.name not in needed:
-                shutil.rmtree(path)
+                storage.remove_tree(path)
 
     def restore(self, variables: SavedVariables) -> dict[str, Any] | None:
         """Read the newest checkpoint that is whole.

@@ -3,9 +3,10 @@
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import UnionType
 from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
@@ -13,6 +14,7 @@ import docstring_parser
 import jsonargparse
 import yaml
 
+from tfdlrm import storage
 from tfdlrm.errors import InputError, LostWorkerError
 
 T = TypeVar("T")
@@ -76,7 +78,16 @@ def parse(
         )
     values: Any = parser.instantiate(parser.parse_args(argv))
     values.pop("config", None)
-    return config_class(**values.as_dict())
+    return config_class(
+        **{name: _located(value) for name, value in values.as_dict().items()}
+    )
+
+
+def _located(value: Any) -> Any:
+    """`value`, with a remote path as such."""
+    if isinstance(value, list | tuple):
+        return type(value)(_located(each) for each in value)
+    return storage.at(value) if isinstance(value, Path) else value
 
 
 def _list_options(
@@ -165,7 +176,7 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+    return str(value) if isinstance(value, PurePath) else value
 
 
 def run_command(main: Callable[[], None]) -> NoReturn:
@@ -181,14 +192,19 @@ def run_command(main: Callable[[], None]) -> NoReturn:
         main()
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        storage.leave(2)
     except LostWorkerError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        storage.leave(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(0)
+        storage.leave(130)
+    except SystemExit as stopped:
+        storage.leave(stopped.code if isinstance(stopped.code, int) else 0)
+    except BaseException:
+        traceback.print_exc()
+        storage.leave(1)
+    storage.leave(0)
 
 
 def _descriptions(config_class: type[Any]) -> dict[str, str]:

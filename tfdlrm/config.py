@@ -177,6 +177,8 @@ class TrainConfig:
     """Train a model, evaluate it and export it for serving.
 
     With neither data_dir nor raw_data_file, a small synthetic data set is made first.
+    With `--stream kafka://HOST:PORT/TOPIC`, a trained model goes on learning from a
+    click stream instead; put it before --help for its settings.
 
     Args:
         data_dir: Data set directory written by `pipelines.prepare`; with

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfdlrm import storage
 from tfdlrm.errors import InputError
 from tfdlrm.parsing import assemble, parse_records
 from tfdlrm.reading_order import (
@@ -62,7 +63,7 @@ def read_split(
     """
     if split not in SPLITS:
         raise InputError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
-    directory = Path(directory)
+    directory = storage.at(directory)
     schema.check_shards(directory, split)
     shards = [shard for shard in schema.split_shards(split) if shard.rows]
     if not shards:

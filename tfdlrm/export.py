@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tfdlrm import storage
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError
 from tfdlrm.run_directory import RunDirectory
@@ -64,7 +65,7 @@ def export(command: ExportCommand) -> Path:
     model = build_model(schema, config.model)
     CheckpointDirectory(run.checkpoint_directory).load_weights(model)
     if run.best_weights_file.is_file():
-        model.load_weights(run.best_weights_file)
+        model.load_weights(storage.local_copy(run.best_weights_file))
     if command.plot is not None:
         draw_model(model, schema, command.plot)
     export_dir = command.export_dir or Path("saved_models") / config.model.name

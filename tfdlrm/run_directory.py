@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from tfdlrm import storage
 from tfdlrm.command_line import parse, to_yaml
 from tfdlrm.config import TrainConfig
 from tfdlrm.errors import InputError
@@ -24,12 +25,23 @@ class RunDirectory:
 
     Args:
         path: The directory.
+        remote: Where the directory is, if `path` is a local copy to work in; its
+            checkpoints are there alone.
         restored_from: The directory whose checkpoints the run goes on from, where that
             is another process' own.
     """
 
     path: Path
+    remote: Path | None = None
     restored_from: Path | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", storage.at(self.path))
+
+    @property
+    def home(self) -> Path:
+        """The directory as the user named it."""
+        return self.remote or self.path
 
     @classmethod
     @contextmanager
@@ -48,13 +60,20 @@ class RunDirectory:
         """
         name = time.strftime(f"{config.model.name}-%Y%m%d-%H%M%S")
         run = cls(config.run_dir or Path("runs") / name)
+        if storage.is_remote(run.path):
+            with storage.mirrored(run.path, leave_out="checkpoints") as local:
+                copy = cls(local, remote=run.path)
+                copy._take(to_yaml(replace(config, run_dir=run.path)))
+                storage.copy_tree(local, run.path)
+                yield copy
+            return
         try:
             run.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
                 f"run_dir {run.path} cannot be made: {error.strerror}; give another one"
             ) from None
-        with run._only_process():
+        with run.only_process():
             run._take(to_yaml(replace(config, run_dir=run.path)))
             yield run
 
@@ -70,7 +89,8 @@ class RunDirectory:
             The directory.
         """
         with TemporaryDirectory(prefix="tfdlrm-worker-") as path:
-            yield cls(Path(path), restored_from=config.run_dir)
+            there = config.run_dir and storage.at(config.run_dir)
+            yield cls(Path(path), restored_from=there)
 
     def _take(self, config: str) -> None:
         """Write the settings into a new directory, or compare them with those there."""
@@ -79,16 +99,24 @@ class RunDirectory:
             aside.write_text(config, encoding="utf-8")
             aside.replace(self.config_file)
         elif self.report_file.exists() or not self.config_file.exists():
-            raise InputError(f"run_dir {self.path} is in use already: give another one")
+            raise InputError(f"run_dir {self.home} is in use already: give another one")
         elif difference := _first_difference(self.config_file.read_text(), config):
             raise InputError(
-                f"run_dir {self.path} holds an unfinished run with other settings: "
+                f"run_dir {self.home} holds an unfinished run with other settings: "
                 f"{difference}; give another one, or go on with --config "
-                f"{self.config_file}"
+                f"{self.home / self.config_file.name}"
             )
 
     @contextmanager
-    def _only_process(self) -> Iterator[None]:
+    def only_process(self) -> Iterator[None]:
+        """Keep other processes out, on this machine.
+
+        Raises:
+            InputError: If one is at work in the directory already.
+        """
+        if storage.is_remote(self.path):
+            yield
+            return
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -124,7 +152,7 @@ class RunDirectory:
     @property
     def checkpoint_directory(self) -> Path:
         """What a stopped run goes on from, and an export takes its weights from."""
-        return (self.restored_from or self.path) / "checkpoints"
+        return (self.restored_from or self.home) / "checkpoints"
 
     @property
     def best_weights_file(self) -> Path:
@@ -178,7 +206,8 @@ class RunDirectory:
                 f"{self.path} holds no {self.config_file.name}: expected a run "
                 "directory as written by `python -m tfdlrm.train`"
             )
-        return parse(TrainConfig, "tfdlrm.train", ["--config", str(self.config_file)])
+        config_file = storage.local_copy(self.config_file)
+        return parse(TrainConfig, "tfdlrm.train", ["--config", str(config_file)])
 
 
 def _first_difference(there: str, now: str) -> str | None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tfdlrm import __version__
+from tfdlrm import __version__, storage
 from tfdlrm.errors import InputError
 
 FILE_NAME = "schema.json"
@@ -164,6 +164,7 @@ class FeatureSchema:
         Raises:
             InputError: If one is missing or has another size than when it was written.
         """
+        directory = storage.at(directory)
         paths = []
         for shard in self.shards if split is None else self.split_shards(split):
             path = directory / shard.path
@@ -192,7 +193,7 @@ class FeatureSchema:
             InputError: If the file is missing, is not a schema, or has another
                 format version.
         """
-        path = Path(directory) / FILE_NAME
+        path = storage.at(directory) / FILE_NAME
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:

@@ -1,5 +1,6 @@
 """`python -m tfdlrm.train`: from rows to an exported model."""
 
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +65,7 @@ def train(config: TrainConfig) -> Path | None:
         _wait_for_all(model)  # so that the chief has everyone until the end
     if not is_chief:
         return None
-    print(f"Report: {report}")
+    print(f"Report: {run.home / report.name}")
     print(f"Model:  {exported}")
     print(f"Done in {time.perf_counter() - start:.0f} s. Score raw rows with it:\n")
     print(
@@ -216,7 +217,12 @@ def _show(
 
 
 def main() -> None:
-    train(parse(TrainConfig, "tfdlrm.train"))
+    if any(each.partition("=")[0] == "--stream" for each in sys.argv[1:]):
+        from tfdlrm.streaming import StreamConfig, learn
+
+        learn(parse(StreamConfig, "tfdlrm.train"))
+    else:
+        train(parse(TrainConfig, "tfdlrm.train"))
 
 
 if __name__ == "__main__":

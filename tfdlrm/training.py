@@ -99,7 +99,7 @@ def probabilities_of(
     )
 
 
-def _start_xla_quietly() -> None:
+def start_xla_quietly() -> None:
     """Let XLA, which training uses, say at its start what no log level stops."""
     stderr = os.dup(2)
     try:
@@ -139,7 +139,7 @@ def fit(
         InputError: If the loss is not finite, the checkpoints cannot be used, or the
             last one cannot be written.
     """
-    _start_xla_quietly()
+    start_xla_quietly()
     checkpoints = CheckpointDirectory(run.checkpoint_directory, config.checkpoints.keep)
     variables = SavedVariables(model)
     variables.watch_tables()
@@ -225,8 +225,8 @@ def _restore(
         return {"step": 0, "seconds": 0.0, "points": [], "metrics": []}
     if state["data_set"] != data_set:
         raise InputError(
-            f"{run.path} was trained on another data set so far, whose shards have "
+            f"{run.home} was trained on another data set so far, whose shards have "
             "other checksums: give another --run_dir"
         )
-    print(f"Going on after step {state['step']:,} of {run.path}")
+    print(f"Going on after step {state['step']:,} of {run.home}")
     return state

@@ -41,6 +41,9 @@ class ClickModel(keras.Model):
 
     PARTS: ClassVar[tuple[str, ...]] = ()
 
+    train_function: Any
+    test_function: Any
+
     def __init__(self, **kwargs: Any) -> None:
         # Keras would turn ids into the compute dtype; each part casts what it takes.
         super().__init__(autocast=False, **kwargs)
@@ -76,18 +79,6 @@ class ClickModel(keras.Model):
         )
         return ops.cast(logits, "float32")  # (batch, 1)
 
-    def make_train_function(self, force: bool = False) -> None:
-        is_made = self.train_function is not None and not force
-        super().make_train_function(force)
-        if is_made or keras.backend.backend() != "tensorflow":
-            return
-        is_plain = not (self.run_eagerly or self.jit_compile)
-        if self.steps_per_execution == 1 and is_plain:
-            from tfdlrm.models.single_step import single_step
-
-            step = self._autoconvert_optionals(self.train_step)
-            self.train_function = single_step(step, self.train_function)
-
     def _maybe_symbolic_build(
         self, iterator: Any = None, data_batch: Any = None
     ) -> None:
@@ -116,23 +107,30 @@ class ClickModel(keras.Model):
 
         return replicas.train_step(self, *args)
 
-    def make_train_function(self, force: bool = False) -> Any:
-        if not self._has_replicas:
-            return super().make_train_function(force)
-        if self.train_function is None or force:
+    def make_train_function(self, force: bool = False) -> None:
+        if self.train_function is not None and not force:
+            return
+        if self._has_replicas:
             from tfdlrm.models.replicas import function_of_iterator
 
             self.train_function = function_of_iterator(self, self.train_step)
-        return self.train_function
+            return
+        super().make_train_function(force)
+        is_plain = not (self.run_eagerly or self.jit_compile)
+        is_tensorflow = keras.backend.backend() == "tensorflow"
+        if is_tensorflow and is_plain and self.steps_per_execution == 1:
+            from tfdlrm.models.single_step import single_step
 
-    def make_test_function(self, force: bool = False) -> Any:
+            step = self._autoconvert_optionals(self.train_step)
+            self.train_function = single_step(step, self.train_function)
+
+    def make_test_function(self, force: bool = False) -> None:
         if not self._has_replicas:
-            return super().make_test_function(force)
-        if self.test_function is None or force:
+            super().make_test_function(force)
+        elif self.test_function is None or force:
             from tfdlrm.models.replicas import function_of_iterator
 
             self.test_function = function_of_iterator(self, self.test_step)
-        return self.test_function
 
     def get_config(self) -> dict[str, Any]:
         parts = {

@@ -1,6 +1,5 @@
 """A trained model as a SavedModel that TF Serving takes, and back as a function."""
 
-import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfdlrm import storage
 from tfdlrm.errors import InputError
 from tfdlrm.schema import FeatureSchema
 from tfdlrm.serving.checks import PADDING_ID
@@ -17,7 +17,12 @@ from tfdlrm.serving.signatures import (
     name_signatures,
     serving_function,
 )
-from tfdlrm.serving.version_directories import next_version, versions_in, written_aside
+from tfdlrm.serving.version_directories import (
+    is_whole,
+    next_version,
+    versions_in,
+    written_aside,
+)
 from tfdlrm.serving.vocabulary_tables import has_vocabularies
 
 EXTRA_DIRECTORY = "assets.extra"
@@ -63,8 +68,8 @@ class Scorer:
 
     @property
     def extra_directory(self) -> Path:
-        """Where the schema and the vocabularies are."""
-        return self.path / EXTRA_DIRECTORY
+        """Where the schema and the vocabularies are, on this machine."""
+        return storage.local_copy(self.path / EXTRA_DIRECTORY)
 
 
 def export_model(
@@ -99,9 +104,9 @@ def copy_extras(schema: FeatureSchema, data_dir: Path, target: Path) -> None:
     extra = target / EXTRA_DIRECTORY
     extra.mkdir()
     schema.without_data().save(extra)
-    vocabulary = Path(data_dir) / "vocabulary"
+    vocabulary = storage.at(data_dir) / "vocabulary"
     if vocabulary.is_dir():  # the hash dialect has none
-        shutil.copytree(vocabulary, extra / vocabulary.name)
+        storage.copy_tree(vocabulary, extra / vocabulary.name)
 
 
 def _write(
@@ -130,9 +135,9 @@ def load_scorer(path: Path) -> Scorer:
     Raises:
         InputError: If there is no such model there.
     """
-    path = Path(path)
-    if not (path / "saved_model.pb").is_file():
-        versions = versions_in(path)
+    path = storage.at(path)
+    if not is_whole(path):
+        versions = [v for v in versions_in(path) if is_whole(path / str(v))]
         if not versions:
             raise InputError(
                 f"{path} holds no SavedModel: expected a directory such as "

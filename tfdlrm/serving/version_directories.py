@@ -1,26 +1,30 @@
 """The versions of a model, each of which appears complete or not at all."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tfdlrm import storage
+
+MODEL_FILE = "saved_model.pb"
+
 
 def next_version(export_dir: Path) -> Path:
     """The directory that the next version of a model is to have."""
-    return Path(export_dir) / str(max(versions_in(Path(export_dir)), default=0) + 1)
+    export_dir = storage.at(export_dir)
+    return export_dir / str(max(versions_in(export_dir), default=0) + 1)
 
 
 @contextmanager
 def written_aside(target: Path) -> Iterator[Path]:
-    """Give a path to make a directory at, which then becomes `target`, or nothing."""
-    aside = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    try:
+    """As `storage.new_directory`, for a version of a model."""
+    with storage.new_directory(target, last=MODEL_FILE) as aside:
         yield aside
-        aside.replace(target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+
+
+def is_whole(version: Path) -> bool:
+    """Whether a directory is a SavedModel, which on an object store it is last."""
+    return (version / MODEL_FILE).is_file()
 
 
 def versions_in(export_dir: Path) -> list[int]:

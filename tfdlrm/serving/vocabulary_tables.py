@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import tensorflow as tf
 
+from tfdlrm import storage
 from tfdlrm.errors import InputError
 from tfdlrm.schema import FeatureSchema
 
@@ -31,7 +32,7 @@ def read_values(directory: Path, name: str) -> pl.DataFrame:
     Raises:
         InputError: If there is none that can be read.
     """
-    path = Path(directory) / FOLDER / f"{name}.parquet"
+    path = storage.local_copy(storage.at(directory) / FOLDER) / f"{name}.parquet"
     try:
         return pl.read_parquet(path, columns=["value", "id"]).sort("id")
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -46,7 +47,7 @@ def has_vocabularies(schema: FeatureSchema, directory: Path) -> bool:
     return (
         schema.dialect == "hash"
         or not schema.categorical_features
-        or (Path(directory) / FOLDER).is_dir()
+        or (storage.at(directory) / FOLDER).is_dir()
     )
 
 

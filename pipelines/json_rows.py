@@ -1,0 +1,124 @@
+"""Rows as JSON objects, one a message of a stream, as typed data frames."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from pipelines import criteo
+from pipelines.columns import Columns
+from pipelines.log_values import TIME_KEY, Kind, kinds
+
+
+class JsonRows:
+    """Reads JSON objects whose keys are the names of raw columns.
+
+    A column that an object lacks, or has as null, is missing there; keys that are no
+    columns are passed over. Values are what a log in text would hold: Criteo's
+    categories as hexadecimal text, numbers as numbers or text, several values as a list
+    or as text with separators.
+
+    Args:
+        columns: What the columns are.
+
+    Example:
+
+    >>> rows = JsonRows(Columns.criteo())
+    >>> frame, bad = rows.read([b'{"label": 1, "I1": 3, "C1": "0a"}', b'{"I1": 3}'])
+    >>> frame["label"].to_list(), frame["I1"].to_list(), frame["C1"].to_list()
+    ([1], [3], [10])
+    >>> bad
+    {1: "'label' is missing, expected 0 or 1"}
+    """
+
+    def __init__(self, columns: Columns) -> None:
+        self._separators = dict(zip(columns.multi_hot, columns.separators, strict=True))
+        if columns.is_criteo:
+            self._kinds = _criteo_kinds()
+        else:
+            found = kinds(columns, labelled=True)
+            found.pop(TIME_KEY, None)
+            self._kinds = {name: kind for name, (_, kind) in found.items()}
+
+    def read(self, messages: Sequence[bytes]) -> tuple[pl.DataFrame, dict[int, str]]:
+        """The good rows, and what is wrong with each bad message, by its number."""
+        bad: dict[int, str] = {}
+        objects = [_parsed(message) for message in messages]
+        for number, found in enumerate(objects):
+            if found is None:
+                bad[number] = f"it begins with {messages[number][:20]!r}"
+        rows = [found or {} for found in objects]
+        typed: dict[str, pl.Series] = {}
+        for name, kind in self._kinds.items():
+            separator = self._separators.get(name)
+            values = _column([row.get(name) for row in rows], separator)
+            typed[name] = kind.read(values).alias(name)
+            for row in kind.is_bad(values, typed[name]).arg_true():
+                value = rows[row].get(name)
+                shown = "missing" if value is None else repr(value)[:40]
+                bad.setdefault(row, f"{name!r} is {shown}, expected {kind.expected}")
+        frame = pl.DataFrame(typed)
+        if bad:
+            good = [number for number in range(len(rows)) if number not in bad]
+            frame = frame[good]
+        return frame, bad
+
+
+def _parsed(message: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(message)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _column(values: list[Any], separator: str | None) -> pl.Series:
+    """Values as text, or as lists of text where one of them is a list."""
+    if not any(isinstance(value, list) for value in values):
+        return pl.Series([_text(value) for value in values], dtype=pl.String)
+    lists = [
+        None if value is None else [_text(each) for each in _listed(value, separator)]
+        for value in values
+    ]
+    return pl.Series(lists, dtype=pl.List(pl.String))
+
+
+def _listed(value: Any, separator: str | None) -> list[Any]:
+    if isinstance(value, str) and separator is not None:
+        return list(value.split(separator))
+    return value if isinstance(value, list) else [value]
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value or None
+    return json.dumps(value)
+
+
+def _criteo_kinds() -> dict[str, Kind]:
+    def read(expression: pl.Expr, name: str) -> Any:
+        return lambda values: (
+            values.alias(name).to_frame().select(expression).to_series()
+        )
+
+    def kind(name: str, expected: str, expression: pl.Expr) -> Kind:
+        return Kind("", expected, read(expression, name), lambda dtype: True)
+
+    label = criteo.LABEL
+    found = {
+        label: Kind(
+            "",
+            "0 or 1",
+            read(criteo.label_value(), label),
+            lambda dtype: True,
+            may_be_missing=False,
+        )
+    }
+    for name in criteo.DENSE_FEATURES:
+        number = pl.col(name).cast(pl.Int64, strict=False)
+        found[name] = kind(name, "a whole number or nothing", number)
+    for name in criteo.CATEGORICAL_FEATURES:
+        value = criteo.categorical_value(name)
+        found[name] = kind(name, "a hash such as '68fd1e64' or nothing", value)
+    return found

@@ -1,0 +1,54 @@
+"""A Kafka broker on this machine: the mock cluster inside librdkafka.
+
+It speaks Kafka's protocol over TCP, from a process of its own, and keeps its events in
+memory. A topic is made by the first use of it and has four partitions.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+
+@contextmanager
+def kafka_broker() -> Iterator[str]:
+    """Yields the address of the broker."""
+    broker = subprocess.Popen(
+        [sys.executable, __file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert broker.stdout is not None
+        yield broker.stdout.readline().strip()
+    finally:
+        broker.kill()
+        broker.wait()
+
+
+def produce(address: str, topic: str, messages: Sequence[bytes], partitions=1) -> None:
+    """Write messages to the first partitions of a topic, one to each in turn."""
+    from confluent_kafka import Producer
+
+    producer = Producer({"bootstrap.servers": address, "linger.ms": 5})
+    for number, message in enumerate(messages):
+        producer.produce(topic, message, partition=number % partitions)
+        producer.poll(0)
+        if number % 50_000 == 49_999:
+            producer.flush()
+    producer.flush()
+
+
+def main() -> None:
+    from confluent_kafka import Producer
+
+    cluster = Producer({"test.mock.num.brokers": 1, "log_level": 0})
+    (broker,) = cluster.list_topics(timeout=10).brokers.values()
+    print(f"{broker.host}:{broker.port}", flush=True)
+    os.read(0, 1)  # until the test is over
+
+
+if __name__ == "__main__":
+    main()

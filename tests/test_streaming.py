@@ -1,0 +1,279 @@
+"""Learning from a stream: JSON rows, batches, measures; and a Kafka broker."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import log_loss, roc_auc_score
+
+from pipelines import criteo, synthetic
+from pipelines.columns import Columns
+from pipelines.json_rows import JsonRows
+from pipelines.raw import RawFile
+from tests.kafka_broker import kafka_broker, produce
+from tests.processes import ROOT, run_command_line
+from tfdlrm.errors import InputError
+from tfdlrm.progressive import ProgressiveValidation
+from tfdlrm.raw_features import RawFeatures
+from tfdlrm.schema import FeatureSchema
+from tfdlrm.stream_batches import Batches
+from tfdlrm.stream_events import Chunk, Topic
+
+needs_broker = pytest.mark.skipif(
+    find_spec("confluent_kafka") is None or find_spec("tensorflow_io") is None,
+    reason="confluent-kafka, whose mock cluster is the broker, or tensorflow-io is not "
+    "installed",
+)
+
+
+def as_json(lines):
+    """Criteo's rows as JSON objects, numbers as numbers; empty fields are left out."""
+    names = criteo.column_names(labelled=True)
+    numbers = {criteo.LABEL, *criteo.DENSE_FEATURES}
+    return [
+        json.dumps(
+            {
+                name: int(value) if name in numbers else value
+                for name, value in zip(names, line.split("\t"), strict=True)
+                if value
+            }
+        ).encode()
+        for line in lines
+    ]
+
+
+@pytest.fixture(scope="module")
+def events(raw_file):
+    return as_json(raw_file.read_text().splitlines()[:500])
+
+
+def test_rows_as_json_are_those_of_the_text(events, raw_file):
+    frame, bad = JsonRows(Columns.criteo()).read(events)
+    assert not bad
+    (expected, *_) = RawFile(raw_file)
+    assert frame.equals(expected[:500].select(frame.columns))
+
+
+def test_rows_of_ones_own_columns_are_read_as_json():
+    columns = Columns(
+        "bought", ("price",), ("user",), ("tags",), positive="yes", separators=("|",)
+    )
+    message = b'{"bought": "yes", "price": 2.5, "user": 7, "tags": "a|b", "more": 0}'
+    frame, bad = JsonRows(columns).read([message, b'{"bought": "no", "tags": ["x"]}'])
+    assert frame.to_dicts() == [
+        {"bought": 1, "price": 2.5, "user": "7", "tags": ["a", "b"]},
+        {"bought": 0, "price": None, "user": None, "tags": ["x"]},
+    ]
+    listed = Columns("bought", (), (), ("tags",), separators=(None,))
+    frame, bad = JsonRows(listed).read([b'{"bought": 1, "tags": ["x", 3]}'])
+    assert (frame["tags"].to_list(), bad) == ([["x", "3"]], {})
+
+
+@pytest.mark.parametrize(
+    ("message", "problem"),
+    [
+        (b"not json", "it begins with b'not json'"),
+        (b"[1]", "it begins with b'[1]'"),
+        (b'{"I1": 1}', "'label' is missing, expected 0 or 1"),
+        (b'{"label": 2}', "'label' is 2, expected 0 or 1"),
+        (b'{"label": 1, "I1": "x"}', "'I1' is 'x', expected a whole number or nothing"),
+        (b'{"label": 1, "C1": "zz"}', "'C1' is 'zz', expected a hash such as"),
+    ],
+)
+def test_a_bad_event_is_told_by_its_place_or_skipped(
+    data_dir, events, message, problem
+):
+    schema = FeatureSchema.load(data_dir)
+    features_of = RawFeatures.load(data_dir, schema)
+    chunk = Chunk(3, 40, [events[0], message, events[1]])
+    with pytest.raises(InputError, match="clicks partition 3 offset 41: ") as caught:
+        list(Batches("clicks", schema, features_of, 3).add(chunk))
+    assert problem in str(caught.value)
+    (batch,) = Batches("clicks", schema, features_of, 3, "skip").add(chunk)
+    assert (len(batch.labels), batch.offsets, batch.skipped) == (2, {3: 43}, 1)
+
+
+def test_batches_commit_only_what_they_hold(data_dir, events):
+    schema = FeatureSchema.load(data_dir)
+    batches = Batches("clicks", schema, RawFeatures.load(data_dir, schema), 4)
+    assert list(batches.add(Chunk(0, 10, events[:3]))) == []
+    first, second = batches.add(Chunk(1, 0, events[3:8]))
+    assert (first.offsets, second.offsets) == ({0: 13, 1: 1}, {1: 5})
+    assert list(batches.rest()) == []
+    assert first.labels.shape == (4, 1)
+    assert first.features["categorical_features"].shape == (4, 26)
+
+
+def test_a_block_record_is_a_batch_as_training_reads_it(data_dir):
+    from tfdlrm.data import read_split
+    from tfdlrm.records import read_records
+
+    schema = FeatureSchema.load(data_dir)
+    shard = schema.split_shards("test")[0]
+    (_, record), *_ = read_records(data_dir / shard.path)
+    batches = Batches("clicks", schema, RawFeatures.load(data_dir, schema), 4)
+    (batch,) = batches.add(Chunk(0, 7, [record]))
+    ((features, labels), *_) = read_split(data_dir, schema, "test", shard.rows)
+    np.testing.assert_array_equal(batch.labels, labels)
+    for name, values in features.items():
+        np.testing.assert_array_equal(batch.features[name], values)
+    assert batch.offsets == {0: 8}
+    with pytest.raises(InputError, match="clicks partition 0 offset 8: "):
+        list(batches.add(Chunk(0, 8, [b"\n\x01\x02"])))
+
+
+@pytest.mark.parametrize(
+    "url", ["clicks", "kafka://", "kafka://host:1", "kafka://h/a/b", "http://h:1/a"]
+)
+def test_an_address_that_is_none_is_refused(url):
+    with pytest.raises(InputError, match="expected kafka://HOST:PORT/TOPIC"):
+        Topic.from_url(url)
+    assert Topic.from_url("kafka://a,b:1/x").servers == "a:9092,b:1"
+
+
+def test_measures_over_time_are_those_of_the_events_between(tmp_path):
+    rng = np.random.default_rng(0)
+    labels, scores = rng.integers(0, 2, 700), rng.random(700)
+    validation = ProgressiveValidation(tmp_path, 200)
+    for start in range(0, 700, 50):
+        part = slice(start, start + 50)
+        validation.add(labels[part], scores[part], 1 - scores[part])
+        # What a checkpoint keeps of it goes on as if nothing had happened.
+        state = json.loads(json.dumps(validation.state))
+        validation = ProgressiveValidation(tmp_path, 200, state)
+    validation.take()
+    points = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    assert [point["events"] for point in points] == [200, 400, 600, 700]
+    for point, start in zip(points, (0, 200, 400, 600), strict=True):
+        part = slice(start, start + 200)
+        found = log_loss(labels[part], scores[part])
+        assert point["log_loss"] == pytest.approx(found)
+        assert point["auc"] == pytest.approx(roc_auc_score(labels[part], scores[part]))
+        assert point["frozen_auc"] == pytest.approx(1 - point["auc"])
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture(scope="module")
+def broker():
+    with kafka_broker() as address:
+        yield address
+
+
+MODEL = (
+    "--model.embedding_dim 4 --model.bottom_mlp_units '[16]' "
+    "--model.top_mlp_units '[16]' --batch_size 64 --optimizer.learning_rate 0.05"
+)
+
+
+@pytest.fixture(scope="module")
+def drifting(tmp_path_factory):
+    """A model trained on three days of seven, and the events of the other four."""
+    directory = tmp_path_factory.mktemp("stream")
+    synthetic.write_raw(
+        directory / "all.tsv", 42_000, 0, vocabulary_scale=0.001, days=7, drift=0.3
+    )
+    lines = (directory / "all.tsv").read_text().splitlines()
+    (directory / "clicks.tsv").write_text("\n".join(lines[:18_000]) + "\n")
+    result = run_command_line(
+        "python -m pipelines.prepare --raw clicks.tsv --output data && "
+        f"python -m tfdlrm.train --data_dir data --run_dir run --export_dir m {MODEL}",
+        cwd=directory,
+    )
+    assert result.returncode == 0, result.stderr
+    shutil.copytree(directory / "run", directory / "killed")
+    return directory, as_json(lines[18_000:])
+
+
+def points_of(run):
+    return [json.loads(line) for line in (run / "stream" / "metrics.jsonl").open()]
+
+
+@pytest.mark.slow
+@needs_broker
+def test_a_stream_is_learned_once_each_event_and_beats_the_frozen_model(
+    broker, drifting
+):
+    directory, events = drifting
+    produce(broker, "clicks", events)
+    command = (
+        f"python -m tfdlrm.train --stream kafka://{broker}/clicks --stop_at_end true "
+        "--measure_every 2000 --checkpoints.steps 30 --compare_frozen true "
+        "--export_dir {0}_m --run_dir {0}"
+    )
+    result = run_command_line(command.format("run"), cwd=directory)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "partition 0 at 0, 1 at 0, 2 at 0, 3 at 0" in result.stdout
+    points = points_of(directory / "run")
+    counts = [*range(2048, 24_000, 2048), 24_000]
+    assert [point["events"] for point in points] == counts
+    # The longer the drift, the more the frozen model has lost.
+    for name, sign in (("log_loss", 1), ("auc", -1)):
+        gains = [sign * (p[f"frozen_{name}"] - p[name]) for p in points]
+        assert np.mean(gains[-6:]) > max(0.005, np.mean(gains[:3]))
+
+    # A kill, and then a second one, neither lose nor repeat an event.
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    for num_points in (3, 8):
+        child = subprocess.Popen(
+            ["exec " + command.format("killed")],
+            shell=True,
+            cwd=directory,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        while len(points_of_run(directory / "killed")) < num_points:
+            assert child.poll() is None
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    result = run_command_line(command.format("killed"), cwd=directory)
+    assert result.returncode == 0, result.stderr
+    assert "partition 0 at 0," not in result.stdout
+    assert points_of(directory / "killed") == points
+    for name in ("run", "killed"):
+        result = run_command_line(
+            f"python -m tfdlrm.predict --model {name}_m --input clicks.tsv "
+            f"--output {name}.csv",
+            cwd=directory,
+        )
+        assert result.returncode == 0, result.stderr
+    scores = [pl.read_csv(directory / f"{name}.csv") for name in ("run", "killed")]
+    assert scores[0].equals(scores[1])
+
+
+def points_of_run(run):
+    try:
+        return points_of(run)
+    except (FileNotFoundError, ValueError):
+        return []
+
+
+@pytest.mark.slow
+@needs_broker
+def test_a_stream_that_cannot_be_read_is_told_in_one_line(broker, drifting):
+    directory, _ = drifting
+    for url, message in (
+        (f"kafka://{broker}/none", "there is no such topic"),
+        (
+            "kafka://127.0.0.1:1/clicks",
+            "no broker of kafka://127.0.0.1:1/clicks",
+        ),
+    ):
+        result = run_command_line(
+            f"python -m tfdlrm.train --stream {url} --run_dir run", cwd=directory
+        )
+        assert result.returncode == 2
+        assert message in result.stderr.splitlines()[-1]
+        assert len(result.stderr.splitlines()) == 1

@@ -1,0 +1,171 @@
+"""Paths on an object store or a web server, by way of tensorflow-io.
+
+`at` gives `s3://bucket/clicks` or `http://host/day_0.gz` the methods of `pathlib.Path`
+that this project calls. A local path stays pathlib's own, and tensorflow-io is imported
+for nothing else.
+"""
+
+import atexit
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path, PurePath
+from typing import NoReturn
+
+from tfdlrm.remote_path import REMOTE_SCHEMES, RemotePath, is_loaded, storage_errors
+
+
+def at(path: Path | str) -> Path:
+    """`path`, as a `RemotePath` if it names an object store or a web server.
+
+    Example:
+
+    >>> str(at("s3://bucket/clicks") / "schema.json")
+    's3://bucket/clicks/schema.json'
+    >>> at("data/clicks")
+    PosixPath('data/clicks')
+    """
+    if isinstance(path, RemotePath):
+        return path
+    parts = PurePath(path).parts
+    if parts and parts[0] in REMOTE_SCHEMES:
+        # It has the methods of a Path that are called here, and no others.
+        return RemotePath(path)  # type: ignore[return-value]
+    return Path(path)
+
+
+def is_remote(path: Path) -> bool:
+    """Whether `at` has made a remote path of it."""
+    return isinstance(path, RemotePath)
+
+
+def copy_tree(source: Path, target: Path, last: str | None = None) -> None:
+    """Copy the files below `source`, from or to a remote place or not.
+
+    Args:
+        source: A directory.
+        target: A directory, made where there is none.
+        last: Name of the file in `source` that tells that the copy is whole.
+
+    Raises:
+        OSError: If a file cannot be read or written.
+    """
+    names = sorted(_files_below(source), key=lambda name: str(name) == last)
+    for name in names:
+        copy = target / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with (source / name).open("rb") as read, copy.open("wb") as written:
+            shutil.copyfileobj(read, written, 2**22)
+
+
+def _files_below(directory: Path) -> list[PurePath]:
+    files = []
+    for entry in directory.iterdir():
+        if entry.is_dir():
+            files += [entry.name / name for name in _files_below(entry)]
+        else:
+            files.append(PurePath(entry.name))
+    return files
+
+
+def remove_tree(directory: Path) -> None:
+    """Remove a directory and all in it, if it is there."""
+    if isinstance(directory, RemotePath):
+        directory.remove_tree()
+    else:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def new_directory(target: Path, last: str) -> Iterator[Path]:
+    """Give a local path for what then becomes the directory `target`, or nothing.
+
+    Args:
+        target: The directory; one that is there already is replaced.
+        last: Name of the file that comes last where a directory cannot be renamed: on
+            an object store one without it is not whole.
+    """
+    if is_remote(target):
+        with tempfile.TemporaryDirectory(prefix="tfdlrm-") as folder:
+            aside = Path(folder) / target.name
+            yield aside
+            remove_tree(target)
+            copy_tree(aside, target, last)
+        return
+    aside = target.with_name(f".{target.name}.partial")
+    remove_tree(aside)
+    try:
+        yield aside
+        remove_tree(target)
+        aside.replace(target)
+    finally:
+        remove_tree(aside)
+
+
+@contextmanager
+def mirrored(directory: Path, leave_out: str) -> Iterator[Path]:
+    """A local copy of a remote directory, which goes back when the block is left.
+
+    Args:
+        directory: The remote directory; it need not exist.
+        leave_out: Name of the entry that stays where it is.
+    """
+    with tempfile.TemporaryDirectory(prefix="tfdlrm-") as folder:
+        local = Path(folder)
+        for entry in directory.iterdir() if directory.is_dir() else ():
+            if entry.name != leave_out:
+                _download(entry, local / entry.name)
+        try:
+            yield local
+        finally:
+            copy_tree(local, directory)
+
+
+@cache
+def local_copy(path: Path) -> Path:
+    """`path` itself, or of a remote one a copy that lasts as long as this process."""
+    if not is_remote(path):
+        return path
+    copy = Path(tempfile.mkdtemp(prefix="tfdlrm-")) / path.name
+    atexit.register(remove_tree, copy.parent)
+    _download(path, copy)
+    return copy
+
+
+def _download(path: Path, copy: Path) -> None:
+    if path.is_dir():
+        copy_tree(path, copy)
+    else:
+        copy.write_bytes(path.read_bytes())
+
+
+def leave(status: int) -> NoReturn:
+    """End the process with a status that remote storage does not spoil.
+
+    After an access to S3 the threads of tensorflow-io abort an orderly exit (`pure
+    virtual method called`, status 134), although all work is done.
+    """
+    if is_loaded():
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
+__all__ = [
+    "RemotePath",
+    "at",
+    "copy_tree",
+    "is_remote",
+    "leave",
+    "local_copy",
+    "mirrored",
+    "new_directory",
+    "remove_tree",
+    "storage_errors",
+]

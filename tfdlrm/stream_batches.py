@@ -1,0 +1,117 @@
+"""From the events of a stream to batches, each with the offsets that follow it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines.json_rows import JsonRows
+from tfdlrm.errors import InputError
+from tfdlrm.parsing import assemble, parse_records
+from tfdlrm.raw_features import RawFeatures
+from tfdlrm.schema import FeatureSchema
+from tfdlrm.stream_events import Chunk
+
+_BLOCK_START = b"\n"
+"""What every serialized `tf.train.Example` that is not empty begins with."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows to predict and then to learn.
+
+    Args:
+        features: As `tfdlrm.data` gives them.
+        labels: float32 `(rows, 1)`.
+        offsets: For each partition that they came from, the offset that follows.
+        skipped: Bad events between them.
+    """
+
+    features: dict[str, Any]
+    labels: np.ndarray
+    offsets: dict[int, int]
+    skipped: int = 0
+
+
+@dataclass
+class Batches:
+    """Gathers events into batches.
+
+    An event is a JSON object, one row of raw columns; or a block record, as the shards
+    of a data set hold them, whose rows are a batch of their own.
+
+    Args:
+        topic: Name of the stream, for messages.
+        schema: Schema of the model's data set.
+        features_of: Its transforms and ids.
+        batch_size: Rows of JSON in a batch.
+        on_bad_event: What an event does that cannot be read: `stop`, or `skip`.
+    """
+
+    topic: str
+    schema: FeatureSchema
+    features_of: RawFeatures
+    batch_size: int
+    on_bad_event: Literal["stop", "skip"] = "stop"
+    _waiting: list[tuple[int, int, bytes]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._rows = JsonRows(self.features_of.columns)
+        self._parse_block = tf.function(self._parsed_block, reduce_retracing=True)
+
+    def add(self, chunk: Chunk) -> Iterator[Batch]:
+        """Take some events, and give the batches that are full with them."""
+        for offset, message in enumerate(chunk.messages, chunk.offset):
+            if message.startswith(_BLOCK_START):
+                yield from self.rest()
+                yield self._block(chunk.partition, offset, message)
+                continue
+            self._waiting.append((chunk.partition, offset, message))
+            if len(self._waiting) == self.batch_size:
+                yield from self.rest()
+
+    def rest(self) -> Iterator[Batch]:
+        """The rows that wait for a full batch, as a smaller one."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            yield self._json(waiting)
+
+    def _json(self, events: list[tuple[int, int, bytes]]) -> Batch:
+        frame, bad = self._rows.read([message for *_, message in events])
+        if bad and self.on_bad_event == "stop":
+            number, problem = min(bad.items())
+            self._refuse(*events[number][:2], problem)
+        labels = frame[self.features_of.columns.label].to_numpy()
+        return Batch(
+            self.features_of(frame),
+            labels.astype(np.float32)[:, None],
+            {partition: offset + 1 for partition, offset, _ in events},
+            len(bad),
+        )
+
+    def _block(self, partition: int, offset: int, message: bytes) -> Batch:
+        after = {partition: offset + 1}
+        try:
+            features, labels = self._parse_block(tf.constant(message))
+        except tf.errors.OpError as error:
+            if self.on_bad_event == "stop":
+                self._refuse(partition, offset, " ".join(error.message.split())[:200])
+            nothing = np.zeros((0, 1), np.float32)
+            return Batch({}, nothing, after, skipped=1)
+        return Batch(features, labels.numpy(), after)
+
+    def _parsed_block(self, message: tf.Tensor) -> Any:
+        spec = {"label": tf.io.FixedLenFeature([], tf.string)}
+        label = tf.io.parse_single_example(message, spec)["label"]
+        num_rows = tf.strings.length(label) // 4
+        features, labels = parse_records(self.schema, message[None], num_rows)
+        return assemble(features), labels
+
+    def _refuse(self, partition: int, offset: int, problem: str) -> None:
+        raise InputError(
+            f"{self.topic} partition {partition} offset {offset}: {problem}; expected "
+            "a JSON object of raw columns, or a block record; mend what writes them, "
+            "or leave such events out with --on_bad_event skip"
+        )

@@ -1,0 +1,306 @@
+"""Learning from a click stream: predict first, then learn; `tfdlrm.train --stream`."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfdlrm import storage
+from tfdlrm.checkpoint_writer import CheckpointWriter
+from tfdlrm.checkpoints import CheckpointDirectory
+from tfdlrm.config import CheckpointConfig, TrainConfig
+from tfdlrm.errors import InputError, require
+from tfdlrm.interruption import StopRequest, stop_requests
+from tfdlrm.models import build_model
+from tfdlrm.progressive import ProgressiveValidation
+from tfdlrm.raw_features import RawFeatures
+from tfdlrm.run_directory import RunDirectory
+from tfdlrm.saved_variables import SavedVariables
+from tfdlrm.schema import FeatureSchema
+from tfdlrm.serving.saved_model import export_model
+from tfdlrm.stream_batches import Batch, Batches
+from tfdlrm.stream_events import Events, Topic, partition_ends
+from tfdlrm.training import compile_model, make_reproducible, start_xla_quietly
+
+KEPT_EXPORTS = 3
+"""Versions kept of those that the stream exported; a server holds on to the newest."""
+
+_WAIT_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """Go on learning from a click stream: each event is predicted, and then learned.
+
+    Args:
+        stream: The topic, kafka://HOST:PORT/TOPIC. Its events are JSON objects of raw
+            columns, or block records.
+        run_dir: Run of `tfdlrm.train` that is finished; its model goes on learning.
+            What the stream adds is in `stream/` there.
+        start: Where a stream is begun; later it goes on from its last checkpoint.
+        stop_at_end: Stop at the events that were the last ones when the command began,
+            instead of waiting for more.
+        batch_size: Events of one step; null means as many as in training.
+        measure_every: Events from one point of the curves to the next.
+        compare_frozen: Also score each event with the model as the run left it.
+        export_minutes: Minutes from one exported version to the next; null exports
+            only at the end of `stop_at_end`.
+        export_dir: Where versions go; null means where the run's went.
+        checkpoints: When offsets and weights are committed, together.
+        on_bad_event: What an event does that cannot be read: `stop` with its offset,
+            or `skip` it and count it.
+        kafka: More settings of librdkafka, such as '[security.protocol=ssl]'.
+    """
+
+    stream: str
+    run_dir: Path
+    start: Literal["earliest", "latest"] = "earliest"
+    stop_at_end: bool = False
+    batch_size: int | None = None
+    measure_every: int = 10_000
+    compare_frozen: bool = False
+    export_minutes: float | None = 10.0
+    export_dir: Path | None = None
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    on_bad_event: Literal["stop", "skip"] = "stop"
+    kafka: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        size, minutes = self.batch_size, self.export_minutes
+        require(size is None or size >= 1, "batch_size", size, ">= 1")
+        require(self.measure_every >= 1, "measure_every", self.measure_every, ">= 1")
+        require(minutes is None or minutes > 0, "export_minutes", minutes, "> 0")
+
+
+class Learner:
+    """A model that learns from a stream, with all that a checkpoint of it holds.
+
+    Args:
+        config: The settings.
+        run: The run whose model it is.
+        topic: The stream.
+    """
+
+    def __init__(self, config: StreamConfig, run: RunDirectory, topic: Topic) -> None:
+        self._config, self._run, self._topic = config, run, topic
+        trained = run.load_config()
+        if trained.data_dir is None:
+            raise InputError(f"{run.config_file} has no data_dir: add the run's")
+        self._data_dir = trained.data_dir
+        self._export_dir = (
+            config.export_dir
+            or trained.export_dir
+            or Path("saved_models") / trained.model.name
+        )
+        self.schema = FeatureSchema.load(self._data_dir)
+        make_reproducible(trained.seed)
+        start_xla_quietly()
+        keras.config.set_dtype_policy(trained.precision)
+        self._model, base = self._trained_model(trained)
+        frozen, _ = self._trained_model(trained) if config.compare_frozen else (None, 0)
+        directory = run.home / "stream"
+        directory.mkdir(exist_ok=True)
+        checkpoints = CheckpointDirectory(
+            directory / "checkpoints", config.checkpoints.keep
+        )
+        variables = SavedVariables(self._model)
+        state = checkpoints.restore(variables) or {}
+        if state.get("topic", topic.name) != topic.name:
+            raise InputError(
+                f"{directory} learned from the topic {state['topic']} so far, not from "
+                f"{topic.name}: give another run, or remove {directory}"
+            )
+        self.step = self._saved_step = int(state.get("step", base))
+        self._writer = CheckpointWriter(checkpoints, variables, {"step": self.step})
+        self._saved_at = self._exported_at = time.monotonic()
+        self.offsets = {int(p): n for p, n in state.get("offsets", {}).items()}
+        self.skipped: int = state.get("skipped", 0)
+        self._exports: list[str] = state.get("exports", [])
+        self.validation = ProgressiveValidation(
+            directory, config.measure_every, state.get("validation")
+        )
+        self._step = _step_function(self._model, frozen)
+        size = config.batch_size or trained.batch_size
+        features_of = RawFeatures.load(storage.local_copy(self._data_dir), self.schema)
+        self.batches = Batches(
+            str(topic), self.schema, features_of, size, config.on_bad_event
+        )
+
+    def _trained_model(self, trained: TrainConfig) -> tuple[keras.Model, int]:
+        """The model as the run left it, and its number of steps."""
+        model = build_model(self.schema, trained.model)
+        compile_model(model, trained.optimizer)
+        path = self._run.checkpoint_directory
+        state = CheckpointDirectory(path).restore(SavedVariables(model))
+        if state is None:
+            raise InputError(f"{path} holds no checkpoint: did the training run?")
+        best = self._run.best_weights_file
+        if best.is_file():
+            model.load_weights(storage.local_copy(best))
+        return model, int(state["step"])
+
+    def start(self, ends: dict[int, int]) -> None:
+        """Settle where each partition is read from.
+
+        Args:
+            ends: The offset behind each partition's last event.
+
+        Raises:
+            InputError: If these are not the partitions of the checkpoint.
+        """
+        for partition, offset in self.offsets.items():
+            if offset > ends.get(partition, -1):
+                there = f"ends at {ends[partition]}" if partition in ends else "is gone"
+                raise InputError(
+                    f"{self._topic} partition {partition} {there}, but its events up "
+                    f"to {offset} were learned: is it the same topic?"
+                )
+        for partition, end in ends.items():
+            first = 0 if self._config.start == "earliest" else end
+            self.offsets.setdefault(partition, first)
+
+    def learn(self, batch: Batch) -> None:
+        """Predict the rows of a batch, take note of how well, and learn from them.
+
+        Raises:
+            InputError: If a prediction is not finite.
+        """
+        if len(batch.labels):
+            found = [
+                np.asarray(each)
+                for each in self._step(batch.features, tf.constant(batch.labels))
+            ]
+            if not np.isfinite(found[0]).all():
+                raise InputError(
+                    f"the model predicts no finite number after step {self.step:,}: "
+                    "the newest checkpoint may be as bad; train with a lower "
+                    "--optimizer.learning_rate"
+                )
+            self.step += 1
+            self.validation.add(batch.labels, *found)
+        self.skipped += batch.skipped
+        self.offsets.update(batch.offsets)
+
+    def save_if_due(self) -> None:
+        """Commit weights and offsets, and export, each when it is time."""
+        config, now = self._config, time.monotonic()
+        every, steps = config.checkpoints.minutes, config.checkpoints.steps
+        is_late = every is not None and now >= self._saved_at + 60 * every
+        has_many = steps is not None and self.step >= self._saved_step + steps
+        if is_late or has_many:
+            self.save()
+        minutes = config.export_minutes
+        if minutes is not None and now >= self._exported_at + 60 * minutes:
+            self.export()
+
+    def save(self) -> None:
+        """Commit: weights and the offsets of what they learned, in one checkpoint."""
+        self._saved_at = time.monotonic()
+        if self.step == self._saved_step:
+            return
+        state = {
+            "step": self.step,
+            "topic": self._topic.name,
+            "offsets": self.offsets,
+            "skipped": self.skipped,
+            "exports": self._exports,
+            "validation": self.validation.state,
+        }
+        try:
+            self._writer.save(self.step, state)
+        except OSError as error:
+            raise InputError(
+                f"no checkpoint of step {self.step:,} can be written ({error}): make "
+                "room; the same command goes on from the one before"
+            ) from error
+        self._saved_step = self.step
+
+    def export(self) -> None:
+        """Write the next version for a server, and remove those long replaced."""
+        exported = export_model(
+            self._model, self.schema, self._data_dir, self._export_dir
+        )
+        self._exported_at = time.monotonic()
+        self._exports.append(str(exported))
+        for old in self._exports[:-KEPT_EXPORTS]:
+            storage.remove_tree(storage.at(old))
+        self._exports = self._exports[-KEPT_EXPORTS:]
+        print(f"Model: {exported}", flush=True)
+
+
+def learn(config: StreamConfig) -> None:
+    """Learn from a stream until it is asked to stop, or at its end.
+
+    Raises:
+        InputError: If the run, the stream or one of its events cannot be used.
+    """
+    topic = Topic.from_url(config.stream, config.kafka)
+    run = RunDirectory(config.run_dir)
+    run.load_config()
+    run.load_summary()
+    with run.only_process():
+        ends = partition_ends(topic)
+        learner = Learner(config, run, topic)
+        learner.start(ends)
+        places = ", ".join(f"{p} at {n:,}" for p, n in sorted(learner.offsets.items()))
+        print(f"{topic}: partition {places}", flush=True)
+        with stop_requests() as request:
+            _follow(config, learner, Events(topic, learner.offsets), ends, request)
+        learner.save()
+        if request.signal is not None:
+            events = learner.validation.events
+            print(f"stopped after {events:,} events, which are saved", flush=True)
+            request.leave()
+        learner.export()
+
+
+def _follow(
+    config: StreamConfig,
+    learner: Learner,
+    events: Events,
+    ends: dict[int, int],
+    request: StopRequest,
+) -> None:
+    """Learn event after event, until a signal or, if so asked, at the `ends`."""
+    position = dict(learner.offsets)
+    while request.signal is None:
+        if config.stop_at_end and all(position[p] >= n for p, n in ends.items()):
+            for batch in learner.batches.rest():
+                learner.learn(batch)
+            learner.validation.take()
+            return
+        chunk = events.next(_WAIT_SECONDS)
+        if chunk is not None:
+            if config.stop_at_end:
+                chunk = chunk.up_to(ends[chunk.partition])
+            position[chunk.partition] = chunk.offset + len(chunk.messages)
+            for batch in learner.batches.add(chunk):
+                learner.learn(batch)
+                learner.save_if_due()
+        learner.save_if_due()
+
+
+def _step_function(
+    model: keras.Model, frozen: keras.Model | None
+) -> Callable[[dict[str, Any], tf.Tensor], list[tf.Tensor]]:
+    """Probabilities of a batch, by the frozen model too; then the model learns it."""
+    models = [model] if frozen is None else [model, frozen]
+
+    @tf.function(reduce_retracing=True)
+    def step(features: dict[str, Any], labels: tf.Tensor) -> list[tf.Tensor]:
+        found = [tf.sigmoid(each(features, training=False)) for each in models]
+        with tf.control_dependencies(found), tf.GradientTape() as tape:
+            logits = model(features, training=True)
+            loss = model.compute_loss(y=labels, y_pred=logits)
+            loss = model.optimizer.scale_loss(loss)
+        variables = [weight.value for weight in model.trainable_variables]
+        gradients = tape.gradient(loss, variables)
+        model.optimizer.apply(gradients, model.trainable_variables)
+        return found
+
+    return step
