@@ -21,7 +21,7 @@ from tfdlrm.run_directory import RunDirectory
 from tfdlrm.schema import FeatureSchema
 from tfdlrm.training import compile_model, fit, make_reproducible
 
-EPOCH_STEPS = 512
+EPOCH_STEPS = 256
 """Steps of an epoch: starting one is a part of the time."""
 
 GUESS = 80_000
@@ -52,7 +52,7 @@ def _time_loop(job: Job, schema: FeatureSchema, directory: Path) -> StepTime:
     config = TrainConfig(
         optimizer=OptimizerConfig(job.optimizer, LEARNING_RATE),
         batch_size=job.batch_size,
-        epochs=1 + max(3, math.ceil(job.seconds * GUESS / num_rows)),
+        epochs=1 + max(2, math.ceil(job.seconds * GUESS / num_rows)),
         evaluations_per_epoch=4,
         steps_per_execution=job.steps_per_execution,
         checkpoints=CheckpointConfig(minutes=None),
