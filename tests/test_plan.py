@@ -86,7 +86,7 @@ def test_what_is_copied_for_a_checkpoint_is_bounded():
 
 def fits(words, memory, columns=KAGGLE):
     """Whether the settings that a suggestion names fit, as it says."""
-    options = re.match(r"(.*) \((.*)\)", words)
+    options = re.match(r"(.*) \((.*)\)$", words)
     argv = options[1].split()
     settings = dict(zip(argv[::2], argv[1::2], strict=True))
     config = TrainConfig(
@@ -109,7 +109,33 @@ def test_what_is_suggested_fits_and_takes_what_it_says():
         "--model.embedding_dim",
     ]
     assert all(fits(each, memory) for each in found)
-    assert sharded == "tables sharded over 2 machines or GPUs (3.29 GB on each)"
+    assert sharded == "--strategy mirrored --tables sharded on 2 GPUs (2.19 GB on each)"
+
+
+def test_tables_in_shares_or_beside_the_gpus_are_suggested_where_these_are_too_small():
+    memory = Memory(host=32 * 10**9, device=3 * 10**9, num_devices=2)
+    config = TrainConfig(strategy="mirrored")
+    *_, host, sharded = suggestions(KAGGLE, config, memory)
+    for words, tables in ((host, "host"), (sharded, "sharded")):
+        changed = replace(config, tables=tables)
+        plan = memory_plan(KAGGLE, changed, 2)
+        assert memory.holds(plan)
+        assert f"--tables {tables}" in words
+        shown = parse_byte_size(re.search(r"\(([\d.]+ .B)", words)[1], "bytes")
+        expected = plan.device
+        assert shown == pytest.approx(expected, rel=0.006)
+    beside = memory_plan(KAGGLE, replace(config, tables="host"), 2)
+    together = memory_plan(KAGGLE, config)
+    assert beside.host > together.tables + together.table_state
+
+
+def test_shares_of_tables_add_up():
+    config = TrainConfig(strategy="mirrored", tables="sharded")
+    one, four = (memory_plan(KAGGLE, config, number) for number in (1, 4))
+    assert 4 * (four.device - four.layers - four.activations) == pytest.approx(
+        one.with_tables
+    )
+    assert four.host == one.host
 
 
 def test_where_no_change_alone_is_enough_two_are_suggested():

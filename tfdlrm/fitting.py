@@ -115,7 +115,7 @@ def suggestions(
             found += _first_that_fits(kind, memory)
         if found:
             break
-    return found + _sharding(schema, config, memory)
+    return found + _placements(schema, config, memory)
 
 
 _Change = tuple[str, FeatureSchema, TrainConfig]
@@ -202,15 +202,20 @@ def _dims(schema: FeatureSchema, config: TrainConfig) -> Iterator[_Change]:
         yield f"--model.embedding_dim {dim}", schema, replace(config, model=model)
 
 
-def _sharding(schema: FeatureSchema, config: TrainConfig, memory: Memory) -> list[str]:
-    """The tables in shares on several devices."""
-    plan = memory_plan(schema, config, memory.num_devices)
-    there = memory.device if plan.num_devices else memory.host
-    in_shares = plan.tables + plan.table_state + plan.changed_rows
-    rest = plan.device - in_shares
-    if rest >= there:
-        return []
-    number = max(2, -(-in_shares // (there - rest)))
-    share = format_byte_size(rest + in_shares // number)
-    where = "GPUs" if plan.num_devices else "machines or GPUs"
-    return [f"tables sharded over {number} {where} ({share} on each)"]
+def _placements(
+    schema: FeatureSchema, config: TrainConfig, memory: Memory
+) -> list[str]:
+    """The tables in shares on several GPUs, or in the memory beside them."""
+    num_here, found = memory.num_devices, []
+    if num_here and config.tables == "replicated" and config.strategy != "multi_worker":
+        beside = replace(config, tables="host")
+        found += _first_that_fits([("--tables host", schema, beside)], memory)
+    each = memory.device if num_here else UNKNOWN
+    plan = memory_plan(schema, replace(config, tables="replicated"), max(1, num_here))
+    room = each - plan.layers - plan.activations
+    if room <= 0 or plan.host > memory.host:
+        return found
+    number = max(2, -(-plan.with_tables // room))
+    share = plan.layers + plan.activations + -(-plan.with_tables // number)
+    words = "--strategy mirrored --tables sharded"
+    return [*found, f"{words} on {number} GPUs ({format_byte_size(share)} on each)"]

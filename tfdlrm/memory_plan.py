@@ -1,6 +1,7 @@
 """What a training run takes, worked out before anything is allocated."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from tfdlrm.config import TrainConfig
 from tfdlrm.model_size import ModelSize, Table, model_size
@@ -20,6 +21,10 @@ WINDOWS_IN_FLIGHT = 4
 """Windows of rows that the input holds at once while it shuffles."""
 
 
+Placement = Literal["replicated", "sharded", "host"]
+"""As `TrainConfig.tables` has it."""
+
+
 @dataclass(frozen=True)
 class MemoryPlan:
     """Bytes of a training run, by what takes them.
@@ -35,6 +40,7 @@ class MemoryPlan:
         checkpoint: What is copied to be written.
         runtime: The process itself.
         num_devices: GPUs; 0 where the processor does everything.
+        placement: Where the tables lie, if there are GPUs.
     """
 
     size: ModelSize
@@ -47,22 +53,31 @@ class MemoryPlan:
     checkpoint: int
     runtime: int
     num_devices: int = 0
+    placement: Placement = "replicated"
+
+    @property
+    def with_tables(self) -> int:
+        """Bytes of the tables, their state, and what is known of their rows."""
+        return self.tables + self.table_state + self.changed_rows
 
     @property
     def device(self) -> int:
         """Bytes on each device."""
-        on_device = self.tables + self.table_state + self.layers
-        on_device += self.changed_rows + self.activations
-        return on_device if self.num_devices else on_device + self._beside
+        if not self.num_devices:
+            return self.host
+        shares = {"replicated": 1, "sharded": self.num_devices}
+        share = 0
+        if self.placement != "host":
+            share = -(-self.with_tables // shares[self.placement])
+        return share + self.layers + self.activations
 
     @property
     def host(self) -> int:
         """Bytes of the machine's own memory."""
-        return self._beside if self.num_devices else self.device
-
-    @property
-    def _beside(self) -> int:
-        return self.input + self.checkpoint + self.runtime
+        num_bytes = self.input + self.checkpoint + self.runtime
+        if not self.num_devices:
+            return num_bytes + self.with_tables + self.layers + self.activations
+        return num_bytes + (self.with_tables if self.placement == "host" else 0)
 
     @property
     def checkpoint_file(self) -> int:
@@ -79,7 +94,7 @@ def memory_plan(
     Args:
         schema: The data set's columns, and rows if they are known.
         config: The run's settings.
-        num_devices: GPUs that it trains on, each of which holds everything.
+        num_devices: GPUs that it trains on.
 
     Raises:
         InputError: If the settings name columns that the data set does not have.
@@ -109,6 +124,7 @@ def memory_plan(
         checkpoint=min(tables + state, MAX_COPY_BYTES) + 2 * PIECE_BYTES,
         runtime=RUNTIME_BYTES,
         num_devices=num_devices,
+        placement=config.tables,
     )
 
 

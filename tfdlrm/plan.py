@@ -135,13 +135,15 @@ def tables_of(found: MemoryPlan, optimizer: str) -> str:
 
 def memory_of(found: MemoryPlan, memory: Memory) -> str:
     """What takes memory, where, and how much there is."""
-    device = "each GPU" if found.num_devices else "host"
+    tables = device = "each GPU" if found.num_devices else "host"
+    if found.num_devices and found.placement != "replicated":
+        tables = "host" if found.placement == "host" else "all GPUs together"
     lines = ["| memory | where | bytes |", "| ------ | ----- | ----: |"]
     for where, what, num_bytes in (
-        (device, "tables", found.tables),
-        (device, "optimizer state of the tables", found.table_state),
+        (tables, "tables", found.tables),
+        (tables, "optimizer state of the tables", found.table_state),
+        (tables, "which rows have changed, for checkpoints", found.changed_rows),
         (device, "other weights, gradients and state", found.layers),
-        (device, "which rows have changed, for checkpoints", found.changed_rows),
         (device, "activations and their gradients", found.activations),
         ("host", "rows read ahead and shuffled", found.input),
         ("host", "copies of what is written to checkpoints", found.checkpoint),
