@@ -182,3 +182,4 @@ def test_a_process_killed_at_random_moments_ends_with_the_same_bits(tmp_path, se
     with np.load(result) as arrays:
         assert_equal([arrays[name] for name in arrays.files], weights)
     assert (run / "metrics.jsonl").read_text().count("\n") == len(curves)
+    assert not list((run / "checkpoints").glob(".*"))

@@ -37,7 +37,7 @@ class CheckpointWriter:
         self._tables = state.get("tables")
         self._saved_step = state["step"]
         self._thread: Thread | None = None
-        self._error: OSError | None = None
+        self._error: Exception | None = None
         self._follows_tables = False
         # Smaller ones are copied as quickly as their changes are found.
         self._has_tables = variables.table_bytes > MAX_COPY_BYTES
@@ -62,7 +62,8 @@ class CheckpointWriter:
         """Whether a checkpoint is to be begun, since the tables for it are written.
 
         Raises:
-            OSError: If the disk refused what was written last.
+            OSError: If the disk refused what was written last; likewise any other
+                exception that kept it from being written.
         """
         self.wait()
         error, self._error = self._error, None
@@ -142,7 +143,7 @@ class CheckpointWriter:
         def run() -> None:
             try:
                 write()
-            except OSError as error:
+            except Exception as error:  # for the thread that trains to raise
                 self._error = error
 
         self._thread = Thread(target=run, name="checkpoint")

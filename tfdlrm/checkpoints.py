@@ -79,6 +79,9 @@ class CheckpointDirectory:
         self, name: str, pieces: Iterable[Piece], state: dict[str, Any] | None
     ) -> None:
         """Write a directory aside and give it its name."""
+        if not storage.is_remote(self.path):
+            for left_behind in self.path.glob(".*.partial"):  # by a killed process
+                storage.remove_tree(left_behind)
         with storage.new_directory(self.path / name, last=STATE_FILE) as aside:
             aside.mkdir(parents=True)
             write_pieces(aside / PIECES_FILE, pieces)

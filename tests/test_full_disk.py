@@ -1,0 +1,49 @@
+"""A disk that refuses, by the limit that Linux has for the files of a process."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.processes import ROOT
+
+
+def refuse_large_files():
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+
+
+def run(command, before=None):
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        preexec_fn=before,
+    )
+
+
+@pytest.mark.slow
+def test_a_run_whose_checkpoints_are_refused_says_so_and_goes_on_when_there_is_room(
+    data_dir, tmp_path
+):
+    command = [
+        *(sys.executable, "-m", "tfdlrm.train", "--data_dir", str(data_dir)),
+        *("--run_dir", str(tmp_path / "run"), "--export_dir", str(tmp_path / "model")),
+        *("--model.bottom_mlp_units", "[8]", "--model.top_mlp_units", "[8]"),
+        *("--batch_size", "512", "--checkpoints.steps", "3"),
+    ]
+    refused = run(command, refuse_large_files)
+    assert refused.returncode == 2, refused.stderr
+    assert "no checkpoint of step 3: [Errno 27] File too large" in refused.stdout
+    assert refused.stderr.startswith("error: the last checkpoint cannot be written")
+    assert refused.stderr.count("\n") == 1
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+    done = run(command)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "report.md").is_file()
