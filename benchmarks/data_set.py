@@ -44,7 +44,7 @@ def write_data_set(
     rows["label"] = batches.labels
     rows["dense_features"] = batches.dense
     rows["categorical_features"] = batches.ids
-    (directory / "vocabulary").mkdir(parents=True)
+    directory.mkdir(parents=True)
     schema = schema_of(vocabulary_sizes)
     shards = []
     for split, number in num_batches.items():
