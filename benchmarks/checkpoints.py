@@ -1,6 +1,7 @@
 """`python -m benchmarks.checkpoints`: what a checkpoint costs a run that goes on."""
 
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -94,7 +95,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"{training.run(STEPS_BETWEEN):.1f} ms/step without any.\n")
     folder = Path(tempfile.mkdtemp(dir=config.data))
     try:
-        print(markdown(COLUMNS, list(measure(training, folder))))
+        rows = []
+        for row in measure(training, folder):
+            print(f"{row[0]}: {row[2]:.1f} s", file=sys.stderr, flush=True)
+            rows.append(row)
+        print(markdown(COLUMNS, rows))
     finally:
         shutil.rmtree(folder)
 

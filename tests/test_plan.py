@@ -228,7 +228,7 @@ def test_the_command_refuses_with_status_2_and_one_line():
     assert shown.stdout.endswith("It fits.\n")
     refused = run_command_line(f"{command} {options} --memory 2GB", cwd=ROOT)
     assert refused.returncode == 2
-    assert refused.stderr.startswith("error: this run needs 3.30 GB of memory, and 2.0")
+    assert refused.stderr.startswith("error: this run needs 3.25 GB of memory, and 2.0")
     assert refused.stderr.count("\n") == 1
 
 

@@ -11,7 +11,7 @@ from tfdlrm.schema import FeatureSchema
 
 FLOAT_BYTES = 4
 
-RUNTIME_BYTES = 750_000_000
+RUNTIME_BYTES = 700_000_000
 """TensorFlow, Keras, the compiled steps and the libraries behind them, on a processor.
 
 Measured: see docs/long_runs.md.
