@@ -1,7 +1,7 @@
-"""Vectors of absent ids made zero, for TensorFlow, at the cost of the absent ones.
+"""Ids out of range, for TensorFlow: refused, or their vectors made zero.
 
-A product with a mask would read and write every vector of a batch, twice in a training
-step, though hardly ever is an id absent.
+Zeros are written where ids are absent, which is hardly ever. A product with a mask
+would read and write every vector of a batch, twice in a training step.
 """
 
 from collections.abc import Callable
@@ -56,3 +56,26 @@ def with_zeros_at(values: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
         return tf.tensor_scatter_nd_update(values, places, zeros), backward
 
     return forward(values)
+
+
+def refused(ids: tf.Tensor, sizes: tf.Tensor, name: str) -> tf.Tensor:
+    """The ids, after a check that none is out of range.
+
+    Args:
+        ids: int32 or int64 tensor of any shape.
+        sizes: Tensor of that type, broadcastable to it.
+        name: Whose ids they are, for the message.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If one is; the message names the first.
+    """
+    places = places_out_of_range(ids, sizes)
+    first = places[:1]  # nothing, if all is well
+    limits = tf.gather_nd(tf.broadcast_to(sizes, tf.shape(ids)), first) - 1
+    message = tf.strings.format(
+        f"{name}: the id at {{}} is {{}}, expected 0 to {{}}",
+        (first, tf.gather_nd(ids, first), limits),
+    )
+    check = tf.Assert(tf.equal(tf.size(places), 0), [message])
+    with tf.control_dependencies([check] if check is not None else []):
+        return tf.identity(ids)

@@ -209,12 +209,13 @@ class EmbeddingCollection(keras.layers.Layer):
     def _look_up_single(self, ids: Any) -> Any:
         ids, sizes = self._with_sizes(ids, np.arange(self.num_features))
         if keras.backend.backend() == "tensorflow":
-            from tfdlrm.layers.absent_ids import places_out_of_range, with_zeros_at
+            from tfdlrm.layers import absent_ids
 
             if self.validate_ids:
-                return self._vectors(self._refuse_invalid(ids, sizes))
-            places = places_out_of_range(ids, sizes)
-            return with_zeros_at(self._vectors(with_zeros_at(ids, places)), places)
+                return self._vectors(absent_ids.refused(ids, sizes, self.name))
+            places = absent_ids.places_out_of_range(ids, sizes)
+            vectors = self._vectors(absent_ids.with_zeros_at(ids, places))
+            return absent_ids.with_zeros_at(vectors, places)
         is_valid = _is_valid(ids, sizes)
         mask = ops.cast(ops.expand_dims(is_valid, -1), self.compute_dtype)
         return self._vectors(ops.where(is_valid, ids, 0)) * mask
@@ -231,7 +232,9 @@ class EmbeddingCollection(keras.layers.Layer):
     def _look_up_bags(self, bags: IdBags) -> Any:
         ids, sizes = self._with_sizes(bags.ids, bags.features)
         if self.validate_ids:
-            bags = replace(bags, ids=self._refuse_invalid(ids, sizes))
+            from tfdlrm.layers import absent_ids
+
+            bags = replace(bags, ids=absent_ids.refused(ids, sizes, self.name))
         else:
             is_valid = _is_valid(ids, sizes)
             bags = replace(bags, ids=ops.where(is_valid, ids, 0)).keep(is_valid)
@@ -292,19 +295,6 @@ class EmbeddingCollection(keras.layers.Layer):
         is_static = isinstance(features, np.ndarray)
         sizes = sizes[features] if is_static else ops.take(sizes, features)
         return ids, ops.convert_to_tensor(sizes)
-
-    def _refuse_invalid(self, ids: Any, sizes: Any) -> Any:
-        import tensorflow as tf
-
-        is_valid = _is_valid(ids, sizes)
-        first = tf.where(tf.logical_not(is_valid))[:1]  # nothing, if all is well
-        limits = tf.gather_nd(tf.broadcast_to(sizes, tf.shape(ids)), first) - 1
-        message = tf.strings.format(
-            f"{self.name}: the id at {{}} is {{}}, expected 0 to {{}}",
-            (first, tf.gather_nd(ids, first), limits),
-        )
-        with tf.control_dependencies([tf.Assert(tf.reduce_all(is_valid), [message])]):
-            return tf.identity(ids)
 
     def compute_output_shape(
         self, ids_shape: Any, weights_shape: Any = None
