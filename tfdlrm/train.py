@@ -74,6 +74,7 @@ def _run(
     from tfdlrm.distribution import strategy
     from tfdlrm.models import build_model
     from tfdlrm.report import write_report
+    from tfdlrm.serving.model_card import ModelCard
     from tfdlrm.serving.saved_model import export_model
     from tfdlrm.training import compile_model, fit, make_reproducible
 
@@ -104,8 +105,9 @@ def _run(
     )
     metrics, bins = _measure(model, data_dir, schema)
     export_dir = config.export_dir or Path("saved_models") / config.model.name
-    exported = export_model(model, schema, data_dir, export_dir)
     _show(metrics, schema, run)
+    card = ModelCard(run.settings, run.measures)
+    exported = export_model(model, schema, data_dir, export_dir, card)
     run.save_summary(model.count_params())
     report = write_report(
         run.path,

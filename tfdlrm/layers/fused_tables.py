@@ -154,12 +154,14 @@ class FusedTables(keras.layers.Layer):
         return ops.take(starts, features)
 
     def _gather(self, rows: Any) -> Any:
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
+        return ops.cast(self.read_rows(rows), self.compute_dtype)
 
-            # The variable itself, not its value: this becomes a resource gather, which
-            # reads these rows and no others.
-            vectors = tf.nn.embedding_lookup(self.table.value, rows)
-        else:
-            vectors = ops.take(self.table, rows, axis=0)
-        return ops.cast(vectors, self.compute_dtype)
+    def read_rows(self, rows: Any) -> Any:
+        """These rows of the table, `(*rows.shape, dim)`."""
+        if keras.backend.backend() != "tensorflow":
+            return ops.take(self.table, rows, axis=0)
+        import tensorflow as tf
+
+        # The variable itself, not its value: this becomes a resource gather, which
+        # reads these rows and no others.
+        return tf.nn.embedding_lookup(self.table.value, rows)

@@ -28,3 +28,25 @@ def versions_in(export_dir: Path) -> list[int]:
     if not export_dir.is_dir():
         return []
     return [int(entry.name) for entry in export_dir.iterdir() if entry.name.isdigit()]
+
+
+def prune(export_dir: Path, keep: int) -> list[Path]:
+    """Remove all versions but the newest.
+
+    Args:
+        export_dir: Directory of the versions.
+        keep: How many stay.
+
+    Returns:
+        Those that were removed.
+    """
+    removed = []
+    for version in sorted(versions_in(export_dir))[:-keep]:
+        path = export_dir / str(version)
+        # Renamed first, so that no server finds half of it.
+        aside = path.with_name(f".{path.name}.removed")
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+        shutil.rmtree(aside)
+        removed.append(path)
+    return removed
