@@ -26,23 +26,24 @@ class Served:
         """The outputs of a signature."""
         definition = self.signatures[signature]
         assert set(inputs) == set(definition.inputs)
-        # The names as they are: TensorFlow would hold named tensors to their shapes.
-        feeds = {
-            definition.inputs[name].name: np.asarray(value, dtype=self._dtype(value))
+        feeds = [
+            np.asarray(
+                value, tf.dtypes.as_dtype(definition.inputs[name].dtype).as_numpy_dtype
+            )
             for name, value in inputs.items()
-        }
+        ]
         outputs = {name: each.name for name, each in definition.outputs.items()}
-        return self._session.run(outputs, feeds)
+        # As servers call it: `Session.run` would hold what it is fed to shapes.
+        call = self._session.make_callable(
+            outputs, [definition.inputs[name].name for name in inputs]
+        )
+        return call(*feeds)
 
     def probabilities(self, signature: str, **inputs: Any) -> np.ndarray:
         """The only output of a signature, flat."""
         (values,) = self(signature, **inputs).values()
         assert values.shape[1:] == (1,)
         return values.ravel()
-
-    @staticmethod
-    def _dtype(value: Any) -> Any:
-        return object if np.asarray(value).dtype.kind in "SUO" else None
 
 
 def example(row: dict[str, Any]) -> bytes:

@@ -1,5 +1,6 @@
 """Every signature, called as a server calls it, against `tfdlrm.predict`."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -209,13 +210,13 @@ def test_signatures_say_how_they_are_called(cases):
 @pytest.mark.parametrize(
     ("kind", "column", "value", "expected"),
     [
-        ("default", "I3", "1.5", "I3 of row 1 is '1.5', expected a 64-bit integer or"),
+        ("default", "I3", "1.5", "I3 of row 1 is `1.5`, expected a 64-bit integer or"),
         ("default", "I1", " 1", "expected a 64-bit integer"),
         ("default", "I1", "+1", "expected a 64-bit integer"),
         ("default", "I1", "9223372036854775808", "could not correctly convert"),
-        ("hash", "C26", "xyz", "C26 of row 1 is 'xyz', expected a hexadecimal number"),
+        ("hash", "C26", "xyz", "C26 of row 1 is `xyz`, expected a hexadecimal number"),
         ("default", "C1", "123456789", "hexadecimal number of at most 32 bits"),
-        ("own", "price", "much", "price of row 1 is 'much', expected a finite number"),
+        ("own", "price", "much", "price of row 1 is `much`, expected a finite number"),
         ("own", "price", "nan", "expected a finite number"),
         ("own", "price", "1e39", "expected a finite number"),
         ("own", "age", "0x10", "expected a finite number"),
@@ -227,7 +228,7 @@ def test_signatures_say_how_they_are_called(cases):
 def test_a_malformed_value_is_named(cases, kind, column, value, expected):
     case = cases(kind)
     columns = case.columns(**{column: ["", value, ""]})
-    with pytest.raises(INVALID, match=expected.replace("(", r"\(")):
+    with pytest.raises(INVALID, match=re.escape(expected)):
         case.served("raw", **columns)
 
 
@@ -243,12 +244,12 @@ def test_columns_of_other_shapes_are_refused(cases):
 @pytest.mark.parametrize(
     ("kind", "row", "expected"),
     [
-        ("default", {"I1": [1, 2]}, "I1 of row 1 is '2', expected one value or none"),
-        ("default", {"I1": 1.5}, "I1 of row 1 is '1.5', expected a whole number"),
+        ("default", {"I1": [1, 2]}, "I1 of row 1 is `2 values`, expected one or none"),
+        ("default", {"I1": 1.5}, "I1 of row 1 is `1.5`, expected a whole number"),
         ("own", {"price": float("nan")}, "expected a finite number"),
-        ("own", {"user": 1.0}, "user of row 1 is '1.0', expected text or an integer"),
+        ("own", {"user": 1.0}, "user of row 1 is `1`, expected text or an integer"),
         ("own", {"shops": [1.0]}, "expected text or an integer"),
-        ("own", {"price": "x"}, "price of row 1 is 'x', expected a finite number"),
+        ("own", {"price": "x"}, "price of row 1 is `x`, expected a finite number"),
     ],
 )
 def test_a_malformed_example_is_refused(cases, kind, row, expected):
@@ -267,7 +268,7 @@ def test_what_is_no_example_is_refused(cases):
 def test_a_feature_that_is_not_finite_is_refused(cases, bad):
     dense, ids = np.zeros((2, 13), np.float32), np.zeros((2, 26), np.int64)
     dense[1, 4] = bad
-    with pytest.raises(INVALID, match=r"I5 of row 1 is '-?(nan|inf)', expected a fin"):
+    with pytest.raises(INVALID, match=r"I5 of row 1 is `-?(nan|inf)`, expected a fin"):
         cases("default").served(
             "serving_default", dense_features=dense, categorical_features=ids
         )
@@ -283,7 +284,7 @@ def test_an_id_outside_of_its_vocabulary_is_refused(cases, kind):
     for bad in (-2, sizes[1], 2**40):
         ids = np.zeros((2, len(sizes), *width), np.int64)
         ids[1, 1] = bad
-        with pytest.raises(INVALID, match=f"{name} of row 1 is '{bad}', expected an"):
+        with pytest.raises(INVALID, match=f"{name} of row 1 is `{bad}`, expected an"):
             case.served(
                 "serving_default", dense_features=dense, categorical_features=ids
             )
@@ -350,6 +351,6 @@ def test_vocabularies_are_assets_that_load_elsewhere(cases, tmp_path):
     assert names == ["shops.txt", "tags.txt", "user.txt"]
     served = Served(moved)
     moved.rename(case.path)
-    np.testing.assert_array_equal(
-        served.probabilities("raw", **case.columns()), case.predicted[:3]
+    np.testing.assert_allclose(
+        served.probabilities("raw", **case.columns()), case.predicted[:3], rtol=1e-6
     )

@@ -73,12 +73,18 @@ def check_columns(
             )
 
 
-def as_json(metrics: dict[str, BinaryMetrics], dialect: str) -> str:
-    """The dialect and the measures of each split as a JSON object, by name."""
-    values = {
+def measures_by_split(
+    metrics: dict[str, BinaryMetrics], dialect: str
+) -> dict[str, dict[str, Any]]:
+    """The dialect and the measures of each split, by name."""
+    return {
         split: {"dialect": dialect, **asdict(value)} for split, value in metrics.items()
     }
-    return json.dumps(values, indent=2) + "\n"
+
+
+def as_json(metrics: dict[str, BinaryMetrics], dialect: str) -> str:
+    """The same as a JSON object."""
+    return json.dumps(measures_by_split(metrics, dialect), indent=2) + "\n"
 
 
 def as_table(metrics: dict[str, BinaryMetrics]) -> str:

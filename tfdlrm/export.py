@@ -28,13 +28,32 @@ class ExportCommand:
             the model's name, for ONNX with `_onnx` behind it.
         format: `saved_model` for TF Serving; `onnx` for an ONNX file, checked with ONNX
             Runtime on rows of the data set.
+        quantize: `int8` writes the rows of embedding tables with 8 bits a number and a
+            scale of their own, and tells what that costs on held-out rows; `none`
+            writes them as they are.
+        keep: How many versions stay there, the newest; null keeps all.
+        deployment: Directory for the files that start TF Serving with the model:
+            models.config, batching_parameters.txt, monitoring.config, compose.yaml.
         plot: Where to draw the model's parts with their sizes, such as model.png.
     """
 
     run_dir: Path
     export_dir: Path | None = None
     format: Literal["saved_model", "onnx"] = "saved_model"
+    quantize: Literal["none", "int8"] = "none"
+    keep: int | None = None
+    deployment: Path | None = None
     plot: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.keep is not None and self.keep < 1:
+            raise InputError(f"keep is {self.keep}, expected >= 1")
+        is_onnx = self.format == "onnx"
+        if is_onnx and (self.quantize != "none" or self.deployment is not None):
+            raise InputError(
+                "format is onnx, which neither quantize nor deployment goes with: "
+                "export as saved_model"
+            )
 
 
 def export(command: ExportCommand) -> Path:
@@ -51,7 +70,8 @@ def export(command: ExportCommand) -> Path:
 
     from tfdlrm.checkpoints import CheckpointDirectory
     from tfdlrm.models import build_model
-    from tfdlrm.serving.saved_model import export_model
+    from tfdlrm.serving.deployment import write_deployment
+    from tfdlrm.serving.version_directories import prune
 
     if command.format == "onnx":
         from tfdlrm.interop.onnx import require_onnx
@@ -70,10 +90,46 @@ def export(command: ExportCommand) -> Path:
         draw_model(model, schema, command.plot)
     export_dir = command.export_dir or Path("saved_models") / config.model.name
     if command.format == "saved_model":
-        return export_model(model, schema, config.data_dir, export_dir)
-    if command.export_dir is None:
-        export_dir = export_dir.with_name(f"{export_dir.name}_onnx")
-    return _export_onnx(model, schema, config.data_dir, export_dir)
+        is_quantized = command.quantize == "int8"
+        exported = _export_saved_model(
+            model, schema, config.data_dir, export_dir, run, is_quantized
+        )
+        if command.deployment is not None:
+            write_deployment(command.deployment, export_dir)
+    else:
+        if command.export_dir is None:
+            export_dir = export_dir.with_name(f"{export_dir.name}_onnx")
+        exported = _export_onnx(model, schema, config.data_dir, export_dir)
+    if command.keep is not None:
+        prune(export_dir, command.keep)
+    return exported
+
+
+def _export_saved_model(
+    model: "keras.Model",
+    schema: FeatureSchema,
+    data_dir: Path,
+    export_dir: Path,
+    run: RunDirectory,
+    is_quantized: bool,
+) -> Path:
+    from tfdlrm.evaluation import measures_by_split
+    from tfdlrm.quantization_effect import as_table, measure
+    from tfdlrm.serving.model_card import ModelCard
+    from tfdlrm.serving.quantization import quantize_tables
+    from tfdlrm.serving.saved_model import export_model
+
+    if not is_quantized:
+        card = ModelCard(run.settings, run.measures)
+        return export_model(model, schema, data_dir, export_dir, card)
+    quantized = quantize_tables(model)
+    before = measure(model, schema, data_dir)
+    after = measure(model, schema, data_dir, quantized)
+    print(as_table({"float32": before, "int8": after}))
+    card = ModelCard(
+        run.settings, measures_by_split(after.metrics, schema.dialect), "int8"
+    )
+    return export_model(model, schema, data_dir, export_dir, card, quantized)
 
 
 def _export_onnx(

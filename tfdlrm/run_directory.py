@@ -13,6 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import yaml
+
 from tfdlrm import storage
 from tfdlrm.command_line import parse, to_yaml
 from tfdlrm.config import TrainConfig
@@ -194,6 +196,18 @@ class RunDirectory:
         """Remove the learning curves."""
         self.metrics_file.unlink(missing_ok=True)
         shutil.rmtree(self.events_directory, ignore_errors=True)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The configuration as plain values."""
+        return dict(yaml.safe_load(self.config_file.read_text(encoding="utf-8")))
+
+    @property
+    def measures(self) -> dict[str, Any] | None:
+        """The measures of each held-out split; `None` before the run has any."""
+        if not self.measures_file.is_file():
+            return None
+        return dict(json.loads(self.measures_file.read_text(encoding="utf-8")))
 
     def load_config(self) -> TrainConfig:
         """The configuration that the run was made with.

@@ -140,12 +140,14 @@ def _finish(
 ) -> tuple[Path, Path]:
     """Measure, export and report; returns the version's directory and the report."""
     from tfdlrm.report import write_report
+    from tfdlrm.serving.model_card import ModelCard
     from tfdlrm.serving.saved_model import export_model
 
     metrics, bins = _measure(model, data_dir, schema)
     export_dir = config.export_dir or Path("saved_models") / config.model.name
-    exported = export_model(model, schema, data_dir, export_dir)
     _show(metrics, schema, run)
+    card = ModelCard(run.settings, run.measures)
+    exported = export_model(model, schema, data_dir, export_dir, card)
     run.save_summary(model.count_params())
     report = write_report(
         run.path,

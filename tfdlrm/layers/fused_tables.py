@@ -171,14 +171,16 @@ class FusedTables(keras.layers.Layer):
         return ops.take(starts, features)
 
     def _gather(self, rows: Any) -> Any:
+        return ops.cast(self.read_rows(rows), self.compute_dtype)
+
+    def read_rows(self, rows: Any) -> Any:
+        """These rows of the tables, `(*rows.shape, dim)`."""
         if self._placed is not None:
             return self._placed.gather(rows, self.compute_dtype)
-        if keras.backend.backend() == "tensorflow":
-            import tensorflow as tf
+        if keras.backend.backend() != "tensorflow":
+            return ops.take(self.tables[0], rows, axis=0)
+        import tensorflow as tf
 
-            # The variable itself, not its value: this becomes a resource gather, which
-            # reads these rows and no others.
-            vectors = tf.nn.embedding_lookup(self.tables[0].value, rows)
-        else:
-            vectors = ops.take(self.tables[0], rows, axis=0)
-        return ops.cast(vectors, self.compute_dtype)
+        # The variable itself, not its value: this becomes a resource gather, which
+        # reads these rows and no others.
+        return tf.nn.embedding_lookup(self.tables[0].value, rows)

@@ -41,7 +41,9 @@ def check_values(
     def explain() -> tf.Tensor:
         place = tf.where(tf.logical_not(is_good))[0]
         value = tf.gather_nd(values, place)
-        text = value if value.dtype == tf.string else tf.strings.as_string(value)
+        text = value
+        if text.dtype != tf.string:
+            text = tf.strings.as_string(value, shortest=value.dtype.is_floating)
         # A message is text: what is not UTF-8 breaks the programs that pass it on.
         shown = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8")
         shown = tf.strings.substr(shown, 0, 40, unit="UTF8_CHAR")
@@ -49,8 +51,9 @@ def check_values(
             tf.gather(tf.constant(names, tf.string), place[1]),
             tf.strings.as_string(place[0]),
         )
+        # Quotes of other kinds would be escaped in the error.
         return tf.strings.join(
-            [name, " of row ", row, " is '", shown, f"', expected {expected}"]
+            [name, " of row ", row, " is `", shown, f"`, expected {expected}"]
         )
 
     if names:

@@ -53,8 +53,8 @@ class ExampleColumns:
     def single_texts(self) -> tf.Tensor:
         """The one text of each column, `(batch, columns)`; blank where it has none."""
         num_values = self.num_texts + self.num_floats
-        counts = tf.strings.as_string(num_values)
-        check_values(counts, num_values <= 1, self.names, "one value or none")
+        counts = tf.strings.as_string(num_values) + " values"
+        check_values(counts, num_values <= 1, self.names, "one or none")
         return _first(self.texts)
 
     def single_floats(self) -> tuple[tf.Tensor, tf.Tensor]:

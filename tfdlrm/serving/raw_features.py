@@ -178,6 +178,8 @@ def _hexadecimal(texts: tf.Tensor) -> tf.Tensor:
     padded = tf.strings.join(["0" * _HEX_DIGITS, texts])
     last = tf.strings.substr(padded, -_HEX_DIGITS, _HEX_DIGITS)
     codes = tf.cast(tf.io.decode_raw(last, tf.uint8), tf.int64)
+    # Of no text at all the number of bytes is not known.
+    codes = tf.reshape(codes, tf.concat([tf.shape(texts), [_HEX_DIGITS]], axis=0))
     # Of a digit the low four bits are its value, of a letter those plus 9.
     digits = tf.bitwise.bitwise_and(codes, np.int64(15)) + 9 * (codes // 64)
     return tf.reduce_sum(digits * _POWERS_OF_16, axis=-1)

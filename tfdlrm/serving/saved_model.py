@@ -1,6 +1,7 @@
 """A trained model as a SavedModel that TF Serving takes, and back as a function."""
 
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,12 @@ import tensorflow as tf
 
 from tfdlrm import storage
 from tfdlrm.errors import InputError
+from tfdlrm.layers.fused_tables import FusedTables
 from tfdlrm.schema import FeatureSchema
 from tfdlrm.serving.checks import PADDING_ID
+from tfdlrm.serving.model_card import FILE_NAME as CARD_FILE
+from tfdlrm.serving.model_card import ModelCard, example_row
+from tfdlrm.serving.quantization import QuantizedTable, in_place
 from tfdlrm.serving.signatures import (
     RawSignatures,
     name_signatures,
@@ -23,7 +28,9 @@ from tfdlrm.serving.version_directories import (
     versions_in,
     written_aside,
 )
-from tfdlrm.serving.vocabulary_tables import has_vocabularies
+from tfdlrm.serving.vocabulary_tables import FOLDER, has_vocabularies
+from tfdlrm.serving.warm_up_requests import FILE_NAME as WARM_UP_FILE
+from tfdlrm.serving.warm_up_requests import write_warm_up
 
 EXTRA_DIRECTORY = "assets.extra"
 """TF Serving's place for files that travel with a model but are not in its graph."""
@@ -48,23 +55,7 @@ class Scorer:
 
     def __call__(self, features: dict[str, Any]) -> tf.Tensor:
         """Click probabilities `(batch, 1)` of a batch as `tfdlrm.data` gives it."""
-        dense, ids = features["dense_features"], features["categorical_features"]
-        if isinstance(ids, tf.RaggedTensor):
-            middle = len(dense) // 2
-            if middle and tf.reduce_prod(ids.bounding_shape()) > MAX_PADDED_IDS:
-                halves = (slice(None, middle), slice(middle, None))
-                parts = [
-                    {"dense_features": dense[h], "categorical_features": ids[h]}
-                    for h in halves
-                ]
-                return tf.concat([self(part) for part in parts], axis=0)
-            ids = ids.to_tensor(PADDING_ID)
-        inputs = {}
-        if self.schema.dense_features:
-            inputs["dense_features"] = dense
-        if self.schema.categorical_features:
-            inputs["categorical_features"] = tf.cast(ids, tf.int64)
-        return self.module.signatures["serving_default"](**inputs)["probability"]
+        return score(self.module.signatures["serving_default"], self.schema, features)
 
     @property
     def extra_directory(self) -> Path:
@@ -72,30 +63,103 @@ class Scorer:
         return storage.local_copy(self.path / EXTRA_DIRECTORY)
 
 
+def score(
+    serving_default: Callable[..., Any],
+    schema: FeatureSchema,
+    features: dict[str, Any],
+) -> tf.Tensor:
+    """Click probabilities of a batch by a function that takes what clients send.
+
+    Args:
+        serving_default: The function.
+        schema: The columns.
+        features: A batch as `tfdlrm.data` gives it.
+
+    Returns:
+        Tensor of shape `(batch, 1)`.
+    """
+    dense, ids = features["dense_features"], features["categorical_features"]
+    if isinstance(ids, tf.RaggedTensor):
+        middle = len(dense) // 2
+        if middle and tf.reduce_prod(ids.bounding_shape()) > MAX_PADDED_IDS:
+            halves = (slice(None, middle), slice(middle, None))
+            parts = [
+                {"dense_features": dense[h], "categorical_features": ids[h]}
+                for h in halves
+            ]
+            scores = [score(serving_default, schema, part) for part in parts]
+            return tf.concat(scores, axis=0)
+        ids = ids.to_tensor(PADDING_ID)
+    inputs = {}
+    if schema.dense_features:
+        inputs["dense_features"] = dense
+    if schema.categorical_features:
+        inputs["categorical_features"] = tf.cast(ids, tf.int64)
+    return serving_default(**inputs)["probability"]
+
+
 def export_model(
-    model: keras.Model, schema: FeatureSchema, data_dir: Path, export_dir: Path
+    model: keras.Model,
+    schema: FeatureSchema,
+    data_dir: Path,
+    export_dir: Path,
+    card: ModelCard | None = None,
+    quantized: Mapping[FusedTables, QuantizedTable] | None = None,
 ) -> Path:
     """Write the next version of a model, complete or not at all.
 
-    The signature `serving_default` takes `dense_features` (batch, n) float32 and
-    `categorical_features` (batch, features) int64 and gives `probability` (batch, 1)
-    float32. Where a feature is multi-hot, the ids are (batch, features, width), with
-    `PADDING_ID` in the places that a bag does not fill; the width may differ from call
-    to call. What a data set has none of is no input. The schema and the vocabularies go
-    along, for raw rows.
+    Its signatures, all of any number of rows, give `probability` (batch, 1) float32:
+
+    - `serving_default` takes `dense_features` (batch, n) float32 and
+      `categorical_features` (batch, features) int64. Where a feature is multi-hot, the
+      ids are (batch, features, width), with `PADDING_ID` in the places that a bag does
+      not fill; the width may differ from call to call. What a data set has none of is
+      no input.
+    - `raw` takes each column of the log by its name, as text (batch,), blank where
+      missing; lists of a multi-hot column (batch, width), blank behind the values.
+    - `tf_example` takes `examples` (batch,), serialized `tf.train.Example`s with these
+      columns as text, integers, floats or lists of them, those that are missing absent.
+    - `classify` and `regress` take such `inputs`, as TF Serving's calls of these names
+      do, and give `classes` and `scores` (batch, 2), and `outputs` (batch, 1).
+
+    What is malformed, not finite or out of range is an error. The vocabularies, which
+    are assets, and the transforms are inside; without vocabularies in `data_dir` there
+    is `serving_default` alone. Beside the model are the schema and the vocabularies for
+    `tfdlrm.predict`, the model's card and requests to warm a server up with.
 
     Args:
         model: A model from such features to logits.
         schema: Schema of the data set that it was trained on.
         data_dir: That data set's directory, for its vocabularies.
         export_dir: Directory of the model's versions, such as `saved_models/dlrm`.
+        card: What the model's card is to tell.
+        quantized: Tables to write instead of the model's own; see `quantize_tables`.
 
     Returns:
         The new version's directory, `export_dir/VERSION`.
+
+    Raises:
+        InputError: If a vocabulary or the directory cannot be used.
     """
+    export_dir = Path(export_dir)
+    try:
+        export_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"export_dir {export_dir} cannot be made: {error.strerror}"
+        ) from None
     target = next_version(export_dir)
     with written_aside(target) as aside:
-        _write(model, schema, data_dir, aside)
+        signatures = _write(model, schema, data_dir, aside, quantized or {})
+        name_signatures(aside, schema)
+        copy_extras(schema, data_dir, aside)
+        extra = aside / EXTRA_DIRECTORY
+        row = example_row(schema, extra / FOLDER)
+        name = target.resolve().parent.name
+        card = card or ModelCard()
+        card.write(extra / CARD_FILE, model, schema, name, int(target.name), row)
+        if not write_warm_up(extra / WARM_UP_FILE, name, schema, signatures, row):
+            print("No warm-up requests: tensorflow-serving-api is not installed")
     return target
 
 
@@ -110,20 +174,30 @@ def copy_extras(schema: FeatureSchema, data_dir: Path, target: Path) -> None:
 
 
 def _write(
-    model: keras.Model, schema: FeatureSchema, data_dir: Path, target: Path
-) -> None:
+    model: keras.Model,
+    schema: FeatureSchema,
+    data_dir: Path,
+    target: Path,
+    quantized: Mapping[FusedTables, QuantizedTable],
+) -> list[str]:
+    """Write the SavedModel; returns the names of its signatures."""
+    replaced = [id(layer.tables[0]) for layer in quantized]
     module = tf.Module()
     # The weights alone: the model itself would bring its optimizer's state along.
-    module.weights = [weight.value for weight in model.weights]
+    module.weights = [
+        weight.value for weight in model.weights if id(weight) not in replaced
+    ]
+    module.quantized = list(quantized.values())
     module.serving_default = serving_function(model, schema, checked=True)
     signatures = {"serving_default": module.serving_default}
-    with tempfile.TemporaryDirectory() as work:
+    with in_place(quantized), tempfile.TemporaryDirectory() as work:
         if has_vocabularies(schema, data_dir):
             module.raw = RawSignatures(model, schema, data_dir, Path(work))
             signatures |= module.raw.functions()
+        else:
+            print(f"{data_dir} holds no vocabularies: the model takes no raw columns")
         tf.saved_model.save(module, str(target), signatures=signatures)
-    name_signatures(target, schema)
-    copy_extras(schema, data_dir, target)
+    return list(signatures)
 
 
 def load_scorer(path: Path) -> Scorer:

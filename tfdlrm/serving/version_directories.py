@@ -32,3 +32,28 @@ def versions_in(export_dir: Path) -> list[int]:
     if not export_dir.is_dir():
         return []
     return [int(entry.name) for entry in export_dir.iterdir() if entry.name.isdigit()]
+
+
+def prune(export_dir: Path, keep: int) -> list[Path]:
+    """Remove all versions but the newest.
+
+    Args:
+        export_dir: Directory of the versions.
+        keep: How many stay.
+
+    Returns:
+        Those that were removed.
+    """
+    removed = []
+    export_dir = storage.at(export_dir)
+    for version in sorted(versions_in(export_dir))[:-keep]:
+        path = export_dir / str(version)
+        aside = path
+        if not storage.is_remote(path):
+            # Renamed first, so that no server finds half of it.
+            aside = path.with_name(f".{path.name}.removed")
+            storage.remove_tree(aside)
+            path.rename(aside)
+        storage.remove_tree(aside)
+        removed.append(path)
+    return removed
