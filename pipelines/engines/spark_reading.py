@@ -25,6 +25,7 @@ from pipelines.raw import RawFile
 from pipelines.spill import Spill
 from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
+from tfdlrm.storage import is_remote
 
 CHUNKS_PER_PART = 8
 
@@ -55,13 +56,14 @@ def read_rows(
             the first is told.
         InputChangedError: If what an earlier run has read is not there now.
     """
-    files = [open_raw(path.absolute(), columns, config) for path in raw]
+    # Workers may be in another directory.
+    places = [path if is_remote(path) else path.absolute() for path in raw]
+    files = [open_raw(path, columns, config) for path in places]
     before = [identity(path) for path in raw]
     parts = [part for number, file in enumerate(files) for part in _parts(number, file)]
-    paths = tuple(file.path for file in files)
     shutil.rmtree(work / _REFUSED, ignore_errors=True)
     (work / _REFUSED).mkdir()
-    work_on = partial(_checksum_or_read, paths, parts, columns, work, config)
+    work_on = partial(_checksum_or_read, places, parts, columns, work, config)
     with stage("read rows", sum(file.num_bytes for file in files)) as advance:
         results = cluster.map(work_on, len(files) + len(parts))
         checksums, found = results[: len(files)], results[len(files) :]
