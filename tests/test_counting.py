@@ -68,3 +68,15 @@ def test_files_of_an_earlier_count_do_not_matter(tmp_path):
     for piece in values:
         counter.add(pl.Series(piece, dtype=pl.UInt32))
     assert counter.counts()["frequency"].to_list() == [2] * 100
+
+
+def test_rows_are_numbered_beyond_32_bits(tmp_path):
+    counter = ValueCounter(MUCH, tmp_path)
+    counter._num_rows = counter._batch_start = 2**32 + 5
+    counter.add(pl.Series([7, 9, 7], dtype=pl.UInt32))
+    counter.add(pl.Series([8], dtype=pl.UInt32))
+    assert counter.counts().rows() == [
+        (7, 2, 2**32 + 5),
+        (9, 1, 2**32 + 6),
+        (8, 1, 2**32 + 8),
+    ]

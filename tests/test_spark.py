@@ -193,11 +193,16 @@ def test_a_stopped_run_goes_on_and_notices_a_changed_input(
 def test_the_command_goes_on_after_a_kill(tmp_path):
     raw = write_rows(tmp_path / "train.txt", ROWS)
     output = tmp_path / "data"
+    # Only this process knows where the project is: workers get it sent.
+    program = (
+        f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); "
+        "runpy.run_module('pipelines.prepare', run_name='__main__')"
+    )
     command = [
-        *(sys.executable, "-m", "pipelines.prepare", "--raw", str(raw)),
-        *("--output", str(output), "--engine", "spark", "--master", "local[2]"),
+        *(sys.executable, "-c", program, "--raw", str(raw), "--output", str(output)),
+        *("--engine", "spark", "--master", "local[2]"),
     ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     child = subprocess.Popen(command, cwd=tmp_path, env=environment)
     parts = tmp_path / ".data.partial" / "work"
     while child.poll() is None and not list(parts.glob("*.arrow")):

@@ -5,6 +5,7 @@ Other files are read by one task each: zipped text has no place to begin, and wh
 line in quoted text only its beginning tells.
 """
 
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,8 +25,12 @@ from pipelines.raw import RawFile
 from pipelines.spill import Spill
 from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
+from tfdlrm.storage import is_remote
 
 CHUNKS_PER_PART = 8
+
+_REFUSED = "refused"
+"""Folder with a file for each part that stops the work: later ones are spared."""
 
 
 def read_rows(
@@ -51,13 +56,14 @@ def read_rows(
             the first is told.
         InputChangedError: If what an earlier run has read is not there now.
     """
-    files = [open_raw(path.absolute(), columns, config) for path in raw]
+    # Workers may be in another directory.
+    places = [path if is_remote(path) else path.absolute() for path in raw]
+    files = [open_raw(path, columns, config) for path in places]
     before = [identity(path) for path in raw]
     parts = [part for number, file in enumerate(files) for part in _parts(number, file)]
-    paths = tuple(file.path for file in files)
-    for stale in work.glob("*.refused"):
-        stale.unlink()
-    work_on = partial(_checksum_or_read, paths, parts, columns, work, config)
+    shutil.rmtree(work / _REFUSED, ignore_errors=True)
+    (work / _REFUSED).mkdir()
+    work_on = partial(_checksum_or_read, places, parts, columns, work, config)
     with stage("read rows", sum(file.num_bytes for file in files)) as advance:
         results = cluster.map(work_on, len(files) + len(parts))
         checksums, found = results[: len(files)], results[len(files) :]
@@ -106,11 +112,11 @@ def _checksum_or_read(
         except InputError:
             return ""  # whoever reads the rows says why
     number -= len(paths)
-    if any(int(each.stem) < number for each in work.glob("*.refused")):
+    if any(int(each.name) < number for each in (work / _REFUSED).iterdir()):
         return PartRead()  # the work stops before this part
     read = read_part(parts[number], number, columns, work, config)
     if read.is_refused:
-        (work / f"{number:06d}.refused").touch()
+        (work / _REFUSED / str(number)).touch()
     return read
 
 
