@@ -6,10 +6,12 @@ import pytest
 import tensorflow as tf
 
 from tfdlrm import optimizers
+from tfdlrm.checkpoints import CheckpointDirectory
 from tfdlrm.distribution import strategy, tables_placed
 from tfdlrm.layers import MLP, DotInteraction, EmbeddingCollection
 from tfdlrm.layers.table_placement import place_tables, tables_on
 from tfdlrm.models import DLRM
+from tfdlrm.saved_variables import SavedVariables, copy_weights
 
 SIZES = [50, 40, 3]
 OPTIMIZERS = ["SGD", "Adagrad", "RowWiseAdagrad", "LazyAdam"]
@@ -159,3 +161,47 @@ def test_placed_rows_start_as_ordinary_ones_do():
     ids = np.array([[49, 39, 2], [0, 7, 0]])
     np.testing.assert_array_equal(placed(ids), ordinary(ids))
     np.testing.assert_array_equal(tf.function(placed)(ids), ordinary(ids))
+
+
+@pytest.mark.parametrize("optimizer", ["RowWiseAdagrad", "LazyAdam"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (("mirrored", "sharded"), ("default", "replicated")),
+        (("default", "replicated"), ("mirrored", "sharded")),
+    ],
+)
+def test_a_checkpoint_goes_from_one_placement_to_another(
+    tmp_path, optimizer, before, after
+):
+    first, second = (make_model(*where, optimizer) for where in (before, after))
+    first.fit(batches(), verbose=0, shuffle=False)
+    saved = SavedVariables(first)
+    state = {"shapes": saved.shapes, "tables": None}
+    CheckpointDirectory(tmp_path).write_step(5, state, saved.all_pieces())
+    CheckpointDirectory(tmp_path).restore(SavedVariables(second))
+    np.testing.assert_array_equal(whole_table(second), whole_table(first))
+    expected, found = trained(first), trained(second)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-6)
+
+
+def test_rows_that_change_are_noted_wherever_they_lie():
+    model = make_model("mirrored", "sharded", "Adagrad")
+    saved = SavedVariables(model)
+    saved.watch_tables()
+    ids = tf.constant([[0, 39, 2], [49, 39, 2]])
+    features = {"dense_features": tf.ones((2, 2)), "categorical_features": ids}
+    data = tf.data.Dataset.from_tensors((features, tf.ones((2, 1))))
+    model.fit(data, verbose=0)
+    changed = [each for each in saved.changed_pieces() if each.rows is not None]
+    assert {each.values.shape for each in changed} == {(4, 4)}
+    for each in changed:
+        assert list(each.rows) == [0, 49, 50 + 39, 90 + 2]
+
+
+def test_weights_are_copied_out_of_their_places():
+    placed, plain = make_model("mirrored", "sharded"), make_model()
+    placed.fit(batches(), verbose=0, shuffle=False)
+    copy_weights(placed, plain)
+    (features, _), *_ = batches()
+    np.testing.assert_allclose(plain(features), placed(features), rtol=1e-6)

@@ -40,6 +40,8 @@ class ClickModel(keras.Model):
     """
 
     PARTS: ClassVar[tuple[str, ...]] = ()
+    train_function: Any
+    test_function: Any
 
     def __init__(self, **kwargs: Any) -> None:
         # Keras would turn ids into the compute dtype; each part casts what it takes.

@@ -1,18 +1,19 @@
-"""Workers on this machine, as a user would start them on several."""
+"""Workers on this machine, each a process with a `TF_CONFIG` of its own."""
 
 import json
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from tests.processes import ROOT
+ROOT = Path(__file__).parents[1]
 
 
 def start_workers(
-    num_workers: int, arguments: list[str], cwd: Path
-) -> list[subprocess.Popen]:
+    num_workers: int, arguments: Sequence[str], cwd: Path = ROOT
+) -> list[subprocess.Popen[str]]:
     """Start Python with these arguments as each of the workers of a cluster."""
     sockets = [socket.socket() for _ in range(num_workers)]
     for each in sockets:
@@ -24,19 +25,20 @@ def start_workers(
     for index in range(num_workers):
         task = {"type": "worker", "index": index}
         config = json.dumps({"cluster": {"worker": workers}, "task": task})
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "TF_CONFIG": config,
+        }
         processes.append(
             subprocess.Popen(
                 [sys.executable, *arguments],
                 cwd=cwd,
+                env=environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-                env={
-                    "PATH": os.environ["PATH"],
-                    "PYTHONPATH": str(ROOT),
-                    "TF_CPP_MIN_LOG_LEVEL": "3",
-                    "TF_CONFIG": config,
-                },
             )
         )
     return processes
