@@ -11,16 +11,22 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
+def free_addresses(number: int) -> list[str]:
+    """Addresses on this machine that nothing listens at."""
+    sockets = [socket.socket() for _ in range(number)]
+    for each in sockets:
+        each.bind(("localhost", 0))
+    addresses = [f"localhost:{each.getsockname()[1]}" for each in sockets]
+    for each in sockets:
+        each.close()
+    return addresses
+
+
 def start_workers(
     num_workers: int, arguments: Sequence[str], cwd: Path = ROOT
 ) -> list[subprocess.Popen[str]]:
     """Start Python with these arguments as each of the workers of a cluster."""
-    sockets = [socket.socket() for _ in range(num_workers)]
-    for each in sockets:
-        each.bind(("localhost", 0))
-    workers = [f"localhost:{each.getsockname()[1]}" for each in sockets]
-    for each in sockets:
-        each.close()
+    workers = free_addresses(num_workers)
     processes = []
     for index in range(num_workers):
         task = {"type": "worker", "index": index}
