@@ -31,7 +31,11 @@ def start(directory, data_dir, num_workers=2):
 
 def finish(workers):
     """Status, output and errors of each."""
-    outputs = [worker.communicate(timeout=300) for worker in workers]
+    try:
+        outputs = [worker.communicate(timeout=100) for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
     return [(w.returncode, *texts) for w, texts in zip(workers, outputs, strict=True)]
 
 

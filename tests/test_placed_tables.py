@@ -1,5 +1,7 @@
 """Tables on devices of their own train as ordinary ones do."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -7,11 +9,14 @@ import tensorflow as tf
 
 from tfdlrm import optimizers
 from tfdlrm.checkpoints import CheckpointDirectory
+from tfdlrm.config import OptimizerConfig, TrainConfig
 from tfdlrm.distribution import strategy, tables_placed
 from tfdlrm.layers import MLP, DotInteraction, EmbeddingCollection
 from tfdlrm.layers.table_placement import place_tables, tables_on
+from tfdlrm.memory_plan import memory_plan
 from tfdlrm.models import DLRM
 from tfdlrm.saved_variables import SavedVariables, copy_weights
+from tfdlrm.schema import CategoricalFeature, FeatureSchema
 
 SIZES = [50, 40, 3]
 OPTIMIZERS = ["SGD", "Adagrad", "RowWiseAdagrad", "LazyAdam"]
@@ -205,3 +210,18 @@ def test_weights_are_copied_out_of_their_places():
     copy_weights(placed, plain)
     (features, _), *_ = batches()
     np.testing.assert_allclose(plain(features), placed(features), rtol=1e-6)
+
+
+def test_a_plan_knows_where_tables_lie():
+    config = TrainConfig(strategy="mirrored", optimizer=OptimizerConfig("lazy_adam"))
+    schema = FeatureSchema(("I1",), (CategoricalFeature("C1", 1_000_000),))
+    plans = {
+        tables: memory_plan(schema, replace(config, tables=tables), num_devices=4)
+        for tables in ("replicated", "sharded", "host")
+    }
+    placed = 1_000_000 * (16 * 4 * 3 + 1)  # weights, two moments and a flag
+    whole = plans["replicated"]
+    assert plans["sharded"].device == whole.device - placed * 3 // 4
+    assert plans["sharded"].host == whole.host
+    assert plans["host"].device == whole.device - placed
+    assert plans["host"].host == whole.host + placed

@@ -35,6 +35,7 @@ class MemoryPlan:
         checkpoint: What is copied to be written.
         runtime: The process itself.
         num_devices: GPUs; 0 where the processor does everything.
+        placement: Where tables lie beside GPUs, as in `TrainConfig.tables`.
     """
 
     size: ModelSize
@@ -47,18 +48,28 @@ class MemoryPlan:
     checkpoint: int
     runtime: int
     num_devices: int = 0
+    placement: str = "replicated"
 
     @property
     def device(self) -> int:
         """Bytes on each device."""
-        on_device = self.tables + self.table_state + self.layers
-        on_device += self.changed_rows + self.activations
-        return on_device if self.num_devices else on_device + self._beside
+        on_device = self.layers + self.activations
+        if not self.num_devices:
+            return on_device + self._placed + self._beside
+        if self.placement == "sharded":
+            return on_device + -(-self._placed // self.num_devices)
+        return on_device + (self._placed if self.placement == "replicated" else 0)
 
     @property
     def host(self) -> int:
         """Bytes of the machine's own memory."""
-        return self._beside if self.num_devices else self.device
+        if not self.num_devices:
+            return self.device
+        return self._beside + (self._placed if self.placement == "host" else 0)
+
+    @property
+    def _placed(self) -> int:
+        return self.tables + self.table_state + self.changed_rows
 
     @property
     def _beside(self) -> int:
@@ -79,7 +90,7 @@ def memory_plan(
     Args:
         schema: The data set's columns, and rows if they are known.
         config: The run's settings.
-        num_devices: GPUs that it trains on, each of which holds everything.
+        num_devices: GPUs that it trains on.
 
     Raises:
         InputError: If the settings name columns that the data set does not have.
@@ -109,6 +120,7 @@ def memory_plan(
         checkpoint=min(tables + state, MAX_COPY_BYTES) + 2 * PIECE_BYTES,
         runtime=RUNTIME_BYTES,
         num_devices=num_devices,
+        placement=config.tables,
     )
 
 
