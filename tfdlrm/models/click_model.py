@@ -79,9 +79,15 @@ class ClickModel(keras.Model):
         return ops.cast(logits, "float32")  # (batch, 1)
 
     def make_train_function(self, force: bool = False) -> None:
-        is_made = self.train_function is not None and not force
+        if self.train_function is not None and not force:
+            return
+        if self._has_replicas:
+            from tfdlrm.models.replicas import function_of_iterator
+
+            self.train_function = function_of_iterator(self, self.train_step)
+            return
         super().make_train_function(force)
-        if is_made or keras.backend.backend() != "tensorflow":
+        if keras.backend.backend() != "tensorflow":
             return
         is_plain = not (self.run_eagerly or self.jit_compile)
         if self.steps_per_execution == 1 and is_plain:
@@ -118,23 +124,13 @@ class ClickModel(keras.Model):
 
         return replicas.train_step(self, *args)
 
-    def make_train_function(self, force: bool = False) -> Any:
+    def make_test_function(self, force: bool = False) -> None:
         if not self._has_replicas:
-            return super().make_train_function(force)
-        if self.train_function is None or force:
-            from tfdlrm.models.replicas import function_of_iterator
-
-            self.train_function = function_of_iterator(self, self.train_step)
-        return self.train_function
-
-    def make_test_function(self, force: bool = False) -> Any:
-        if not self._has_replicas:
-            return super().make_test_function(force)
-        if self.test_function is None or force:
+            super().make_test_function(force)
+        elif self.test_function is None or force:
             from tfdlrm.models.replicas import function_of_iterator
 
             self.test_function = function_of_iterator(self, self.test_step)
-        return self.test_function
 
     def get_config(self) -> dict[str, Any]:
         parts = {
