@@ -32,7 +32,7 @@ def start(directory, data_dir, num_workers=2):
 def finish(workers):
     """Status, output and errors of each."""
     try:
-        outputs = [worker.communicate(timeout=100) for worker in workers]
+        outputs = [worker.communicate(timeout=400) for worker in workers]
     finally:
         for worker in workers:
             worker.kill()

@@ -113,6 +113,17 @@ def test_devices_train_as_one_does(alone, optimizer, where, multi_hot):
         np.testing.assert_allclose(history[name], values, rtol=1e-5, atol=1e-6)
 
 
+def test_a_regularizer_counts_by_rows_too():
+    regularizer = keras.regularizers.L2(0.1)
+    results = [
+        trained(make_model(*where, "Adagrad", activity_regularizer=regularizer))
+        for where in (("default",), ("mirrored", "sharded"))
+    ]
+    (table, _, history), (found, _, found_history) = results
+    np.testing.assert_allclose(found, table, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found_history["loss"], history["loss"], rtol=1e-5)
+
+
 def test_every_device_holds_its_share_and_its_state():
     model = make_model("mirrored", "sharded", "LazyAdam")
     model.optimizer.build(model.trainable_variables)

@@ -34,8 +34,9 @@ def train_step(model: keras.Model, data: Any) -> dict[str, Any]:
         logits = model(features, training=True)
         loss = model.compute_loss(features, labels, logits, weights)
         # Keras has divided this mean by the number of replicas, whose gradients are
-        # added up.
-        share = loss * num_rows * replicas.num_replicas_in_sync / all_rows
+        # added up. Of no rows a regularizer has no mean.
+        weight = num_rows * replicas.num_replicas_in_sync / all_rows
+        share = tf.math.multiply_no_nan(loss, weight)
         scaled = model.optimizer.scale_loss(share)
     variables = model.trainable_variables
     model.optimizer.apply(tape.gradient(scaled, variables), variables)
