@@ -1,15 +1,22 @@
 """Tables on devices of their own train as ordinary ones do."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tfdlrm import optimizers
+from tfdlrm.checkpoints import CheckpointDirectory
+from tfdlrm.config import OptimizerConfig, TrainConfig
 from tfdlrm.distribution import strategy, tables_placed
 from tfdlrm.layers import MLP, DotInteraction, EmbeddingCollection
 from tfdlrm.layers.table_placement import place_tables, tables_on
+from tfdlrm.memory_plan import memory_plan
 from tfdlrm.models import DLRM
+from tfdlrm.saved_variables import SavedVariables, copy_weights
+from tfdlrm.schema import CategoricalFeature, FeatureSchema
 
 SIZES = [50, 40, 3]
 OPTIMIZERS = ["SGD", "Adagrad", "RowWiseAdagrad", "LazyAdam"]
@@ -106,6 +113,17 @@ def test_devices_train_as_one_does(alone, optimizer, where, multi_hot):
         np.testing.assert_allclose(history[name], values, rtol=1e-5, atol=1e-6)
 
 
+def test_a_regularizer_counts_by_rows_too():
+    regularizer = keras.regularizers.L2(0.1)
+    results = [
+        trained(make_model(*where, "Adagrad", activity_regularizer=regularizer))
+        for where in (("default",), ("mirrored", "sharded"))
+    ]
+    (table, _, history), (found, _, found_history) = results
+    np.testing.assert_allclose(found, table, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found_history["loss"], history["loss"], rtol=1e-5)
+
+
 def test_every_device_holds_its_share_and_its_state():
     model = make_model("mirrored", "sharded", "LazyAdam")
     model.optimizer.build(model.trainable_variables)
@@ -159,3 +177,62 @@ def test_placed_rows_start_as_ordinary_ones_do():
     ids = np.array([[49, 39, 2], [0, 7, 0]])
     np.testing.assert_array_equal(placed(ids), ordinary(ids))
     np.testing.assert_array_equal(tf.function(placed)(ids), ordinary(ids))
+
+
+@pytest.mark.parametrize("optimizer", ["RowWiseAdagrad", "LazyAdam"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (("mirrored", "sharded"), ("default", "replicated")),
+        (("default", "replicated"), ("mirrored", "sharded")),
+    ],
+)
+def test_a_checkpoint_goes_from_one_placement_to_another(
+    tmp_path, optimizer, before, after
+):
+    first, second = (make_model(*where, optimizer) for where in (before, after))
+    first.fit(batches(), verbose=0, shuffle=False)
+    saved = SavedVariables(first)
+    state = {"shapes": saved.shapes, "tables": None}
+    CheckpointDirectory(tmp_path).write_step(5, state, saved.all_pieces())
+    CheckpointDirectory(tmp_path).restore(SavedVariables(second))
+    np.testing.assert_array_equal(whole_table(second), whole_table(first))
+    expected, found = trained(first), trained(second)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-6)
+
+
+def test_rows_that_change_are_noted_wherever_they_lie():
+    model = make_model("mirrored", "sharded", "Adagrad")
+    saved = SavedVariables(model)
+    saved.watch_tables()
+    ids = tf.constant([[0, 39, 2], [49, 39, 2]])
+    features = {"dense_features": tf.ones((2, 2)), "categorical_features": ids}
+    data = tf.data.Dataset.from_tensors((features, tf.ones((2, 1))))
+    model.fit(data, verbose=0)
+    changed = [each for each in saved.changed_pieces() if each.rows is not None]
+    assert {each.values.shape for each in changed} == {(4, 4)}
+    for each in changed:
+        assert list(each.rows) == [0, 49, 50 + 39, 90 + 2]
+
+
+def test_weights_are_copied_out_of_their_places():
+    placed, plain = make_model("mirrored", "sharded"), make_model()
+    placed.fit(batches(), verbose=0, shuffle=False)
+    copy_weights(placed, plain)
+    (features, _), *_ = batches()
+    np.testing.assert_allclose(plain(features), placed(features), rtol=1e-6)
+
+
+def test_a_plan_knows_where_tables_lie():
+    config = TrainConfig(strategy="mirrored", optimizer=OptimizerConfig("lazy_adam"))
+    schema = FeatureSchema(("I1",), (CategoricalFeature("C1", 1_000_000),))
+    plans = {
+        tables: memory_plan(schema, replace(config, tables=tables), num_devices=4)
+        for tables in ("replicated", "sharded", "host")
+    }
+    placed = 1_000_000 * (16 * 4 * 3 + 1)  # weights, two moments and a flag
+    whole = plans["replicated"]
+    assert plans["sharded"].device == whole.device - placed * 3 // 4
+    assert plans["sharded"].host == whole.host
+    assert plans["host"].device == whole.device - placed
+    assert plans["host"].host == whole.host + placed

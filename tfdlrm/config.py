@@ -251,30 +251,26 @@ class TrainConfig:
             expected = "two steps, the first >= 1 and the last no smaller"
             steps = [first, last]
             require(1 <= first <= last, "profile_steps", steps, expected)
+        self._check_distribution()
+
+    def _check_distribution(self) -> None:
+        """Refuse what several devices or machines cannot do."""
+        homes = {
+            "default": ("replicated", "host"),
+            "mirrored": ("replicated", "sharded", "host"),
+            "multi_worker": ("replicated",),
+        }[self.strategy]
+        expected = f"{' or '.join(homes)} with strategy {self.strategy}"
+        require(self.tables in homes, "tables", self.tables, expected)
         require(
-            self.tables != "sharded" or self.strategy == "mirrored",
-            "tables",
-            self.tables,
-            f"sharded with strategy mirrored only, which is {self.strategy}",
-        )
-        require(
-            self.tables == "replicated" or self.strategy != "multi_worker",
-            "tables",
-            self.tables,
-            "replicated with strategy multi_worker",
-        )
-        is_plain = self.tables == "replicated" and self.strategy != "multi_worker"
-        require(
-            self.early_stopping is None or is_plain,
+            self.early_stopping is None
+            or (self.tables == "replicated" and self.strategy != "multi_worker"),
             "early_stopping",
             self.early_stopping,
-            "null with strategy multi_worker and tables that are not replicated",
+            "null with strategy multi_worker and with tables that are not replicated",
         )
-        if self.strategy == "multi_worker":
-            self._check_for_workers()
-
-    def _check_for_workers(self) -> None:
-        """Refuse what several machines cannot agree on."""
+        if self.strategy != "multi_worker":
+            return
         if self.data_dir is None or self.raw_data_file is not None:
             raise InputError(
                 "strategy multi_worker trains on a prepared data set: make it first "

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import resource
 import shutil
 import time
@@ -97,9 +98,7 @@ class RunDirectory:
     def _take(self, config: str) -> None:
         """Write the settings into a new directory, or compare them with those there."""
         if not any(self.path.iterdir()):
-            aside = self.config_file.with_suffix(".partial")
-            aside.write_text(config, encoding="utf-8")
-            aside.replace(self.config_file)
+            self._write_config(config)
         elif self.report_file.exists() or not self.config_file.exists():
             raise InputError(f"run_dir {self.home} is in use already: give another one")
         elif difference := _first_difference(self.config_file.read_text(), config):
@@ -108,6 +107,13 @@ class RunDirectory:
                 f"{difference}; give another one, or go on with --config "
                 f"{self.home / self.config_file.name}"
             )
+        else:
+            self._write_config(config)  # it may go on on other devices
+
+    def _write_config(self, config: str) -> None:
+        aside = self.config_file.with_suffix(".partial")
+        aside.write_text(config, encoding="utf-8")
+        aside.replace(self.config_file)
 
     @contextmanager
     def only_process(self) -> Iterator[None]:
@@ -224,8 +230,14 @@ class RunDirectory:
         return parse(TrainConfig, "tfdlrm.train", ["--config", str(config_file)])
 
 
+_DEVICES = re.compile(r"strategy: (default|mirrored)|tables: .*")
+"""Settings that change where a run computes, and not what."""
+
+
 def _first_difference(there: str, now: str) -> str | None:
     for line_there, line_now in zip(there.splitlines(), now.splitlines(), strict=False):
-        if line_there != line_now:
+        if line_there != line_now and not (
+            _DEVICES.fullmatch(line_there) and _DEVICES.fullmatch(line_now)
+        ):
             return f"{line_there.strip()} there, {line_now.strip()} now"
     return None

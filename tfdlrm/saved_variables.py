@@ -173,6 +173,18 @@ class SavedVariables:
                 table.flags.write(piece.rows, np.ones(len(piece.rows), bool))
 
 
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Give a model the weights of another, wherever the tables of either lie.
+
+    Args:
+        source: The model with the weights.
+        target: Another of the same architecture.
+    """
+    there = SavedVariables(target, with_optimizer=False)
+    for piece in SavedVariables(source, with_optimizer=False).all_pieces():
+        there.assign(piece)
+
+
 def _parts_together(variables: list[keras.Variable]) -> list[list[keras.Variable]]:
     """Variables in order, the shards of one table, or of one state of it, as one."""
     together: dict[Any, list[keras.Variable]] = {}

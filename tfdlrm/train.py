@@ -61,7 +61,8 @@ def train(config: TrainConfig) -> Path | None:
     with opened(config) as run:
         model, points = _fit(config, data_dir, schema, run)
         if is_chief:
-            exported, report = _finish(config, data_dir, schema, run, model, points)
+            whole = _on_one_device(model, config, schema)
+            exported, report = _finish(config, data_dir, schema, run, whole, points)
         _wait_for_all(model)  # so that the chief has everyone until the end
     if not is_chief:
         return None
@@ -121,6 +122,23 @@ def _fit(
             schema.fingerprint,
         )
     return model, points
+
+
+def _on_one_device(
+    model: "keras.Model", config: TrainConfig, schema: FeatureSchema
+) -> "keras.Model":
+    """The model with ordinary tables: what is measured is what will be served."""
+    if config.tables == "replicated":
+        return model
+    import tensorflow as tf
+
+    from tfdlrm.models import build_model
+    from tfdlrm.saved_variables import copy_weights
+
+    with tf.device("CPU:0"):
+        whole = build_model(schema, config.model)
+    copy_weights(model, whole)
+    return whole
 
 
 def _wait_for_all(model: "keras.Model") -> None:

@@ -79,6 +79,24 @@ class ClickModel(keras.Model):
         )
         return ops.cast(logits, "float32")  # (batch, 1)
 
+    def make_train_function(self, force: bool = False) -> None:
+        if self.train_function is not None and not force:
+            return
+        if self._has_replicas:
+            from tfdlrm.models.replicas import function_of_iterator
+
+            self.train_function = function_of_iterator(self, self.train_step)
+            return
+        super().make_train_function(force)
+        if keras.backend.backend() != "tensorflow":
+            return
+        is_plain = not (self.run_eagerly or self.jit_compile)
+        if self.steps_per_execution == 1 and is_plain:
+            from tfdlrm.models.single_step import single_step
+
+            step = self._autoconvert_optionals(self.train_step)
+            self.train_function = single_step(step, self.train_function)
+
     def _maybe_symbolic_build(
         self, iterator: Any = None, data_batch: Any = None
     ) -> None:
@@ -106,23 +124,6 @@ class ClickModel(keras.Model):
         from tfdlrm.models import replicas
 
         return replicas.train_step(self, *args)
-
-    def make_train_function(self, force: bool = False) -> None:
-        if self.train_function is not None and not force:
-            return
-        if self._has_replicas:
-            from tfdlrm.models.replicas import function_of_iterator
-
-            self.train_function = function_of_iterator(self, self.train_step)
-            return
-        super().make_train_function(force)
-        is_plain = not (self.run_eagerly or self.jit_compile)
-        is_tensorflow = keras.backend.backend() == "tensorflow"
-        if is_tensorflow and is_plain and self.steps_per_execution == 1:
-            from tfdlrm.models.single_step import single_step
-
-            step = self._autoconvert_optionals(self.train_step)
-            self.train_function = single_step(step, self.train_function)
 
     def make_test_function(self, force: bool = False) -> None:
         if not self._has_replicas:

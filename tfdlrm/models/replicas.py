@@ -32,28 +32,23 @@ def train_step(model: keras.Model, data: Any) -> dict[str, Any]:
     )
     with tf.GradientTape() as tape:
         logits = model(features, training=True)
-        loss = _mean_loss(model, features, labels, logits, weights)
-        # The gradients of all replicas are added up.
-        share = model.optimizer.scale_loss(loss * num_rows / all_rows)
+        loss = model.compute_loss(features, labels, logits, weights)
+        # Keras has divided this mean by the number of replicas, whose gradients are
+        # added up. Of no rows a regularizer has no mean.
+        weight = num_rows * replicas.num_replicas_in_sync / all_rows
+        share = tf.math.multiply_no_nan(loss, weight)
+        scaled = model.optimizer.scale_loss(share)
     variables = model.trainable_variables
-    model.optimizer.apply(tape.gradient(share, variables), variables)
+    model.optimizer.apply(tape.gradient(scaled, variables), variables)
 
     all_logits = replicas.all_gather(logits, axis=0)
     for metric in model.metrics:
         if metric.name == "loss":
-            loss = _mean_loss(model, None, all_labels, all_logits, all_weights)
-            metric.update_state(loss, sample_weight=all_rows)
+            mean = replicas.all_reduce(tf.distribute.ReduceOp.SUM, share)
+            metric.update_state(mean, sample_weight=all_rows)
         else:
             metric.update_state(all_labels, all_logits, sample_weight=all_weights)
     return model.get_metrics_result()
-
-
-def _mean_loss(
-    model: keras.Model, features: Any, labels: Any, logits: Any, weights: Any
-) -> Any:
-    loss = model.compute_loss(features, labels, logits, weights)
-    # Keras has divided it by the number of replicas already.
-    return loss * tf.distribute.get_strategy().num_replicas_in_sync
 
 
 def function_of_iterator(

@@ -164,7 +164,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
 
 def _has_home(variable: tf.Variable) -> bool:
     """Whether a variable lies on one device, under a strategy that would copy it."""
-    return tf.distribute.get_strategy().num_replicas_in_sync > 1 and not isinstance(
+    return tf.distribute.has_strategy() and not isinstance(
         variable, tf.distribute.DistributedValues
     )
 

@@ -1,0 +1,92 @@
+"""Training on several workers by the command line, and what a lost one does."""
+
+import json
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from benchmarks.loopback import start_workers
+
+SETTINGS = [
+    *("--strategy", "multi_worker", "--batch_size", "64", "--epochs", "3"),
+    *("--model.embedding_dim", "4", "--model.bottom_mlp_units", "[8]"),
+    *("--model.top_mlp_units", "[8]", "--evaluations_per_epoch", "4"),
+    *("--checkpoints.steps", "20", "--optimizer.name", "row_wise_adagrad"),
+]
+
+
+def start(directory, data_dir, num_workers=2):
+    places = {
+        "--data_dir": data_dir,
+        "--run_dir": directory / "run",
+        "--export_dir": directory / "model",
+    }
+    arguments = [str(each) for pair in places.items() for each in pair]
+    return start_workers(
+        num_workers, ["-m", "tfdlrm.train", *SETTINGS, *arguments], directory
+    )
+
+
+def finish(workers):
+    """Status, output and errors of each."""
+    try:
+        outputs = [worker.communicate(timeout=400) for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    return [(w.returncode, *texts) for w, texts in zip(workers, outputs, strict=True)]
+
+
+def wait_for_checkpoint(directory, workers):
+    while not list((directory / "run" / "checkpoints").glob("step-*")):
+        assert all(worker.poll() is None for worker in workers)
+        time.sleep(0.05)
+
+
+def curves(directory):
+    lines = (directory / "run" / "metrics.jsonl").read_text().splitlines()
+    points = [json.loads(line) for line in lines]
+    measures = [[p["loss"], p["accuracy"], p["auc"]] for p in points]
+    return [(p["step"], p["split"]) for p in points], measures
+
+
+@pytest.mark.slow
+def test_a_lost_worker_stops_the_others_and_a_restart_goes_on(data_dir, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    for each in (whole, killed):
+        each.mkdir()
+    for status, _, errors in finish(start(whole, data_dir)):
+        assert status == 0, errors
+    assert (whole / "model" / "1" / "saved_model.pb").is_file()
+
+    for victim in (1, 0):
+        workers = start(killed, data_dir)
+        wait_for_checkpoint(killed, workers)
+        workers[victim].send_signal(signal.SIGKILL)
+        status, _, errors = finish(workers)[1 - victim]
+        last = errors.strip().splitlines()[-1]
+        assert status == 1
+        assert last.startswith("error: a worker is gone (")
+        assert last.endswith("they go on from the last checkpoint")
+        assert "Traceback" not in errors
+    (status, output, errors), (other, *_) = finish(start(killed, data_dir))
+    assert (status, other) == (0, 0), errors
+    assert "Going on after step " in output
+    (steps, measures), (expected_steps, expected) = curves(killed), curves(whole)
+    assert steps == expected_steps
+    np.testing.assert_allclose(measures, expected, rtol=1e-5, atol=1e-6)
+    assert sorted(each.name for each in killed.iterdir()) == ["model", "run"]
+
+
+@pytest.mark.slow
+def test_all_workers_asked_to_stop_lose_no_step(data_dir, tmp_path):
+    workers = start(tmp_path, data_dir)
+    wait_for_checkpoint(tmp_path, workers)
+    for worker in workers:
+        worker.send_signal(signal.SIGTERM)
+    (status, output, errors), (other, _, _) = finish(workers)
+    assert status == 128 + signal.SIGTERM, errors
+    assert "which was saved" in output
+    assert other != 0
