@@ -101,15 +101,34 @@ def compare(command: CompareCommand) -> Path:
 
     from tfdlrm.comparison_report import write_comparison
 
-    num_rates = len(command.learning_rates)
     how = (
         f"{schema.num_rows('train'):,} training rows of {command.data_dir} "
         f"({schema.dialect} dialect), {command.epochs} epoch(s), batch size "
-        f"{command.batch_size}, the same order of rows for all. Learning rate: the "
-        f"best of {num_rates} ({', '.join(f'{r:g}' for r in command.learning_rates)}) "
-        "by validation log loss with the first seed, the same number for each."
+        f"{command.batch_size}, the same order of rows for all. {_choice(command)}"
+        f"{_reachable(schema)}"
     )
     return write_comparison(command.output, chosen, how)
+
+
+def _choice(command: CompareCommand) -> str:
+    rates = [f"{rate:g}" for rate in command.learning_rates]
+    if len(rates) == 1:
+        return f"Learning rate: {rates[0]}."
+    return (
+        f"Learning rate: the best of {len(rates)} ({', '.join(rates)}) by validation "
+        "log loss with the first seed, the same number for each."
+    )
+
+
+def _reachable(schema: FeatureSchema) -> str:
+    if not schema.reachable:
+        return ""
+    best = [
+        f"AUC {values['auc']:.4f}, log loss {values['log_loss']:.4f} on {split} rows"
+        for split, values in schema.reachable.items()
+        if split in schema.held_out_splits
+    ]
+    return f" The model that drew the labels reaches {'; '.join(best)}."
 
 
 def _check_splits(command: CompareCommand, schema: FeatureSchema) -> None:
