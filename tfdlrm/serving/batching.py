@@ -1,11 +1,12 @@
 """Requests that wait at the same time are answered by one run of the model."""
 
 import asyncio
-import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 import grpc
 import numpy as np
@@ -16,6 +17,9 @@ from tfdlrm.serving.servable import Arrays, Signature
 
 Key = tuple[Signature, tuple[tuple[int, ...], ...]]
 """Only requests of the same signature and the same row shapes go together."""
+
+QUICK_SECONDS = 0.002
+"""Runs that have taken no longer are done in the event loop."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,32 @@ class _Task:
     start: float = field(default_factory=time.perf_counter)
 
 
+class _Queue(deque[_Task]):
+    """Requests that may share a run."""
+
+    rows = 0
+
+    def put(self, task: _Task) -> None:
+        self.append(task)
+        self.rows += task.rows
+
+    def take(self, most: int) -> list[_Task]:
+        """The first request, and those behind it up to `most` rows in all."""
+        tasks = [self.popleft()]
+        rows = tasks[0].rows
+        while self and rows + self[0].rows <= most:
+            tasks.append(self.popleft())
+            rows += tasks[-1].rows
+        self.rows -= rows
+        return tasks
+
+
 class Batcher:
-    """Queues of requests, and threads that run them.
+    """Queues of requests. All of it happens in the event loop, save for long runs.
+
+    A run that is known to be short is done at once, in the event loop: handing it to
+    another thread and back takes longer than the run. All that came meanwhile is the
+    next batch.
 
     Args:
         parameters: Sizes and times.
@@ -85,16 +113,11 @@ class Batcher:
         self._parameters = parameters
         self._is_enabled = is_enabled
         self._observe_wait, self._observe_run = observe_wait, observe_run
-        self._queues: OrderedDict[Key, deque[_Task]] = OrderedDict()
-        self._rows: dict[Key, int] = {}
-        self._wake = threading.Condition()
-        self._is_closing = False
-        self._threads = [
-            threading.Thread(target=self._work, name=f"batches {i}", daemon=True)
-            for i in range(parameters.num_batch_threads)
-        ]
-        for thread in self._threads:
-            thread.start()
+        self._queues: OrderedDict[Key, _Queue] = OrderedDict()
+        self._num_threads = parameters.num_batch_threads
+        self._threads = ThreadPoolExecutor(self._num_threads, "batches")
+        self._num_running = 0
+        self._next_look: asyncio.TimerHandle | asyncio.Handle | None = None
 
     def submit(
         self, signature: Signature, inputs: Arrays, rows: int
@@ -107,104 +130,118 @@ class Batcher:
         Raises:
             ServingError: RESOURCE_EXHAUSTED if too many wait.
         """
-        shapes = tuple(array.shape[1:] for array in inputs)
-        key = (signature, shapes)
-        future = asyncio.get_running_loop().create_future()
+        key = (signature, tuple(array.shape[1:] for array in inputs))
+        queue = self._queues.setdefault(key, _Queue())
         most = self._parameters.max_batch_size * self._parameters.max_enqueued_batches
-        with self._wake:
-            waiting = self._rows.get(key, 0)
-            if waiting and waiting + rows > most:
-                raise ServingError(
-                    grpc.StatusCode.RESOURCE_EXHAUSTED,
-                    f"The batch scheduling queue is full: {waiting} rows wait, the "
-                    f"most are {most}; try again later",
-                )
-            signature.servable.acquire()
-            self._queues.setdefault(key, deque()).append(_Task(inputs, rows, future))
-            self._rows[key] = waiting + rows
-            self._wake.notify()
-        return future
+        if queue and queue.rows + rows > most:
+            raise ServingError(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"The batch scheduling queue is full: {queue.rows} rows wait, the most "
+                f"are {most}; try again later",
+            )
+        loop = asyncio.get_running_loop()
+        task = _Task(inputs, rows, loop.create_future())
+        queue.put(task)
+        if self._next_look is None:
+            # Not at once: what the event loop has still to read is to come along.
+            self._next_look = loop.call_soon(self._look)
+        return task.future
 
-    def close(self) -> None:
-        """Run what waits, and end the threads."""
-        with self._wake:
-            self._is_closing = True
-            self._wake.notify_all()
-        for thread in self._threads:
-            thread.join()
+    async def close(self) -> None:
+        """Wait for the runs that go on."""
+        await asyncio.to_thread(self._threads.shutdown)
 
-    def _work(self) -> None:
-        while True:
-            with self._wake:
-                key = self._wait_for_batch()
-                if key is None:
-                    return
-                tasks = self._take(key)
-            try:
-                self._answer(key[0], tasks)
-            finally:
-                for _ in tasks:
-                    key[0].servable.release()
-
-    def _wait_for_batch(self) -> Key | None:
-        """The queue whose turn it is; `None` at the end."""
-        patience = self._parameters.batch_timeout_micros / 1e6
-        while True:
-            if not self._queues:
-                if self._is_closing:
-                    return None
-                self._wake.wait()
+    def _look(self) -> None:
+        """Run the batches whose time has come, queue by queue, in turn."""
+        self._next_look = None
+        for key in list(self._queues):
+            queue = self._queues[key]
+            wait = self._wait_seconds(queue)
+            if wait > 0:
+                self._look_again(wait)
                 continue
-            if not patience or self._is_closing:
-                return next(iter(self._queues))
-            now = time.perf_counter()
-            due = {
-                key: queue[0].start + patience for key, queue in self._queues.items()
-            }
-            for key, when in due.items():
-                if when <= now or self._rows[key] >= self._parameters.max_batch_size:
-                    return key
-            self._wake.wait(min(due.values()) - now)
+            is_batched = self._is_enabled and key[0].is_batched
+            rows = min(queue.rows, self._parameters.max_batch_size)
+            is_quick = self._is_quick(key[0], rows if is_batched else queue[0].rows)
+            if not is_quick and self._num_running >= self._num_threads:
+                continue  # the end of a run is the next occasion
+            self._start(key, queue, is_batched, is_quick)
+            if queue:
+                self._queues.move_to_end(key)
+                self._look_again(0)
+            else:
+                del self._queues[key]
 
-    def _take(self, key: Key) -> list[_Task]:
-        """The next batch of a queue, which then goes to the end of the line."""
-        queue = self._queues.pop(key)
-        most = self._parameters.max_batch_size if self._is_batched(key[0]) else 1
-        tasks = [queue.popleft()]
-        rows = tasks[0].rows
-        while queue and rows + queue[0].rows <= most:
-            tasks.append(queue.popleft())
-            rows += tasks[-1].rows
-        self._rows[key] -= rows
-        if queue:
-            self._queues[key] = queue
-            self._wake.notify()
-        else:
-            del self._rows[key]
-        return tasks
+    def _look_again(self, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._next_look is not None:
+            self._next_look.cancel()
+        self._next_look = (
+            loop.call_later(seconds, self._look)
+            if seconds
+            else loop.call_soon(self._look)
+        )
 
-    def _is_batched(self, signature: Signature) -> bool:
-        return self._is_enabled and signature.is_batched
+    def _wait_seconds(self, queue: _Queue) -> float:
+        """How long the first request of a queue may still wait for others."""
+        patience = self._parameters.batch_timeout_micros / 1e6
+        if not patience or queue.rows >= self._parameters.max_batch_size:
+            return 0.0
+        return queue[0].start + patience - time.perf_counter()
 
-    def _answer(self, signature: Signature, tasks: Sequence[_Task]) -> None:
-        start = time.perf_counter()
-        name = signature.servable.name
+    def _is_quick(self, signature: Signature, rows: int) -> bool:
+        shortest = signature.shortest_run.get(rows.bit_length())
+        return shortest is not None and shortest < QUICK_SECONDS
+
+    def _start(self, key: Key, queue: _Queue, is_batched: bool, is_quick: bool) -> None:
+        tasks = queue.take(self._parameters.max_batch_size if is_batched else 1)
+        signature, now = key[0], time.perf_counter()
         for task in tasks:
-            self._observe_wait(name, start - task.start)
+            self._observe_wait(signature.servable.name, now - task.start)
         # A client that went away needs no answer.
-        tasks = [task for task in tasks if not task.future.cancelled()]
+        tasks = [task for task in tasks if not task.future.done()]
         if not tasks:
             return
+        if is_quick:
+            _deliver(tasks, self._timed_run(signature, tasks))
+            return
+        # The clients may go away while it runs, and the model must not.
+        signature.servable.acquire()
+        self._num_running += 1
+        loop = asyncio.get_running_loop()
+        run = loop.run_in_executor(self._threads, self._timed_run, signature, tasks)
+        run.add_done_callback(partial(self._end, signature, tasks))
+
+    def _end(
+        self,
+        signature: Signature,
+        tasks: Sequence[_Task],
+        run: "asyncio.Future[list[Arrays | ServingError]]",
+    ) -> None:
+        self._num_running -= 1
+        signature.servable.release()
+        _deliver(tasks, run.result())
+        if self._queues:
+            self._look_again(0)
+
+    def _timed_run(
+        self, signature: Signature, tasks: Sequence[_Task]
+    ) -> list[Arrays | ServingError]:
+        start = time.perf_counter()
         answers = self._run(signature, tasks)
-        self._observe_run(name, time.perf_counter() - start)
-        loop = tasks[0].future.get_loop()
-        loop.call_soon_threadsafe(_deliver, tasks, answers)
+        seconds = time.perf_counter() - start
+        self._observe_run(signature.servable.name, seconds)
+        if not any(isinstance(answer, ServingError) for answer in answers):
+            size = sum(task.rows for task in tasks).bit_length()
+            known = signature.shortest_run.get(size, seconds)
+            signature.shortest_run[size] = min(known, seconds)
+        return answers
 
     def _run(
         self, signature: Signature, tasks: Sequence[_Task]
     ) -> list[Arrays | ServingError]:
         try:
-            if not self._is_batched(signature):
+            if not (self._is_enabled and signature.is_batched):
                 return [signature.run(*tasks[0].inputs)]
             return self._run_together(signature, tasks)
         # Whatever it is, it is this model's or these inputs', and others go on.

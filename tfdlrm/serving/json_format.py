@@ -314,7 +314,7 @@ def _plain(name: str, array: np.ndarray) -> Any:
         return _texts(array.tolist(), as_bytes=name.endswith("_bytes"))
     if array.dtype == tf.bfloat16.as_numpy_dtype:
         array = array.astype(np.float32)
-    return np.ascontiguousarray(array)
+    return np.ascontiguousarray(array) if array.ndim else array[()]
 
 
 def _texts(value: Any, as_bytes: bool) -> Any:

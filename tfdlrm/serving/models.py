@@ -73,6 +73,8 @@ class Model:
             if label not in self.settings.labels:
                 refuse(f"Unrecognized servable version label: {label}")
             version = self.settings.labels[label]
+        if version == 0 and not self.statuses.get(0):
+            version = None  # OpenVINO's clients mean the newest one
         with self._lock:
             wanted = max(self._loaded, default=-1) if version is None else version
             servable = self._loaded.get(wanted)

@@ -2,17 +2,15 @@
 
 import html
 import json
-import re
 from functools import cache
 from importlib import resources
 from typing import Any
 
 from tfdlrm.serving.models import Model, Models
+from tfdlrm.serving.raw_columns import RAW_SIGNATURE, in_order
 from tfdlrm.serving.servable import Servable
 
 CARD_FILE = "assets.extra/model.json"
-
-RAW_SIGNATURE = "raw"
 
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -74,14 +72,5 @@ def _example(servable: Servable, card: dict[str, Any]) -> dict[str, str]:
     if signature is None:
         return {}
     given = card.get("example", {})
-    names = sorted(signature.inputs, key=_natural)
+    names = in_order(signature.inputs)
     return {name: str(given.get(name, "")) for name in names}
-
-
-def _natural(name: str) -> tuple[int, list[tuple[int, str]]]:
-    """I2 before I10, and numbers before categories, as in Criteo's rows."""
-    parts = re.findall(r"\d+|\D+", name)
-    is_categorical = int(name.startswith("C"))
-    return is_categorical, [
-        (int(part), "") if part.isdigit() else (-1, part) for part in parts
-    ]

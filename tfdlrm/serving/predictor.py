@@ -203,7 +203,7 @@ class Predictor:
         """`ModelService.GetModelStatus`."""
         model = self.models.model(spec.name)
         statuses = dict(model.statuses)
-        if spec.HasField("version") or spec.version_label:
+        if spec.version.value or spec.version_label:  # none is 0 or not given
             version = _version(model, spec)
             if version not in statuses:
                 raise ServingError(

@@ -68,6 +68,8 @@ class Signature:
     def __post_init__(self) -> None:
         specs = [*self.inputs.values(), *self.outputs.values()]
         self.is_batched = all(spec.is_batched for spec in specs)
+        # Seconds of the shortest run, by the number of binary digits of its rows.
+        self.shortest_run: dict[int, float] = {}
 
     def check(self, inputs: Mapping[str, np.ndarray], max_rows: int) -> int:
         """Check the arrays of a request.
@@ -144,6 +146,9 @@ class Servable:
             feed=[spec.tensor for spec in inputs.values()],
             fetch=[spec.tensor for spec in outputs.values()],
         )
+        # In the thread that asks: handing each operation to a pool costs more than the
+        # operations of a small model, and the large ones have threads of their own.
+        options.run_options.inter_op_thread_pool = -1
         # Keras' own graph functions are made of this; Session.run looks every feed and
         # fetch up again, which takes longer than a small model.
         run = self._session._make_callable_from_options(options)

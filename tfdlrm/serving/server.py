@@ -62,56 +62,96 @@ class ServerSettings:
     http_tls: ssl.SSLContext | None = None
 
 
+class EmbeddedServer:
+    """Both protocols over one set of models, in the event loop that starts it.
+
+    Args:
+        settings: What to serve, where and how; the models are loaded at once.
+
+    Raises:
+        InputError: If a model does not load.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+        self._metrics = Metrics()
+        self.models = Models(settings.models, self._metrics)
+        self.models.load()
+        self.grpc: GrpcServer | None = None
+        self.http: HttpServer | None = None
+
+    async def start(self) -> None:
+        """Answer from now on.
+
+        Raises:
+            InputError: If a port is not free.
+        """
+        settings, metrics = self._settings, self._metrics
+        self._batcher = Batcher(
+            settings.batching, settings.is_batching, metrics.waited, metrics.ran
+        )
+        predictor = Predictor(self.models, self._batcher, settings.limits, metrics)
+        address = f"{_bracketed(settings.host)}:{settings.port}"
+        self.grpc = GrpcServer(predictor, address, settings.grpc_tls)
+        if settings.rest_port is not None:
+            self.http = HttpServer(
+                RestApp(predictor, settings.metrics_path),
+                settings.host,
+                settings.rest_port,
+                settings.http_tls,
+                settings.limits,
+            )
+        for server in self._servers:
+            await server.start()
+        if settings.poll_seconds:
+            self.models.watch(settings.poll_seconds)
+
+    async def stop(self) -> None:
+        """Take no new requests, and answer those that came."""
+        self.models.close()
+        await asyncio.gather(*(each.stop(GRACE_SECONDS) for each in self._servers))
+        await self._batcher.close()
+
+    @property
+    def _servers(self) -> list[GrpcServer | HttpServer]:
+        return [each for each in (self.grpc, self.http) if each is not None]
+
+    def __str__(self) -> str:
+        names = ", ".join(
+            f"{model.settings.name} {'+'.join(map(str, model.available))}"
+            for model in self.models
+        )
+        host = _bracketed(self._settings.host)
+        where = [f"gRPC {host}:{self.grpc.port}"] if self.grpc else []
+        if self.http:
+            scheme = "https" if self._settings.http_tls else "http"
+            where.append(f"REST and page {scheme}://{host}:{self.http.port}/")
+        return f"{names}: {', '.join(where)}"
+
+
 def serve(settings: ServerSettings) -> None:
     """Serve until the process is asked to stop.
 
     Raises:
         InputError: If a model does not load, or a port is not free.
     """
-    metrics = Metrics()
-    models = Models(settings.models, metrics)
-    models.load()
+    server = EmbeddedServer(settings)
     # What is loaded now stays, so that later collections have less to look at.
     gc.collect()
     gc.freeze()
     sys.setswitchinterval(SWITCH_SECONDS)
-    uvloop.run(_serve(settings, models, metrics))
+    uvloop.run(_serve(server))
 
 
-async def _serve(settings: ServerSettings, models: Models, metrics: Metrics) -> None:
+async def _serve(server: EmbeddedServer) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, partial(_ask_to_stop, stop))
-    batcher = Batcher(
-        settings.batching, settings.is_batching, metrics.waited, metrics.ran
-    )
-    predictor = Predictor(models, batcher, settings.limits, metrics)
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    grpc_server = GrpcServer(predictor, f"{host}:{settings.port}", settings.grpc_tls)
-    servers: list[GrpcServer | HttpServer] = [grpc_server]
-    said = f"gRPC {host}:{grpc_server.port}"
-    if settings.rest_port is not None:
-        app = RestApp(predictor, settings.metrics_path)
-        http = HttpServer(
-            app, settings.host, settings.rest_port, settings.http_tls, settings.limits
-        )
-        servers.append(http)
-        scheme = "https" if settings.http_tls else "http"
-        said = f"{said}, REST and page {scheme}://{host}:{http.port}/"
-    for server in servers:
-        await server.start()
-    if settings.poll_seconds:
-        models.watch(settings.poll_seconds)
-    names = ", ".join(
-        f"{model.settings.name} {'+'.join(map(str, model.available))}"
-        for model in models
-    )
-    print(f"Serving {names}: {said}", flush=True)
+    await server.start()
+    print(f"Serving {server}", flush=True)
     await stop.wait()
-    models.close()
-    await asyncio.gather(*(server.stop(GRACE_SECONDS) for server in servers))
-    await asyncio.to_thread(batcher.close)
+    await server.stop()
 
 
 def _ask_to_stop(stop: asyncio.Event) -> None:
@@ -119,3 +159,7 @@ def _ask_to_stop(stop: asyncio.Event) -> None:
         raise KeyboardInterrupt
     log.info("stopping: requests that came are answered")
     stop.set()
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,275 @@
+"""`python -m benchmarks.serving`: requests a second and times of the embedded server.
+
+The peers run the same model in their own process, with nobody to ask them: what they
+are faster by is the price of a server.
+"""
+
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from benchmarks.dlrm_tfdlrm import build
+from benchmarks.machine import describe
+from benchmarks.processes import ROOT
+from benchmarks.serving_load import LoadResult, save_requests
+from benchmarks.table import Cell, markdown
+from benchmarks.workload import make_batches, vocabulary_sizes
+from tfdlrm.command_line import parse, run_command
+from tfdlrm.errors import InputError, require
+
+NUM_ROWS = 4096
+"""Different rows, each with a probability of its own."""
+
+HEADER = (
+    "system",
+    "loop",
+    "rows",
+    "requests/s",
+    "rows/s",
+    "p50 ms",
+    "p99 ms",
+    "p99.9 ms",
+    "wrong",
+)
+
+
+@dataclass(frozen=True)
+class ServingBenchmark:
+    """Measure the embedded server on DLRM with the Criteo Kaggle architecture.
+
+    Args:
+        batch_sizes: Rows a request.
+        protocols: Of grpc and rest.
+        concurrency: Requests in flight in the closed loop at batch 1; larger batches
+            have an eighth of them.
+        rates: Requests a second in open loops at batch 1, over gRPC.
+        peers: In-process peers, of session, onnxruntime and litert.
+        table_scale: Factor of the published vocabulary sizes.
+        seconds: Measure for this long each.
+    """
+
+    batch_sizes: tuple[int, ...] = (1, 256)
+    protocols: tuple[str, ...] = ("grpc", "rest")
+    concurrency: int = 64
+    rates: tuple[float, ...] = (1000.0, 2500.0)
+    peers: tuple[str, ...] = ("session", "onnxruntime", "litert")
+    table_scale: float = 0.01
+    seconds: float = 8.0
+
+    def __post_init__(self) -> None:
+        require(self.seconds > 0, "seconds", self.seconds, "> 0")
+        require(self.table_scale > 0, "table_scale", self.table_scale, "> 0")
+        for protocol in self.protocols:
+            require(protocol in ("grpc", "rest"), "protocols", protocol, "grpc or rest")
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Files to measure with.
+
+    Args:
+        models: By system; the server's is the directory of versions.
+        rows: Rows, for `benchmarks.serving_inprocess`.
+        requests: By protocol and rows a request.
+    """
+
+    models: dict[str, Path]
+    rows: Path
+    requests: dict[tuple[str, int], Path]
+
+
+def prepare(benchmark: ServingBenchmark, directory: Path) -> Workload:
+    """Write an untrained model in every format, rows, and requests made of them."""
+    import tensorflow as tf
+
+    sizes = vocabulary_sizes(benchmark.table_scale)
+    model = build(sizes)
+    batches = make_batches(sizes, NUM_ROWS, seed=0, num_batches=1)
+    dense, ids = batches.dense[0], batches.ids[0].astype(np.int64)
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, dense.shape[1]], tf.float32, "dense_features"),
+            tf.TensorSpec([None, ids.shape[1]], tf.int64, "categorical_features"),
+        ]
+    )
+    def scores(dense_features: Any, categorical_features: Any) -> dict[str, Any]:
+        features = {
+            "dense_features": dense_features,
+            "categorical_features": categorical_features,
+        }
+        return {"probability": tf.sigmoid(model(features, training=False))}
+
+    expected = scores(dense, ids)["probability"].numpy().ravel()
+    rows = directory / "rows.npz"
+    np.savez(rows, dense_features=dense, categorical_features=ids, expected=expected)
+    requests = {}
+    for protocol in benchmark.protocols:
+        write = {"grpc": grpc_request, "rest": rest_request}[protocol]
+        for size in benchmark.batch_sizes:
+            parts = [slice(i, i + size) for i in range(0, NUM_ROWS - size + 1, size)]
+            path = directory / f"{protocol}_{size}.npz"
+            bodies = [write(dense[part], ids[part]) for part in parts]
+            save_requests(path, bodies, [expected[part] for part in parts])
+            requests[protocol, size] = path
+    models = _write_models(benchmark, model, scores, (dense, ids), directory)
+    return Workload(models, rows, requests)
+
+
+def _write_models(
+    benchmark: ServingBenchmark,
+    model: Any,
+    scores: Any,
+    rows: tuple[np.ndarray, np.ndarray],
+    directory: Path,
+) -> dict[str, Path]:
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.weights = [weight.value for weight in model.weights]
+    module.scores = scores
+    versions = directory / "dlrm"
+    version = versions / "1"
+    signatures = {"serving_default": scores}
+    tf.saved_model.save(module, str(version), signatures=signatures)
+    models = {"server": versions, "session": version}
+    if "onnxruntime" in benchmark.peers:
+        from tfdlrm.interop.onnx import write_onnx
+
+        dense, ids = rows
+        features = {
+            "dense_features": tf.constant(dense),
+            "categorical_features": tf.constant(ids),
+        }
+        models["onnxruntime"] = write_onnx(model, scores, features, directory)
+    if "litert" in benchmark.peers:
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(version))
+        models["litert"] = directory / "model.tflite"
+        models["litert"].write_bytes(converter.convert())
+    return models
+
+
+def grpc_request(dense: np.ndarray, ids: np.ndarray) -> bytes:
+    """A `PredictRequest` for these rows."""
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2
+
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "dlrm"
+    request.inputs["dense_features"].CopyFrom(tf.make_tensor_proto(dense))
+    request.inputs["categorical_features"].CopyFrom(tf.make_tensor_proto(ids))
+    return request.SerializeToString()
+
+
+def rest_request(dense: np.ndarray, ids: np.ndarray) -> bytes:
+    """A whole HTTP request for these rows."""
+    instances = [
+        {"dense_features": row, "categorical_features": row_ids}
+        for row, row_ids in zip(dense, ids, strict=True)
+    ]
+    body = orjson.dumps({"instances": instances}, option=orjson.OPT_SERIALIZE_NUMPY)
+    head = (
+        "POST /v1/models/dlrm:predict HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+@contextmanager
+def server(versions: Path) -> Iterator[dict[str, str]]:
+    """The embedded server on free ports; yields its address by protocol."""
+    with socket.socket() as one, socket.socket() as other:
+        for probe in (one, other):
+            probe.bind(("127.0.0.1", 0))
+        ports = {"grpc": one.getsockname()[1], "rest": other.getsockname()[1]}
+    options = [f"--port={ports['grpc']}", f"--rest_api_port={ports['rest']}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tfdlrm.serve", str(versions), *options],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        if not process.stdout.readline().startswith("Serving"):
+            raise InputError("the server did not start")
+        yield {name: f"127.0.0.1:{port}" for name, port in ports.items()}
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _child(module: str, **options: object) -> LoadResult:
+    """Run a module of this directory that prints a result."""
+    given = [f"--{name}={value}" for name, value in options.items()]
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{module}", *given],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return LoadResult(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def measure(benchmark: ServingBenchmark, workload: Workload) -> list[Sequence[Cell]]:
+    """The rows of the table."""
+    rows: list[Sequence[Cell]] = []
+
+    def add(system: str, loop: str, size: int, result: LoadResult) -> None:
+        times = (result.p50_ms, result.p99_ms, result.p999_ms)
+        per_second = result.per_second
+        rows.append(
+            (system, loop, size, per_second, per_second * size, *times, result.wrong)
+        )
+        print(f"{system}, {loop}, {size} rows: done", file=sys.stderr, flush=True)
+
+    for size in benchmark.batch_sizes:
+        with server(workload.models["server"]) as addresses:
+            for protocol in benchmark.protocols:
+                at_once = max(1, benchmark.concurrency // (1 if size == 1 else 8))
+                options = {
+                    "address": addresses[protocol],
+                    "protocol": protocol,
+                    "requests": workload.requests[protocol, size],
+                    "seconds": benchmark.seconds,
+                }
+                result = _child("serving_load", concurrency=at_once, **options)
+                add(protocol, f"{at_once} at a time", size, result)
+                if size == 1 and protocol == "grpc":
+                    for rate in benchmark.rates:
+                        result = _child("serving_load", rate=rate, **options)
+                        add(protocol, f"{rate:,.0f} a second", size, result)
+        for peer in benchmark.peers:
+            result = _child(
+                "serving_inprocess",
+                system=peer,
+                model=workload.models[peer],
+                rows=workload.rows,
+                batch_size=size,
+                seconds=benchmark.seconds,
+            )
+            add(f"{peer}, in process", "1 at a time", size, result)
+    return rows
+
+
+def main() -> None:
+    benchmark = parse(ServingBenchmark, "benchmarks.serving")
+    print(describe(), "\n")
+    with tempfile.TemporaryDirectory() as directory:
+        rows = measure(benchmark, prepare(benchmark, Path(directory)))
+    print(markdown(HEADER, rows))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,24 @@
+"""The columns of raw rows, as a client sees them: names without an order."""
+
+import re
+from collections.abc import Iterable
+
+RAW_SIGNATURE = "raw"
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names in the order of a Criteo row: the integers, then the categories.
+
+    Example:
+
+    >>> in_order(["C10", "C2", "I1"])
+    ['I1', 'C2', 'C10']
+    """
+    return sorted(names, key=_place)
+
+
+def _place(name: str) -> tuple[bool, list[tuple[int, str]]]:
+    parts = re.findall(r"\d+|\D+", name)
+    return name.startswith("C"), [
+        (int(part), "") if part.isdigit() else (-1, part) for part in parts
+    ]
