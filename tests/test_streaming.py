@@ -202,7 +202,9 @@ def test_a_stream_is_learned_once_each_event_and_beats_the_frozen_model(
     broker, drifting
 ):
     directory, events = drifting
-    produce(broker, "clicks", events)
+    for partition in range(4):  # read in turn, so that the days come in order
+        day = events[6_000 * partition : 6_000 * (partition + 1)]
+        produce(broker, "clicks", day, partition)
     command = (
         f"python -m tfdlrm.train --stream kafka://{broker}/clicks --stop_at_end true "
         "--measure_every 2000 --checkpoints.steps 30 --compare_frozen true "
@@ -263,8 +265,10 @@ def points_of_run(run):
 @pytest.mark.slow
 @needs_broker
 def test_a_stream_that_cannot_be_read_is_told_in_one_line(broker, drifting):
-    directory, _ = drifting
+    directory, events = drifting
+    produce(broker, "long", events[:12_000])
     for url, message in (
+        (f"kafka://{broker}/long", "the events before were removed"),
         (f"kafka://{broker}/none", "there is no such topic"),
         (
             "kafka://127.0.0.1:1/clicks",
