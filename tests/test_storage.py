@@ -147,8 +147,8 @@ def test_a_run_on_s3_from_the_data_to_the_scores(s3, uploaded, tmp_path):
     )
     killer = (
         "import os, signal, sys, tfdlrm.checkpoints as c, tfdlrm.train as t;"
-        "save = c.CheckpointDirectory.save;"
-        "c.CheckpointDirectory.save = lambda *a: "
+        "save = c.CheckpointDirectory.write_step;"
+        "c.CheckpointDirectory.write_step = lambda *a: "
         "(save(*a), os.kill(os.getpid(), signal.SIGKILL));"
         "from tfdlrm.command_line import run_command; run_command(t.main)"
     )
