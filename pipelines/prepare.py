@@ -11,7 +11,8 @@ from rich.console import Console
 from tfdlrm import storage
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.config import PrepareConfig
-from tfdlrm.schema import SPLITS, FeatureSchema
+from tfdlrm.errors import InputError
+from tfdlrm.schema import FILE_NAME, SPLITS, FeatureSchema
 
 if TYPE_CHECKING:
     from pipelines.prepared import Prepared
@@ -24,7 +25,7 @@ class PrepareCommand(PrepareConfig):
     Args:
         raw: Raw files in order of time: Criteo's, with 40 tab-separated columns, plain
             or gzip; or what `columns` describes.
-        output: The data set directory to make.
+        output: The data set directory to make; one on S3 is made here and uploaded.
     """
 
     raw: tuple[Path, ...]
@@ -86,6 +87,15 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
     return schema
 
 
+def _prepare_and_upload(command: PrepareCommand) -> None:
+    if (command.output / FILE_NAME).exists():
+        raise InputError(
+            f"{command.output} holds a data set: give another --output, or remove it"
+        )
+    with storage.new_directory(command.output, last=FILE_NAME) as directory:
+        prepare(command.raw, directory, command)
+
+
 def _print_summary(prepared: "Prepared", output: Path, seconds: float) -> None:
     from pipelines.coverage_report import PAGE_NAME, as_table, read_coverage
 
@@ -112,7 +122,10 @@ def _print_summary(prepared: "Prepared", output: Path, seconds: float) -> None:
 def main() -> None:
     """Prepare a data set as the command line says."""
     command = parse(PrepareCommand, "pipelines.prepare", several="raw")
-    prepare(command.raw, command.output, command)
+    if storage.is_remote(command.output):
+        _prepare_and_upload(command)
+    else:
+        prepare(command.raw, command.output, command)
     print(f"\nnext: python -m tfdlrm.train --data_dir {command.output}")
 
 

@@ -12,6 +12,7 @@ from pipelines.aside import whole
 from pipelines.columns import Columns
 from pipelines.encoded_rows import EncodedRows
 from pipelines.examples import bytes_example, row_examples
+from pipelines.parquet_shard import write_parquet_shard
 from tfdlrm.records import record_footer, record_header
 from tfdlrm.schema import RecordFormat, Shard
 
@@ -55,7 +56,8 @@ def write_shard(
         directory: The data set directory.
         path: Where the file goes, relative to it.
         block_rows: Rows in one record; the last record takes what remains.
-        record_format: `block`, or `row` for records of one row.
+        record_format: `block`, `row` for records of one row, or `parquet` for a
+            Parquet file instead, with that suffix.
         columns: Names of the features; Criteo's when `None`.
 
     Returns:
@@ -67,6 +69,8 @@ def write_shard(
     target = directory / path
     target.parent.mkdir(exist_ok=True)
     columns = columns or Columns.criteo()
+    if record_format == "parquet":
+        return write_parquet_shard(rows, directory, path, columns)
     if record_format == "row":
         payloads = row_examples(rows, columns)
     else:

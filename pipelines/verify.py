@@ -10,6 +10,7 @@ from pathlib import Path
 from pipelines.blocks import check_record
 from pipelines.dialects import dialect
 from pipelines.parallel import map_in_order
+from pipelines.parquet_shard import check_parquet
 from pipelines.progress import stage
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError
@@ -88,13 +89,18 @@ def _check_shard(directory: Path, schema: FeatureSchema, shard: Shard) -> list[s
 def _check_records(path: Path, schema: FeatureSchema, num_rows: int) -> list[str]:
     found = 0
     try:
-        for number, payload in read_records(path):
-            try:
-                found += check_record(payload, schema)
-            except ValueError as error:
-                return [f"{path}, record {number}: {error}"]
+        if schema.record_format == "parquet":
+            found = check_parquet(path, schema)
+        else:
+            for number, payload in read_records(path):
+                try:
+                    found += check_record(payload, schema)
+                except ValueError as error:
+                    return [f"{path}, record {number}: {error}"]
     except InputError as error:
         return [str(error)]
+    except ValueError as error:
+        return [f"{path}: {error}"]
     if found != num_rows:
         return [f"{path} holds {found:,} rows, expected {num_rows:,}"]
     return []

@@ -1,7 +1,8 @@
 """A Kafka broker on this machine: the mock cluster inside librdkafka.
 
 It speaks Kafka's protocol over TCP, from a process of its own, and keeps its events in
-memory. A topic is made by the first use of it and has four partitions.
+memory, of each partition the last 5 MB. A topic is made by the first use of it and has
+four partitions.
 """
 
 import os
@@ -28,16 +29,16 @@ def kafka_broker() -> Iterator[str]:
         broker.wait()
 
 
-def produce(address: str, topic: str, messages: Sequence[bytes], partitions=1) -> None:
-    """Write messages to the first partitions of a topic, one to each in turn."""
+def produce(
+    address: str, topic: str, messages: Sequence[bytes], partition: int = 0
+) -> None:
+    """Write messages to a partition of a topic."""
     from confluent_kafka import Producer
 
     producer = Producer({"bootstrap.servers": address, "linger.ms": 5})
-    for number, message in enumerate(messages):
-        producer.produce(topic, message, partition=number % partitions)
+    for message in messages:
+        producer.produce(topic, message, partition=partition)
         producer.poll(0)
-        if number % 50_000 == 49_999:
-            producer.flush()
     producer.flush()
 
 

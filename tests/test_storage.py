@@ -5,8 +5,12 @@ in the ordinary way.
 """
 
 import json
+import subprocess
 import sys
 import threading
+import time
+import urllib.request
+from contextlib import suppress
 from functools import partial
 from http.server import HTTPServer, SimpleHTTPRequestHandler
 from importlib.util import find_spec
@@ -15,8 +19,8 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from tests.processes import run_command_line
-from tests.s3_server import environment, s3_server
+from tests.processes import ROOT, run_command_line
+from tests.s3_server import environment, free_port, s3_server
 from tfdlrm import remote_path, storage
 from tfdlrm.errors import InputError
 from tfdlrm.run_directory import RunDirectory
@@ -124,6 +128,30 @@ def uploaded(s3, data_dir, raw_file):
     return raw_file.name
 
 
+def is_served(s3, model, version):
+    """Whether the embedded server comes to serve that version of a model."""
+    ports = free_port(), free_port()
+    command = (
+        f"{s3} PYTHONPATH={ROOT} exec {sys.executable} -m tfdlrm.serve {model} "
+        f"--model_name m --port {ports[0]} --rest_api_port {ports[1]}"
+    )
+    server = subprocess.Popen(["bash", "-c", command], stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(240):
+            with suppress(OSError, AssertionError):
+                url = f"http://127.0.0.1:{ports[1]}/v1/models/m"
+                with urllib.request.urlopen(url, timeout=5) as answer:
+                    (status,) = json.load(answer)["model_version_status"]
+                assert (status["version"], status["state"]) == (version, "AVAILABLE")
+                return True
+            assert server.poll() is None
+            time.sleep(0.25)
+        return False
+    finally:
+        server.terminate()
+        server.wait()
+
+
 @pytest.mark.slow
 @needs_moto
 @needs_tensorflow_io
@@ -147,8 +175,8 @@ def test_a_run_on_s3_from_the_data_to_the_scores(s3, uploaded, tmp_path):
     )
     killer = (
         "import os, signal, sys, tfdlrm.checkpoints as c, tfdlrm.train as t;"
-        "save = c.CheckpointDirectory.save;"
-        "c.CheckpointDirectory.save = lambda *a: "
+        "save = c.CheckpointDirectory.write_step;"
+        "c.CheckpointDirectory.write_step = lambda *a: "
         "(save(*a), os.kill(os.getpid(), signal.SIGKILL));"
         "from tfdlrm.command_line import run_command; run_command(t.main)"
     )
@@ -184,6 +212,7 @@ def test_a_run_on_s3_from_the_data_to_the_scores(s3, uploaded, tmp_path):
     assert (tmp_path / "run" / "report.md").is_file()
     assert list((tmp_path / "run" / "checkpoints").glob("step-*/state.json"))
 
+    assert is_served(s3, "s3://clicks/whole_m", version="2")
     refused = run(
         "tfdlrm.evaluate --model s3://clicks/x --data_dir s3://clicks/data", 2
     )

@@ -188,7 +188,8 @@ def drifting(tmp_path_factory):
         cwd=directory,
     )
     assert result.returncode == 0, result.stderr
-    shutil.copytree(directory / "run", directory / "killed")
+    for name in ("killed", "other"):
+        shutil.copytree(directory / "run", directory / name)
     return directory, as_json(lines[18_000:])
 
 
@@ -202,7 +203,9 @@ def test_a_stream_is_learned_once_each_event_and_beats_the_frozen_model(
     broker, drifting
 ):
     directory, events = drifting
-    produce(broker, "clicks", events)
+    for partition in range(4):  # read in turn, so that the days come in order
+        day = events[6_000 * partition : 6_000 * (partition + 1)]
+        produce(broker, "clicks", day, partition)
     command = (
         f"python -m tfdlrm.train --stream kafka://{broker}/clicks --stop_at_end true "
         "--measure_every 2000 --checkpoints.steps 30 --compare_frozen true "
@@ -225,7 +228,7 @@ def test_a_stream_is_learned_once_each_event_and_beats_the_frozen_model(
         "PYTHONPATH": str(ROOT),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    for num_points in (3, 8):
+    for num_points in (3, 7):
         child = subprocess.Popen(
             ["exec " + command.format("killed")],
             shell=True,
@@ -263,8 +266,10 @@ def points_of_run(run):
 @pytest.mark.slow
 @needs_broker
 def test_a_stream_that_cannot_be_read_is_told_in_one_line(broker, drifting):
-    directory, _ = drifting
+    directory, events = drifting
+    produce(broker, "long", events[:12_000])
     for url, message in (
+        (f"kafka://{broker}/long", "the events before were removed"),
         (f"kafka://{broker}/none", "there is no such topic"),
         (
             "kafka://127.0.0.1:1/clicks",
@@ -272,7 +277,7 @@ def test_a_stream_that_cannot_be_read_is_told_in_one_line(broker, drifting):
         ),
     ):
         result = run_command_line(
-            f"python -m tfdlrm.train --stream {url} --run_dir run", cwd=directory
+            f"python -m tfdlrm.train --stream {url} --run_dir other", cwd=directory
         )
         assert result.returncode == 2
         assert message in result.stderr.splitlines()[-1]

@@ -38,7 +38,8 @@ class PrepareConfig:
         columns: YAML file that says what the columns of a log are that is not in
             Criteo's format; docs/own_data.md tells what it holds.
         record_format: `block` for records that train fastest, `row` for ordinary
-            one-row Examples that other tools read too.
+            one-row Examples that other tools read too, `parquet` for Parquet, which
+            tensorflow-io reads.
         memory_budget: Memory to use at most, about, such as `8GB`; what does not fit
             waits on disk. It changes nothing in the data set.
         engine: `local` works on this machine; `spark` on a Spark cluster, whose

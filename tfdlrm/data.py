@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfdlrm import storage
 from tfdlrm.errors import InputError
+from tfdlrm.parquet_blocks import parquet_blocks
 from tfdlrm.parsing import assemble, parse_records
 from tfdlrm.reading_order import (
     ReadingOrder,
@@ -108,10 +109,13 @@ def _windows(
     is_block = schema.record_format == "block"
     window_rows = order.window_block_rows
     window_records = order.num_blocks if is_block else window_rows
-    blocks = _blocks(directory, order, 1 if is_block else schema.block_rows)
+    blocks = _blocks(directory, schema, order)
     uses = tf.data.Dataset.from_tensor_slices(order.uses)
     used = tf.data.Dataset.zip((blocks, uses)).map(
-        lambda block, uses: tf.tile(block, [uses]), num_parallel_calls=tf.data.AUTOTUNE
+        lambda block, uses: tf.nest.map_structure(
+            lambda column: tf.tile(column, [uses]), block
+        ),
+        num_parallel_calls=tf.data.AUTOTUNE,
     )
     skipped = np.zeros_like(order.heads)
     skipped[0] = order.skipped_batches
@@ -141,13 +145,21 @@ def _windows(
     return windows.map(arrange, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def _blocks(directory: Path, order: ReadingOrder, num_records: int) -> tf.data.Dataset:
-    """The serialized records of each block, from the first one needed on."""
+def _blocks(
+    directory: Path, schema: FeatureSchema, order: ReadingOrder
+) -> tf.data.Dataset:
+    """The records of each block, serialized or as columns, from the first needed on."""
     paths = [str(directory / shard.path) for shard in order.shards]
+    num_records = 1 if schema.record_format == "block" else schema.block_rows
+
+    def read(path: tf.Tensor) -> tf.data.Dataset:
+        if schema.record_format == "parquet":
+            return parquet_blocks(path, schema, num_records)
+        return tf.data.TFRecordDataset(path).batch(num_records)
 
     def in_turn(group: tf.Tensor) -> tf.data.Dataset:
         return tf.data.Dataset.from_tensor_slices(group).interleave(
-            lambda path: tf.data.TFRecordDataset(path).batch(num_records),
+            read,
             cycle_length=order.open_shards,
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,

@@ -38,14 +38,12 @@ def row_spec(schema: FeatureSchema) -> dict[str, Any]:
     }
 
 
-def parse_records(
-    schema: FeatureSchema, records: tf.Tensor, num_rows: tf.Tensor
-) -> Any:
+def parse_records(schema: FeatureSchema, records: Any, num_rows: tf.Tensor) -> Any:
     """Features and labels of all rows of some records.
 
     Args:
         schema: Schema of the data set.
-        records: Serialized records `(records,)`.
+        records: Serialized records `(records,)`; in Parquet, columns `(rows,)` by name.
         num_rows: Rows that they hold together.
 
     Returns:
@@ -165,10 +163,10 @@ def _parse_blocks(
     )
 
 
-def _parse_rows(
-    schema: FeatureSchema, records: tf.Tensor, num_rows: tf.Tensor
-) -> _Columns:
-    values = tf.io.parse_example(records, row_spec(schema))
+def _parse_rows(schema: FeatureSchema, records: Any, num_rows: tf.Tensor) -> _Columns:
+    values = records
+    if schema.record_format == "row":
+        values = tf.io.parse_example(records, row_spec(schema))
 
     def stack(names: list[str], dtype: tf.DType) -> tf.Tensor:
         if not names:

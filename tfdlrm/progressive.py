@@ -147,8 +147,9 @@ def draw(points: Sequence[StreamPoint]) -> bytes:
     for axis, name, title in zip(axes, MEASURED, titles, strict=True):
         axis.plot(events, [getattr(p, name) for p in points], marker=".", label="model")
         frozen = [getattr(point, f"frozen_{name}") for point in points]
-        if None not in frozen:
-            axis.plot(events, frozen, "--", marker=".", label="frozen model")
+        if any(value is not None for value in frozen):
+            values = np.array(frozen, float)  # not a number where it was not scored
+            axis.plot(events, values, "--", marker=".", label="frozen model")
             axis.legend()
         axis.set(title=f"{title}, predicted before learned", xlabel="events")
         axis.grid(alpha=0.3)

@@ -166,6 +166,18 @@ class RemotePath(PurePosixPath):
             found = files.glob(f"{self}/{pattern}") if files.isdir(str(self)) else []
         return (RemotePath(each) for each in found)
 
+    def rglob(self, pattern: str) -> Iterator["RemotePath"]:
+        """The files below whose name matches."""
+        files = self._files
+        with storage_errors(str(self)):
+            for folder, _, names in files.walk(str(self)):
+                found = (RemotePath(folder) / name for name in names)
+                yield from (path for path in found if path.match(pattern))
+
+    def resolve(self) -> "RemotePath":
+        """The path itself, which is absolute."""
+        return self
+
     def open(self, mode: str = "r", encoding: str | None = None) -> IO[Any]:
         """The file, to read (`r`, `rb`) or to write anew (`w`, `wb`)."""
         raw = _RemoteFile(self._files.GFile(str(self), f"{mode[0]}b"), self)

@@ -13,7 +13,7 @@ FILE_NAME = "schema.json"
 FORMAT_VERSION = 2
 SPLITS = ("train", "validation", "test")
 
-RecordFormat = Literal["block", "row"]
+RecordFormat = Literal["block", "row", "parquet"]
 
 UNKNOWN_ID = 0
 """Id of a categorical value that training never saw, or saw too rarely."""
@@ -79,7 +79,8 @@ class FeatureSchema:
         split: How rows were divided, in words and numbers.
         block_rows: Rows in one record; the last record of a shard may hold fewer.
         record_format: `block` for records of `block_rows` rows, columns as raw bytes;
-            `row` for records that are ordinary Examples of one row.
+            `row` for records that are ordinary Examples of one row; `parquet` for
+            Parquet files with a column for every feature.
         shards: The files, in order.
         source: The inputs and settings that the data set was made from.
         columns: How raw rows look, where they are not in Criteo's format.

@@ -26,6 +26,7 @@ POLL_SECONDS = 0.2
 """How long partitions at their ends are left alone before they are asked again."""
 
 _CONNECT_SECONDS = 5
+_TRIES = 3
 _SETTINGS = (
     "enable.auto.commit=false",  # offsets are in the checkpoint, with the weights
     "fetch.wait.max.ms=100",
@@ -105,7 +106,7 @@ def partition_ends(topic: Topic) -> dict[int, int]:
     """For each partition of a topic the offset behind its last event; 0 if it has none.
 
     tensorflow-io has no way to ask how many there are, so they are tried one by one,
-    and the first that does not answer in 5 s is taken not to be there.
+    and the first that does not answer in three times 5 s is taken not to be there.
 
     Raises:
         InputError: If no broker answers, or there is no such topic.
@@ -124,25 +125,27 @@ def _partition_end(tfio: Any, topic: Topic, partition: int) -> int | None:
     """The offset behind the last event; `None` where there is no such partition."""
     import tensorflow as tf
 
-    try:
-        # It looks for the last event when it is made, and waits 5 s at most for that.
-        found = tfio.IODataset.from_kafka(
-            topic.name,
-            partition=partition,
-            start=0,
-            stop=-1,
-            servers=topic.servers,
-            configuration=[*_SETTINGS, *topic.settings],
-        )
-    except tf.errors.OpError as error:
-        if "No more messages" in error.message:
+    reason = ""
+    for _ in range(_TRIES):
+        try:
+            # It looks for the last event when it is made, for 5 s at most.
+            found = tfio.IODataset.from_kafka(
+                topic.name,
+                partition=partition,
+                start=0,
+                stop=-1,
+                servers=topic.servers,
+                configuration=[*_SETTINGS, *topic.settings],
+            )
+            return int(found._stop)
+        except tf.errors.OpError as error:
+            reason = " ".join(error.message.split())
+        if "No more messages" in reason:
             return 0
-        if "Timed out" in error.message or "nknown" in error.message:
-            return None
-        raise InputError(
-            f"{topic} cannot be read: {' '.join(error.message.split())}"
-        ) from None
-    return int(found._stop)
+        time.sleep(POLL_SECONDS)  # its consumer may not have been ready to look
+    if "Timed out" in reason or "nknown" in reason:
+        return None
+    raise InputError(f"{topic} partition {partition} cannot be read: {reason}")
 
 
 def _require_broker(topic: Topic) -> None:
@@ -227,6 +230,12 @@ class Events:
                 yield list(chunk.message)
         except tf.errors.OpError as error:
             reason = " ".join(error.message.split())
+            if "Offset out of range" in reason:
+                reason = (
+                    f"it has none at {offset}, the events before were removed or never "
+                    "written; begin at its end with --start latest, for a run that has "
+                    "not learned from it"
+                )
             raise InputError(
                 f"{self._topic} partition {partition} cannot be read from offset "
                 f"{offset} on: {reason}"

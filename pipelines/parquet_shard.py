@@ -1,0 +1,102 @@
+"""Shards in Parquet, a column for every feature, as other tools read and write them."""
+
+import hashlib
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pa_parquet
+
+from pipelines.aside import whole
+from pipelines.columns import Columns
+from pipelines.encoded_rows import EncodedRows
+from tfdlrm.errors import InputError
+from tfdlrm.schema import FeatureSchema, Shard
+
+ROW_GROUP_ROWS = 2**16
+
+
+def write_parquet_shard(
+    rows: EncodedRows, directory: Path, path: str, columns: Columns
+) -> Shard:
+    """Write `rows` as one Parquet file, whole or not at all.
+
+    Args:
+        rows: The rows.
+        directory: The data set directory.
+        path: Where the file goes, relative to it, whatever its suffix.
+        columns: Names of the features.
+
+    Returns:
+        The file's entry in the schema.
+
+    Raises:
+        InputError: If there are multi-hot columns.
+        OSError: If the file cannot be written.
+    """
+    if columns.multi_hot:
+        raise InputError(
+            f"{columns.multi_hot[0]} has several values a row, which record_format "
+            "parquet cannot hold: choose block or row"
+        )
+    path = str(PurePosixPath(path).with_suffix(".parquet"))
+    target = directory / path
+    target.parent.mkdir(exist_ok=True)
+    values = {columns.label: rows.fixed["label"]}
+    for names, field in (
+        (columns.dense_features, "dense_features"),
+        (columns.single_hot, "categorical_features"),
+    ):
+        values |= {name: rows.fixed[field][:, i] for i, name in enumerate(names)}
+    arrays = {name: np.ascontiguousarray(column) for name, column in values.items()}
+    with whole(target) as aside:
+        pa_parquet.write_table(pa.table(arrays), aside, row_group_size=ROW_GROUP_ROWS)
+    with target.open("rb") as file:
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    return Shard(path, len(rows), target.stat().st_size, checksum)
+
+
+def check_parquet(path: Path, schema: FeatureSchema) -> int:
+    """Check a shard against the schema of its data set.
+
+    Returns:
+        Number of rows in it.
+
+    Raises:
+        ValueError: If it cannot be read, or is anything else than what the schema says.
+    """
+    floats = (schema.label, *schema.dense_features)
+    sizes = dict(zip(schema.single_hot, schema.vocabulary_sizes, strict=True))
+    expected = {**dict.fromkeys(floats, "float"), **dict.fromkeys(sizes, "int32")}
+    try:
+        with pa_parquet.ParquetFile(path) as file:
+            found = {each.name: str(each.type) for each in file.schema_arrow}
+            if found != expected:
+                name = next(
+                    n for n in {**expected, **found} if _differs(n, found, expected)
+                )
+                raise ValueError(
+                    f"column {name} is {found.get(name, 'not there')}, expected "
+                    f"{expected.get(name, 'none of that name')}"
+                )
+            for batch in file.iter_batches(ROW_GROUP_ROWS):
+                for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                    _check_values(name, column, sizes)
+            return int(file.metadata.num_rows)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(" ".join(str(error).split())) from None
+
+
+def _differs(name: str, found: dict[str, str], expected: dict[str, str]) -> bool:
+    return found.get(name) != expected.get(name)
+
+
+def _check_values(name: str, column: pa.Array, sizes: dict[str, int]) -> None:
+    if column.null_count:
+        raise ValueError(f"column {name} has missing values, expected none")
+    values = column.to_numpy()
+    if name in sizes and ((values < 0) | (values >= sizes[name])).any():
+        raise ValueError(
+            f"{name} has ids from {values.min()} to {values.max()}, expected 0 to "
+            f"{sizes[name] - 1}"
+        )

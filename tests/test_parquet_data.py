@@ -1,0 +1,86 @@
+"""Data sets in Parquet: the same batches as those of TFRecords."""
+
+from dataclasses import replace
+from importlib.util import find_spec
+
+import numpy as np
+import pyarrow.parquet as pa_parquet
+import pytest
+
+from pipelines.prepare import prepare
+from pipelines.verify import verify
+from tests.own_log import CONFIG, DESCRIPTION, ROWS, write_log
+from tfdlrm.config import PrepareConfig
+from tfdlrm.data import read_split
+from tfdlrm.errors import InputError
+from tfdlrm.schema import FeatureSchema
+
+pytestmark = pytest.mark.skipif(
+    find_spec("tensorflow_io") is None, reason="tensorflow-io is not installed"
+)
+
+
+@pytest.fixture(scope="module")
+def parquet(raw_file, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("parquet") / "data"
+    prepare(
+        [raw_file], directory, PrepareConfig(min_frequency=3, record_format="parquet")
+    )
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("split", "shuffle", "start"),
+    [("test", None, 0), ("train", (0, 0), 0), ("train", (0, 1), 7)],
+)
+def test_the_batches_are_those_of_tfrecords(parquet, data_dir, split, shuffle, start):
+    found, expected = (
+        read_split(each, FeatureSchema.load(each), split, 300, shuffle, start)
+        for each in (parquet, data_dir)
+    )
+    assert found.element_spec == expected.element_spec
+    batches = list(expected)
+    assert len(batches) == len(list(found)) > 1
+    for (features, label), (others, other_label) in zip(found, batches, strict=True):
+        np.testing.assert_array_equal(label, other_label)
+        for name, values in features.items():
+            np.testing.assert_array_equal(values, others[name])
+
+
+def test_the_files_are_in_the_schema_and_whole(parquet):
+    schema = FeatureSchema.load(parquet)
+    assert {shard.path.rpartition(".")[2] for shard in schema.shards} == {"parquet"}
+    schema.check_shards(parquet)
+    assert verify(parquet) == []
+    path = parquet / schema.shards[0].path
+    names = [schema.label, *schema.dense_features, *schema.single_hot]
+    assert pa_parquet.read_schema(path).names == names
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            lambda table: table.drop_columns(["I1"]),
+            "column I1 is not there, expected float",
+        ),
+        (lambda table: table.slice(1), "rows, expected"),
+    ],
+)
+def test_another_file_in_its_place_is_found(parquet, change, problem):
+    path = parquet / FeatureSchema.load(parquet).shards[-1].path
+    before = path.read_bytes()
+    pa_parquet.write_table(change(pa_parquet.read_table(path)), path)
+    (found,) = verify(parquet)
+    path.write_bytes(before)
+    assert found.startswith(str(path))
+    assert problem in found
+
+
+def test_columns_of_several_values_are_refused(tmp_path):
+    log = write_log(tmp_path / "log.csv", ROWS)
+    columns = tmp_path / "columns.yaml"
+    columns.write_text(DESCRIPTION)
+    config = replace(CONFIG, columns=columns, record_format="parquet")
+    with pytest.raises(InputError, match="tags has several values a row"):
+        prepare([log], tmp_path / "data", config)
