@@ -6,10 +6,19 @@ from typing import Any, get_type_hints
 import docstring_parser
 
 from pipelines.prepare import PrepareCommand
+from pipelines.random_data import RandomDataCommand
+from pipelines.synthetic import SyntheticCommand
+from pipelines.trace import TraceCommand
+from pipelines.verify import VerifyCommand
 from tfdlrm import config, model_config
+from tfdlrm.client import ClientCommand
+from tfdlrm.compare import CompareCommand
 from tfdlrm.evaluate import EvaluateCommand
 from tfdlrm.export import ExportCommand
+from tfdlrm.importance import ImportanceCommand
+from tfdlrm.plan import PlanCommand
 from tfdlrm.predict import PredictCommand
+from tfdlrm.serve import ServeCommand
 
 MARK = "<!-- settings -->"
 
@@ -27,6 +36,15 @@ SECTIONS = {
     "tfdlrm.evaluate": EvaluateCommand,
     "tfdlrm.predict": PredictCommand,
     "tfdlrm.export": ExportCommand,
+    "tfdlrm.plan": PlanCommand,
+    "tfdlrm.compare": CompareCommand,
+    "tfdlrm.importance": ImportanceCommand,
+    "tfdlrm.serve": ServeCommand,
+    "tfdlrm.client": ClientCommand,
+    "pipelines.verify": VerifyCommand,
+    "pipelines.synthetic": SyntheticCommand,
+    "pipelines.random_data": RandomDataCommand,
+    "pipelines.trace": TraceCommand,
 }
 
 
