@@ -15,5 +15,5 @@ def test_mirrored_takes_every_device():
 
 
 def test_another_name_is_refused():
-    with pytest.raises(ValueError, match="expected 'default' or 'mirrored'"):
+    with pytest.raises(ValueError, match="expected 'default', 'mirrored' or"):
         strategy("parameter_server")
