@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         rate, peak = _measure(
             ReadJob(way, directory, config.batch_size, config.seconds)
         )
+        print(f"{description}: {rate:,.0f} rows/s", file=sys.stderr, flush=True)
         ratio = rate / float(str(rows[0][1])) if rows else 1.0
         rows.append([description, rate, ratio, peak])
     print(markdown(["records, and how they are read", "rows/s", "ratio", "GB"], rows))
