@@ -7,8 +7,10 @@ import docstring_parser
 
 from pipelines.prepare import PrepareCommand
 from tfdlrm import config, model_config
+from tfdlrm.compare import CompareCommand
 from tfdlrm.evaluate import EvaluateCommand
 from tfdlrm.export import ExportCommand
+from tfdlrm.importance import ImportanceCommand
 from tfdlrm.predict import PredictCommand
 
 MARK = "<!-- settings -->"
@@ -27,6 +29,8 @@ SECTIONS = {
     "tfdlrm.evaluate": EvaluateCommand,
     "tfdlrm.predict": PredictCommand,
     "tfdlrm.export": ExportCommand,
+    "tfdlrm.compare": CompareCommand,
+    "tfdlrm.importance": ImportanceCommand,
 }
 
 
