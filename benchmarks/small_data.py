@@ -1,0 +1,146 @@
+"""`python -m benchmarks.small_data`: what each model learns from few rows."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.table import markdown
+from pipelines.prepare import prepare
+from tfdlrm.command_line import parse, run_command
+from tfdlrm.comparison import Spread
+from tfdlrm.config import PrepareConfig, TrainConfig
+from tfdlrm.errors import require
+from tfdlrm.model_config import (
+    DCNConfig,
+    DCNV2Config,
+    DeepFMConfig,
+    FMConfig,
+    LogisticRegressionConfig,
+    MFConfig,
+    MLPConfig,
+    ModelConfig,
+)
+from tfdlrm.schema import FeatureSchema
+
+if TYPE_CHECKING:
+    from tfdlrm.metrics import BinaryMetrics
+
+RECIPE = Path(__file__).parents[1] / "configs" / "criteo_sample.yaml"
+
+# Towers as small as the recipe's, and vectors that start as near 0.
+OTHER_MODELS: tuple[ModelConfig, ...] = (
+    LogisticRegressionConfig(),
+    FMConfig(),
+    MFConfig("C4", "C10"),
+    MLPConfig(units=(64,), initial_bound=0.01),
+    DeepFMConfig(deep_units=(64,)),
+    DCNConfig(deep_units=(64,), initial_bound=0.01),
+    DCNV2Config(deep_units=(64,), initial_bound=0.01),
+)
+
+
+@dataclass(frozen=True)
+class SmallDataCommand:
+    """Train every model on a small log in Criteo's format, and measure the last 1/7.
+
+    The DLRM is that of configs/criteo_sample.yaml with its learning rate; the others'
+    is the best of several by the log loss of the last rows before the test rows. Then
+    all are trained on all rows before the test rows, once for each seed.
+
+    Args:
+        raw: The log, in Criteo's format.
+        work_dir: Where the prepared rows go.
+        learning_rates: Those that the other models choose from.
+        seeds: Seeds of initial weights and order of rows.
+    """
+
+    raw: Path
+    work_dir: Path = Path("runs/small_data")
+    learning_rates: tuple[float, ...] = (0.01, 0.02, 0.04)
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rates", "seeds"):
+            values = getattr(self, name)
+            require(len(values) > 0, name, values, "one or more")
+
+
+def measure(command: SmallDataCommand) -> Iterator[tuple[str, ...]]:
+    """The rows of the table."""
+    recipe = parse(TrainConfig, "tfdlrm.train", ["--config", str(RECIPE)])
+    whole = _prepared(command, recipe.prepare, "whole")
+    part = _prepared(command, replace(recipe.prepare, validation_days=0.5), "part")
+    yield _row(replace(recipe, data_dir=whole), command.seeds)
+    for model in OTHER_MODELS:
+        config = replace(recipe, model=model, data_dir=part)
+        rate = min(command.learning_rates, key=lambda rate: _choice(config, rate))
+        yield _row(replace(_at(config, rate), data_dir=whole), command.seeds)
+
+
+def _prepared(command: SmallDataCommand, config: PrepareConfig, name: str) -> Path:
+    directory = command.work_dir / name
+    prepare([command.raw], directory, config)
+    return directory
+
+
+def _at(config: TrainConfig, learning_rate: float) -> TrainConfig:
+    optimizer = replace(config.optimizer, learning_rate=learning_rate)
+    return replace(config, optimizer=optimizer)
+
+
+def _choice(config: TrainConfig, learning_rate: float) -> float:
+    return _trained(_at(config, learning_rate), "validation").log_loss
+
+
+def _row(config: TrainConfig, seeds: Sequence[int]) -> tuple[str, ...]:
+    measures = [_trained(replace(config, seed=seed), "test") for seed in seeds]
+    return (
+        config.model.name,
+        f"{config.optimizer.learning_rate:g}",
+        f"{Spread.of([each.auc for each in measures]):.4f}",
+        f"{Spread.of([each.log_loss for each in measures]):.4f}",
+        f"{Spread.of([each.normalized_entropy for each in measures]):.4f}",
+    )
+
+
+def _trained(config: TrainConfig, split: str) -> "BinaryMetrics":
+    """Train as `tfdlrm.train` does, without its files, and measure a split."""
+    import keras
+
+    from tfdlrm.data import read_split
+    from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, evaluate
+    from tfdlrm.models import build_model
+    from tfdlrm.training import compile_model, make_reproducible, probabilities_of
+
+    assert config.data_dir is not None
+    keras.backend.clear_session()
+    make_reproducible(config.seed)
+    schema = FeatureSchema.load(config.data_dir)
+    model = build_model(schema, config.model)
+    compile_model(model, config.optimizer)
+    for epoch in range(config.epochs):
+        batches = read_split(
+            config.data_dir, schema, "train", config.batch_size, (config.seed, epoch)
+        )
+        model.fit(batches, verbose=0, shuffle=False)
+    held_out = read_split(config.data_dir, schema, split, EVALUATION_BATCH_SIZE)
+    metrics = evaluate(probabilities_of(model, held_out), held_out)
+    print(
+        f"{config.model.name}, learning rate {config.optimizer.learning_rate:g}, seed "
+        f"{config.seed}: {split} AUC {metrics.auc:.4f}, log loss "
+        f"{metrics.log_loss:.4f}",
+        flush=True,
+    )
+    return metrics
+
+
+def main() -> None:
+    command = parse(SmallDataCommand, "benchmarks.small_data")
+    columns = ("model", "learning rate", "AUC", "log loss", "norm. entropy")
+    rows = list(measure(command))
+    print(f"\n{markdown(columns, rows)}")
+
+
+if __name__ == "__main__":
+    run_command(main)
