@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2
 
 
 class Served:
@@ -32,12 +33,13 @@ class Served:
             )
             for name, value in inputs.items()
         ]
-        outputs = {name: each.name for name, each in definition.outputs.items()}
         # As servers call it: `Session.run` would hold what it is fed to shapes.
-        call = self._session.make_callable(
-            outputs, [definition.inputs[name].name for name in inputs]
+        options = config_pb2.CallableOptions(
+            feed=[definition.inputs[name].name for name in inputs],
+            fetch=[each.name for each in definition.outputs.values()],
         )
-        return call(*feeds)
+        call = self._session._make_callable_from_options(options)
+        return dict(zip(definition.outputs, call(*feeds), strict=True))
 
     def probabilities(self, signature: str, **inputs: Any) -> np.ndarray:
         """The only output of a signature, flat."""
