@@ -68,7 +68,7 @@ def test_a_lost_worker_stops_the_others_and_a_restart_goes_on(data_dir, tmp_path
         status, _, errors = finish(workers)[1 - victim]
         last = errors.strip().splitlines()[-1]
         assert status == 1
-        assert last.startswith("error: a worker is gone (")
+        assert last.startswith(f"error: worker {victim} is gone: ")
         assert last.endswith("they go on from the last checkpoint")
         assert "Traceback" not in errors
     (status, output, errors), (other, *_) = finish(start(killed, data_dir))

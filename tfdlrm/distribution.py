@@ -1,5 +1,6 @@
 """From the name of a strategy to TensorFlow's own, and what its workers agree on."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -162,15 +163,17 @@ def losing_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
         if not is_multi_worker(strategy):
             raise
         raise LostWorkerError(
-            f"a worker is gone ({_reason(error)}): mend it and give all workers the "
-            "same command again; they go on from the last checkpoint"
+            f"{_lost(error, strategy)} is gone: mend it and give all workers the same "
+            "command again; they go on from the last checkpoint"
         ) from error
 
 
-def _reason(error: tf.errors.OpError) -> str:
-    """The line that tells of a worker, rather than of an operation."""
-    lines = [line.strip() for line in str(error.message).splitlines()]
-    return next((line for line in lines if "/task:" in line), lines[0])
+def _lost(error: tf.errors.OpError, strategy: tf.distribute.Strategy) -> str:
+    """The worker that TensorFlow's message tells of, as TF_CONFIG names it."""
+    here = strategy.cluster_resolver
+    named = re.findall(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)", str(error.message))
+    others = [each for each in named if each != (here.task_type, str(here.task_id))]
+    return " ".join(others[-1]) if others else "a worker"
 
 
 def _first_line(error: Exception) -> str:
