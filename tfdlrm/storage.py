@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import NoReturn
 
-from tfdlrm.remote_path import REMOTE_SCHEMES, RemotePath, is_loaded, storage_errors
+from tfdlrm.remote_path import REMOTE_SCHEMES, RemotePath, is_loaded
 
 
 def at(path: Path | str) -> Path:
@@ -155,17 +155,3 @@ def leave(status: int) -> NoReturn:
         sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
-
-
-__all__ = [
-    "RemotePath",
-    "at",
-    "copy_tree",
-    "is_remote",
-    "leave",
-    "local_copy",
-    "mirrored",
-    "new_directory",
-    "remove_tree",
-    "storage_errors",
-]

@@ -10,6 +10,7 @@ from tfdlrm import config, model_config
 from tfdlrm.evaluate import EvaluateCommand
 from tfdlrm.export import ExportCommand
 from tfdlrm.predict import PredictCommand
+from tfdlrm.stream_config import StreamConfig
 
 MARK = "<!-- settings -->"
 
@@ -23,6 +24,7 @@ SECTIONS = {
         for each in vars(model_config).values()
         if dataclasses.is_dataclass(each) and hasattr(each, "name")
     },
+    "tfdlrm.train --stream": StreamConfig,
     "pipelines.prepare": PrepareCommand,
     "tfdlrm.evaluate": EvaluateCommand,
     "tfdlrm.predict": PredictCommand,
