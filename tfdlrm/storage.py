@@ -143,13 +143,18 @@ def _download(path: Path, copy: Path) -> None:
         copy.write_bytes(path.read_bytes())
 
 
+def spoils_the_exit() -> bool:
+    """Whether an orderly exit of this process may be aborted."""
+    return is_loaded()
+
+
 def leave(status: int) -> NoReturn:
     """End the process with a status that remote storage does not spoil.
 
     After an access to S3 the threads of tensorflow-io abort an orderly exit (`pure
     virtual method called`, status 134), although all work is done.
     """
-    if is_loaded():
+    if spoils_the_exit():
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
