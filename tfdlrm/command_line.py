@@ -201,7 +201,9 @@ def run_command(main: Callable[[], None]) -> NoReturn:
         storage.leave(130)
     except SystemExit as stopped:
         storage.leave(stopped.code if isinstance(stopped.code, int) else 0)
-    except BaseException:
+    except Exception:
+        if not storage.spoils_the_exit():
+            raise
         traceback.print_exc()
         storage.leave(1)
     storage.leave(0)

@@ -64,6 +64,11 @@ class RunDirectory:
         name = time.strftime(f"{config.model.name}-%Y%m%d-%H%M%S")
         run = cls(config.run_dir or Path("runs") / name)
         if storage.is_remote(run.path):
+            if config.early_stopping is not None:
+                raise InputError(
+                    f"run_dir is {run.path}, expected a directory on this machine: "
+                    "early_stopping keeps its best weights there"
+                )
             with storage.mirrored(run.path, leave_out="checkpoints") as local:
                 copy = cls(local, remote=run.path)
                 copy._take(to_yaml(replace(config, run_dir=run.path)))

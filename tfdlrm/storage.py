@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import NoReturn
 
-from tfdlrm.remote_path import REMOTE_SCHEMES, RemotePath, is_loaded, storage_errors
+from tfdlrm.remote_path import REMOTE_SCHEMES, RemotePath, is_loaded
 
 
 def at(path: Path | str) -> Path:
@@ -143,29 +143,20 @@ def _download(path: Path, copy: Path) -> None:
         copy.write_bytes(path.read_bytes())
 
 
+def spoils_the_exit() -> bool:
+    """Whether an orderly exit of this process may be aborted."""
+    return is_loaded()
+
+
 def leave(status: int) -> NoReturn:
     """End the process with a status that remote storage does not spoil.
 
     After an access to S3 the threads of tensorflow-io abort an orderly exit (`pure
     virtual method called`, status 134), although all work is done.
     """
-    if is_loaded():
+    if spoils_the_exit():
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
-
-
-__all__ = [
-    "RemotePath",
-    "at",
-    "copy_tree",
-    "is_remote",
-    "leave",
-    "local_copy",
-    "mirrored",
-    "new_directory",
-    "remove_tree",
-    "storage_errors",
-]

@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,8 +12,8 @@ import tensorflow as tf
 from tfdlrm import storage
 from tfdlrm.checkpoint_writer import CheckpointWriter
 from tfdlrm.checkpoints import CheckpointDirectory
-from tfdlrm.config import CheckpointConfig, TrainConfig
-from tfdlrm.errors import InputError, require
+from tfdlrm.config import TrainConfig
+from tfdlrm.errors import InputError
 from tfdlrm.interruption import StopRequest, stop_requests
 from tfdlrm.models import build_model
 from tfdlrm.progressive import ProgressiveValidation
@@ -24,6 +23,7 @@ from tfdlrm.saved_variables import SavedVariables
 from tfdlrm.schema import FeatureSchema
 from tfdlrm.serving.saved_model import export_model
 from tfdlrm.stream_batches import Batch, Batches
+from tfdlrm.stream_config import StreamConfig
 from tfdlrm.stream_events import Events, Topic, partition_ends
 from tfdlrm.training import compile_model, make_reproducible, start_xla_quietly
 
@@ -31,50 +31,6 @@ KEPT_EXPORTS = 3
 """Versions kept of those that the stream exported; a server holds on to the newest."""
 
 _WAIT_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class StreamConfig:
-    """Go on learning from a click stream: each event is predicted, and then learned.
-
-    Args:
-        stream: The topic, kafka://HOST:PORT/TOPIC. Its events are JSON objects of raw
-            columns, or block records.
-        run_dir: Run of `tfdlrm.train` that is finished; its model goes on learning.
-            What the stream adds is in `stream/` there.
-        start: Where a stream is begun; later it goes on from its last checkpoint.
-        stop_at_end: Stop at the events that were the last ones when the command began,
-            instead of waiting for more.
-        batch_size: Events of one step; null means as many as in training.
-        measure_every: Events from one point of the curves to the next.
-        compare_frozen: Also score each event with the model as the run left it.
-        export_minutes: Minutes from one exported version to the next; null exports
-            only at the end of `stop_at_end`.
-        export_dir: Where versions go; null means where the run's went.
-        checkpoints: When offsets and weights are committed, together.
-        on_bad_event: What an event does that cannot be read: `stop` with its offset,
-            or `skip` it and count it.
-        kafka: More settings of librdkafka, such as '[security.protocol=ssl]'.
-    """
-
-    stream: str
-    run_dir: Path
-    start: Literal["earliest", "latest"] = "earliest"
-    stop_at_end: bool = False
-    batch_size: int | None = None
-    measure_every: int = 10_000
-    compare_frozen: bool = False
-    export_minutes: float | None = 10.0
-    export_dir: Path | None = None
-    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
-    on_bad_event: Literal["stop", "skip"] = "stop"
-    kafka: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        size, minutes = self.batch_size, self.export_minutes
-        require(size is None or size >= 1, "batch_size", size, ">= 1")
-        require(self.measure_every >= 1, "measure_every", self.measure_every, ">= 1")
-        require(minutes is None or minutes > 0, "export_minutes", minutes, "> 0")
 
 
 class Learner:
@@ -126,7 +82,10 @@ class Learner:
         )
         self._step = _step_function(self._model, frozen)
         size = config.batch_size or trained.batch_size
-        features_of = RawFeatures.load(storage.local_copy(self._data_dir), self.schema)
+        vocabulary = storage.at(self._data_dir) / "vocabulary"
+        if vocabulary.is_dir():  # the hash dialect has none
+            vocabulary = storage.local_copy(vocabulary)
+        features_of = RawFeatures.load(vocabulary.parent, self.schema)
         self.batches = Batches(
             str(topic), self.schema, features_of, size, config.on_bad_event
         )

@@ -238,7 +238,8 @@ def _show(
 
 def main() -> None:
     if any(each.partition("=")[0] == "--stream" for each in sys.argv[1:]):
-        from tfdlrm.streaming import StreamConfig, learn
+        from tfdlrm.stream_config import StreamConfig
+        from tfdlrm.streaming import learn
 
         learn(parse(StreamConfig, "tfdlrm.train"))
     else:

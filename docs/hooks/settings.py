@@ -19,6 +19,7 @@ from tfdlrm.importance import ImportanceCommand
 from tfdlrm.plan import PlanCommand
 from tfdlrm.predict import PredictCommand
 from tfdlrm.serve import ServeCommand
+from tfdlrm.stream_config import StreamConfig
 
 MARK = "<!-- settings -->"
 
@@ -32,6 +33,7 @@ SECTIONS = {
         for each in vars(model_config).values()
         if dataclasses.is_dataclass(each) and hasattr(each, "name")
     },
+    "tfdlrm.train --stream": StreamConfig,
     "pipelines.prepare": PrepareCommand,
     "tfdlrm.evaluate": EvaluateCommand,
     "tfdlrm.predict": PredictCommand,
