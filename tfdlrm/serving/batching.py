@@ -21,6 +21,9 @@ Key = tuple[Signature, tuple[tuple[int, ...], ...]]
 QUICK_SECONDS = 0.002
 """Runs that have taken no longer are done in the event loop."""
 
+FILLING_SECONDS = 0.002
+"""As long as requests come in every turn of the event loop, a batch waits for them."""
+
 
 @dataclass(frozen=True)
 class BatchingParameters:
@@ -73,6 +76,7 @@ class _Queue(deque[_Task]):
     """Requests that may share a run."""
 
     rows = 0
+    rows_seen = 0
 
     def put(self, task: _Task) -> None:
         self.append(task)
@@ -86,6 +90,7 @@ class _Queue(deque[_Task]):
             tasks.append(self.popleft())
             rows += tasks[-1].rows
         self.rows -= rows
+        self.rows_seen = 0
         return tasks
 
 
@@ -157,8 +162,8 @@ class Batcher:
         for key in list(self._queues):
             queue = self._queues[key]
             wait = self._wait_seconds(queue)
-            if wait > 0:
-                self._look_again(wait)
+            if wait > 0 or self._is_filling(queue):
+                self._look_again(max(wait, 0.0))
                 continue
             is_batched = self._is_enabled and key[0].is_batched
             rows = min(queue.rows, self._parameters.max_batch_size)
@@ -181,6 +186,13 @@ class Batcher:
             if seconds
             else loop.call_soon(self._look)
         )
+
+    def _is_filling(self, queue: _Queue) -> bool:
+        """Whether requests came since the last look, and more are likely to."""
+        has_grown = queue.rows > queue.rows_seen
+        queue.rows_seen = queue.rows
+        waited = time.perf_counter() - queue[0].start
+        return self._is_enabled and has_grown and waited < FILLING_SECONDS
 
     def _wait_seconds(self, queue: _Queue) -> float:
         """How long the first request of a queue may still wait for others."""

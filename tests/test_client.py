@@ -1,0 +1,171 @@
+"""The client, with the embedded server and with servers that are hard to ask."""
+
+import gzip
+import http.server
+import json
+import threading
+
+import numpy as np
+import pytest
+
+from tests.served_model import expected, save_kinds, save_scores
+from tests.serving_thread import embedded
+from tfdlrm import client
+from tfdlrm.client import ClientCommand, score_file
+from tfdlrm.errors import InputError
+from tfdlrm.serving.server import ServerSettings
+from tfdlrm.serving.versions import ModelSettings
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("models")
+    save_scores(directory / "scores" / "1")
+    save_kinds(directory / "kinds" / "1")
+    models = [ModelSettings(name, directory / name) for name in ("scores", "kinds")]
+    with embedded(ServerSettings(models, poll_seconds=0)) as running:
+        yield running
+
+
+NUM_ROWS = 1000
+
+
+@pytest.fixture
+def log(tmp_path):
+    """Rows I1, I2, C1, and what they should get."""
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(-3, 4, (NUM_ROWS, 2))
+    lengths = rng.integers(0, 9, NUM_ROWS)
+    lines = [
+        f"{a}\t{b if b else ''}\t{'x' * n}\n"
+        for (a, b), n in zip(numbers.tolist(), lengths.tolist(), strict=True)
+    ]
+    path = tmp_path / "rows.tsv"
+    path.write_text("".join(lines))
+    return path, expected(numbers, lengths[:, np.newaxis]).ravel()
+
+
+def command(running, path, protocol="grpc", **more):
+    port = running.grpc.port if protocol == "grpc" else running.http.port
+    given = {
+        "server": f"127.0.0.1:{port}",
+        "protocol": protocol,
+        "model_name": "scores",
+        "batch_size": 64,
+        "retries": 1,
+    }
+    return ClientCommand(path, path.with_name("out.csv"), **(given | more))
+
+
+def scored(path):
+    head, *values = path.with_name("out.csv").read_text().splitlines()
+    assert head == "probability"
+    return np.array(values, float)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+@pytest.mark.parametrize("form", ["plain", "gzip", "label", "head"])
+def test_rows_are_scored_in_their_order(server, log, protocol, form):
+    path, right = log
+    text = path.read_text()
+    if form == "label":
+        text = "".join(f"1\t{line}\n" for line in text.splitlines())
+    if form == "head":
+        turned = ["\t".join(line.split("\t")[::-1]) for line in text.splitlines()]
+        text = "\n".join(["C1\tI2\tI1", *turned])
+    path.write_bytes(gzip.compress(text.encode()) if form == "gzip" else text.encode())
+    assert score_file(command(server, path, protocol)) == NUM_ROWS
+    np.testing.assert_allclose(scored(path), right, atol=1e-6)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_fields_need_not_be_text(server, tmp_path, protocol):
+    path = tmp_path / "rows.tsv"
+    path.write_bytes(b"1\t2\t\xff\xfe\n")
+    assert score_file(command(server, path, protocol)) == 1
+    np.testing.assert_allclose(scored(path), expected([[1, 2]], [[2]])[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("contents", "said"),
+    [
+        (b"1\t2\n", "row 1: 2 fields, expected 3"),
+        (b"1\t2\tx\n1\t2\n", "row 2: 2 fields, expected 3 as in the first row"),
+        (b"one\t2\tx\n", "the server refuses: StringToNumberOp"),
+        (gzip.compress(b"1\t2\tx\n")[:-9], "is damaged"),
+    ],
+)
+def test_bad_rows_are_said_and_leave_no_output(server, tmp_path, contents, said):
+    path = tmp_path / "rows.tsv"
+    path.write_bytes(contents)
+    with pytest.raises(InputError, match=said):
+        score_file(command(server, path))
+    assert [each.name for each in tmp_path.iterdir()] == ["rows.tsv"]
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_models_that_take_no_raw_rows_are_refused(server, log, protocol):
+    with pytest.raises(InputError, match="no signature raw"):
+        score_file(command(server, log[0], protocol, model_name="kinds"))
+    with pytest.raises(InputError, match="Servable not found"):
+        score_file(command(server, log[0], protocol, model_name="none"))
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+def test_a_server_that_is_not_there_is_said(server, log, protocol):
+    with pytest.raises(InputError, match=r"localhost:1 gives no answer after 2 tries"):
+        score_file(command(server, log[0], protocol, server="localhost:1"))
+
+
+class Busy(http.server.BaseHTTPRequestHandler):
+    """Has no time for the first requests."""
+
+    protocol_version = "HTTP/1.1"
+    refusals = 3
+
+    def do_GET(self):
+        inputs = {"signature_def": {"raw": {"inputs": {"I1": {}}}}}
+        self.answer(200, {"metadata": {"signature_def": inputs}})
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if Busy.refusals:
+            Busy.refusals -= 1
+            self.answer(503, {"error": "busy"})
+        else:
+            rows = [[float(value)] for value in body["inputs"]["I1"]]
+            self.answer(200, {"outputs": rows})
+
+    def answer(self, status, document):
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+def test_a_busy_server_is_asked_again(tmp_path, monkeypatch):
+    busy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Busy)
+    thread = threading.Thread(target=busy.serve_forever)
+    thread.start()
+    waits = []
+    monkeypatch.setattr("tfdlrm.serving.remote.time.sleep", waits.append)
+    path = tmp_path / "rows.tsv"
+    path.write_text("0.25\n0.5\n")
+    try:
+        asked = ClientCommand(
+            path,
+            tmp_path / "out.csv",
+            server=f"127.0.0.1:{busy.server_port}",
+            protocol="rest",
+        )
+        assert client.score_file(asked) == 2
+    finally:
+        busy.shutdown()
+        busy.server_close()
+        thread.join()
+    assert scored(path).tolist() == [0.25, 0.5]
+    assert len(waits) == 3 and waits == sorted(waits)

@@ -1,0 +1,422 @@
+"""Requests that no client should send: never a crash, a hang or a wrong row."""
+
+import asyncio
+import json
+import math
+import socket
+import time
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from tests.served_model import expected, save_kinds, save_scores
+from tests.serving_thread import embedded, get, post, predict_request, rows
+from tfdlrm.serving.limits import Limits
+from tfdlrm.serving.server import ServerSettings
+from tfdlrm.serving.versions import ModelSettings
+
+LIMITS = Limits(message_bytes=100_000, rows=50, requests=64, seconds=3.0)
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("models")
+    save_scores(directory / "scores" / "1")
+    save_kinds(directory / "kinds" / "1")
+    models = [ModelSettings(name, directory / name) for name in ("scores", "kinds")]
+    with embedded(ServerSettings(models, poll_seconds=0, limits=LIMITS)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def channel(server):
+    with grpc.insecure_channel(server.address) as channel:
+        yield channel
+
+
+@pytest.fixture(scope="module")
+def stub(channel):
+    return prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+
+def still_right(server):
+    """A good request gets its own answer, whatever came before."""
+    dense, ids = rows(2, seed=time.time_ns() % 2**31)
+    inputs = {"dense_features": dense.tolist(), "categorical_features": ids.tolist()}
+    status, answer = post(f"{server.url}/v1/models/scores:predict", {"inputs": inputs})
+    assert status == 200, answer
+    np.testing.assert_allclose(answer["outputs"], expected(dense, ids), atol=1e-5)
+
+
+def code_of(call, *arguments, **options):
+    try:
+        call(*arguments, timeout=20, **options)
+    except grpc.RpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK
+
+
+def test_limits_have_their_statuses(server, stub):
+    dense, ids = rows(51)
+    request = predict_request("scores", dense_features=dense, categorical_features=ids)
+    assert code_of(stub.Predict, request) == grpc.StatusCode.INVALID_ARGUMENT
+    request.inputs["dense_features"].string_val.append(b"x" * LIMITS.message_bytes)
+    assert code_of(stub.Predict, request) == grpc.StatusCode.RESOURCE_EXHAUSTED
+    url = f"{server.url}/v1/models/scores:predict"
+    inputs = {"dense_features": dense.tolist(), "categorical_features": ids.tolist()}
+    assert post(url, {"inputs": inputs})[0] == 400
+    assert post(url, b" " * (LIMITS.message_bytes + 1))[0] == 413
+    still_right(server)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        {"dims": [2**40, 2]},
+        {"dims": [-1, 2]},
+        {"dims": [2**62, 2**62]},
+        {"dims": [1] * 300},
+        {"dims": [1, 2], "float_val": [1.0] * 3},
+        {"dims": [1, 2], "tensor_content": b"123"},
+        {"dims": [1, 2], "tensor_content": b"1" * 16},
+        {"dims": [1, 2], "dtype": 0},
+        {"dims": [1, 2], "dtype": 9999},
+        {"dims": [1, 2], "dtype": 7, "string_val": [b"1", b"2"]},
+    ],
+)
+def test_tensors_that_contradict_themselves_are_refused(server, stub, tensor):
+    shape = tensor_shape_pb2.TensorShapeProto(
+        dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=d) for d in tensor.pop("dims")]
+    )
+    proto = tensor_pb2.TensorProto(**{"dtype": 1, "tensor_shape": shape} | tensor)
+    request = predict_request("scores", categorical_features=np.zeros((1, 2), int))
+    request.inputs["dense_features"].CopyFrom(proto)
+    assert code_of(stub.Predict, request) == grpc.StatusCode.INVALID_ARGUMENT
+    still_right(server)
+
+
+def test_missing_values_are_what_tensorflow_takes_them_for(stub):
+    request = predict_request("scores", categorical_features=np.zeros((3, 2), int))
+    repeated = tf.make_tensor_proto(1.5, shape=[3, 2])
+    assert len(repeated.float_val) == 1
+    request.inputs["dense_features"].CopyFrom(repeated)
+    answer = tf.make_ndarray(stub.Predict(request).outputs["probability"])
+    right = expected(np.full((3, 2), 1.5), np.zeros((3, 2)))
+    np.testing.assert_allclose(answer, right, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "JSON Parse error"),
+        (b"[1]", "expected an object"),
+        (b"{'inputs': 1}", "JSON Parse error"),
+        (b'{"inputs": ' + b"[" * 40_000, "JSON Parse error"),
+        (b'{"inputs": ' + b"[" * 40_000 + b"NaN" + b"]" * 40_000 + b"}", "JSON Parse"),
+        (b'{"inputs": ' + b'{"a":' * 900 + b"1" + b"}" * 901, "Missing named input"),
+        (b'{"inputs": NaN}', "has the inputs"),
+        (b'{"instances": [], "inputs": []}', "one of the keys"),
+        (b'{"instances": []}', "No values"),
+        (b'{"instances": {}}', "expected a list"),
+        (b'{"instances": [1, 2]}', "has the inputs"),
+        (b'{"signature_name": 5, "inputs": 1}', "must be a string"),
+        (b'{"signature_name": "../x", "inputs": 1}', "not found"),
+        (b'{"inputs": 1' + b"0" * 5000 + b"}", "JSON Parse error"),
+        (b"\xff\xfe{}", "JSON Parse error"),
+    ],
+)
+def test_bad_json_is_refused_with_a_reason(server, body, said):
+    status, answer = post(f"{server.url}/v1/models/scores:predict", body)
+    assert status == 400 and said in answer["error"]
+    still_right(server)
+
+
+@pytest.mark.parametrize(
+    ("dense", "said"),
+    [
+        ([[1, 2, 3]], "[1, 3]"),
+        ([[1], [1, 2]], "different sizes"),
+        ([[1, "2"]], "a string"),
+        ([[1, None]], "null"),
+        ([[1, True]], "a bool"),
+        ([[1, 1e39]], "beyond float32"),
+        ([[1, 2**24 + 1]], "loss of precision"),
+        ([[[1, 2]]], "[1, 1, 2]"),
+        (1.0, "[]"),
+        ([], "[0]"),
+    ],
+)
+def test_json_of_the_wrong_kind_is_refused(server, dense, said):
+    inputs = {"dense_features": dense, "categorical_features": [[1, 2]]}
+    status, answer = post(f"{server.url}/v1/models/scores:predict", {"inputs": inputs})
+    assert status == 400 and said in answer["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/models/..%2f..%2fetc%2fpasswd", 404),
+        ("/v1/models/scores/versions/99999999999999999999", 400),
+        ("/v1/models/scores/versions/1/../../x", 404),
+        ("/v1/models/scores/labels/%2e%2e", 400),
+        ("/v1/models/scores:predict", 405),
+        ("/v1/models", 404),
+        ("/static/../../../etc/passwd", 404),
+        ("/v1/models/" + "x" * 5000, 404),
+    ],
+)
+def test_paths_lead_nowhere_else(server, path, status):
+    found, answer = get(f"{server.url}{path}")
+    assert found == status and list(answer) == ["error"]
+
+
+def raw_http(server, *parts, pause=0.0):
+    """Send bytes as they are; gives all that comes until the connection is closed."""
+    with socket.create_connection(("127.0.0.1", server.http.port), 20) as connection:
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(pause)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+        return answer
+
+
+def test_slow_clients_are_sent_away(server):
+    start = time.monotonic()
+    assert raw_http(server, b"GET / HT") == b""
+    head = b"POST /v1/models/scores:predict HTTP/1.1\r\nHost: x\r\n"
+    slow = raw_http(server, head + b"Content-Length: 10\r\nConnection: close\r\n\r\n{")
+    assert b" 504 " in slow.splitlines()[0] and b"no answer within 3 s" in slow
+    assert time.monotonic() - start < 15
+    assert b" 400 " in raw_http(server, b"nonsense\r\n\r\n").splitlines()[0]
+    still_right(server)
+
+
+def test_bytes_that_are_no_message_are_an_invalid_argument(server, channel):
+    call = channel.unary_unary(PREDICT)
+    for payload in (b"\xff" * 100, b"\x0a\xff\xff\xff\xff\x0f"):
+        assert code_of(call, payload) == grpc.StatusCode.INVALID_ARGUMENT
+    missing = channel.unary_unary("/tensorflow.serving.PredictionService/Nothing")
+    assert code_of(missing, b"") == grpc.StatusCode.UNIMPLEMENTED
+    still_right(server)
+
+
+def test_cancelled_calls_and_deadlines_leave_nothing_behind(server, stub):
+    dense, ids = rows(50)
+    request = predict_request("scores", dense_features=dense, categorical_features=ids)
+    futures = [stub.Predict.future(request) for _ in range(60)]
+    for future in futures[::2]:
+        future.cancel()
+    for future in futures[1::2]:
+        answer = tf.make_ndarray(future.result(20).outputs["probability"])
+        np.testing.assert_allclose(answer, expected(dense, ids), atol=1e-5)
+    late = stub.Predict.future(request, timeout=-1)
+    assert late.exception(20).code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    still_right(server)
+
+
+def test_one_bad_row_does_not_spoil_the_requests_beside_it(server, stub):
+    dense, ids = rows(1)
+    requests = [
+        predict_request(
+            "scores",
+            dense_features=dense + i if i % 3 else dense * np.nan,
+            categorical_features=ids,
+        )
+        for i in range(60)
+    ]
+    futures = [stub.Predict.future(request) for request in requests]
+    for i, future in enumerate(futures):
+        if i % 3:
+            answer = future.result(20).outputs["probability"].float_val
+            right = expected(dense + i, ids).ravel()
+            np.testing.assert_allclose(answer, right, atol=1e-5)
+        else:
+            assert future.exception(20).code() == grpc.StatusCode.INVALID_ARGUMENT
+
+
+def tensors():
+    """Tensors near to right, and far from it."""
+    dims = st.lists(st.integers(-1, 4) | st.just(2**40), max_size=4)
+    return st.builds(
+        lambda dtype, dims, floats, integers, texts, content: tensor_pb2.TensorProto(
+            dtype=dtype,
+            tensor_shape=tensor_shape_pb2.TensorShapeProto(
+                dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=d) for d in dims]
+            ),
+            float_val=floats,
+            int64_val=integers,
+            string_val=texts,
+            tensor_content=content,
+        ),
+        st.sampled_from([0, 1, 2, 7, 9, 10, 14, 99]),
+        st.just([1, 2]) | dims,
+        st.lists(st.floats(width=32), max_size=3),
+        st.lists(st.integers(-(2**63), 2**63 - 1), max_size=3),
+        st.lists(st.binary(max_size=5), max_size=2),
+        st.just(b"") | st.binary(max_size=17),
+    )
+
+
+NAMES = ("dense_features", "categorical_features", "I1", "inputs", "x", "")
+MODELS = ("scores", "kinds", "", "none")
+SIGNATURES = ("", "raw", "regress", "total", "x")
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*NAMES, "b64"]), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+EXPECTED_CODES = {
+    grpc.StatusCode.OK,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.FAILED_PRECONDITION,
+    grpc.StatusCode.NOT_FOUND,
+}
+
+
+def check_random_grpc(server, stub, model, signature, inputs, wanted):
+    request = predict_pb2.PredictRequest(output_filter=wanted)
+    request.model_spec.name, request.model_spec.signature_name = model, signature
+    for name, tensor in inputs.items():
+        request.inputs[name].CopyFrom(tensor)
+    assert code_of(stub.Predict, request) in EXPECTED_CODES
+
+
+def check_random_json(server, method, document):
+    url = f"{server.url}/v1/models/scores:{method}"
+    status, answer = post(url, json.dumps(document).encode())
+    assert status in (200, 400, 404), answer
+    assert (status == 200) == ("error" not in answer)
+
+
+def random_requests(number):
+    """Both protocols, `number` requests each."""
+    relaxed = settings(
+        max_examples=number,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
+    grpc_given = given(
+        st.sampled_from(MODELS),
+        st.sampled_from(SIGNATURES),
+        st.dictionaries(st.sampled_from(NAMES), tensors(), max_size=3),
+        st.lists(st.sampled_from(["probability", "x"]), max_size=2),
+    )
+    documents = st.fixed_dictionaries(
+        {},
+        optional={
+            "signature_name": st.sampled_from(SIGNATURES) | VALUES,
+            "instances": VALUES,
+            "inputs": VALUES,
+            "examples": VALUES,
+            "context": VALUES,
+        },
+    )
+    json_given = given(
+        st.sampled_from(["predict", "classify", "regress"]), documents | VALUES
+    )
+    return relaxed, grpc_given, json_given
+
+
+def ask_at_random(server, stub, number):
+    relaxed, grpc_given, json_given = random_requests(number)
+
+    @relaxed
+    @grpc_given
+    def over_grpc(model, signature, inputs, wanted):
+        check_random_grpc(server, stub, model, signature, inputs, wanted)
+
+    @relaxed
+    @json_given
+    def over_rest(method, document):
+        check_random_json(server, method, document)
+
+    over_grpc()
+    still_right(server)
+    over_rest()
+    still_right(server)
+
+
+def test_random_requests_get_an_answer_or_a_reason(server, stub):
+    ask_at_random(server, stub, 60)
+
+
+@pytest.mark.slow
+def test_ten_thousand_random_requests_get_an_answer_or_a_reason(server, stub):
+    ask_at_random(server, stub, 5_000)
+
+
+@pytest.mark.slow
+def test_schemathesis_finds_no_contradiction(server):
+    schemathesis = pytest.importorskip("schemathesis")
+    from schemathesis import checks
+
+    schema = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
+
+    @schema.parametrize()
+    def call(case):
+        raise NotImplementedError(case)
+
+    wanted = [
+        checks.not_a_server_error,
+        schemathesis.specs.openapi.checks.status_code_conformance,
+        schemathesis.specs.openapi.checks.content_type_conformance,
+        schemathesis.specs.openapi.checks.response_schema_conformance,
+    ]
+    number = 0
+    for result in schema.get_all_operations():
+        operation = result.ok()
+
+        @settings(
+            max_examples=50,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy())
+        def check(case):
+            nonlocal number
+            number += 1
+            response = case.call(timeout=30)
+            case.validate_response(response, checks=wanted)
+
+        check()
+    assert number > 300
+    still_right(server)
+
+
+def test_the_queue_has_an_end(tmp_path):
+    from tfdlrm.serving.batching import Batcher, BatchingParameters
+    from tfdlrm.serving.errors import ServingError
+    from tfdlrm.serving.servable import Servable
+
+    servable = Servable("kinds", 1, save_kinds(tmp_path / "1"))
+    signature = servable.signature("logarithm")
+    parameters = BatchingParameters(max_batch_size=4, max_enqueued_batches=2)
+
+    async def fill():
+        batcher = Batcher(parameters, True, lambda *_: None, lambda *_: None)
+        one = [np.ones(1, np.float32)]
+        futures = [batcher.submit(signature, one, 1) for _ in range(8)]
+        with pytest.raises(ServingError) as caught:
+            batcher.submit(signature, one, 1)
+        assert caught.value.code == grpc.StatusCode.RESOURCE_EXHAUSTED
+        answers = await asyncio.gather(*futures)
+        assert [float(answer[0][0]) for answer in answers] == [math.log(1)] * 8
+        await batcher.close()
+
+    asyncio.run(fill())
