@@ -18,7 +18,7 @@ from tests.test_checkpoints import (
     small_model,
     train,
 )
-from tfdlrm import checkpoint_writer, saved_variables
+from tfdlrm import checkpoint_writer, stored_variable
 from tfdlrm.checkpoints import PIECES_FILE, CheckpointDirectory
 from tfdlrm.pieces import DamagedError, Piece, read_pieces, write_pieces
 from tfdlrm.saved_variables import SavedVariables
@@ -36,7 +36,7 @@ OPTIMIZERS = [
 def large(monkeypatch):
     """Let the tables of the small model, of 1,120 bytes and more, be large ones."""
     monkeypatch.setattr(checkpoint_writer, "MAX_COPY_BYTES", 1_000)
-    monkeypatch.setattr(saved_variables, "PIECE_BYTES", 64)
+    monkeypatch.setattr(stored_variable, "PIECE_BYTES", 64)
 
 
 @pytest.fixture
@@ -146,10 +146,10 @@ _CHILD = """
 import sys, time
 from pathlib import Path
 from tests import test_checkpoints as t
-from tfdlrm import checkpoint_writer, saved_variables
+from tfdlrm import checkpoint_writer, stored_variable
 from tfdlrm.curves import CurveRecorder
 checkpoint_writer.MAX_COPY_BYTES = 1_000
-saved_variables.PIECE_BYTES = 64
+stored_variable.PIECE_BYTES = 64
 take = CurveRecorder.on_train_batch_end
 def slower(self, batch, logs=None):
     take(self, batch, logs)
