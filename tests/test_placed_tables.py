@@ -117,7 +117,7 @@ def test_a_regularizer_counts_by_rows_too():
     regularizer = keras.regularizers.L2(0.1)
     results = [
         trained(make_model(*where, "Adagrad", activity_regularizer=regularizer))
-        for where in (("default",), ("mirrored", "sharded"))
+        for where in (("default", "replicated"), ("mirrored", "sharded"))
     ]
     (table, _, history), (found, _, found_history) = results
     np.testing.assert_allclose(found, table, rtol=1e-5, atol=1e-6)
