@@ -117,7 +117,7 @@ def test_a_regularizer_counts_by_rows_too():
     regularizer = keras.regularizers.L2(0.1)
     results = [
         trained(make_model(*where, "Adagrad", activity_regularizer=regularizer))
-        for where in (("default",), ("mirrored", "sharded"))
+        for where in (("default", "replicated"), ("mirrored", "sharded"))
     ]
     (table, _, history), (found, _, found_history) = results
     np.testing.assert_allclose(found, table, rtol=1e-5, atol=1e-6)
@@ -157,8 +157,11 @@ def test_tables_are_spread_evenly_and_whole(num_devices):
         assert ends[-1] == rows
         assert [each.first_row for each in mine] == [0, *ends[:-1]]
     loads = np.bincount([s.device for s in slices], [s.num_rows for s in slices])
-    assert max(loads) <= sum(num_rows) / num_devices + 26  # by rounding
-    assert len(slices) < 26 + 2 * num_devices**2  # few are split
+    share = sum(num_rows) / num_devices
+    assert max(loads) <= 1.02 * share + 26  # by rounding
+    for each in slices:
+        if each.num_rows < num_rows[each.table]:
+            assert num_rows[each.table] > share / 51
 
 
 def test_what_is_placed_before_counts():

@@ -6,6 +6,9 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
+SMALL = 50
+"""A table of less than this part of a device's share is not worth splitting."""
+
 
 @dataclass(frozen=True)
 class TableSlice:
@@ -31,7 +34,7 @@ def place_tables(
 
     Tables, largest first, each go to the device with the most room, up to a fair share
     of them all. The rows of a table that does not fit there are split over the devices,
-    by the room that they have.
+    by the room that they have; but one of less than a fiftieth of a share stays whole.
 
     Args:
         num_rows: Rows of each table.
@@ -60,7 +63,8 @@ def place_tables(
     for table in sorted(range(len(num_rows)), key=lambda each: -num_rows[each]):
         rows = num_rows[table]
         room = [max(0, share - load) for load in loads]
-        if rows * row_bytes > max(room) and sum(room) > max(room):
+        fits = rows * row_bytes <= max(*room, share // SMALL)
+        if not fits and sum(room) > max(room):
             cuts = [0, *(rows * each // sum(room) for each in accumulate(room))]
             pieces = list(enumerate(pairwise(cuts)))
         else:
