@@ -151,7 +151,10 @@ def _write_models(
             "dense_features": tf.constant(dense),
             "categorical_features": tf.constant(ids),
         }
-        models["onnxruntime"] = write_onnx(model, scores, features, directory)
+        try:
+            models["onnxruntime"] = write_onnx(model, scores, features, directory)
+        except InputError as error:  # the other peers are worth a table
+            print(f"onnxruntime is left out: {error}", file=sys.stderr)
     if "litert" in benchmark.peers:
         converter = tf.lite.TFLiteConverter.from_saved_model(str(version))
         models["litert"] = directory / "model.tflite"
@@ -250,7 +253,7 @@ def measure(benchmark: ServingBenchmark, workload: Workload) -> list[Sequence[Ce
                     for rate in benchmark.rates:
                         result = _child("serving_load", rate=rate, **options)
                         add(protocol, f"{rate:,.0f} a second", size, result)
-        for peer in benchmark.peers:
+        for peer in (each for each in benchmark.peers if each in workload.models):
             result = _child(
                 "serving_inprocess",
                 system=peer,
