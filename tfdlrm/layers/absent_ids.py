@@ -25,10 +25,7 @@ def places_out_of_range(ids: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
     array([[0, 1],
            [1, 0]])
     """
-    # Read as unsigned numbers negative ones are the largest: one comparison does.
-    unsigned = tf.uint32 if ids.dtype == tf.int32 else tf.uint64
-    is_out = tf.bitcast(ids, unsigned) >= tf.bitcast(sizes, unsigned)
-    return tf.where(is_out)
+    return tf.where(tf.logical_or(ids < 0, ids >= sizes))
 
 
 def with_zeros_at(values: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
