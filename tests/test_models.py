@@ -58,7 +58,6 @@ def test_round_trip(config, tmp_path):
 @EVERY_MODEL
 def test_the_exported_model_gives_the_same_probabilities(config, tmp_path):
     model = randomized(config)
-    (tmp_path / "data" / "vocabulary").mkdir(parents=True)
     exported = export_model(model, schema(), tmp_path / "data", tmp_path / "model")
     np.testing.assert_allclose(
         load_scorer(exported)(inputs()), tf.sigmoid(model(inputs())), rtol=1e-5
