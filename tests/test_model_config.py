@@ -71,6 +71,7 @@ def closed_form(config, num_rows, num_dense=13, num_categorical=26):
     ],
     ids=lambda config: config.name,
 )
+@pytest.mark.slow
 def test_parameters_of_kaggle_size_are_those_of_the_closed_form(config):
     with tf.Graph().as_default():  # shapes without values: the tables take 2 GB
         model = build_model(schema(13, KAGGLE_VOCABULARY_SIZES), config)
@@ -93,6 +94,7 @@ def test_the_articles_deep_and_cross_has_about_540_million_parameters():
 @pytest.mark.parametrize(
     "path", CONFIGS.glob("criteo_kaggle*.yaml"), ids=lambda path: path.stem
 )
+@pytest.mark.slow
 def test_a_configuration_says_how_many_parameters_it_has_at_kaggle_size(path):
     with tf.Graph().as_default():
         model = build_model(schema(13, KAGGLE_VOCABULARY_SIZES), model_of(path))

@@ -94,7 +94,7 @@ def alone():
 @pytest.mark.parametrize(
     ("where", "multi_hot"),
     [
-        (("mirrored", "replicated"), True),
+        pytest.param(("mirrored", "replicated"), True, marks=pytest.mark.slow),
         (("mirrored", "sharded"), True),
         pytest.param(("mirrored", "replicated"), False, marks=pytest.mark.slow),
         pytest.param(("mirrored", "sharded"), False, marks=pytest.mark.slow),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from pipelines import aside
 from pipelines.encoded_rows import EncodedRows
 from pipelines.tfrecord import row_type, write_shard
 
@@ -50,9 +51,10 @@ def test_a_shard_is_described_as_it_is_on_disk(tmp_path):
     assert shard.sha256 == hashlib.sha256(stored).hexdigest()
 
 
-def test_a_full_disk_is_an_operating_system_error(tmp_path):
+def test_a_full_disk_is_an_operating_system_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(aside.secrets, "token_hex", lambda num_bytes: "full")
     (tmp_path / "train").mkdir()
-    (tmp_path / "train" / ".part.tfrecord.partial").symlink_to("/dev/full")
+    (tmp_path / "train" / ".part.tfrecord.full.partial").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         write_shard(
             EncodedRows(make_rows(10_000)),

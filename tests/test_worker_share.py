@@ -31,7 +31,9 @@ def read_all(data_set, batch_size, shuffle, shares, start_batch=0):
 
 
 # Seven shards: more than workers, as many, and fewer.
-@pytest.mark.parametrize("num_workers", [2, 3, 7, 20])
+@pytest.mark.parametrize(
+    "num_workers", [2, 3, 7, pytest.param(20, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("shuffle", [None, (3, 0)])
 def test_each_row_is_read_once_by_one_worker(data_set, num_workers, shuffle):
     parts = read_all(data_set, 60, shuffle, shares(num_workers))
@@ -41,7 +43,9 @@ def test_each_row_is_read_once_by_one_worker(data_set, num_workers, shuffle):
     assert max(sizes) - min(sizes) <= 1
 
 
-@pytest.mark.parametrize("num_workers", [2, 3, 20])
+@pytest.mark.parametrize(
+    "num_workers", [2, 3, pytest.param(20, marks=pytest.mark.slow)]
+)
 def test_a_step_has_the_rows_that_it_has_for_one_worker(data_set, num_workers):
     for batch_size in (30, 56, 1000):
         alone = as_batches(read_split(*data_set, "train", batch_size, (3, 0)))

@@ -179,6 +179,8 @@ def fit(
             # Metrics have variables only once they have been computed.
             model.evaluate(read(0, 0), steps=1, verbose=0)
             callbacks.append(MetricsRestorer(state["metrics"]))
+        # There may be nothing left to fit, but still a last checkpoint to write.
+        checkpointer.set_model(model)
         first_epoch, first_batch = divmod(state["step"], steps_per_epoch)
         for epoch in range(first_epoch, config.epochs):
             if stopping is not None and stopping.is_over:

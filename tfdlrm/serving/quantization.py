@@ -57,8 +57,8 @@ def quantized(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Example:
 
     >>> rows, scales = quantized(np.array([[0.5, -1.0], [0.0, 0.0]], np.float32))
-    >>> rows.tolist(), scales.round(5).tolist()
-    ([[64, -127], [0, 0]], [0.007870000321418047, 0.0])
+    >>> rows.tolist(), (127 * scales).tolist()
+    ([[64, -127], [0, 0]], [1.0, 0.0])
     """
     scales = np.abs(values).max(axis=1) / np.float32(_LARGEST)
     divisors = np.where(scales > 0, scales, np.float32(1))
