@@ -56,8 +56,8 @@ def load(system: str, model: Path, batch_size: int) -> Run:
 def _load_litert(model: Path, batch_size: int) -> Run:
     import tensorflow as tf
 
-    # Several threads wait for each other by spinning: where the cores have anything else
-    # to do, a run takes a thousand times as long.
+    # Several threads wait for each other by spinning: where the cores have other work,
+    # a run takes a thousand times as long.
     interpreter = tf.lite.Interpreter(str(model), num_threads=1)
     inputs = {
         detail["name"].split(":")[0].removeprefix("serving_default_"): detail["index"]
