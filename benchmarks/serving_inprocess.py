@@ -56,7 +56,9 @@ def load(system: str, model: Path, batch_size: int) -> Run:
 def _load_litert(model: Path, batch_size: int) -> Run:
     import tensorflow as tf
 
-    interpreter = tf.lite.Interpreter(str(model), num_threads=2)
+    # Several threads wait for each other by spinning: where the cores have other work,
+    # a run takes a thousand times as long.
+    interpreter = tf.lite.Interpreter(str(model), num_threads=1)
     inputs = {
         detail["name"].split(":")[0].removeprefix("serving_default_"): detail["index"]
         for detail in interpreter.get_input_details()

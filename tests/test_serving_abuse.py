@@ -420,3 +420,30 @@ def test_the_queue_has_an_end(tmp_path):
         await batcher.close()
 
     asyncio.run(fill())
+
+
+def test_a_full_batch_does_not_wait_for_its_time(tmp_path):
+    from tfdlrm.serving.batching import Batcher, BatchingParameters
+    from tfdlrm.serving.servable import Servable
+
+    servable = Servable("kinds", 1, save_kinds(tmp_path / "1"))
+    signature = servable.signature("logarithm")
+    parameters = BatchingParameters(max_batch_size=3, batch_timeout_micros=10**9)
+    runs = []
+
+    async def fill():
+        batcher = Batcher(
+            parameters, True, lambda *_: None, lambda *it: runs.append(it)
+        )
+        futures = [batcher.submit(signature, [np.ones(1, np.float32)], 1)]
+        await asyncio.sleep(0.05)
+        assert not runs and not futures[0].done()
+        e = np.full(1, math.e, np.float32)
+        futures += [batcher.submit(signature, [e], 1) for _ in range(2)]
+        answers = await asyncio.wait_for(asyncio.gather(*futures), 30)
+        values = [float(answer[0][0]) for answer in answers]
+        np.testing.assert_allclose(values, [0, 1, 1], atol=1e-6)
+        await batcher.close()
+
+    asyncio.run(fill())
+    assert len(runs) == 1

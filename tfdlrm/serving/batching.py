@@ -18,12 +18,6 @@ from tfdlrm.serving.servable import Arrays, Signature
 Key = tuple[Signature, tuple[tuple[int, ...], ...]]
 """Only requests of the same signature and the same row shapes go together."""
 
-QUICK_SECONDS = 0.002
-"""Runs that have taken no longer are done in the event loop."""
-
-FILLING_SECONDS = 0.002
-"""As long as requests come in every turn of the event loop, a batch waits for them."""
-
 
 @dataclass(frozen=True)
 class BatchingParameters:
@@ -76,7 +70,6 @@ class _Queue(deque[_Task]):
     """Requests that may share a run."""
 
     rows = 0
-    rows_seen = 0
 
     def put(self, task: _Task) -> None:
         self.append(task)
@@ -90,16 +83,14 @@ class _Queue(deque[_Task]):
             tasks.append(self.popleft())
             rows += tasks[-1].rows
         self.rows -= rows
-        self.rows_seen = 0
         return tasks
 
 
 class Batcher:
-    """Queues of requests. All of it happens in the event loop, save for long runs.
+    """Queues of requests. All of it happens in the event loop, save for the runs.
 
-    A run that is known to be short is done at once, in the event loop: handing it to
-    another thread and back takes longer than the run. All that came meanwhile is the
-    next batch.
+    What waits when a run ends is the next batch: the more there is to do, the more
+    requests share a run, and a lonely one waits for nobody.
 
     Args:
         parameters: Sizes and times.
@@ -122,7 +113,8 @@ class Batcher:
         self._num_threads = parameters.num_batch_threads
         self._threads = ThreadPoolExecutor(self._num_threads, "batches")
         self._num_running = 0
-        self._next_look: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._is_look_due = False
+        self._timer: asyncio.TimerHandle | None = None
 
     def submit(
         self, signature: Signature, inputs: Arrays, rows: int
@@ -147,52 +139,43 @@ class Batcher:
         loop = asyncio.get_running_loop()
         task = _Task(inputs, rows, loop.create_future())
         queue.put(task)
-        if self._next_look is None:
-            # Not at once: what the event loop has still to read is to come along.
-            self._next_look = loop.call_soon(self._look)
+        self._look_soon()
         return task.future
 
     async def close(self) -> None:
         """Wait for the runs that go on."""
         await asyncio.to_thread(self._threads.shutdown)
 
+    def _look_soon(self) -> None:
+        # Not at once: what the event loop has still to read is to come along.
+        if not self._is_look_due:
+            self._is_look_due = True
+            asyncio.get_running_loop().call_soon(self._look)
+
     def _look(self) -> None:
         """Run the batches whose time has come, queue by queue, in turn."""
-        self._next_look = None
+        self._is_look_due = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waits = []
         for key in list(self._queues):
+            if self._num_running >= self._num_threads:
+                return  # the end of a run is the next occasion
             queue = self._queues[key]
             wait = self._wait_seconds(queue)
-            if wait > 0 or self._is_filling(queue):
-                self._look_again(max(wait, 0.0))
+            if wait > 0:
+                waits.append(wait)
                 continue
-            is_batched = self._is_enabled and key[0].is_batched
-            rows = min(queue.rows, self._parameters.max_batch_size)
-            is_quick = self._is_quick(key[0], rows if is_batched else queue[0].rows)
-            if not is_quick and self._num_running >= self._num_threads:
-                continue  # the end of a run is the next occasion
-            self._start(key, queue, is_batched, is_quick)
+            self._start(key, queue)
             if queue:
                 self._queues.move_to_end(key)
-                self._look_again(0)
+                self._look_soon()
             else:
                 del self._queues[key]
-
-    def _look_again(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        if self._next_look is not None:
-            self._next_look.cancel()
-        self._next_look = (
-            loop.call_later(seconds, self._look)
-            if seconds
-            else loop.call_soon(self._look)
-        )
-
-    def _is_filling(self, queue: _Queue) -> bool:
-        """Whether requests came since the last look, and more are likely to."""
-        has_grown = queue.rows > queue.rows_seen
-        queue.rows_seen = queue.rows
-        waited = time.perf_counter() - queue[0].start
-        return self._is_enabled and has_grown and waited < FILLING_SECONDS
+        if waits:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(min(waits), self._look_soon)
 
     def _wait_seconds(self, queue: _Queue) -> float:
         """How long the first request of a queue may still wait for others."""
@@ -201,11 +184,8 @@ class Batcher:
             return 0.0
         return queue[0].start + patience - time.perf_counter()
 
-    def _is_quick(self, signature: Signature, rows: int) -> bool:
-        shortest = signature.shortest_run.get(rows.bit_length())
-        return shortest is not None and shortest < QUICK_SECONDS
-
-    def _start(self, key: Key, queue: _Queue, is_batched: bool, is_quick: bool) -> None:
+    def _start(self, key: Key, queue: _Queue) -> None:
+        is_batched = self._is_enabled and key[0].is_batched
         tasks = queue.take(self._parameters.max_batch_size if is_batched else 1)
         signature, now = key[0], time.perf_counter()
         for task in tasks:
@@ -213,9 +193,6 @@ class Batcher:
         # A client that went away needs no answer.
         tasks = [task for task in tasks if not task.future.done()]
         if not tasks:
-            return
-        if is_quick:
-            _deliver(tasks, self._timed_run(signature, tasks))
             return
         # The clients may go away while it runs, and the model must not.
         signature.servable.acquire()
@@ -234,19 +211,14 @@ class Batcher:
         signature.servable.release()
         _deliver(tasks, run.result())
         if self._queues:
-            self._look_again(0)
+            self._look_soon()
 
     def _timed_run(
         self, signature: Signature, tasks: Sequence[_Task]
     ) -> list[Arrays | ServingError]:
         start = time.perf_counter()
         answers = self._run(signature, tasks)
-        seconds = time.perf_counter() - start
-        self._observe_run(signature.servable.name, seconds)
-        if not any(isinstance(answer, ServingError) for answer in answers):
-            size = sum(task.rows for task in tasks).bit_length()
-            known = signature.shortest_run.get(size, seconds)
-            signature.shortest_run[size] = min(known, seconds)
+        self._observe_run(signature.servable.name, time.perf_counter() - start)
         return answers
 
     def _run(

@@ -15,7 +15,7 @@ from tensorflow_serving.apis import (
 
 from tfdlrm.serving.errors import refuse
 from tfdlrm.serving.servable import Arrays, Signature
-from tfdlrm.serving.tensors import from_proto, to_proto
+from tfdlrm.serving.tensors import fill_proto, from_proto
 
 PREDICT = tf.saved_model.PREDICT_METHOD_NAME
 CLASSIFY = tf.saved_model.CLASSIFY_METHOD_NAME
@@ -76,8 +76,7 @@ def predict_response(
     response = predict_pb2.PredictResponse()
     fill_spec(response.model_spec, signature)
     for name, array in outputs.items():
-        proto = to_proto(array, signature.outputs[name].dtype)
-        response.outputs[name].CopyFrom(proto)
+        fill_proto(response.outputs[name], array, signature.outputs[name].dtype)
     return response
 
 

@@ -68,8 +68,6 @@ class Signature:
     def __post_init__(self) -> None:
         specs = [*self.inputs.values(), *self.outputs.values()]
         self.is_batched = all(spec.is_batched for spec in specs)
-        # Seconds of the shortest run, by the number of binary digits of its rows.
-        self.shortest_run: dict[int, float] = {}
 
     def check(self, inputs: Mapping[str, np.ndarray], max_rows: int) -> int:
         """Check the arrays of a request.

@@ -5,7 +5,6 @@ import gc
 import logging
 import signal
 import ssl
-import sys
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -25,10 +24,6 @@ from tfdlrm.serving.versions import ModelSettings
 log = logging.getLogger("tfdlrm.serving")
 
 GRACE_SECONDS = 30.0
-
-SWITCH_SECONDS = 0.0005
-"""The thread of the requests and those of the model take turns; Python's own 5 ms
-would be most of the time that a request takes."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +134,6 @@ def serve(settings: ServerSettings) -> None:
     # What is loaded now stays, so that later collections have less to look at.
     gc.collect()
     gc.freeze()
-    sys.setswitchinterval(SWITCH_SECONDS)
     uvloop.run(_serve(server))
 
 

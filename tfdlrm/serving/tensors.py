@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
+from tensorflow.core.framework import tensor_pb2
 
 from tfdlrm.serving.errors import refuse
 
@@ -27,6 +27,8 @@ _FIELDS = {
     tf.bfloat16: "half_val",
 }
 """Where a `TensorProto` keeps the values of a type."""
+
+_KINDS = {dtype: np.dtype(dtype.as_numpy_dtype) for dtype in _FIELDS}
 
 MAX_ELEMENTS = 2**26
 """One value may stand for a whole tensor: this many at most."""
@@ -76,23 +78,23 @@ def from_proto(name: str, proto: tensor_pb2.TensorProto, dtype: tf.DType) -> np.
 def _from_content(
     name: str, content: bytes, dtype: tf.DType, shape: Sequence[int]
 ) -> np.ndarray:
-    if dtype == tf.string:
+    if dtype is tf.string:
         refuse(f"input {name} has its strings in tensor_content, expected string_val")
-    kind = np.dtype(dtype.as_numpy_dtype)
+    kind = _KINDS[dtype]
     expected = math.prod(shape) * kind.itemsize
     if len(content) != expected:
         refuse(
             f"input {name} has {len(content)} bytes of tensor_content for the shape "
             f"{list(shape)}, expected {expected}"
         )
-    if dtype == tf.bool:  # other bytes than 0 and 1 are no bool
+    if kind.kind == "b":  # other bytes than 0 and 1 are no bool
         return np.frombuffer(content, np.uint8).reshape(shape) != 0
     return np.frombuffer(content, kind).reshape(shape)
 
 
 def _from_values(name: str, values: Any, dtype: tf.DType) -> np.ndarray:
-    kind = np.dtype(dtype.as_numpy_dtype)
-    if dtype == tf.string:
+    kind = _KINDS[dtype]
+    if dtype is tf.string:
         array = np.empty(len(values), object)
         array[:] = values
         return array
@@ -115,18 +117,17 @@ def _zero(dtype: tf.DType) -> np.ndarray:
     return np.zeros(1, dtype.as_numpy_dtype)
 
 
-def to_proto(array: np.ndarray, dtype: tf.DType) -> tensor_pb2.TensorProto:
-    """The proto of an output, with its values in the field of their type."""
-    dims = [tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in array.shape]
-    proto = tensor_pb2.TensorProto(
-        dtype=dtype.as_datatype_enum,
-        tensor_shape=tensor_shape_pb2.TensorShapeProto(dim=dims),
-    )
+def fill_proto(
+    proto: tensor_pb2.TensorProto, array: np.ndarray, dtype: tf.DType
+) -> None:
+    """Write an output into an empty proto, in the field of its type."""
+    proto.dtype = dtype.as_datatype_enum
+    for size in array.shape:
+        proto.tensor_shape.dim.add().size = size
     flat = array.ravel()
     if dtype in (tf.float16, tf.bfloat16):
         flat = flat.view(np.uint16)
     getattr(proto, _FIELDS[dtype]).extend(flat.tolist())
-    return proto
 
 
 def _type_name(number: int) -> str:
