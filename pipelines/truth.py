@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.planted import LOGIT_STEP, MAX_LOGIT
+from tfdlrm import storage
 from tfdlrm.schema import SPLITS, FeatureSchema
 
 TRUTH = np.dtype([("logit", "<i2"), ("label", "u1")])
@@ -88,7 +89,7 @@ def reachable(
     paths = [truth_file(path) for path in raw]
     if not all(path.is_file() for path in paths):
         return None
-    truths = [np.load(path, mmap_mode="r") for path in paths]
+    truths = [np.load(storage.local_copy(path), mmap_mode="r") for path in paths]
     order = (schema.split or {}).get("rows", SPLITS)
     rows = {split: schema.num_rows(split) for split in order if schema.num_rows(split)}
     if sum(map(len, truths)) != sum(rows.values()):

@@ -225,11 +225,28 @@ def test_a_run_on_s3_from_the_data_to_the_scores(s3, uploaded, tmp_path):
 def web(raw_file):
     """The address of a web server on the directory of the raw rows."""
 
-    class Quiet(SimpleHTTPRequestHandler):
+    class Ranges(SimpleHTTPRequestHandler):
+        """Answers requests for a part of a file, as web servers do but this one."""
+
+        def do_GET(self):
+            path = Path(self.translate_path(self.path))
+            if "Range" not in self.headers or not path.is_file():
+                super().do_GET()
+                return
+            text = path.read_bytes()
+            first, last = self.headers["Range"].removeprefix("bytes=").split("-")
+            part = text[int(first) : int(last) + 1]
+            self.send_response(206)
+            self.send_header("Content-Length", str(len(part)))
+            end = int(first) + len(part) - 1
+            self.send_header("Content-Range", f"bytes {first}-{end}/{len(text)}")
+            self.end_headers()
+            self.wfile.write(part)
+
         def log_message(self, *_):
             pass
 
-    handler = partial(Quiet, directory=raw_file.parent)
+    handler = partial(Ranges, directory=raw_file.parent)
     server = HTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
