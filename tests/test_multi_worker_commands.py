@@ -53,6 +53,7 @@ def curves(directory):
 
 
 @pytest.mark.slow
+@pytest.mark.calm  # a worker that is held up for ten seconds counts as lost
 def test_a_lost_worker_stops_the_others_and_a_restart_goes_on(data_dir, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for each in (whole, killed):
