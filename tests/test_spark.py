@@ -216,8 +216,10 @@ def test_the_command_goes_on_after_a_kill(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "going on with what an earlier run left" in done.stdout
     assert "next: python -m tfdlrm.train" in done.stdout
-    schema = prepare([raw], tmp_path / "local", PrepareConfig())
-    assert FeatureSchema.load(output).shards == schema.shards
+    local = tmp_path / "local"
+    command = [sys.executable, "-c", program, "--raw", str(raw), "--output", str(local)]
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True)
+    assert FeatureSchema.load(output).shards == FeatureSchema.load(local).shards
     assert verify(output) == []
 
 
