@@ -129,7 +129,7 @@ def cluster(config: PrepareConfig) -> Iterator[Cluster]:
     session = active or _start(SparkSession.builder, config)
     try:
         session.sparkContext.addPyFile(str(_zipped()))
-        is_local = session.sparkContext.master.startswith("local")
+        is_local = str(session.sparkContext.master).startswith("local")
         yield Cluster(session, is_local)
     finally:
         if active is None:
