@@ -1,10 +1,8 @@
 """Data set shards: TFRecord files of blocks of rows, or of one row a record."""
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -96,15 +94,3 @@ def _blocks(
             values[f"{name}.values"] = bags.values.tobytes()
             values[f"{name}.row_lengths"] = bags.lengths.tobytes()
         yield bytes_example(values)
-
-
-def import_tensorflow() -> Any:
-    """TensorFlow, without the build flags that it prints when it is imported.
-
-    It is imported here and not above because that takes seconds, which `--help` and a
-    malformed first row should not wait for.
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow
-
-    return tensorflow

@@ -35,8 +35,8 @@ def read_split(
     """Batches of one split.
 
     Blocks of rows are shuffled and cut as whole tensors; no row is ever handled alone.
-    While it is read, `tfdlrm.damage.reading` says which record of which file is
-    damaged.
+    TensorFlow's own errors tell of a damaged record while it is read;
+    `python -m pipelines.verify` says which one of which file it is.
 
     Args:
         directory: The data set directory.
