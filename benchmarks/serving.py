@@ -1,5 +1,8 @@
 """`python -m benchmarks.serving`: requests a second and times of the embedded server.
 
+Where `h2load` is installed, it asks too: the Python client, which checks every answer,
+takes nearly as much of the processor as the server.
+
 The peers run the same model in their own process, with nobody to ask them: what they
 are faster by is the price of a server.
 """
@@ -18,6 +21,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from benchmarks import serving_h2load
 from benchmarks.dlrm_tfdlrm import build
 from benchmarks.machine import describe
 from benchmarks.processes import ROOT
@@ -249,6 +253,15 @@ def measure(benchmark: ServingBenchmark, workload: Workload) -> list[Sequence[Ce
                 }
                 result = _child("serving_load", concurrency=at_once, **options)
                 add(protocol, f"{at_once} at a time", size, result)
+                if protocol == "grpc" and serving_h2load.is_installed():
+                    result = serving_h2load.ask(
+                        addresses["grpc"],
+                        addresses["rest"],
+                        workload.requests[protocol, size],
+                        at_once,
+                        benchmark.seconds,
+                    )
+                    add("grpc, by h2load", f"{at_once} at a time", size, result)
                 if size == 1 and protocol == "grpc":
                     for rate in benchmark.rates:
                         result = _child("serving_load", rate=rate, **options)

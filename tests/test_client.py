@@ -111,6 +111,11 @@ def test_models_that_take_no_raw_rows_are_refused(server, log, protocol):
         score_file(command(server, log[0], protocol, model_name="none"))
 
 
+def test_a_file_that_is_not_there_is_said_before_a_server_is_asked(tmp_path):
+    with pytest.raises(InputError, match="none.tsv, expected a file to score"):
+        ClientCommand(tmp_path / "none.tsv", tmp_path / "out.csv")
+
+
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
 def test_a_server_that_is_not_there_is_said(server, log, protocol):
     with pytest.raises(InputError, match=r"localhost:1 gives no answer after 2 tries"):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -129,6 +130,31 @@ def test_damaged_data_is_found_before_a_run_begins(config, tmp_path):
     with pytest.raises(InputError, match="is missing"):
         train(replace(config, data_dir=damaged, run_dir=run))
     assert not run.exists()
+
+
+def damaged_copy(data_dir, copy, split):
+    """A data set with a wrong bit in a shard of a split, and that shard."""
+    shutil.copytree(data_dir, copy)
+    shard = copy / FeatureSchema.load(copy).split_shards(split)[0].path
+    contents = bytearray(shard.read_bytes())
+    contents[-1] ^= 1
+    shard.write_bytes(contents)
+    return copy, shard
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_record_found_damaged_in_a_run_is_named(config, tmp_path, split):
+    damaged, shard = damaged_copy(config.data_dir, tmp_path / "data", split)
+    run, export = tmp_path / "run", tmp_path / "export"
+    with pytest.raises(InputError, match=rf"{re.escape(str(shard))}, record \d+: "):
+        train(replace(config, data_dir=damaged, run_dir=run, export_dir=export))
+    assert not export.exists()
+
+
+def test_a_damaged_record_is_named_when_a_model_is_measured(exported, config, tmp_path):
+    damaged, shard = damaged_copy(config.data_dir, tmp_path / "data", "test")
+    with pytest.raises(InputError, match=rf"{re.escape(str(shard))}, record \d+: "):
+        evaluate_model(EvaluateCommand(exported, damaged))
 
 
 def test_a_model_of_another_data_set_is_refused(exported, config, tmp_path):

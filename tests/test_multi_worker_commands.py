@@ -39,8 +39,12 @@ def finish(workers):
     return [(w.returncode, *texts) for w, texts in zip(workers, outputs, strict=True)]
 
 
-def wait_for_checkpoint(directory, workers):
-    while not list((directory / "run" / "checkpoints").glob("step-*")):
+def checkpoints(directory):
+    return set((directory / "run" / "checkpoints").glob("step-*"))
+
+
+def wait_for_checkpoint(directory, workers, old=frozenset()):
+    while not checkpoints(directory) - old:
         assert all(worker.poll() is None for worker in workers)
         time.sleep(0.05)
 
@@ -63,8 +67,9 @@ def test_a_lost_worker_stops_the_others_and_a_restart_goes_on(data_dir, tmp_path
     assert (whole / "model" / "1" / "saved_model.pb").is_file()
 
     for victim in (1, 0):
+        old = checkpoints(killed)
         workers = start(killed, data_dir)
-        wait_for_checkpoint(killed, workers)
+        wait_for_checkpoint(killed, workers, old)
         workers[victim].send_signal(signal.SIGKILL)
         status, _, errors = finish(workers)[1 - victim]
         last = errors.strip().splitlines()[-1]

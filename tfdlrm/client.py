@@ -59,6 +59,7 @@ class ClientCommand:
             require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
         require(self.retries >= 0, "retries", self.retries, ">= 0")
         require(self.timeout > 0, "timeout", self.timeout, "> 0")
+        require(self.input.exists(), "input", self.input, "a file to score")
         given = [self.cert_file is None, self.key_file is None]
         if len(set(given)) > 1 or (self.cert_file and not self.ca_file):
             raise InputError("cert_file goes with key_file and ca_file")

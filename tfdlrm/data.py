@@ -1,5 +1,8 @@
 """From the TFRecord shards of a data set directory to batches for Keras."""
 
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from tfdlrm.reading_order import (
     plan_reading,
     training_batches,
 )
+from tfdlrm.records import read_records
 from tfdlrm.schema import SPLITS, FeatureSchema
 
 OPEN_SHARDS = 4
@@ -35,8 +39,8 @@ def read_split(
     """Batches of one split.
 
     Blocks of rows are shuffled and cut as whole tensors; no row is ever handled alone.
-    TensorFlow's own errors tell of a damaged record while it is read;
-    `python -m pipelines.verify` says which one of which file it is.
+    TensorFlow's own errors tell of a damaged record while it is read; inside
+    `damage_named` they say which one of which file it is.
 
     Args:
         directory: The data set directory.
@@ -100,6 +104,33 @@ def read_split(
     batches = batches.skip(start_batch - start)
     batches = batches.apply(tf.data.experimental.assert_cardinality(num_batches))
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+@contextmanager
+def damage_named(directory: Path, schema: FeatureSchema) -> Iterator[None]:
+    """Say where a record is damaged that was read inside, which TensorFlow does not.
+
+    Args:
+        directory: The data set directory.
+        schema: Its schema.
+
+    Raises:
+        InputError: With the file and the number of the first damaged record.
+
+    Example:
+
+    ```python
+    with damage_named(directory, schema):
+        model.fit(read_split(directory, schema, "train", 128))
+    ```
+    """
+    try:
+        yield
+    except tf.errors.DataLossError:
+        if schema.record_format != "parquet":
+            for shard in schema.shards:
+                deque(read_records(storage.at(directory) / shard.path), maxlen=0)
+        raise
 
 
 def _windows(

@@ -41,7 +41,7 @@ def evaluate_model(command: EvaluateCommand) -> None:
             "--splits '[train]'"
         )
 
-    from tfdlrm.data import read_split
+    from tfdlrm.data import damage_named, read_split
     from tfdlrm.evaluation import (
         EVALUATION_BATCH_SIZE,
         against_reachable,
@@ -54,13 +54,14 @@ def evaluate_model(command: EvaluateCommand) -> None:
 
     scorer = load_scorer(command.model)
     check_columns(scorer.schema, schema, command.model, command.data_dir)
-    metrics = {
-        split: evaluate(
-            scorer,
-            read_split(command.data_dir, schema, split, EVALUATION_BATCH_SIZE),
-        )
-        for split in command.splits or schema.held_out_splits
-    }
+    with damage_named(command.data_dir, schema):
+        metrics = {
+            split: evaluate(
+                scorer,
+                read_split(command.data_dir, schema, split, EVALUATION_BATCH_SIZE),
+            )
+            for split in command.splits or schema.held_out_splits
+        }
     print(f"{scorer.path} on {command.data_dir} ({schema.dialect} dialect)\n")
     print(as_table(metrics))
     if schema.reachable:

@@ -61,7 +61,7 @@ def importance(command: ImportanceCommand) -> list["Importance"]:
             f"split is {split!r}, expected one of {', '.join(SPLITS)} that has rows"
         )
 
-    from tfdlrm.data import read_split
+    from tfdlrm.data import damage_named, read_split
     from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, check_columns
     from tfdlrm.permutation import (
         as_table,
@@ -74,7 +74,8 @@ def importance(command: ImportanceCommand) -> list["Importance"]:
     scorer = load_scorer(command.model)
     check_columns(scorer.schema, schema, command.model, command.data_dir)
     batches = read_split(command.data_dir, schema, split, EVALUATION_BATCH_SIZE)
-    rows = sample_rows(batches, schema.num_rows(split), command.rows, command.seed)
+    with damage_named(command.data_dir, schema):
+        rows = sample_rows(batches, schema.num_rows(split), command.rows, command.seed)
     if len(set(rows.labels)) < 2:
         raise InputError(
             f"the {split} rows of {command.data_dir} have labels all alike: there is "

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdlrm.data import read_split
+from tfdlrm.data import damage_named, read_split
 from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, evaluate
 from tfdlrm.layers.fused_tables import FusedTables
 from tfdlrm.metrics import BinaryMetrics
@@ -64,7 +64,8 @@ def measure(
     metrics, latencies = {}, {}
     for split in schema.held_out_splits:
         batches = read_split(data_dir, schema, split, EVALUATION_BATCH_SIZE)
-        metrics[split] = evaluate(score_features, batches)
+        with damage_named(data_dir, schema):
+            metrics[split] = evaluate(score_features, batches)
         features, _ = next(iter(batches))
         latencies = {
             num_rows: _latency(score_features, _repeated(features, num_rows))

@@ -83,7 +83,7 @@ def _fit(
     import keras
 
     from tfdlrm.curves import curve_rows
-    from tfdlrm.data import read_split
+    from tfdlrm.data import damage_named, read_split
     from tfdlrm.distribution import (
         distributed,
         losing_workers,
@@ -111,7 +111,7 @@ def _fit(
             ),
         )
 
-    with losing_workers(devices):
+    with losing_workers(devices), damage_named(data_dir, schema):
         points = fit(
             model,
             read,
@@ -210,7 +210,7 @@ def _data_set(config: TrainConfig) -> tuple[Path, Path | None, FeatureSchema]:
 def _measure(
     model: "keras.Model", data_dir: Path, schema: FeatureSchema
 ) -> tuple[dict[str, "BinaryMetrics"], dict[str, "Reliability"]]:
-    from tfdlrm.data import read_split
+    from tfdlrm.data import damage_named, read_split
     from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, score_all
     from tfdlrm.metrics import binary_metrics, reliability
     from tfdlrm.training import probabilities_of
@@ -218,8 +218,9 @@ def _measure(
     metrics, bins = {}, {}
     for split in schema.held_out_splits:
         batches = read_split(data_dir, schema, split, EVALUATION_BATCH_SIZE)
-        score = probabilities_of(model, batches)
-        labels, probabilities = score_all(score, batches)
+        with damage_named(data_dir, schema):
+            score = probabilities_of(model, batches)
+            labels, probabilities = score_all(score, batches)
         metrics[split] = binary_metrics(labels, probabilities)
         bins[split] = reliability(labels, probabilities)
     return metrics, bins
