@@ -57,8 +57,10 @@ def _run(grpc: str, body: Path, log: Path, concurrency: int, number: int) -> flo
     headers = ("--header=content-type: application/grpc", "--header=te: trailers")
     how = ("--clients=1", f"--max-concurrent-streams={concurrency}", "-n", str(number))
     subprocess.run(
-        ["h2load", *how, *headers, f"--data={body}", f"--log-file={log}"]
-        + [f"http://{grpc}{PREDICT}"],
+        [
+            *("h2load", *how, *headers, f"--data={body}", f"--log-file={log}"),
+            f"http://{grpc}{PREDICT}",
+        ],
         stdout=subprocess.DEVNULL,
         check=True,
     )

@@ -92,7 +92,9 @@ def test_fields_need_not_be_text(server, tmp_path, protocol):
         (b"1\t2\n", "row 1: 2 fields, expected 3"),
         (b"1\t2\tx\n1\t2\n", "row 2: 2 fields, expected 3 as in the first row"),
         (b"one\t2\tx\n", "the server refuses: StringToNumberOp"),
-        pytest.param(gzip.compress(b"1\t2\tx\n")[:-9], "is damaged", id="gzip cut short"),
+        pytest.param(
+            gzip.compress(b"1\t2\tx\n")[:-9], "is damaged", id="gzip cut short"
+        ),
     ],
 )
 def test_bad_rows_are_said_and_leave_no_output(server, tmp_path, contents, said):
@@ -112,7 +114,7 @@ def test_models_that_take_no_raw_rows_are_refused(server, log, protocol):
 
 
 def test_a_file_that_is_not_there_is_said_before_a_server_is_asked(tmp_path):
-    with pytest.raises(InputError, match="none.tsv, expected a file to score"):
+    with pytest.raises(InputError, match=r"none\.tsv, expected a file to score"):
         ClientCommand(tmp_path / "none.tsv", tmp_path / "out.csv")
 
 
