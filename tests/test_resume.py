@@ -132,10 +132,13 @@ def run_child(raw: list[Path], output: Path, **environment) -> subprocess.Popen:
     )
 
 
+def journal_of(output: Path) -> Path:
+    return output.with_name(f".{output.name}.partial") / "work" / "journal.jsonl"
+
+
 def journal_size(output: Path) -> int:
-    journal = output.with_name(f".{output.name}.partial") / "work" / "journal.jsonl"
     try:
-        return journal.stat().st_size
+        return journal_of(output).stat().st_size
     except FileNotFoundError:
         return 0
 
@@ -203,8 +206,8 @@ def test_another_memory_budget_and_a_touched_file_do_not_matter(
 ):
     output = tmp_path / "data"
     interrupt(monkeypatch, raw, output, kind)
-    with (tmp_path / ".data.partial/work/journal.jsonl").open("a") as journal:
-        journal.write('["piece",{"file"')  # cut short
+    journal = journal_of(output)
+    journal.write_bytes(journal.read_bytes() + b'["piece",{"file"')  # cut short
     os.utime(raw[0], (0, 0))
     prepare(raw, output, replace(CONFIG, memory_budget="5GB"))
     assert "going on with what an earlier run left" in capsys.readouterr().out
