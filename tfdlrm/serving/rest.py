@@ -17,7 +17,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tfdlrm.serving import json_format
+from tfdlrm.serving import json_answers, json_requests
 from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.openapi import describe
 from tfdlrm.serving.page import POLICY, page
@@ -123,29 +123,29 @@ class RestApp:
             body = await _read_body(
                 scope, receive, self._predictor.limits.message_bytes
             )
-            document = json_format.parse(body)
-            spec.signature_name = json_format.signature_name(document)
+            document = json_requests.parse(body)
+            spec.signature_name = json_requests.signature_name(document)
             if method == "predict":
                 return Response(await self._predict_tensors(spec, document))
-            examples = json_format.example_input(document)
+            examples = json_requests.example_input(document)
             if method == "classify":
                 classify = classification_pb2.ClassificationRequest(
                     model_spec=spec, input=examples
                 )
                 classified = await self._predictor.classify(classify)
-                return Response(json_format.classifications(classified.result))
+                return Response(json_answers.classifications(classified.result))
             regress = regression_pb2.RegressionRequest(model_spec=spec, input=examples)
             regressed = await self._predictor.regress(regress)
-            return Response(json_format.regressions(regressed.result))
+            return Response(json_answers.regressions(regressed.result))
 
     async def _predict_tensors(
         self, spec: model_pb2.ModelSpec, document: dict[str, Any]
     ) -> bytes:
         with self._predictor.models.use(spec) as servable:
             signature = servable.signature(spec.signature_name)
-            arrays, layout = json_format.predict_inputs(document, signature)
+            arrays, layout = json_requests.predict_inputs(document, signature)
             outputs = await self._predictor.run(signature, arrays)
-        return json_format.predictions(outputs, layout)
+        return json_answers.predictions(outputs, layout)
 
 
 class _HttpError(Exception):
