@@ -82,6 +82,7 @@ def test_limits_have_their_statuses(server, stub):
         {"dims": [2**40, 2]},
         {"dims": [-1, 2]},
         {"dims": [2**62, 2**62]},
+        {"dims": [2**40, 2**40, 0]},
         {"dims": [1] * 300},
         {"dims": [1, 2], "float_val": [1.0] * 3},
         {"dims": [1, 2], "tensor_content": b"123"},

@@ -61,7 +61,8 @@ def from_proto(name: str, proto: tensor_pb2.TensorProto, dtype: tf.DType) -> np.
     if any(size < 0 for size in shape):
         refuse(f"input {name} has the shape {shape}, expected no size below 0")
     count = math.prod(shape)
-    if count > MAX_ELEMENTS or len(shape) > 32:
+    # NumPy has limits for the sizes beside a zero, too.
+    if math.prod(size or 1 for size in shape) > MAX_ELEMENTS or len(shape) > 32:
         refuse(f"input {name} has the shape {shape}, expected <= {MAX_ELEMENTS} values")
     if proto.tensor_content:
         return _from_content(name, proto.tensor_content, dtype, shape)
