@@ -10,6 +10,7 @@ os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 from pathlib import Path
 
 import hypothesis
+import keras
 import pytest
 import tensorflow as tf
 
@@ -26,6 +27,12 @@ tf.config.set_logical_device_configuration(
 # A busy machine makes any example late.
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
+
+
+def pytest_runtest_setup() -> None:
+    """Weights that a test does not seed itself are the same in every run."""
+    keras.utils.set_random_seed(0)
+
 
 SHARED = Path(__file__).parents[2] / "shared"
 

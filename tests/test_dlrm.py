@@ -135,7 +135,7 @@ def test_without_dense_features_embeddings_interact_with_one_another():
     vectors = plain_vectors(model, ids[..., None].tolist())
     expected = plain_mlp(model.top_mlp, plain_pairs(vectors), final_relu=False)
     features = {"dense_features": np.zeros((2, 0)), "categorical_features": ids}
-    np.testing.assert_allclose(model(features), expected, rtol=1e-5)
+    np.testing.assert_allclose(model(features), expected, rtol=1e-5, atol=1e-6)
     assert model.bottom_mlp is None
     assert model.count_params() == 17 * 4 + (3 * 8 + 8) + (8 + 1)
 
@@ -146,7 +146,7 @@ def test_a_single_embedding_goes_to_the_top_mlp_as_it_is():
     vectors = plain_vectors(model, ids[..., None].tolist())[:, 0]
     features = {"dense_features": np.zeros((2, 0)), "categorical_features": ids}
     expected = plain_mlp(model.top_mlp, vectors, final_relu=False)
-    np.testing.assert_allclose(model(features), expected, rtol=1e-5)
+    np.testing.assert_allclose(model(features), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_without_categorical_features_the_mlps_are_left():

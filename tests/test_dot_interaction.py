@@ -79,7 +79,9 @@ def test_list_inputs_work_in_a_functional_model():
     inputs = [keras.Input((3,)) for _ in range(4)]
     model = keras.Model(inputs, DotInteraction()(inputs))
     outputs = model(list(np.moveaxis(vectors(), 1, 0)))
-    np.testing.assert_allclose(outputs, products(vectors(), False), rtol=1e-5)
+    np.testing.assert_allclose(
+        outputs, products(vectors(), False), rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("self_interaction", [False, True])
@@ -118,7 +120,10 @@ def test_training_takes_batches_of_any_size():
     train = tf.function(lambda inputs: layer(inputs, training=True))
     for batch in (1, 5, 8):
         np.testing.assert_allclose(
-            train(tf.constant(vectors(batch))), layer(vectors(batch)), rtol=1e-5
+            train(tf.constant(vectors(batch))),
+            layer(vectors(batch)),
+            rtol=1e-5,
+            atol=1e-6,
         )
 
 

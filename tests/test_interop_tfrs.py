@@ -90,7 +90,7 @@ def test_the_legacy_layer_agrees_with_theirs(self_interaction):
     vectors = list(np.random.default_rng(0).normal(size=(4, 8, 3)).astype("float32"))
     theirs = tfrs.layers.feature_interaction.DotInteraction(self_interaction)
     mine = LegacyDotInteraction(self_interaction)
-    np.testing.assert_allclose(mine(vectors), theirs(vectors), rtol=1e-6)
+    np.testing.assert_allclose(mine(vectors), theirs(vectors), rtol=1e-6, atol=1e-6)
 
 
 def test_the_legacy_layer_is_saved_with_a_model(tmp_path):

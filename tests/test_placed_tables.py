@@ -223,7 +223,7 @@ def test_weights_are_copied_out_of_their_places():
     placed.fit(batches(), verbose=0, shuffle=False)
     copy_weights(placed, plain)
     (features, _), *_ = batches()
-    np.testing.assert_allclose(plain(features), placed(features), rtol=1e-6)
+    np.testing.assert_allclose(plain(features), placed(features), rtol=1e-6, atol=1e-6)
 
 
 def test_a_plan_knows_where_tables_lie():
