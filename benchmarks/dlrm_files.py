@@ -22,7 +22,9 @@ from tfdlrm.schema import FeatureSchema
 from tfdlrm.training import compile_model, fit, make_reproducible
 
 EPOCH_STEPS = 256
-"""Steps of an epoch: starting one is a part of the time."""
+
+STRETCHES = 8
+"""Parts of an epoch, each of which is timed and ends with a point of the curves."""
 
 GUESS = 80_000
 """Rows a second, to choose a number of epochs by."""
@@ -32,8 +34,9 @@ def time_step(job: Job, vocabulary_sizes: list[int], batches: Batches) -> StepTi
     """Train as `python -m tfdlrm.train` does, from shards of these batches.
 
     With its metrics, curves and looks at the loss, but without validation and
-    checkpoints, which come as often as one likes. The time is the median over epochs,
-    their beginnings included, the first one left out.
+    checkpoints, which come as often as one likes. The time of a step is the median over
+    stretches. Those that begin an epoch are left out; what they take beyond that is
+    the time to start one. The first epoch compiles and does not count.
     """
     directory = Path(tempfile.mkdtemp(prefix="tfdlrm-benchmark-"))
     try:
@@ -53,7 +56,7 @@ def _time_loop(job: Job, schema: FeatureSchema, directory: Path) -> StepTime:
         optimizer=OptimizerConfig(job.optimizer, LEARNING_RATE),
         batch_size=job.batch_size,
         epochs=1 + max(2, math.ceil(job.seconds * GUESS / num_rows)),
-        evaluations_per_epoch=4,
+        evaluations_per_epoch=STRETCHES,
         steps_per_execution=job.steps_per_execution,
         checkpoints=CheckpointConfig(minutes=None),
         run_dir=directory / "run",
@@ -69,7 +72,16 @@ def _time_loop(job: Job, schema: FeatureSchema, directory: Path) -> StepTime:
 
     with RunDirectory.opened(config) as run:
         points = fit(model, read, steps, None, config, run, schema.fingerprint)
-    ends = [point.seconds for point in points if point.step % steps == 0]
-    times = [end - start for start, end in pairwise(ends)]
-    ms = median(times) / steps * 1000
-    return StepTime(ms, len(times) * steps, points[-1].loss, memory_gb())
+    times: dict[bool, list[float]] = {True: [], False: []}
+    for before, point in pairwise(point for point in points if point.step >= steps):
+        starts_epoch = before.step % steps == 0
+        num_steps = point.step - before.step
+        times[starts_epoch].append((point.seconds - before.seconds) / num_steps)
+    seconds = median(times[False])
+    return StepTime(
+        ms=seconds * 1000,
+        steps=steps * (config.epochs - 1),
+        loss=points[-1].loss,
+        rss_gb=memory_gb(),
+        start_seconds=(median(times[True]) - seconds) * (steps // STRETCHES),
+    )

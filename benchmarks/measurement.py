@@ -63,12 +63,15 @@ class StepTime:
         steps: Steps measured, those of the warm-up not among them.
         loss: Loss at the end, a sign that the system trained.
         rss_gb: Resident memory at the end, with the model still there.
+        start_seconds: What the start of an epoch takes beside its steps; 0 where it was
+            not measured.
     """
 
     ms: float
     steps: int
     loss: float
     rss_gb: float
+    start_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

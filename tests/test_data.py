@@ -167,8 +167,12 @@ def test_one_thread_gives_the_same_order(data_set):
     dataset = read_split(*data_set, "train", 10, (3, 0))
     options = tf.data.Options()
     options.threading.private_threadpool_size = 1
-    options.autotune.enabled = False
     assert as_batches(dataset.with_options(options)) == as_batches(dataset)
+
+
+def test_no_tuner_keeps_a_pass_that_is_over_waiting(data_set):
+    batches = read_split(*data_set, "train", 10)
+    assert batches.take(3).cache().options().autotune.enabled is False
 
 
 @pytest.mark.parametrize(
