@@ -103,6 +103,17 @@ def test_what_the_table_names_is_there(flag, here, remark, options):
         assert any(option in each for each in options.values()), option
 
 
+def test_what_the_page_on_other_systems_names_of_ours_is_there(options):
+    text = (ROOT / "docs" / "other_systems.md").read_text("utf-8")
+    ours = "".join(re.findall(r"\| ([^|]*) \|$", text, re.MULTILINE))
+    named = re.findall(r"`(--[a-z_.]+)", ours)
+    assert len(named) > 10
+    for option in named:
+        assert any(option in each for each in options.values()), option
+    for name in re.findall(r"`(tfdlrm\.[\w.]+)", text):
+        check_name(name)
+
+
 @pytest.mark.slow
 def test_the_commands_for_those_from_the_reference_run(tmp_path):
     synthetic.write_raw(tmp_path / "train.txt", num_rows=3_000, seed=0)
