@@ -1,6 +1,7 @@
 """`python -m tfdlrm.client`: click probabilities of raw rows, from a server."""
 
 import gzip
+import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -150,8 +151,7 @@ def _batches(
                     if not places:
                         raise InputError(
                             f"{command.input}, row {number}: {width} fields, expected "
-                            f"{len(order)}, or a label and these, or a head line with "
-                            f"the names {', '.join(order)}"
+                            f"{_expected(order)}"
                         )
                     if is_head:
                         continue
@@ -166,19 +166,31 @@ def _batches(
                 name: [fields[place] for fields in rows]
                 for name, place in zip(order, places, strict=True)
             }
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{command.input} is damaged: {error}") from None
 
 
 def _places(fields: list[bytes], names: list[str]) -> tuple[list[int], bool]:
     """Where the columns are in a row, and whether the first row is a head line."""
+    from tfdlrm.serving.raw_columns import are_criteos
+
     found = {field.decode(errors="replace"): i for i, field in enumerate(fields)}
     if all(name in found for name in names):
         return [found[name] for name in names], True
     first = len(fields) - len(names)
-    if first not in (0, 1):
+    if first not in (0, 1) or not are_criteos(names):
         return [], False
     return list(range(first, len(fields))), False
+
+
+def _expected(names: list[str]) -> str:
+    from tfdlrm.serving.raw_columns import are_criteos
+
+    head = f"a head line with the names {', '.join(names)}"
+    # The server tells names, and of other logs no order.
+    return (
+        f"{len(names)}, or a label and these, or {head}" if are_criteos(names) else head
+    )
 
 
 def _scored(

@@ -49,6 +49,13 @@ class ExportCommand:
         if self.keep is not None and self.keep < 1:
             raise InputError(f"keep is {self.keep}, expected >= 1")
         is_onnx = self.format == "onnx"
+        if self.deployment is not None and storage.is_remote(
+            storage.at(self.export_dir or "")
+        ):
+            raise InputError(
+                f"deployment mounts the model's directory, and export_dir "
+                f"{self.export_dir} is remote: export to a local directory"
+            )
         if is_onnx and (self.quantize != "none" or self.deployment is not None):
             raise InputError(
                 "format is onnx, which neither quantize nor deployment goes with: "

@@ -4,6 +4,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,8 @@ class ServeCommand:
         max_message_bytes: Larger requests are refused.
         max_rows: Requests of more rows are refused.
         max_requests: Most requests that are being answered at a time.
-        request_timeout_seconds: Longest time for a request, its arrival included.
+        request_timeout_seconds: Longest time for a request; over HTTP its arrival
+            counts.
     """
 
     model_base_path: Path | None = None
@@ -141,7 +143,10 @@ def arguments(argv: Sequence[str]) -> list[str]:
     >>> arguments(["saved_models/dlrm", "--enable_batching"])
     ['--model_base_path', 'saved_models/dlrm', '--enable_batching=true']
     """
-    given = [f"{each}=true" if each in SWITCHES else each for each in argv]
+    given = [
+        f"{each}=true" if each in SWITCHES and after.startswith("-") else each
+        for each, after in pairwise([*argv, "-"])
+    ]
     if given and not given[0].startswith("-"):
         given.insert(0, "--model_base_path")
     return given

@@ -1,5 +1,6 @@
 """Learning from a click stream: predict first, then learn; `tfdlrm.train --stream`."""
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ from tfdlrm.run_directory import RunDirectory
 from tfdlrm.saved_variables import SavedVariables
 from tfdlrm.schema import FeatureSchema
 from tfdlrm.serving.saved_model import export_model
+from tfdlrm.serving.version_directories import remove_version
 from tfdlrm.stream_batches import Batch, Batches
 from tfdlrm.stream_config import StreamConfig
 from tfdlrm.stream_events import Events, Topic, partition_ends
@@ -76,7 +78,11 @@ class Learner:
         self._saved_at = self._exported_at = time.monotonic()
         self.offsets = {int(p): n for p, n in state.get("offsets", {}).items()}
         self.skipped: int = state.get("skipped", 0)
-        self._exports: list[str] = state.get("exports", [])
+        # Not in the checkpoint: the last export comes after the last of these.
+        self._exports_file = directory / "exports.json"
+        self._exports: list[str] = []
+        if self._exports_file.is_file():
+            self._exports = json.loads(self._exports_file.read_text(encoding="utf-8"))
         self.validation = ProgressiveValidation(
             directory, config.measure_every, state.get("validation")
         )
@@ -167,7 +173,6 @@ class Learner:
             "topic": self._topic.name,
             "offsets": self.offsets,
             "skipped": self.skipped,
-            "exports": self._exports,
             "validation": self.validation.state,
         }
         try:
@@ -187,8 +192,11 @@ class Learner:
         self._exported_at = time.monotonic()
         self._exports.append(str(exported))
         for old in self._exports[:-KEPT_EXPORTS]:
-            storage.remove_tree(storage.at(old))
+            remove_version(storage.at(old))
         self._exports = self._exports[-KEPT_EXPORTS:]
+        aside = self._exports_file.with_suffix(".partial")
+        aside.write_text(json.dumps(self._exports), encoding="utf-8")
+        aside.replace(self._exports_file)
         print(f"Model: {exported}", flush=True)
 
 

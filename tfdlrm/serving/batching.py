@@ -125,14 +125,14 @@ class Batcher:
             The outputs to be, of the request's own rows.
 
         Raises:
-            ServingError: RESOURCE_EXHAUSTED if too many wait.
+            ServingError: UNAVAILABLE if too many wait, as in TF Serving.
         """
         key = (signature, tuple(array.shape[1:] for array in inputs))
         queue = self._queues.setdefault(key, _Queue())
         most = self._parameters.max_batch_size * self._parameters.max_enqueued_batches
         if queue and queue.rows + rows > most:
             raise ServingError(
-                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                grpc.StatusCode.UNAVAILABLE,
                 f"The batch scheduling queue is full: {queue.rows} rows wait, the most "
                 f"are {most}; try again later",
             )
@@ -163,7 +163,7 @@ class Batcher:
             if self._num_running >= self._num_threads:
                 return  # the end of a run is the next occasion
             queue = self._queues[key]
-            wait = self._wait_seconds(queue)
+            wait = self._wait_seconds(key[0], queue)
             if wait > 0:
                 waits.append(wait)
                 continue
@@ -177,10 +177,15 @@ class Batcher:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(min(waits), self._look_soon)
 
-    def _wait_seconds(self, queue: _Queue) -> float:
+    def _wait_seconds(self, signature: Signature, queue: _Queue) -> float:
         """How long the first request of a queue may still wait for others."""
         patience = self._parameters.batch_timeout_micros / 1e6
-        if not patience or queue.rows >= self._parameters.max_batch_size:
+        shares_runs = self._is_enabled and signature.is_batched
+        if (
+            not patience
+            or not shares_runs
+            or queue.rows >= self._parameters.max_batch_size
+        ):
             return 0.0
         return queue[0].start + patience - time.perf_counter()
 
@@ -250,6 +255,8 @@ class Batcher:
                 for array in inputs
             ]
         outputs = signature.run(*inputs)
+        if len(tasks) == 1 and not missing:
+            return [outputs]  # of as many rows as the model likes
         for spec, output in zip(signature.outputs, outputs, strict=True):
             if len(output) != rows + missing:
                 raise ValueError(

@@ -40,6 +40,8 @@ def parse(body: bytes) -> dict[str, Any]:
             if b"NaN" not in body and b"Infinity" not in body:
                 raise
             document = json.loads(body)
+            # Half of a surrogate pair is no text, which orjson knows.
+            json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         refuse(f"JSON Parse error: {error}")
     if not isinstance(document, dict):

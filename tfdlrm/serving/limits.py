@@ -13,7 +13,7 @@ class Limits:
         message_bytes: Largest request, in either protocol.
         rows: Most rows in a request.
         requests: Most requests that are being answered at a time.
-        seconds: Longest time that a request may take, its arrival included.
+        seconds: Longest time that a request may take; over HTTP its arrival counts.
     """
 
     message_bytes: int = 64 * 2**20
@@ -22,7 +22,9 @@ class Limits:
     seconds: float = 30.0
 
     def __post_init__(self) -> None:
-        require(self.message_bytes >= 1, "message_bytes", self.message_bytes, ">= 1")
-        require(self.rows >= 1, "rows", self.rows, ">= 1")
-        require(self.requests >= 1, "requests", self.requests, ">= 1")
-        require(self.seconds > 0, "seconds", self.seconds, "> 0")
+        require(
+            self.message_bytes >= 1, "max_message_bytes", self.message_bytes, ">= 1"
+        )
+        require(self.rows >= 1, "max_rows", self.rows, ">= 1")
+        require(self.requests >= 1, "max_requests", self.requests, ">= 1")
+        require(self.seconds > 0, "request_timeout_seconds", self.seconds, "> 0")

@@ -97,15 +97,14 @@ class Model:
         there = versions_there(self.settings.base_path)
         if not there:
             return  # better an old model than none
-        wanted: list[int] = []
-        # A version that does not load leaves its place to the next one.
-        while True:
-            good = [each for each in there if not self._is_broken(each, there[each])]
-            wanted = self.settings.policy.choose(good)
-            missing = [version for version in wanted if version not in self._loaded]
-            if not missing:
-                break
-            self._load(missing[0], there[missing[0]])
+        good = [each for each in there if not self._is_broken(each, there[each])]
+        wanted = self.settings.policy.choose(good)
+        # A version that does not load leaves its place to the next one. It is not tried
+        # again before the next look: its files may be arriving just now.
+        while missing := [each for each in wanted if each not in self._loaded]:
+            if not self._load(missing[0], there[missing[0]]):
+                good.remove(missing[0])
+                wanted = self.settings.policy.choose(good)
         if wanted:
             for version in set(self._loaded) - set(wanted):
                 self._unload(version)
@@ -116,18 +115,23 @@ class Model:
             return False
         return status.files == fingerprint(path)
 
-    def _load(self, version: int, path: Path) -> None:
+    def _load(self, version: int, path: Path) -> bool:
         self.statuses[version] = VersionStatus(State.LOADING)
         files = fingerprint(path)
         start = time.perf_counter()
+        servable = None
         try:
             servable = Servable(self.settings.name, version, path)
             warm_up(servable)
         except ServingError as error:
             log.warning("%s is not served: %s", path, error.message)
-            self.statuses[version] = VersionStatus(State.END, error, files)
+            if servable is not None:
+                servable.retire()
+            # Without the traceback, whose frames hold what was loaded.
+            told = ServingError(error.code, error.message)
+            self.statuses[version] = VersionStatus(State.END, told, files)
             self._metrics.loaded(str(path), "fail", time.perf_counter() - start)
-            return
+            return False
         seconds = time.perf_counter() - start
         self._metrics.loaded(str(path), "success", seconds)
         with self._lock:
@@ -136,6 +140,7 @@ class Model:
         log.info(
             "%s version %d is served after %.1f s", servable.name, version, seconds
         )
+        return True
 
     def _unload(self, version: int) -> None:
         with self._lock:
@@ -143,11 +148,6 @@ class Model:
         self.statuses[version] = VersionStatus(State.END)
         servable.retire()
         log.info("%s version %d is not served any more", servable.name, version)
-
-    def unload(self) -> None:
-        """Serve no version any more."""
-        for version in self.available:
-            self._unload(version)
 
 
 class Models:
@@ -174,7 +174,7 @@ class Models:
             if not model.available:
                 raise InputError(_why_nothing_loads(model))
 
-    def watch(self, seconds: float) -> threading.Thread:
+    def watch(self, seconds: float) -> None:
         """Look for new versions, again and again.
 
         Args:
@@ -189,9 +189,7 @@ class Models:
                     except Exception:  # the next look may have more luck
                         log.exception("looking for versions of %s", model.settings.name)
 
-        thread = threading.Thread(target=look, name="versions", daemon=True)
-        thread.start()
-        return thread
+        threading.Thread(target=look, name="versions", daemon=True).start()
 
     def close(self) -> None:
         """Watch no more."""

@@ -21,7 +21,7 @@ from tfdlrm.serving.batching import Batcher
 from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.limits import Limits
 from tfdlrm.serving.metrics import Metrics
-from tfdlrm.serving.models import Model, Models, State, VersionStatus
+from tfdlrm.serving.models import Model, Models, VersionStatus
 from tfdlrm.serving.requests import (
     CLASSIFY,
     REGRESS,
@@ -162,15 +162,20 @@ class Predictor:
                         grpc.StatusCode.UNIMPLEMENTED,
                         f"Unsupported signature method_name: {task.method_name}",
                     )
+            # All of them to their end: the version stays in memory for no longer.
             outputs = await asyncio.gather(
                 *(
                     self._examples(signature, request.input, task.method_name)
                     for signature, task in zip(signatures, request.tasks, strict=True)
-                )
+                ),
+                return_exceptions=True,
             )
-            return inference_pb2.MultiInferenceResponse(
-                results=map(inference_result, signatures, outputs)
-            )
+            results = []
+            for signature, output in zip(signatures, outputs, strict=True):
+                if isinstance(output, BaseException):
+                    raise output
+                results.append(inference_result(signature, output))
+            return inference_pb2.MultiInferenceResponse(results=results)
 
     async def _examples(
         self, signature: Signature, request_input: input_pb2.Input, method: str
@@ -235,5 +240,5 @@ def _add_status(
     if status.error is not None:
         added.status.error_code = status.error.code.value[0]
         added.status.error_message = status.error.message
-    elif status.state == State.AVAILABLE:
-        added.status.SetInParent()
+    else:
+        added.status.SetInParent()  # that of no error, which clients look at

@@ -17,6 +17,17 @@ def in_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=_place)
 
 
+def are_criteos(names: Iterable[str]) -> bool:
+    """Whether these are names of Criteo's columns, whose order is known.
+
+    Example:
+
+    >>> are_criteos(["I1", "C10"]), are_criteos(["price", "C1"])
+    (True, False)
+    """
+    return all(re.fullmatch(r"[IC]\d+", name) for name in names)
+
+
 def _place(name: str) -> tuple[bool, list[tuple[int, str]]]:
     parts = re.findall(r"\d+|\D+", name)
     return name.startswith("C"), [

@@ -171,7 +171,12 @@ class RestModel:
         return np.array(answer["outputs"], np.float32).ravel()
 
     def _ask(self, method: str, path: str, body: str | None) -> Any:
-        connection = self._connection()
+        try:
+            connection = self._connection()
+        except http.client.InvalidURL:
+            raise InputError(
+                f"server is {self._server}, expected HOST:PORT such as localhost:8501"
+            ) from None
         try:
             connection.request(method, path, body)
             answer = connection.getresponse()

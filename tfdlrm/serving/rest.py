@@ -68,6 +68,8 @@ class RestApp:
                 response = await self._respond(scope, receive)
                 is_started = True
                 await _send(send, response, scope["method"])
+        except _ClientGoneError:
+            return
         except TimeoutError:
             if is_started:  # the client does not read: the connection is closed
                 raise
@@ -81,7 +83,12 @@ class RestApp:
             return _error(error.http_status, error.message)
         except _HttpError as error:
             return _error(error.status, str(error), error.headers)
-        except (TimeoutError, asyncio.CancelledError, ConnectionError):
+        except (
+            TimeoutError,
+            asyncio.CancelledError,
+            ConnectionError,
+            _ClientGoneError,
+        ):
             raise
         except Exception as error:
             log.exception("%s %s", scope["method"], scope["path"])
@@ -148,6 +155,10 @@ class RestApp:
         return json_answers.predictions(outputs, layout)
 
 
+class _ClientGoneError(Exception):
+    """The client went away before its request was whole."""
+
+
 class _HttpError(Exception):
     """What HTTP has a status for and gRPC does not."""
 
@@ -196,7 +207,7 @@ async def _read_body(scope: Scope, receive: Receive, most: int) -> bytes:
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise asyncio.CancelledError("the client is gone")
+            raise _ClientGoneError
         parts.append(message.get("body", b""))
         size += len(parts[-1])
         if size > most:

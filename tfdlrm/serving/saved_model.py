@@ -141,7 +141,7 @@ def export_model(
     Raises:
         InputError: If a vocabulary or the directory cannot be used.
     """
-    export_dir = Path(export_dir)
+    export_dir = storage.at(export_dir)
     try:
         export_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

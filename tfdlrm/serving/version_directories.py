@@ -1,5 +1,6 @@
 """The versions of a model, each of which appears complete or not at all."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +32,8 @@ def versions_in(export_dir: Path) -> list[int]:
     """The numbers of the versions there, in no order."""
     if not export_dir.is_dir():
         return []
-    return [int(entry.name) for entry in export_dir.iterdir() if entry.name.isdigit()]
+    names = (entry.name for entry in export_dir.iterdir())
+    return [int(each) for each in names if re.fullmatch(r"0|[1-9][0-9]*", each)]
 
 
 def prune(export_dir: Path, keep: int) -> list[Path]:
@@ -47,13 +49,16 @@ def prune(export_dir: Path, keep: int) -> list[Path]:
     removed = []
     export_dir = storage.at(export_dir)
     for version in sorted(versions_in(export_dir))[:-keep]:
-        path = export_dir / str(version)
-        aside = path
-        if not storage.is_remote(path):
-            # Renamed first, so that no server finds half of it.
-            aside = path.with_name(f".{path.name}.removed")
-            storage.remove_tree(aside)
-            path.rename(aside)
-        storage.remove_tree(aside)
-        removed.append(path)
+        removed.append(export_dir / str(version))
+        remove_version(removed[-1])
     return removed
+
+
+def remove_version(path: Path) -> None:
+    """Remove a version, if it is there."""
+    if not storage.is_remote(path) and path.is_dir():
+        # Renamed first, so that no server finds half of it.
+        aside = path.with_name(f".{path.name}.removed")
+        storage.remove_tree(aside)
+        path = path.rename(aside)
+    storage.remove_tree(path)

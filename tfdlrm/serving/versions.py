@@ -7,6 +7,7 @@ from typing import Literal
 
 from tensorflow_serving.config import model_server_config_pb2
 
+from tfdlrm import storage
 from tfdlrm.errors import InputError, require
 
 Kind = Literal["latest", "all", "specific"]
@@ -101,7 +102,10 @@ def _model(config: model_server_config_pb2.ModelConfig, path: Path) -> ModelSett
         raise InputError(f"{path}: {config.name} has a specific policy of no versions")
     try:
         return ModelSettings(
-            config.name, Path(config.base_path), policy, dict(config.version_labels)
+            config.name,
+            storage.at(Path(config.base_path)),
+            policy,
+            dict(config.version_labels),
         )
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

@@ -17,18 +17,15 @@ MOST_RECORDS = 1000
 """As in TF Serving."""
 
 
-def warm_up(servable: Servable) -> int:
+def warm_up(servable: Servable) -> None:
     """Answer a version's own requests, so that the first client does not wait.
-
-    Returns:
-        How many there were.
 
     Raises:
         ServingError: If the file is damaged, or a request gets no answer.
     """
     file = servable.path / WARM_UP_FILE
     if not file.is_file():
-        return 0
+        return
     answered = 0
     try:
         for number, payload in read_records(file):
@@ -41,7 +38,6 @@ def warm_up(servable: Servable) -> int:
     except ServingError as error:
         message = f"{file}, record {answered}: {error.message}"
         raise ServingError(error.code, message) from None
-    return answered
 
 
 def _replay(servable: Servable, log: prediction_log_pb2.PredictionLog) -> None:
