@@ -95,6 +95,7 @@ def test_fields_need_not_be_text(server, tmp_path, protocol):
         pytest.param(
             gzip.compress(b"1\t2\tx\n")[:-9], "is damaged", id="gzip cut short"
         ),
+        pytest.param(b"\x1f\x8b\x08" + bytes(7) + b"\xff" * 9, "is damaged", id="zlib"),
     ],
 )
 def test_bad_rows_are_said_and_leave_no_output(server, tmp_path, contents, said):
@@ -116,6 +117,16 @@ def test_models_that_take_no_raw_rows_are_refused(server, log, protocol):
 def test_a_file_that_is_not_there_is_said_before_a_server_is_asked(tmp_path):
     with pytest.raises(InputError, match=r"none\.tsv, expected a file to score"):
         ClientCommand(tmp_path / "none.tsv", tmp_path / "out.csv")
+
+
+def test_columns_whose_order_nobody_knows_need_a_head_line():
+    assert client._places([b"3", b"de"], ["price", "user"]) == ([], False)
+    assert client._places([b"user", b"price"], ["price", "user"]) == ([1, 0], True)
+
+
+def test_an_address_that_is_none_is_said(server, log):
+    with pytest.raises(InputError, match="expected HOST:PORT"):
+        score_file(command(server, log[0], "rest", server="http://localhost"))
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])

@@ -123,6 +123,7 @@ def test_missing_values_are_what_tensorflow_takes_them_for(stub):
         (b'{"inputs": ' + b"[" * 40_000 + b"NaN" + b"]" * 40_000 + b"}", "JSON Parse"),
         (b'{"inputs": ' + b'{"a":' * 900 + b"1" + b"}" * 901, "Missing named input"),
         (b'{"inputs": NaN}', "has the inputs"),
+        (b'{"inputs": [NaN, "\\ud800"]}', "JSON Parse error"),
         (b'{"instances": [], "inputs": []}', "one of the keys"),
         (b'{"instances": []}', "No values"),
         (b'{"instances": {}}', "expected a list"),
@@ -421,6 +422,31 @@ def test_the_queue_has_an_end(tmp_path):
         await batcher.close()
 
     asyncio.run(fill())
+
+
+def test_a_lone_request_gets_as_many_rows_as_the_model_likes(tmp_path):
+    from tfdlrm.serving.batching import Batcher, BatchingParameters
+    from tfdlrm.serving.servable import Servable
+
+    module = tf.Module()
+    module.distinct = tf.function(
+        lambda ids: {"distinct": tf.unique(ids).y},
+        input_signature=[tf.TensorSpec([None], tf.int64, name="ids")],
+    )
+    tf.saved_model.save(module, tmp_path / "1", signatures=module.distinct)
+    signature = Servable("distinct", 1, tmp_path / "1").signature("")
+
+    async def ask():
+        # Requests that can share no run wait for none.
+        patient = BatchingParameters(batch_timeout_micros=10**9)
+        for parameters, is_enabled in ((BatchingParameters(), True), (patient, False)):
+            batcher = Batcher(parameters, is_enabled, lambda *_: None, lambda *_: None)
+            answer = batcher.submit(signature, [np.array([7, 7, 2])], 3)
+            (found,) = await asyncio.wait_for(answer, 30)
+            assert found.tolist() == [7, 2]
+            await batcher.close()
+
+    asyncio.run(ask())
 
 
 def test_a_full_batch_does_not_wait_for_its_time(tmp_path):

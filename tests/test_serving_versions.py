@@ -4,6 +4,7 @@ import shutil
 import sys
 import threading
 import time
+from itertools import count
 
 import grpc
 import numpy as np
@@ -15,17 +16,20 @@ from tests.served_model import expected, save_scores
 from tests.serving_process import serving
 from tests.serving_thread import embedded, get, post, predict_request, rows
 from tfdlrm.errors import InputError
+from tfdlrm.serving import models
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.models import Models
+from tfdlrm.serving.servable import Servable
 from tfdlrm.serving.server import ServerSettings
 from tfdlrm.serving.versions import ModelSettings, VersionPolicy
+from tfdlrm.serving.warmup import WARM_UP_FILE
 
 
 def loaded(path, policy=None):
     settings = ModelSettings("scores", path, policy or VersionPolicy())
-    models = Models([settings], Metrics())
-    models.load()
-    return models.model("scores")
+    loaded_models = Models([settings], Metrics())
+    loaded_models.load()
+    return loaded_models.model("scores")
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +76,29 @@ def test_a_broken_version_leaves_its_place_to_the_one_before(base):
     shutil.copytree(base / "1", base / "3")
     model.refresh()
     assert model.available == [3]
+
+
+def test_a_version_that_fails_its_warm_up_does_not_stay_in_memory(base, monkeypatch):
+    broken = shutil.copytree(base / "1", base / "_3")
+    (broken / WARM_UP_FILE).parent.mkdir(exist_ok=True)
+    (broken / WARM_UP_FILE).write_bytes(b"no record")
+    broken.rename(base / "3")
+    retired = []
+    monkeypatch.setattr(Servable, "retire", lambda self: retired.append(self.version))
+    model = loaded(base)
+    assert (model.available, retired) == ([2], [3])
+    error = model.statuses[3].error
+    assert error.__traceback__ is error.__cause__ is error.__context__ is None
+
+
+def test_a_version_whose_files_still_arrive_is_tried_once_a_look(base, monkeypatch):
+    break_version(base, 3)
+    looks = count()
+    monkeypatch.setattr(
+        models, "fingerprint", lambda path: (("a file", 1, next(looks)),)
+    )
+    assert loaded(base).available == [2]
+    assert next(looks) < 10
 
 
 def test_a_version_that_is_gone_gives_way_and_an_empty_directory_does_not(base):

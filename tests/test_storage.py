@@ -217,6 +217,7 @@ def test_a_run_on_s3_from_the_data_to_the_scores(s3, uploaded, tmp_path):
         "tfdlrm.evaluate --model s3://clicks/x --data_dir s3://clicks/data", 2
     )
     assert "s3://clicks/x holds no SavedModel" in refused
+    assert not (tmp_path / "s3:").exists()
     refused = run(f"{train} --run_dir s3://clicks/whole", 2)
     assert "run_dir s3://clicks/whole is in use already" in refused
 

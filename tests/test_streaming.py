@@ -214,6 +214,8 @@ def test_a_stream_is_learned_once_each_event_and_beats_the_frozen_model(
     result = run_command_line(command.format("run"), cwd=directory)
     assert (result.returncode, result.stderr) == (0, "")
     assert "partition 0 at 0, 1 at 0, 2 at 0, 3 at 0" in result.stdout
+    exports = (directory / "run" / "stream" / "exports.json").read_text()
+    assert json.loads(exports) == ["run_m/1"]
     points = points_of(directory / "run")
     counts = [*range(2048, 24_000, 2048), 24_000]
     assert [point["events"] for point in points] == counts
