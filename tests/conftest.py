@@ -18,6 +18,9 @@ from pipelines import synthetic
 from pipelines.prepare import prepare
 from tfdlrm.config import PrepareConfig
 
+# A command of its own; its instruments are not for other tests.
+collect_ignore = ["fuzz_rows.py"]
+
 # Two devices, so that MirroredStrategy has something to mirror.
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0],
