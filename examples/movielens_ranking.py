@@ -1,8 +1,8 @@
 """Rank films for a person, in plain Keras: `python examples/movielens_ranking.py`.
 
 The ratings are made up like MovieLens': one to five stars that a person's and a film's
-taste and popularity explain. The model is trained on stars and judged by the order it
-puts a person's unseen films in.
+taste and popularity explain. The model is trained on stars, and its error on others is
+told beside the order that it puts one person's films in.
 """
 
 import keras

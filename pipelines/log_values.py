@@ -85,7 +85,11 @@ def kinds(columns: Columns, labelled: bool) -> dict[str, tuple[str, Kind]]:
 
 def _label_kind(positive: str | None) -> Kind:
     def read(values: pl.Series) -> pl.Series:
-        is_whole = values.dtype.is_float() and (values == values.round()).all()
+        # Polars takes NaN for equal to itself.
+        is_whole = (
+            values.dtype.is_float()
+            and (values.is_finite() & (values == values.round())).all()
+        )
         text = texts(values.cast(pl.Int64) if is_whole else values)
         if positive is not None:
             return (text == positive).cast(pl.UInt8)
@@ -94,7 +98,8 @@ def _label_kind(positive: str | None) -> Kind:
         return known.to_series().cast(pl.UInt8)
 
     expected = "0 or 1, or true or false" if positive is None else "a value"
-    return Kind("bad label", expected, read, takes=_is_number, may_be_missing=False)
+    takes = _is_number if positive is None else _is_label
+    return Kind("bad label", expected, read, takes=takes, may_be_missing=False)
 
 
 def _bag_kind(separator: str | None) -> Kind:
@@ -132,6 +137,10 @@ def _is_category(dtype: Any) -> bool:
 
 def _is_number(dtype: Any) -> bool:
     return dtype.is_numeric() or isinstance(dtype, (*_TEXT, pl.Boolean, pl.Null))
+
+
+def _is_label(dtype: Any) -> bool:
+    return _is_number(dtype) or _is_category(dtype)
 
 
 def _is_time(dtype: Any) -> bool:

@@ -39,11 +39,29 @@ class TextLog(LogFile):
         if columns.names is None:
             self._names = first_row
         else:
-            self._names = list(columns.names)
-            without_label = [each for each in self._names if each != columns.label]
-            if not labelled and len(first_row) == len(without_label):
-                self._names = without_label
+            self._names = self._names_of(len(first_row))
         self._check_names(self._names)
+
+    def _names_of(self, width: int) -> list[str]:
+        """The names of a file without a head line, by the columns that it has."""
+        names = list(self.columns.names or ())
+        if self.labelled or width == len(names):
+            return names
+        # Rows to score may come without what only training needs.
+        label, days_by = self.columns.label, self.columns.days_by
+        absent = [{label}]
+        if days_by is not None:
+            absent += [{days_by.name}, {label, days_by.name}]
+        fitting = [each for each in absent if len(names) - len(each) == width]
+        if len(fitting) > 1:
+            either = " or ".join(repr(name) for each in fitting for name in each)
+            raise InputError(
+                f"{self.path} has {width} columns: either {either} of "
+                f"{', '.join(names)} is missing, and nothing says which; leave out "
+                "both or none"
+            )
+        missing = fitting[0] if fitting else set()
+        return [name for name in names if name not in missing]
 
     def _first_row(self) -> list[str]:
         with self._opened() as (text, _):

@@ -1,4 +1,4 @@
-"""Traces of ids like a recorded one: `python -m pipelines.trace profile | replay`.
+"""Traces of ids like a recorded one: `python -m pipelines.trace`.
 
 A trace is profiled into what its caches care for: the ids in the order of their first
 access, and how often an access comes at which *stack distance*, the number of different

@@ -4,6 +4,7 @@ import csv
 import datetime
 import gzip
 import io
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -120,6 +121,20 @@ def test_files_without_a_header_have_their_names_described(tmp_path):
         read(open_log(unlabelled, columns))
 
 
+@pytest.mark.parametrize("row", ["1,0,2024-01-01,u", "1,2024-01-01,u", "1,u"])
+def test_rows_to_score_may_come_without_label_and_day(tmp_path, row):
+    names = ("a", "y", "day", "b")
+    columns = Columns(
+        "y", ("a",), ("b",), names=names, days_by=DaysBy("day", "day", "s")
+    )
+    path = write(tmp_path / "log.csv", f"{row}\n")
+    if row.count(",") == 2:  # either of the two may be missing
+        with pytest.raises(InputError, match="3 columns: either 'y' or 'day' of"):
+            open_log(path, columns, labelled=False)
+    else:
+        assert read(open_log(path, columns, labelled=False)) == {"a": [1], "b": ["u"]}
+
+
 def test_labels_are_compared_with_the_positive_text(tmp_path):
     columns = Columns("y", ("a",), (), positive="buy")
     path = write(tmp_path / "log.csv", "y,a\nbuy,1\nBuy,1\nlook,1\n")
@@ -234,11 +249,22 @@ def test_parquet_is_read_by_its_types(tmp_path):
     }
 
 
+def test_parquet_labels_may_be_categories(tmp_path):
+    labels = pl.Series(["buy", "look"], dtype=pl.Categorical)
+    FRAME.with_columns(y=labels).write_parquet(tmp_path / "log.parquet")
+    columns = replace(PARQUET, positive="buy")
+    assert read(open_log(tmp_path / "log.parquet", columns))["y"] == [1, 0]
+
+
 def test_parquet_rows_and_types_that_do_not_fit_are_named(tmp_path):
     path = tmp_path / "log.parquet"
     FRAME.with_columns(y=pl.Series([1, 3])).write_parquet(path)
     with pytest.raises(InputError, match=r"row 2: column 'y' is 3, expected 0 or 1"):
         read(open_log(path, PARQUET))
+    for label in (float("nan"), float("inf"), 0.5):
+        FRAME.with_columns(y=pl.Series([1.0, label])).write_parquet(path)
+        with pytest.raises(InputError, match=r"row 2: column 'y' is .*expected 0 or 1"):
+            read(open_log(path, PARQUET))
     for name, values in [("c", [0.5, 1.5]), ("e", ["a", "b"]), ("a", [[1], [2]])]:
         FRAME.with_columns(pl.Series(name, values)).write_parquet(path)
         with pytest.raises(InputError, match=f"column '{name}' is of type"):

@@ -102,10 +102,12 @@ def test_spark_makes_the_same_data_set(raw, tmp_path, capsys, config):
 @pytest.mark.slow
 @pytest.mark.usefixtures("session")
 def test_spark_prepares_ones_own_log(tmp_path, monkeypatch):
+    blank = dict.fromkeys(("user", "tags", "shops"), "")
     (tmp_path / "columns.yaml").write_text(DESCRIPTION)
     raw = [
         write_log(tmp_path / "log.csv", OWN_ROWS[:1000]),
         write_log(tmp_path / "more.csv.gz", OWN_ROWS[1000:]),
+        write_log(tmp_path / "blank.csv", [{**row, **blank} for row in OWN_ROWS[:50]]),
     ]
     config = replace(OWN_CONFIG, columns=tmp_path / "columns.yaml")
     prepare(raw, tmp_path / "local", config)

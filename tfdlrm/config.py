@@ -184,8 +184,8 @@ class TrainConfig:
     Args:
         data_dir: Data set directory written by `pipelines.prepare`; with
             raw_data_file, where the prepared data set goes.
-        raw_data_file: Criteo TSV file to prepare first; what an earlier run prepared
-            from it is used again.
+        raw_data_file: Raw log to prepare first, Criteo's or what prepare.columns tells
+            of; what an earlier run prepared from it is used again.
         prepare: How raw rows become a data set.
         model: Which model, and its architecture.
         optimizer: Optimizer.

@@ -54,9 +54,11 @@ class PlanCommand(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("num_rows", "num_devices", "samples_per_second"):
+        for name in ("num_rows", "num_devices"):
             value = getattr(self, name)
             require(value is None or value >= 0, name, value, ">= 0")
+        speed = self.samples_per_second
+        require(speed is None or speed > 0, "samples_per_second", speed, "> 0")
         for size in self.vocabulary_sizes or ():
             require(size >= 1, "vocabulary_sizes", self.vocabulary_sizes, ">= 1 each")
 
