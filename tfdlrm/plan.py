@@ -34,7 +34,7 @@ class PlanCommand(TrainConfig):
     Args:
         vocabulary_sizes: Number of ids of each categorical feature, in place of those
             of a data set.
-        num_rows: Training rows, likewise.
+        rows: Training rows, likewise.
         memory: Memory for the run, such as `16GB`; null means what this machine has
             left.
         num_devices: GPUs that it trains on, each of which holds the whole model; null
@@ -46,7 +46,7 @@ class PlanCommand(TrainConfig):
     """
 
     vocabulary_sizes: tuple[int, ...] | None = None
-    num_rows: int | None = None
+    rows: int | None = None
     memory: str | None = None
     num_devices: int | None = None
     device_memory: str | None = None
@@ -54,7 +54,7 @@ class PlanCommand(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("num_rows", "num_devices"):
+        for name in ("rows", "num_devices"):
             value = getattr(self, name)
             require(value is None or value >= 0, name, value, ">= 0")
         speed = self.samples_per_second
@@ -101,8 +101,8 @@ def data_schema(command: PlanCommand) -> FeatureSchema:
 
 def training_rows(command: PlanCommand, schema: FeatureSchema) -> int:
     """Rows of an epoch."""
-    if command.num_rows is not None:
-        return command.num_rows
+    if command.rows is not None:
+        return command.rows
     return schema.num_rows("train") or KAGGLE_ROWS
 
 
