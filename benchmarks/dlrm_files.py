@@ -72,16 +72,16 @@ def _time_loop(job: Job, schema: FeatureSchema, directory: Path) -> StepTime:
 
     with RunDirectory.opened(config) as run:
         points = fit(model, read, steps, None, config, run, schema.fingerprint)
-    times: dict[bool, list[float]] = {True: [], False: []}
+    firsts: list[float] = []
+    others: list[float] = []
     for before, point in pairwise(point for point in points if point.step >= steps):
-        starts_epoch = before.step % steps == 0
-        num_steps = point.step - before.step
-        times[starts_epoch].append((point.seconds - before.seconds) / num_steps)
-    seconds = median(times[False])
+        times = others if before.step % steps else firsts
+        times.append((point.seconds - before.seconds) / (point.step - before.step))
+    seconds = median(others)
     return StepTime(
         ms=seconds * 1000,
         steps=steps * (config.epochs - 1),
         loss=points[-1].loss,
         rss_gb=memory_gb(),
-        start_seconds=(median(times[True]) - seconds) * (steps // STRETCHES),
+        start_seconds=(median(firsts) - seconds) * (steps // STRETCHES),
     )

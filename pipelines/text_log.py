@@ -39,12 +39,11 @@ class TextLog(LogFile):
         if columns.names is None:
             self._names = first_row
         else:
-            self._names = self._names_of(len(first_row))
+            self._names = self._names_there([*columns.names], len(first_row))
         self._check_names(self._names)
 
-    def _names_of(self, width: int) -> list[str]:
-        """The names of a file without a head line, by the columns that it has."""
-        names = list(self.columns.names or ())
+    def _names_there(self, names: list[str], width: int) -> list[str]:
+        """Those of all `names` that a file has, which has no head line to tell."""
         if self.labelled or width == len(names):
             return names
         # Rows to score may come without what only training needs.

@@ -17,6 +17,7 @@ from pipelines.aside import written_aside
 from pipelines.progress import stage
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError, require
+from tfdlrm.serving.raw_columns import are_criteos, in_order
 
 if TYPE_CHECKING:
     from tfdlrm.serving.remote import RemoteModel
@@ -135,8 +136,6 @@ def _batches(
     command: ClientCommand, file: BinaryIO, names: Sequence[str]
 ) -> Iterator[dict[str, list[bytes]]]:
     """Columns of `batch_size` rows each."""
-    from tfdlrm.serving.raw_columns import in_order
-
     lines = enumerate(file, start=1)
     order = in_order(names)
     places: list[int] | None = None
@@ -172,8 +171,6 @@ def _batches(
 
 def _places(fields: list[bytes], names: list[str]) -> tuple[list[int], bool]:
     """Where the columns are in a row, and whether the first row is a head line."""
-    from tfdlrm.serving.raw_columns import are_criteos
-
     found = {field.decode(errors="replace"): i for i, field in enumerate(fields)}
     if all(name in found for name in names):
         return [found[name] for name in names], True
@@ -184,8 +181,6 @@ def _places(fields: list[bytes], names: list[str]) -> tuple[list[int], bool]:
 
 
 def _expected(names: list[str]) -> str:
-    from tfdlrm.serving.raw_columns import are_criteos
-
     head = f"a head line with the names {', '.join(names)}"
     # The server tells names, and of other logs no order.
     return (

@@ -49,12 +49,11 @@ class ExportCommand:
         if self.keep is not None and self.keep < 1:
             raise InputError(f"keep is {self.keep}, expected >= 1")
         is_onnx = self.format == "onnx"
-        if self.deployment is not None and storage.is_remote(
-            storage.at(self.export_dir or "")
-        ):
+        is_remote = storage.is_remote(storage.at(self.export_dir or ""))
+        if is_remote and self.deployment is not None:
             raise InputError(
-                f"deployment mounts the model's directory, and export_dir "
-                f"{self.export_dir} is remote: export to a local directory"
+                f"export_dir is {self.export_dir}, but a deployment mounts the "
+                "directory: export to a local one"
             )
         if is_onnx and (self.quantize != "none" or self.deployment is not None):
             raise InputError(

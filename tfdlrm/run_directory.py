@@ -103,7 +103,7 @@ class RunDirectory:
     def _take(self, config: str) -> None:
         """Write the settings into a new directory, or compare them with those there."""
         if not any(self.path.iterdir()):
-            self._write_config(config)
+            storage.replace_text(self.config_file, config)
         elif self.report_file.exists() or not self.config_file.exists():
             raise InputError(f"run_dir {self.home} is in use already: give another one")
         elif difference := _first_difference(self.config_file.read_text(), config):
@@ -113,12 +113,9 @@ class RunDirectory:
                 f"{self.home / self.config_file.name}"
             )
         else:
-            self._write_config(config)  # it may go on on other devices
-
-    def _write_config(self, config: str) -> None:
-        aside = self.config_file.with_suffix(".partial")
-        aside.write_text(config, encoding="utf-8")
-        aside.replace(self.config_file)
+            storage.replace_text(
+                self.config_file, config
+            )  # it may go on on other devices
 
     @contextmanager
     def only_process(self) -> Iterator[None]:

@@ -181,10 +181,8 @@ class FeatureSchema:
 
     def save(self, directory: Path) -> None:
         """Write `schema.json` into `directory`, aside first and then renamed."""
-        target = directory / FILE_NAME
-        aside = target.with_suffix(".json.partial")
-        aside.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
-        aside.replace(target)
+        text = json.dumps(asdict(self), indent=2) + "\n"
+        storage.replace_text(directory / FILE_NAME, text)
 
     @classmethod
     def load(cls, directory: Path) -> "FeatureSchema":

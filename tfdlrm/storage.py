@@ -43,6 +43,17 @@ def is_remote(path: Path) -> bool:
     return isinstance(path, RemotePath)
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Write a local file aside, and then in the place of what was there.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    aside = path.with_name(f".{path.name}.partial")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)
+
+
 def copy_tree(source: Path, target: Path, last: str | None = None) -> None:
     """Copy the files below `source`, from or to a remote place or not.
 

@@ -194,9 +194,7 @@ class Learner:
         for old in self._exports[:-KEPT_EXPORTS]:
             remove_version(storage.at(old))
         self._exports = self._exports[-KEPT_EXPORTS:]
-        aside = self._exports_file.with_suffix(".partial")
-        aside.write_text(json.dumps(self._exports), encoding="utf-8")
-        aside.replace(self._exports_file)
+        storage.replace_text(self._exports_file, json.dumps(self._exports))
         print(f"Model: {exported}", flush=True)
 
 

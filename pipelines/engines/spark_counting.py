@@ -152,7 +152,8 @@ def _column_counts(raw: pl.Series, column: int, start: int, values: _Values) -> 
     kind = pa.string() if values.is_text else pa.int64()
     types = (pa.int32(), kind, pa.int64(), pa.int64())
     schema = pa.schema(list(zip(table.columns, types, strict=True)))
-    columns = table.to_arrow().cast(schema).combine_chunks().columns
+    # Not `to_batches`, which gives none where there are no rows.
+    columns = table.to_arrow().cast(schema).columns
     arrays = [column.combine_chunks() for column in columns]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 

@@ -163,11 +163,12 @@ class Batcher:
             if self._num_running >= self._num_threads:
                 return  # the end of a run is the next occasion
             queue = self._queues[key]
-            wait = self._wait_seconds(key[0], queue)
+            signature, _ = key
+            wait = self._wait_seconds(signature, queue)
             if wait > 0:
                 waits.append(wait)
                 continue
-            self._start(key, queue)
+            self._start(signature, queue)
             if queue:
                 self._queues.move_to_end(key)
                 self._look_soon()
@@ -180,19 +181,18 @@ class Batcher:
     def _wait_seconds(self, signature: Signature, queue: _Queue) -> float:
         """How long the first request of a queue may still wait for others."""
         patience = self._parameters.batch_timeout_micros / 1e6
-        shares_runs = self._is_enabled and signature.is_batched
-        if (
-            not patience
-            or not shares_runs
-            or queue.rows >= self._parameters.max_batch_size
-        ):
+        is_full = queue.rows >= self._parameters.max_batch_size
+        if not patience or is_full or not self._shares_runs(signature):
             return 0.0
         return queue[0].start + patience - time.perf_counter()
 
-    def _start(self, key: Key, queue: _Queue) -> None:
-        is_batched = self._is_enabled and key[0].is_batched
-        tasks = queue.take(self._parameters.max_batch_size if is_batched else 1)
-        signature, now = key[0], time.perf_counter()
+    def _shares_runs(self, signature: Signature) -> bool:
+        return self._is_enabled and signature.is_batched
+
+    def _start(self, signature: Signature, queue: _Queue) -> None:
+        is_shared = self._shares_runs(signature)
+        tasks = queue.take(self._parameters.max_batch_size if is_shared else 1)
+        now = time.perf_counter()
         for task in tasks:
             self._observe_wait(signature.servable.name, now - task.start)
         # A client that went away needs no answer.
@@ -230,7 +230,7 @@ class Batcher:
         self, signature: Signature, tasks: Sequence[_Task]
     ) -> list[Arrays | ServingError]:
         try:
-            if not (self._is_enabled and signature.is_batched):
+            if not self._shares_runs(signature):
                 return [signature.run(*tasks[0].inputs)]
             return self._run_together(signature, tasks)
         # Whatever it is, it is this model's or these inputs', and others go on.

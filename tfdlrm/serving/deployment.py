@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from tfdlrm import storage
 from tfdlrm.errors import InputError
 
 IMAGE = "tensorflow/serving:2.17.0"
@@ -53,11 +54,11 @@ def write_deployment(directory: Path, export_dir: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         sources = _sources(directory / COMPOSE_FILE)
         sources[export_dir.resolve().name] = os.path.relpath(export_dir, directory)
-        _replace(directory / MODELS_FILE, _models_config(sorted(sources)))
-        _replace(directory / COMPOSE_FILE, _compose(sources))
+        storage.replace_text(directory / MODELS_FILE, _models_config(sorted(sources)))
+        storage.replace_text(directory / COMPOSE_FILE, _compose(sources))
         for name, content in FILES.items():
             if not (directory / name).exists():
-                _replace(directory / name, content)
+                storage.replace_text(directory / name, content)
     except OSError as error:
         raise InputError(
             f"deployment {directory} cannot be written: {error.strerror}"
@@ -125,9 +126,3 @@ def _sources(compose: Path) -> dict[str, str]:
         for target, source in mounted.items()
         if target.startswith(prefix)
     }
-
-
-def _replace(path: Path, content: str) -> None:
-    aside = path.with_name(f".{path.name}.partial")
-    aside.write_text(content, encoding="utf-8")
-    aside.replace(path)

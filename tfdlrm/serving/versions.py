@@ -103,7 +103,7 @@ def _model(config: model_server_config_pb2.ModelConfig, path: Path) -> ModelSett
     try:
         return ModelSettings(
             config.name,
-            storage.at(Path(config.base_path)),
+            storage.at(config.base_path),
             policy,
             dict(config.version_labels),
         )
