@@ -1,8 +1,7 @@
 """Requests that no client should send: never a crash, a hang or a wrong row."""
 
-import asyncio
 import json
-import math
+import re
 import socket
 import time
 
@@ -202,6 +201,25 @@ def test_slow_clients_are_sent_away(server):
     still_right(server)
 
 
+def answered(server, status):
+    """How many requests for the model `scores` ended so."""
+    _, text = get(f"{server.url}/monitoring/prometheus/metrics")
+    sample = rf'request_count{{model_name="scores",status="{status}"}} (\d+)'
+    return sum(map(int, re.findall(sample, text)))
+
+
+def test_clients_that_hang_up_are_cancelled_and_fill_no_log(server, caplog):
+    before = [answered(server, status) for status in ("CANCELLED", "INTERNAL")]
+    head = b"POST /v1/models/scores:predict HTTP/1.1\r\nHost: x\r\n"
+    with socket.create_connection(("127.0.0.1", server.http.port), 20) as connection:
+        connection.sendall(head + b"Content-Length: 10\r\n\r\n{")
+        time.sleep(0.2)
+    still_right(server)
+    after = [answered(server, status) for status in ("CANCELLED", "INTERNAL")]
+    assert after == [before[0] + 1, before[1]]
+    assert not caplog.records
+
+
 def test_bytes_that_are_no_message_are_an_invalid_argument(server, channel):
     call = channel.unary_unary(PREDICT)
     for payload in (b"\xff" * 100, b"\x0a\xff\xff\xff\xff\x0f"):
@@ -399,78 +417,3 @@ def test_schemathesis_finds_no_contradiction(server):
         check()
     assert number > 100
     still_right(server)
-
-
-def test_the_queue_has_an_end(tmp_path):
-    from tfdlrm.serving.batching import Batcher, BatchingParameters
-    from tfdlrm.serving.errors import ServingError
-    from tfdlrm.serving.servable import Servable
-
-    servable = Servable("kinds", 1, save_kinds(tmp_path / "1"))
-    signature = servable.signature("logarithm")
-    parameters = BatchingParameters(max_batch_size=4, max_enqueued_batches=2)
-
-    async def fill():
-        batcher = Batcher(parameters, True, lambda *_: None, lambda *_: None)
-        one = [np.ones(1, np.float32)]
-        futures = [batcher.submit(signature, one, 1) for _ in range(8)]
-        with pytest.raises(ServingError) as caught:
-            batcher.submit(signature, one, 1)
-        assert caught.value.code == grpc.StatusCode.UNAVAILABLE
-        answers = await asyncio.gather(*futures)
-        assert [float(answer[0][0]) for answer in answers] == [math.log(1)] * 8
-        await batcher.close()
-
-    asyncio.run(fill())
-
-
-def test_a_lone_request_gets_as_many_rows_as_the_model_likes(tmp_path):
-    from tfdlrm.serving.batching import Batcher, BatchingParameters
-    from tfdlrm.serving.servable import Servable
-
-    module = tf.Module()
-    module.distinct = tf.function(
-        lambda ids: {"distinct": tf.unique(ids).y},
-        input_signature=[tf.TensorSpec([None], tf.int64, name="ids")],
-    )
-    tf.saved_model.save(module, tmp_path / "1", signatures=module.distinct)
-    signature = Servable("distinct", 1, tmp_path / "1").signature("")
-
-    async def ask():
-        # Requests that can share no run wait for none.
-        patient = BatchingParameters(batch_timeout_micros=10**9)
-        for parameters, is_enabled in ((BatchingParameters(), True), (patient, False)):
-            batcher = Batcher(parameters, is_enabled, lambda *_: None, lambda *_: None)
-            answer = batcher.submit(signature, [np.array([7, 7, 2])], 3)
-            (found,) = await asyncio.wait_for(answer, 30)
-            assert found.tolist() == [7, 2]
-            await batcher.close()
-
-    asyncio.run(ask())
-
-
-def test_a_full_batch_does_not_wait_for_its_time(tmp_path):
-    from tfdlrm.serving.batching import Batcher, BatchingParameters
-    from tfdlrm.serving.servable import Servable
-
-    servable = Servable("kinds", 1, save_kinds(tmp_path / "1"))
-    signature = servable.signature("logarithm")
-    parameters = BatchingParameters(max_batch_size=3, batch_timeout_micros=10**9)
-    runs = []
-
-    async def fill():
-        batcher = Batcher(
-            parameters, True, lambda *_: None, lambda *it: runs.append(it)
-        )
-        futures = [batcher.submit(signature, [np.ones(1, np.float32)], 1)]
-        await asyncio.sleep(0.05)
-        assert not runs and not futures[0].done()
-        e = np.full(1, math.e, np.float32)
-        futures += [batcher.submit(signature, [e], 1) for _ in range(2)]
-        answers = await asyncio.wait_for(asyncio.gather(*futures), 30)
-        values = [float(answer[0][0]) for answer in answers]
-        np.testing.assert_allclose(values, [0, 1, 1], atol=1e-6)
-        await batcher.close()
-
-    asyncio.run(fill())
-    assert len(runs) == 1

@@ -85,7 +85,7 @@ class Predictor:
         except ServingError as error:
             status = error.code
             raise
-        except (asyncio.CancelledError, TimeoutError):
+        except (asyncio.CancelledError, TimeoutError, ConnectionError):
             status = grpc.StatusCode.CANCELLED
             raise
         except Exception:
@@ -162,7 +162,7 @@ class Predictor:
                         grpc.StatusCode.UNIMPLEMENTED,
                         f"Unsupported signature method_name: {task.method_name}",
                     )
-            # All of them to their end: the version stays in memory for no longer.
+            # All of them to their end, before the version is let go.
             outputs = await asyncio.gather(
                 *(
                     self._examples(signature, request.input, task.method_name)

@@ -83,12 +83,7 @@ class RestApp:
             return _error(error.http_status, error.message)
         except _HttpError as error:
             return _error(error.status, str(error), error.headers)
-        except (
-            TimeoutError,
-            asyncio.CancelledError,
-            ConnectionError,
-            _ClientGoneError,
-        ):
+        except (TimeoutError, asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:
             log.exception("%s %s", scope["method"], scope["path"])
@@ -155,7 +150,7 @@ class RestApp:
         return json_answers.predictions(outputs, layout)
 
 
-class _ClientGoneError(Exception):
+class _ClientGoneError(ConnectionError):
     """The client went away before its request was whole."""
 
 

@@ -1,0 +1,79 @@
+"""Requests that share a run of the model, and those that cannot."""
+
+import asyncio
+import math
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.served_model import save_kinds
+from tfdlrm.serving.batching import Batcher, BatchingParameters
+from tfdlrm.serving.errors import ServingError
+from tfdlrm.serving.servable import Servable
+
+
+def test_the_queue_has_an_end(tmp_path):
+    servable = Servable("kinds", 1, save_kinds(tmp_path / "1"))
+    signature = servable.signature("logarithm")
+    parameters = BatchingParameters(max_batch_size=4, max_enqueued_batches=2)
+
+    async def fill():
+        batcher = Batcher(parameters, True, lambda *_: None, lambda *_: None)
+        one = [np.ones(1, np.float32)]
+        futures = [batcher.submit(signature, one, 1) for _ in range(8)]
+        with pytest.raises(ServingError) as caught:
+            batcher.submit(signature, one, 1)
+        assert caught.value.code == grpc.StatusCode.UNAVAILABLE
+        answers = await asyncio.gather(*futures)
+        assert [float(answer[0][0]) for answer in answers] == [math.log(1)] * 8
+        await batcher.close()
+
+    asyncio.run(fill())
+
+
+def test_a_lone_request_gets_as_many_rows_as_the_model_likes(tmp_path):
+    module = tf.Module()
+    module.distinct = tf.function(
+        lambda ids: {"distinct": tf.unique(ids).y},
+        input_signature=[tf.TensorSpec([None], tf.int64, name="ids")],
+    )
+    tf.saved_model.save(module, tmp_path / "1", signatures=module.distinct)
+    signature = Servable("distinct", 1, tmp_path / "1").signature("")
+
+    async def ask():
+        # Requests that can share no run wait for none.
+        patient = BatchingParameters(batch_timeout_micros=10**9)
+        for parameters, is_enabled in ((BatchingParameters(), True), (patient, False)):
+            batcher = Batcher(parameters, is_enabled, lambda *_: None, lambda *_: None)
+            answer = batcher.submit(signature, [np.array([7, 7, 2])], 3)
+            (found,) = await asyncio.wait_for(answer, 30)
+            assert found.tolist() == [7, 2]
+            await batcher.close()
+
+    asyncio.run(ask())
+
+
+def test_a_full_batch_does_not_wait_for_its_time(tmp_path):
+    servable = Servable("kinds", 1, save_kinds(tmp_path / "1"))
+    signature = servable.signature("logarithm")
+    parameters = BatchingParameters(max_batch_size=3, batch_timeout_micros=10**9)
+    runs = []
+
+    async def fill():
+        batcher = Batcher(
+            parameters, True, lambda *_: None, lambda *it: runs.append(it)
+        )
+        futures = [batcher.submit(signature, [np.ones(1, np.float32)], 1)]
+        await asyncio.sleep(0.05)
+        assert not runs and not futures[0].done()
+        e = np.full(1, math.e, np.float32)
+        futures += [batcher.submit(signature, [e], 1) for _ in range(2)]
+        answers = await asyncio.wait_for(asyncio.gather(*futures), 30)
+        values = [float(answer[0][0]) for answer in answers]
+        np.testing.assert_allclose(values, [0, 1, 1], atol=1e-6)
+        await batcher.close()
+
+    asyncio.run(fill())
+    assert len(runs) == 1
