@@ -16,7 +16,10 @@ import tensorflow as tf
 
 from pipelines import synthetic
 from pipelines.prepare import prepare
-from tfdlrm.config import PrepareConfig
+from tests.processes import run_command_line
+from tfdlrm.config import PrepareConfig, TrainConfig
+from tfdlrm.model_config import DLRMConfig
+from tfdlrm.train import train
 
 # A command of its own; its instruments are not for other tests.
 collect_ignore = ["fuzz_rows.py"]
@@ -71,3 +74,36 @@ def data_dir(raw_file: Path) -> Path:
     directory = raw_file.parent / "prepared"
     prepare([raw_file], directory, PrepareConfig(min_frequency=3))
     return directory
+
+
+@pytest.fixture(scope="session")
+def small_config(data_dir, tmp_path_factory):
+    """Settings of a short training run of a small model."""
+    directory = tmp_path_factory.mktemp("trained")
+    return TrainConfig(
+        data_dir=data_dir,
+        model=DLRMConfig(embedding_dim=8, bottom_mlp_units=(16,), top_mlp_units=(16,)),
+        batch_size=64,
+        evaluations_per_epoch=1,
+        run_dir=directory / "run",
+        export_dir=directory / "clicks",
+    )
+
+
+@pytest.fixture(scope="session")
+def exported(small_config):
+    """The version that it exports."""
+    return train(small_config)
+
+
+@pytest.fixture(scope="session")
+def int8_exported(exported, small_config, tmp_path_factory):
+    """The same run with int8 tables, and what the command said."""
+    directory = tmp_path_factory.mktemp("int8") / "clicks"
+    said = run_command_line(
+        f"python -m tfdlrm.export --run_dir {small_config.run_dir} "
+        f"--export_dir {directory} --quantize int8 "
+        f"--deployment {directory.parent / 'deployment'}"
+    )
+    assert (said.returncode, said.stderr) == (0, ""), said.stderr
+    return directory / "1", said.stdout

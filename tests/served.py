@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
+from tensorflow_serving.apis import prediction_log_pb2
 
 
 class Served:
@@ -64,3 +65,24 @@ def example(row: dict[str, Any]) -> bytes:
     return tf.train.Example(
         features=tf.train.Features(feature=features)
     ).SerializeToString()
+
+
+def warm_up_logs(version):
+    """The requests that a version brings along."""
+    path = version / "assets.extra" / "tf_serving_warmup_requests"
+    return [
+        prediction_log_pb2.PredictionLog.FromString(record)
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator()
+    ]
+
+
+def replay(served, log):
+    """What a signature answers to a request."""
+    kind = log.WhichOneof("log_type")
+    request = getattr(log, kind).request
+    if kind == "predict_log":
+        inputs = {name: tf.make_ndarray(t) for name, t in request.inputs.items()}
+    else:
+        examples = request.input.example_list.examples
+        inputs = {"inputs": [each.SerializeToString() for each in examples]}
+    return request.model_spec, served(request.model_spec.signature_name, **inputs)

@@ -1,22 +1,17 @@
-"""Logs against Python's csv module, and what is wrong with them."""
+"""CSV and TSV logs against Python's csv module, and what is wrong with them."""
 
 import csv
-import datetime
-import gzip
 import io
-from dataclasses import replace
 
-import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.columns import Columns, DaysBy
-from pipelines.log_values import TIME_KEY, seconds
 from pipelines.logs import open_log
-from pipelines.parquet_log import ParquetLog
 from pipelines.text_log import TextLog
+from tests.log_files import read, write
 from tfdlrm.errors import InputError
 
 COLUMNS = Columns(
@@ -32,16 +27,6 @@ CSV = (
     '"b,o""b\nx",0,-2e3,q,,\n'
     ",true,,,b||c,7\n"
 )
-
-
-def write(path, text):
-    data = text.encode() if isinstance(text, str) else text
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
-    return path
-
-
-def read(file):
-    return pl.concat(file).to_dict(as_series=False)
 
 
 @pytest.mark.parametrize("name", ["log.csv", "log.csv.gz"])
@@ -207,118 +192,3 @@ def test_damaged_and_missing_files_are_refused(tmp_path):
             open_log(tmp_path / "none", columns)
     with pytest.raises(InputError, match="cannot be read as parquet"):
         open_log(path, columns)
-
-
-PARQUET = Columns(
-    label="y",
-    dense_features=("a", "b"),
-    single_hot=("c", "d"),
-    multi_hot=("e", "f"),
-    separators=(None, "|"),
-    format="parquet",
-    days_by=DaysBy("t", "time"),
-)
-FRAME = pl.DataFrame(
-    {
-        "t": [datetime.datetime(1970, 1, 1, 0, 1), datetime.datetime(1970, 1, 2)],
-        "y": [True, False],
-        "a": pl.Series([1, None], dtype=pl.Int16),
-        "b": [0.5, -1.0],
-        "c": pl.Series([7, None], dtype=pl.UInt64),
-        "d": pl.Series(["x", "y"], dtype=pl.Categorical),
-        "e": pl.Series([[1, None, 2], None], dtype=pl.List(pl.Int32)),
-        "f": ["p|q", None],
-    }
-)
-
-
-def test_parquet_is_read_by_its_types(tmp_path):
-    FRAME.write_parquet(tmp_path / "log.parquet")
-    log = ParquetLog(tmp_path / "log.parquet", PARQUET, chunk_rows=1)
-    assert [frame.height for frame in log] == [1, 1]
-    assert log.bytes_read == log.num_bytes
-    assert read(log) == {
-        "y": [1, 0],
-        "a": [1.0, None],
-        "b": [0.5, -1.0],
-        "c": ["7", None],
-        "d": ["x", "y"],
-        "e": [["1", "2"], []],
-        "f": [["p", "q"], []],
-        TIME_KEY: [60, 86_400],
-    }
-
-
-def test_parquet_labels_may_be_categories(tmp_path):
-    labels = pl.Series(["buy", "look"], dtype=pl.Categorical)
-    FRAME.with_columns(y=labels).write_parquet(tmp_path / "log.parquet")
-    columns = replace(PARQUET, positive="buy")
-    assert read(open_log(tmp_path / "log.parquet", columns))["y"] == [1, 0]
-
-
-def test_parquet_rows_and_types_that_do_not_fit_are_named(tmp_path):
-    path = tmp_path / "log.parquet"
-    FRAME.with_columns(y=pl.Series([1, 3])).write_parquet(path)
-    with pytest.raises(InputError, match=r"row 2: column 'y' is 3, expected 0 or 1"):
-        read(open_log(path, PARQUET))
-    for label in (float("nan"), float("inf"), 0.5):
-        FRAME.with_columns(y=pl.Series([1.0, label])).write_parquet(path)
-        with pytest.raises(InputError, match=r"row 2: column 'y' is .*expected 0 or 1"):
-            read(open_log(path, PARQUET))
-    for name, values in [("c", [0.5, 1.5]), ("e", ["a", "b"]), ("a", [[1], [2]])]:
-        FRAME.with_columns(pl.Series(name, values)).write_parquet(path)
-        with pytest.raises(InputError, match=f"column '{name}' is of type"):
-            open_log(path, PARQUET)
-
-
-@pytest.mark.parametrize(
-    ("kind", "unit", "values", "expected"),
-    [
-        ("day", "s", ["3", "-1", "1970-01-05"], [3, -1, 4]),
-        ("time", "s", ["0", "86400.9", "1.7e9"], [0, 86_400, 1_700_000_000]),
-        ("time", "ms", ["86400999"], [86_400]),
-        (
-            "time",
-            "s",
-            [
-                *("1970-01-02", "1970-01-02 00:01", "1970-01-02T00:00:02.5Z"),
-                *("1970-01-02T01:00:00+01:00", "1970-01-02T00:00:00-0030", "1"),
-            ],
-            [86_400, 86_460, 86_402, 86_400, 88_200, 1],
-        ),
-    ],
-)
-def test_days_and_times_become_numbers(tmp_path, kind, unit, values, expected):
-    columns = Columns("y", ("a",), (), days_by=DaysBy("t", kind, unit))
-    rows = "".join(f"1,2,{value}\n" for value in values)
-    path = write(tmp_path / "log.csv", f"y,a,t\n{rows}")
-    assert read(open_log(path, columns))[TIME_KEY] == expected
-    write(path, "y,a\n1,2\n")
-    assert list(read(open_log(path, columns, labelled=False))) == ["a"]
-
-
-@pytest.mark.parametrize(
-    ("kind", "value", "message"),
-    [
-        ("day", "1.5", "expected a whole number or a date"),
-        ("day", "", "is missing, expected a whole number"),
-        ("time", "1714521600000", "expected a time such as .* or a number of s"),
-        ("time", "yesterday", "expected a time such as"),
-        ("time", "2024-13-01", "expected a time such as"),
-    ],
-)
-def test_a_bad_day_or_time_is_named(tmp_path, kind, value, message):
-    columns = Columns("y", ("a",), (), days_by=DaysBy("t", kind))
-    path = write(tmp_path / "log.csv", f"y,a,t\n1,2,{value}\n")
-    with pytest.raises(InputError, match=f"row 2: column 't' .*{message}"):
-        read(open_log(path, columns))
-
-
-def test_seconds_agree_with_the_datetime_module():
-    rng = np.random.default_rng(0)
-    moments = [
-        datetime.datetime.fromtimestamp(int(each), datetime.UTC)
-        for each in rng.integers(-(2**31), 2**33, 500)
-    ]
-    texts = pl.Series([moment.isoformat() for moment in moments])
-    assert seconds(texts, 1).to_list() == [int(m.timestamp()) for m in moments]
