@@ -177,6 +177,13 @@ def test_another_data_set_is_refused(run_dir):
         train(run_dir, data_set="b")
 
 
+def test_tables_of_another_size_are_not_called_damaged(run_dir, capsys):
+    directory = CheckpointDirectory(run_dir / "checkpoints")
+    with pytest.raises(InputError, match="of a run on another data set"):
+        directory.load_weights(keras.Sequential([keras.layers.Input([3])]), "b")
+    assert "damaged" not in capsys.readouterr().out
+
+
 def test_other_settings_are_refused(run_dir):
     other = config_for(run_dir, epochs=3)
     with (
@@ -200,6 +207,11 @@ def test_a_directory_is_for_one_process_at_a_time(tmp_path):
         RunDirectory.opened(config),
     ):
         pass
+
+
+def test_what_blocks_inside_is_not_taken_for_another_process(tmp_path):
+    with pytest.raises(BlockingIOError), RunDirectory.opened(config_for(tmp_path)):
+        raise BlockingIOError
 
 
 def test_a_full_disk_costs_a_checkpoint_and_not_the_run(run_dir, monkeypatch, capsys):
@@ -242,6 +254,19 @@ def test_a_signal_stops_with_a_checkpoint_of_the_step(run_dir, number, end):
         patch.setattr(CurveRecorder, "on_train_batch_end", interrupt)
         train(run_dir)
     assert newest(run_dir).name == "step-0000000011"
+
+
+def test_a_signal_after_the_last_step_stops_too(run_dir, monkeypatch):
+    close = CurveRecorder.close
+
+    def interrupt_and_close(self):
+        signal.raise_signal(signal.SIGTERM)
+        close(self)
+
+    monkeypatch.setattr(CurveRecorder, "close", interrupt_and_close)
+    with pytest.raises(SystemExit):
+        train(run_dir)
+    assert newest(run_dir).name == f"step-{2 * STEPS_PER_EPOCH:010d}"
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step_and_its_rows(run_dir):

@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -89,6 +90,24 @@ def test_a_killed_run_ends_where_it_would_have(tmp_path, monkeypatch):
         assert losses_again == losses
         for mine, theirs in zip(again.variables, model.variables, strict=True):
             np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_full_disk_stops_it_and_it_goes_on_when_there_is_room(tmp_path, monkeypatch):
+    _, losses = fitted(tmp_path / "whole")
+    save, times = keras.Model.save_weights, iter(range(100))
+
+    def refuse_the_third(self, path):
+        save(self, path)
+        if next(times) == 2:
+            raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(InputError, match="make room"):
+        patch.setattr(keras.Model, "save_weights", refuse_the_third)
+        fitted(tmp_path / "run")
+    assert not list((tmp_path / "run").glob("partial-*"))
+    model, losses_again = fitted(tmp_path / "run")
+    assert losses_again == losses
+    assert log_loss(model) == pytest.approx(min(losses), rel=1e-6)
 
 
 def test_what_is_exported_has_the_best_weights(data_dir, tmp_path):

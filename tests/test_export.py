@@ -3,16 +3,25 @@
 import json
 import re
 import shutil
+from dataclasses import replace
+from threading import Event, Thread
+from time import sleep
 
+import keras
+import numpy as np
 import pytest
 import yaml
 
 from tests.processes import run_command_line
 from tests.served import Served, replay, warm_up_logs
+from tfdlrm.data import read_split
 from tfdlrm.errors import InputError
 from tfdlrm.export import ExportCommand, export
 from tfdlrm.schema import FeatureSchema
+from tfdlrm.serving.saved_model import load_scorer
 from tfdlrm.serving.signatures import METHODS
+from tfdlrm.serving.version_directories import new_version
+from tfdlrm.train import train
 
 
 def test_the_warm_up_goes_through_every_signature(exported, int8_exported):
@@ -96,6 +105,57 @@ def test_nothing_is_left_of_an_export_that_fails(
     with pytest.raises(InputError, match=r"C3\.parquet cannot be read as a vocabulary"):
         export(ExportCommand(run, tmp_path / "clicks"))
     assert not any((tmp_path / "clicks").iterdir())
+
+
+def test_two_exports_at_once_get_a_version_each(tmp_path):
+    """The second waits: both would have written to the same place."""
+    is_first_in, versions = Event(), []
+
+    def write(is_first):
+        with new_version(tmp_path / "clicks") as (target, aside):
+            is_first_in.set()
+            aside.mkdir()
+            sleep(0.2 * is_first)
+            (aside / "saved_model.pb").write_text(target.name)
+        versions.append(target.name)
+
+    first, second = (Thread(target=write, args=[number]) for number in (True, False))
+    first.start()
+    is_first_in.wait()
+    second.start()
+    first.join()
+    second.join()
+    assert versions == ["1", "2"]
+    for version in versions:
+        found = (tmp_path / "clicks" / version / "saved_model.pb").read_text()
+        assert found == version
+
+
+@pytest.fixture
+def bfloat16():
+    yield "mixed_bfloat16"
+    keras.config.set_dtype_policy("float32")
+
+
+def test_an_export_computes_in_the_precision_of_its_run(
+    small_config, tmp_path, bfloat16
+):
+    config = replace(
+        small_config,
+        precision=bfloat16,
+        run_dir=tmp_path / "run",
+        export_dir=tmp_path / "clicks",
+    )
+    trained = train(config)
+    again = export(ExportCommand(config.run_dir))
+    quantized = export(ExportCommand(config.run_dir, quantize="int8"))
+    schema = FeatureSchema.load(config.data_dir)
+    features, _ = next(iter(read_split(config.data_dir, schema, "test", 64)))
+    expected, found, near = (
+        load_scorer(each)(features).numpy() for each in (trained, again, quantized)
+    )
+    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(near, expected, rtol=0.05)
 
 
 @pytest.mark.parametrize("signature", ["raw", "classify"])

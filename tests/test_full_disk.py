@@ -11,9 +11,9 @@ import pytest
 from tests.processes import ROOT
 
 
-def refuse_large_files():
+def refuse_larger_than(num_bytes):
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, num_bytes))
 
 
 def run(command, before=None):
@@ -28,17 +28,22 @@ def run(command, before=None):
     )
 
 
+def training(data_dir, directory, *options):
+    return [
+        *(sys.executable, "-m", "tfdlrm.train", "--data_dir", str(data_dir)),
+        *("--run_dir", str(directory / "run"), "--export_dir", str(directory / "m")),
+        *("--model.embedding_dim", "4"),
+        *("--model.bottom_mlp_units", "[8]", "--model.top_mlp_units", "[8]"),
+        *("--batch_size", "512", *options),
+    ]
+
+
 @pytest.mark.slow
 def test_a_run_whose_checkpoints_are_refused_says_so_and_goes_on_when_there_is_room(
     data_dir, tmp_path
 ):
-    command = [
-        *(sys.executable, "-m", "tfdlrm.train", "--data_dir", str(data_dir)),
-        *("--run_dir", str(tmp_path / "run"), "--export_dir", str(tmp_path / "model")),
-        *("--model.bottom_mlp_units", "[8]", "--model.top_mlp_units", "[8]"),
-        *("--batch_size", "512", "--checkpoints.steps", "3"),
-    ]
-    refused = run(command, refuse_large_files)
+    command = training(data_dir, tmp_path, "--checkpoints.steps", "3")
+    refused = run(command, lambda: refuse_larger_than(20_000))
     assert refused.returncode == 2, refused.stderr
     assert "no checkpoint of step 3: [Errno 27] File too large" in refused.stdout
     assert refused.stderr.startswith("error: the last checkpoint cannot be written")
@@ -46,4 +51,21 @@ def test_a_run_whose_checkpoints_are_refused_says_so_and_goes_on_when_there_is_r
     assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
     done = run(command)
     assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "report.md").is_file()
+
+
+@pytest.mark.slow
+def test_a_run_whose_model_is_refused_is_exported_when_there_is_room(
+    data_dir, tmp_path
+):
+    command = training(data_dir, tmp_path)
+    refused = run(command, lambda: refuse_larger_than(200_000))
+    assert refused.returncode == 2, refused.stderr
+    assert refused.stderr.startswith("error: what was trained cannot be written")
+    assert "File too large" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert list((tmp_path / "m").iterdir()) == []
+    done = run(command)
+    assert done.returncode == 0, done.stderr
+    assert "Going on after step" in done.stdout
     assert (tmp_path / "run" / "report.md").is_file()

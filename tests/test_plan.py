@@ -1,6 +1,7 @@
 """What a run takes, against the models themselves, and what is said where it is too
 much."""
 
+import json
 import re
 import subprocess
 import sys
@@ -15,8 +16,8 @@ from tests.small_models import CONFIGS, schema
 from tfdlrm.byte_size import parse_byte_size
 from tfdlrm.config import OptimizerConfig, PrepareConfig, TrainConfig
 from tfdlrm.errors import InputError
-from tfdlrm.fitting import Memory, require_memory, suggestions
-from tfdlrm.machine_memory import available_memory, gpu_memory
+from tfdlrm.fitting import Memory, memory_here, require_memory, suggestions
+from tfdlrm.machine_memory import UNKNOWN, available_memory, gpu_memory
 from tfdlrm.memory_plan import memory_plan
 from tfdlrm.model_config import DLRMConfig
 from tfdlrm.model_size import model_size
@@ -171,7 +172,7 @@ def test_a_threshold_is_suggested_by_what_the_data_set_has_counted(
 def test_a_run_that_cannot_fit_is_refused_before_it_makes_anything(
     data_dir, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("tfdlrm.train.memory_here", lambda strategy: Memory(10**8))
+    monkeypatch.setattr("tfdlrm.train.memory_here", lambda *_: Memory(10**8))
     config = TrainConfig(data_dir=data_dir, model=DLRM, run_dir=tmp_path / "run")
     with pytest.raises(InputError, match="of memory, and 100 MB are there"):
         train(config)
@@ -186,6 +187,35 @@ def test_memory_of_gpus_is_asked_for(tmp_path, monkeypatch):
     assert gpu_memory() == [81559 * 2**20, 40960 * 2**20]
     with pytest.raises(InputError, match="of memory of each GPU, and 1"):
         require_memory(KAGGLE, TrainConfig(), Memory(10**11, 10**9, 2))
+
+
+def test_gpus_that_a_process_may_not_use_and_that_do_not_tell(tmp_path, monkeypatch):
+    fake = tmp_path / "nvidia-smi"
+    fake.write_text("#!/bin/sh\ncase $3 in --id=1) echo '[N/A]';; *) exit 6;; esac\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for visible, found in (("1", [UNKNOWN]), ("7", []), ("-1", []), ("", [])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert gpu_memory() == found
+
+
+def test_each_machine_of_several_has_its_part_of_a_batch(monkeypatch):
+    workers = {"cluster": {"worker": ["a:1", "b:1", "c:1", "d:1"]}}
+    task = {"task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({**workers, **task}))
+    here = memory_here("multi_worker", num_devices=2)
+    assert (here.num_devices, here.num_machines) == (2, 4)
+    config = TrainConfig(batch_size=4096)
+    assert here.plan(KAGGLE, config).activations == pytest.approx(
+        memory_plan(KAGGLE, config).activations / 8
+    )
+
+
+def test_a_run_with_early_stopping_is_refused_for_its_memory_too():
+    config = TrainConfig(strategy="mirrored", early_stopping=2)
+    with pytest.raises(InputError, match="of memory of each GPU") as refused:
+        require_memory(KAGGLE, config, Memory(10**11, 10**9, 2))
+    assert "--tables" not in str(refused.value)
 
 
 def test_a_machine_without_nvidia_s_driver_has_no_gpus(tmp_path, monkeypatch):

@@ -222,6 +222,22 @@ def test_a_run_on_s3_from_the_data_to_the_scores(s3, uploaded, tmp_path):
     assert "run_dir s3://clicks/whole is in use already" in refused
 
 
+def test_what_is_removed_from_a_local_copy_is_removed_at_home(tmp_path):
+    home = tmp_path / "run"
+    for name in ("checkpoints/step-1", "events/old", "config.yaml"):
+        (home / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / name).write_text(name)
+    with storage.mirrored(home, leave_out="checkpoints") as local:
+        (local / "events" / "old").unlink()
+        (local / "events" / "new").write_text("new")
+    files = (path for path in home.rglob("*") if path.is_file())
+    assert sorted(str(path.relative_to(home)) for path in files) == [
+        "checkpoints/step-1",
+        "config.yaml",
+        "events/new",
+    ]
+
+
 @pytest.fixture
 def web(raw_file):
     """The address of a web server on the directory of the raw rows."""

@@ -106,20 +106,24 @@ class CheckpointDirectory:
             if path.name not in needed:
                 storage.remove_tree(path)
 
-    def restore(self, variables: SavedVariables) -> dict[str, Any] | None:
+    def restore(
+        self, variables: SavedVariables, data_set: str | None = None
+    ) -> dict[str, Any] | None:
         """Read the newest checkpoint that is whole.
 
         A damaged one is passed over, with a line that says so.
 
         Args:
             variables: Those of a model of the same architecture.
+            data_set: What the checkpoints have to be of, if they tell.
 
         Returns:
             The state that was saved with it; `None` if there is no checkpoint at all.
 
         Raises:
-            InputError: If all of them are damaged.
+            InputError: If all of them are damaged, or of another data set.
         """
+        self._check_data_set(data_set)
         damaged: list[Path] = []
         for path in self.newest_first():
             try:
@@ -140,12 +144,18 @@ class CheckpointDirectory:
             )
         return None
 
-    def load_weights(self, model: keras.Model) -> None:
+    def load_weights(self, model: keras.Model, data_set: str | None = None) -> None:
         """Read the weights of the newest checkpoint into a model for predictions.
 
+        Args:
+            model: A model of the same architecture.
+            data_set: As for `restore`.
+
         Raises:
-            InputError: If there is no checkpoint, or it cannot be read.
+            InputError: If there is no checkpoint, or it cannot be read, or is of
+                another data set.
         """
+        self._check_data_set(data_set)
         paths = self.newest_first()
         if not paths:
             raise InputError(f"{self.path} holds no checkpoint: did the training run?")
@@ -157,14 +167,29 @@ class CheckpointDirectory:
                 "model"
             ) from None
 
+    def _check_data_set(self, data_set: str | None) -> None:
+        """Tell another data set, whose tables have other sizes, from damage."""
+        states = (_state_of(path) for path in self.newest_first())
+        state = next((each for each in states if each), {})
+        if data_set is not None and state.get("data_set", data_set) != data_set:
+            raise InputError(
+                f"{self.path} is of a run on another data set, whose shards have other "
+                "checksums: prepare that one again, or give another --run_dir"
+            )
+
+
+def _state_of(path: Path) -> dict[str, Any] | None:
+    """The state that a checkpoint holds; `None` if it is damaged."""
+    try:
+        return dict(json.loads((path / STATE_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
 
 def _tables_of(path: Path) -> str | None:
     """What tables a checkpoint builds on; its own name if it needs none."""
-    try:
-        state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
-        return state["tables"] or path.name
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    state = _state_of(path)
+    return None if state is None else state.get("tables") or path.name
 
 
 def _read(path: Path, variables: SavedVariables) -> dict[str, Any]:

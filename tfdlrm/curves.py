@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfdlrm import storage
 from tfdlrm.data import read_split
 from tfdlrm.evaluation import EVALUATION_BATCH_SIZE
 from tfdlrm.metrics import BinaryMetrics
@@ -74,7 +75,7 @@ class CurveRecorder(keras.callbacks.Callback):
         seconds: float = 0.0,
     ) -> None:
         super().__init__()
-        self.points: list[CurvePoint] = []
+        self.points = list(points)
         self.step = step
         self._run = run
         self._every = every
@@ -87,8 +88,7 @@ class CurveRecorder(keras.callbacks.Callback):
             split: tf.summary.create_file_writer(str(run.events_directory / split))
             for split in ("train", "validation")
         }
-        for point in points:
-            self._record(point)
+        self._write(self.points)
 
     @property
     def seconds(self) -> float:
@@ -136,12 +136,20 @@ class CurveRecorder(keras.callbacks.Callback):
 
     def _take(self, split: str, loss: float, accuracy: float, auc: float) -> None:
         values = float(loss), float(accuracy), float(auc)
-        self._record(CurvePoint(self.step, split, *values, seconds=self.seconds))
+        self.points.append(CurvePoint(self.step, split, *values, seconds=self.seconds))
+        self._write(self.points[-1:])
 
-    def _record(self, point: CurvePoint) -> None:
-        self.points.append(point)
-        with self._run.metrics_file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(point)) + "\n")
-        with self._writers[point.split].as_default(step=point.step):
-            for name in ("loss", "accuracy", "auc"):
-                tf.summary.scalar(name, getattr(point, name))
+    def _write(self, new: Sequence[CurvePoint]) -> None:
+        """Write the curves, of which some points are new to TensorBoard.
+
+        A disk that refuses does not stop a long run: the next point writes all again.
+        """
+        lines = [json.dumps(asdict(point)) + "\n" for point in self.points]
+        try:
+            storage.replace_text(self._run.metrics_file, "".join(lines))
+            for point in new:
+                with self._writers[point.split].as_default(step=point.step):
+                    for name in ("loss", "accuracy", "auc"):
+                        tf.summary.scalar(name, getattr(point, name))
+        except (OSError, tf.errors.OpError) as error:
+            print(f"\nthe curves of step {self.step:,} are not on disk: {error}")

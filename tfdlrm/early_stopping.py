@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from tfdlrm.curves import CurvePoint, CurveRecorder
+from tfdlrm.errors import InputError
 from tfdlrm.run_directory import RunDirectory
 
 
@@ -49,8 +50,16 @@ class EarlyStopping(keras.callbacks.Callback):
 
     def _save(self) -> None:
         aside = self._file.with_name(f"partial-{self._file.name}")
-        self.model.save_weights(aside)
-        aside.replace(self._file)
+        try:
+            self.model.save_weights(aside)
+            aside.replace(self._file)
+        except OSError as error:
+            aside.unlink(missing_ok=True)
+            raise InputError(
+                f"the weights of step {self._recorder.step:,}, the best so far, cannot "
+                f"be written ({error}): make room, and give the same command with this "
+                "run's directory as --run_dir; it goes on from the last checkpoint"
+            ) from error
 
     def restore_best(self, model: keras.Model) -> None:
         """Give `model` the weights of the best point, and say which it was."""

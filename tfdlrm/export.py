@@ -74,6 +74,8 @@ def export(command: ExportCommand) -> Path:
         raise InputError(f"{run.config_file} has no data_dir: add the one of the run")
     schema = FeatureSchema.load(config.data_dir)
 
+    import keras
+
     from tfdlrm.checkpoints import CheckpointDirectory
     from tfdlrm.models import build_model
     from tfdlrm.serving.deployment import write_deployment
@@ -88,8 +90,12 @@ def export(command: ExportCommand) -> Path:
 
         check_picture_path(command.plot)
 
+    if command.format == "saved_model":
+        # What was measured is served. ONNX Runtime has no bfloat16 on processors.
+        keras.config.set_dtype_policy(config.precision)
     model = build_model(schema, config.model)
-    CheckpointDirectory(run.checkpoint_directory).load_weights(model)
+    checkpoints = CheckpointDirectory(run.checkpoint_directory)
+    checkpoints.load_weights(model, schema.fingerprint)
     if run.best_weights_file.is_file():
         model.load_weights(storage.local_copy(run.best_weights_file))
     if command.plot is not None:
@@ -145,7 +151,7 @@ def _export_onnx(
     from tfdlrm.interop.onnx import write_onnx
     from tfdlrm.serving.saved_model import copy_extras
     from tfdlrm.serving.signatures import serving_function
-    from tfdlrm.serving.version_directories import next_version, written_aside
+    from tfdlrm.serving.version_directories import new_version
 
     if any(export_dir.glob("[0-9]*/saved_model.pb")):
         raise InputError(
@@ -154,8 +160,7 @@ def _export_onnx(
         )
     split = next(each for each in reversed(SPLITS) if schema.num_rows(each))
     features, _ = next(iter(read_split(data_dir, schema, split, ROWS_TO_COMPARE)))
-    target = next_version(export_dir)
-    with written_aside(target) as aside:
+    with new_version(export_dir) as (target, aside):
         aside.mkdir(parents=True)
         write_onnx(model, serving_function(model, schema), features, aside)
         copy_extras(schema, data_dir, aside)
@@ -163,7 +168,14 @@ def _export_onnx(
 
 
 def main() -> None:
-    exported = export(parse(ExportCommand, "tfdlrm.export"))
+    command = parse(ExportCommand, "tfdlrm.export")
+    try:
+        exported = export(command)
+    except OSError as error:
+        raise InputError(
+            f"{command.run_dir} cannot be exported ({error}): mend that, and give the "
+            "same command again"
+        ) from error
     print(f"Model: {exported}")
 
 

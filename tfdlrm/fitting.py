@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow.parquet
 
 from tfdlrm.byte_size import format_byte_size
+from tfdlrm.cluster import Cluster
 from tfdlrm.config import TrainConfig
 from tfdlrm.errors import InputError
-from tfdlrm.machine_memory import available_memory, gpu_memory
+from tfdlrm.machine_memory import UNKNOWN, available_memory, gpu_memory
 from tfdlrm.memory_plan import MemoryPlan, memory_plan
 from tfdlrm.model_config import DLRMConfig
 from tfdlrm.schema import FeatureSchema
@@ -23,8 +24,6 @@ LARGE_TABLE = 10_000
 
 SMALLEST_DIM = 4
 
-UNKNOWN = 1 << 62
-
 
 @dataclass(frozen=True)
 class Memory:
@@ -32,13 +31,19 @@ class Memory:
 
     Args:
         host: Of the machine's memory.
-        device: Of each GPU; more than there can be where it is not known.
-        num_devices: GPUs.
+        device: Of each GPU.
+        num_devices: GPUs of the machine.
+        num_machines: Machines that are each like this one.
     """
 
     host: int
     device: int = UNKNOWN
     num_devices: int = 0
+    num_machines: int = 1
+
+    def plan(self, schema: FeatureSchema, config: TrainConfig) -> MemoryPlan:
+        """What a run takes on as many devices."""
+        return memory_plan(schema, config, self.num_devices, self.num_machines)
 
     def holds(self, plan: MemoryPlan) -> bool:
         """Whether a run fits."""
@@ -51,14 +56,21 @@ def memory_here(strategy: str, num_devices: int | None = None) -> Memory:
     """What this machine has for a run.
 
     Args:
-        strategy: The run's; but `mirrored` uses one GPU at most.
-        num_devices: GPUs; `None` for those that there are.
+        strategy: The run's; `default` uses one GPU at most, and for `multi_worker`
+            `TF_CONFIG` tells the machines.
+        num_devices: GPUs of this machine; `None` for those that there are.
+
+    Raises:
+        InputError: If `TF_CONFIG` is needed and is not set or malformed.
     """
     gpus = [] if num_devices == 0 else gpu_memory()
     number = len(gpus) if num_devices is None else num_devices
-    if strategy != "mirrored":
+    if strategy == "default":
         number = min(number, 1)
-    return Memory(available_memory(), min(gpus, default=UNKNOWN), number)
+    machines = 1
+    if strategy == "multi_worker":
+        machines = len(Cluster.from_environment().workers)
+    return Memory(available_memory(), min(gpus, default=UNKNOWN), number, machines)
 
 
 def require_memory(
@@ -79,7 +91,7 @@ def require_memory(
         InputError: If it cannot fit; the message says by how much, and which other
             settings would.
     """
-    plan = memory_plan(schema, config, memory.num_devices)
+    plan = memory.plan(schema, config)
     if memory.holds(plan):
         return
     needed, there, where = plan.host, memory.host, "memory"
@@ -124,7 +136,7 @@ _Change = tuple[str, FeatureSchema, TrainConfig]
 
 def _first_that_fits(changes: Iterable[_Change], memory: Memory) -> list[str]:
     for words, schema, config in changes:
-        plan = memory_plan(schema, config, memory.num_devices)
+        plan = memory.plan(schema, config)
         if memory.holds(plan):
             num_bytes = plan.device if plan.num_devices else plan.host
             return [f"{words} ({format_byte_size(num_bytes)})"]
@@ -206,7 +218,10 @@ def _placements(
     schema: FeatureSchema, config: TrainConfig, memory: Memory
 ) -> list[str]:
     """The tables in shares on several GPUs, or in the memory beside them."""
-    num_here, found = memory.num_devices, []
+    num_here = memory.num_devices
+    found: list[str] = []
+    if config.early_stopping is not None:
+        return found  # its best weights are of ordinary tables
     if num_here and config.tables == "replicated" and config.strategy != "multi_worker":
         beside = replace(config, tables="host")
         found += _first_that_fits([("--tables host", schema, beside)], memory)

@@ -1,8 +1,12 @@
 """How much memory this machine has to give."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
+
+UNKNOWN = 1 << 62
+"""Bytes of a memory whose size is not known: more than there can be."""
 
 
 def available_memory() -> int:
@@ -45,15 +49,21 @@ def _number(path: Path) -> int | None:
 
 
 def gpu_memory() -> list[int]:
-    """Bytes of each NVIDIA GPU; nothing where there is none."""
-    if shutil.which("nvidia-smi") is None:
+    """Bytes of each NVIDIA GPU that a process may use; nothing where there is none.
+
+    Of one that does not tell, as those that share the machine's memory, `UNKNOWN`.
+    """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if shutil.which("nvidia-smi") is None or visible in ("", "-1"):
         return []
-    done = subprocess.run(
-        ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["nvidia-smi", "--query-gpu=memory.total"]
+    command.append("--format=csv,noheader,nounits")
+    if visible is not None:
+        command.append(f"--id={visible}")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         return []
-    return [int(line) * 2**20 for line in done.stdout.split()]
+    return [
+        int(line) * 2**20 if line.strip().isdigit() else UNKNOWN
+        for line in done.stdout.splitlines()
+    ]

@@ -87,14 +87,18 @@ class MemoryPlan:
 
 
 def memory_plan(
-    schema: FeatureSchema, config: TrainConfig, num_devices: int = 0
+    schema: FeatureSchema,
+    config: TrainConfig,
+    num_devices: int = 0,
+    num_machines: int = 1,
 ) -> MemoryPlan:
-    """What training a model on a data set takes.
+    """What training a model on a data set takes, on each machine.
 
     Args:
         schema: The data set's columns, and rows if they are known.
         config: The run's settings.
-        num_devices: GPUs that it trains on.
+        num_devices: GPUs of each machine that it trains on.
+        num_machines: Machines, which share a batch.
 
     Raises:
         InputError: If the settings name columns that the data set does not have.
@@ -105,7 +109,8 @@ def memory_plan(
     state = sum(table_state(table, optimizer) for table in size.tables)
     slots = {"sgd": 0, "lazy_adam": 2}.get(optimizer, 1)
     layers = (2 + slots) * FLOAT_BYTES * size.layers.parameters
-    batch = -(-config.batch_size // max(1, num_devices))
+    batch_here = -(-config.batch_size // num_machines)
+    batch = -(-batch_here // max(1, num_devices))
     width = 2 if config.precision.startswith("mixed") else FLOAT_BYTES
     row = FLOAT_BYTES * (
         1 + len(schema.dense_features) + len(schema.categorical_features)
@@ -120,7 +125,7 @@ def memory_plan(
         layers=layers,
         changed_rows=sum(table.rows for table in size.tables),
         activations=activations,
-        input=row * (WINDOWS_IN_FLIGHT * WINDOW_ROWS + curves + 2 * config.batch_size),
+        input=row * (WINDOWS_IN_FLIGHT * WINDOW_ROWS + curves + 2 * batch_here),
         checkpoint=min(tables + state, MAX_COPY_BYTES) + 2 * PIECE_BYTES,
         runtime=RUNTIME_BYTES,
         num_devices=num_devices,

@@ -11,8 +11,9 @@ from tfdlrm.byte_size import format_byte_size, parse_byte_size
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.config import TrainConfig
 from tfdlrm.errors import require
-from tfdlrm.fitting import UNKNOWN, Memory, memory_here, require_memory
-from tfdlrm.memory_plan import MemoryPlan, memory_plan, table_state
+from tfdlrm.fitting import Memory, memory_here, require_memory
+from tfdlrm.machine_memory import UNKNOWN
+from tfdlrm.memory_plan import MemoryPlan, table_state
 from tfdlrm.schema import CategoricalFeature, FeatureSchema
 
 KAGGLE_ROWS = 39_291_954
@@ -37,8 +38,8 @@ class PlanCommand(TrainConfig):
         rows: Training rows, likewise.
         memory: Memory for the run, such as `16GB`; null means what this machine has
             left.
-        num_devices: GPUs that it trains on, each of which holds the whole model; null
-            means those of this machine.
+        num_devices: GPUs of each machine that it trains on; null means those of this
+            one. How many machines strategy multi_worker has, TF_CONFIG tells.
         device_memory: Memory of each GPU, such as `80GB`; null means that of this
             machine's.
         samples_per_second: Rows trained on in a second, where it is known; null
@@ -72,7 +73,7 @@ def plan(command: PlanCommand) -> str:
     schema = data_schema(command)
     num_rows = training_rows(command, schema)
     memory = memory_for(command)
-    found = memory_plan(schema, command, memory.num_devices)
+    found = memory.plan(schema, command)
     parts = [
         f"# Plan: {command.model.name}, {command.optimizer.name}, "
         f"batch size {command.batch_size:,}, {command.precision}",

@@ -11,6 +11,7 @@ matplotlib.use("Agg")  # a picture in a file needs no screen
 from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
+from tfdlrm import storage
 from tfdlrm.curves import CurvePoint
 from tfdlrm.evaluation import as_table
 from tfdlrm.metrics import BinaryMetrics, Reliability, expected_calibration_error
@@ -46,9 +47,8 @@ def write_report(
         pictures += "\n![Observed over predicted click rates](reliability.png)\n"
     facts = "\n".join(f"- {name}: {value}" for name, value in description.items())
     report = directory / "report.md"
-    report.write_text(
-        f"# Training run\n\n{facts}\n\n{as_table(metrics)}\n\n{pictures}",
-        encoding="utf-8",
+    storage.replace_text(
+        report, f"# Training run\n\n{facts}\n\n{as_table(metrics)}\n\n{pictures}"
     )
     return report
 

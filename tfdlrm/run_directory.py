@@ -113,9 +113,8 @@ class RunDirectory:
                 f"{self.home / self.config_file.name}"
             )
         else:
-            storage.replace_text(
-                self.config_file, config
-            )  # it may go on on other devices
+            # It may go on on other devices.
+            storage.replace_text(self.config_file, config)
 
     @contextmanager
     def only_process(self) -> Iterator[None]:
@@ -129,13 +128,14 @@ class RunDirectory:
             return
         descriptor = os.open(self.path, os.O_RDONLY)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(
+                    f"run_dir {self.path} is in use: another process trains in it; "
+                    "wait for it, or give another one"
+                ) from None
             yield
-        except BlockingIOError:
-            raise InputError(
-                f"run_dir {self.path} is in use: another process trains in it; wait "
-                "for it, or give another one"
-            ) from None
         finally:
             os.close(descriptor)
 
@@ -188,7 +188,7 @@ class RunDirectory:
         """Write the outcome in numbers, with the memory that this process has taken."""
         peak_memory = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         summary = {"parameters": parameters, "peak_memory": peak_memory}
-        self.summary_file.write_text(json.dumps(summary) + "\n", encoding="utf-8")
+        storage.replace_text(self.summary_file, json.dumps(summary) + "\n")
 
     def load_summary(self) -> dict[str, Any]:
         """The outcome in numbers.

@@ -50,11 +50,7 @@ class Checkpointer(keras.callbacks.Callback):
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        if self._request.signal is not None:
-            self.save_last()
-            print(f"\nstopped after step {self._recorder.step:,}, which was saved")
-            self._request.leave()
-            return
+        self.leave_if_asked()
         is_due = self._is_due()
         if self._writer.is_busy and (self._writer.writes_tables or not is_due):
             return
@@ -63,6 +59,14 @@ class Checkpointer(keras.callbacks.Callback):
                 self._begin()
         except OSError as error:
             print(f"\nno checkpoint of step {self._begun_step:,}: {error}")
+
+    def leave_if_asked(self) -> None:
+        """End the program where a signal has come, with this step saved."""
+        if self._request.signal is None:
+            return
+        self.save_last()
+        print(f"\nstopped after step {self._recorder.step:,}, which was saved")
+        self._request.leave()
 
     def save_last(self) -> None:
         """Write a checkpoint of the step, unless there is one.
@@ -181,7 +185,7 @@ class FiniteLoss(keras.callbacks.Callback):
         first = self._recorder.step + 1
         last = max(first, self._recorder.step_at(batch))
         paths = [self._save_batch(step) for step in range(first, last + 1)]
-        when, where = f"at step {first:,}", str(paths[0])
+        when, where = f"at step {first:,}", str(self._run.home / paths[0].name)
         if len(paths) > 1:
             when = f"in one of the steps {first:,} to {last:,}"
             where += f" to {paths[-1].name}"

@@ -130,10 +130,13 @@ def mirrored(directory: Path, leave_out: str) -> Iterator[Path]:
         for entry in directory.iterdir() if directory.is_dir() else ():
             if entry.name != leave_out:
                 _download(entry, local / entry.name)
+        before = set(_files_below(local))
         try:
             yield local
         finally:
             copy_tree(local, directory)
+            for name in before.difference(_files_below(local)):
+                (directory / name).unlink()
 
 
 @cache

@@ -101,7 +101,9 @@ class Learner:
         model = build_model(self.schema, trained.model)
         compile_model(model, trained.optimizer)
         path = self._run.checkpoint_directory
-        state = CheckpointDirectory(path).restore(SavedVariables(model))
+        state = CheckpointDirectory(path).restore(
+            SavedVariables(model), self.schema.fingerprint
+        )
         if state is None:
             raise InputError(f"{path} holds no checkpoint: did the training run?")
         best = self._run.best_weights_file
@@ -161,7 +163,11 @@ class Learner:
             self.save()
         minutes = config.export_minutes
         if minutes is not None and now >= self._exported_at + 60 * minutes:
-            self.export()
+            try:
+                self.export()
+            except OSError as error:
+                self._exported_at = now
+                print(f"no version was written: {error}", flush=True)
 
     def save(self) -> None:
         """Commit: weights and the offsets of what they learned, in one checkpoint."""
@@ -185,7 +191,11 @@ class Learner:
         self._saved_step = self.step
 
     def export(self) -> None:
-        """Write the next version for a server, and remove those long replaced."""
+        """Write the next version for a server, and remove those long replaced.
+
+        Raises:
+            OSError: If the disk refuses.
+        """
         exported = export_model(
             self._model, self.schema, self._data_dir, self._export_dir
         )
@@ -221,7 +231,13 @@ def learn(config: StreamConfig) -> None:
             events = learner.validation.events
             print(f"stopped after {events:,} events, which are saved", flush=True)
             request.leave()
-        learner.export()
+        try:
+            learner.export()
+        except OSError as error:
+            raise InputError(
+                f"the last version cannot be written ({error}): make room, and give "
+                "the same command again; what was learned is in a checkpoint"
+            ) from error
 
 
 def _follow(

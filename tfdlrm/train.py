@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tfdlrm import storage
 from tfdlrm.cluster import Cluster
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.config import TrainConfig
@@ -50,7 +51,8 @@ def train(config: TrainConfig) -> Path | None:
             "validation rows: prepare it with some, or leave early_stopping out"
         )
     schema.check_shards(data_dir)
-    require_memory(schema, config, memory_here(config.strategy), data_dir)
+    memory = memory_here(config.strategy, _num_gpus())
+    require_memory(schema, config, memory, data_dir)
 
     ignored = ignored_columns(schema, config.model)
     if ignored:
@@ -62,7 +64,14 @@ def train(config: TrainConfig) -> Path | None:
         model, points = _fit(config, data_dir, schema, run)
         if is_chief:
             whole = _on_one_device(model, config, schema)
-            exported, report = _finish(config, data_dir, schema, run, whole, points)
+            try:
+                exported, report = _finish(config, data_dir, schema, run, whole, points)
+            except OSError as error:
+                raise InputError(
+                    f"what was trained cannot be written ({error}): make room, and "
+                    f"give the same command with --run_dir {run.home}; the training is "
+                    "in its last checkpoint"
+                ) from error
         _wait_for_all(model)  # so that the chief has everyone until the end
     if not is_chief:
         return None
@@ -74,6 +83,13 @@ def train(config: TrainConfig) -> Path | None:
         f"--input {raw or 'RAW.tsv'} --output predictions.csv"
     )
     return exported
+
+
+def _num_gpus() -> int:
+    """GPUs that TensorFlow has the libraries for."""
+    import tensorflow as tf
+
+    return len(tf.config.list_physical_devices("GPU"))
 
 
 def _fit(
@@ -231,7 +247,7 @@ def _show(
 ) -> None:
     from tfdlrm.evaluation import against_reachable, as_json, as_table
 
-    run.measures_file.write_text(as_json(metrics, schema.dialect), encoding="utf-8")
+    storage.replace_text(run.measures_file, as_json(metrics, schema.dialect))
     print(f"\n{as_table(metrics)}\n")
     if schema.reachable:
         print(f"{against_reachable(metrics, schema.reachable)}\n")

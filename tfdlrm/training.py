@@ -17,7 +17,6 @@ from tfdlrm.config import OptimizerConfig, TrainConfig
 from tfdlrm.curves import CurvePoint, CurveRecorder
 from tfdlrm.distribution import check_agreement, chief_first
 from tfdlrm.early_stopping import EarlyStopping
-from tfdlrm.errors import InputError
 from tfdlrm.evaluation import evaluate
 from tfdlrm.interruption import stop_requests
 from tfdlrm.metrics import BinaryMetrics
@@ -138,6 +137,7 @@ def fit(
     Raises:
         InputError: If the loss is not finite, the checkpoints cannot be used, or the
             last one cannot be written.
+        KeyboardInterrupt, SystemExit: If a signal asked to stop, which it has.
     """
     start_xla_quietly()
     checkpoints = CheckpointDirectory(run.checkpoint_directory, config.checkpoints.keep)
@@ -202,6 +202,7 @@ def fit(
         profiler.close()
         if is_chief:
             checkpointer.save_last()
+            checkpointer.leave_if_asked()
     if stopping is not None:
         stopping.restore_best(model)
     return recorder.points
@@ -222,13 +223,8 @@ def _restore(
     data_set: str,
 ) -> dict[str, Any]:
     """The state of the newest checkpoint, after it was read, or that of a beginning."""
-    state = checkpoints.restore(variables)
+    state = checkpoints.restore(variables, data_set)
     if state is None:
         return {"step": 0, "seconds": 0.0, "points": [], "metrics": []}
-    if state["data_set"] != data_set:
-        raise InputError(
-            f"{run.home} was trained on another data set so far, whose shards have "
-            "other checksums: give another --run_dir"
-        )
     print(f"Going on after step {state['step']:,} of {run.home}")
     return state

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfdlrm import storage
 from tfdlrm.errors import InputError
 from tfdlrm.layers.fused_tables import FusedTables
+from tfdlrm.remote_path import storage_errors
 from tfdlrm.schema import FeatureSchema
 from tfdlrm.serving.checks import PADDING_ID
 from tfdlrm.serving.model_card import FILE_NAME as CARD_FILE
@@ -24,9 +25,8 @@ from tfdlrm.serving.signatures import (
 )
 from tfdlrm.serving.version_directories import (
     is_whole,
-    next_version,
+    new_version,
     versions_in,
-    written_aside,
 )
 from tfdlrm.serving.vocabulary_tables import FOLDER, has_vocabularies
 from tfdlrm.serving.warm_up_requests import FILE_NAME as WARM_UP_FILE
@@ -140,16 +140,9 @@ def export_model(
 
     Raises:
         InputError: If a vocabulary or the directory cannot be used.
+        OSError: If the disk refuses.
     """
-    export_dir = storage.at(export_dir)
-    try:
-        export_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"export_dir {export_dir} cannot be made: {error.strerror}"
-        ) from None
-    target = next_version(export_dir)
-    with written_aside(target) as aside:
+    with new_version(export_dir) as (target, aside):
         signatures = _write(model, schema, data_dir, aside, quantized or {})
         name_signatures(aside, schema)
         copy_extras(schema, data_dir, aside)
@@ -196,7 +189,8 @@ def _write(
             signatures |= module.raw.functions()
         else:
             print(f"{data_dir} holds no vocabularies: the model takes no raw columns")
-        tf.saved_model.save(module, str(target), signatures=signatures)
+        with storage_errors(str(target)):
+            tf.saved_model.save(module, str(target), signatures=signatures)
     return list(signatures)
 
 

@@ -1,26 +1,57 @@
 """The versions of a model, each of which appears complete or not at all."""
 
+import fcntl
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tfdlrm import storage
+from tfdlrm.errors import InputError
 
 MODEL_FILE = "saved_model.pb"
 
 
-def next_version(export_dir: Path) -> Path:
-    """The directory that the next version of a model is to have."""
+@contextmanager
+def new_version(export_dir: Path) -> Iterator[tuple[Path, Path]]:
+    """Give a path for what then becomes the next version of a model, or nothing.
+
+    Processes of this machine that write to one directory wait for each other.
+
+    Args:
+        export_dir: Directory of the versions; it need not exist.
+
+    Yields:
+        The version's directory, and the local one to write it to.
+
+    Raises:
+        InputError: If `export_dir` cannot be made.
+    """
     export_dir = storage.at(export_dir)
-    return export_dir / str(max(versions_in(export_dir), default=0) + 1)
+    try:
+        export_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"export_dir {export_dir} cannot be made: {error.strerror}"
+        ) from None
+    with _only_writer(export_dir):
+        target = export_dir / str(max(versions_in(export_dir), default=0) + 1)
+        with storage.new_directory(target, last=MODEL_FILE) as aside:
+            yield target, aside
 
 
 @contextmanager
-def written_aside(target: Path) -> Iterator[Path]:
-    """As `storage.new_directory`, for a version of a model."""
-    with storage.new_directory(target, last=MODEL_FILE) as aside:
-        yield aside
+def _only_writer(directory: Path) -> Iterator[None]:
+    if storage.is_remote(directory):
+        yield
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def is_whole(version: Path) -> bool:
