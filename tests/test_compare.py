@@ -8,11 +8,13 @@ import time
 
 import pytest
 
+from pipelines.prepare import prepare
 from tests.processes import ROOT, run_command_line
 from tfdlrm.command_line import parse, to_yaml
 from tfdlrm.compare import CompareCommand, compare
 from tfdlrm.comparison import FinishedRun, Spread, not_told_apart
 from tfdlrm.comparison_report import write_comparison
+from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
 
 COMMAND = (
@@ -71,7 +73,7 @@ def test_the_page_holds_table_figure_and_verdict(command, tmp_path):
         [finished(command, "dlrm", 0.80 + seed / 1e3, seed) for seed in (0, 1)],
         [finished(command, "dcn", 0.70 + seed / 1e3, seed) for seed in (0, 1)],
     ]
-    page = write_comparison(tmp_path, contenders, "On <rows>.").read_text()
+    page = write_comparison(tmp_path, contenders, 2, "On <rows>.").read_text()
     assert "<td>dlrm, sgd</td>" in page
     assert "0.8005 ± 0.0007" in page
     assert "On &lt;rows&gt;." in page
@@ -80,14 +82,52 @@ def test_the_page_holds_table_figure_and_verdict(command, tmp_path):
     written = json.loads((tmp_path / "report.json").read_text())
     assert [len(each["runs"]) for each in written] == [2, 2]
     assert (
-        "| dcn, sgd | 0.1 | 0.7005 ± 0.0007 |" in (tmp_path / "report.md").read_text()
+        "| dcn, sgd | 0.1 | 2 | 0.7005 ± 0.0007 |" in (tmp_path / "report.md").read_text()
     )
 
 
 def test_one_seed_makes_no_ranking(command, tmp_path):
     contenders = [[finished(command, "dlrm", 0.8)], [finished(command, "dcn", 0.7)]]
-    write_comparison(tmp_path, contenders, "")
+    write_comparison(tmp_path, contenders, 1, "")
     assert "no ranking" in (tmp_path / "report.md").read_text()
+
+
+def test_seeds_that_diverged_are_told_and_ranked_nowhere(command, tmp_path):
+    whole = {name: [0.70, 0.71, 0.72] for name in ("dcn", "mlp")}
+    contenders = [
+        [finished(command, name, auc, seed) for seed, auc in enumerate(values)]
+        for name, values in {"dlrm": [0.8, 0.81], **whole}.items()
+    ]
+    write_comparison(tmp_path, contenders, 3, "")
+    report = (tmp_path / "report.md").read_text()
+    assert "| dlrm, sgd | 0.1 | 2 of 3 | 0.8050 ± 0.0071 |" in report
+    assert "over 3 seeds" in report
+    assert "in no ranking: dlrm, sgd." in report
+    assert "does not tell apart dcn, sgd and mlp, sgd" in report
+    alone = write_comparison(tmp_path, contenders[1:2], 3, "").read_text()
+    assert "ahead" not in alone
+
+
+def test_rows_to_train_on_alone_are_refused_before_training(raw_file, tmp_path):
+    held_out = PrepareConfig(validation_days=0, test_days=0)
+    prepare([raw_file], tmp_path / "data", held_out)
+    one_rate = CompareCommand(tmp_path / "data", learning_rates=(0.1,))
+    with pytest.raises(InputError, match="holds out no rows"):
+        compare(one_rate)
+
+
+def test_a_run_that_diverged_with_other_settings_is_not_taken(data_dir, tmp_path):
+    command = CompareCommand(
+        data_dir, ("dlrm",), ("sgd",), (0.1,), output=tmp_path / "compared"
+    )
+    config = command.train_config("dlrm", "sgd", 0.1, 0)
+    config.run_dir.parent.mkdir(parents=True)
+    config.run_dir.with_name("dlrm-sgd-0.1-0.yaml").write_text(to_yaml(config))
+    config.run_dir.with_name("dlrm-sgd-0.1-0.diverged").write_text("the loss became")
+    with pytest.raises(InputError, match="reached no finite loss"):
+        compare(command)
+    with pytest.raises(InputError, match="finished run with other settings"):
+        compare(dataclasses.replace(command, batch_size=32))
 
 
 @pytest.mark.parametrize(
@@ -97,6 +137,7 @@ def test_one_seed_makes_no_ranking(command, tmp_path):
         {"models": ()},
         {"seeds": (1, 1)},
         {"learning_rates": (-1.0,)},
+        {"models": ("dlrm", "configs/dlrm.yaml")},
     ],
 )
 def test_settings_that_make_no_comparison_are_refused(tmp_path, wrong):

@@ -1,10 +1,10 @@
 """`python -m tfdlrm.compare`: models and optimizers on one data set, in one report."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tfdlrm import storage
 from tfdlrm.command_line import parse, run_command, to_yaml
 from tfdlrm.comparison import FinishedRun, read_run
 from tfdlrm.config import CheckpointConfig, OptimizerConfig, TrainConfig
@@ -51,6 +51,9 @@ class CompareCommand:
             values = getattr(self, name)
             require(len(values) > 0, name, values, "one or more")
             require(len(set(values)) == len(values), name, values, "each once")
+        names = {_name(model) for model in self.models}
+        expected = "names, and files of other names, that each tell a model from others"
+        require(len(names) == len(self.models), "models", self.models, expected)
         for model in self.models:  # each of the settings may be refused
             for rate in self.learning_rates:
                 self.train_config(model, self.optimizers[0], rate, self.seeds[0])
@@ -65,8 +68,8 @@ class CompareCommand:
         """
         is_file = model.endswith((".yaml", ".yml"))
         argv = ["--config", model] if is_file else ["--model.name", model]
-        label = Path(model).stem
-        run_dir = self.output / "runs" / f"{label}-{optimizer}-{learning_rate:g}-{seed}"
+        name = f"{_name(model)}-{optimizer}-{learning_rate}-{seed}"
+        run_dir = self.output / "runs" / name
         return TrainConfig(
             data_dir=self.data_dir,
             model=parse(TrainConfig, "tfdlrm.train", argv).model,
@@ -79,6 +82,11 @@ class CompareCommand:
             run_dir=run_dir,
             export_dir=run_dir / "export",
         )
+
+
+def _name(model: str) -> str:
+    """What the report and the runs call a model."""
+    return Path(model).stem
 
 
 def compare(command: CompareCommand) -> Path:
@@ -107,7 +115,7 @@ def compare(command: CompareCommand) -> Path:
         f"{command.batch_size}, the same order of rows for all. {_choice(command)}"
         f"{_reachable(schema)}"
     )
-    return write_comparison(command.output, chosen, how)
+    return write_comparison(command.output, chosen, len(command.seeds), how)
 
 
 def _choice(command: CompareCommand) -> str:
@@ -134,6 +142,11 @@ def _reachable(schema: FeatureSchema) -> str:
 def _check_splits(command: CompareCommand, schema: FeatureSchema) -> None:
     if not schema.num_rows("train"):
         raise InputError(f"{command.data_dir} has no train rows: prepare it with some")
+    if not schema.held_out_splits:
+        raise InputError(
+            f"{command.data_dir} holds out no rows to measure models on: prepare it "
+            "with some"
+        )
     if not schema.num_rows("validation") and len(command.learning_rates) > 1:
         raise InputError(
             f"{command.data_dir} has no validation rows to choose a learning rate by: "
@@ -146,7 +159,7 @@ def _keep_to_one_data_set(output: Path, schema: FeatureSchema) -> None:
     file = output / "data_set.txt"
     if not file.exists():
         output.mkdir(parents=True, exist_ok=True)
-        file.write_text(schema.fingerprint, encoding="utf-8")
+        storage.replace_text(file, schema.fingerprint)
     elif file.read_text(encoding="utf-8") != schema.fingerprint:
         raise InputError(
             f"{output} compares runs on another data set, whose shards have other "
@@ -185,38 +198,42 @@ def _run(config: TrainConfig, schema: FeatureSchema) -> FinishedRun | None:
     """A run, done or gone on with if it is not there yet; `None` if it diverged."""
     assert config.run_dir is not None
     name = config.run_dir.name
-    diverged = config.run_dir.with_name(f"{name}.diverged")
+    job, diverged = (
+        config.run_dir.with_name(f"{name}.{end}") for end in ("yaml", "diverged")
+    )
     if not diverged.exists() and not (config.run_dir / "report.md").exists():
         print(f"{name}: training", flush=True)
-        _train(config, diverged)
+        _train(config, job, diverged)
     if diverged.exists():
-        print(f"{name}: {diverged.read_text().strip()}")
+        _require_same(job.read_text(encoding="utf-8") == to_yaml(config), config)
+        print(f"{name}: {diverged.read_text(encoding='utf-8').strip()}")
         return None
     run = read_run(config.run_dir, schema)
-    if run.config != config:
-        raise InputError(
-            f"{config.run_dir} is a finished run with other settings: give another "
-            "--output"
-        )
+    _require_same(run.config == config, config)
     print(f"{name}: {run.in_a_line()}", flush=True)
     return run
 
 
-def _train(config: TrainConfig, diverged: Path) -> None:
+def _require_same(is_same: bool, config: TrainConfig) -> None:
+    if not is_same:
+        raise InputError(
+            f"{config.run_dir} is a finished run with other settings: give another "
+            "--output"
+        )
+
+
+def _train(config: TrainConfig, job: Path, diverged: Path) -> None:
     """Train in a process of its own; a loss that is not finite is written down."""
-    assert config.run_dir is not None
-    runs = config.run_dir.parent
-    runs.mkdir(parents=True, exist_ok=True)
-    job = runs / f"{config.run_dir.name}.yaml"
-    job.write_text(to_yaml(config), encoding="utf-8")
+    job.parent.mkdir(parents=True, exist_ok=True)
+    storage.replace_text(job, to_yaml(config))
     done = train_in_process(job)
-    (runs / f"{config.run_dir.name}.log").write_text(done.stdout, encoding="utf-8")
-    lines: Sequence[str] = done.stderr.strip().splitlines()
-    message = lines[-1] if lines else f"status {done.returncode}"
-    if "the loss became" in message:
-        diverged.write_text(message + "\n", encoding="utf-8")
-    elif done.returncode == 2:
-        raise InputError(message.removeprefix("error: "))
+    storage.replace_text(job.with_suffix(".log"), done.stdout)
+    errors = [each for each in done.stderr.splitlines() if each.startswith("error: ")]
+    if done.returncode == 2 and errors:
+        message = errors[-1].removeprefix("error: ")
+        if not message.startswith("the loss became"):
+            raise InputError(message)
+        storage.replace_text(diverged, f"{message}\n")
     elif done.returncode:
         raise RuntimeError(f"{job} ended with status {done.returncode}:\n{done.stderr}")
 

@@ -15,11 +15,13 @@ matplotlib.use("Agg")  # a picture in a file needs no screen
 from matplotlib import pyplot as plt
 from matplotlib.ticker import MaxNLocator
 
+from tfdlrm import storage
 from tfdlrm.comparison import FinishedRun, Spread, not_told_apart
 
 COLUMNS = (
     "model, optimizer",
     "learning rate",
+    "seeds",
     "AUC",
     "log loss",
     "norm. entropy",
@@ -32,13 +34,18 @@ TITLE = "Models side by side"
 
 
 def write_comparison(
-    output: Path, contenders: Sequence[Sequence[FinishedRun]], how: str
+    output: Path,
+    contenders: Sequence[Sequence[FinishedRun]],
+    num_seeds: int,
+    how: str,
 ) -> Path:
     """Write `accuracy.png`, `report.md`, `report.json` and `report.html`.
 
     Args:
         output: The directory.
-        contenders: Of each model and optimizer, its runs, one a seed.
+        contenders: Of each model and optimizer, its runs, one a seed, but for those
+            that diverged.
+        num_seeds: How many there were to be.
         how: How they were trained, in a sentence or two.
 
     Returns:
@@ -46,20 +53,21 @@ def write_comparison(
     """
     picture = output / "accuracy.png"
     plot_accuracy(contenders, picture)
-    rows = [_row(runs) for runs in contenders]
-    verdict = _verdict(contenders)
+    rows = [_row(runs, num_seeds) for runs in contenders]
+    verdict = _verdict(contenders, num_seeds)
     split = f"Measures of the {contenders[0][0].split} rows."
-    (output / "report.json").write_text(
+    storage.replace_text(
+        output / "report.json",
         json.dumps([_as_json(runs) for runs in contenders], indent=2) + "\n",
-        encoding="utf-8",
     )
-    (output / "report.md").write_text(
+    storage.replace_text(
+        output / "report.md",
         f"# {TITLE}\n\n{how}\n\n{_markdown(rows)}\n\n{split} {verdict}\n\n"
         f"![{_CAPTION}]({picture.name})\n",
-        encoding="utf-8",
     )
     page = output / "report.html"
-    page.write_text(
+    storage.replace_text(
+        page,
         _PAGE.format(
             title=TITLE,
             how=html.escape(how),
@@ -68,7 +76,6 @@ def write_comparison(
             caption=_CAPTION,
             picture=base64.b64encode(picture.read_bytes()).decode(),
         ),
-        encoding="utf-8",
     )
     return page
 
@@ -98,11 +105,12 @@ def _measure(runs: Sequence[FinishedRun], name: str) -> Spread:
     return Spread.of([run.metrics[run.split][name] for run in runs])
 
 
-def _row(runs: Sequence[FinishedRun]) -> list[str]:
+def _row(runs: Sequence[FinishedRun], num_seeds: int) -> list[str]:
     rates = [run.samples_per_second for run in runs if run.samples_per_second]
     return [
         runs[0].label,
         f"{runs[0].config.optimizer.learning_rate:g}",
+        str(num_seeds) if len(runs) == num_seeds else f"{len(runs)} of {num_seeds}",
         *(
             f"{_measure(runs, name):.4f}"
             for name in ("auc", "log_loss", "normalized_entropy", "accuracy")
@@ -113,20 +121,27 @@ def _row(runs: Sequence[FinishedRun]) -> list[str]:
     ]
 
 
-def _verdict(contenders: Sequence[Sequence[FinishedRun]]) -> str:
+def _verdict(contenders: Sequence[Sequence[FinishedRun]], num_seeds: int) -> str:
     """What the measures do and do not say about who is best."""
-    spreads = {runs[0].label: _measure(runs, "auc") for runs in contenders}
-    best, *rest = not_told_apart(spreads, highest=True)
-    if any(spread.deviation is None for spread in spreads.values()):
+    if num_seeds == 1:
         return "One seed shows no spread, so this is no ranking."
-    num_seeds = len(contenders[0])
-    among = f"Mean ± standard deviation over {num_seeds} seeds. "
-    if rest:
-        return (
-            f"{among}By AUC the spread does not tell apart {best} and "
-            f"{', '.join(rest)}."
+    whole = [runs for runs in contenders if len(runs) == num_seeds]
+    diverged = [runs[0].label for runs in contenders if len(runs) < num_seeds]
+    sentences = [f"Mean ± standard deviation over {num_seeds} seeds."]
+    if diverged:
+        sentences.append(
+            "Some seeds diverged, which are in no mean, and these in no ranking: "
+            f"{'; '.join(diverged)}."
         )
-    return f"{among}By AUC {best} is ahead of all others by more than the spread."
+    if len(whole) > 1:
+        spreads = {runs[0].label: _measure(runs, "auc") for runs in whole}
+        best, *rest = not_told_apart(spreads, highest=True)
+        sentences.append(
+            f"By AUC the spread does not tell apart {best} and {', '.join(rest)}."
+            if rest
+            else f"By AUC {best} is ahead of all others by more than the spread."
+        )
+    return " ".join(sentences)
 
 
 def _as_json(runs: Sequence[FinishedRun]) -> dict[str, Any]:
