@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tfdlrm.errors import InputError
+from tfdlrm.storage import require_local
 
 
 @contextmanager
@@ -46,8 +47,9 @@ def written_aside(*targets: Path) -> Iterator[list[Path]]:
         A path beside each of them.
 
     Raises:
-        InputError: If the disk refuses.
+        InputError: If they are remote, or the disk refuses.
     """
+    require_local("output", targets[-1])
     asides = [each.with_name(f".{each.name}.partial") for each in targets]
     try:
         targets[0].parent.mkdir(parents=True, exist_ok=True)

@@ -69,7 +69,7 @@ def check_parquet(path: Path, schema: FeatureSchema) -> int:
     sizes = dict(zip(schema.single_hot, schema.vocabulary_sizes, strict=True))
     expected = {**dict.fromkeys(floats, "float"), **dict.fromkeys(sizes, "int32")}
     try:
-        with pa_parquet.ParquetFile(path) as file:
+        with path.open("rb") as opened, pa_parquet.ParquetFile(opened) as file:
             found = {each.name: str(each.type) for each in file.schema_arrow}
             if found != expected:
                 name = next(

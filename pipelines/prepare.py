@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -46,7 +46,8 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
         raw: Raw files in order of time: Criteo's with 40 tab-separated columns (label,
             13 integers, 26 hexadecimal categories), plain or gzip; or what
             `config.columns` describes. They may be remote; see `tfdlrm.storage`.
-        output: The data set directory to make, on this machine.
+        output: The data set directory to make; a remote one is made on this machine
+            and uploaded.
         config: How rows are split, counted and shuffled.
 
     Returns:
@@ -56,21 +57,39 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
         InputError: If the files or settings cannot be used, `output` holds something
             else, or the disk refuses.
     """
-    from pipelines.building import building, remove_remains, start_again
-    from pipelines.checksums import InputChangedError
-    from pipelines.engines import run
-    from pipelines.output import describe_source, existing_data_set, with_checksums
-    from pipelines.truth import reachable
+    from pipelines.building import remove_remains
+    from pipelines.output import describe_source, existing_data_set
 
+    if storage.is_remote(output):
+        _refuse_spark(output, config)
     start = time.perf_counter()
     raw = [storage.at(path) for path in raw]
     source = describe_source(raw, config)
     schema = existing_data_set(output, source, raw)
     if schema:
-        remove_remains(output)
+        if not storage.is_remote(output):
+            remove_remains(output)
         print(f"{output} is already prepared from these files with these settings")
         return schema
-    with building(output, source, config.engine) as place:
+    if not storage.is_remote(output):
+        schema, prepared = _make(raw, output, source, config)
+    else:
+        with storage.new_directory(output, last=FILE_NAME) as directory:
+            schema, prepared = _make(raw, directory, source, config)
+    _print_summary(prepared, output, time.perf_counter() - start)
+    return schema
+
+
+def _make(
+    raw: Sequence[Path], directory: Path, source: dict[str, Any], config: PrepareConfig
+) -> tuple[FeatureSchema, "Prepared"]:
+    from pipelines.building import building, start_again
+    from pipelines.checksums import InputChangedError
+    from pipelines.engines import run
+    from pipelines.output import with_checksums
+    from pipelines.truth import reachable
+
+    with building(directory, source, config.engine) as place:
         try:
             prepared = run(raw, place, config)
         except InputChangedError as error:
@@ -83,17 +102,15 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
             reachable=reachable(raw, prepared.schema, prepared.positives),
         )
         schema.save(place.directory)
-    _print_summary(prepared, output, time.perf_counter() - start)
-    return schema
+    return schema, prepared
 
 
-def _prepare_and_upload(command: PrepareCommand) -> None:
-    if (command.output / FILE_NAME).exists():
+def _refuse_spark(output: Path, config: PrepareConfig) -> None:
+    if config.engine == "spark":
         raise InputError(
-            f"{command.output} holds a data set: give another --output, or remove it"
+            f"output is {output}, expected a directory that the machines of Spark "
+            "share: give one, and copy it there afterwards"
         )
-    with storage.new_directory(command.output, last=FILE_NAME) as directory:
-        prepare(command.raw, directory, command)
 
 
 def _print_summary(prepared: "Prepared", output: Path, seconds: float) -> None:
@@ -122,10 +139,7 @@ def _print_summary(prepared: "Prepared", output: Path, seconds: float) -> None:
 def main() -> None:
     """Prepare a data set as the command line says."""
     command = parse(PrepareCommand, "pipelines.prepare", several="raw")
-    if storage.is_remote(command.output):
-        _prepare_and_upload(command)
-    else:
-        prepare(command.raw, command.output, command)
+    prepare(command.raw, command.output, command)
     print(f"\nnext: python -m tfdlrm.train --data_dir {command.output}")
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from pipelines.aside import whole
+from tfdlrm import storage
 from tfdlrm.errors import InputError
 from tfdlrm.schema import MISSING_ID, UNKNOWN_ID
 
@@ -65,7 +66,7 @@ def read_vocabulary(directory: Path, name: str, num_values: int) -> pl.DataFrame
     """
     path = directory / FOLDER / f"{name}.parquet"
     try:
-        vocabulary = pl.read_parquet(path)
+        vocabulary = pl.read_parquet(storage.local_copy(path))
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(

@@ -81,9 +81,8 @@ def test_the_page_holds_table_figure_and_verdict(command, tmp_path):
     assert page.count("src=") == page.count('src="data:image/png;base64,') == 1
     written = json.loads((tmp_path / "report.json").read_text())
     assert [len(each["runs"]) for each in written] == [2, 2]
-    assert (
-        "| dcn, sgd | 0.1 | 2 | 0.7005 ± 0.0007 |" in (tmp_path / "report.md").read_text()
-    )
+    report = (tmp_path / "report.md").read_text()
+    assert "| dcn, sgd | 0.1 | 2 | 0.7005 ± 0.0007 |" in report
 
 
 def test_one_seed_makes_no_ranking(command, tmp_path):

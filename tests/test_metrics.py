@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 from sklearn.calibration import calibration_curve
 
+from tfdlrm.evaluation import as_json
 from tfdlrm.metrics import (
     auc,
     binary_metrics,
@@ -126,3 +129,11 @@ def test_a_calibrated_model_has_the_error_of_chance_alone():
     assert error == pytest.approx(chance, rel=0.5)
     wrong = expected_calibration_error(reliability(labels, probabilities**2))
     assert wrong > 10 * chance
+
+
+def test_measures_of_one_class_are_json_that_any_parser_reads():
+    alone = binary_metrics(np.zeros(3), np.full(3, 0.1))
+    written = as_json({"test": alone}, "default")
+    found = json.loads(written, parse_constant=pytest.fail)["test"]
+    assert found["auc"] is None
+    assert found["log_loss"] == pytest.approx(-np.log(0.9))

@@ -23,6 +23,7 @@ from tests.processes import ROOT, run_command_line
 from tests.s3_server import environment, free_port, s3_server
 from tfdlrm import remote_path, storage
 from tfdlrm.errors import InputError
+from tfdlrm.plan import PlanCommand, plan
 from tfdlrm.run_directory import RunDirectory
 from tfdlrm.schema import FeatureSchema
 
@@ -220,6 +221,53 @@ def test_a_run_on_s3_from_the_data_to_the_scores(s3, uploaded, tmp_path):
     assert not (tmp_path / "s3:").exists()
     refused = run(f"{train} --run_dir s3://clicks/whole", 2)
     assert "run_dir s3://clicks/whole is in use already" in refused
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("pipelines.synthetic --rows 10 --output s3://b/rows.tsv", "output"),
+        (
+            "pipelines.random_data --vocabulary_sizes 3 --rows 9 --output s3://b/rows",
+            "output",
+        ),
+        ("pipelines.prepare --raw {raw} --engine spark --output s3://b/data", "output"),
+        ("tfdlrm.compare --data_dir data --output s3://b/compared", "output"),
+        ("tfdlrm.importance --model m --data_dir d --output s3://b/i", "output"),
+        ("tfdlrm.export --run_dir run --plot s3://b/model.png", "plot"),
+        ("tfdlrm.export --run_dir run --deployment s3://b/files", "deployment"),
+    ],
+)
+def test_what_is_for_this_machine_is_not_written_elsewhere(command, name, raw_file):
+    done = run_command_line(f"python -m {command.format(raw=raw_file)}")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {name} is s3://b/")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_run_on_s3_is_planned_without_its_free_space(data_dir):
+    planned = plan(PlanCommand(data_dir=data_dir, run_dir=storage.at("s3://b/run")))
+    assert "A checkpoint is" in planned
+    assert "Free there" not in planned
+
+
+@pytest.mark.slow
+@needs_moto
+@needs_tensorflow_io
+def test_a_data_set_is_prepared_on_s3_once_and_is_whole(s3, raw_file):
+    def run(command, status=0):
+        result = run_command_line(f"{s3} python -m {command}")
+        assert result.returncode == status, result.stderr
+        return result.stdout if status == 0 else result.stderr
+
+    prepare = f"pipelines.prepare --raw {raw_file} --output s3://clicks/prepared"
+    assert "next: python -m tfdlrm.train --data_dir s3://clicks/prepared" in run(
+        prepare
+    )
+    assert "is already prepared from these files" in run(prepare)
+    assert "days None there, 5 now" in run(f"{prepare} --days 5", status=2)
+    found = run("pipelines.verify s3://clicks/prepared")
+    assert "s3://clicks/prepared is whole: 6,000 rows" in found
 
 
 def test_what_is_removed_from_a_local_copy_is_removed_at_home(tmp_path):

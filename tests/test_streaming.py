@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -112,14 +113,16 @@ def test_batches_commit_only_what_they_hold(data_dir, events):
     assert first.features["categorical_features"].shape == (4, 26)
 
 
-def test_a_block_record_is_a_batch_as_training_reads_it(data_dir):
+@pytest.mark.parametrize("shards", ["block", "row", "parquet"])
+def test_a_block_record_is_a_batch_as_training_reads_it(data_dir, shards):
     from tfdlrm.data import read_split
     from tfdlrm.records import read_records
 
     schema = FeatureSchema.load(data_dir)
     shard = schema.split_shards("test")[0]
     (_, record), *_ = read_records(data_dir / shard.path)
-    batches = Batches("clicks", schema, RawFeatures.load(data_dir, schema), 4)
+    trained_on = replace(schema, record_format=shards)
+    batches = Batches("clicks", trained_on, RawFeatures.load(data_dir, schema), 4)
     (batch,) = batches.add(Chunk(0, 7, [record]))
     ((features, labels), *_) = read_split(data_dir, schema, "test", shard.rows)
     np.testing.assert_array_equal(batch.labels, labels)

@@ -47,6 +47,7 @@ class CompareCommand:
     output: Path = Path("runs/compare")
 
     def __post_init__(self) -> None:
+        storage.require_local("output", self.output)
         for name in ("models", "optimizers", "learning_rates", "seeds"):
             values = getattr(self, name)
             require(len(values) > 0, name, values, "one or more")

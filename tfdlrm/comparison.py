@@ -1,6 +1,7 @@
 """What finished training runs have to tell when they stand side by side."""
 
 import json
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -102,7 +103,7 @@ def read_run(directory: Path, schema: FeatureSchema) -> FinishedRun:
     run = RunDirectory(directory)
     config = run.load_config()
     summary = run.load_summary()
-    metrics = json.loads(run.measures_file.read_text(encoding="utf-8"))
+    metrics = run.measures or {}
     lines = run.metrics_file.read_text(encoding="utf-8").splitlines()
     curves = [json.loads(line) for line in lines]
     return FinishedRun(
@@ -110,7 +111,14 @@ def read_run(directory: Path, schema: FeatureSchema) -> FinishedRun:
         parameters=summary["parameters"],
         peak_memory=summary["peak_memory"],
         samples_per_second=_samples_per_second(curves, config, schema),
-        metrics={split: metrics[split] for split in SPLITS if split in metrics},
+        metrics={
+            split: {
+                name: math.nan if value is None else value
+                for name, value in metrics[split].items()
+            }
+            for split in SPLITS
+            if split in metrics
+        },
         curves=curves,
     )
 

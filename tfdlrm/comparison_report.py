@@ -2,13 +2,13 @@
 
 import base64
 import html
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import orjson
 
 matplotlib.use("Agg")  # a picture in a file needs no screen
 
@@ -56,10 +56,10 @@ def write_comparison(
     rows = [_row(runs, num_seeds) for runs in contenders]
     verdict = _verdict(contenders, num_seeds)
     split = f"Measures of the {contenders[0][0].split} rows."
-    storage.replace_text(
-        output / "report.json",
-        json.dumps([_as_json(runs) for runs in contenders], indent=2) + "\n",
+    written = orjson.dumps(
+        [_as_json(runs) for runs in contenders], option=orjson.OPT_INDENT_2
     )
+    storage.replace_text(output / "report.json", f"{written.decode()}\n")
     storage.replace_text(
         output / "report.md",
         f"# {TITLE}\n\n{how}\n\n{_markdown(rows)}\n\n{split} {verdict}\n\n"

@@ -1,13 +1,13 @@
 """The learning curves of a run: taken while it trains, and kept in its directory."""
 
-import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
+import orjson
 import tensorflow as tf
 
 from tfdlrm import storage
@@ -144,9 +144,11 @@ class CurveRecorder(keras.callbacks.Callback):
 
         A disk that refuses does not stop a long run: the next point writes all again.
         """
-        lines = [json.dumps(asdict(point)) + "\n" for point in self.points]
+        lines = [orjson.dumps(point).decode() for point in self.points]
         try:
-            storage.replace_text(self._run.metrics_file, "".join(lines))
+            storage.replace_text(
+                self._run.metrics_file, "".join(f"{line}\n" for line in lines)
+            )
             for point in new:
                 with self._writers[point.split].as_default(step=point.step):
                     for name in ("loss", "accuracy", "auc"):

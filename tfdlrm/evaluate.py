@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from tfdlrm import storage
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError
 from tfdlrm.schema import FeatureSchema
@@ -33,8 +34,10 @@ def evaluate_model(command: EvaluateCommand) -> None:
         InputError: If the model, the data set or a split of it cannot be used.
     """
     schema = FeatureSchema.load(command.data_dir)
-    if command.json is not None and not command.json.parent.is_dir():
-        raise InputError(f"{command.json.parent} is no directory: make it first")
+    if command.json is not None:
+        storage.require_local("json", command.json)
+        if not command.json.parent.is_dir():
+            raise InputError(f"{command.json.parent} is no directory: make it first")
     if not command.splits and not schema.held_out_splits:
         raise InputError(
             f"{command.data_dir} holds out no rows: prepare it with some, or name "
@@ -67,7 +70,7 @@ def evaluate_model(command: EvaluateCommand) -> None:
     if schema.reachable:
         print(f"\n{against_reachable(metrics, schema.reachable)}")
     if command.json is not None:
-        command.json.write_text(as_json(metrics, schema.dialect), encoding="utf-8")
+        storage.replace_text(command.json, as_json(metrics, schema.dialect))
 
 
 def main() -> None:

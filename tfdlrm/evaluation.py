@@ -1,12 +1,12 @@
 """Predictions over a whole split, and their measures."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import tensorflow as tf
 
 from tfdlrm.errors import InputError
@@ -83,8 +83,9 @@ def measures_by_split(
 
 
 def as_json(metrics: dict[str, BinaryMetrics], dialect: str) -> str:
-    """The same as a JSON object."""
-    return json.dumps(measures_by_split(metrics, dialect), indent=2) + "\n"
+    """The same as a JSON object, where what is no number is null."""
+    measures = measures_by_split(metrics, dialect)
+    return f"{orjson.dumps(measures, option=orjson.OPT_INDENT_2).decode()}\n"
 
 
 def as_table(metrics: dict[str, BinaryMetrics]) -> str:

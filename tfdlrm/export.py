@@ -48,6 +48,8 @@ class ExportCommand:
     def __post_init__(self) -> None:
         if self.keep is not None and self.keep < 1:
             raise InputError(f"keep is {self.keep}, expected >= 1")
+        for name in ("deployment", "plot"):
+            storage.require_local(name, getattr(self, name) or Path())
         is_onnx = self.format == "onnx"
         is_remote = storage.is_remote(storage.at(self.export_dir or ""))
         if is_remote and self.deployment is not None:

@@ -1,10 +1,12 @@
 """`python -m tfdlrm.importance`: which columns an exported model looks at."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
+from tfdlrm import storage
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError, require
 from tfdlrm.schema import SPLITS, FeatureSchema
@@ -40,6 +42,7 @@ class ImportanceCommand:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        storage.require_local("output", self.output)
         require(self.rows >= 1, "rows", self.rows, ">= 1")
         require(self.repeats >= 2, "repeats", self.repeats, ">= 2, for a spread")
         require(self.seed >= 0, "seed", self.seed, ">= 0")
@@ -115,10 +118,9 @@ def _write(
     )
     values = {**facts, "columns": [asdict(each) for each in importances]}
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "importance.md").write_text(text, encoding="utf-8")
-    (directory / "importance.json").write_text(
-        json.dumps(values, indent=2) + "\n", encoding="utf-8"
-    )
+    storage.replace_text(directory / "importance.md", text)
+    written = orjson.dumps(values, option=orjson.OPT_INDENT_2).decode()
+    storage.replace_text(directory / "importance.json", f"{written}\n")
 
     from tfdlrm.report import plot_importances
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tfdlrm import storage
 from tfdlrm.byte_size import format_byte_size, parse_byte_size
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.config import TrainConfig
@@ -168,18 +169,21 @@ def memory_of(found: MemoryPlan, memory: Memory) -> str:
 def disk_of(found: MemoryPlan, command: PlanCommand) -> str:
     """What checkpoints and the exported model take on disk."""
     file, kept = found.checkpoint_file, command.checkpoints.keep
+    each, all_of_them, model = (
+        format_byte_size(num_bytes)
+        for num_bytes in (file, (kept + 1) * file, 4 * found.size.parameters)
+    )
+    takes = (
+        f"A checkpoint is {each} on disk; {kept} are kept while one more is written: "
+        f"{all_of_them}. The exported model is {model}."
+    )
     run_dir = command.run_dir or Path("runs")
+    if storage.is_remote(run_dir):
+        return takes
     while not run_dir.exists():
         run_dir = run_dir.parent
-    free = shutil.disk_usage(run_dir).free
-    each, all_of_them, model, there = (
-        format_byte_size(num_bytes)
-        for num_bytes in (file, (kept + 1) * file, 4 * found.size.parameters, free)
-    )
-    return (
-        f"A checkpoint is {each} on disk; {kept} are kept while one more is written: "
-        f"{all_of_them}. The exported model is {model}. Free there: {there}."
-    )
+    free = format_byte_size(shutil.disk_usage(run_dir).free)
+    return f"{takes} Free there: {free}."
 
 
 def time_of(found: MemoryPlan, command: PlanCommand, num_rows: int) -> str:

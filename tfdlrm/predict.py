@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from pipelines.aside import written_aside
 from pipelines.logs import open_log
 from pipelines.raw import RawFile
 from tfdlrm.command_line import parse, run_command
@@ -55,22 +56,15 @@ def predict(command: PredictCommand) -> int:
         rows = RawFile(command.input)
     else:
         rows = open_log(command.input, features_of.columns, labelled=False)
-    aside = command.output.with_name(f".{command.output.name}.partial")
     num_rows = 0
-    try:
-        with aside.open("wb") as file:
-            file.write(b"probability\n")
-            for chunk in rows:
-                for frame in chunk.iter_slices(command.batch_size):
-                    probabilities = scorer(features_of(frame)).numpy().ravel()
-                    scored = pl.DataFrame({"probability": probabilities})
-                    scored.write_csv(file, include_header=False)
-                num_rows += chunk.height
-        aside.replace(command.output)
-    except OSError as error:
-        raise InputError(f"{command.output} cannot be written: {error}") from None
-    finally:
-        aside.unlink(missing_ok=True)
+    with written_aside(command.output) as (aside,), aside.open("wb") as file:
+        file.write(b"probability\n")
+        for chunk in rows:
+            for frame in chunk.iter_slices(command.batch_size):
+                probabilities = scorer(features_of(frame)).numpy().ravel()
+                scored = pl.DataFrame({"probability": probabilities})
+                scored.write_csv(file, include_header=False)
+            num_rows += chunk.height
     return num_rows
 
 

@@ -1,7 +1,6 @@
 """Progressive validation: every event is predicted before it is learned."""
 
 import io
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import orjson
 
 matplotlib.use("Agg")  # a picture in a file needs no screen
 
@@ -111,7 +111,7 @@ class ProgressiveValidation:
 
     def write(self) -> None:
         """Write the points and draw them."""
-        lines = [json.dumps(asdict(point)) + "\n" for point in self.points]
+        lines = [f"{orjson.dumps(point).decode()}\n" for point in self.points]
         (self._directory / "metrics.jsonl").write_text("".join(lines))
         if self.points:
             with (self._directory / "curves.png").open("wb") as file:

@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import NoReturn
 
+from tfdlrm.errors import require
 from tfdlrm.remote_path import REMOTE_SCHEMES, RemotePath, is_loaded
 
 
@@ -41,6 +42,19 @@ def at(path: Path | str) -> Path:
 def is_remote(path: Path) -> bool:
     """Whether `at` has made a remote path of it."""
     return isinstance(path, RemotePath)
+
+
+def require_local(name: str, path: Path) -> None:
+    """Refuse a remote path where a file of this machine is needed.
+
+    Args:
+        name: The setting.
+        path: Its value.
+
+    Raises:
+        InputError: If it is remote.
+    """
+    require(not is_remote(path), name, path, "a path on this machine")
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -1,7 +1,7 @@
 """From the events of a stream to batches, each with the offsets that follow it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -106,7 +106,9 @@ class Batches:
         spec = {"label": tf.io.FixedLenFeature([], tf.string)}
         label = tf.io.parse_single_example(message, spec)["label"]
         num_rows = tf.strings.length(label) // 4
-        features, labels = parse_records(self.schema, message[None], num_rows)
+        # The shards of the model's data set may be in rows or Parquet.
+        schema = replace(self.schema, record_format="block")
+        features, labels = parse_records(schema, message[None], num_rows)
         return assemble(features), labels
 
     def _refuse(self, partition: int, offset: int, problem: str) -> None:

@@ -1,12 +1,12 @@
 """The card of an exported model: what it is, what it was trained on, how good it is."""
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
+import orjson
 import polars as pl
 import tensorflow as tf
 
@@ -75,7 +75,7 @@ class ModelCard:
             "metrics": self.metrics,
             "example": example,
         }
-        path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+        path.write_bytes(orjson.dumps(card, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def example_row(schema: FeatureSchema, vocabularies: Path) -> dict[str, str]:
