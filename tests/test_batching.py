@@ -2,6 +2,9 @@
 
 import asyncio
 import math
+import os
+from dataclasses import replace
+from threading import Barrier
 
 import grpc
 import numpy as np
@@ -51,6 +54,25 @@ def test_a_lone_request_gets_as_many_rows_as_the_model_likes(tmp_path):
             (found,) = await asyncio.wait_for(answer, 30)
             assert found.tolist() == [7, 2]
             await batcher.close()
+
+    asyncio.run(ask())
+
+
+def test_without_batching_requests_run_beside_each_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    servable = Servable("kinds", 1, save_kinds(tmp_path / "1"))
+    together = Barrier(2, timeout=30)
+    signature = replace(
+        servable.signature("logarithm"),
+        run=lambda values: (together.wait(), [np.log(values)])[1],
+    )
+
+    async def ask():
+        parameters = BatchingParameters(num_batch_threads=1)
+        batcher = Batcher(parameters, False, lambda *_: None, lambda *_: None)
+        ones = [batcher.submit(signature, [np.ones(1)], 1) for _ in range(2)]
+        assert await asyncio.gather(*ones) == [[np.zeros(1)]] * 2
+        await batcher.close()
 
     asyncio.run(ask())
 

@@ -267,6 +267,9 @@ def test_rest_writes_other_types_as_tf_serving_does(server):
             "texts": {"b64": "/wA="},
         }
     ]
+    for text in ("/wA", "/w\nA="):
+        again = {"instances": [{**row, "texts": {"b64": text}}]}
+        assert post(url, again) == (status, answer)
     total = {"signature_name": "total", "inputs": [1, 2.5]}
     assert post(url, total) == (200, {"outputs": 3.5})
     status, answer = post(url, {"signature_name": "total", "instances": [1, 2]})

@@ -1,5 +1,6 @@
 """Requests that no client should send: never a crash, a hang or a wrong row."""
 
+import gzip
 import json
 import re
 import socket
@@ -16,8 +17,10 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from tests.served_model import expected, save_kinds, save_scores
 from tests.serving_thread import embedded, get, post, predict_request, rows
+from tfdlrm.serving.errors import ServingError
 from tfdlrm.serving.limits import Limits
 from tfdlrm.serving.server import ServerSettings
+from tfdlrm.serving.tensors import from_proto
 from tfdlrm.serving.versions import ModelSettings
 
 LIMITS = Limits(message_bytes=100_000, rows=50, requests=64, seconds=3.0)
@@ -102,6 +105,16 @@ def test_tensors_that_contradict_themselves_are_refused(server, stub, tensor):
     still_right(server)
 
 
+def test_a_value_for_all_takes_no_memory_before_it_is_checked():
+    proto = tensor_pb2.TensorProto(dtype=1, float_val=[1.5])
+    proto.tensor_shape.dim.add(size=2**25)
+    proto.tensor_shape.dim.add(size=2)
+    assert from_proto("x", proto, tf.float32).strides == (0, 0)
+    proto.float_val.append(2.5)
+    with pytest.raises(ServingError, match="has 2 values for the shape"):
+        from_proto("x", proto, tf.float32)
+
+
 def test_missing_values_are_what_tensorflow_takes_them_for(stub):
     request = predict_request("scores", categorical_features=np.zeros((3, 2), int))
     repeated = tf.make_tensor_proto(1.5, shape=[3, 2])
@@ -160,15 +173,34 @@ def test_json_of_the_wrong_kind_is_refused(server, dense, said):
     assert status == 400 and said in answer["error"]
 
 
+def test_compressed_requests_are_read_and_held_to_the_limit(server):
+    url, gzipped = (
+        f"{server.url}/v1/models/scores:predict",
+        {"Content-Encoding": "gzip"},
+    )
+    dense, ids = rows(2)
+    inputs = {"dense_features": dense.tolist(), "categorical_features": ids.tolist()}
+    body = json.dumps({"inputs": inputs}).encode()
+    assert post(url, gzip.compress(body), gzipped) == post(url, body)
+    bomb = gzip.compress(b" " * 10 * LIMITS.message_bytes)
+    assert len(bomb) < LIMITS.message_bytes
+    assert post(url, bomb, gzipped)[0] == 413
+    for broken in (b"no", gzip.compress(body)[:-9]):
+        status, answer = post(url, broken, gzipped)
+        assert status == 400 and "the body is no gzip" in answer["error"]
+    assert post(url, body, {"Content-Encoding": "br"})[0] == 415
+    still_right(server)
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
     [
-        ("/v1/models/..%2f..%2fetc%2fpasswd", 404),
+        ("/v1/models/..%2f..%2fetc%2fpasswd", 400),
         ("/v1/models/scores/versions/99999999999999999999", 400),
-        ("/v1/models/scores/versions/1/../../x", 404),
+        ("/v1/models/scores/versions/1/../../x", 400),
         ("/v1/models/scores/labels/%2e%2e", 400),
-        ("/v1/models/scores:predict", 405),
-        ("/v1/models", 404),
+        ("/v1/models/scores:predict", 400),
+        ("/v1/models", 400),
         ("/static/../../../etc/passwd", 404),
         ("/v1/models/" + "x" * 5000, 404),
     ],
@@ -199,6 +231,21 @@ def test_slow_clients_are_sent_away(server):
     assert time.monotonic() - start < 15
     assert b" 400 " in raw_http(server, b"nonsense\r\n\r\n").splitlines()[0]
     still_right(server)
+
+
+def test_what_was_refused_is_counted_as_what_it_was(server):
+    wanted = ("DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "INVALID_ARGUMENT")
+    before = [answered(server, status) for status in (*wanted, "INTERNAL")]
+    head = b"POST /v1/models/scores:predict HTTP/1.1\r\nHost: x\r\n"
+    raw_http(server, head + b"Content-Length: 10\r\nConnection: close\r\n\r\n{")
+    url = f"{server.url}/v1/models/scores:predict"
+    post(url, b" " * (LIMITS.message_bytes + 1))
+    post(url, b"{}", {"Content-Encoding": "br"})
+    after = [answered(server, status) for status in (*wanted, "INTERNAL")]
+    assert after == [before[0] + 1, before[1] + 1, before[2] + 1, before[3]]
+    get(f"{server.url}/v1/models/scores/metadata")
+    _, text = get(f"{server.url}/monitoring/prometheus/metrics")
+    assert re.search('request_latency_count{[^}]*API="GetModelMetadata"', text)
 
 
 def answered(server, status):

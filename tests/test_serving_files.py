@@ -80,6 +80,11 @@ def test_batching_parameters_are_read(tmp_path):
     file.write_text("allowed_batch_sizes: 32")
     with pytest.raises(InputError, match="end with max_batch_size, 1024"):
         read_batching_parameters(file)
+    file.write_text(
+        "max_batch_size { value: 4096 }\nmax_execution_batch_size { value: 256 }\n"
+        "enable_large_batch_splitting { value: true }\nallowed_batch_sizes: 256\n"
+    )
+    assert read_batching_parameters(file).max_batch_size == 256
 
 
 @pytest.mark.parametrize(

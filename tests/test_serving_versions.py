@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from itertools import count
+from unittest.mock import Mock
 
 import grpc
 import numpy as np
@@ -99,6 +100,32 @@ def test_a_version_whose_files_still_arrive_is_tried_once_a_look(base, monkeypat
     )
     assert loaded(base).available == [2]
     assert next(looks) < 10
+
+
+def test_a_version_that_does_not_load_is_tried_again_a_few_times(base, monkeypatch):
+    break_version(base, 3)
+    model, path = loaded(base), str(base / "3")
+    tried = []
+    monkeypatch.setattr(model, "_metrics", Mock(loaded=lambda *it: tried.append(it)))
+    model.refresh()
+    assert not tried  # not before its time
+    monkeypatch.setattr(models, "RETRY_SECONDS", 0.0)
+    for _ in range(10):
+        model.refresh()
+    assert [each[:2] for each in tried] == [(path, "fail")] * models.MAX_RETRIES
+    (base / "3" / "saved_model.pb").touch()
+    model.refresh()
+    assert len(tried) > models.MAX_RETRIES
+    assert model.available == [2]
+
+
+def test_a_directory_that_cannot_be_read_is_said(base, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(models, "versions_in", refuse)
+    with pytest.raises(InputError, match=r"scores cannot be read: .*Permission denied"):
+        loaded(base)
 
 
 def test_a_version_that_is_gone_gives_way_and_an_empty_directory_does_not(base):

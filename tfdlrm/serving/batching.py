@@ -1,6 +1,7 @@
 """Requests that wait at the same time are answered by one run of the model."""
 
 import asyncio
+import os
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -110,7 +111,9 @@ class Batcher:
         self._is_enabled = is_enabled
         self._observe_wait, self._observe_run = observe_wait, observe_run
         self._queues: OrderedDict[Key, _Queue] = OrderedDict()
-        self._num_threads = parameters.num_batch_threads
+        # As in TF Serving, each request then runs by itself, and beside the others.
+        alone = os.cpu_count() or 1
+        self._num_threads = parameters.num_batch_threads if is_enabled else alone
         self._threads = ThreadPoolExecutor(self._num_threads, "batches")
         self._num_running = 0
         self._is_look_due = False

@@ -19,7 +19,11 @@ MODELS_TARGET = "/models"
 
 BATCHING = """\
 # Requests that arrive together are scored together, and none waits for others to come.
-max_batch_size { value: 1024 }
+# One of more rows than are scored at once is split; one of more than max_batch_size is
+# refused.
+max_batch_size { value: 65536 }
+enable_large_batch_splitting { value: true }
+max_execution_batch_size { value: 1024 }
 batch_timeout_micros { value: 0 }
 max_enqueued_batches { value: 1000 }
 # About the number of cores.

@@ -31,19 +31,18 @@ class ServingError(Exception):
     Args:
         code: gRPC status.
         message: What came and what was expected.
+        http_status: The same over HTTP; `None` for TF Serving's.
     """
 
-    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+    def __init__(
+        self, code: grpc.StatusCode, message: str, http_status: int | None = None
+    ) -> None:
         if len(message) > LONGEST_MESSAGE:
             message = f"{message[:LONGEST_MESSAGE]}…"
         super().__init__(message)
         self.code = code
         self.message = message
-
-    @property
-    def http_status(self) -> int:
-        """The same over HTTP."""
-        return HTTP_STATUS.get(self.code, 500)
+        self.http_status = http_status or HTTP_STATUS.get(code, 500)
 
 
 def refuse(message: str) -> NoReturn:

@@ -202,8 +202,10 @@ def _is_base64(value: Any) -> bool:
 def _decoded(value: dict[str, Any]) -> bytes:
     if not _is_base64(value):
         refuse('an object is not formatted correctly for base64 data: {"b64": TEXT}')
+    # As TF Serving reads it: broken into lines, and without its padding too.
+    text = "".join(value["b64"].split()).rstrip("=")
     try:
-        return base64.b64decode(value["b64"], validate=True)
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         refuse("Unable to base64 decode")
 

@@ -15,16 +15,17 @@ from tfdlrm.errors import InputError
 from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.servable import Servable
-from tfdlrm.serving.versions import (
-    ModelSettings,
-    fingerprint,
-    versions_there,
-)
+from tfdlrm.serving.version_directories import versions_in
+from tfdlrm.serving.versions import ModelSettings, fingerprint
 from tfdlrm.serving.warmup import warm_up
 
 log = logging.getLogger("tfdlrm.serving")
 
 State = get_model_status_pb2.ModelVersionStatus.State
+
+MAX_RETRIES = 5
+RETRY_SECONDS = 60.0
+"""TF Serving's `max_num_load_retries` and `load_retry_interval_micros`."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,15 @@ class VersionStatus:
         state: TF Serving's.
         error: Why it ended, if it was not asked to.
         files: Fingerprint of a version that did not load.
+        tries: How often it was tried with these files.
+        tried_at: When it was tried last, by the monotonic clock.
     """
 
     state: int
     error: ServingError | None = None
     files: tuple[tuple[str, int, int], ...] = ()
+    tries: int = 0
+    tried_at: float = 0.0
 
 
 class Model:
@@ -94,7 +99,7 @@ class Model:
 
     def refresh(self) -> None:
         """Load what is new, and only then unload what is not wanted any more."""
-        there = versions_there(self.settings.base_path)
+        there = versions_in(self.settings.base_path)
         if not there:
             return  # better an old model than none
         good = [each for each in there if not self._is_broken(each, there[each])]
@@ -113,11 +118,18 @@ class Model:
         status = self.statuses.get(version)
         if version in self._loaded or status is None or status.error is None:
             return False
+        # It may have been the memory or the disk of the moment.
+        is_time = time.monotonic() >= status.tried_at + RETRY_SECONDS
+        if is_time and status.tries <= MAX_RETRIES:
+            return False
         return status.files == fingerprint(path)
 
     def _load(self, version: int, path: Path) -> bool:
+        before, files = self.statuses.get(version), fingerprint(path)
+        tries = 1
+        if before is not None and before.files == files:
+            tries += before.tries
         self.statuses[version] = VersionStatus(State.LOADING)
-        files = fingerprint(path)
         start = time.perf_counter()
         servable = None
         try:
@@ -129,7 +141,9 @@ class Model:
                 servable.retire()
             # Without the traceback, whose frames hold what was loaded.
             told = ServingError(error.code, error.message)
-            self.statuses[version] = VersionStatus(State.END, told, files)
+            self.statuses[version] = VersionStatus(
+                State.END, told, files, tries, time.monotonic()
+            )
             self._metrics.loaded(str(path), "fail", time.perf_counter() - start)
             return False
         seconds = time.perf_counter() - start
@@ -170,7 +184,12 @@ class Models:
             InputError: If there is one that has no version that loads.
         """
         for model in self._models.values():
-            model.refresh()
+            try:
+                model.refresh()
+            except OSError as error:
+                raise InputError(
+                    f"{model.settings.base_path} cannot be read: {error}"
+                ) from None
             if not model.available:
                 raise InputError(_why_nothing_loads(model))
 

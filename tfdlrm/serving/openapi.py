@@ -10,9 +10,9 @@ Json = dict[str, Any]
 _ERRORS = {
     "400": "The request cannot be understood, or the model refuses its values.",
     "404": "No such model, version or page.",
-    "405": "Another method is expected.",
+    "405": "A page is read with GET.",
     "413": "The request is too large.",
-    "415": "The request is compressed.",
+    "415": "The request is compressed otherwise than by gzip.",
     "429": "Too many requests wait.",
     "500": "A defect of the server or the model.",
     "503": "The server has too many connections, or stops.",
@@ -119,7 +119,7 @@ def describe(models: Sequence[str]) -> Json:
         "name": "label",
         "in": "path",
         "required": True,
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,20}$"},
+        "schema": {"type": "string", "pattern": "^[^/:]+$"},
     }
     which = {
         "/v1/models/{name}": [name],

@@ -85,7 +85,10 @@ class Predictor:
         except ServingError as error:
             status = error.code
             raise
-        except (asyncio.CancelledError, TimeoutError, ConnectionError):
+        except TimeoutError:
+            status = grpc.StatusCode.DEADLINE_EXCEEDED
+            raise
+        except (asyncio.CancelledError, ConnectionError):
             status = grpc.StatusCode.CANCELLED
             raise
         except Exception:

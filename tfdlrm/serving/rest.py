@@ -3,10 +3,12 @@
 import asyncio
 import logging
 import re
+import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+import grpc
 import orjson
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
@@ -33,8 +35,11 @@ METRICS_PATH = "/monitoring/prometheus/metrics"
 
 _VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
 _MODEL = rf"/v1/models/(?P<name>[^/:]+){_VERSION}"
-_PREDICTION = re.compile(rf"{_MODEL}:(?P<method>predict|classify|regress)", re.ASCII)
-_STATUS = re.compile(rf"{_MODEL}(?P<metadata>/metadata)?", re.ASCII)
+_FLAGS = re.ASCII | re.IGNORECASE
+_PREDICTION = re.compile(rf"{_MODEL}:(?P<method>predict|classify|regress)", _FLAGS)
+_STATUS = re.compile(rf"{_MODEL}(?P<metadata>/metadata)?", _FLAGS)
+_API = re.compile("/v1/.*", _FLAGS)
+"""What TF Serving takes for a request of its own, well-formed or not."""
 
 
 @dataclass(frozen=True)
@@ -61,29 +66,24 @@ class RestApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry: one request, its arrival and departure timed."""
-        limits = self._predictor.limits
-        is_started = False
         try:
-            async with asyncio.timeout(limits.seconds):
-                response = await self._respond(scope, receive)
-                is_started = True
-                await _send(send, response, scope["method"])
+            response = await self._respond(scope, receive)
         except _ClientGoneError:
             return
-        except TimeoutError:
-            if is_started:  # the client does not read: the connection is closed
-                raise
-            text = f"no answer within {limits.seconds:g} s"
-            await _send(send, _error(504, text), scope["method"])
+        # Of a client that does not read, the connection is closed.
+        async with asyncio.timeout(self._predictor.limits.seconds):
+            await _send(send, response, scope["method"])
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
         try:
             return await self._route(scope["method"], scope["path"], scope, receive)
         except ServingError as error:
             return _error(error.http_status, error.message)
-        except _HttpError as error:
-            return _error(error.status, str(error), error.headers)
-        except (TimeoutError, asyncio.CancelledError, ConnectionError):
+        except _NotAllowedError as error:
+            return _error(405, str(error), ((b"allow", b"GET, HEAD"),))
+        except TimeoutError:
+            return _error(504, f"no answer within {self._predictor.limits.seconds:g} s")
+        except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:
             log.exception("%s %s", scope["method"], scope["path"])
@@ -92,11 +92,18 @@ class RestApp:
     async def _route(
         self, method: str, path: str, scope: Scope, receive: Receive
     ) -> Response:
-        if prediction := _PREDICTION.fullmatch(path):
-            _require(method, ("POST",))
+        prediction, status = _PREDICTION.fullmatch(path), _STATUS.fullmatch(path)
+        is_read = method in ("GET", "HEAD")
+        if prediction and method == "POST":
             return await self._predict(prediction, scope, receive)
-        _require_known(path, self._metrics_path)
-        _require(method, ("GET", "HEAD"))
+        if status and is_read:
+            return self._tell_of_model(_spec(status), bool(status["metadata"]))
+        if _API.fullmatch(path):
+            refuse(f"Malformed request: {method[:20]} {path[:200]}")
+        if path not in ("/", "/openapi.json", self._metrics_path):
+            raise ServingError(grpc.StatusCode.NOT_FOUND, f"no page {path[:200]}")
+        if not is_read:
+            raise _NotAllowedError(f"Method {method[:20]} is not allowed, expected GET")
         if path == "/":
             policy = ((b"content-security-policy", POLICY.encode()),)
             text = await asyncio.to_thread(page, self._predictor.models)
@@ -106,39 +113,43 @@ class RestApp:
         if path == "/openapi.json":
             names = [model.settings.name for model in self._predictor.models]
             return Response(orjson.dumps(describe(names)))
-        if path == self._metrics_path:
-            metrics = self._predictor.metrics.text().encode()
-            return Response(metrics, content_type="text/plain; version=0.0.4")
-        status = _STATUS.fullmatch(path)
-        assert status is not None
-        spec = _spec(status)
-        with self._predictor.request(spec.name, "GetModelStatus", "REST"):
-            if status["metadata"]:
+        metrics = self._predictor.metrics.text().encode()
+        return Response(metrics, content_type="text/plain; version=0.0.4")
+
+    def _tell_of_model(self, spec: model_pb2.ModelSpec, is_metadata: bool) -> Response:
+        api = "GetModelMetadata" if is_metadata else "GetModelStatus"
+        with self._predictor.request(spec.name, api, "REST"):
+            if is_metadata:
                 return _metadata(self._predictor, spec)
             return Response(_to_json(_to_dict(self._predictor.status(spec))))
 
     async def _predict(
         self, match: re.Match[str], scope: Scope, receive: Receive
     ) -> Response:
-        spec, method = _spec(match), match["method"]
+        spec, method = _spec(match), match["method"].lower()
+        limits = self._predictor.limits
         with self._predictor.request(spec.name, method.capitalize(), "REST"):
-            body = await _read_body(
-                scope, receive, self._predictor.limits.message_bytes
+            async with asyncio.timeout(limits.seconds):
+                body = await _read_body(scope, receive, limits.message_bytes)
+                return await self._answer(spec, method, body)
+
+    async def _answer(
+        self, spec: model_pb2.ModelSpec, method: str, body: bytes
+    ) -> Response:
+        document = json_requests.parse(body)
+        spec.signature_name = json_requests.signature_name(document)
+        if method == "predict":
+            return Response(await self._predict_tensors(spec, document))
+        examples = json_requests.example_input(document)
+        if method == "classify":
+            classify = classification_pb2.ClassificationRequest(
+                model_spec=spec, input=examples
             )
-            document = json_requests.parse(body)
-            spec.signature_name = json_requests.signature_name(document)
-            if method == "predict":
-                return Response(await self._predict_tensors(spec, document))
-            examples = json_requests.example_input(document)
-            if method == "classify":
-                classify = classification_pb2.ClassificationRequest(
-                    model_spec=spec, input=examples
-                )
-                classified = await self._predictor.classify(classify)
-                return Response(json_answers.classifications(classified.result))
-            regress = regression_pb2.RegressionRequest(model_spec=spec, input=examples)
-            regressed = await self._predictor.regress(regress)
-            return Response(json_answers.regressions(regressed.result))
+            classified = await self._predictor.classify(classify)
+            return Response(json_answers.classifications(classified.result))
+        regress = regression_pb2.RegressionRequest(model_spec=spec, input=examples)
+        regressed = await self._predictor.regress(regress)
+        return Response(json_answers.regressions(regressed.result))
 
     async def _predict_tensors(
         self, spec: model_pb2.ModelSpec, document: dict[str, Any]
@@ -154,28 +165,8 @@ class _ClientGoneError(ConnectionError):
     """The client went away before its request was whole."""
 
 
-class _HttpError(Exception):
-    """What HTTP has a status for and gRPC does not."""
-
-    def __init__(
-        self, status: int, text: str, headers: tuple[tuple[bytes, bytes], ...] = ()
-    ) -> None:
-        super().__init__(text)
-        self.status = status
-        self.headers = headers
-
-
-def _require(method: str, allowed: tuple[str, ...]) -> None:
-    if method not in allowed:
-        text = f"Method {method[:20]} is not allowed, expected {allowed[0]}"
-        allow = ", ".join(allowed).encode()
-        raise _HttpError(405, text, ((b"allow", allow),))
-
-
-def _require_known(path: str, metrics_path: str | None) -> None:
-    known = ("/", "/openapi.json", metrics_path)
-    if path not in known and not _STATUS.fullmatch(path):
-        raise _HttpError(404, f"Malformed request: {path[:200]}")
+class _NotAllowedError(Exception):
+    """A page was asked for by another method than GET."""
 
 
 def _spec(match: re.Match[str]) -> model_pb2.ModelSpec:
@@ -191,10 +182,12 @@ def _spec(match: re.Match[str]) -> model_pb2.ModelSpec:
 
 async def _read_body(scope: Scope, receive: Receive, most: int) -> bytes:
     headers = dict(scope["headers"])
-    encoding = headers.get(b"content-encoding", b"identity").decode("latin-1")
-    if encoding != "identity":
-        raise _HttpError(415, f"Content-Encoding {encoding[:20]} is not supported")
-    too_large = _HttpError(413, f"the request is larger than {most} bytes")
+    encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").lower()
+    if encoding not in ("identity", "gzip"):
+        text = f"Content-Encoding is {encoding[:20]}, expected gzip or none"
+        raise ServingError(grpc.StatusCode.INVALID_ARGUMENT, text, 415)
+    text = f"the request is larger than {most} bytes"
+    too_large = ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, text, 413)
     length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length) > most:
         raise too_large
@@ -208,7 +201,25 @@ async def _read_body(scope: Scope, receive: Receive, most: int) -> bytes:
         if size > most:
             raise too_large
         if not message.get("more_body"):
-            return b"".join(parts)
+            break
+    body = b"".join(parts)
+    if encoding == "gzip":
+        body = _inflated(body, most + 1)
+        if len(body) > most:
+            raise too_large
+    return body
+
+
+def _inflated(body: bytes, most: int) -> bytes:
+    """What was compressed, up to so many bytes."""
+    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # gzip
+    try:
+        inflated = inflater.decompress(body, most)
+    except zlib.error as error:
+        refuse(f"the body is no gzip: {error}")
+    if not inflater.eof and len(inflated) < most:
+        refuse("the body is no gzip: its end is missing")
+    return inflated
 
 
 async def _send(send: Send, response: Response, method: str) -> None:

@@ -205,12 +205,12 @@ def load_scorer(path: Path) -> Scorer:
     """
     path = storage.at(path)
     if not is_whole(path):
-        versions = [v for v in versions_in(path) if is_whole(path / str(v))]
-        if not versions:
+        whole = {v: each for v, each in versions_in(path).items() if is_whole(each)}
+        if not whole:
             raise InputError(
                 f"{path} holds no SavedModel: expected a directory such as "
                 "saved_models/dlrm/1, written by tfdlrm.train or tfdlrm.export"
             )
-        path = path / str(max(versions))
+        path = whole[max(whole)]
     schema = FeatureSchema.load(path / EXTRA_DIRECTORY)
     return Scorer(path, schema, tf.saved_model.load(str(path)))

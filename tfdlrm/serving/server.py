@@ -23,8 +23,6 @@ from tfdlrm.serving.versions import ModelSettings
 
 log = logging.getLogger("tfdlrm.serving")
 
-GRACE_SECONDS = 30.0
-
 
 @dataclass(frozen=True)
 class ServerSettings:
@@ -104,7 +102,8 @@ class EmbeddedServer:
     async def stop(self) -> None:
         """Take no new requests, and answer those that came."""
         self.models.close()
-        await asyncio.gather(*(each.stop(GRACE_SECONDS) for each in self._servers))
+        seconds = self._settings.limits.seconds
+        await asyncio.gather(*(each.stop(seconds) for each in self._servers))
         await self._batcher.close()
 
     @property

@@ -33,6 +33,9 @@ _KINDS = {dtype: np.dtype(dtype.as_numpy_dtype) for dtype in _FIELDS}
 MAX_ELEMENTS = 2**26
 """One value may stand for a whole tensor: this many at most."""
 
+MAX_FILLED = 2**22
+"""Values of a tensor that is filled up from several ones."""
+
 
 def is_supported(dtype: tf.DType) -> bool:
     """Whether tensors of this type can come and go."""
@@ -70,7 +73,13 @@ def from_proto(name: str, proto: tensor_pb2.TensorProto, dtype: tf.DType) -> np.
     if len(values) > count:
         refuse(f"input {name} has {len(values)} values for the shape {shape}")
     array = _from_values(name, values, dtype)
+    if len(array) <= 1 < count:
+        # One place in memory for all, since nobody has checked yet how many they are.
+        one = array if len(array) else _zero(dtype)
+        return np.broadcast_to(one, count).reshape(shape)
     if len(array) < count:
+        if count > MAX_FILLED:
+            refuse(f"input {name} has {len(array)} values for the shape {shape}")
         filler = array[-1:] if len(array) else _zero(dtype)
         array = np.concatenate([array, np.repeat(filler, count - len(array))])
     return array.reshape(shape)

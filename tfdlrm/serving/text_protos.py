@@ -29,6 +29,8 @@ _TYPES = {
 _WRAPPED = "wrapped "
 """Before the type of a field that is a message with one field, `value`."""
 
+_EXECUTED = "max_execution_batch_size"
+
 _MESSAGES = {
     "BatchingParameters": {
         "max_batch_size": "wrapped int64",
@@ -39,6 +41,7 @@ _MESSAGES = {
         "allowed_batch_sizes": "repeated int64",
         "pad_variable_length_inputs": "bool",
         "enable_large_batch_splitting": "wrapped bool",
+        _EXECUTED: "wrapped int64",
     },
     "MonitoringConfig": {"prometheus_config": "PrometheusConfig"},
     "PrometheusConfig": {"enable": "bool", "path": "string"},
@@ -70,6 +73,9 @@ def read_batching_parameters(path: Path) -> BatchingParameters:
         for name in BatchingParameters.__dataclass_fields__
         if name != "allowed_batch_sizes" and read.HasField(name)
     }
+    if read.enable_large_batch_splitting.value and read.HasField(_EXECUTED):
+        # max_batch_size is then that of a request, which may have any here.
+        given["max_batch_size"] = getattr(read, _EXECUTED).value
     try:
         return BatchingParameters(
             **given, allowed_batch_sizes=tuple(read.allowed_batch_sizes)

@@ -11,6 +11,7 @@ from tfdlrm import storage
 from tfdlrm.errors import InputError
 
 MODEL_FILE = "saved_model.pb"
+MAX_VERSION = 2**63 - 1
 
 
 @contextmanager
@@ -59,12 +60,21 @@ def is_whole(version: Path) -> bool:
     return (version / MODEL_FILE).is_file()
 
 
-def versions_in(export_dir: Path) -> list[int]:
-    """The numbers of the versions there, in no order."""
+def versions_in(export_dir: Path) -> dict[int, Path]:
+    """The directories of the versions; half-written ones have other names.
+
+    Raises:
+        OSError: If the directory is there and cannot be read.
+    """
     if not export_dir.is_dir():
-        return []
-    names = (entry.name for entry in export_dir.iterdir())
-    return [int(each) for each in names if re.fullmatch(r"0|[1-9][0-9]*", each)]
+        return {}
+    return {
+        int(entry.name): entry
+        for entry in export_dir.iterdir()
+        if re.fullmatch("[0-9]{1,19}", entry.name)
+        and int(entry.name) <= MAX_VERSION
+        and entry.is_dir()
+    }
 
 
 def prune(export_dir: Path, keep: int) -> list[Path]:
@@ -77,11 +87,10 @@ def prune(export_dir: Path, keep: int) -> list[Path]:
     Returns:
         Those that were removed.
     """
-    removed = []
-    export_dir = storage.at(export_dir)
-    for version in sorted(versions_in(export_dir))[:-keep]:
-        removed.append(export_dir / str(version))
-        remove_version(removed[-1])
+    there = versions_in(storage.at(export_dir))
+    removed = [there[version] for version in sorted(there)[:-keep]]
+    for path in removed:
+        remove_version(path)
     return removed
 
 

@@ -12,8 +12,6 @@ from tfdlrm.errors import InputError, require
 
 Kind = Literal["latest", "all", "specific"]
 
-MAX_VERSION = 2**63 - 1
-
 
 @dataclass(frozen=True)
 class VersionPolicy:
@@ -109,22 +107,6 @@ def _model(config: model_server_config_pb2.ModelConfig, path: Path) -> ModelSett
         )
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-
-
-def versions_there(base_path: Path) -> dict[int, Path]:
-    """Directories of the versions; half-written ones have other names."""
-    try:
-        entries = list(base_path.iterdir())
-    except OSError:  # the directory may be away for a moment
-        return {}
-    return {
-        int(entry.name): entry
-        for entry in entries
-        if entry.name.isascii()
-        and entry.name.isdigit()
-        and int(entry.name) <= MAX_VERSION
-        and entry.is_dir()
-    }
 
 
 def fingerprint(version: Path) -> tuple[tuple[str, int, int], ...]:
