@@ -54,10 +54,7 @@ class BadRowError(InputError):
     """
 
     def __init__(self, row: BadRow) -> None:
-        super().__init__(
-            f"{row}; mend the {row.unit}, or leave such {row.unit}s out with "
-            "--on_bad_row skip"
-        )
+        super().__init__(f"{row}; mend the {row.unit}")
         self.row = row
 
 

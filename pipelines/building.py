@@ -74,7 +74,7 @@ def building(output: Path, source: dict[str, Any], engine: str) -> Iterator[Buil
         raise InputError(
             f"{output} cannot be written: {reason}; expected a writable directory "
             "with as much room as the raw text takes unzipped "
-            f"({size / 1e9:,.1f} GB as stored): make room, or give another --output"
+            f"({size / 1e9:,.1f} GB as stored): make room, or give another directory"
         ) from error
 
 
@@ -143,7 +143,7 @@ def _only_process(partial: Path) -> Iterator[None]:
         os.close(descriptor)
         raise InputError(
             f"{partial} is in use: another process prepares the same data set; wait "
-            "for it, or give another --output"
+            "for it, or give another directory"
         ) from None
     try:
         yield

@@ -85,7 +85,7 @@ def existing_data_set(
         if any(output.iterdir()):
             raise InputError(
                 f"{output} exists and is not a data set, expected a new or an empty "
-                "directory: give another --output"
+                "directory: give another one"
             )
         return None
     schema = FeatureSchema.load(output)
@@ -94,7 +94,7 @@ def existing_data_set(
     if difference:
         raise InputError(
             f"{output} holds a data set that was made differently: {difference}; give "
-            "another --output, or remove it"
+            "another directory, or remove it"
         )
     schema.check_shards(output)
     return schema

@@ -83,6 +83,7 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
 def _make(
     raw: Sequence[Path], directory: Path, source: dict[str, Any], config: PrepareConfig
 ) -> tuple[FeatureSchema, "Prepared"]:
+    from pipelines.bad_rows import BadRowError
     from pipelines.building import building, start_again
     from pipelines.checksums import InputChangedError
     from pipelines.engines import run
@@ -96,6 +97,11 @@ def _make(
             reason = f"{error} is not what it was"
             place = start_again(place, source, config.engine, reason)
             prepared = run(raw, place, config)
+        except BadRowError as error:
+            unit = error.row.unit
+            raise InputError(
+                f"{error}, or leave such {unit}s out with on_bad_row skip"
+            ) from None
         schema = replace(
             prepared.schema,
             source=with_checksums(source, prepared.checksums),

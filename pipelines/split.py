@@ -59,7 +59,7 @@ def num_days(num_files: int, config: PrepareConfig) -> int:
         raise InputError(
             f"validation_days {config.validation_days} and test_days "
             f"{config.test_days} hold out {held_out} of {days} days, expected less "
-            "than all: lower them, or raise --days"
+            "than all: lower them, or raise days"
         )
     return days
 

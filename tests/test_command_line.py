@@ -39,6 +39,7 @@ def test_a_dotted_override_wins_over_the_file(tmp_path):
 )
 def test_a_list_is_written_with_brackets_or_without(argv):
     assert train_config(*argv.split()).model.top_mlp_units == (3, 2)
+    assert train_config("--profile_steps", "3,5").profile_steps == (3, 5)
 
 
 def test_files_in_a_row_are_read_as_they_are():

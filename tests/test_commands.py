@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tests.processes import run_command_line
-from tfdlrm.config import OptimizerConfig, TrainConfig
+from tfdlrm.config import OptimizerConfig, PrepareConfig, TrainConfig
 from tfdlrm.data import read_split
 from tfdlrm.errors import InputError
 from tfdlrm.evaluate import EvaluateCommand, evaluate_model
@@ -236,6 +236,15 @@ def test_a_used_run_directory_is_refused(exported, config):
         train(config)
 
 
+def test_a_used_run_directory_is_refused_before_rows_are_prepared(
+    exported, config, raw_file, tmp_path
+):
+    again = replace(config, raw_data_file=raw_file, data_dir=tmp_path / "data")
+    with pytest.raises(InputError, match="is in use already"):
+        train(again)
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_raw_file_is_prepared_once(raw_file, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = TrainConfig(
@@ -247,6 +256,15 @@ def test_a_raw_file_is_prepared_once(raw_file, tmp_path, capsys, monkeypatch):
     train(replace(config, run_dir=tmp_path / "run2"))
     assert schema.stat().st_mtime_ns == written
     assert "is already prepared" in capsys.readouterr().out
+    prepared = replace(
+        config,
+        raw_data_file=None,
+        data_dir=schema.parent,
+        prepare=PrepareConfig(days=3),
+        run_dir=tmp_path / "run3",
+    )
+    train(prepared)
+    assert "no setting of prepare is used" in capsys.readouterr().out
 
 
 def test_mirrored_training_learns_what_one_device_does(config, tmp_path):

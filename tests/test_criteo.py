@@ -141,7 +141,7 @@ def test_a_malformed_row_stops_with_its_place(tmp_path, kind, position):
         assert str(error.value).startswith(f"{path} line {position + 1}: ")
         assert message in str(error.value)
         assert "expected" in str(error.value)
-        assert "--on_bad_row skip" in str(error.value)
+        assert str(error.value).endswith("; mend the line")
         assert "\n" not in str(error.value)
 
 

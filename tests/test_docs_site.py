@@ -12,9 +12,8 @@ from tests.test_docs import blocks
 
 # What Python of these pages works on is made by their commands, with which it is run.
 NOT_ALONE = {"docs/preparing.md", "docs/serving.md"}
-DOCUMENTS = sorted(
-    {str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md")} - NOT_ALONE
-)
+PAGES = {str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md")}
+DOCUMENTS = sorted(page for page in PAGES - NOT_ALONE if blocks(page, "python"))
 
 
 def text_of(node):

@@ -238,3 +238,9 @@ def test_a_model_that_the_reference_cannot_have_is_refused(parts, message):
     }
     with pytest.raises(InputError, match=message):
         from_keras(DLRM(**{**usual, **parts}))
+
+
+def test_a_model_of_categorical_features_alone_is_refused():
+    alone = DLRM(EmbeddingCollection([9, 5], 4), None, DotInteraction(), MLP([1]))
+    with pytest.raises(InputError, match="features of one kind only"):
+        from_keras(alone)

@@ -197,6 +197,13 @@ def test_bad_rows_are_skipped_counted_and_reported(tmp_path, output, capsys):
     assert f"1 blank line, first {raw} line 502" in report
 
 
+def test_a_malformed_row_says_how_to_leave_such_rows_out(tmp_path, output):
+    bad = write_rows(tmp_path / "bad.txt", [*ROWS, b"1\tx"])
+    expected = r"mend the line, or leave such lines out with on_bad_row skip$"
+    with pytest.raises(InputError, match=expected):
+        prepare([bad], output, CONFIG)
+
+
 def test_a_second_run_does_nothing(raw, output, capsys, monkeypatch):
     schema = prepare([raw], output, CONFIG)
     capsys.readouterr()
@@ -217,7 +224,7 @@ def test_another_input_or_setting_is_refused_by_name(raw, output, tmp_path):
             "from train.txt there, train.txt, b now",
         ),
     ]:
-        with pytest.raises(InputError, match=f"{message}; give another --output"):
+        with pytest.raises(InputError, match=f"{message}; give another directory"):
             prepare(files, output, config)
     write_rows(raw, [*ROWS[1:], ROWS[0]])
     os.utime(raw, (0, 0))

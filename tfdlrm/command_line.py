@@ -98,7 +98,7 @@ def _list_options(
         kind: Any = chosen.get(field, hint)
         if isinstance(kind, type) and is_dataclass(kind):
             yield from _list_options(kind, {}, f"{prefix}{field}.")
-        elif get_origin(kind) is tuple:
+        elif tuple in [get_origin(each) for each in (kind, *get_args(kind))]:
             yield f"{prefix}{field}"
 
 

@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import re
 import resource
 import shutil
 import time
@@ -102,10 +101,9 @@ class RunDirectory:
 
     def _take(self, config: str) -> None:
         """Write the settings into a new directory, or compare them with those there."""
-        if not any(self.path.iterdir()):
+        self.require_unfinished()
+        if not self.config_file.exists():
             storage.replace_text(self.config_file, config)
-        elif self.report_file.exists() or not self.config_file.exists():
-            raise InputError(f"run_dir {self.home} is in use already: give another one")
         elif difference := _first_difference(self.config_file.read_text(), config):
             raise InputError(
                 f"run_dir {self.home} holds an unfinished run with other settings: "
@@ -115,6 +113,19 @@ class RunDirectory:
         else:
             # It may go on on other devices.
             storage.replace_text(self.config_file, config)
+
+    def require_unfinished(self) -> None:
+        """Refuse a directory that a run has finished, or that is no run's.
+
+        Raises:
+            InputError: If it is one.
+        """
+        # What begins with a dot was written aside by a process that was killed.
+        is_used = self.path.is_dir() and any(
+            not each.name.startswith(".") for each in self.path.iterdir()
+        )
+        if self.report_file.exists() or (is_used and not self.config_file.exists()):
+            raise InputError(f"run_dir {self.home} is in use already: give another one")
 
     @contextmanager
     def only_process(self) -> Iterator[None]:
@@ -232,14 +243,32 @@ class RunDirectory:
         return parse(TrainConfig, "tfdlrm.train", ["--config", str(config_file)])
 
 
-_DEVICES = re.compile(r"strategy: (default|mirrored)|tables: .*")
-"""Settings that change where a run computes, and not what."""
-
-
 def _first_difference(there: str, now: str) -> str | None:
-    for line_there, line_now in zip(there.splitlines(), now.splitlines(), strict=False):
-        if line_there != line_now and not (
-            _DEVICES.fullmatch(line_there) and _DEVICES.fullmatch(line_now)
-        ):
-            return f"{line_there.strip()} there, {line_now.strip()} now"
+    """The first setting that is another one and changes what a run computes."""
+    settings_there, settings_now = (
+        dict(_flat(yaml.safe_load(each))) for each in (there, now)
+    )
+    for name in {**settings_now, **settings_there}:
+        found, wanted = settings_there.get(name), settings_now.get(name)
+        if found != wanted and not _changes_devices_alone(name, found, wanted):
+            return f"{name}: {_as_yaml(found)} there, {name}: {_as_yaml(wanted)} now"
     return None
+
+
+def _changes_devices_alone(name: str, found: Any, wanted: Any) -> bool:
+    """Whether it changes where a run computes, and not what."""
+    if name == "strategy":
+        return {found, wanted} <= {"default", "mirrored"}
+    return name == "tables"
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _as_yaml(value: Any) -> str:
+    return "null" if value is None else str(value)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tfdlrm import storage
 from tfdlrm.cluster import Cluster
 from tfdlrm.command_line import parse, run_command
-from tfdlrm.config import TrainConfig
+from tfdlrm.config import PrepareConfig, TrainConfig
 from tfdlrm.errors import InputError
 from tfdlrm.fitting import memory_here, require_memory
 from tfdlrm.model_columns import ignored_columns
@@ -41,8 +41,13 @@ def train(config: TrainConfig) -> Path | None:
         LostWorkerError: If another worker is gone.
     """
     start = time.perf_counter()
+    if config.run_dir is not None:
+        RunDirectory(config.run_dir).require_unfinished()
     data_dir, raw, schema = _data_set(config)
-    config = replace(config, data_dir=data_dir, raw_data_file=None)
+    # How the rows were prepared, the data set itself knows.
+    config = replace(
+        config, data_dir=data_dir, raw_data_file=None, prepare=PrepareConfig()
+    )
     if not schema.num_rows("train"):
         raise InputError(f"{data_dir} has no train rows: prepare it with some")
     if config.early_stopping and not schema.num_rows("validation"):
@@ -208,6 +213,8 @@ def _finish(
 def _data_set(config: TrainConfig) -> tuple[Path, Path | None, FeatureSchema]:
     """The prepared data set, made first where need be, and the raw file if known."""
     if config.data_dir is not None and config.raw_data_file is None:
+        if config.prepare != PrepareConfig():
+            print(f"{config.data_dir} is prepared: no setting of prepare is used")
         return config.data_dir, None, FeatureSchema.load(config.data_dir)
 
     from pipelines import synthetic

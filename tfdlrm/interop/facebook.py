@@ -241,7 +241,9 @@ def _units(layers: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[int]:
 
 def _check_is_the_references(model: DLRM) -> None:
     tables, bottom, top = model.embeddings, model.bottom_mlp, model.top_mlp
-    if not isinstance(model.interaction, DotInteraction):
+    if tables is None or bottom is None:
+        what = "features of one kind only"
+    elif not isinstance(model.interaction, DotInteraction):
         what = "another interaction than DotInteraction"
     elif model.bucket_vectors is not None:
         what = "vectors for buckets of dense features"
