@@ -14,6 +14,7 @@ import yaml
 
 from tests.processes import run_command_line
 from tests.served import Served, replay, warm_up_logs
+from tfdlrm import storage
 from tfdlrm.data import read_split
 from tfdlrm.errors import InputError
 from tfdlrm.export import ExportCommand, export
@@ -78,12 +79,20 @@ def test_only_the_newest_versions_are_kept_when_asked(exported, small_config, tm
         ({"keep": 0}, "keep is 0, expected >= 1"),
         ({"format": "onnx", "quantize": "int8"}, "format is onnx, which neither"),
         ({"format": "onnx", "deployment": "d"}, "format is onnx, which neither"),
-        ({"export_dir": "s3://a/b", "deployment": "d"}, "export_dir is s3://a/b, but"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         ExportCommand("run", **arguments)
+
+
+def test_a_deployment_of_what_is_elsewhere_is_refused(exported, small_config, tmp_path):
+    elsewhere = ExportCommand(
+        small_config.run_dir, storage.at("s3://a/b"), deployment=tmp_path / "files"
+    )
+    with pytest.raises(InputError, match="export_dir is s3://a/b, but"):
+        export(elsewhere)
+    assert not (tmp_path / "files").exists()
 
 
 def test_a_directory_that_cannot_be_made_is_named(exported, small_config, tmp_path):

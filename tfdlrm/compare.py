@@ -2,17 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from tfdlrm import storage
 from tfdlrm.command_line import parse, run_command, to_yaml
 from tfdlrm.comparison import FinishedRun, read_run
-from tfdlrm.config import CheckpointConfig, OptimizerConfig, TrainConfig
+from tfdlrm.config import CheckpointConfig, OptimizerConfig, OptimizerName, TrainConfig
 from tfdlrm.errors import InputError, require
 from tfdlrm.schema import FeatureSchema
 from tfdlrm.training_process import train_in_process
-
-OptimizerName = Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam"]
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ from tfdlrm.schema import RecordFormat
 
 MIN_MEMORY = 10**9
 
+OptimizerName = Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam"]
+"""Those of `tfdlrm.optimizers`."""
+
 
 @dataclass(frozen=True)
 class PrepareConfig:
@@ -129,7 +132,7 @@ class OptimizerConfig:
         decay_steps: Its length; 0 for no decay.
     """
 
-    name: Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam"] = "adagrad"
+    name: OptimizerName = "adagrad"
     learning_rate: float = 0.01
     warm_up_steps: int = 0
     decay_start_step: int = 0
@@ -253,6 +256,11 @@ class TrainConfig:
             steps = [first, last]
             require(1 <= first <= last, "profile_steps", steps, expected)
         self._check_distribution()
+
+    @property
+    def versions_dir(self) -> Path:
+        """The directory of the model's versions, said or not."""
+        return self.export_dir or Path("saved_models") / self.model.name
 
     def _check_distribution(self) -> None:
         """Refuse what several devices or machines cannot do."""

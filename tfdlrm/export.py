@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from tfdlrm import storage
 from tfdlrm.command_line import parse, run_command
+from tfdlrm.config import TrainConfig
 from tfdlrm.errors import InputError
 from tfdlrm.run_directory import RunDirectory
 from tfdlrm.schema import SPLITS, FeatureSchema
@@ -24,8 +25,8 @@ class ExportCommand:
     Args:
         run_dir: Directory of a run of `tfdlrm.train`; of an unfinished one, the newest
             checkpoint is exported.
-        export_dir: Directory of the model's versions; null means `saved_models/` and
-            the model's name, for ONNX with `_onnx` behind it.
+        export_dir: Directory of the model's versions; null means where training put
+            its own, for ONNX with `_onnx` behind it.
         format: `saved_model` for TF Serving; `onnx` for an ONNX file, checked with ONNX
             Runtime on rows of the data set.
         quantize: `int8` writes the rows of embedding tables with 8 bits a number and a
@@ -51,12 +52,6 @@ class ExportCommand:
         for name in ("deployment", "plot"):
             storage.require_local(name, getattr(self, name) or Path())
         is_onnx = self.format == "onnx"
-        is_remote = storage.is_remote(storage.at(self.export_dir or ""))
-        if is_remote and self.deployment is not None:
-            raise InputError(
-                f"export_dir is {self.export_dir}, but a deployment mounts the "
-                "directory: export to a local one"
-            )
         if is_onnx and (self.quantize != "none" or self.deployment is not None):
             raise InputError(
                 "format is onnx, which neither quantize nor deployment goes with: "
@@ -75,6 +70,7 @@ def export(command: ExportCommand) -> Path:
     if config.data_dir is None:
         raise InputError(f"{run.config_file} has no data_dir: add the one of the run")
     schema = FeatureSchema.load(config.data_dir)
+    export_dir = _export_dir(command, config)
 
     import keras
 
@@ -102,7 +98,6 @@ def export(command: ExportCommand) -> Path:
         model.load_weights(storage.local_copy(run.best_weights_file))
     if command.plot is not None:
         draw_model(model, schema, command.plot)
-    export_dir = command.export_dir or Path("saved_models") / config.model.name
     if command.format == "saved_model":
         is_quantized = command.quantize == "int8"
         exported = _export_saved_model(
@@ -111,12 +106,23 @@ def export(command: ExportCommand) -> Path:
         if command.deployment is not None:
             write_deployment(command.deployment, export_dir)
     else:
-        if command.export_dir is None:
-            export_dir = export_dir.with_name(f"{export_dir.name}_onnx")
         exported = _export_onnx(model, schema, config.data_dir, export_dir)
     if command.keep is not None:
         prune(export_dir, command.keep)
     return exported
+
+
+def _export_dir(command: ExportCommand, config: TrainConfig) -> Path:
+    """Where to, which a deployment has to be able to mount."""
+    export_dir = storage.at(command.export_dir or config.versions_dir)
+    if command.export_dir is None and command.format == "onnx":
+        export_dir = export_dir.with_name(f"{export_dir.name}_onnx")
+    if command.deployment is not None and storage.is_remote(export_dir):
+        raise InputError(
+            f"export_dir is {export_dir}, but a deployment mounts the directory: "
+            "export to a local one"
+        )
+    return export_dir
 
 
 def _export_saved_model(

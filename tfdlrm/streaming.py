@@ -3,7 +3,6 @@
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -50,11 +49,7 @@ class Learner:
         if trained.data_dir is None:
             raise InputError(f"{run.config_file} has no data_dir: add the run's")
         self._data_dir = trained.data_dir
-        self._export_dir = (
-            config.export_dir
-            or trained.export_dir
-            or Path("saved_models") / trained.model.name
-        )
+        self._export_dir = config.export_dir or trained.versions_dir
         self.schema = FeatureSchema.load(self._data_dir)
         make_reproducible(trained.seed)
         start_xla_quietly()

@@ -183,10 +183,9 @@ def _finish(
     from tfdlrm.serving.saved_model import export_model
 
     metrics, bins = _measure(model, data_dir, schema)
-    export_dir = config.export_dir or Path("saved_models") / config.model.name
     _show(metrics, schema, run)
     card = ModelCard(run.settings, run.measures)
-    exported = export_model(model, schema, data_dir, export_dir, card)
+    exported = export_model(model, schema, data_dir, config.versions_dir, card)
     run.save_summary(model.count_params())
     report = write_report(
         run.path,
