@@ -186,12 +186,12 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto;
+body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto;
         padding: 0 1rem; color: #222; background: #fff; }}
 div {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums;
          font-size: .875rem; }}
-th, td {{ padding: .35rem .5rem; text-align: right; border-bottom: 1px solid #ddd;
+th, td {{ padding: .35rem .375rem; text-align: right; border-bottom: 1px solid #ddd;
           white-space: nowrap; }}
 th:first-child, td:first-child {{ text-align: left; }}
 img {{ max-width: 100%; }}
