@@ -90,24 +90,24 @@ def _make(
     from pipelines.output import with_checksums
     from pipelines.truth import reachable
 
-    with building(directory, source, config.engine) as place:
-        try:
-            prepared = run(raw, place, config)
-        except InputChangedError as error:
-            reason = f"{error} is not what it was"
-            place = start_again(place, source, config.engine, reason)
-            prepared = run(raw, place, config)
-        except BadRowError as error:
-            unit = error.row.unit
-            raise InputError(
-                f"{error}, or leave such {unit}s out with on_bad_row skip"
-            ) from None
-        schema = replace(
-            prepared.schema,
-            source=with_checksums(source, prepared.checksums),
-            reachable=reachable(raw, prepared.schema, prepared.positives),
-        )
-        schema.save(place.directory)
+    try:
+        with building(directory, source, config.engine) as place:
+            try:
+                prepared = run(raw, place, config)
+            except InputChangedError as error:
+                reason = f"{error} is not what it was"
+                place = start_again(place, source, config.engine, reason)
+                prepared = run(raw, place, config)
+            schema = replace(
+                prepared.schema,
+                source=with_checksums(source, prepared.checksums),
+                reachable=reachable(raw, prepared.schema, prepared.positives),
+            )
+            schema.save(place.directory)
+    except BadRowError as error:
+        raise InputError(
+            f"{error}, or leave such {error.row.unit}s out with on_bad_row skip"
+        ) from None
     return schema, prepared
 
 

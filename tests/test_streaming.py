@@ -21,6 +21,7 @@ from pipelines.json_rows import JsonRows
 from pipelines.raw import RawFile
 from tests.kafka_broker import kafka_broker, produce
 from tests.processes import ROOT, run_command_line
+from tfdlrm import storage
 from tfdlrm.errors import InputError
 from tfdlrm.progressive import ProgressiveValidation
 from tfdlrm.raw_features import RawFeatures
@@ -162,6 +163,20 @@ def test_measures_over_time_are_those_of_the_events_between(tmp_path):
         assert point["auc"] == pytest.approx(roc_auc_score(labels[part], scores[part]))
         assert point["frozen_auc"] == pytest.approx(1 - point["auc"])
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_full_disk_does_not_end_a_stream(tmp_path, monkeypatch, capsys):
+    def refuse(path, text):
+        raise OSError(28, "No space left on device")
+
+    validation = ProgressiveValidation(tmp_path, 2)
+    ones = np.ones(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "replace_text", refuse)
+        validation.add(ones, ones / 2)
+    assert "the curves are not on disk: [Errno 28]" in capsys.readouterr().out
+    validation.add(ones, ones / 2)
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ matplotlib.use("Agg")  # a picture in a file needs no screen
 
 from matplotlib import pyplot as plt
 
+from tfdlrm import storage
 from tfdlrm.metrics import binary_metrics
 
 MEASURED = ("log_loss", "auc")
@@ -110,12 +111,15 @@ class ProgressiveValidation:
         self.write()
 
     def write(self) -> None:
-        """Write the points and draw them."""
+        """Write the points and draw them; a disk that refuses does not end a stream."""
         lines = [f"{orjson.dumps(point).decode()}\n" for point in self.points]
-        (self._directory / "metrics.jsonl").write_text("".join(lines))
-        if self.points:
-            with (self._directory / "curves.png").open("wb") as file:
-                file.write(draw(self.points))
+        try:
+            storage.replace_text(self._directory / "metrics.jsonl", "".join(lines))
+            if self.points:
+                with (self._directory / "curves.png").open("wb") as file:
+                    file.write(draw(self.points))
+        except OSError as error:
+            print(f"the curves are not on disk: {error}", flush=True)
 
     def _print(self, point: StreamPoint) -> None:
         then, before = self._timed

@@ -58,7 +58,7 @@ def require_local(name: str, path: Path) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a local file aside, and then in the place of what was there.
+    """Write a file aside, and then in the place of what was there.
 
     Raises:
         OSError: If the disk refuses.
