@@ -48,7 +48,7 @@ TINY = {
 @pytest.mark.slow
 @pytest.mark.parametrize("command", commands("docs/performance.md"))
 def test_the_commands_of_the_performance_page_run(command, tmp_path):
-    smaller = f"{command} {TINY[command.split()[-1]]}"
+    smaller = f"{command} {TINY[command.split()[2]]}"
     result = run_command_line(smaller, cwd=tmp_path)
     assert (result.returncode, "| tfdlrm" in result.stdout) == (0, True), result.stderr
 
