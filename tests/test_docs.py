@@ -60,11 +60,16 @@ def test_the_commands_of_the_models_page_run(tmp_path):
     raw = tmp_path / "data" / "synthetic.tsv"  # fewer rows than would be made
     synthetic.write_raw(raw, num_rows=20_000, seed=0)
     for command in commands("docs/models.md"):
+        command = command.replace("2000000", "20000")
         if "compare" in command:
             command += " --learning_rates 0.03 --evaluations_per_epoch 3"
         result = run_command_line(command, cwd=tmp_path)
         assert result.returncode == 0, f"{command}\n{result.stderr}"
-    for made in ("importance/importance.png", "compare/report.html"):
+    for made in (
+        "importance/importance.png",
+        "compare/report.html",
+        "twin/report.html",
+    ):
         assert (tmp_path / "runs" / made).is_file()
 
 
