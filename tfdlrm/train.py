@@ -44,10 +44,7 @@ def train(config: TrainConfig) -> Path | None:
     if config.run_dir is not None:
         RunDirectory(config.run_dir).require_unfinished()
     data_dir, raw, schema = _data_set(config)
-    # How the rows were prepared, the data set itself knows.
-    config = replace(
-        config, data_dir=data_dir, raw_data_file=None, prepare=PrepareConfig()
-    )
+    config = replace(config, data_dir=data_dir, raw_data_file=None)
     if not schema.num_rows("train"):
         raise InputError(f"{data_dir} has no train rows: prepare it with some")
     if config.early_stopping and not schema.num_rows("validation"):
