@@ -1,5 +1,4 @@
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -214,6 +213,6 @@ def test_the_command_exports_as_onnx(config, tmp_path):
         cwd=tmp_path,
     )
     assert (result.returncode, result.stderr) == (0, "")
-    exported = Path(tmp_path / "saved_models" / "dlrm_onnx" / "1" / "model.onnx")
-    assert exported.is_file()
+    beside = config.export_dir.with_name(f"{config.export_dir.name}_onnx")
+    assert (beside / "1" / "model.onnx").is_file()
     assert (tmp_path / "model.png").is_file()
