@@ -17,6 +17,7 @@ from tfdlrm.data import read_split
 from tfdlrm.errors import InputError
 from tfdlrm.evaluate import EvaluateCommand, evaluate_model
 from tfdlrm.export import ExportCommand, export
+from tfdlrm.fitting import Memory
 from tfdlrm.metrics import binary_metrics
 from tfdlrm.model_config import DLRMConfig
 from tfdlrm.predict import PredictCommand, predict
@@ -263,7 +264,9 @@ def test_a_raw_file_is_prepared_once(raw_file, tmp_path, capsys, monkeypatch):
         prepare=PrepareConfig(days=3),
         run_dir=tmp_path / "run3",
     )
-    train(prepared)
+    monkeypatch.setattr("tfdlrm.train.memory_here", lambda *_: Memory(host=0))
+    with pytest.raises(InputError, match="and 0 B are there"):
+        train(prepared)
     assert "no setting of prepare is used" in capsys.readouterr().out
 
 
