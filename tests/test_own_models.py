@@ -181,6 +181,7 @@ def test_a_run_is_exported_again(trained, log, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_mirrored_training_on_bags_learns_what_one_device_does(trained, tmp_path):
     config = replace(trained("both"), optimizer=OptimizerConfig("sgd", 0.05), epochs=1)
     measured = []
