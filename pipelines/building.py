@@ -1,7 +1,5 @@
 """A data set directory is whole or not there at all, and made by one process."""
 
-import fcntl
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -13,7 +11,7 @@ from typing import Any
 from pipelines import aside
 from pipelines.journal import Journal
 from pipelines.output import first_difference
-from tfdlrm import __version__
+from tfdlrm import __version__, storage
 from tfdlrm.errors import InputError
 
 
@@ -136,16 +134,9 @@ def _journal(partial: Path) -> Journal:
 def _only_process(partial: Path) -> Iterator[None]:
     """Hold `partial` so that no other process builds in it."""
     partial.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(partial, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise InputError(
-            f"{partial} is in use: another process prepares the same data set; wait "
-            "for it, or give another directory"
-        ) from None
-    try:
+    in_use = (
+        f"{partial} is in use: another process prepares the same data set; wait for "
+        "it, or give another directory"
+    )
+    with storage.only_process(partial, in_use):
         yield
-    finally:
-        os.close(descriptor)

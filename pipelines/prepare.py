@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,22 +61,21 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
     from pipelines.building import remove_remains
     from pipelines.output import describe_source, existing_data_set
 
-    if storage.is_remote(output):
+    is_remote = storage.is_remote(output)
+    if is_remote:
         _refuse_spark(output, config)
     start = time.perf_counter()
     raw = [storage.at(path) for path in raw]
     source = describe_source(raw, config)
     schema = existing_data_set(output, source, raw)
     if schema:
-        if not storage.is_remote(output):
+        if not is_remote:
             remove_remains(output)
         print(f"{output} is already prepared from these files with these settings")
         return schema
-    if not storage.is_remote(output):
-        schema, prepared = _make(raw, output, source, config)
-    else:
-        with storage.new_directory(output, last=FILE_NAME) as directory:
-            schema, prepared = _make(raw, directory, source, config)
+    uploaded = storage.new_directory(output, last=FILE_NAME)
+    with uploaded if is_remote else nullcontext(output) as directory:
+        schema, prepared = _make(raw, directory, source, config)
     _print_summary(prepared, output, time.perf_counter() - start)
     return schema
 

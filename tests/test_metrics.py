@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 from sklearn.calibration import calibration_curve
 
-from tfdlrm.evaluation import as_json
+from tfdlrm.evaluation import measures_by_split
 from tfdlrm.metrics import (
     auc,
     binary_metrics,
@@ -15,6 +15,7 @@ from tfdlrm.metrics import (
     log_loss,
     reliability,
 )
+from tfdlrm.storage import replace_json
 
 
 def predictions(rows=1_000):
@@ -131,9 +132,10 @@ def test_a_calibrated_model_has_the_error_of_chance_alone():
     assert wrong > 10 * chance
 
 
-def test_measures_of_one_class_are_json_that_any_parser_reads():
+def test_measures_of_one_class_are_json_that_any_parser_reads(tmp_path):
     alone = binary_metrics(np.zeros(3), np.full(3, 0.1))
-    written = as_json({"test": alone}, "default")
-    found = json.loads(written, parse_constant=pytest.fail)["test"]
+    file = tmp_path / "metrics.json"
+    replace_json(file, measures_by_split({"test": alone}, "default"))
+    found = json.loads(file.read_text(), parse_constant=pytest.fail)["test"]
     assert found["auc"] is None
     assert found["log_loss"] == pytest.approx(-np.log(0.9))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import orjson
 
 matplotlib.use("Agg")  # a picture in a file needs no screen
 
@@ -56,10 +55,9 @@ def write_comparison(
     rows = [_row(runs, num_seeds) for runs in contenders]
     verdict = _verdict(contenders, num_seeds)
     split = f"Measures of the {contenders[0][0].split} rows."
-    written = orjson.dumps(
-        [_as_json(runs) for runs in contenders], option=orjson.OPT_INDENT_2
+    storage.replace_json(
+        output / "report.json", [_as_json(runs) for runs in contenders]
     )
-    storage.replace_text(output / "report.json", f"{written.decode()}\n")
     storage.replace_text(
         output / "report.md",
         f"# {TITLE}\n\n{how}\n\n{_markdown(rows)}\n\n{split} {verdict}\n\n"

@@ -144,11 +144,9 @@ class CurveRecorder(keras.callbacks.Callback):
 
         A disk that refuses does not stop a long run: the next point writes all again.
         """
-        lines = [orjson.dumps(point).decode() for point in self.points]
+        lines = [f"{orjson.dumps(point).decode()}\n" for point in self.points]
         try:
-            storage.replace_text(
-                self._run.metrics_file, "".join(f"{line}\n" for line in lines)
-            )
+            storage.replace_text(self._run.metrics_file, "".join(lines))
             for point in new:
                 with self._writers[point.split].as_default(step=point.step):
                     for name in ("loss", "accuracy", "auc"):

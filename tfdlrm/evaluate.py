@@ -48,10 +48,10 @@ def evaluate_model(command: EvaluateCommand) -> None:
     from tfdlrm.evaluation import (
         EVALUATION_BATCH_SIZE,
         against_reachable,
-        as_json,
         as_table,
         check_columns,
         evaluate,
+        measures_by_split,
     )
     from tfdlrm.serving.saved_model import load_scorer
 
@@ -70,7 +70,7 @@ def evaluate_model(command: EvaluateCommand) -> None:
     if schema.reachable:
         print(f"\n{against_reachable(metrics, schema.reachable)}")
     if command.json is not None:
-        storage.replace_text(command.json, as_json(metrics, schema.dialect))
+        storage.replace_json(command.json, measures_by_split(metrics, schema.dialect))
 
 
 def main() -> None:

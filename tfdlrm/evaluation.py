@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import tensorflow as tf
 
 from tfdlrm.errors import InputError
@@ -80,12 +79,6 @@ def measures_by_split(
     return {
         split: {"dialect": dialect, **asdict(value)} for split, value in metrics.items()
     }
-
-
-def as_json(metrics: dict[str, BinaryMetrics], dialect: str) -> str:
-    """The same as a JSON object, where what is no number is null."""
-    measures = measures_by_split(metrics, dialect)
-    return f"{orjson.dumps(measures, option=orjson.OPT_INDENT_2).decode()}\n"
 
 
 def as_table(metrics: dict[str, BinaryMetrics]) -> str:

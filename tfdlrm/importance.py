@@ -4,8 +4,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from tfdlrm import storage
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError, require
@@ -119,8 +117,7 @@ def _write(
     values = {**facts, "columns": [asdict(each) for each in importances]}
     directory.mkdir(parents=True, exist_ok=True)
     storage.replace_text(directory / "importance.md", text)
-    written = orjson.dumps(values, option=orjson.OPT_INDENT_2).decode()
-    storage.replace_text(directory / "importance.json", f"{written}\n")
+    storage.replace_json(directory / "importance.json", values)
 
     from tfdlrm.report import plot_importances
 

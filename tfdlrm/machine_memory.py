@@ -56,11 +56,12 @@ def gpu_memory() -> list[int]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if shutil.which("nvidia-smi") is None or visible in ("", "-1"):
         return []
-    command = ["nvidia-smi", "--query-gpu=memory.total"]
-    command.append("--format=csv,noheader,nounits")
+    options = ["--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     if visible is not None:
-        command.append(f"--id={visible}")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+        options.append(f"--id={visible}")
+    done = subprocess.run(
+        ["nvidia-smi", *options], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         return []
     return [

@@ -1,8 +1,6 @@
 """The directory of one training run: what is in it and how it is read back."""
 
-import fcntl
 import json
-import os
 import resource
 import shutil
 import time
@@ -102,17 +100,17 @@ class RunDirectory:
     def _take(self, config: str) -> None:
         """Write the settings into a new directory, or compare them with those there."""
         self.require_unfinished()
-        if not self.config_file.exists():
-            storage.replace_text(self.config_file, config)
-        elif difference := _first_difference(self.config_file.read_text(), config):
+        difference = None
+        if self.config_file.exists():
+            difference = _first_difference(self.config_file.read_text(), config)
+        if difference:
             raise InputError(
                 f"run_dir {self.home} holds an unfinished run with other settings: "
                 f"{difference}; give another one, or go on with --config "
                 f"{self.home / self.config_file.name}"
             )
-        else:
-            # It may go on on other devices.
-            storage.replace_text(self.config_file, config)
+        # What is there may go on on other devices.
+        storage.replace_text(self.config_file, config)
 
     def require_unfinished(self) -> None:
         """Refuse a directory that a run has finished, or that is no run's.
@@ -134,21 +132,12 @@ class RunDirectory:
         Raises:
             InputError: If one is at work in the directory already.
         """
-        if storage.is_remote(self.path):
+        in_use = (
+            f"run_dir {self.path} is in use: another process trains in it; wait for "
+            "it, or give another one"
+        )
+        with storage.only_process(self.path, in_use):
             yield
-            return
-        descriptor = os.open(self.path, os.O_RDONLY)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(
-                    f"run_dir {self.path} is in use: another process trains in it; "
-                    "wait for it, or give another one"
-                ) from None
-            yield
-        finally:
-            os.close(descriptor)
 
     @property
     def config_file(self) -> Path:

@@ -6,6 +6,7 @@ for nothing else.
 """
 
 import atexit
+import fcntl
 import os
 import shutil
 import sys
@@ -14,9 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path, PurePath
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from tfdlrm.errors import require
+import orjson
+
+from tfdlrm.errors import InputError, require
 from tfdlrm.remote_path import REMOTE_SCHEMES, RemotePath, is_loaded
 
 
@@ -57,6 +60,38 @@ def require_local(name: str, path: Path) -> None:
     require(not is_remote(path), name, path, "a path on this machine")
 
 
+@contextmanager
+def only_process(directory: Path, in_use: str | None = None) -> Iterator[None]:
+    """Keep other processes of this machine out of a local directory.
+
+    Args:
+        directory: The directory; a remote one is not guarded.
+        in_use: What to say where another process holds it; `None` waits for that.
+
+    Raises:
+        InputError: If another process holds it.
+    """
+    if is_remote(directory):
+        yield
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        _lock(descriptor, in_use)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, in_use: str | None) -> None:
+    if in_use is None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(in_use) from None
+
+
 def replace_text(path: Path, text: str) -> None:
     """Write a file aside, and then in the place of what was there.
 
@@ -66,6 +101,16 @@ def replace_text(path: Path, text: str) -> None:
     aside = path.with_name(f".{path.name}.partial")
     aside.write_text(text, encoding="utf-8")
     aside.replace(path)
+
+
+def replace_json(path: Path, value: Any) -> None:
+    """Write a value as JSON, as `replace_text` does; what is no number is null.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+    replace_text(path, f"{text}\n")
 
 
 def copy_tree(source: Path, target: Path, last: str | None = None) -> None:

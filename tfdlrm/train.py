@@ -248,9 +248,9 @@ def _measure(
 def _show(
     metrics: dict[str, "BinaryMetrics"], schema: FeatureSchema, run: RunDirectory
 ) -> None:
-    from tfdlrm.evaluation import against_reachable, as_json, as_table
+    from tfdlrm.evaluation import against_reachable, as_table, measures_by_split
 
-    storage.replace_text(run.measures_file, as_json(metrics, schema.dialect))
+    storage.replace_json(run.measures_file, measures_by_split(metrics, schema.dialect))
     print(f"\n{as_table(metrics)}\n")
     if schema.reachable:
         print(f"{against_reachable(metrics, schema.reachable)}\n")

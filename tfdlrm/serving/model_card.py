@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import orjson
 import polars as pl
 import tensorflow as tf
 
-from tfdlrm import __version__
+from tfdlrm import __version__, storage
 from tfdlrm.schema import FeatureSchema
 
 FILE_NAME = "model.json"
@@ -75,7 +74,7 @@ class ModelCard:
             "metrics": self.metrics,
             "example": example,
         }
-        path.write_bytes(orjson.dumps(card, option=orjson.OPT_INDENT_2) + b"\n")
+        storage.replace_json(path, card)
 
 
 def example_row(schema: FeatureSchema, vocabularies: Path) -> dict[str, str]:

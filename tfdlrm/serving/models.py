@@ -205,6 +205,10 @@ class Models:
                 for model in list(self._models.values()):
                     try:
                         model.refresh()
+                    except OSError as error:  # it may be away for a moment
+                        log.warning(
+                            "%s cannot be read: %s", model.settings.base_path, error
+                        )
                     except Exception:  # the next look may have more luck
                         log.exception("looking for versions of %s", model.settings.name)
 

@@ -73,16 +73,16 @@ def from_proto(name: str, proto: tensor_pb2.TensorProto, dtype: tf.DType) -> np.
     if len(values) > count:
         refuse(f"input {name} has {len(values)} values for the shape {shape}")
     array = _from_values(name, values, dtype)
-    if len(array) <= 1 < count:
+    if len(array) == count:
+        return array.reshape(shape)
+    if len(array) <= 1:
         # One place in memory for all, since nobody has checked yet how many they are.
         one = array if len(array) else _zero(dtype)
         return np.broadcast_to(one, count).reshape(shape)
-    if len(array) < count:
-        if count > MAX_FILLED:
-            refuse(f"input {name} has {len(array)} values for the shape {shape}")
-        filler = array[-1:] if len(array) else _zero(dtype)
-        array = np.concatenate([array, np.repeat(filler, count - len(array))])
-    return array.reshape(shape)
+    if count > MAX_FILLED:
+        refuse(f"input {name} has {len(array)} values for the shape {shape}")
+    filler = np.repeat(array[-1:], count - len(array))
+    return np.concatenate([array, filler]).reshape(shape)
 
 
 def _from_content(

@@ -1,7 +1,5 @@
 """The versions of a model, each of which appears complete or not at all."""
 
-import fcntl
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,23 +34,10 @@ def new_version(export_dir: Path) -> Iterator[tuple[Path, Path]]:
         raise InputError(
             f"export_dir {export_dir} cannot be made: {error.strerror}"
         ) from None
-    with _only_writer(export_dir):
+    with storage.only_process(export_dir):
         target = export_dir / str(max(versions_in(export_dir), default=0) + 1)
         with storage.new_directory(target, last=MODEL_FILE) as aside:
             yield target, aside
-
-
-@contextmanager
-def _only_writer(directory: Path) -> Iterator[None]:
-    if storage.is_remote(directory):
-        yield
-        return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def is_whole(version: Path) -> bool:
