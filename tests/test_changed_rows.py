@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.processes import ROOT
-from tests.test_checkpoints import (
+from tests.small_runs import (
     assert_equal,
     killed,
     newest,

@@ -3,7 +3,7 @@ from dataclasses import asdict
 
 import pytest
 
-from tests.test_checkpoints import STEPS_PER_EPOCH, config_for, read, small_model
+from tests.small_runs import STEPS_PER_EPOCH, config_for, read, small_model
 from tfdlrm import storage
 from tfdlrm.run_directory import RunDirectory
 from tfdlrm.training import fit, make_reproducible

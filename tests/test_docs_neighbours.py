@@ -12,11 +12,11 @@ from pipelines import synthetic
 from pipelines.prepare import PrepareCommand
 from pipelines.random_data import RandomDataCommand
 from pipelines.trace import TraceCommand
+from tests.json_events import as_json
 from tests.kafka_broker import kafka_broker, produce
 from tests.processes import ROOT, run_command_line
 from tests.s3_server import environment, s3_server
 from tests.test_docs import commands
-from tests.test_streaming import as_json
 from tfdlrm.command_line import parse
 from tfdlrm.config import TrainConfig
 from tfdlrm.evaluate import EvaluateCommand

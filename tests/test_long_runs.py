@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.test_checkpoints import assert_equal, killed, read, small_model, train
+from tests.small_runs import assert_equal, killed, read, small_model, train
 from tfdlrm import optimizers
 from tfdlrm.config import OptimizerConfig, TrainConfig
 from tfdlrm.errors import InputError
