@@ -134,9 +134,9 @@ def _journal(partial: Path) -> Journal:
 def _only_process(partial: Path) -> Iterator[None]:
     """Hold `partial` so that no other process builds in it."""
     partial.mkdir(parents=True, exist_ok=True)
-    in_use = (
+    with storage.only_process(
+        partial,
         f"{partial} is in use: another process prepares the same data set; wait for "
-        "it, or give another directory"
-    )
-    with storage.only_process(partial, in_use):
+        "it, or give another directory",
+    ):
         yield

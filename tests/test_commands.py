@@ -270,6 +270,7 @@ def test_a_raw_file_is_prepared_once(raw_file, tmp_path, capsys, monkeypatch):
     assert "no setting of prepare is used" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_mirrored_training_learns_what_one_device_does(config, tmp_path):
     measured = []
     for strategy in ("default", "mirrored"):

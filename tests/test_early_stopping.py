@@ -110,6 +110,7 @@ def test_a_full_disk_stops_it_and_it_goes_on_when_there_is_room(tmp_path, monkey
     assert log_loss(model) == pytest.approx(min(losses), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_what_is_exported_has_the_best_weights(data_dir, tmp_path):
     run_dir = tmp_path / "run"
     config = TrainConfig(

@@ -133,6 +133,7 @@ def test_a_data_set_is_what_plain_python_makes_of_the_log(data_dir):
     assert verify(data_dir) == []
 
 
+@pytest.mark.slow
 def test_rows_of_one_record_each_are_the_same_rows(place, config, data_dir):
     output = place / "rows"
     prepare([place / "log.csv"], output, replace(config, record_format="row"))

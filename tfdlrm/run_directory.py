@@ -132,11 +132,11 @@ class RunDirectory:
         Raises:
             InputError: If one is at work in the directory already.
         """
-        in_use = (
+        with storage.only_process(
+            self.path,
             f"run_dir {self.path} is in use: another process trains in it; wait for "
-            "it, or give another one"
-        )
-        with storage.only_process(self.path, in_use):
+            "it, or give another one",
+        ):
             yield
 
     @property
