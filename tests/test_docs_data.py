@@ -75,3 +75,15 @@ def test_the_commands_of_the_page_on_preparing_run(tmp_path, monkeypatch):
     (example,) = blocks("docs/preparing.md", "python")
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "docs/preparing.md", "exec"), {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["docs/criteo.md", "docs/from_nvidia.md"])
+def test_the_commands_on_criteo_s_logs_run(page, tmp_path):
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    write_rows(tmp_path / "train.txt", 9_000)
+    for day in range(24):
+        write_rows(tmp_path / f"day_{day}", 500, seed=day)
+    for command in commands(page):
+        result = run_command_line(f"bash -c {shlex.quote(command)}", cwd=tmp_path)
+        assert result.returncode == 0, f"{command}\n{result.stderr}"

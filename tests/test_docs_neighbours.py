@@ -51,11 +51,25 @@ COMMANDS = {
     "pipelines.trace": TraceCommand,
 }
 
+# The flags of NVIDIA's main.py and dlrm.py, but those of its synthetic data and of
+# debugging its input.
+NVIDIA = """
+mode dataset_path feature_spec dataset_type batch_size valid_batch_size bottom_mlp_dims
+top_mlp_dims embedding_dim interaction num_cross_layers cross_layer_projection_dim
+optimizer learning_rate beta1 beta2 warmup_steps decay_start_step decay_steps amp
+loss_scale xla cpu concat_embedding use_mde_embeddings dist_strategy
+column_slice_threshold cpu_offloading_threshold_gb embedding_trainable
+embedding_zeros_initializer epochs max_steps evals_per_epoch auc_thresholds print_freq
+log_path save_checkpoint_path restore_checkpoint_path profiler_start_step profiled_rank
+seed run_eagerly inter_op_parallelism intra_op_parallelism
+"""
+
 PAGE = "docs/from_the_pytorch_reference.md"
+NVIDIAS_PAGE = "docs/from_nvidia.md"
 
 
-def table():
-    text = (ROOT / PAGE).read_text("utf-8")
+def table(page=PAGE):
+    text = (ROOT / page).read_text("utf-8")
     return re.findall(r"^\| `--([\w-]+)` \| (.*?) \| (.*?)\|$", text, re.MULTILINE)
 
 
@@ -63,18 +77,25 @@ def test_the_table_has_every_flag_of_the_reference():
     assert [flag for flag, *_ in table()] == REFERENCE.split()
 
 
+def test_the_table_has_every_flag_of_nvidias():
+    assert [flag for flag, *_ in table(NVIDIAS_PAGE)] == NVIDIA.split()
+
+
+def options_of(module, argv=()):
+    """The options of a command, by its help."""
+    shown = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdout.write", shown.append, raising=False)
+        with pytest.raises(SystemExit):
+            several = "raw" if module == "pipelines.prepare" else None
+            parse(COMMANDS[module], module, [*argv, "--help"], several)
+    return set(re.findall(r"--[\w.]+", "".join(shown)))
+
+
 @pytest.fixture(scope="module")
 def options():
-    """The options of each command, by its help."""
-    found = {}
-    for module, config_class in COMMANDS.items():
-        with pytest.MonkeyPatch.context() as patch:
-            shown = []
-            patch.setattr("sys.stdout.write", shown.append, raising=False)
-            with pytest.raises(SystemExit):
-                several = "raw" if module == "pipelines.prepare" else None
-                parse(config_class, module, ["--help"], several)
-        found[module] = set(re.findall(r"--[\w.]+", "".join(shown)))
+    found = {module: options_of(module) for module in COMMANDS}
+    found["tfdlrm.train"] |= options_of("tfdlrm.train", ["--model.name", "dcn_v2"])
     return found
 
 
@@ -87,7 +108,7 @@ def check_name(name):
         assert argument in inspect.signature(found).parameters
 
 
-@pytest.mark.parametrize("flag, here, remark", table())
+@pytest.mark.parametrize("flag, here, remark", [*table(), *table(NVIDIAS_PAGE)])
 def test_what_the_table_names_is_there(flag, here, remark, options):
     named = re.findall(r"`([^`]+)`", here)
     assert bool(named) != (here == "—"), flag
@@ -103,14 +124,11 @@ def test_what_the_table_names_is_there(flag, here, remark, options):
         assert any(option in each for each in options.values()), option
 
 
-def test_what_the_page_on_other_systems_names_of_ours_is_there(options):
-    text = (ROOT / "docs" / "other_systems.md").read_text("utf-8")
-    ours = "".join(re.findall(r"\| ([^|]*) \|$", text, re.MULTILINE))
-    named = re.findall(r"`(--[a-z_.]+)", ours)
-    assert len(named) > 10
-    for option in named:
-        assert any(option in each for each in options.values()), option
-    for name in re.findall(r"`(tfdlrm\.[\w.]+)", text):
+def test_what_the_page_for_those_from_tfrs_names_is_there():
+    text = (ROOT / "docs" / "from_tfrs.md").read_text("utf-8")
+    named = re.findall(r"`(tfdlrm\.[\w.]+)`", text)
+    assert len(named) > 6
+    for name in named:
         check_name(name)
 
 

@@ -11,7 +11,7 @@ from tests.processes import ROOT
 from tests.test_docs import blocks
 
 # What Python of these pages works on is made by their commands, with which it is run.
-NOT_ALONE = {"docs/preparing.md", "docs/serving.md"}
+NOT_ALONE = {"docs/from_nvidia.md", "docs/preparing.md", "docs/serving.md"}
 PAGES = {str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md")}
 DOCUMENTS = sorted(page for page in PAGES - NOT_ALONE if blocks(page, "python"))
 

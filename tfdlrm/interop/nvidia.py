@@ -1,0 +1,102 @@
+"""Weights of NVIDIA's TensorFlow 2 DLRM (NVIDIA/DeepLearningExamples), taken over.
+
+Its `--save_checkpoint_path` is a directory with the MLPs as a TensorFlow checkpoint in
+`dense/` and each table as `sparse/feature_N.npy`; neither Horovod nor its container is
+needed to read them.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfdlrm.errors import InputError
+from tfdlrm.interop import facebook
+from tfdlrm.models import DLRM
+
+_WEIGHT = "{mlp}/{layer}/{name}/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+def to_keras(checkpoint: str | Path) -> DLRM:
+    """The DLRM with the weights of a checkpoint of NVIDIA's `DLRM_and_DCNv2`.
+
+    Args:
+        checkpoint: The directory that `--save_checkpoint_path` named.
+
+    Returns:
+        A built DLRM; its inputs are in the order of NVIDIA's feature specification, and
+        its logits are those of NVIDIA's model.
+
+    Raises:
+        InputError: If a file is missing or cannot be read, or the model crosses its
+            features (DCNv2) or has tables of several widths.
+
+    Example:
+
+    >>> to_keras("nowhere")
+    Traceback (most recent call last):
+    tfdlrm.errors.InputError: nowhere/dense/config.json is missing: ...
+    """
+    directory = Path(checkpoint)
+    config = _config(directory / "dense" / "config.json")
+    prefix = directory / "dense" / "dense"
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+    except (tf.errors.OpError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{prefix} cannot be read as a checkpoint: {reason}") from None
+    tables = [
+        _table(directory / "sparse" / f"feature_{i}.npy")
+        for i in range(len(config["categorical_cardinalities"]))
+    ]
+    num_vectors = len(tables) + 1
+    bottom_units, top_units = config["bottom_mlp_dims"], config["top_mlp_dims"]
+    num_inputs = int(bottom_units[-1]) + num_vectors * (num_vectors - 1) // 2
+    state = {f"emb_l.{i}.weight": table for i, table in enumerate(tables)}
+    for name, mlp, units, width in (
+        ("bot_l", "bottom_mlp_layers", bottom_units, config["num_numerical_features"]),
+        ("top_l", "top_mlp", top_units, num_inputs),
+    ):
+        for i in range(len(units)):
+            kernel, bias = (
+                _weight(reader, mlp, i, each, prefix) for each in ("kernel", "bias")
+            )
+            # There, inputs are padded with zeros to a multiple of 8.
+            state[f"{name}.{2 * i}.weight"] = kernel[: None if i else width].T
+            state[f"{name}.{2 * i}.bias"] = bias
+    return facebook.to_keras(state)
+
+
+def _config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(
+            f"{path} is missing: expected the directory that --save_checkpoint_path of "
+            "NVIDIA's DLRM_and_DCNv2 named"
+        )
+    try:
+        config = json.loads(path.read_text("utf-8"))
+        interaction, widths = config["interaction"], set(config["embedding_dim"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not the settings of a model: {error!r}") from None
+    if not interaction.startswith("dot") or len(widths) != 1:
+        raise InputError(
+            f"{path} has interaction {interaction!r} and embedding_dim "
+            f"{sorted(widths)}, expected a DLRM: dot products of one width"
+        )
+    return config
+
+
+def _table(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a table: {error}") from None
+
+
+def _weight(reader: Any, mlp: str, layer: int, name: str, prefix: Path) -> np.ndarray:
+    key = _WEIGHT.format(mlp=mlp, layer=layer, name=name)
+    if not reader.has_tensor(key):
+        raise InputError(f"{prefix} has no {name} of layer {layer} of {mlp}")
+    return reader.get_tensor(key)
