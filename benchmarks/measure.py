@@ -20,6 +20,8 @@ MODULES = {
     "keras": "benchmarks.dlrm_keras",
     "tfrs": "benchmarks.dlrm_tfrs",
     "torch": "benchmarks.dlrm_torch",
+    "products": "benchmarks.products",
+    "products-bf16": "benchmarks.products",
 }
 
 

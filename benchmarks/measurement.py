@@ -12,6 +12,8 @@ System = Literal[
     "keras",
     "tfrs",
     "torch",
+    "products",
+    "products-bf16",
     "ceiling",
     "ceiling-bf16",
 ]

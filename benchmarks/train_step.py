@@ -16,7 +16,16 @@ from benchmarks.workload import flops_per_sample, vocabulary_sizes
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError
 
-System = Literal["tfdlrm", "tfdlrm-bf16", "keras", "tfrs", "torch", "ceiling"]
+System = Literal[
+    "tfdlrm",
+    "tfdlrm-bf16",
+    "keras",
+    "tfrs",
+    "torch",
+    "products",
+    "products-bf16",
+    "ceiling",
+]
 
 
 @dataclass(frozen=True)
@@ -29,7 +38,8 @@ class TrainStepConfig:
     Args:
         systems: What to measure. `tfdlrm` and `tfdlrm-bf16` are this project in float32
             and mixed bfloat16, `keras` is stock Keras 3, `tfrs` TensorFlow Recommenders
-            on Keras 2, `torch` plain PyTorch, `ceiling` large matrix products.
+            on Keras 2, `torch` plain PyTorch; `products` and `products-bf16` are the
+            step's matrix products alone, `ceiling` large matrix products.
         optimizers: Optimizers.
         batch_sizes: Rows in a step.
         steps_per_execution: Steps in one call of a compiled function, for the systems
