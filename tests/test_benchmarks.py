@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from benchmarks import updates
+from benchmarks import products, updates
 from benchmarks.dlrm_tfdlrm import build
 from benchmarks.embedding_update import EmbeddingUpdateConfig, measure
 from benchmarks.measurement import Job, Measurement, StepTime
@@ -109,6 +109,25 @@ def test_operations_of_a_sample_match_the_weights_of_the_model():
     interaction = 27 * 27 * 16
     products = sum(np.size(kernel) for kernel in kernels) + interaction
     assert flops_per_sample() == 3 * 2 * products == 2_916_192
+
+
+def test_the_products_alone_are_those_of_a_training_step():
+    inputs = tf.random.stateless_normal((5, 3), seed=(0, 0))
+    weights = [tf.random.stateless_normal(shape, (0, 1)) for shape in ((3, 4), (4, 2))]
+    with tf.GradientTape() as tape:
+        tape.watch([inputs, *weights])
+        loss = tf.nn.l2_loss(inputs @ weights[0] @ weights[1])
+    expected = tape.gradient(loss, [weights[1], weights[0], inputs])
+    found = products._tower(inputs, weights, needs_input_gradient=True)
+    for mine, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_the_products_alone_take_time():
+    job = Job(system="products", batch_size=8, steps_per_execution=2, seconds=0.01)
+    step = products.time_step(job, [10] * 26, make_batches([10] * 26, 8, 0))
+    assert step.ms > 0
+    assert step.steps >= job.min_steps
 
 
 def test_vocabularies_scale_and_never_vanish():
