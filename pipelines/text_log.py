@@ -75,13 +75,14 @@ class TextLog(LogFile):
         malformed: list[BadLogRow] = []
         next_row = 1 if self.columns.names else 2
         with self._opened() as (text, stored):
-            blocks = self._blocks(text, malformed)
+            ended = _WithLastNewline(text)
+            blocks = self._blocks(ended, malformed)
             block = next(blocks, None)
             while block is not None:
                 following = next(blocks, None)
                 numbers = _numbers(next_row, block.num_rows, malformed)
                 next_row = int(numbers[-1]) + 1 if len(numbers) else next_row
-                if following is None:
+                if following is None and not ended.ends_in_closed_quote:
                     malformed += self._open_quote(block, numbers)
                 # Arrow reads ahead: what it found further down waits for its turn.
                 here = [r for r in malformed if following is None or r.line < next_row]
@@ -93,7 +94,9 @@ class TextLog(LogFile):
             nothing = pl.DataFrame(schema=dict.fromkeys(self._sources, pl.Binary))
             yield nothing, np.arange(0), malformed
 
-    def _blocks(self, text: IO[bytes], malformed: list[BadLogRow]) -> Iterator[Any]:
+    def _blocks(
+        self, text: "_WithLastNewline", malformed: list[BadLogRow]
+    ) -> Iterator[Any]:
         """Arrow's record batches of bytes; rows of another width go to `malformed`."""
 
         def leave_out(row: Any) -> str:
@@ -108,7 +111,7 @@ class TextLog(LogFile):
         # The last column is read in any case: a quote that stays open ends there.
         wanted = list(dict.fromkeys([*self._sources, self._names[-1]]))
         yield from pa_csv.open_csv(
-            pa.PythonFile(_WithLastNewline(text), mode="r"),
+            pa.PythonFile(text, mode="r"),
             pa_csv.ReadOptions(
                 block_size=self._chunk_bytes,
                 use_threads=False,  # otherwise rows have no number
@@ -168,12 +171,19 @@ class TextLog(LogFile):
 class _WithLastNewline(io.RawIOBase):
     """The same text, its last line ended if it is not.
 
-    A quote that stays open then always leaves a newline at the end of its value.
+    A quote that stays open then always leaves a newline at the end of its value; so
+    does one that is closed at the beginning of a line, which the text's end tells.
     """
 
     def __init__(self, text: IO[bytes]) -> None:
         self._text = text
         self._is_ended = True
+        self._end = b""
+
+    @property
+    def ends_in_closed_quote(self) -> bool:
+        """Whether the last line that is not blank is a quote and nothing else."""
+        return self._end.rstrip(b"\n") == b'\n"'
 
     def readable(self) -> bool:
         return True
@@ -182,6 +192,9 @@ class _WithLastNewline(io.RawIOBase):
         piece = self._text.read(size)
         if piece:
             self._is_ended = piece.endswith(b"\n")
+            text = self._end + piece
+            written = text.rstrip(b"\r\n")
+            self._end = written[-2:] + b"\n" * (len(written) < len(text))
         elif not self._is_ended:
             self._is_ended = True
             return b"\n"

@@ -1,6 +1,9 @@
 """Shared set-up: before anything imports TensorFlow."""
 
 import os
+import time
+
+STARTED = time.monotonic()
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -35,8 +38,17 @@ hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 
-def pytest_runtest_setup() -> None:
-    """Weights that a test does not seed itself are the same in every run."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--minutes", type=float, help="leave out tests that have not begun by then"
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    minutes = item.config.getoption("minutes")
+    if minutes is not None and time.monotonic() - STARTED > 60 * minutes:
+        pytest.skip(f"the {minutes:g} minutes given by --minutes are over")
+    # Weights that a test does not seed itself are the same in every run.
     keras.utils.set_random_seed(0)
 
 

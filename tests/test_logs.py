@@ -5,7 +5,7 @@ import io
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipelines.columns import Columns, DaysBy
@@ -58,6 +58,7 @@ FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_siz
 
 @settings(max_examples=60, deadline=None)
 @given(rows=st.lists(st.tuples(FIELD, FIELD), min_size=1, max_size=30))
+@example(rows=[("", "\n")])
 def test_text_is_what_the_csv_module_wrote(tmp_path_factory, rows):
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -67,6 +68,21 @@ def test_text_is_what_the_csv_module_wrote(tmp_path_factory, rows):
     found = read(TextLog(path, columns, chunk_bytes=300))
     for position, name in enumerate(columns.single_hot):
         assert found[name] == [row[position] or None for row in rows]
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n\n"])
+@pytest.mark.parametrize("chunk_bytes", [16, 300])
+def test_a_last_value_may_end_in_a_newline(tmp_path, end, chunk_bytes):
+    path = write(tmp_path / "log.csv", 'y,a,b\n1,u,"v\n"' + end)
+    log = TextLog(path, Columns("y", (), ("a", "b")), chunk_bytes=chunk_bytes)
+    assert read(log)["b"] == ["v\n"]
+
+
+@pytest.mark.parametrize("value", ['"', '"v', '"v\n', '"v\n""', '"v\n\n\n'])
+def test_a_last_quote_that_stays_open_is_refused(tmp_path, value):
+    path = write(tmp_path / "log.csv", "y,a,b\n1,u," + value)
+    with pytest.raises(InputError, match="row 2: column 'b' has a quote"):
+        read(TextLog(path, Columns("y", (), ("a", "b"))))
 
 
 def test_chunks_are_the_same_each_time_and_can_be_resumed(tmp_path):
