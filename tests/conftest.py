@@ -3,8 +3,6 @@
 import os
 import time
 
-STARTED = time.monotonic()
-
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # TFRS, an oracle in some tests, refuses to be imported without it.
@@ -23,6 +21,8 @@ from tests.processes import run_command_line
 from tfdlrm.config import PrepareConfig, TrainConfig
 from tfdlrm.model_config import DLRMConfig
 from tfdlrm.train import train
+
+STARTED = time.monotonic()
 
 # A command of its own; its instruments are not for other tests.
 collect_ignore = ["fuzz_rows.py"]
