@@ -1,5 +1,6 @@
 """What a data set is made from, so that it is made only once."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -105,10 +106,12 @@ def first_difference(there: dict[str, Any] | None, now: dict[str, Any]) -> str |
     if there is None or there.keys() != now.keys():
         return "it does not say from what"
     for name, value in now["settings"].items():
-        if there["settings"].get(name) != value:
+        found = there["settings"].get(name)
+        if found != value:
             if name == "columns":
                 return "its columns are described otherwise"
-            return f"{name} {there['settings'].get(name)} there, {value} now"
+            # As it is written in a file of settings.
+            return f"{name} {json.dumps(found)} there, {json.dumps(value)} now"
     names_there, names_now = (
         [file["name"] for file in source["files"]] for source in (there, now)
     )

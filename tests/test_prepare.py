@@ -217,7 +217,7 @@ def test_another_input_or_setting_is_refused_by_name(raw, output, tmp_path):
     before = files_of(output)
     for files, config, message in [
         ([raw], PrepareConfig(), "min_frequency 5 there, 10 now"),
-        ([raw], PrepareConfig(min_frequency=5, days=3), "days None there, 3 now"),
+        ([raw], PrepareConfig(min_frequency=5, days=3), "days null there, 3 now"),
         (
             [raw, write_rows(tmp_path / "b", ROWS)],
             CONFIG,
