@@ -54,12 +54,12 @@ def test_the_commands_of_the_performance_page_run(command, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_models_page_run(tmp_path):
+def test_the_commands_of_the_pages_on_models_and_quality_run(tmp_path):
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     (tmp_path / "data").mkdir()
     raw = tmp_path / "data" / "synthetic.tsv"  # fewer rows than would be made
     synthetic.write_raw(raw, num_rows=20_000, seed=0)
-    for command in commands("docs/models.md"):
+    for command in commands("docs/models.md") + commands("docs/quality.md"):
         command = command.replace("2000000", "20000")
         if "compare" in command:
             command += " --learning_rates 0.03 --evaluations_per_epoch 3"
@@ -83,6 +83,19 @@ def test_the_commands_of_the_data_generators_page_run(tmp_path):
     assert len(replayed) == 100_000
 
 
+def test_the_command_of_the_first_page_runs(tmp_path):
+    (command,) = commands("docs/index.md")
+    result = run_command_line(command, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+
+
+def test_the_commands_of_every_page_have_a_test():
+    written = "".join(path.read_text("utf-8") for path in ROOT.glob("tests/test_docs*"))
+    for path in ROOT.glob("docs/*.md"):
+        page = f"docs/{path.name}"
+        assert not commands(page) or f'"{page}"' in written, page
+
+
 def test_the_python_of_the_readme_runs():
     (example,) = blocks("README.md", "python")
     exec(compile(example, "README.md", "exec"), {})
@@ -95,4 +108,4 @@ def test_the_two_commands_of_the_readme_name_files_that_are_there():
             assert (ROOT / name).is_file()
     ci = (ROOT / ".ci" / "run").read_text()
     assert ".venv/bin/python -m pytest -n 2\n" in tests
-    assert ".venv/bin/python -m pytest -n 2\n" in ci
+    assert ".venv/bin/python -m pytest -n 2 | tee" in ci
