@@ -85,5 +85,7 @@ def test_the_commands_on_criteo_s_logs_run(page, tmp_path):
     for day in range(24):
         write_rows(tmp_path / f"day_{day}", 500, seed=day)
     for command in commands(page):
+        if "compare" in command:
+            command += " --learning_rates 0.03 --evaluations_per_epoch 2"
         result = run_command_line(f"bash -c {shlex.quote(command)}", cwd=tmp_path)
         assert result.returncode == 0, f"{command}\n{result.stderr}"
