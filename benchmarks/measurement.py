@@ -5,18 +5,10 @@ from typing import Literal
 
 from tfdlrm.errors import InputError
 
-System = Literal[
-    "tfdlrm",
-    "tfdlrm-bf16",
-    "tfdlrm-files",
-    "keras",
-    "tfrs",
-    "torch",
-    "products",
-    "products-bf16",
-    "ceiling",
-    "ceiling-bf16",
+StepSystem = Literal[
+    "tfdlrm", "tfdlrm-bf16", "keras", "tfrs", "torch", "products", "products-bf16"
 ]
+System = Literal[StepSystem, "tfdlrm-files", "ceiling", "ceiling-bf16"]
 Optimizer = Literal["sgd", "adagrad"]
 
 

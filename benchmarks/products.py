@@ -40,7 +40,7 @@ def time_step(job: Job, vocabulary_sizes: list[int], batches: Batches) -> StepTi
             products = [
                 *_tower(dense * factor, bottom, needs_input_gradient=False),
                 *_tower(joined * factor, top, needs_input_gradient=True),
-                *_interaction(vectors * factor),
+                _interaction(vectors * factor),
             ]
             factor = tf.add_n([tf.reshape(each, (-1,))[0] for each in products])
         return factor
@@ -62,7 +62,11 @@ def _weights(units: Sequence[int], dtype: tf.DType) -> list[tf.Tensor]:
 def _tower(
     inputs: tf.Tensor, weights: Sequence[tf.Tensor], needs_input_gradient: bool
 ) -> list[tf.Tensor]:
-    """The products of an MLP: outputs, weights' gradients and inputs' gradients."""
+    """The gradients of an MLP's weights, the last first, and of what they are given.
+
+    The outputs stand for their own gradient. That of the inputs comes last; without
+    it, that of the first layer's outputs does.
+    """
     layers = [inputs]
     for weight in weights:
         layers.append(tf.matmul(layers[-1], weight))
@@ -75,7 +79,7 @@ def _tower(
     return [*gradients, gradient]
 
 
-def _interaction(vectors: tf.Tensor) -> list[tf.Tensor]:
-    """All dot products, and their gradient, which is one symmetric matrix a row."""
+def _interaction(vectors: tf.Tensor) -> tf.Tensor:
+    """The vectors' gradient; the dot products stand for theirs, symmetric as it is."""
     products = tf.matmul(vectors, vectors, transpose_b=True)
-    return [tf.matmul(products, vectors)]
+    return tf.matmul(products, vectors)

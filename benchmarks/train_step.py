@@ -9,23 +9,14 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from benchmarks import machine, measurement
-from benchmarks.measurement import Job, Measurement, Optimizer
+from benchmarks.measurement import Job, Measurement, Optimizer, StepSystem
 from benchmarks.processes import Laboratory
 from benchmarks.report import ceiling_rates, ceilings_table, scales_table, steps_table
 from benchmarks.workload import flops_per_sample, vocabulary_sizes
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError
 
-System = Literal[
-    "tfdlrm",
-    "tfdlrm-bf16",
-    "keras",
-    "tfrs",
-    "torch",
-    "products",
-    "products-bf16",
-    "ceiling",
-]
+System = Literal[StepSystem, "ceiling"]
 
 
 @dataclass(frozen=True)

@@ -178,12 +178,13 @@ class _WithLastNewline(io.RawIOBase):
     def __init__(self, text: IO[bytes]) -> None:
         self._text = text
         self._is_ended = True
+        # The last bytes, line ends and blank lines as one newline.
         self._end = b""
 
     @property
     def ends_in_closed_quote(self) -> bool:
         """Whether the last line that is not blank is a quote and nothing else."""
-        return self._end.rstrip(b"\n") == b'\n"'
+        return self._end.rstrip(b"\n").endswith(b'\n"')
 
     def readable(self) -> bool:
         return True
@@ -192,9 +193,11 @@ class _WithLastNewline(io.RawIOBase):
         piece = self._text.read(size)
         if piece:
             self._is_ended = piece.endswith(b"\n")
-            text = self._end + piece
-            written = text.rstrip(b"\r\n")
-            self._end = written[-2:] + b"\n" * (len(written) < len(text))
+            written = piece.rstrip(b"\r\n")
+            end = self._end + written[-2:]
+            if len(written) < len(piece) and not end.endswith(b"\n"):
+                end += b"\n"
+            self._end = end[-3:]
         elif not self._is_ended:
             self._is_ended = True
             return b"\n"

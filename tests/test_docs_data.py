@@ -55,12 +55,23 @@ def test_the_commands_of_the_page_on_own_data_run(tmp_path):
     assert len(predictions) == 1 + 400
 
 
+def write_criteo(directory):
+    """Rows under the names of Criteo's files, beside the settings for them."""
+    shutil.copytree(ROOT / "configs", directory / "configs")
+    write_rows(directory / "train.txt", 9_000)
+    for day in range(24):
+        write_rows(directory / f"day_{day}", 500, seed=day)
+
+
+def run_in_bash(command, directory):
+    # The braces of `day_{0..23}` are bash's.
+    result = run_command_line(f"bash -c {shlex.quote(command)}", cwd=directory)
+    assert result.returncode == 0, f"{command}\n{result.stderr}"
+
+
 @pytest.mark.slow
 def test_the_commands_of_the_page_on_preparing_run(tmp_path, monkeypatch):
-    shutil.copytree(ROOT / "configs", tmp_path / "configs")
-    write_rows(tmp_path / "train.txt", 9_000)
-    for day in range(24):
-        write_rows(tmp_path / f"day_{day}", 500, seed=day)
+    write_criteo(tmp_path)
     shown = commands("docs/preparing.md")
     assert any("--engine spark" in command for command in shown)
     for command in shown:
@@ -69,9 +80,7 @@ def test_the_commands_of_the_page_on_preparing_run(tmp_path, monkeypatch):
             command += f" --rows '[2000]' --data {tmp_path}"
         if "benchmarks.read" in command:
             command += f" --rows 20000 --seconds 0.1 --data {tmp_path}"
-        # The braces of `day_{0..23}` are bash's.
-        result = run_command_line(f"bash -c {shlex.quote(command)}", cwd=tmp_path)
-        assert result.returncode == 0, f"{command}\n{result.stderr}"
+        run_in_bash(command, tmp_path)
     (example,) = blocks("docs/preparing.md", "python")
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "docs/preparing.md", "exec"), {})
@@ -80,12 +89,8 @@ def test_the_commands_of_the_page_on_preparing_run(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", ["docs/criteo.md", "docs/from_nvidia.md"])
 def test_the_commands_on_criteo_s_logs_run(page, tmp_path):
-    shutil.copytree(ROOT / "configs", tmp_path / "configs")
-    write_rows(tmp_path / "train.txt", 9_000)
-    for day in range(24):
-        write_rows(tmp_path / f"day_{day}", 500, seed=day)
+    write_criteo(tmp_path)
     for command in commands(page):
         if "compare" in command:
             command += " --learning_rates 0.03 --evaluations_per_epoch 2"
-        result = run_command_line(f"bash -c {shlex.quote(command)}", cwd=tmp_path)
-        assert result.returncode == 0, f"{command}\n{result.stderr}"
+        run_in_bash(command, tmp_path)

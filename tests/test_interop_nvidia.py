@@ -1,6 +1,7 @@
 """NVIDIA's checkpoints, written here as its code writes them, without its container."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -146,16 +147,6 @@ def test_the_python_of_the_page_scores_nvidias_data(checkpoint, tmp_path, monkey
     np.testing.assert_allclose(found["probabilities"], expected, 1e-4, 1e-5)
 
 
-def copy_of(checkpoint, tmp_path):
-    copy = tmp_path / "copy"
-    for path in checkpoint.rglob("*"):
-        if path.is_file():
-            target = copy / path.relative_to(checkpoint)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(path.read_bytes())
-    return copy
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -166,21 +157,24 @@ def copy_of(checkpoint, tmp_path):
     ],
 )
 def test_another_model_is_refused(checkpoint, tmp_path, changes, message):
-    copy = copy_of(checkpoint, tmp_path)
+    copy = shutil.copytree(checkpoint, tmp_path / "copy")
     write_config(copy, **changes)
     with pytest.raises(InputError, match=message):
         to_keras(copy)
 
 
 def test_a_checkpoint_without_its_mlps_is_refused(checkpoint, tmp_path):
-    copy = copy_of(checkpoint, tmp_path)
+    copy = shutil.copytree(checkpoint, tmp_path / "copy")
     (copy / "dense" / "dense.index").unlink()
     with pytest.raises(InputError, match="cannot be read as a checkpoint"):
         to_keras(copy)
 
 
-def test_settings_that_are_none_are_refused(checkpoint, tmp_path):
-    copy = copy_of(checkpoint, tmp_path)
-    (copy / "dense" / "config.json").write_text("[]")
+@pytest.mark.parametrize(
+    "text", ["[]", '{"interaction": "dot_tensorflow", "embedding_dim": [4]}']
+)
+def test_settings_that_are_none_are_refused(checkpoint, tmp_path, text):
+    copy = shutil.copytree(checkpoint, tmp_path / "copy")
+    (copy / "dense" / "config.json").write_text(text)
     with pytest.raises(InputError, match=r"config\.json is not the settings"):
         to_keras(copy)

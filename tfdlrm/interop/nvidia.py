@@ -16,6 +16,14 @@ from tfdlrm.errors import InputError
 from tfdlrm.interop import facebook
 from tfdlrm.models import DLRM
 
+_SETTINGS = (
+    "interaction",
+    "embedding_dim",
+    "categorical_cardinalities",
+    "num_numerical_features",
+    "bottom_mlp_dims",
+    "top_mlp_dims",
+)
 _WEIGHT = "{mlp}/{layer}/{name}/.ATTRIBUTES/VARIABLE_VALUE"
 
 
@@ -76,8 +84,9 @@ def _config(path: Path) -> dict[str, Any]:
             "NVIDIA's DLRM_and_DCNv2 named"
         )
     try:
-        config = json.loads(path.read_text("utf-8"))
-        interaction, widths = config["interaction"], set(config["embedding_dim"])
+        found = json.loads(path.read_text("utf-8"))
+        config = {name: found[name] for name in _SETTINGS}
+        interaction, widths = str(config["interaction"]), set(config["embedding_dim"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is not the settings of a model: {error!r}") from None
     if not interaction.startswith("dot") or len(widths) != 1:
