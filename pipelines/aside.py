@@ -1,37 +1,15 @@
 """Files that appear complete or not at all."""
 
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tfdlrm.errors import InputError
-from tfdlrm.storage import require_local
-
-
-@contextmanager
-def whole(target: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `target` if all goes well.
-
-    It is another each time, so that of two processes, one of which may be left over
-    from a run that was killed, neither writes into the other's file.
-
-    Args:
-        target: The file.
-
-    Yields:
-        A path beside it.
-    """
-    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
-    try:
-        yield aside
-        aside.replace(target)
-    finally:
-        aside.unlink(missing_ok=True)
+from tfdlrm.storage import require_local, whole
 
 
 def remove_remains(directory: Path) -> None:
-    """Remove what processes that were killed have written aside in `whole`."""
+    """Remove what processes that were killed have written aside in `storage.whole`."""
     for path in directory.rglob(".*.partial"):
         path.unlink(missing_ok=True)
 
@@ -47,21 +25,19 @@ def written_aside(*targets: Path) -> Iterator[list[Path]]:
         A path beside each of them.
 
     Raises:
-        InputError: If they are remote, or the disk refuses.
+        InputError: If they are remote or directories, or the disk refuses.
     """
     require_local("output", targets[-1])
-    asides = [each.with_name(f".{each.name}.partial") for each in targets]
+    for target in targets:
+        if target.is_dir():
+            raise InputError(f"{target} is a directory, expected a file to write")
     try:
         targets[0].parent.mkdir(parents=True, exist_ok=True)
-        yield asides
-        for aside, target in zip(asides, targets, strict=True):
-            aside.replace(target)
+        with ExitStack() as stack:
+            asides = [stack.enter_context(whole(each)) for each in reversed(targets)]
+            yield asides[::-1]
     except OSError as error:
         raise InputError(
             f"{targets[-1]} cannot be written: {error.strerror or error}; expected a "
             "writable directory with room for it"
         ) from error
-    finally:
-        for aside in asides:
-            with suppress(OSError):  # there may not even be a directory
-                aside.unlink()

@@ -51,8 +51,14 @@ class JsonRows:
         rows = [found or {} for found in objects]
         typed: dict[str, pl.Series] = {}
         for name, kind in self._kinds.items():
-            separator = self._separators.get(name)
-            values = _column([row.get(name) for row in rows], separator)
+            given = [row.get(name) for row in rows]
+            if name not in self._separators:
+                for row, value in enumerate(given):
+                    if isinstance(value, list | dict):
+                        shown = repr(value)[:40]
+                        bad.setdefault(row, f"{name!r} is {shown}, expected one value")
+                        given[row] = None
+            values = _column(given, self._separators.get(name))
             typed[name] = kind.read(values).alias(name)
             for row in kind.is_bad(values, typed[name]).arg_true():
                 value = rows[row].get(name)
@@ -68,7 +74,9 @@ class JsonRows:
 def _parsed(message: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(message)
-    except ValueError:
+        if rb"\u" in message:
+            json.dumps(found, ensure_ascii=False).encode()  # half a surrogate cannot
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

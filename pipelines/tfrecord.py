@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.aside import whole
 from pipelines.columns import Columns
 from pipelines.encoded_rows import EncodedRows
 from pipelines.examples import bytes_example, row_examples
 from pipelines.parquet_shard import write_parquet_shard
 from tfdlrm.records import record_footer, record_header
 from tfdlrm.schema import RecordFormat, Shard
+from tfdlrm.storage import whole
 
 
 def row_type(num_dense: int, num_categorical: int) -> np.dtype:

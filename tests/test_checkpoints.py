@@ -87,6 +87,14 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(run_dir, whole, capsy
     assert_equal(resumed, weights)
 
 
+def test_a_checkpoint_is_put_aside_even_where_one_was_before(run_dir, whole):
+    path = newest(run_dir)
+    shutil.copytree(path, path.with_name(f"damaged-{path.name}"))
+    (path / "state.json").write_text("{")
+    resumed, _ = train(run_dir)
+    assert_equal(resumed, whole[1])
+
+
 def test_checkpoints_that_are_all_damaged_are_refused(run_dir):
     for checkpoint in (run_dir / "checkpoints").iterdir():
         (checkpoint / "state.json").write_text("{")
@@ -206,5 +214,16 @@ def test_weights_alone_are_read_for_predictions(whole):
 
 def test_weights_of_another_architecture_are_refused(stopped):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    with pytest.raises(InputError, match="expected a checkpoint of this model"):
+    with pytest.raises(InputError, match="expected those of this model"):
         CheckpointDirectory(stopped / "checkpoints").load_weights(model)
+
+
+def test_weights_of_a_damaged_checkpoint_are_those_of_the_one_before(whole, tmp_path):
+    shutil.copytree(whole[0] / "checkpoints", tmp_path / "checkpoints")
+    checkpoints = CheckpointDirectory(tmp_path / "checkpoints")
+    (newest(tmp_path) / "state.json").write_text("{")
+    model, before = small_model(), small_model()
+    checkpoints.load_weights(model)
+    shutil.rmtree(newest(tmp_path))
+    checkpoints.load_weights(before)
+    assert_equal(model.get_weights(), before.get_weights())

@@ -102,3 +102,25 @@ def test_eager_steps_are_eager_and_compiling_anew_makes_a_new_function():
     fitted.fit(batches(), verbose=0)
     assert fitted.train_function is not before
     np.testing.assert_array_equal(fitted.get_weights()[0], weights[0])
+
+
+def test_input_is_opened_once_an_epoch():
+    opened = []
+
+    def rows():
+        opened.append(True)
+        for start in range(0, ROWS, BATCH):
+            part = slice(start, start + BATCH)
+            features = {name: each[part] for name, each in inputs(ROWS).items()}
+            yield features, labels()[part]
+
+    signature = tf.nest.map_structure(
+        lambda spec: tf.TensorSpec([None, *spec.shape[1:]], spec.dtype),
+        batches().element_spec,
+    )
+    once = tf.data.Dataset.from_generator(rows, output_signature=signature)
+    made = model()
+    made.fit(once, epochs=1, verbose=0, shuffle=False)
+    assert len(opened) == 1
+    made.evaluate(once, verbose=0)
+    assert len(opened) == 2

@@ -5,7 +5,7 @@ import yaml
 
 from pipelines.prepare import PrepareCommand
 from tests.processes import run_command_line
-from tfdlrm.command_line import parse, run_command, to_yaml
+from tfdlrm.command_line import gives, parse, run_command, to_yaml
 from tfdlrm.config import TrainConfig
 from tfdlrm.errors import InputError
 
@@ -40,6 +40,19 @@ def test_a_dotted_override_wins_over_the_file(tmp_path):
 def test_a_list_is_written_with_brackets_or_without(argv):
     assert train_config(*argv.split()).model.top_mlp_units == (3, 2)
     assert train_config("--profile_steps", "3,5").profile_steps == (3, 5)
+
+
+def test_a_list_that_may_be_absent_may_be_null():
+    assert train_config("--profile_steps", "null").profile_steps is None
+    assert train_config("--profile_steps=null").profile_steps is None
+
+
+def test_a_setting_is_seen_among_the_arguments_and_in_files(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("stream: kafka://host/clicks\n")
+    assert gives(["--stream", "a"], "stream") and gives(["--stream=a"], "stream")
+    assert gives(["--config", str(path)], "stream")
+    assert not gives(["--data_dir", "stream"], "stream")
 
 
 def test_files_in_a_row_are_read_as_they_are():
@@ -104,6 +117,16 @@ def test_the_status_tells_bad_input_from_a_defect(capsys):
     with pytest.raises(SystemExit) as leave:
         run_command(lambda: fail(KeyboardInterrupt()))
     assert leave.value.code == 130
+    with pytest.raises(SystemExit) as leave:
+        run_command(lambda: fail(SystemExit("2 measurements failed")))
+    assert leave.value.code == 1
+    assert "2 measurements failed" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as leave:
+        run_command(lambda: fail(PermissionError(13, "Permission denied", "a.csv")))
+    assert leave.value.code == 2
+    assert capsys.readouterr().err == "error: a.csv: Permission denied; mend that\n"
+    with pytest.raises(FileNotFoundError):
+        run_command(lambda: fail(FileNotFoundError(2, "No such file", "a.csv")))
     with pytest.raises(ZeroDivisionError):
         run_command(lambda: fail(ZeroDivisionError()))
     with pytest.raises(SystemExit) as leave:

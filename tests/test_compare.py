@@ -135,6 +135,7 @@ def test_a_run_that_diverged_with_other_settings_is_not_taken(data_dir, tmp_path
         {"models": ("nosuch",)},
         {"models": ()},
         {"seeds": (1, 1)},
+        {"seeds": (0, -1)},
         {"learning_rates": (-1.0,)},
         {"models": ("dlrm", "configs/dlrm.yaml")},
     ],

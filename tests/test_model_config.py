@@ -148,6 +148,7 @@ def test_the_command_line_chooses_over_the_file(tmp_path):
             ["--model.interaction", "concatenate", "--model.self_interaction", "true"],
             "self_interaction is True",
         ),
+        (["--model.collision_threshold", "9"], "expected 0 without num_collisions"),
     ],
 )
 def test_settings_of_another_model_are_refused(arguments, message):

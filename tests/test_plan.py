@@ -233,7 +233,8 @@ def test_the_plan_says_what_a_data_set_takes(data_dir):
     for feature in columns.categorical_features:
         assert f"| {feature.name} | {feature.vocabulary_size:,} | 4 |" in text
     parameters = model_size(columns, DLRM).parameters
-    assert text.splitlines()[2].startswith(f"{parameters:,} parameters")
+    assert f"\n{parameters:,} parameters" in text
+    assert f"Columns and rows: {data_dir}." in text
     assert "5,143 rows an epoch, 1 epoch(s): 5 s at 1,000 samples/s (as stated)" in text
 
 
@@ -260,6 +261,18 @@ def test_the_command_refuses_with_status_2_and_one_line():
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: this run needs 3.25 GB of memory, and 2.0")
     assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_devices": 2}, "num_devices is 2, expected 1 at most with strategy"),
+        ({"num_devices": 0, "device_memory": "8GB"}, "none with num_devices 0"),
+    ],
+)
+def test_gpus_that_would_not_be_used_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        PlanCommand(**settings)
 
 
 def test_planning_needs_no_tensorflow():

@@ -1,8 +1,12 @@
 """Whose a run directory is."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from tests.small_runs import config_for
+from tfdlrm.config import CheckpointConfig
 from tfdlrm.errors import InputError
 from tfdlrm.run_directory import RunDirectory
 
@@ -21,6 +25,28 @@ def test_other_settings_are_refused(begun):
         RunDirectory.opened(other),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"export_dir": Path("elsewhere")},
+        {"data_dir": Path("moved/data")},
+        {"profile_steps": (2, 3)},
+        {"checkpoints": CheckpointConfig(minutes=1, keep=5)},
+        {"tables": "host"},
+    ],
+)
+def test_what_changes_no_number_may_be_another(begun, others):
+    config = replace(config_for(begun), **others)
+    with RunDirectory.opened(config) as run:
+        assert run.load_config() == config
+
+
+def test_the_directory_may_be_spelled_otherwise(begun, monkeypatch):
+    monkeypatch.chdir(begun.parent)
+    with RunDirectory.opened(config_for(Path(begun.name))) as run:
+        assert run.path == Path(begun.name)
 
 
 def test_a_finished_run_is_refused(begun):

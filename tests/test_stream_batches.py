@@ -4,13 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pipelines.columns import Columns
 from pipelines.json_rows import JsonRows
 from pipelines.raw import RawFile
 from tests.json_events import as_json
+from tfdlrm.data import read_split
 from tfdlrm.errors import InputError
 from tfdlrm.raw_features import RawFeatures
+from tfdlrm.records import read_records
 from tfdlrm.schema import FeatureSchema
 from tfdlrm.stream_batches import Batches
 from tfdlrm.stream_events import Chunk
@@ -52,6 +55,10 @@ def test_rows_of_ones_own_columns_are_read_as_json():
         (b'{"label": 2}', "'label' is 2, expected 0 or 1"),
         (b'{"label": 1, "I1": "x"}', "'I1' is 'x', expected a whole number or nothing"),
         (b'{"label": 1, "C1": "zz"}', "'C1' is 'zz', expected a hash such as"),
+        (b'{"label": 1, "I1": [1, 2]}', "'I1' is [1, 2], expected one value"),
+        (b'{"label": {"is": 1}}', "'label' is {'is': 1}, expected one value"),
+        (b'{"label": 1, "C1": "\\ud800"}', "it begins with"),
+        (b"[" * 10**5, "it begins with b'[["),
     ],
 )
 def test_a_bad_event_is_told_by_its_place_or_skipped(
@@ -80,9 +87,6 @@ def test_batches_commit_only_what_they_hold(data_dir, events):
 
 @pytest.mark.parametrize("shards", ["block", "row", "parquet"])
 def test_a_block_record_is_a_batch_as_training_reads_it(data_dir, shards):
-    from tfdlrm.data import read_split
-    from tfdlrm.records import read_records
-
     schema = FeatureSchema.load(data_dir)
     shard = schema.split_shards("test")[0]
     (_, record), *_ = read_records(data_dir / shard.path)
@@ -96,3 +100,27 @@ def test_a_block_record_is_a_batch_as_training_reads_it(data_dir, shards):
     assert batch.offsets == {0: 8}
     with pytest.raises(InputError, match="clicks partition 0 offset 8: "):
         list(batches.add(Chunk(0, 8, [b"\n\x01\x02"])))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("label", 2.0, "a label is 2, expected 0 or 1"),
+        ("label", np.nan, "a label is nan, expected 0 or 1"),
+        ("dense_features", np.inf, "a dense feature is not finite"),
+    ],
+)
+def test_a_block_of_other_numbers_is_bad(data_dir, name, value, problem):
+    schema = FeatureSchema.load(data_dir)
+    (_, record), *_ = read_records(data_dir / schema.split_shards("test")[0].path)
+    example = tf.train.Example.FromString(record)
+    numbers = np.frombuffer(example.features.feature[name].bytes_list.value[0], "<f4")
+    changed = np.where(np.arange(len(numbers)) == 3, np.float32(value), numbers)
+    example.features.feature[name].bytes_list.value[0] = changed.tobytes()
+    chunk = Chunk(1, 5, [example.SerializeToString()])
+    features_of = RawFeatures.load(data_dir, schema)
+    with pytest.raises(InputError, match="clicks partition 1 offset 5: ") as caught:
+        list(Batches("clicks", schema, features_of, 4).add(chunk))
+    assert problem in str(caught.value)
+    (batch,) = Batches("clicks", schema, features_of, 4, "skip").add(chunk)
+    assert (len(batch.labels), batch.offsets, batch.skipped) == (0, {1: 6}, 1)

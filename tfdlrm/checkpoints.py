@@ -123,49 +123,54 @@ class CheckpointDirectory:
         Raises:
             InputError: If all of them are damaged, or of another data set.
         """
-        self._check_data_set(data_set)
-        damaged: list[Path] = []
-        for path in self.newest_first():
-            try:
-                state = _read(path, variables)
-            except (OSError, ValueError, KeyError, DamagedError) as error:
-                reason = str(error).partition("\n")[0]
-                print(f"{path} is damaged ({reason}): trying the one before")
-                damaged.append(path)
-            else:
-                for each in damaged:  # else it would count as one of those to keep
-                    with suppress(FileNotFoundError):  # another worker did it
-                        each.replace(each.with_name(f"damaged-{each.name}"))
-                return state
-        if damaged:
+        state, damaged = self._read_newest(variables, data_set)
+        if damaged and state is None:
             raise InputError(
                 f"none of the checkpoints in {self.path} can be read: remove them to "
                 "train from the start"
             )
-        return None
+        for path in damaged:  # else it would count as one of those to keep
+            aside = path.with_name(f"damaged-{path.name}")
+            storage.remove_tree(aside)
+            with suppress(FileNotFoundError):  # another worker did it
+                path.replace(aside)
+        return state
 
     def load_weights(self, model: keras.Model, data_set: str | None = None) -> None:
-        """Read the weights of the newest checkpoint into a model for predictions.
+        """Read the weights of the newest checkpoint that is whole, for predictions.
 
         Args:
             model: A model of the same architecture.
             data_set: As for `restore`.
 
         Raises:
-            InputError: If there is no checkpoint, or it cannot be read, or is of
+            InputError: If there is no checkpoint, or none can be read, or they are of
                 another data set.
         """
-        self._check_data_set(data_set)
-        paths = self.newest_first()
-        if not paths:
-            raise InputError(f"{self.path} holds no checkpoint: did the training run?")
-        try:
-            _read(paths[0], SavedVariables(model, with_optimizer=False))
-        except (OSError, ValueError, KeyError, DamagedError) as error:
+        variables = SavedVariables(model, with_optimizer=False)
+        state, damaged = self._read_newest(variables, data_set)
+        if state is None:
             raise InputError(
-                f"{paths[0]} cannot be read ({error}): expected a checkpoint of this "
-                "model"
-            ) from None
+                f"none of the checkpoints in {self.path} can be read: expected those "
+                "of this model"
+                if damaged
+                else f"{self.path} holds no checkpoint: did the training run?"
+            )
+
+    def _read_newest(
+        self, variables: SavedVariables, data_set: str | None
+    ) -> tuple[dict[str, Any] | None, list[Path]]:
+        """The state of the newest that is whole, if any, and those damaged after it."""
+        self._check_data_set(data_set)
+        damaged: list[Path] = []
+        for path in self.newest_first():
+            try:
+                return _read(path, variables), damaged
+            except (OSError, ValueError, KeyError, DamagedError) as error:
+                reason = str(error).partition("\n")[0]
+                print(f"{path} is damaged ({reason}): trying the one before")
+                damaged.append(path)
+        return None, damaged
 
     def _check_data_set(self, data_set: str | None) -> None:
         """Tell another data set, whose tables have other sizes, from damage."""

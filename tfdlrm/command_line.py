@@ -1,6 +1,7 @@
 """From the command line to a frozen dataclass, and from an exception to a status."""
 
 import argparse
+import errno
 import os
 import sys
 import traceback
@@ -107,13 +108,17 @@ def _in_brackets(argv: Sequence[str], options: set[str]) -> list[str]:
     written, takes_list = [], False
     for argument in argv:
         option, equals, value = argument.partition("=")
-        if equals and option in options and not value.startswith("["):
-            argument = f"{option}=[{value}]"
-        elif takes_list and not argument.startswith(("[", "--")):
-            argument = f"[{argument}]"
+        if equals and option in options:
+            argument = f"{option}={_bracketed(value)}"
+        elif takes_list and not argument.startswith("--"):
+            argument = _bracketed(argument)
         takes_list = argument in options
         written.append(argument)
     return written
+
+
+def _bracketed(value: str) -> str:
+    return value if value.startswith("[") or value == "null" else f"[{value}]"
 
 
 def _chosen_alternatives(
@@ -149,21 +154,39 @@ def _alternatives(config_class: type[Any]) -> dict[str, dict[str, type[Any]]]:
 
 def _named_in(argv: Sequence[str], field: str) -> str | None:
     """What the arguments, or else the last file among them, call `field`."""
+    value, files = _looked_for(argv, f"{field}.name")
+    sections = [file.get(field) for file in files]
+    names = [each.get("name") for each in sections if isinstance(each, Mapping)]
+    found = [value, *reversed(names)]
+    return next((str(name) for name in found if name is not None), None)
+
+
+def gives(argv: Sequence[str], field: str) -> bool:
+    """Whether the arguments, or a file of settings among them, give `field`.
+
+    Args:
+        argv: The arguments, not parsed yet.
+        field: Name of a setting.
+    """
+    value, files = _looked_for(argv, field)
+    return value is not None or any(field in file for file in files)
+
+
+def _looked_for(
+    argv: Sequence[str], option: str
+) -> tuple[str | None, list[Mapping[str, Any]]]:
+    """The value of an option, and what the files of settings hold."""
     parser = argparse.ArgumentParser(
         add_help=False, allow_abbrev=False, exit_on_error=False
     )
     parser.add_argument("--config", action="append", default=[], type=Path)
-    parser.add_argument(f"--{field}.name", dest="name")
+    parser.add_argument(f"--{option}", dest="value")
     try:
         known, _ = parser.parse_known_args(argv)
-        if known.name is not None:
-            return known.name
         files = [yaml.safe_load(path.read_text("utf-8")) for path in known.config]
     except (argparse.ArgumentError, OSError, ValueError, yaml.YAMLError):
-        return None  # parsing will say what is wrong with it
-    sections = [file.get(field) for file in files if isinstance(file, Mapping)]
-    names = [each.get("name") for each in sections if isinstance(each, Mapping)]
-    return next((str(name) for name in reversed(names) if name is not None), None)
+        return None, []  # parsing will say what is wrong with it
+    return known.value, [file for file in files if isinstance(file, Mapping)]
 
 
 def to_yaml(config: Any) -> str:
@@ -182,9 +205,10 @@ def _plain(value: Any) -> Any:
 def run_command(main: Callable[[], None]) -> NoReturn:
     """Call `main` and leave with the status that every command promises.
 
-    0 when done, 2 with one line on standard error for bad input or configuration, 130
-    when interrupted, 1 with one line where another machine is gone; anything else is a
-    defect and shows its traceback with status 1.
+    0 when done, 2 with one line on standard error for bad input or configuration, or a
+    file that the machine refuses to read or write, 130 when interrupted, 1 with one
+    line where another machine is gone or a benchmark could not measure; anything else
+    is a defect and shows its traceback with status 1.
     """
     # Before anything imports TensorFlow: its start-up log is not for the user.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -200,13 +224,32 @@ def run_command(main: Callable[[], None]) -> NoReturn:
         print("interrupted", file=sys.stderr)
         storage.leave(130)
     except SystemExit as stopped:
-        storage.leave(stopped.code if isinstance(stopped.code, int) else 0)
-    except Exception:
+        if isinstance(stopped.code, str):
+            print(stopped.code, file=sys.stderr)
+            storage.leave(1)
+        storage.leave(stopped.code or 0)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _REFUSALS:
+            place = error.filename or "a file"
+            print(f"error: {place}: {error.strerror}; mend that", file=sys.stderr)
+            storage.leave(2)
         if not storage.spoils_the_exit():
             raise
         traceback.print_exc()
         storage.leave(1)
     storage.leave(0)
+
+
+_REFUSALS = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EISDIR,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+"""What the machine says where it is not for this project to know better."""
 
 
 def _descriptions(config_class: type[Any]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """`python -m tfdlrm.compare`: models and optimizers on one data set, in one report."""
 
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from tfdlrm import storage
@@ -53,8 +54,8 @@ class CompareCommand:
         expected = "names, and files of other names, that each tell a model from others"
         require(len(names) == len(self.models), "models", self.models, expected)
         for model in self.models:  # each of the settings may be refused
-            for rate in self.learning_rates:
-                self.train_config(model, self.optimizers[0], rate, self.seeds[0])
+            for rate, seed in product(self.learning_rates, self.seeds):
+                self.train_config(model, self.optimizers[0], rate, seed)
 
     def train_config(
         self, model: str, optimizer: OptimizerName, learning_rate: float, seed: int
@@ -156,7 +157,7 @@ def _keep_to_one_data_set(output: Path, schema: FeatureSchema) -> None:
     """Refuse an output directory whose runs learned from other rows."""
     file = output / "data_set.txt"
     if not file.exists():
-        output.mkdir(parents=True, exist_ok=True)
+        storage.make_directory("output", output)
         storage.replace_text(file, schema.fingerprint)
     elif file.read_text(encoding="utf-8") != schema.fingerprint:
         raise InputError(

@@ -38,8 +38,10 @@ class FinishedRun:
     def label(self) -> str:
         """Model and optimizer."""
         assert self.config.run_dir is not None
-        model = self.config.run_dir.name.partition(f"-{self.config.optimizer.name}-")[0]
-        return f"{model}, {self.config.optimizer.name}"
+        optimizer = self.config.optimizer
+        end = f"-{optimizer.name}-{optimizer.learning_rate}-{self.config.seed}"
+        model = self.config.run_dir.name.removesuffix(end)
+        return f"{model}, {optimizer.name}"
 
     @property
     def choice(self) -> float:

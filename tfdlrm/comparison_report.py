@@ -7,11 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")  # a picture in a file needs no screen
-
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tfdlrm import storage
@@ -80,7 +76,8 @@ def write_comparison(
 
 def plot_accuracy(contenders: Sequence[Sequence[FinishedRun]], path: Path) -> None:
     """Draw accuracy over steps: training solid, validation dashed, the first seed's."""
-    figure, axis = plt.subplots(figsize=(9, 5), layout="constrained")
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axis = figure.subplots()
     for number, (first, *_) in enumerate(contenders):
         for split, style in (("train", "-"), ("validation", "--")):
             points = [point for point in first.curves if point["split"] == split]
@@ -95,8 +92,8 @@ def plot_accuracy(contenders: Sequence[Sequence[FinishedRun]], path: Path) -> No
     axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     axis.grid(alpha=0.3)
     axis.legend()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    with storage.whole(path) as aside:
+        figure.savefig(aside, format="png", dpi=120)
 
 
 def _measure(runs: Sequence[FinishedRun], name: str) -> Spread:

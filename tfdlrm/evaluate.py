@@ -38,33 +38,28 @@ def evaluate_model(command: EvaluateCommand) -> None:
         storage.require_local("json", command.json)
         if not command.json.parent.is_dir():
             raise InputError(f"{command.json.parent} is no directory: make it first")
+        if command.json.is_dir():
+            raise InputError(f"json is {command.json}, a directory: expected a file")
     if not command.splits and not schema.held_out_splits:
         raise InputError(
             f"{command.data_dir} holds out no rows: prepare it with some, or name "
-            "--splits '[train]'"
+            "--splits train"
         )
 
-    from tfdlrm.data import damage_named, read_split
     from tfdlrm.evaluation import (
-        EVALUATION_BATCH_SIZE,
         against_reachable,
         as_table,
         check_columns,
-        evaluate,
         measures_by_split,
+        score_splits,
     )
+    from tfdlrm.metrics import binary_metrics
     from tfdlrm.serving.saved_model import load_scorer
 
     scorer = load_scorer(command.model)
     check_columns(scorer.schema, schema, command.model, command.data_dir)
-    with damage_named(command.data_dir, schema):
-        metrics = {
-            split: evaluate(
-                scorer,
-                read_split(command.data_dir, schema, split, EVALUATION_BATCH_SIZE),
-            )
-            for split in command.splits or schema.held_out_splits
-        }
+    scored = score_splits(scorer, command.data_dir, schema, command.splits)
+    metrics = {split: binary_metrics(*found) for split, found in scored.items()}
     print(f"{scorer.path} on {command.data_dir} ({schema.dialect} dialect)\n")
     print(as_table(metrics))
     if schema.reachable:

@@ -1,6 +1,6 @@
 """Predictions over a whole split, and their measures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfdlrm.data import damage_named, read_split
 from tfdlrm.errors import InputError
 from tfdlrm.metrics import BinaryMetrics, binary_metrics
 from tfdlrm.schema import FeatureSchema
@@ -33,6 +34,32 @@ def score_all(
         probabilities.append(score(features).numpy().ravel())
         labels.append(label.numpy().ravel())
     return np.concatenate(labels), np.concatenate(probabilities)
+
+
+def score_splits(
+    score: Callable[[dict[str, Any]], tf.Tensor],
+    data_dir: Path,
+    schema: FeatureSchema,
+    splits: Sequence[str] | None = None,
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """By split, its labels and their probabilities; see `score_all`.
+
+    Args:
+        score: From features to probabilities `(batch, 1)`.
+        data_dir: The data set directory.
+        schema: Its schema.
+        splits: Which splits; `None` for those held out.
+
+    Raises:
+        InputError: If a record is damaged.
+    """
+    with damage_named(data_dir, schema):
+        return {
+            split: score_all(
+                score, read_split(data_dir, schema, split, EVALUATION_BATCH_SIZE)
+            )
+            for split in splits or schema.held_out_splits
+        }
 
 
 def evaluate(

@@ -155,7 +155,7 @@ def _export_saved_model(
 def _export_onnx(
     model: "keras.Model", schema: FeatureSchema, data_dir: Path, export_dir: Path
 ) -> Path:
-    from tfdlrm.data import read_split
+    from tfdlrm.data import damage_named, read_split
     from tfdlrm.interop.onnx import write_onnx
     from tfdlrm.serving.saved_model import copy_extras
     from tfdlrm.serving.signatures import serving_function
@@ -167,7 +167,8 @@ def _export_onnx(
             "for an ONNX file: give another export_dir"
         )
     split = next(each for each in reversed(SPLITS) if schema.num_rows(each))
-    features, _ = next(iter(read_split(data_dir, schema, split, ROWS_TO_COMPARE)))
+    with damage_named(data_dir, schema):
+        features, _ = next(iter(read_split(data_dir, schema, split, ROWS_TO_COMPARE)))
     with new_version(export_dir) as (target, aside):
         aside.mkdir(parents=True)
         write_onnx(model, serving_function(model, schema), features, aside)

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 import pyarrow.parquet
 
+from tfdlrm import storage
 from tfdlrm.byte_size import format_byte_size
 from tfdlrm.cluster import Cluster
 from tfdlrm.config import TrainConfig
@@ -188,8 +189,8 @@ def _thresholds(
 
 
 def _frequencies(data_dir: Path, name: str) -> np.ndarray:
-    path = data_dir / "vocabulary" / f"{name}.parquet"
-    table = pyarrow.parquet.read_table(path, columns=["frequency"])
+    path = storage.at(data_dir) / "vocabulary" / f"{name}.parquet"
+    table = pyarrow.parquet.read_table(storage.local_copy(path), columns=["frequency"])
     return table["frequency"].to_numpy()
 
 

@@ -82,6 +82,7 @@ def importance(command: ImportanceCommand) -> list["Importance"]:
             f"the {split} rows of {command.data_dir} have labels all alike: there is "
             "no AUC to lose"
         )
+    storage.make_directory("output", command.output)
     auc, log_loss = measure(scorer, rows)
     importances = permutation_importances(
         scorer, rows, schema, command.repeats, command.seed
@@ -115,7 +116,6 @@ def _write(
         "![What shuffling each column costs](importance.png)\n"
     )
     values = {**facts, "columns": [asdict(each) for each in importances]}
-    directory.mkdir(parents=True, exist_ok=True)
     storage.replace_text(directory / "importance.md", text)
     storage.replace_json(directory / "importance.json", values)
 

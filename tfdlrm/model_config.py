@@ -53,6 +53,8 @@ class DLRMConfig:
         is_possible = collisions is None or collisions >= 2
         require(is_possible, "num_collisions", collisions, "null or >= 2")
         require(threshold >= 0, "collision_threshold", threshold, ">= 0")
+        is_used = collisions is not None or threshold == 0
+        require(is_used, "collision_threshold", threshold, "0 without num_collisions")
         _check_units("bottom_mlp_units", self.bottom_mlp_units)
         _check_units("top_mlp_units", self.top_mlp_units)
         _check_dropout(self.dropout)

@@ -63,6 +63,16 @@ class PlanCommand(TrainConfig):
         require(speed is None or speed > 0, "samples_per_second", speed, "> 0")
         for size in self.vocabulary_sizes or ():
             require(size >= 1, "vocabulary_sizes", self.vocabulary_sizes, ">= 1 each")
+        self._check_devices()
+
+    def _check_devices(self) -> None:
+        """Refuse GPUs that the run would not use."""
+        number = self.num_devices
+        is_used = self.strategy != "default" or (number or 0) <= 1
+        expected = "1 at most with strategy default: add --strategy mirrored"
+        require(is_used, "num_devices", number, expected)
+        is_used = self.device_memory is None or number != 0
+        require(is_used, "device_memory", self.device_memory, "none with num_devices 0")
 
 
 def plan(command: PlanCommand) -> str:
@@ -78,12 +88,21 @@ def plan(command: PlanCommand) -> str:
     parts = [
         f"# Plan: {command.model.name}, {command.optimizer.name}, "
         f"batch size {command.batch_size:,}, {command.precision}",
+        f"Columns and rows: {_source(command)}.",
         tables_of(found, command.optimizer.name),
         memory_of(found, memory),
         disk_of(found, command),
         time_of(found, command, num_rows),
     ]
     return "\n\n".join(parts)
+
+
+def _source(command: PlanCommand) -> str:
+    if command.vocabulary_sizes is not None:
+        return "as stated"
+    if command.data_dir is not None:
+        return str(command.data_dir)
+    return "those published of Criteo Kaggle"
 
 
 def data_schema(command: PlanCommand) -> FeatureSchema:
@@ -115,7 +134,7 @@ def memory_for(command: PlanCommand) -> Memory:
         here = replace(here, host=parse_byte_size(command.memory, "memory"))
     if command.device_memory is not None:
         device = parse_byte_size(command.device_memory, "device_memory")
-        here = replace(here, device=device, num_devices=max(1, here.num_devices))
+        here = replace(here, device=device, num_devices=here.num_devices or 1)
     return here
 
 
@@ -247,7 +266,9 @@ def main() -> None:
     command = parse(PlanCommand, "tfdlrm.plan")
     print(plan(command))
     schema, memory = data_schema(command), memory_for(command)
-    require_memory(schema, command, memory, command.data_dir)
+    # Sizes that are stated are of another data set.
+    data_dir = None if command.vocabulary_sizes else command.data_dir
+    require_memory(schema, command, memory, data_dir)
     print("\nIt fits.")
 
 

@@ -1,19 +1,14 @@
 """Progressive validation: every event is predicted before it is learned."""
 
-import io
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import orjson
-
-matplotlib.use("Agg")  # a picture in a file needs no screen
-
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 
 from tfdlrm import storage
 from tfdlrm.metrics import binary_metrics
@@ -116,8 +111,7 @@ class ProgressiveValidation:
         try:
             storage.replace_text(self._directory / "metrics.jsonl", "".join(lines))
             if self.points:
-                with (self._directory / "curves.png").open("wb") as file:
-                    file.write(draw(self.points))
+                draw(self.points, self._directory / "curves.png")
         except OSError as error:
             print(f"the curves are not on disk: {error}", flush=True)
 
@@ -143,9 +137,10 @@ class ProgressiveValidation:
         print("".join(f"{cell:>12}" for cell in cells), flush=True)
 
 
-def draw(points: Sequence[StreamPoint]) -> bytes:
-    """A picture, in PNG, of log loss and AUC over events."""
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+def draw(points: Sequence[StreamPoint], path: Path) -> None:
+    """Draw log loss and AUC over events."""
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    axes = figure.subplots(1, 2)
     events = [point.events for point in points]
     titles = ("log loss", "AUC")
     for axis, name, title in zip(axes, MEASURED, titles, strict=True):
@@ -157,7 +152,5 @@ def draw(points: Sequence[StreamPoint]) -> bytes:
             axis.legend()
         axis.set(title=f"{title}, predicted before learned", xlabel="events")
         axis.grid(alpha=0.3)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=120)
-    plt.close(figure)
-    return file.getvalue()
+    with storage.whole(path) as aside, aside.open("wb") as file:
+        figure.savefig(file, format="png", dpi=120)

@@ -10,10 +10,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdlrm.data import damage_named, read_split
-from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, evaluate
+from tfdlrm.data import read_split
+from tfdlrm.evaluation import score_splits
 from tfdlrm.layers.fused_tables import FusedTables
-from tfdlrm.metrics import BinaryMetrics
+from tfdlrm.metrics import BinaryMetrics, binary_metrics
 from tfdlrm.schema import FeatureSchema
 from tfdlrm.serving.quantization import QuantizedTable, in_place
 from tfdlrm.serving.saved_model import score
@@ -61,12 +61,12 @@ def measure(
     def score_features(features: dict[str, Any]) -> tf.Tensor:
         return score(function, schema, features)
 
-    metrics, latencies = {}, {}
-    for split in schema.held_out_splits:
-        batches = read_split(data_dir, schema, split, EVALUATION_BATCH_SIZE)
-        with damage_named(data_dir, schema):
-            metrics[split] = evaluate(score_features, batches)
-        features, _ = next(iter(batches))
+    scored = score_splits(score_features, data_dir, schema)
+    metrics = {split: binary_metrics(*found) for split, found in scored.items()}
+    latencies = {}
+    if metrics:
+        split = next(iter(metrics))
+        features, _ = next(iter(read_split(data_dir, schema, split, max(BATCH_SIZES))))
         latencies = {
             num_rows: _latency(score_features, _repeated(features, num_rows))
             for num_rows in BATCH_SIZES

@@ -3,12 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")  # a picture in a file needs no screen
-
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tfdlrm import storage
@@ -55,7 +51,8 @@ def write_report(
 
 def plot_curves(points: Sequence[CurvePoint], path: Path) -> None:
     """Draw loss, accuracy and AUC over steps: training solid, validation dashed."""
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    figure = Figure(figsize=(12, 3.6), layout="constrained")
+    axes = figure.subplots(1, 3)
     titles = {"loss": "log loss", "accuracy": "accuracy", "auc": "AUC"}
     for axis, (name, title) in zip(axes, titles.items(), strict=True):
         for split, style in (("train", "-"), ("validation", "--")):
@@ -68,13 +65,13 @@ def plot_curves(points: Sequence[CurvePoint], path: Path) -> None:
         axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
         axis.grid(alpha=0.3)
     axes[0].legend()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    _save(figure, path)
 
 
 def plot_reliability(bins: dict[str, Reliability], path: Path) -> None:
     """Draw observed over predicted click rates, and how far chance may move them."""
-    figure, axis = plt.subplots(figsize=(4.8, 4.4), layout="constrained")
+    figure = Figure(figsize=(4.8, 4.4), layout="constrained")
+    axis = figure.subplots()
     for (split, each), marker in zip(bins.items(), "os^", strict=False):
         error = np.sqrt(each.observed * (1 - each.observed) / each.rows)
         axis.errorbar(
@@ -97,17 +94,15 @@ def plot_reliability(bins: dict[str, Reliability], path: Path) -> None:
     )
     axis.grid(alpha=0.3)
     axis.legend()
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    _save(figure, path)
 
 
 def plot_importances(importances: Sequence[Importance], path: Path) -> None:
     """Draw what shuffling each column costs, with the spread over repeats."""
     shown = by_importance(importances)[:MOST_COLUMNS]
     height = 1.2 + 0.21 * len(shown)
-    figure, axes = plt.subplots(
-        1, 2, figsize=(9, height), sharey=True, layout="constrained"
-    )
+    figure = Figure(figsize=(9, height), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
     titles = {"auc_drop": "drop of AUC", "log_loss_rise": "rise of log loss"}
     for axis, (field, title) in zip(axes, titles.items(), strict=True):
         values = [getattr(each, field) for each in shown]
@@ -124,5 +119,9 @@ def plot_importances(importances: Sequence[Importance], path: Path) -> None:
         figure.suptitle(
             f"the {len(shown)} most important of {len(importances)} columns"
         )
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with storage.whole(path) as aside:
+        figure.savefig(aside, format="png", dpi=120)

@@ -72,12 +72,7 @@ class RunDirectory:
                 storage.copy_tree(local, run.path)
                 yield copy
             return
-        try:
-            run.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                f"run_dir {run.path} cannot be made: {error.strerror}; give another one"
-            ) from None
+        storage.make_directory("run_dir", run.path)
         with run.only_process():
             run._take(to_yaml(replace(config, run_dir=run.path)))
             yield run
@@ -109,7 +104,7 @@ class RunDirectory:
                 f"{difference}; give another one, or go on with --config "
                 f"{self.home / self.config_file.name}"
             )
-        # What is there may go on on other devices.
+        # What is there may go on elsewhere, and tell its checkpoints otherwise.
         storage.replace_text(self.config_file, config)
 
     def require_unfinished(self) -> None:
@@ -239,16 +234,19 @@ def _first_difference(there: str, now: str) -> str | None:
     )
     for name in {**settings_now, **settings_there}:
         found, wanted = settings_there.get(name), settings_now.get(name)
-        if found != wanted and not _changes_devices_alone(name, found, wanted):
+        if found != wanted and not _changes_no_number(name, found, wanted):
             return f"{name}: {_as_yaml(found)} there, {name}: {_as_yaml(wanted)} now"
     return None
 
 
-def _changes_devices_alone(name: str, found: Any, wanted: Any) -> bool:
-    """Whether it changes where a run computes, and not what."""
+def _changes_no_number(name: str, found: Any, wanted: Any) -> bool:
+    """Whether a setting changes where a run computes and writes, and not what."""
     if name == "strategy":
         return {found, wanted} <= {"default", "mirrored"}
-    return name == "tables"
+    # A checkpoint knows its data set, wherever that lies now.
+    places = ("data_dir", "run_dir", "export_dir")
+    watched = ("tables", "profile_steps")
+    return name in (*places, *watched) or name.startswith("checkpoints.")
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -8,6 +8,7 @@ for nothing else.
 import atexit
 import fcntl
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -60,6 +61,24 @@ def require_local(name: str, path: Path) -> None:
     require(not is_remote(path), name, path, "a path on this machine")
 
 
+def make_directory(name: str, path: Path) -> None:
+    """Make a directory, if it is not there.
+
+    Args:
+        name: The setting that names it.
+        path: The directory.
+
+    Raises:
+        InputError: If it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{name} {path} cannot be made: {error.strerror}; give another one"
+        ) from None
+
+
 @contextmanager
 def only_process(directory: Path, in_use: str | None = None) -> Iterator[None]:
     """Keep other processes of this machine out of a local directory.
@@ -92,15 +111,35 @@ def _lock(descriptor: int, in_use: str | None) -> None:
         raise InputError(in_use) from None
 
 
+@contextmanager
+def whole(target: Path) -> Iterator[Path]:
+    """A path to write to, which takes the place of `target` if all goes well.
+
+    It is another each time, so that of two processes, one of which may be left over
+    from a run that was killed, neither writes into the other's file.
+
+    Args:
+        target: The file.
+
+    Yields:
+        A path beside it.
+    """
+    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    try:
+        yield aside
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
 def replace_text(path: Path, text: str) -> None:
     """Write a file aside, and then in the place of what was there.
 
     Raises:
         OSError: If the disk refuses.
     """
-    aside = path.with_name(f".{path.name}.partial")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+    with whole(path) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def replace_json(path: Path, value: Any) -> None:

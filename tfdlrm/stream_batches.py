@@ -95,12 +95,14 @@ class Batches:
         after = {partition: offset + 1}
         try:
             features, labels = self._parse_block(tf.constant(message))
+            problem = _problem(features, labels.numpy())
         except tf.errors.OpError as error:
-            if self.on_bad_event == "stop":
-                self._refuse(partition, offset, " ".join(error.message.split())[:200])
-            nothing = np.zeros((0, 1), np.float32)
-            return Batch({}, nothing, after, skipped=1)
-        return Batch(features, labels.numpy(), after)
+            problem = " ".join(error.message.split())[:200]
+        if problem is None:
+            return Batch(features, labels.numpy(), after)
+        if self.on_bad_event == "stop":
+            self._refuse(partition, offset, problem)
+        return Batch({}, np.zeros((0, 1), np.float32), after, skipped=1)
 
     def _parsed_block(self, message: tf.Tensor) -> Any:
         spec = {"label": tf.io.FixedLenFeature([], tf.string)}
@@ -117,3 +119,13 @@ class Batches:
             "a JSON object of raw columns, or a block record; mend what writes them, "
             "or leave such events out with --on_bad_event skip"
         )
+
+
+def _problem(features: dict[str, Any], labels: np.ndarray) -> str | None:
+    """What is wrong with the numbers of a block, if anything."""
+    wrong = labels[~np.isin(labels, (0, 1))]
+    if len(wrong):
+        return f"a label is {wrong[0]:g}, expected 0 or 1"
+    if not np.isfinite(features["dense_features"]).all():
+        return "a dense feature is not finite"
+    return None

@@ -71,6 +71,7 @@ class Learner:
         self.step = self._saved_step = int(state.get("step", base))
         self._writer = CheckpointWriter(checkpoints, variables, {"step": self.step})
         self._saved_at = self._exported_at = time.monotonic()
+        self._exported_step: int | None = None
         self.offsets = {int(p): n for p, n in state.get("offsets", {}).items()}
         self.skipped: int = state.get("skipped", 0)
         # Not in the checkpoint: the last export comes after the last of these.
@@ -122,9 +123,10 @@ class Learner:
                     f"{self._topic} partition {partition} {there}, but its events up "
                     f"to {offset} were learned: is it the same topic?"
                 )
+        # Of a partition that was added since, all events are new.
+        at_end = self._config.start == "latest" and not self.offsets
         for partition, end in ends.items():
-            first = 0 if self._config.start == "earliest" else end
-            self.offsets.setdefault(partition, first)
+            self.offsets.setdefault(partition, end if at_end else 0)
 
     def learn(self, batch: Batch) -> None:
         """Predict the rows of a batch, take note of how well, and learn from them.
@@ -157,7 +159,8 @@ class Learner:
         if is_late or has_many:
             self.save()
         minutes = config.export_minutes
-        if minutes is not None and now >= self._exported_at + 60 * minutes:
+        is_due = minutes is not None and now >= self._exported_at + 60 * minutes
+        if is_due and self.step != self._exported_step:
             try:
                 self.export()
             except OSError as error:
@@ -195,6 +198,7 @@ class Learner:
             self._model, self.schema, self._data_dir, self._export_dir
         )
         self._exported_at = time.monotonic()
+        self._exported_step = self.step
         self._exports.append(str(exported))
         for old in self._exports[:-KEPT_EXPORTS]:
             remove_version(storage.at(old))
@@ -222,6 +226,8 @@ def learn(config: StreamConfig) -> None:
         with stop_requests() as request:
             _follow(config, learner, Events(topic, learner.offsets), ends, request)
         learner.save()
+        if learner.skipped:
+            print(f"{learner.skipped:,} events could not be read and were left out")
         if request.signal is not None:
             events = learner.validation.events
             print(f"stopped after {events:,} events, which are saved", flush=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfdlrm import storage
 from tfdlrm.cluster import Cluster
-from tfdlrm.command_line import parse, run_command
+from tfdlrm.command_line import gives, parse, run_command
 from tfdlrm.config import PrepareConfig, TrainConfig
 from tfdlrm.errors import InputError
 from tfdlrm.fitting import memory_here, require_memory
@@ -229,19 +229,16 @@ def _data_set(config: TrainConfig) -> tuple[Path, Path | None, FeatureSchema]:
 def _measure(
     model: "keras.Model", data_dir: Path, schema: FeatureSchema
 ) -> tuple[dict[str, "BinaryMetrics"], dict[str, "Reliability"]]:
-    from tfdlrm.data import damage_named, read_split
-    from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, score_all
+    from tfdlrm.data import read_split
+    from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, score_splits
     from tfdlrm.metrics import binary_metrics, reliability
     from tfdlrm.training import probabilities_of
 
-    metrics, bins = {}, {}
-    for split in schema.held_out_splits:
-        batches = read_split(data_dir, schema, split, EVALUATION_BATCH_SIZE)
-        with damage_named(data_dir, schema):
-            score = probabilities_of(model, batches)
-            labels, probabilities = score_all(score, batches)
-        metrics[split] = binary_metrics(labels, probabilities)
-        bins[split] = reliability(labels, probabilities)
+    # Batches of all splits are alike.
+    batches = read_split(data_dir, schema, "train", EVALUATION_BATCH_SIZE)
+    scored = score_splits(probabilities_of(model, batches), data_dir, schema)
+    metrics = {split: binary_metrics(*found) for split, found in scored.items()}
+    bins = {split: reliability(*found) for split, found in scored.items()}
     return metrics, bins
 
 
@@ -257,7 +254,7 @@ def _show(
 
 
 def main() -> None:
-    if any(each.partition("=")[0] == "--stream" for each in sys.argv[1:]):
+    if gives(sys.argv[1:], "stream"):
         from tfdlrm.stream_config import StreamConfig
         from tfdlrm.streaming import learn
 

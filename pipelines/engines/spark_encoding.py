@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from pipelines.aside import whole
 from pipelines.dialects import Dialect
 from pipelines.engines.spark_session import Cluster
 from pipelines.piece_encoding import PieceEncoder, table_groups
@@ -16,6 +15,7 @@ from pipelines.progress import stage
 from pipelines.spill import Spill
 from pipelines.vocabulary import Table
 from tfdlrm.schema import CategoricalFeature
+from tfdlrm.storage import whole
 
 
 def groups_of(

@@ -9,7 +9,6 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.aside import whole
 from pipelines.bad_rows import BadRowError
 from pipelines.checksums import file_checksum
 from pipelines.columns import Columns
@@ -19,6 +18,7 @@ from pipelines.raw import RawFile
 from pipelines.spill import write_piece
 from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
+from tfdlrm.storage import whole
 
 _READ_BYTES = 2**20
 

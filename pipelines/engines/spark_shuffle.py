@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.aside import whole
 from pipelines.buckets import Buckets
 from pipelines.coverage import Coverage
 from pipelines.encoded_rows import EncodedRows, concatenate
@@ -28,6 +27,7 @@ from pipelines.prepared import BLOCK_ROWS
 from pipelines.progress import stage
 from pipelines.tfrecord import shard_path, write_shard
 from tfdlrm.schema import RecordFormat, Shard
+from tfdlrm.storage import whole
 
 _BATCH_RECORDS = 16
 """Each may hold a whole piece."""

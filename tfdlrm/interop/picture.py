@@ -6,12 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import matplotlib
+from matplotlib.figure import Figure
 
-matplotlib.use("Agg")  # a picture in a file needs no screen
-
-from matplotlib import pyplot as plt
-
+from tfdlrm import storage
 from tfdlrm.errors import InputError
 from tfdlrm.layers import MLP, DotInteraction, EmbeddingCollection
 from tfdlrm.models.click_model import ClickModel
@@ -63,7 +60,8 @@ def draw_model(model: ClickModel, schema: FeatureSchema, path: Path) -> None:
     levels = _levels(nodes)
     places = _places(nodes, levels)
     height = 1.25 * (1 + max(levels.values()))
-    figure, axis = plt.subplots(figsize=(8, height), layout="constrained")
+    figure = Figure(figsize=(8, height), layout="constrained")
+    axis = figure.subplots()
     for name, node in nodes.items():
         for source in node.sources:
             is_straight = levels[name] - levels[source] == 1
@@ -95,13 +93,8 @@ def draw_model(model: ClickModel, schema: FeatureSchema, path: Path) -> None:
     axis.set(xlim=(0, 1), ylim=(-0.5, 0.5 + max(levels.values())))
     axis.set_title(f"{model.name}: {model.count_params():,} parameters")
     axis.axis("off")
-    aside = path.with_name(f".{path.name}.partial")
-    try:
+    with storage.whole(path) as aside:
         figure.savefig(aside, format=path.suffix[1:], dpi=120)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-        plt.close(figure)
 
 
 def _nodes(model: ClickModel, schema: FeatureSchema) -> dict[str, _Node]:

@@ -102,7 +102,8 @@ class ClickModel(keras.Model):
     ) -> None:
         # Under a strategy Keras traces a model with the mean of the devices' batches:
         # of ids that is none, and bags of ids have no mean. One device's batch does.
-        strategy = self.distribute_strategy
+        # Without one Keras traces nothing, and the input is not to be opened for it.
+        strategy = self._distribute_strategy
         if iterator is not None and strategy is not None:
             _, _, batches = next(iter(iterator))
             data_batch = keras.tree.map_structure(
