@@ -24,7 +24,7 @@ class Served:
             loaded = loader.load(self._session, ["serve"], str(path))
         self.signatures = loaded.signature_def
 
-    def __call__(self, signature: str, **inputs: Any) -> dict[str, np.ndarray]:
+    def __call__(self, signature: str, /, **inputs: Any) -> dict[str, np.ndarray]:
         """The outputs of a signature."""
         definition = self.signatures[signature]
         assert set(inputs) == set(definition.inputs)
@@ -42,7 +42,7 @@ class Served:
         call = self._session._make_callable_from_options(options)
         return dict(zip(definition.outputs, call(*feeds), strict=True))
 
-    def probabilities(self, signature: str, **inputs: Any) -> np.ndarray:
+    def probabilities(self, signature: str, /, **inputs: Any) -> np.ndarray:
         """The only output of a signature, flat."""
         (values,) = self(signature, **inputs).values()
         assert values.shape[1:] == (1,)

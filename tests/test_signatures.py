@@ -323,9 +323,13 @@ def test_any_number_of_rows_is_scored(cases):
     assert case.served.probabilities("raw", **none).shape == (0,)
 
 
-def test_columns_may_have_any_name(tmp_path):
+@pytest.mark.parametrize(
+    ("price", "other"),
+    [("price (EUR)", "from"), ("column_1", "column_0"), ("self", "_x"), ("A", "a")],
+)
+def test_columns_may_have_any_name(tmp_path, price, other):
     schema = FeatureSchema(
-        ("price (EUR)", "from"),
+        (price, other),
         (CategoricalFeature("user id", 12),),
         dialect="hash",
         hash_buckets=10,
@@ -334,12 +338,12 @@ def test_columns_may_have_any_name(tmp_path):
     model = build_model(schema, LogisticRegressionConfig())
     model.weights[1].assign([[0.5], [0.25]])
     served = Served(export_model(model, schema, tmp_path, tmp_path / "model"))
-    columns = {"price (EUR)": ["3"], "from": [""], "user id": ["u1"]}
+    columns = {price: ["3"], other: [""], "user id": ["u1"]}
     found = served.probabilities("raw", **columns)
     expected = 1 / (1 + np.exp(-0.5 * np.log(4)))
     assert found == pytest.approx([expected], rel=1e-6)
     example_found = served.probabilities(
-        "tf_example", examples=[example({"price (EUR)": 3.0, "user id": "u1"})]
+        "tf_example", examples=[example({price: 3.0, "user id": "u1"})]
     )
     assert example_found == pytest.approx(found, rel=1e-6)
 

@@ -1,6 +1,8 @@
 """What a SavedModel answers: features, raw columns, and serialized Examples."""
 
+import re
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from keyword import iskeyword
 from pathlib import Path
 from typing import Any
@@ -220,10 +222,13 @@ def raw_arguments(schema: FeatureSchema) -> dict[str, str]:
     {'age': 'age', 'column_1': 'price (EUR)'}
     """
     columns = raw_columns(schema)
+    lower = [column.lower() for column in columns]
     named = {}
     for position, column in enumerate(columns):
-        is_plain = column.isascii() and column.isidentifier() and not iskeyword(column)
-        if is_plain and not column.startswith("column_"):
+        # TensorFlow takes underscores off the front of names, writes them in lower
+        # case, and has a `self` already.
+        is_plain = re.fullmatch("(?ai)(?!column_|self$)[a-z][a-z0-9_]*", column)
+        if is_plain and not iskeyword(column) and lower.count(lower[position]) == 1:
             named[column] = column
         else:
             named[f"column_{position}"] = column
@@ -250,8 +255,9 @@ def name_signatures(directory: Path, schema: FeatureSchema) -> None:
             graph.signature_def[name].method_name = method
     if "raw" in graph.signature_def:
         inputs = graph.signature_def["raw"].inputs
+        # A column may have the name of another one's argument.
+        infos = {name: deepcopy(info) for name, info in inputs.items()}
+        inputs.clear()
         for argument, column in raw_arguments(schema).items():
-            if argument != column:
-                inputs[column].CopyFrom(inputs[argument])
-                del inputs[argument]
+            inputs[column].CopyFrom(infos[argument])
     path.write_bytes(saved_model.SerializeToString(deterministic=True))
