@@ -1,17 +1,17 @@
 """Shards in Parquet, a column for every feature, as other tools read and write them."""
 
 import hashlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 
-from pipelines.aside import whole
 from pipelines.columns import Columns
 from pipelines.encoded_rows import EncodedRows
 from tfdlrm.errors import InputError
 from tfdlrm.schema import FeatureSchema, Shard
+from tfdlrm.storage import whole
 
 ROW_GROUP_ROWS = 2**16
 
@@ -24,7 +24,7 @@ def write_parquet_shard(
     Args:
         rows: The rows.
         directory: The data set directory.
-        path: Where the file goes, relative to it, whatever its suffix.
+        path: Where the file goes, relative to it.
         columns: Names of the features.
 
     Returns:
@@ -39,9 +39,7 @@ def write_parquet_shard(
             f"{columns.multi_hot[0]} has several values a row, which record_format "
             "parquet cannot hold: choose block or row"
         )
-    path = str(PurePosixPath(path).with_suffix(".parquet"))
     target = directory / path
-    target.parent.mkdir(exist_ok=True)
     values = {columns.label: rows.fixed["label"]}
     for names, field in (
         (columns.dense_features, "dense_features"),

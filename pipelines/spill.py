@@ -10,12 +10,12 @@ from typing import Protocol
 
 import polars as pl
 
-from pipelines.aside import whole
 from pipelines.bad_rows import SkippedRows
 from pipelines.checksums import FileChecksum, InputChangedError
 from pipelines.journal import Entry, Journal
 from pipelines.parallel import map_in_order
 from pipelines.progress import stage
+from tfdlrm.storage import whole
 
 Transform = Callable[[pl.DataFrame], pl.DataFrame]
 

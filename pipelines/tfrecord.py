@@ -26,7 +26,9 @@ def row_type(num_dense: int, num_categorical: int) -> np.dtype:
     )
 
 
-def shard_path(split: str, index: int, num_shards: int) -> str:
+def shard_path(
+    split: str, index: int, num_shards: int, record_format: RecordFormat = "block"
+) -> str:
     """Path of a shard in its data set.
 
     Example:
@@ -34,7 +36,8 @@ def shard_path(split: str, index: int, num_shards: int) -> str:
     >>> shard_path("train", 0, 64)
     'train/part-00000-of-00064.tfrecord'
     """
-    return f"{split}/part-{index:05d}-of-{num_shards:05d}.tfrecord"
+    suffix = "parquet" if record_format == "parquet" else "tfrecord"
+    return f"{split}/part-{index:05d}-of-{num_shards:05d}.{suffix}"
 
 
 def write_shard(
@@ -45,7 +48,7 @@ def write_shard(
     record_format: RecordFormat = "block",
     columns: Columns | None = None,
 ) -> Shard:
-    """Write `rows` as one TFRecord file.
+    """Write `rows` as one file.
 
     The file is written aside and then renamed: under its name it is whole.
 
@@ -55,7 +58,7 @@ def write_shard(
         path: Where the file goes, relative to it.
         block_rows: Rows in one record; the last record takes what remains.
         record_format: `block`, `row` for records of one row, or `parquet` for a
-            Parquet file instead, with that suffix.
+            Parquet file instead.
         columns: Names of the features; Criteo's when `None`.
 
     Returns:

@@ -7,7 +7,6 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
-from pipelines.aside import whole
 from tfdlrm import storage
 from tfdlrm.errors import InputError
 from tfdlrm.schema import MISSING_ID, UNKNOWN_ID
@@ -46,7 +45,7 @@ def write_vocabulary(vocabulary: pl.DataFrame, directory: Path, name: str) -> No
     """
     folder = directory / FOLDER
     folder.mkdir(exist_ok=True)
-    with whole(folder / f"{name}.parquet") as aside:
+    with storage.whole(folder / f"{name}.parquet") as aside:
         vocabulary.write_parquet(aside)
 
 

@@ -231,6 +231,16 @@ def test_other_settings_or_another_version_start_anew(
     assert files_of(output) == files_of(tmp_path / "whole")
 
 
+@pytest.mark.usefixtures("small_pieces")
+def test_parquet_shards_that_are_whole_are_not_lost(raw, tmp_path, monkeypatch):
+    config = replace(CONFIG, record_format="parquet")
+    output = tmp_path / "data"
+    interrupt(monkeypatch, raw, output, "shard", config)
+    prepare(raw, output, config)
+    prepare(raw, tmp_path / "whole", config)
+    assert files_of(output) == files_of(tmp_path / "whole")
+
+
 def test_a_file_that_grows_while_it_is_read_is_noticed(raw, tmp_path, monkeypatch):
     add = Journal.add
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import aside
+from tfdlrm import storage
 from pipelines.encoded_rows import EncodedRows
 from pipelines.tfrecord import row_type, write_shard
 
@@ -52,7 +52,7 @@ def test_a_shard_is_described_as_it_is_on_disk(tmp_path):
 
 
 def test_a_full_disk_is_an_operating_system_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(aside.secrets, "token_hex", lambda num_bytes: "full")
+    monkeypatch.setattr(storage.secrets, "token_hex", lambda num_bytes: "full")
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / ".part.tfrecord.full.partial").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):

@@ -137,8 +137,9 @@ def _write_shards(
 ) -> Iterator[Shard]:
     """The shards, in order; a bucket is removed when its shard is whole."""
     whole = {each["path"]: Shard(**each) for each in place.journal.entries("shard")}
+    form = config.record_format
     todo = [
-        (bucket, index, shard_path(bucket.split, index, bucket.num_buckets))
+        (bucket, index, shard_path(bucket.split, index, bucket.num_buckets, form))
         for bucket in buckets
         for index in range(bucket.num_buckets)
     ]
@@ -149,7 +150,7 @@ def _write_shards(
             return whole[path]
         return write_shard(
             bucket.take(index),
-            *(place.directory, path, BLOCK_ROWS, config.record_format, columns),
+            *(place.directory, path, BLOCK_ROWS, form, columns),
         )
 
     done = 0

@@ -70,12 +70,13 @@ class _Shards:
     def write(self, number: int, parts: Sequence[EncodedRows]) -> None:
         """Write the shard of a bucket from its rows in the order of the split."""
         bucket, index = self.places[number]
+        form = self.record_format
         shard = write_shard(
             bucket.in_final_order(concatenate(parts), index),
             self.directory,
-            shard_path(bucket.split, index, bucket.num_buckets),
+            shard_path(bucket.split, index, bucket.num_buckets, form),
             BLOCK_ROWS,
-            self.record_format,
+            form,
             self.encoder.columns,
         )
         with whole(self.noted(number)) as aside:
