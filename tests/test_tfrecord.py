@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfdlrm import storage
 from pipelines.encoded_rows import EncodedRows
 from pipelines.tfrecord import row_type, write_shard
+from tfdlrm import storage
 
 
 def make_rows(num_rows: int) -> np.ndarray:
