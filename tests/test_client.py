@@ -4,9 +4,18 @@ import gzip
 import http.server
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
+import grpc
 import numpy as np
 import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
 
 from tests.served_model import expected, save_kinds, save_scores
 from tests.serving_thread import embedded
@@ -165,25 +174,124 @@ class Busy(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_a_busy_server_is_asked_again(tmp_path, monkeypatch):
-    busy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Busy)
-    thread = threading.Thread(target=busy.serve_forever)
+@contextmanager
+def http_server(handler):
+    """A server in a thread; yields its port."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
     thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_a_busy_server_is_asked_again(tmp_path, monkeypatch):
     waits = []
     monkeypatch.setattr("tfdlrm.serving.remote.time.sleep", waits.append)
     path = tmp_path / "rows.tsv"
     path.write_text("0.25\n0.5\n")
-    try:
+    with http_server(Busy) as port:
         asked = ClientCommand(
             path,
             tmp_path / "out.csv",
-            server=f"127.0.0.1:{busy.server_port}",
+            server=f"127.0.0.1:{port}",
             protocol="rest",
         )
         assert client.score_file(asked) == 2
-    finally:
-        busy.shutdown()
-        busy.server_close()
-        thread.join()
     assert scored(path).tolist() == [0.25, 0.5]
     assert len(waits) == 3 and waits == sorted(waits)
+
+
+METADATA = {
+    "metadata": {"signature_def": {"signature_def": {"raw": {"inputs": ["I1"]}}}}
+}
+
+
+@pytest.mark.parametrize(
+    ("about", "answer", "said"),
+    [
+        ("<html>\nhello", None, "metadata is <html> hello, expected the signatures"),
+        ({"error": "x"}, None, "expected the signatures"),
+        ([1], None, "expected the signatures"),
+        (METADATA, "<html>\nhello", "answer to 2 rows has no output probability"),
+        (METADATA, {"predictions": [[0.5], [0.5]]}, "has no output"),
+        (METADATA, {"outputs": [[0.5]]}, "has no output"),
+        (METADATA, {"outputs": [["a"], [0.5]]}, "has no output"),
+        (METADATA, {"outputs": [[0.5, 0.5], [0.5]]}, "has no output"),
+        (METADATA, (500, ["no"]), r"refuses: 500 \['no'\]"),
+        (METADATA, (500, "<html>\nno"), "refuses: 500 <html> no"),
+    ],
+)
+def test_http_of_another_server_is_said_in_one_line(tmp_path, about, answer, said):
+    class Other(Busy):
+        def do_GET(self):
+            self.answer(200, about)
+
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            self.answer(*(answer if isinstance(answer, tuple) else (200, answer)))
+
+        def answer(self, status, document):
+            if isinstance(document, str):
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(document.encode())
+                self.close_connection = True
+            else:
+                super().answer(status, document)
+
+    path = tmp_path / "rows.tsv"
+    path.write_text("1\n2\n")
+    with http_server(Other) as port, pytest.raises(InputError, match=said) as caught:
+        server = f"127.0.0.1:{port}"
+        score_file(ClientCommand(path, tmp_path / "out.csv", server, "rest"))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out.csv").exists()
+
+
+def grpc_scored(tmp_path, outputs):
+    """Score two rows by a server that always has these outputs."""
+
+    class Other(prediction_service_pb2_grpc.PredictionServiceServicer):
+        def GetModelMetadata(self, request, context):  # noqa: N802
+            definitions = get_model_metadata_pb2.SignatureDefMap()
+            definitions.signature_def["raw"].inputs["I1"].SetInParent()
+            answer = get_model_metadata_pb2.GetModelMetadataResponse()
+            answer.metadata["signature_def"].Pack(definitions)
+            return answer
+
+        def Predict(self, request, context):  # noqa: N802
+            return predict_pb2.PredictResponse(outputs=outputs)
+
+    path = tmp_path / "rows.tsv"
+    path.write_text("1\n2\n")
+    server = grpc.server(ThreadPoolExecutor(2))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Other(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        score_file(ClientCommand(path, tmp_path / "out.csv", f"127.0.0.1:{port}"))
+    finally:
+        server.stop(0).wait()
+    return scored(path)
+
+
+def test_probabilities_may_come_as_bytes(tmp_path):
+    # TensorFlow's own function writes several numbers so.
+    proto = tf.make_tensor_proto(np.array([[0.25], [0.5]], np.float32))
+    assert proto.tensor_content and not proto.float_val
+    assert grpc_scored(tmp_path, {"probability": proto}).tolist() == [0.25, 0.5]
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [{}, {"score": tf.make_tensor_proto([1.0, 2.0])}]
+    + [{"probability": tf.make_tensor_proto(v)} for v in ([0.5], ["a", "b"])],
+)
+def test_other_outputs_over_grpc_are_said(tmp_path, outputs):
+    with pytest.raises(InputError, match=r"answer to 2 rows has no output"):
+        grpc_scored(tmp_path, outputs)
+    assert not (tmp_path / "out.csv").exists()

@@ -63,6 +63,14 @@ def files(tmp_path_factory):
         "client.crt": client_cert,
         "stranger.key": stranger_key,
         "stranger.crt": stranger_cert,
+        "encrypted.key": serialization.load_pem_private_key(
+            client_key, None
+        ).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        ),
+        "no.pem": b"no PEM",
     }
     for name, contents in named.items():
         (directory / name).write_bytes(contents)
@@ -131,6 +139,38 @@ def test_mutual_tls_wants_a_certificate_of_its_authority(
         for tls in ({"ca_file": "ca"}, STRANGER):
             with pytest.raises(InputError, match="no answer"):
                 score(server, files, tmp_path, protocol, **tls)
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "rest"])
+@pytest.mark.parametrize(
+    "tls",
+    [
+        {"ca_file": "no.pem"},
+        {**MUTUAL, "cert_file": "no.pem"},
+        {**MUTUAL, "key_file": "no.pem"},
+        {**MUTUAL, "key_file": "stranger.key"},
+        {**MUTUAL, "key_file": "encrypted.key"},
+    ],
+)
+def test_tls_files_that_cannot_be_used_are_said(files, tmp_path, protocol, tls):
+    path = tmp_path / "rows.tsv"
+    path.write_text("1\t2\tabc\n")
+    given = {name: files / value for name, value in tls.items()}
+    command = ClientCommand(
+        path, tmp_path / "out.csv", "localhost:1", protocol, retries=0, **given
+    )
+    with pytest.raises(InputError, match=r"TLS files .* cannot be used: .*passphrase"):
+        score_file(command)
+
+
+def test_an_encrypted_key_of_the_server_is_refused_not_asked_for(files, tmp_path):
+    config = tmp_path / "tls.txt"
+    texts = {"server_key": "encrypted.key", "server_cert": "client.crt"}
+    config.write_text(
+        "\n".join(f"{k}: {(files / v).read_text()!r}" for k, v in texts.items())
+    )
+    with pytest.raises(InputError, match="PEM of a key without a passphrase"):
+        load_tls(config)
 
 
 def test_old_tls_is_refused(base, files):

@@ -89,6 +89,7 @@ class GrpcModel:
 
         options = [("grpc.max_receive_message_length", -1)]
         if tls:
+            _tls_context(tls)  # gRPC does not say which files it cannot use
             authority, *own = [path.read_bytes() for path in tls]
             certificate, key = own or (None, None)
             credentials = grpc.ssl_channel_credentials(authority, key, certificate)
@@ -113,6 +114,7 @@ class GrpcModel:
 
     def score(self, rows: Columns) -> np.ndarray:
         """Probabilities `(rows,)`."""
+        import tensorflow as tf
         from tensorflow.core.framework import tensor_pb2, types_pb2
         from tensorflow_serving.apis import predict_pb2
 
@@ -124,15 +126,19 @@ class GrpcModel:
             proto.tensor_shape.dim.add(size=len(values))
             request.inputs[name].CopyFrom(proto)
         answer = self._call(self._stub.Predict, request)
-        return np.array(answer.outputs["probability"].float_val, np.float32)
+        return _probabilities(
+            lambda: tf.make_ndarray(answer.outputs["probability"]), rows
+        )
 
     def _call(self, method: Any, request: Any) -> Any:
         try:
             return method(request, timeout=self._timeout)
         except grpc.RpcError as error:
             if error.code() in PASSING_STATUSES:
-                raise PassingError(error.details()) from None
-            raise InputError(f"the server refuses: {error.details()}") from None
+                raise PassingError(_one_line(error.details())) from None
+            raise InputError(
+                f"the server refuses: {_one_line(error.details())}"
+            ) from None
 
 
 class RestModel:
@@ -151,24 +157,27 @@ class RestModel:
         self._server, self._timeout = server, timeout
         self._path = f"/v1/models/{quote(name, safe='')}"
         self._local = threading.local()
-        self._tls: ssl.SSLContext | None = None
-        if tls:
-            self._tls = ssl.create_default_context(cafile=tls[0])
-            if len(tls) > 1:
-                self._tls.load_cert_chain(tls[1], tls[2])
+        self._tls = _tls_context(tls) if tls else None
 
     def columns(self) -> list[str]:
         """Names of the columns that it takes."""
         answer = self._ask("GET", f"{self._path}/metadata", None)
-        definitions = answer["metadata"]["signature_def"]["signature_def"]
-        return list(definitions.get(RAW_SIGNATURE, {}).get("inputs", {}))
+        try:
+            definitions = answer["metadata"]["signature_def"]["signature_def"]
+            return list(definitions.get(RAW_SIGNATURE, {}).get("inputs", {}))
+        except (AttributeError, KeyError, TypeError):
+            raise InputError(
+                f"{self._server}{self._path}/metadata is {_one_line(str(answer))}, "
+                "expected the signatures of a model: is this a server of models, and "
+                "its port for REST?"
+            ) from None
 
     def score(self, rows: Columns) -> np.ndarray:
         """Probabilities `(rows,)`."""
         inputs = {name: list(map(_text, values)) for name, values in rows.items()}
         document = {"signature_name": RAW_SIGNATURE, "inputs": inputs}
         answer = self._ask("POST", f"{self._path}:predict", json.dumps(document))
-        return np.array(answer["outputs"], np.float32).ravel()
+        return _probabilities(lambda: answer["outputs"], rows)
 
     def _ask(self, method: str, path: str, body: str | None) -> Any:
         try:
@@ -187,12 +196,14 @@ class RestModel:
         try:
             document = json.loads(text)
         except ValueError:
-            document = {"error": text[:200].decode(errors="replace")}
+            document = text.decode(errors="replace")
         if answer.status == 200:
             return document
+        reason = document.get("error") if isinstance(document, dict) else document
+        said = _one_line(f"{answer.status} {reason}")
         if answer.status in PASSING_HTTP_STATUSES:
-            raise PassingError(document.get("error"))
-        raise InputError(f"the server refuses: {document.get('error')}")
+            raise PassingError(said)
+        raise InputError(f"the server refuses: {said}")
 
     def _connection(self) -> http.client.HTTPConnection:
         kept = getattr(self._local, "connection", None)
@@ -206,6 +217,36 @@ class RestModel:
             )
             self._local.connection = kept
         return kept
+
+
+def _probabilities(read: Callable[[], Any], rows: Columns) -> np.ndarray:
+    """What an answer says of rows, one number each."""
+    count = len(next(iter(rows.values())))
+    try:
+        return np.asarray(read(), np.float32).reshape(count)
+    except (KeyError, TypeError, ValueError):
+        raise InputError(
+            f"the server's answer to {count} rows has no output probability of one "
+            "number a row: is the model one of tfdlrm's, and this a server of models?"
+        ) from None
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:500]
+
+
+def _tls_context(tls: Sequence[Path]) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=tls[0])
+        if len(tls) > 1:
+            # Without a password it would ask for one.
+            context.load_cert_chain(tls[1], tls[2], password="")
+    except OSError as error:
+        raise InputError(
+            f"TLS files {', '.join(map(str, tls))} cannot be used: {error}; expected "
+            "PEM of an authority, a certificate and its key without a passphrase"
+        ) from None
+    return context
 
 
 def _text(value: bytes) -> str | dict[str, str]:

@@ -29,12 +29,13 @@ def load_tls(path: Path) -> tuple[grpc.ServerCredentials, ssl.SSLContext]:
             pem = Path(directory) / "server.pem"
             pem.touch(mode=0o600)
             pem.write_text(f"{config.server_key}\n{config.server_cert}\n")
-            context.load_cert_chain(pem)
+            context.load_cert_chain(pem, password="")  # or it would ask for one
         if config.custom_ca:
             context.load_verify_locations(cadata=config.custom_ca)
     except (ssl.SSLError, ValueError) as error:
         raise InputError(
-            f"{path} has no PEM of a key, its certificate and authority: {error}"
+            f"{path} has no PEM of a key without a passphrase, its certificate and "
+            f"authority: {error}"
         ) from None
     if config.client_verify:
         context.verify_mode = ssl.CERT_REQUIRED
