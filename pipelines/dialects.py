@@ -15,7 +15,6 @@ from pipelines.hashing import HashTable
 from pipelines.split import Split
 from pipelines.vocabulary import IdTable, Table, read_vocabulary
 from tfdlrm.config import PrepareConfig
-from tfdlrm.errors import InputError
 from tfdlrm.schema import (
     MISSING_ID,
     NUM_RESERVED_IDS,
@@ -58,11 +57,7 @@ class Dialect(ABC):
         return range(max(ends, default=0))
 
     def counted(self, raw: pl.Series) -> pl.Series:
-        """The values that are counted for `raw` ones; null is none.
-
-        Raises:
-            InputError: If the dialect cannot count values of this type.
-        """
+        """The values that are counted for `raw` ones; null is none."""
         return raw
 
     def vocabulary(
@@ -154,12 +149,6 @@ class FacebookDialect(Dialect):
 
     def counted(self, raw: pl.Series) -> pl.Series:
         """What the reference makes of raw values before it numbers them."""
-        if raw.dtype != pl.UInt32:
-            raise InputError(
-                "the facebook dialect numbers Criteo's 32-bit hashes and found "
-                f"{raw.name} to be text: prepare own data with --dialect default or "
-                "hash"
-            )
         values = raw.fill_null(0)
         if self.max_index_range is None or self.max_index_range == 2**32:
             return values

@@ -9,7 +9,6 @@ import pyarrow.parquet as pa_parquet
 
 from pipelines.columns import Columns
 from pipelines.encoded_rows import EncodedRows
-from tfdlrm.errors import InputError
 from tfdlrm.schema import FeatureSchema, Shard
 from tfdlrm.storage import whole
 
@@ -25,20 +24,14 @@ def write_parquet_shard(
         rows: The rows.
         directory: The data set directory.
         path: Where the file goes, relative to it.
-        columns: Names of the features.
+        columns: Names of the features, none of them multi-hot.
 
     Returns:
         The file's entry in the schema.
 
     Raises:
-        InputError: If there are multi-hot columns.
         OSError: If the file cannot be written.
     """
-    if columns.multi_hot:
-        raise InputError(
-            f"{columns.multi_hot[0]} has several values a row, which record_format "
-            "parquet cannot hold: choose block or row"
-        )
     target = directory / path
     values = {columns.label: rows.fixed["label"]}
     for names, field in (

@@ -39,14 +39,24 @@ class Prepared:
 
 
 def read_columns(num_files: int, config: PrepareConfig) -> Columns:
-    """What the columns of the raw files are.
+    """What the columns of the raw files are, before any work is done.
 
     Raises:
         InputError: If settings do not go together.
     """
     columns = load_columns(config.columns) if config.columns else Columns.criteo()
+    if config.dialect == "facebook" and not columns.is_criteo:
+        raise InputError(
+            "the facebook dialect numbers Criteo's 32-bit hashes, and columns is "
+            f"{config.columns}: prepare own data with --dialect default or hash"
+        )
+    if config.record_format == "parquet" and columns.multi_hot:
+        raise InputError(
+            f"{columns.multi_hot[0]} has several values a row, which record_format "
+            "parquet cannot hold: choose block or row"
+        )
     if columns.days_by is None:
-        num_days(num_files, config)  # refuses before any work is done
+        num_days(num_files, config)
     elif config.days is not None:
         raise InputError(
             f"days is {config.days}, but {config.columns} says that "

@@ -124,12 +124,6 @@ def test_facebook_ids_of_values_never_seen(tmp_path):
     assert without_zero.ids(asked).tolist() == [0, 0, 1]
 
 
-def test_facebook_refuses_text(tmp_path):
-    rule = dialect(DIALECTS["facebook"])
-    with pytest.raises(InputError, match="found tags to be text"):
-        rule.vocabulary([pl.Series("tags", ["a"])], MUCH, tmp_path)
-
-
 @pytest.mark.parametrize("num_buckets", [1, 10, 100_000, 2**31 - 3])
 def test_hashed_numbers_are_remainders(num_buckets):
     values = [0, 1, 25, 2**31, 2**32 - 1, None]

@@ -14,6 +14,7 @@ from pipelines.journal import Journal
 from pipelines.prepare import prepare
 from pipelines.verify import verify
 from tests.own_log import CONFIG, DESCRIPTION, ROWS, write_log
+from tests.raw_rows import write_rows
 from tfdlrm.config import PrepareConfig
 from tfdlrm.data import read_split
 from tfdlrm.errors import InputError
@@ -219,13 +220,17 @@ def test_own_text_is_hashed_without_counting(place, config, tmp_path):
     assert sorted(found) == sorted(each.numpy().tolist() for each in hashed)
 
 
-def test_settings_that_do_not_go_together_are_refused(place, config, tmp_path):
-    log, output = [place / "log.csv"], tmp_path / "data"
+def test_settings_that_do_not_go_together_are_refused_before_reading(
+    place, config, tmp_path
+):
+    log, output = [write_rows(tmp_path / "log.csv", [b"no row"])], tmp_path / "data"
     with pytest.raises(InputError, match=r"days is 3, but .*columns.yaml says that ts"):
         prepare(log, output, replace(config, days=3))
     facebook = PrepareConfig(dialect="facebook", columns=config.columns)
     with pytest.raises(InputError, match="the facebook dialect numbers Criteo's"):
         prepare(log, output, facebook)
+    with pytest.raises(InputError, match="tags has several values a row"):
+        prepare(log, output, replace(config, record_format="parquet"))
     assert not output.exists()
 
 

@@ -1,6 +1,5 @@
 """Data sets in Parquet: the same batches as those of TFRecords."""
 
-from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -9,10 +8,8 @@ import pytest
 
 from pipelines.prepare import prepare
 from pipelines.verify import verify
-from tests.own_log import CONFIG, DESCRIPTION, ROWS, write_log
 from tfdlrm.config import PrepareConfig
 from tfdlrm.data import read_split
-from tfdlrm.errors import InputError
 from tfdlrm.schema import FeatureSchema
 
 pytestmark = pytest.mark.skipif(
@@ -75,12 +72,3 @@ def test_another_file_in_its_place_is_found(parquet, change, problem):
     path.write_bytes(before)
     assert found.startswith(str(path))
     assert problem in found
-
-
-def test_columns_of_several_values_are_refused(tmp_path):
-    log = write_log(tmp_path / "log.csv", ROWS)
-    columns = tmp_path / "columns.yaml"
-    columns.write_text(DESCRIPTION)
-    config = replace(CONFIG, columns=columns, record_format="parquet")
-    with pytest.raises(InputError, match="tags has several values a row"):
-        prepare([log], tmp_path / "data", config)

@@ -138,13 +138,6 @@ def test_what_spark_cannot_use_is_refused_in_one_line(raw, tmp_path):
     write_rows(raw[1], [b"no", b"rows"])
     with pytest.raises(InputError, match=r"day_1.gz has no well-formed row"):
         prepare(raw, tmp_path / "data", skip)
-    (tmp_path / "columns.yaml").write_text(DESCRIPTION)
-    log = write_log(tmp_path / "log.csv", OWN_ROWS)
-    facebook = PrepareConfig(
-        dialect="facebook", columns=tmp_path / "columns.yaml", **SPARK
-    )
-    with pytest.raises(InputError, match="the facebook dialect numbers Criteo's"):
-        prepare([log], tmp_path / "data", facebook)
     assert not list(tmp_path.glob(".*"))
 
 
@@ -269,6 +262,10 @@ def test_what_a_worker_raises_is_raised_here():
     with pytest.raises(OSError, match=r"No space left on device$") as error:
         spark_session._raise_as_here(told)
     assert error.value.errno == 28
+    with pytest.raises(InputError, match=r"^C1\.parquet cannot be read$"):
+        spark_session._raise_as_here(
+            "Traceback ...\ntfdlrm.errors.InputError: C1.parquet cannot be read\n"
+        )
     with pytest.raises(InputError, match="No module named 'polars'; expected"):
         spark_session._raise_as_here("ModuleNotFoundError: No module named 'polars'")
 

@@ -66,9 +66,6 @@ def make_vocabularies(
 
     Returns:
         What there is to say of each column, in order.
-
-    Raises:
-        InputError: If the dialect cannot count such values.
     """
     names = columns.categorical_features
     if not rule.counted_splits:
@@ -76,9 +73,6 @@ def make_vocabularies(
     noted = journal.last("vocabularies")
     if noted is None:
         values = _Values(names, not columns.is_criteo, rule, directory)
-        for name in names:  # refused here and not by a task
-            kind = pl.String if values.is_text else pl.UInt32
-            rule.counted(pl.Series(name, [], kind))
         with stage("count values", len(names)) as advance:
             features = _count(cluster, spill, values, num_rows) if names else []
             advance(len(names), num_rows)

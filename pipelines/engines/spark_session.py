@@ -70,7 +70,7 @@ class Cluster:
 
         Raises:
             OSError: If a worker met one, such as a full disk.
-            InputError: If a worker found a library missing.
+            InputError: If a worker met one, or found a library missing.
         """
         from pyspark.errors import PythonException
 
@@ -103,6 +103,8 @@ def _raise_as_here(told: str) -> None:
     """Raise what a worker raised, where it is nobody's defect."""
     if found := re.search(r"^\w*Error: \[Errno (\d+)\] (.+?)(?:: '.*)?$", told, re.M):
         raise OSError(int(found[1]), found[2])
+    if found := re.search(r"^tfdlrm\.errors\.InputError: (.+)$", told, re.M):
+        raise InputError(found[1])
     if found := re.search(r"^ModuleNotFoundError: (.+)$", told, re.M):
         raise InputError(
             f"a Spark worker has not what it needs: {found[1]}; expected "
