@@ -153,7 +153,15 @@ def test_the_python_of_the_page_scores_nvidias_data(checkpoint, tmp_path, monkey
         ({"interaction": "cross"}, "interaction 'cross'"),
         ({"embedding_dim": [4, 8, 4, 4]}, r"embedding_dim \[4, 8\]"),
         ({"top_mlp_dims": [12, 6, 1]}, "no kernel of layer 2 of top_mlp"),
-        ({"categorical_cardinalities": [1] * 5}, r"feature_4\.npy cannot be read"),
+        (
+            {"categorical_cardinalities": [*SIZES, 9]},
+            r"feature_4\.npy cannot be read",
+        ),
+        # As --concat_embedding leaves it, all tables in the first file.
+        (
+            {"categorical_cardinalities": [10, 20, 7, 50, 11]},
+            r"feature_0\.npy has the shape \(30, 4\), expected \(10, 4\).*--concat",
+        ),
     ],
 )
 def test_another_model_is_refused(checkpoint, tmp_path, changes, message):
@@ -167,6 +175,22 @@ def test_a_checkpoint_without_its_mlps_is_refused(checkpoint, tmp_path):
     copy = shutil.copytree(checkpoint, tmp_path / "copy")
     (copy / "dense" / "dense.index").unlink()
     with pytest.raises(InputError, match="cannot be read as a checkpoint"):
+        to_keras(copy)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"bottom_mlp_dims": 16},
+        {"top_mlp_dims": ["wide"]},
+        {"categorical_cardinalities": None},
+        {"num_numerical_features": [13]},
+    ],
+)
+def test_settings_of_other_types_are_refused(checkpoint, tmp_path, changes):
+    copy = shutil.copytree(checkpoint, tmp_path / "copy")
+    write_config(copy, **changes)
+    with pytest.raises(InputError, match=r"config\.json is not the settings"):
         to_keras(copy)
 
 

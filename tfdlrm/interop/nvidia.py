@@ -16,11 +16,9 @@ from tfdlrm.errors import InputError
 from tfdlrm.interop import facebook
 from tfdlrm.models import DLRM
 
-_SETTINGS = (
-    "interaction",
+_LISTS = (
     "embedding_dim",
     "categorical_cardinalities",
-    "num_numerical_features",
     "bottom_mlp_dims",
     "top_mlp_dims",
 )
@@ -55,13 +53,14 @@ def to_keras(checkpoint: str | Path) -> DLRM:
     except (tf.errors.OpError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{prefix} cannot be read as a checkpoint: {reason}") from None
+    dim = config["embedding_dim"][0]
     tables = [
-        _table(directory / "sparse" / f"feature_{i}.npy")
-        for i in range(len(config["categorical_cardinalities"]))
+        _table(directory / "sparse" / f"feature_{i}.npy", (size, dim))
+        for i, size in enumerate(config["categorical_cardinalities"])
     ]
     num_vectors = len(tables) + 1
     bottom_units, top_units = config["bottom_mlp_dims"], config["top_mlp_dims"]
-    num_inputs = int(bottom_units[-1]) + num_vectors * (num_vectors - 1) // 2
+    num_inputs = dim + num_vectors * (num_vectors - 1) // 2
     state = {f"emb_l.{i}.weight": table for i, table in enumerate(tables)}
     for name, mlp, units, width in (
         ("bot_l", "bottom_mlp_layers", bottom_units, config["num_numerical_features"]),
@@ -85,8 +84,11 @@ def _config(path: Path) -> dict[str, Any]:
         )
     try:
         found = json.loads(path.read_text("utf-8"))
-        config = {name: found[name] for name in _SETTINGS}
-        interaction, widths = str(config["interaction"]), set(config["embedding_dim"])
+        config: dict[str, Any] = {
+            name: [int(each) for each in found[name]] for name in _LISTS
+        }
+        config["num_numerical_features"] = int(found["num_numerical_features"])
+        interaction, widths = str(found["interaction"]), set(config["embedding_dim"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is not the settings of a model: {error!r}") from None
     if not interaction.startswith("dot") or len(widths) != 1:
@@ -97,11 +99,17 @@ def _config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _table(path: Path) -> np.ndarray:
+def _table(path: Path, shape: tuple[int, int]) -> np.ndarray:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        table = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as a table: {error}") from None
+    if table.shape != shape:
+        raise InputError(
+            f"{path} has the shape {table.shape}, expected {shape} as the settings "
+            "have it; a model trained with --concat_embedding cannot be taken over"
+        )
+    return table
 
 
 def _weight(reader: Any, mlp: str, layer: int, name: str, prefix: Path) -> np.ndarray:
