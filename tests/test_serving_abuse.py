@@ -113,6 +113,7 @@ def test_missing_values_are_what_tensorflow_takes_them_for(stub):
         (b'{"instances": [], "inputs": []}', "one of the keys"),
         (b'{"instances": []}', "No values"),
         (b'{"instances": {}}', "expected a list"),
+        (b'{"instances": 1' + b"0" * 400 + b', "x": NaN}', "the number 1000"),
         (b'{"instances": [1, 2]}', "has the inputs"),
         (b'{"signature_name": 5, "inputs": 1}', "must be a string"),
         (b'{"signature_name": "../x", "inputs": 1}', "not found"),
@@ -159,7 +160,12 @@ def test_compressed_requests_are_read_and_held_to_the_limit(server):
     bomb = gzip.compress(b" " * 10 * LIMITS.message_bytes)
     assert len(bomb) < LIMITS.message_bytes
     assert post(url, bomb, gzipped)[0] == 413
-    for broken in (b"no", gzip.compress(body)[:-9]):
+    for broken in (
+        b"no",
+        gzip.compress(body)[:-9],
+        gzip.compress(body) + b" ",
+        gzip.compress(body) + gzip.compress(b" "),
+    ):
         status, answer = post(url, broken, gzipped)
         assert status == 400 and "the body is no gzip" in answer["error"]
     assert post(url, body, {"Content-Encoding": "br"})[0] == 415

@@ -6,7 +6,6 @@ NaN and the infinities are read as such, which JSON has no way to say otherwise.
 import base64
 import binascii
 import json
-import math
 from collections.abc import Mapping
 from itertools import chain
 from typing import Any, Literal
@@ -263,5 +262,5 @@ def _kind(value: Any) -> str:
         type(None): "null",
     }
     if type(value) in (int, float):
-        return f"the number {str(value)[:40]}" if math.isfinite(value) else str(value)
+        return f"the number {str(value)[:40]}"
     return names.get(type(value), type(value).__name__)

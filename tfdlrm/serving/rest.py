@@ -219,6 +219,8 @@ def _inflated(body: bytes, most: int) -> bytes:
         refuse(f"the body is no gzip: {error}")
     if not inflater.eof and len(inflated) < most:
         refuse("the body is no gzip: its end is missing")
+    if inflater.unused_data:
+        refuse("the body is no gzip: there is more behind its end")
     return inflated
 
 
