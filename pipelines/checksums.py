@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import BinaryIO
 
+from pipelines.reading import reading
 from tfdlrm.errors import InputError
 
 _READ_BYTES = 2**20
@@ -25,15 +26,10 @@ class FileChecksum:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            self._file: BinaryIO = path.open("rb")
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise InputError(
-                f"{path} cannot be read: {reason}; expected a raw file"
-            ) from None
-        self._size = path.stat().st_size
         self._before = identity(path)
+        with reading(path):
+            self._file: BinaryIO = path.open("rb")
+            self._size = path.stat().st_size
         self._offset = 0
         self._hash = hashlib.sha256()
 
@@ -44,7 +40,8 @@ class FileChecksum:
             offset: At least what it was in the call before.
         """
         while self._offset < offset:
-            piece = self._file.read(min(_READ_BYTES, offset - self._offset))
+            with reading(self.path):
+                piece = self._file.read(min(_READ_BYTES, offset - self._offset))
             if not piece:
                 break
             self._hash.update(piece)
@@ -55,7 +52,8 @@ class FileChecksum:
         """The checksum of the whole file.
 
         Raises:
-            InputError: If the file was changed since this object was made.
+            InputError: If the file was changed since this object was made, or cannot
+                be read.
         """
         digest = self.up_to(self._size)
         if identity(self.path) != self._before or self._file.read(1):
@@ -79,6 +77,11 @@ def file_checksum(path: Path) -> str:
 
 
 def identity(path: Path) -> tuple[int, ...]:
-    """What is another when a file is replaced or written to."""
-    stat = path.stat()
+    """What is another when a file is replaced or written to.
+
+    Raises:
+        InputError: If it is not there.
+    """
+    with reading(path):
+        stat = path.stat()
     return stat.st_ino, stat.st_size, stat.st_mtime_ns

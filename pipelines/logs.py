@@ -2,9 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ import polars as pl
 from pipelines.bad_rows import BadRow, BadRowError, SkippedRows
 from pipelines.columns import Columns
 from pipelines.log_values import kinds
+from pipelines.reading import reading
 from tfdlrm import storage
 from tfdlrm.errors import InputError
 
@@ -68,10 +70,8 @@ class LogFile(ABC):
         self._on_bad_row = on_bad_row
         self._kinds = kinds(columns, labelled)
         self._sources = [source for source, _ in self._kinds.values()]
-        try:
+        with self._reading():
             self.num_bytes = self.path.stat().st_size
-        except OSError as error:
-            self._cannot_read(error)
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         return self.frames()
@@ -133,12 +133,8 @@ class LogFile(ABC):
                     f"{names}{more}; mend the description of the columns, or the file"
                 )
 
-    def _cannot_read(self, error: OSError) -> NoReturn:
-        reason = error.strerror or str(error)
-        raise InputError(
-            f"{self.path} cannot be read: {reason}; expected a "
-            f"{self.columns.format} file"
-        ) from None
+    def _reading(self) -> AbstractContextManager[None]:
+        return reading(self.path, f"a {self.columns.format} file")
 
 
 def open_log(

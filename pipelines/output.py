@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.checksums import file_checksum
 from pipelines.columns_file import load_columns
+from pipelines.reading import reading
 from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
 from tfdlrm.schema import FILE_NAME, FeatureSchema
@@ -48,12 +49,8 @@ def with_checksums(source: dict[str, Any], checksums: Sequence[str]) -> dict[str
 
 
 def _describe_file(path: Path) -> dict[str, Any]:
-    try:
+    with reading(path):
         stat = path.stat()
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror}; expected a raw file"
-        ) from None
     return {
         "name": path.name,
         "bytes": stat.st_size,

@@ -1,8 +1,9 @@
 """Logs in Parquet, read a part of a row group at a time."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -31,14 +32,9 @@ class ParquetLog(LogFile):
     ) -> None:
         super().__init__(path, columns, on_bad_row, labelled)
         self._chunk_rows = chunk_rows
-        try:
-            with pa_parquet.ParquetFile(storage.local_copy(self.path)) as file:
-                self._num_rows = file.metadata.num_rows
-                schema = file.schema_arrow
-        except pa.ArrowException as error:
-            self._refuse_file(error)
-        except OSError as error:
-            self._cannot_read(error)
+        with self._opened() as file:
+            self._num_rows = file.metadata.num_rows
+            schema = file.schema_arrow
         self._check_names(schema.names)
         types = pl.DataFrame(schema.empty_table()).schema
         for source, kind in self._kinds.values():
@@ -47,17 +43,28 @@ class ParquetLog(LogFile):
     def _chunks(self) -> Iterator[tuple[pl.DataFrame, np.ndarray, list[BadLogRow]]]:
         done = 0
         names = list(dict.fromkeys(self._sources))
+        with self._opened() as file:
+            for batch in file.iter_batches(self._chunk_rows, columns=names):
+                numbers = np.arange(done + 1, done + 1 + batch.num_rows)
+                done += batch.num_rows
+                self.bytes_read = self.num_bytes * done // self._num_rows
+                yield pl.DataFrame(batch), numbers, []
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        """The file, errors turned into one line."""
         try:
-            with pa_parquet.ParquetFile(storage.local_copy(self.path)) as file:
-                for batch in file.iter_batches(self._chunk_rows, columns=names):
-                    numbers = np.arange(done + 1, done + 1 + batch.num_rows)
-                    done += batch.num_rows
-                    self.bytes_read = self.num_bytes * done // self._num_rows
-                    yield pl.DataFrame(batch), numbers, []
+            with (
+                self._reading(),
+                pa_parquet.ParquetFile(storage.local_copy(self.path)) as file,
+            ):
+                yield file
         except pa.ArrowException as error:
-            self._refuse_file(error)
-        except OSError as error:
-            self._cannot_read(error)
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"{self.path} cannot be read as parquet: {reason}; expected a whole "
+                "Parquet file"
+            ) from None
 
     def _check_type(self, name: str, dtype: pl.DataType, kind: Kind) -> None:
         if not kind.takes(dtype):
@@ -65,10 +72,3 @@ class ParquetLog(LogFile):
                 f"{self.path}: column {name!r} is of type {dtype}, expected "
                 f"{kind.expected}: write it as another type, or describe it otherwise"
             )
-
-    def _refuse_file(self, error: Exception) -> NoReturn:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"{self.path} cannot be read as parquet: {reason}; expected a whole "
-            "Parquet file"
-        ) from None

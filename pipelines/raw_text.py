@@ -1,14 +1,14 @@
 """The text of a raw file in whole lines, plain or gzip, cut the same way each time."""
 
 import gzip
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from pipelines.reading import GZIP_MAGIC, reading
 from tfdlrm.errors import InputError
 
-_GZIP_MAGIC = b"\x1f\x8b"
+_EXPECTED = "a raw Criteo file"
 _TAIL_BYTES = 2**16
 
 
@@ -30,7 +30,7 @@ class RawText:
     def __init__(self, path: Path, chunk_bytes: int) -> None:
         self.path, self.chunk_bytes = path, chunk_bytes
         self.bytes_read = 0
-        self.is_gzip = next(self._stored(len(_GZIP_MAGIC)), b"") == _GZIP_MAGIC
+        self.is_gzip = next(self._stored(len(GZIP_MAGIC)), b"") == GZIP_MAGIC
 
     def first_bytes(self, size: int) -> bytes:
         """The first `size` bytes of text, or all there are."""
@@ -90,30 +90,18 @@ class RawText:
         if not self.is_gzip:
             yield from self._stored(size)
             return
-        try:
-            with self.path.open("rb") as stored:
-                text = cast(BinaryIO, gzip.GzipFile(fileobj=stored))
-                while piece := text.read(size):
-                    self.bytes_read = stored.tell()
-                    yield piece
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise InputError(
-                f"{self.path} is a damaged gzip file ({error}): expected a whole one; "
-                "fetch or compress it again"
-            ) from None
+        with reading(self.path, _EXPECTED), self.path.open("rb") as stored:
+            text = cast(BinaryIO, gzip.GzipFile(fileobj=stored))
+            while piece := text.read(size):
+                self.bytes_read = stored.tell()
+                yield piece
 
     def _stored(self, size: int, start: int = 0) -> Iterator[bytes]:
-        try:
-            with self.path.open("rb") as stored:
-                stored.seek(start)
-                while piece := stored.read(size):
-                    self.bytes_read = stored.tell()
-                    yield piece
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise InputError(
-                f"{self.path} cannot be read: {reason}; expected a raw Criteo file"
-            ) from None
+        with reading(self.path, _EXPECTED), self.path.open("rb") as stored:
+            stored.seek(start)
+            while piece := stored.read(size):
+                self.bytes_read = stored.tell()
+                yield piece
 
 
 def _unix_line_ends(lines: bytes) -> bytes:

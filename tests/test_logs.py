@@ -188,6 +188,7 @@ def test_rows_are_counted_past_bad_ones(tmp_path):
         ("y,b\n1,2\n", "has no column 'a', expected one: it has 'y', 'b'"),
         ("y,a,a\n1,2,3\n", "has several columns 'a'"),
         ("y,a\n1," + "9" * 5000, "has a row of more than 1,000 bytes"),
+        ('"y,a\n' + "1,2\n" * 40_000, "field larger than .*, quotes closed"),
     ],
 )
 def test_a_file_that_is_no_log_is_refused(tmp_path, text, message):

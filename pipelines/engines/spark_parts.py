@@ -15,6 +15,7 @@ from pipelines.columns import Columns
 from pipelines.logs import LogFile
 from pipelines.prepared import open_raw
 from pipelines.raw import RawFile
+from pipelines.reading import reading
 from pipelines.spill import write_piece
 from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
@@ -45,7 +46,7 @@ class Part:
             return file_checksum(self.path)
         digest = hashlib.sha256()
         left = len(self.chunks) * self.chunk_bytes
-        with self.path.open("rb") as file:
+        with reading(self.path), self.path.open("rb") as file:
             file.seek(self.chunks.start * self.chunk_bytes)
             while piece := file.read(min(_READ_BYTES, left)):
                 digest.update(piece)

@@ -78,7 +78,9 @@ def read_rows(
             _refuse(path, part, read, _first_line(parts, found, part))
         if not read.checksum:
             raise RuntimeError(f"{part} was not read, though nothing before it stops")
-    for path, each in zip(raw, before, strict=True):
+    for path, each, checksum in zip(raw, before, checksums, strict=True):
+        if isinstance(checksum, InputError):
+            raise checksum
         if identity(path) != each:
             raise InputError(
                 f"{path} changed while it was read, expected a file that nobody writes "
@@ -109,8 +111,8 @@ def _checksum_or_read(
     if number < len(paths):
         try:
             return file_checksum(paths[number])
-        except InputError:
-            return ""  # whoever reads the rows says why
+        except InputError as error:
+            return error  # told unless whoever reads the rows says more
     number -= len(paths)
     if any(int(each.name) < number for each in (work / _REFUSED).iterdir()):
         return PartRead()  # the work stops before this part
