@@ -1,5 +1,7 @@
 """TF Serving's configuration files."""
 
+from pathlib import Path
+
 import pytest
 
 from tfdlrm.errors import InputError
@@ -100,3 +102,27 @@ def test_monitoring_says_where_the_metrics_are(tmp_path, text, path):
     file.write_text(text)
     command = ServeCommand(model_base_path=tmp_path, monitoring_config_file=file)
     assert settings(command).metrics_path == path
+
+
+@pytest.mark.parametrize(
+    "path", ["metrics", "/", "/openapi.json", "/v1/models/x", "/V1/", "/a b", "/a?b"]
+)
+def test_metrics_are_at_a_page_of_their_own(tmp_path, path):
+    file = tmp_path / "monitoring.txt"
+    file.write_text(f'prometheus_config {{ enable: true path: "{path}" }}')
+    with pytest.raises(InputError, match=r"has the path .*, expected one such as /mon"):
+        settings(ServeCommand(tmp_path, monitoring_config_file=file))
+
+
+@pytest.mark.parametrize(
+    "idle",
+    [
+        {"model_name": "x", "model_config_file": Path("models.config")},
+        {"batching_parameters_file": Path("batching.txt"), "enable_batching": False},
+        {"monitoring_config_file": Path("monitoring.txt"), "rest_api_port": 0},
+    ],
+)
+def test_settings_without_effect_are_refused(tmp_path, idle):
+    base = None if "model_config_file" in idle else tmp_path
+    with pytest.raises(InputError, match="has no effect beside --"):
+        ServeCommand(base, **idle)

@@ -69,6 +69,19 @@ class ServeCommand:
                 "expected a directory of a model's versions, such as "
                 "saved_models/dlrm, or else --model_config_file"
             )
+        for name, other, is_idle in (
+            ("model_name", "model_config_file", self.model_config_file is not None),
+            (
+                "batching_parameters_file",
+                "enable_batching=false",
+                not self.enable_batching,
+            ),
+            ("monitoring_config_file", "rest_api_port=0", not self.rest_api_port),
+        ):
+            if is_idle and getattr(self, name) is not None:
+                raise InputError(
+                    f"--{name} has no effect beside --{other}: leave one of them out"
+                )
         for name in ("port", "rest_api_port"):
             value = getattr(self, name)
             require(0 <= value < 2**16, name, value, "a number below 65536")

@@ -4,6 +4,7 @@ The message of `--model_config_file` comes with `tensorflow-serving-api`; the ot
 not in it, and are described here as TF Serving's sources have them.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,14 @@ def read_batching_parameters(path: Path) -> BatchingParameters:
 
 def read_monitoring(path: Path) -> Any:
     """Read `--monitoring_config_file`: a `prometheus_config` with `enable`, `path`."""
-    return _read(path, _new("MonitoringConfig")).prometheus_config
+    config = _read(path, _new("MonitoringConfig")).prometheus_config
+    # Not one that another page of the server has.
+    if not re.fullmatch(r"(?ai)(/(?!v1/|openapi\.json$)[\w.~/-]+)?", config.path):
+        raise InputError(
+            f"{path} has the path {config.path!r}, expected one such as "
+            "/monitoring/prometheus/metrics"
+        )
+    return config
 
 
 def read_ssl(path: Path) -> Any:
