@@ -227,6 +227,10 @@ def test_a_bottom_of_another_width_than_the_tables_is_refused():
             {"embeddings": EmbeddingCollection([9, 5], 4, table_dims=[2, 4])},
             "several widths",
         ),
+        (
+            {"embeddings": EmbeddingCollection([9, 5], 4, combiner="mean")},
+            "the combiner mean for bags",
+        ),
     ],
 )
 def test_a_model_that_the_reference_cannot_have_is_refused(parts, message):

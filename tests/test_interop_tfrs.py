@@ -14,11 +14,19 @@ SIZES = {"C1": 30, "C2": 7, "C10": 50}
 DIM = 4
 
 
-def ranking(interaction=None, size_threshold=None, final="sigmoid", concat_dense=True):
+def ranking(
+    interaction=None,
+    size_threshold=None,
+    final="sigmoid",
+    concat_dense=True,
+    combiners=("mean",) * 3,
+):
     config = tf.tpu.experimental.embedding
     features = {
-        name: config.FeatureConfig(config.TableConfig(size, DIM, name=name))
-        for name, size in SIZES.items()
+        name: config.FeatureConfig(
+            config.TableConfig(size, DIM, name=name, combiner=combiner)
+        )
+        for (name, size), combiner in zip(SIZES.items(), combiners, strict=True)
     }
     embedding = tfrs.experimental.layers.embedding.PartialTPUEmbedding(
         features, optimizer=None, size_threshold=size_threshold
@@ -70,6 +78,42 @@ def test_the_converted_model_gives_the_same_probabilities(options):
     np.testing.assert_allclose(
         tf.sigmoid(converted(mine))[:, 0], model(theirs), rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("combiner", ["sum", "mean", "sqrtn"])
+def test_bags_are_combined_as_there(combiner):
+    rng = np.random.default_rng(0)
+    model = ranking(size_threshold=0, combiners=[combiner] * 3)
+    dense = rng.normal(size=(8, 5)).astype("float32")
+    lengths = rng.integers(0, 4, (8, 3))
+    lengths[0] = 0
+    bags = [
+        [
+            rng.integers(0, size, n).tolist()
+            for n, size in zip(row, SIZES.values(), strict=True)
+        ]
+        for row in lengths.tolist()
+    ]
+    columns = {
+        name: tf.ragged.constant([row[i] for row in bags], dtype=tf.int64)
+        for i, name in enumerate(SIZES)
+    }
+    theirs = model({"dense_features": dense, "sparse_features": columns})
+    mine = {
+        "dense_features": dense,
+        "categorical_features": tf.ragged.constant(bags, dtype=tf.int64),
+    }
+    converted = to_keras(model, list(SIZES))
+    np.testing.assert_allclose(
+        tf.sigmoid(converted(mine))[:, 0], theirs, rtol=1e-5, atol=1e-6
+    )
+
+
+def test_several_combiners_are_refused():
+    model = ranking(size_threshold=0, combiners=("mean", "sum", "sum"))
+    model(batch()[0])
+    with pytest.raises(InputError, match="the combiners mean, sum, expected one"):
+        to_keras(model, list(SIZES))
 
 
 @pytest.mark.parametrize("self_interaction", [False, True])

@@ -251,6 +251,8 @@ def _check_is_the_references(model: DLRM) -> None:
         tables.embedding_dim
     }:
         what = "tables of several widths or with shared rows"
+    elif tables.combiner != "sum":
+        what = f"the combiner {tables.combiner} for bags of ids"
     elif (bottom.activation, bottom.final_activation, top.activation) != (
         "relu",
     ) * 3 or top.final_activation is not None:

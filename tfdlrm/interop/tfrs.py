@@ -99,7 +99,11 @@ def to_keras(
             "expected DotInteraction: other interactions are not converted"
         )
     model = DLRM(
-        EmbeddingCollection([len(table) for table in tables], tables[0].shape[1]),
+        EmbeddingCollection(
+            [len(table) for table in tables],
+            tables[0].shape[1],
+            combiner=_combiner(ranking._embedding_layer),
+        ),
         _mlp(bottom, _activation(bottom[-1])),
         DotInteraction(_with_self(interaction)),
         _mlp(top, None),
@@ -144,6 +148,18 @@ def _tables(ranking: Any, feature_names: Sequence[str]) -> list[np.ndarray]:
             f"model in your order: {', '.join(sorted(tables))}"
         )
     return [tables[name].numpy() for name in feature_names]
+
+
+def _combiner(layer: Any) -> Any:
+    """What becomes of bags, which only the tables for a TPU take."""
+    held = layer.tpu_embedding.embedding_tables if layer.tpu_embedding else ()
+    combiners = {config.combiner for config in held} or {"sum"}
+    if len(combiners) > 1:
+        raise InputError(
+            f"the model's tables have the combiners {', '.join(sorted(combiners))}, "
+            "expected one for all"
+        )
+    return combiners.pop()
 
 
 def _dense_layers(stack: Any, name: str) -> list[Any]:
