@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from benchmarks.loopback import start_workers
+from tfdlrm.data import read_split
+from tfdlrm.reading_order import WorkerShare
+from tfdlrm.schema import FeatureSchema
 
 SETTINGS = [
     *("--strategy", "multi_worker", "--batch_size", "64", "--epochs", "3"),
@@ -17,7 +20,7 @@ SETTINGS = [
 ]
 
 
-def start(directory, data_dir, num_workers=2):
+def start(directory, data_dir, *settings, num_workers=2):
     places = {
         "--data_dir": data_dir,
         "--run_dir": directory / "run",
@@ -25,7 +28,7 @@ def start(directory, data_dir, num_workers=2):
     }
     arguments = [str(each) for pair in places.items() for each in pair]
     return start_workers(
-        num_workers, ["-m", "tfdlrm.train", *SETTINGS, *arguments], directory
+        num_workers, ["-m", "tfdlrm.train", *SETTINGS, *arguments, *settings], directory
     )
 
 
@@ -96,3 +99,22 @@ def test_all_workers_asked_to_stop_lose_no_step(data_dir, tmp_path):
     assert status == 128 + signal.SIGTERM, errors
     assert "which was saved" in output
     assert other != 0
+
+
+@pytest.mark.slow
+def test_each_worker_saves_its_rows_of_a_loss_that_is_not_finite(data_dir, tmp_path):
+    settings = ["--optimizer.name", "sgd", "--optimizer.learning_rate", "1e30"]
+    ended = finish(start(tmp_path, data_dir, *settings, "--profile_steps", "1,1"))
+    files = sorted((tmp_path / "run").rglob("batch-at-step-*.npz"))
+    assert [each.parent.name for each in files] == ["run", "worker-1"]
+    schema = FeatureSchema.load(data_dir)
+    for index, (file, (status, _, errors)) in enumerate(zip(files, ended, strict=True)):
+        assert status == 2
+        assert str(file) in errors.splitlines()[-1]
+        assert list((file.parent / "profile").rglob("*.xplane.pb"))
+        step, share = int(file.stem.rpartition("-")[2]), WorkerShare(index, 2, 1)
+        batches = read_split(data_dir, schema, "train", 64, (0, 0), step - 1, share)
+        ((features, labels), *_) = batches.take(1)
+        with np.load(file) as rows:
+            for name, expected in {"label": labels, **features}.items():
+                np.testing.assert_array_equal(rows[name], expected)

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tfdlrm import storage
 from tfdlrm.errors import InputError
 from tfdlrm.progressive import ProgressiveValidation
 from tfdlrm.stream_events import Topic
+from tfdlrm.streaming import first_offsets
 
 needs_broker = pytest.mark.skipif(
     find_spec("confluent_kafka") is None or find_spec("tensorflow_io") is None,
@@ -73,6 +75,18 @@ def test_a_full_disk_does_not_end_a_stream(tmp_path, monkeypatch, capsys):
     assert "the curves are not on disk: [Errno 28]" in capsys.readouterr().out
     validation.add(ones, ones / 2)
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_stream_begins_where_it_is_told_and_goes_on_where_it_was():
+    topic, ends = Topic("a:9092", "clicks"), {0: 7, 1: 5}
+    assert first_offsets(topic, {}, ends, "earliest") == {0: 0, 1: 0}
+    assert first_offsets(topic, {}, ends, "latest") == {0: 7, 1: 5}
+    # The second partition was added since: none of its events has been learned.
+    assert first_offsets(topic, {0: 6}, ends, "latest") == {0: 6, 1: 0}
+    with pytest.raises(InputError, match="partition 0 ends at 7, but its events up to"):
+        first_offsets(topic, {0: 8}, ends, "earliest")
+    with pytest.raises(InputError, match="partition 2 is gone"):
+        first_offsets(topic, {2: 8}, ends, "earliest")
 
 
 @pytest.fixture(scope="module")
@@ -198,3 +212,32 @@ def test_a_stream_that_cannot_be_read_is_told_in_one_line(broker, drifting):
         assert result.returncode == 2
         assert message in result.stderr.splitlines()[-1]
         assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+@needs_broker
+def test_an_idle_stream_exports_once_and_tells_what_it_left_out(broker, drifting):
+    directory, events = drifting
+    produce(broker, "idle", [*events[:64], b"not json"])
+    settings = (
+        f"--stream kafka://{broker}/idle --run_dir other --export_dir idle_m "
+        "--export_minutes 0.02 --on_bad_event skip --batch_size 65"
+    )
+    with (directory / "idle.log").open("w+") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "tfdlrm.train", *settings.split()],
+            cwd=directory,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=log,
+            stderr=log,
+        )
+        while not (directory / "other" / "stream" / "exports.json").is_file():
+            assert child.poll() is None, (directory / "idle.log").read_text()
+            time.sleep(0.1)
+        time.sleep(6)
+        child.send_signal(signal.SIGINT)
+        assert child.wait() == 130
+    versions = [each.name for each in (directory / "idle_m").iterdir()]
+    assert versions in (["1"], ["1", "2"], ["2", "1"])  # the second of what was learned
+    text = (directory / "idle.log").read_text()
+    assert "1 events could not be read and were left out" in text

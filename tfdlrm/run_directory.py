@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from tfdlrm import storage
+from tfdlrm.cluster import Cluster
 from tfdlrm.command_line import parse, to_yaml
 from tfdlrm.config import TrainConfig
 from tfdlrm.errors import InputError
@@ -29,11 +30,13 @@ class RunDirectory:
             checkpoints are there alone.
         restored_from: The directory whose checkpoints the run goes on from, where that
             is another process' own.
+        worker: Of such a process, its name.
     """
 
     path: Path
     remote: Path | None = None
     restored_from: Path | None = None
+    worker: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", storage.at(self.path))
@@ -90,7 +93,8 @@ class RunDirectory:
         """
         with TemporaryDirectory(prefix="tfdlrm-worker-") as path:
             there = config.run_dir and storage.at(config.run_dir)
-            yield cls(Path(path), restored_from=there)
+            worker = f"worker-{Cluster.from_environment().index}"
+            yield cls(Path(path), restored_from=there, worker=worker)
 
     def _take(self, config: str) -> None:
         """Write the settings into a new directory, or compare them with those there."""
@@ -150,9 +154,14 @@ class RunDirectory:
         return self.path / "events"
 
     @property
+    def own_directory(self) -> Path:
+        """Where the files go that each of several workers has of its own."""
+        return self.restored_from / self.worker if self.restored_from else self.path
+
+    @property
     def profile_directory(self) -> Path:
         """What TensorFlow's profiler saw, for TensorBoard."""
-        return self.path / "profile"
+        return self.own_directory / "profile"
 
     @property
     def checkpoint_directory(self) -> Path:

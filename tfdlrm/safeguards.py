@@ -185,7 +185,8 @@ class FiniteLoss(keras.callbacks.Callback):
         first = self._recorder.step + 1
         last = max(first, self._recorder.step_at(batch))
         paths = [self._save_batch(step) for step in range(first, last + 1)]
-        when, where = f"at step {first:,}", str(self._run.home / paths[0].name)
+        directory = self._run.remote or self._run.own_directory
+        when, where = f"at step {first:,}", str(directory / paths[0].name)
         if len(paths) > 1:
             when = f"in one of the steps {first:,} to {last:,}"
             where += f" to {paths[-1].name}"
@@ -195,9 +196,17 @@ class FiniteLoss(keras.callbacks.Callback):
         )
 
     def _save_batch(self, step: int) -> Path:
-        path = self._run.path / f"batch-at-step-{step}.npz"
+        directory = self._run.own_directory
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"batch-at-step-{step}.npz"
         features, label = self._batch_at(step - 1)
-        np.savez(path, label=label, **{k: _dense(v) for k, v in features.items()})
+        copies_of = self.model.distribute_strategy.experimental_local_results
+        arrays = {
+            name: _dense(tf.concat(copies_of(values), axis=0))
+            for name, values in {"label": label, **features}.items()
+        }
+        with path.open("wb") as file:
+            np.savez(file, **arrays)
         return path
 
 

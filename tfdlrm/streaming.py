@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -107,27 +107,6 @@ class Learner:
             model.load_weights(storage.local_copy(best))
         return model, int(state["step"])
 
-    def start(self, ends: dict[int, int]) -> None:
-        """Settle where each partition is read from.
-
-        Args:
-            ends: The offset behind each partition's last event.
-
-        Raises:
-            InputError: If these are not the partitions of the checkpoint.
-        """
-        for partition, offset in self.offsets.items():
-            if offset > ends.get(partition, -1):
-                there = f"ends at {ends[partition]}" if partition in ends else "is gone"
-                raise InputError(
-                    f"{self._topic} partition {partition} {there}, but its events up "
-                    f"to {offset} were learned: is it the same topic?"
-                )
-        # Of a partition that was added since, all events are new.
-        at_end = self._config.start == "latest" and not self.offsets
-        for partition, end in ends.items():
-            self.offsets.setdefault(partition, end if at_end else 0)
-
     def learn(self, batch: Batch) -> None:
         """Predict the rows of a batch, take note of how well, and learn from them.
 
@@ -207,6 +186,33 @@ class Learner:
         print(f"Model: {exported}", flush=True)
 
 
+def first_offsets(
+    topic: Topic, learned: Mapping[int, int], ends: Mapping[int, int], start: str
+) -> dict[int, int]:
+    """Where each partition is read from.
+
+    Args:
+        topic: The stream.
+        learned: The offsets behind what was learned from it so far.
+        ends: The offset behind each partition's last event.
+        start: Where a stream is begun, `earliest` or `latest`.
+
+    Raises:
+        InputError: If these are not the partitions of what was learned.
+    """
+    for partition, offset in learned.items():
+        if offset > ends.get(partition, -1):
+            there = f"ends at {ends[partition]}" if partition in ends else "is gone"
+            raise InputError(
+                f"{topic} partition {partition} {there}, but its events up to {offset} "
+                "were learned: is it the same topic?"
+            )
+    # Of a partition that was added since, all events are new.
+    at_end = start == "latest" and not learned
+    first = {partition: end if at_end else 0 for partition, end in ends.items()}
+    return {**first, **learned}
+
+
 def learn(config: StreamConfig) -> None:
     """Learn from a stream until it is asked to stop, or at its end.
 
@@ -220,7 +226,7 @@ def learn(config: StreamConfig) -> None:
     with run.only_process():
         ends = partition_ends(topic)
         learner = Learner(config, run, topic)
-        learner.start(ends)
+        learner.offsets = first_offsets(topic, learner.offsets, ends, config.start)
         places = ", ".join(f"{p} at {n:,}" for p, n in sorted(learner.offsets.items()))
         print(f"{topic}: partition {places}", flush=True)
         with stop_requests() as request:

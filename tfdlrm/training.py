@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -167,27 +167,28 @@ def fit(
             writer, config.checkpoints, recorder, request, {"data_set": data_set}
         )
         profiler = Profiler(run, recorder, config.profile_steps)
-        finite_loss = FiniteLoss(run, recorder, batch_at)
-        last = checkpointer if is_chief else StopWithChief(request)
-        callbacks = [finite_loss, recorder, profiler, last]
         stopping = None
         if config.early_stopping is not None:
             stopping = EarlyStopping(run, recorder, config.early_stopping)
+        callbacks = [
+            FiniteLoss(run, recorder, batch_at),
+            recorder,
+            profiler,
             # Before a signal can end the run in the checkpointer's turn.
-            callbacks.insert(-1, stopping)
+            *([stopping] if stopping else []),
+            checkpointer if is_chief else StopWithChief(request),
+        ]
         if state["metrics"]:
             # Metrics have variables only once they have been computed.
             model.evaluate(read(0, 0), steps=1, verbose=0)
             callbacks.append(MetricsRestorer(state["metrics"]))
         # There may be nothing left to fit, but still a last checkpoint to write.
         checkpointer.set_model(model)
-        first_epoch, first_batch = divmod(state["step"], steps_per_epoch)
-        for epoch in range(first_epoch, config.epochs):
+        for epoch, done in _epochs_from(state["step"], steps_per_epoch, config.epochs):
             if stopping is not None and stopping.is_over:
                 break
             # An epoch a call: the order of its rows follows from its number, however
             # often Keras starts to read them.
-            done = first_batch if epoch == first_epoch else 0
             model.fit(
                 read(epoch, done),
                 initial_epoch=epoch,
@@ -206,6 +207,15 @@ def fit(
     if stopping is not None:
         stopping.restore_best(model)
     return recorder.points
+
+
+def _epochs_from(
+    step: int, steps_per_epoch: int, num_epochs: int
+) -> Iterator[tuple[int, int]]:
+    """Each epoch that is left after so many steps, and what of it is done."""
+    first, done = divmod(step, steps_per_epoch)
+    for epoch in range(first, num_epochs):
+        yield epoch, done if epoch == first else 0
 
 
 def _validator(
