@@ -7,6 +7,7 @@ import numpy as np
 
 from pipelines.planted import LOGIT_STEP, MAX_LOGIT
 from tfdlrm import storage
+from tfdlrm.errors import InputError
 from tfdlrm.schema import SPLITS, FeatureSchema
 
 TRUTH = np.dtype([("logit", "<i2"), ("label", "u1")])
@@ -77,6 +78,8 @@ def reachable(
 ) -> dict[str, dict[str, float]] | None:
     """The best measures of each split, if the planted truth is known.
 
+    A damaged truth is told in a line and stops nothing: the rows are good without it.
+
     Args:
         raw: The raw files, in order.
         schema: What was made from them, its splits being cut in the order of rows.
@@ -84,12 +87,16 @@ def reachable(
 
     Returns:
         `best_measures` of each split that has rows, or `None` where a file's truth is
-        not beside it or does not fit the rows.
+        not beside it, is damaged or does not fit the rows.
     """
     paths = [truth_file(path) for path in raw]
     if not all(path.is_file() for path in paths):
         return None
-    truths = [np.load(storage.local_copy(path), mmap_mode="r") for path in paths]
+    try:
+        truths = [_load(path) for path in paths]
+    except InputError as error:
+        print(f"{error}; without it the measures that can be reached are not known")
+        return None
     order = (schema.split or {}).get("rows", SPLITS)
     rows = {split: schema.num_rows(split) for split in order if schema.num_rows(split)}
     if sum(map(len, truths)) != sum(rows.values()):
@@ -102,6 +109,20 @@ def reachable(
         measures[split] = best_measures(counts)
         start += num_rows
     return measures
+
+
+def _load(path: Path) -> np.ndarray:
+    try:
+        truth = np.load(storage.local_copy(path), mmap_mode="r")
+        logits, labels = truth["logit"], truth["label"]
+        ends = [logits.min(initial=0), logits.max(initial=0), labels.max(initial=0)]
+    except Exception as error:  # of a damaged head NumPy makes many kinds of them
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path} is not a planted truth ({reason})") from None
+    is_within = ends[0] >= -_MAX_UNITS and ends[1] <= _MAX_UNITS and ends[2] <= 1
+    if truth.dtype != TRUTH or truth.ndim != 1 or not is_within:
+        raise InputError(f"{path} is not a planted truth (it holds something else)")
+    return truth
 
 
 def _auc(counts: np.ndarray) -> float:

@@ -8,7 +8,14 @@ from sklearn.metrics import log_loss, roc_auc_score
 from pipelines.planted import LOGIT_STEP, MAX_LOGIT
 from pipelines.prepare import prepare
 from pipelines.raw import RawFile
-from pipelines.truth import TRUTH, best_measures, count_rows, truth_file, units
+from pipelines.truth import (
+    TRUTH,
+    best_measures,
+    count_rows,
+    reachable,
+    truth_file,
+    units,
+)
 from tfdlrm.config import PrepareConfig
 from tfdlrm.metrics import binary_metrics
 from tfdlrm.schema import FeatureSchema
@@ -104,3 +111,21 @@ def test_rows_that_the_truth_does_not_fit_have_none(raw_file, tmp_path):
             truth_file(path).write_bytes(truth_file(raw_file).read_bytes())
         schema = prepare([path], tmp_path / f"{name}_prepared", PrepareConfig())
         assert schema.reachable is None
+
+
+def test_a_damaged_truth_costs_only_what_it_tells(raw_file, tmp_path, capsys):
+    whole, other = truth_file(raw_file).read_bytes(), np.load(truth_file(raw_file))
+    other["label"] = 2
+    raw = tmp_path / "rows.tsv"
+    raw.write_bytes(raw_file.read_bytes())
+    path = truth_file(raw)
+    path.write_bytes(whole[:-1])
+    schema = prepare([raw], tmp_path / "prepared", PrepareConfig())
+    assert schema.reachable is None
+    assert f"{path} is not a planted truth (" in capsys.readouterr().out
+    for array in (other, other["label"], other[None]):
+        np.save(path, array)
+        assert reachable([raw], schema, {}) is None
+        assert f"{path} is not a planted truth (" in capsys.readouterr().out
+    path.write_bytes(whole.replace(b"}", b"("))
+    assert reachable([raw], schema, {}) is None
