@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tests.served_model import expected, save_kinds, save_scores
 from tests.serving_thread import embedded, get
@@ -18,6 +19,29 @@ CARD = {
 }
 
 
+class Lists(tf.Module):
+    """Counts the values in a column of several a row, and the letters in another."""
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None], tf.string, "tags"),
+            tf.TensorSpec([None], tf.string, "user"),
+        ]
+    )
+    def raw(self, tags, user):
+        counts = tf.reduce_sum(tf.cast(tags != "", tf.int32), 1)
+        total = 10 * counts + tf.strings.length(user)
+        return {"probability": tf.cast(total, tf.float32)[:, None] / 100}
+
+
+def save_lists(path):
+    model = Lists()
+    tf.saved_model.save(model, str(path), signatures={"raw": model.raw})
+    (path / "assets.extra").mkdir()
+    card = {"example": {"tags": "news,cars", "user": None}}
+    (path / "assets.extra" / "model.json").write_text(json.dumps(card))
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     directory = tmp_path_factory.mktemp("models")
@@ -25,7 +49,10 @@ def server(tmp_path_factory):
     (version / "assets.extra").mkdir()
     (version / "assets.extra" / "model.json").write_text(json.dumps(CARD))
     save_kinds(directory / "kinds" / "1")
-    models = [ModelSettings(name, directory / name) for name in ("scores", "kinds")]
+    save_lists(directory / "lists" / "1")
+    models = [
+        ModelSettings(name, directory / name) for name in ("scores", "kinds", "lists")
+    ]
     with embedded(ServerSettings(models, poll_seconds=0)) as running:
         yield running
 
@@ -34,7 +61,12 @@ def test_what_a_card_says_is_no_markup(server):
     status, page = get(f"{server.url}/")
     assert status == 200
     assert page.count("</script>") == 2
-    assert "scores, kinds" in page
+    assert "scores, kinds, lists" in page
+
+
+def test_a_value_that_a_card_does_not_know_is_blank(server):
+    _, page = get(f"{server.url}/")
+    assert '"example": {"tags": "news,cars", "user": ""}' in page
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +117,13 @@ def test_a_person_asks_for_a_probability(server, browser):
     said(browser, "probability")
     if directory:
         browser.save_screenshot(f"{directory}/page.png")
+    browser.find_element("css selector", "option:last-child").click()
+    browser.find_element("css selector", "button").click()
+    assert said(browser, "probability") == "probability 0.2000"
+    browser.find_element("name", "tags").clear()
+    browser.find_element("name", "user").send_keys("me")
+    browser.find_element("css selector", "button").click()
+    assert said(browser, "0.02") == "probability 0.02000"
     problems = [
         each["message"]
         for each in browser.get_log("browser")

@@ -71,6 +71,8 @@ def _example(servable: Servable, card: dict[str, Any]) -> dict[str, str]:
     signature = servable.signatures.get(RAW_SIGNATURE)
     if signature is None:
         return {}
-    given = card.get("example", {})
-    names = in_order(signature.inputs)
-    return {name: str(given.get(name, "")) for name in names}
+    given = card.get("example")
+    row = dict.fromkeys(in_order(signature.inputs), "")
+    if isinstance(given, dict):
+        row |= {name: str(given[name]) for name in row if given.get(name) is not None}
+    return row
