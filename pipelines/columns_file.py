@@ -97,10 +97,10 @@ class _Reader:
             return self._text(value, "label"), None
         entry = self._mapping(value, "label", ("name", "positive"), needed=("name",))
         positive = entry.get("positive")
-        if isinstance(positive, bool):
-            positive = str(positive).lower()
         if positive is not None:
-            positive = self._text(str(positive), "label.positive")
+            # What YAML reads as true may be written yes in the files, or True.
+            text = str(positive) if type(positive) is int else positive
+            positive = self._text(text, "label.positive")
         return self._text(entry["name"], "label.name"), positive
 
     def _dense(self, value: Any, key: str) -> tuple[str, Transform]:

@@ -75,6 +75,13 @@ def test_columns_of_one_kind_are_enough(load):
         ("{label: y, dens: [a]}", "dens is unknown, expected a mapping of format"),
         ("{label: {name: y, positiv: 1}, dense: [a]}", "label.positiv is unknown"),
         ("{label: {positive: 1}, dense: [a]}", "label.name is missing"),
+        *(
+            (
+                f"{{label: {{name: y, positive: {value}}}, dense: [a]}}",
+                f"label.positive is {found}, expected text; put it in quotes",
+            )
+            for value, found in (("yes", "True"), ("true", "True"), ("1.0", "1.0"))
+        ),
         ("{label: y, dense: a}", "dense is 'a', expected a list"),
         ("{label: y, dense: [1]}", r"dense\[0\] is 1, expected a mapping"),
         ("{label: y, dense: [a, a]}", "a is named twice"),
