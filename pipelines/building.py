@@ -31,7 +31,9 @@ class Building:
 
 
 @contextmanager
-def building(output: Path, source: dict[str, Any], engine: str) -> Iterator[Building]:
+def building(
+    output: Path, source: dict[str, Any], engine: str, stays: bool = True
+) -> Iterator[Building]:
     """A directory that becomes `output` if all goes well.
 
     It lies beside `output`. What a killed or interrupted process left there is gone on
@@ -42,6 +44,7 @@ def building(output: Path, source: dict[str, Any], engine: str) -> Iterator[Buil
         output: The directory to make.
         source: Inputs and settings, from `describe_source`.
         engine: Name of the engine.
+        stays: Whether what an interrupt leaves is there for the next run.
 
     Yields:
         Where to write.
@@ -59,8 +62,9 @@ def building(output: Path, source: dict[str, Any], engine: str) -> Iterator[Buil
                 aside.remove_remains(place.directory)
                 place.directory.replace(output.resolve())
             except KeyboardInterrupt:
-                told = "keeps what is done: the same command goes on from there"
-                print(f"{partial} {told}", file=sys.stderr)
+                if stays:
+                    told = "keeps what is done: the same command goes on from there"
+                    print(f"{partial} {told}", file=sys.stderr)
                 raise
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)

@@ -1,8 +1,8 @@
 """Turn raw files into a data set directory: `python -m pipelines.prepare`."""
 
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,21 +67,50 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
     start = time.perf_counter()
     raw = [storage.at(path) for path in raw]
     source = describe_source(raw, config)
-    schema = existing_data_set(output, source, raw)
+    with _storage_errors(output):
+        schema = existing_data_set(output, source, raw)
     if schema:
         if not is_remote:
             remove_remains(output)
         print(f"{output} is already prepared from these files with these settings")
         return schema
-    uploaded = storage.new_directory(output, last=FILE_NAME)
-    with uploaded if is_remote else nullcontext(output) as directory:
-        schema, prepared = _make(raw, directory, source, config)
+    with _uploaded(output) if is_remote else nullcontext(output) as directory:
+        schema, prepared = _make(raw, directory, source, config, not is_remote)
     _print_summary(prepared, output, time.perf_counter() - start)
     return schema
 
 
+@contextmanager
+def _uploaded(output: Path) -> Iterator[Path]:
+    """A local directory that is uploaded to the remote `output`, or nothing of it."""
+    with _storage_errors(output):
+        try:
+            with storage.new_directory(output, last=FILE_NAME) as directory:
+                yield directory
+        except BaseException:
+            # Nothing was there before, and what is there now is not whole.
+            with suppress(OSError):
+                storage.remove_tree(output)
+            raise
+
+
+@contextmanager
+def _storage_errors(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{output} cannot be read or written: {error.strerror or error}; expected "
+            "a place for a data set: mend that, or give another one"
+        ) from error
+
+
 def _make(
-    raw: Sequence[Path], directory: Path, source: dict[str, Any], config: PrepareConfig
+    raw: Sequence[Path],
+    directory: Path,
+    source: dict[str, Any],
+    config: PrepareConfig,
+    stays: bool,
 ) -> tuple[FeatureSchema, "Prepared"]:
     from pipelines.bad_rows import BadRowError
     from pipelines.building import building, start_again
@@ -91,7 +120,7 @@ def _make(
     from pipelines.truth import reachable
 
     try:
-        with building(directory, source, config.engine) as place:
+        with building(directory, source, config.engine, stays) as place:
             try:
                 prepared = run(raw, place, config)
             except InputChangedError as error:

@@ -19,6 +19,7 @@ from pipelines.prepare import PrepareCommand, prepare
 from pipelines.raw import RawFile
 from tests.processes import run_command_line
 from tests.raw_rows import make_rows, read_plainly, replace_field, write_rows
+from tfdlrm import storage
 from tfdlrm.command_line import parse
 from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
@@ -376,6 +377,50 @@ def test_the_command_refuses_bad_input_in_one_line(tmp_path, output):
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {tmp_path}/missing.txt cannot be read")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [(OSError(5, "no such bucket"), InputError), (KeyboardInterrupt(), None)],
+)
+def test_an_upload_that_breaks_off_leaves_nothing(
+    raw, output, monkeypatch, error, expected
+):
+    """The remote place is a directory of this machine."""
+    monkeypatch.setattr(storage, "is_remote", lambda path: path == output)
+    copyfileobj = shutil.copyfileobj
+
+    def break_off(read, written, size):
+        copyfileobj(read, written, size)
+        if list(output.rglob("part-*")):
+            raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfileobj", break_off)
+        with pytest.raises(expected or type(error)) as raised:
+            prepare([raw], output, CONFIG)
+    assert not output.exists()
+    if expected:
+        assert f"{output} cannot be read or written: no such bucket" in str(
+            raised.value
+        )
+    schema = prepare([raw], output, CONFIG)
+    assert schema.check_shards(output)
+
+
+def test_an_interrupt_before_the_upload_promises_nothing(
+    raw, output, monkeypatch, capsys
+):
+    monkeypatch.setattr(storage, "is_remote", lambda path: path == output)
+
+    def stop(*_args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(local, "make_schema", stop)
+    with pytest.raises(KeyboardInterrupt):
+        prepare([raw], output, CONFIG)
+    assert "goes on from there" not in capsys.readouterr().err
+    assert list(output.parent.iterdir()) == [raw]
 
 
 def test_the_command_takes_several_files_and_a_settings_file(tmp_path):
