@@ -350,7 +350,7 @@ def test_prometheus_reads_the_metrics(server, stub):
 
 OVMS = """
 import sys, json, numpy as np, ovmsclient
-address, url = sys.argv[1:]
+(address,) = sys.argv[1:]
 dense, ids = np.array([[1, 2], [3, 4]], np.float32), np.array([[1, 2], [3, 4]])
 inputs = {"dense_features": dense, "categorical_features": ids}
 client = ovmsclient.make_grpc_client(address)
@@ -366,7 +366,7 @@ print(json.dumps({
 def test_ovmsclient_is_served(server):
     pytest.importorskip("ovmsclient", exc_type=ImportError)
     done = subprocess.run(
-        [sys.executable, "-c", OVMS, server.address, server.url],
+        [sys.executable, "-c", OVMS, server.address],
         capture_output=True,
         text=True,
         check=False,

@@ -22,8 +22,8 @@ from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.models import Models
 from tfdlrm.serving.servable import Servable
 from tfdlrm.serving.server import ServerSettings
+from tfdlrm.serving.version_directories import EXTRA_DIRECTORY, WARM_UP_FILE
 from tfdlrm.serving.versions import ModelSettings, VersionPolicy
-from tfdlrm.serving.warmup import WARM_UP_FILE
 
 
 def loaded(path, policy=None):
@@ -81,8 +81,8 @@ def test_a_broken_version_leaves_its_place_to_the_one_before(base):
 
 def test_a_version_that_fails_its_warm_up_does_not_stay_in_memory(base, monkeypatch):
     broken = shutil.copytree(base / "1", base / "_3")
-    (broken / WARM_UP_FILE).parent.mkdir(exist_ok=True)
-    (broken / WARM_UP_FILE).write_bytes(b"no record")
+    (broken / EXTRA_DIRECTORY).mkdir(exist_ok=True)
+    (broken / EXTRA_DIRECTORY / WARM_UP_FILE).write_bytes(b"no record")
     broken.rename(base / "3")
     retired = []
     monkeypatch.setattr(Servable, "retire", lambda self: retired.append(self.version))

@@ -12,7 +12,6 @@ import tensorflow as tf
 from tfdlrm import __version__, storage
 from tfdlrm.schema import FeatureSchema
 
-FILE_NAME = "model.json"
 FORMAT_VERSION = 1
 
 

@@ -15,7 +15,7 @@ from tfdlrm.errors import InputError
 from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.servable import Servable
-from tfdlrm.serving.version_directories import versions_in
+from tfdlrm.serving.version_directories import is_whole, versions_in
 from tfdlrm.serving.versions import ModelSettings, fingerprint
 from tfdlrm.serving.warmup import warm_up
 
@@ -250,7 +250,7 @@ class Models:
 
 def _why_nothing_loads(model: Model) -> str:
     path = model.settings.base_path
-    if (path / "saved_model.pb").is_file():
+    if is_whole(path):
         return (
             f"{path} is a version of a model, expected the directory of its versions: "
             f"{path.resolve().parent}"

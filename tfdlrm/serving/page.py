@@ -9,8 +9,7 @@ from typing import Any
 from tfdlrm.serving.models import Model, Models
 from tfdlrm.serving.raw_columns import RAW_SIGNATURE, in_order
 from tfdlrm.serving.servable import Servable
-
-CARD_FILE = "assets.extra/model.json"
+from tfdlrm.serving.version_directories import CARD_FILE, EXTRA_DIRECTORY
 
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
@@ -52,8 +51,9 @@ def _described(model: Model) -> dict[str, Any]:
 
 
 def _card(servable: Servable) -> dict[str, Any]:
+    file = servable.path / EXTRA_DIRECTORY / CARD_FILE
     try:
-        card = json.loads((servable.path / CARD_FILE).read_text("utf-8"))
+        card = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):  # the model was exported by something else
         return {}
     return card if isinstance(card, dict) else {}

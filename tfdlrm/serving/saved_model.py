@@ -15,7 +15,6 @@ from tfdlrm.layers.fused_tables import FusedTables
 from tfdlrm.remote_path import storage_errors
 from tfdlrm.schema import FeatureSchema
 from tfdlrm.serving.checks import PADDING_ID
-from tfdlrm.serving.model_card import FILE_NAME as CARD_FILE
 from tfdlrm.serving.model_card import ModelCard, example_row
 from tfdlrm.serving.quantization import QuantizedTable, in_place
 from tfdlrm.serving.signatures import (
@@ -24,16 +23,15 @@ from tfdlrm.serving.signatures import (
     serving_function,
 )
 from tfdlrm.serving.version_directories import (
+    CARD_FILE,
+    EXTRA_DIRECTORY,
+    WARM_UP_FILE,
     is_whole,
     new_version,
     versions_in,
 )
 from tfdlrm.serving.vocabulary_tables import FOLDER, has_vocabularies
-from tfdlrm.serving.warm_up_requests import FILE_NAME as WARM_UP_FILE
 from tfdlrm.serving.warm_up_requests import write_warm_up
-
-EXTRA_DIRECTORY = "assets.extra"
-"""TF Serving's place for files that travel with a model but are not in its graph."""
 
 MAX_PADDED_IDS = 2**22
 """More places than that are scored in parts, so that one long bag costs no memory."""
@@ -161,9 +159,9 @@ def copy_extras(schema: FeatureSchema, data_dir: Path, target: Path) -> None:
     extra = target / EXTRA_DIRECTORY
     extra.mkdir()
     schema.without_data().save(extra)
-    vocabulary = storage.at(data_dir) / "vocabulary"
+    vocabulary = storage.at(data_dir) / FOLDER
     if vocabulary.is_dir():  # the hash dialect has none
-        storage.copy_tree(vocabulary, extra / vocabulary.name)
+        storage.copy_tree(vocabulary, extra / FOLDER)
 
 
 def _write(

@@ -15,6 +15,7 @@ from tfdlrm.schema import FeatureSchema
 from tfdlrm.serving.checks import checked_features
 from tfdlrm.serving.example_columns import ExampleReader
 from tfdlrm.serving.raw_features import RawFeatures
+from tfdlrm.serving.version_directories import MODEL_FILE
 
 METHODS = {
     "serving_default": tf.saved_model.PREDICT_METHOD_NAME,
@@ -247,7 +248,7 @@ def name_signatures(directory: Path, schema: FeatureSchema) -> None:
             predict with, and the inputs of `raw` are called after arguments.
         schema: The columns.
     """
-    path = directory / "saved_model.pb"
+    path = directory / MODEL_FILE
     saved_model = SavedModel.FromString(path.read_bytes())
     (graph,) = saved_model.meta_graphs
     for name, method in METHODS.items():

@@ -9,6 +9,10 @@ from tfdlrm import storage
 from tfdlrm.errors import InputError
 
 MODEL_FILE = "saved_model.pb"
+EXTRA_DIRECTORY = "assets.extra"
+"""TF Serving's place for files that travel with a model but are not in its graph."""
+CARD_FILE = "model.json"
+WARM_UP_FILE = "tf_serving_warmup_requests"
 MAX_VERSION = 2**63 - 1
 
 

@@ -9,7 +9,6 @@ import tensorflow as tf
 from tfdlrm.schema import FeatureSchema
 from tfdlrm.serving.signatures import input_specs, raw_columns
 
-FILE_NAME = "tf_serving_warmup_requests"
 NUM_ROWS = (1, 32)
 """Rows of the requests: a request of one row takes other paths than one of several."""
 

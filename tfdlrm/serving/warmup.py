@@ -10,8 +10,7 @@ from tfdlrm.records import read_records
 from tfdlrm.serving.errors import ServingError, from_tensorflow, refuse
 from tfdlrm.serving.requests import example_inputs, ordered, predict_inputs
 from tfdlrm.serving.servable import Servable
-
-WARM_UP_FILE = "assets.extra/tf_serving_warmup_requests"
+from tfdlrm.serving.version_directories import EXTRA_DIRECTORY, WARM_UP_FILE
 
 MOST_RECORDS = 1000
 """As in TF Serving."""
@@ -23,7 +22,7 @@ def warm_up(servable: Servable) -> None:
     Raises:
         ServingError: If the file is damaged, or a request gets no answer.
     """
-    file = servable.path / WARM_UP_FILE
+    file = servable.path / EXTRA_DIRECTORY / WARM_UP_FILE
     if not file.is_file():
         return
     answered = 0
