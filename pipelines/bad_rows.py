@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.criteo import DENSE_FEATURES, LABEL
+from tfdlrm import storage
 from tfdlrm.errors import InputError
 
 _LABEL = rb"[01]"
@@ -76,9 +77,10 @@ class SkippedRows:
         self.examples.setdefault(row.kind, row)
 
     def update(self, other: "SkippedRows") -> None:
-        """Add what `other` counted in a later file."""
+        """Add what `other` counted in later lines or a later file."""
         self.counts.update(other.counts)
-        self.examples = {**other.examples, **self.examples}
+        for kind, row in other.examples.items():
+            self.examples.setdefault(kind, row)
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` makes the same of."""
@@ -91,7 +93,8 @@ class SkippedRows:
     def from_json(cls, fields: dict[str, Any]) -> "SkippedRows":
         """The rows that `to_json` wrote down."""
         rows = [
-            BadRow(**{**row, "path": Path(row["path"])}) for row in fields["examples"]
+            BadRow(**{**row, "path": storage.at(row["path"])})
+            for row in fields["examples"]
         ]
         return cls(Counter(fields["counts"]), {row.kind: row for row in rows})
 

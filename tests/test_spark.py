@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from pipelines import buckets, coverage_picture, prepared
+from pipelines.bad_rows import BadRow, SkippedRows
 from pipelines.engines import spark, spark_reading, spark_session
+from pipelines.engines.spark_parts import Part, PartRead
 from pipelines.prepare import prepare
 from pipelines.raw import RawFile
 from pipelines.verify import verify
@@ -21,6 +23,7 @@ from tests.own_log import DESCRIPTION, write_log
 from tests.own_log import ROWS as OWN_ROWS
 from tests.processes import ROOT, run_command_line
 from tests.raw_rows import make_rows, replace_field, write_rows
+from tfdlrm import storage
 from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
 from tfdlrm.schema import FeatureSchema
@@ -236,6 +239,24 @@ def test_a_part_of_a_file_has_the_rows_of_its_chunks(tmp_path):
                 assert found == whole
                 assert lines == 401
                 assert bad == [skipped["examples"][0]["line"]] == [201]
+
+
+def test_a_file_without_good_rows_is_told_with_its_own_first_bad_one(raw):
+    parts = [Part(0, raw[0], range(1), 9), *(Part(1, raw[1], range(1), 9),) * 2]
+    found = []
+    for line, kind, rows in ((3, "blank line", 1), (4, "bad label", 0), (2, "x", 0)):
+        skipped = SkippedRows()
+        skipped.add(BadRow(Path("/elsewhere"), line, kind, "is bad"))
+        found.append(PartRead((rows,), num_lines=9, skipped=skipped.to_json()))
+    with pytest.raises(InputError, match=r"day_1.gz has no .*day_1.gz line 4: is bad"):
+        spark_reading._spill(raw, parts, found, ["", ""], raw[0].parent)
+
+
+def test_a_bad_row_keeps_its_remote_address():
+    skipped = SkippedRows()
+    skipped.add(BadRow(storage.at("s3://b/day_0"), 1, "blank line", "is blank"))
+    (kept,) = SkippedRows.from_json(skipped.to_json()).examples.values()
+    assert str(kept) == "s3://b/day_0 line 1: is blank"
 
 
 def test_without_java_or_pyspark_one_line_says_what_to_install(tmp_path, monkeypatch):

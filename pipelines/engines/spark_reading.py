@@ -151,12 +151,13 @@ def _spill(
     for (_, group), path in zip(of_files, raw, strict=True):
         reads = [read for _, read in group]
         starts = accumulate((read.num_lines for read in reads), initial=0)
+        of_file = SkippedRows()
         for start, read in zip(starts, reads, strict=False):
-            skipped.update(_moved(read, path, start))
+            of_file.update(_moved(read, path, start))
         rows_per_file.append(sum(sum(read.rows) for read in reads))
         if not rows_per_file[-1]:
-            first = next(iter(skipped.examples.values()))
-            RawFile(path).refuse_all_rows(first)
+            RawFile(path).refuse_all_rows(next(iter(of_file.examples.values())))
+        skipped.update(of_file)
     pieces = [
         (piece_path(work, number, index), rows)
         for number, read in enumerate(found)
