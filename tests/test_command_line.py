@@ -145,7 +145,7 @@ def test_help_names_the_settings(module):
     ("command", "message"),
     [
         ("tfdlrm.train --data_dir nowhere", "holds no schema.json"),
-        ("tfdlrm.train --raw_data_file nowhere.tsv", "nowhere.tsv"),
+        ("tfdlrm.train --raw nowhere.tsv", "nowhere.tsv"),
         ("tfdlrm.evaluate --model m --data_dir nowhere", "holds no schema.json"),
         ("tfdlrm.evaluate", "model"),
         ("tfdlrm.importance --model m --data_dir nowhere", "holds no schema.json"),

@@ -240,7 +240,7 @@ def test_a_used_run_directory_is_refused(exported, config):
 def test_a_used_run_directory_is_refused_before_rows_are_prepared(
     exported, config, raw_file, tmp_path
 ):
-    again = replace(config, raw_data_file=raw_file, data_dir=tmp_path / "data")
+    again = replace(config, raw=raw_file, data_dir=tmp_path / "data")
     with pytest.raises(InputError, match="is in use already"):
         train(again)
     assert not (tmp_path / "data").exists()
@@ -248,9 +248,7 @@ def test_a_used_run_directory_is_refused_before_rows_are_prepared(
 
 def test_a_raw_file_is_prepared_once(raw_file, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = TrainConfig(
-        raw_data_file=raw_file, model=MODEL, export_dir=tmp_path / "model"
-    )
+    config = TrainConfig(raw=raw_file, model=MODEL, export_dir=tmp_path / "model")
     train(replace(config, run_dir=tmp_path / "run1"))
     schema = tmp_path / "data" / "clicks" / "schema.json"
     written = schema.stat().st_mtime_ns
@@ -259,7 +257,7 @@ def test_a_raw_file_is_prepared_once(raw_file, tmp_path, capsys, monkeypatch):
     assert "is already prepared" in capsys.readouterr().out
     prepared = replace(
         config,
-        raw_data_file=None,
+        raw=None,
         data_dir=schema.parent,
         prepare=PrepareConfig(days=3),
         run_dir=tmp_path / "run3",

@@ -21,9 +21,7 @@ def place(tmp_path_factory):
     lines = (place / "train.txt").read_text().splitlines()[:50]
     unlabelled = "".join(line.partition("\t")[2] + "\n" for line in lines)
     (place / "test.txt").write_text(unlabelled)
-    trained = run_command_line(
-        "python -m tfdlrm.train --raw_data_file train.txt", place
-    )
+    trained = run_command_line("python -m tfdlrm.train --raw train.txt", place)
     assert trained.returncode == 0, trained.stderr
     return place
 

@@ -15,7 +15,7 @@ PAGE = "docs/serving_tf_serving.md"
 def test_the_commands_of_the_tf_serving_page_run(tmp_path):
     synthetic.write_raw(tmp_path / "train.txt", num_rows=20_000, seed=0)
     trained = run_command_line(
-        "python -m tfdlrm.train --raw_data_file train.txt --run_dir runs/first "
+        "python -m tfdlrm.train --raw train.txt --run_dir runs/first "
         "--prepare.min_frequency 3",
         cwd=tmp_path,
     )

@@ -50,7 +50,7 @@ def test_interactions_are_found_that_a_linear_model_cannot_see(tmp_path):
 @pytest.mark.slow
 def test_little_real_data_is_learned_as_well_as_is_said(kaggle_rows, tmp_path):
     config = config_of("criteo_sample", tmp_path)
-    config = replace(config, raw_data_file=kaggle_rows, data_dir=tmp_path / "data")
+    config = replace(config, raw=kaggle_rows, data_dir=tmp_path / "data")
     assert auc_on_test_rows(config) > 0.763
 
 

@@ -72,7 +72,7 @@ def test_the_installed_wheel_works_from_another_folder(wheel, tmp_path):
     assert where.strip() == str(installed / "tfdlrm" / "__init__.py")
     for command in (
         "pipelines.synthetic --rows 2000 --output clicks.tsv",
-        "tfdlrm.train --raw_data_file clicks.tsv --run_dir run --export_dir model "
+        "tfdlrm.train --raw clicks.tsv --run_dir run --export_dir model "
         "--model.embedding_dim 4",
         "tfdlrm.predict --model model --input clicks.tsv --output scores.csv",
     ):

@@ -180,15 +180,15 @@ class CheckpointConfig:
 class TrainConfig:
     """Train a model, evaluate it and export it for serving.
 
-    With neither data_dir nor raw_data_file, a small synthetic data set is made first.
-    With `--stream kafka://HOST:PORT/TOPIC`, a trained model goes on learning from a
-    click stream instead; put it before --help for its settings.
+    With neither data_dir nor raw, a small synthetic data set is made first. With
+    `--stream kafka://HOST:PORT/TOPIC`, a trained model goes on learning from a click
+    stream instead; put it before --help for its settings.
 
     Args:
-        data_dir: Data set directory written by `pipelines.prepare`; with
-            raw_data_file, where the prepared data set goes.
-        raw_data_file: Raw log to prepare first, Criteo's or what prepare.columns tells
-            of; what an earlier run prepared from it is used again.
+        data_dir: Data set directory written by `pipelines.prepare`; with raw, where the
+            prepared data set goes.
+        raw: Raw log to prepare first, Criteo's or what prepare.columns tells of; what
+            an earlier run prepared from it is used again.
         prepare: How raw rows become a data set.
         model: Which model, and its architecture.
         optimizer: Optimizer.
@@ -220,7 +220,7 @@ class TrainConfig:
     """
 
     data_dir: Path | None = None
-    raw_data_file: Path | None = None
+    raw: Path | None = None
     prepare: PrepareConfig = field(default_factory=PrepareConfig)
     model: ModelConfig = field(default_factory=DLRMConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -280,7 +280,7 @@ class TrainConfig:
         )
         if self.strategy != "multi_worker":
             return
-        if self.data_dir is None or self.raw_data_file is not None:
+        if self.data_dir is None or self.raw is not None:
             raise InputError(
                 "strategy multi_worker trains on a prepared data set: make it first "
                 "with python -m pipelines.prepare, and give --data_dir alone"

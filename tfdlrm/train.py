@@ -44,7 +44,7 @@ def train(config: TrainConfig) -> Path | None:
     if config.run_dir is not None:
         RunDirectory(config.run_dir).require_unfinished()
     data_dir, raw, schema = _data_set(config)
-    config = replace(config, data_dir=data_dir, raw_data_file=None)
+    config = replace(config, data_dir=data_dir, raw=None)
     if not schema.num_rows("train"):
         raise InputError(f"{data_dir} has no train rows: prepare it with some")
     if config.early_stopping and not schema.num_rows("validation"):
@@ -208,7 +208,7 @@ def _finish(
 
 def _data_set(config: TrainConfig) -> tuple[Path, Path | None, FeatureSchema]:
     """The prepared data set, made first where need be, and the raw file if known."""
-    if config.data_dir is not None and config.raw_data_file is None:
+    if config.data_dir is not None and config.raw is None:
         if config.prepare != PrepareConfig():
             print(f"{config.data_dir} is prepared: no setting of prepare is used")
         return config.data_dir, None, FeatureSchema.load(config.data_dir)
@@ -216,7 +216,7 @@ def _data_set(config: TrainConfig) -> tuple[Path, Path | None, FeatureSchema]:
     from pipelines import synthetic
     from pipelines.prepare import prepare
 
-    raw = config.raw_data_file
+    raw = config.raw
     if raw is None:
         raw = SYNTHETIC_FILE
         if not raw.is_file():
