@@ -65,6 +65,10 @@ class RandomData:
         require(features >= 1, "the number of features", features, ">= 1")
         require(self.lookups >= 1, "lookups", self.lookups, ">= 1")
         require(self.deviation > 0, "deviation", self.deviation, "> 0")
+        for name in ("mean", "deviation"):
+            value, default = getattr(self, name), getattr(RandomData, name)
+            is_used = self.ids == "gaussian" or value == default
+            require(is_used, name, value, "none with uniform ids: add --ids gaussian")
         require(self.seed >= 0, "seed", self.seed, ">= 0")
 
     @property

@@ -66,6 +66,8 @@ class Twin:
         require(0 < scale < float("inf"), "vocabulary_scale", scale, "> 0")
         require(1 <= self.days <= self.rows, "days", self.days, "from 1 to rows")
         require(0 <= self.drift <= 1, "drift", self.drift, "from 0 to 1")
+        drifts = self.days > 1 or self.drift == 0
+        require(drifts, "drift", self.drift, "0 with days 1: raise --days")
 
     @property
     def day_starts(self) -> list[int]:

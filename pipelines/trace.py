@@ -235,6 +235,10 @@ class TraceCommand:
     def __post_init__(self) -> None:
         require(self.accesses >= 1, "accesses", self.accesses, ">= 1")
         require(self.seed >= 0, "seed", self.seed, ">= 0")
+        for name in ("accesses", "seed"):
+            value, default = getattr(self, name), getattr(TraceCommand, name)
+            is_used = self.do == "replay" or value == default
+            require(is_used, name, value, "none with do profile: it is of a replay")
 
 
 def main() -> None:

@@ -104,6 +104,8 @@ def test_the_file_has_the_rows_and_says_what_its_columns_are(tmp_path, lookups):
         ({"vocabulary_sizes": (3, 0)}, "vocabulary_sizes"),
         ({"lookups": 0}, "lookups is 0"),
         ({"deviation": 0.0}, "deviation is 0.0"),
+        ({"deviation": 2.0}, "deviation is 2.0, expected none with uniform ids"),
+        ({"mean": 0.0}, "mean is 0.0, expected none with uniform ids"),
         ({"vocabulary_sizes": (), "num_dense": 0}, "number of features is 0"),
     ],
 )

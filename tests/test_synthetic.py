@@ -216,6 +216,7 @@ def test_hashes_do_not_collide_within_a_feature():
         ({"rows": 0}, "rows is 0"),
         ({"rows": 5, "days": 6}, "days is 6"),
         ({"rows": 5, "drift": 1.5}, "drift is 1.5"),
+        ({"rows": 5, "drift": 0.5}, "drift is 0.5, expected 0 with days 1"),
         ({"rows": 5, "vocabulary_scale": 0.0}, "vocabulary_scale is 0.0"),
         ({"rows": 5, "seed": -1}, "seed is -1"),
     ],

@@ -1,4 +1,5 @@
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import pytest
 from pipelines.lru_stack import LRUStack, stack_distances
 from pipelines.synthetic_features import power_law_ranks
 from pipelines.trace import (
+    TraceCommand,
     TraceProfile,
     profile_trace,
     read_profile,
@@ -153,6 +155,12 @@ def test_a_written_replay_is_the_replay(tmp_path):
     write_replay(path, profile, accesses=70_000, seed=3)
     expected = list(islice(replay(profile, 3), 70_000))
     assert read_trace(path).tolist() == expected
+
+
+@pytest.mark.parametrize("name", ["accesses", "seed"])
+def test_a_setting_of_replays_is_refused_for_profiles(name):
+    with pytest.raises(InputError, match=f"{name} is 3, expected none with do profile"):
+        TraceCommand("profile", Path("trace.log"), Path("dist.log"), **{name: 3})
 
 
 def test_the_command_profiles_and_replays(tmp_path):
