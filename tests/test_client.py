@@ -133,9 +133,10 @@ def test_columns_whose_order_nobody_knows_need_a_head_line():
     assert client._places([b"user", b"price"], ["price", "user"]) == ([1, 0], True)
 
 
-def test_an_address_that_is_none_is_said(server, log):
+@pytest.mark.parametrize("address", ["http://localhost", "a..b:80"])
+def test_an_address_that_is_none_is_said(server, log, address):
     with pytest.raises(InputError, match="expected HOST:PORT"):
-        score_file(command(server, log[0], "rest", server="http://localhost"))
+        score_file(command(server, log[0], "rest", server=address))
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])

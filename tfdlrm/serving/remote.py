@@ -182,14 +182,13 @@ class RestModel:
     def _ask(self, method: str, path: str, body: str | None) -> Any:
         try:
             connection = self._connection()
-        except http.client.InvalidURL:
-            raise InputError(
-                f"server is {self._server}, expected HOST:PORT such as localhost:8501"
-            ) from None
-        try:
             connection.request(method, path, body)
             answer = connection.getresponse()
             text = answer.read()
+        except (http.client.InvalidURL, UnicodeError):
+            raise InputError(
+                f"server is {self._server}, expected HOST:PORT such as localhost:8501"
+            ) from None
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise PassingError(str(error) or type(error).__name__) from None
