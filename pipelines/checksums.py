@@ -71,9 +71,19 @@ class FileChecksum:
 
 
 def file_checksum(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """The SHA-256 of an input, in hexadecimal."""
     with FileChecksum(path) as checksum:
         return checksum.whole()
+
+
+def stored_checksum(path: Path) -> str:
+    """The SHA-256 of a file of a data set, in hexadecimal.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def identity(path: Path) -> tuple[int, ...]:

@@ -1,12 +1,12 @@
 """Shards in Parquet, a column for every feature, as other tools read and write them."""
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 
+from pipelines.checksums import stored_checksum
 from pipelines.columns import Columns
 from pipelines.encoded_rows import EncodedRows
 from tfdlrm.schema import FeatureSchema, Shard
@@ -42,9 +42,7 @@ def write_parquet_shard(
     arrays = {name: np.ascontiguousarray(column) for name, column in values.items()}
     with whole(target) as aside:
         pa_parquet.write_table(pa.table(arrays), aside, row_group_size=ROW_GROUP_ROWS)
-    with target.open("rb") as file:
-        checksum = hashlib.file_digest(file, "sha256").hexdigest()
-    return Shard(path, len(rows), target.stat().st_size, checksum)
+    return Shard(path, len(rows), target.stat().st_size, stored_checksum(target))
 
 
 def check_parquet(path: Path, schema: FeatureSchema) -> int:

@@ -129,6 +129,7 @@ def _make(
                 prepared = run(raw, place, config)
             schema = replace(
                 prepared.schema,
+                vocabularies=_vocabularies(place.directory, prepared.schema),
                 source=with_checksums(source, prepared.checksums),
                 reachable=reachable(raw, prepared.schema, prepared.positives),
             )
@@ -138,6 +139,17 @@ def _make(
             f"{error}, or leave such {error.row.unit}s out with on_bad_row skip"
         ) from None
     return schema, prepared
+
+
+def _vocabularies(directory: Path, schema: FeatureSchema) -> dict[str, str]:
+    from pipelines.checksums import stored_checksum
+    from pipelines.vocabulary import vocabulary_path
+
+    names = [each.name for each in schema.categorical_features]
+    paths = {name: vocabulary_path(directory, name) for name in names}
+    return {
+        name: stored_checksum(path) for name, path in paths.items() if path.exists()
+    }
 
 
 def _refuse_spark(output: Path, config: PrepareConfig) -> None:

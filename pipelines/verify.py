@@ -1,6 +1,5 @@
 """Check a data set byte by byte: `python -m pipelines.verify DIR`."""
 
-import hashlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,10 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from pipelines.blocks import check_record
+from pipelines.checksums import stored_checksum
 from pipelines.dialects import dialect
 from pipelines.parallel import map_in_order
 from pipelines.parquet_shard import check_parquet
 from pipelines.progress import stage
+from pipelines.vocabulary import vocabulary_path
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError
 from tfdlrm.records import read_records
@@ -69,8 +70,7 @@ def _check_shard(directory: Path, schema: FeatureSchema, shard: Shard) -> list[s
     path = directory / shard.path
     try:
         size = path.stat().st_size
-        with path.open("rb") as file:
-            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        checksum = stored_checksum(path)
     except OSError as error:
         return [f"{path} cannot be read: {error.strerror}"]
     problems = _check_records(path, schema, shard.rows)
@@ -116,10 +116,19 @@ def _unknown_files(directory: Path, schema: FeatureSchema) -> Iterator[str]:
 
 def _check_vocabularies(directory: Path, schema: FeatureSchema) -> Iterator[str]:
     for feature in schema.categorical_features:
+        path = vocabulary_path(directory, feature.name)
         try:
-            dialect(schema).table(directory, feature)
+            # Data sets of earlier versions have no checksums of them.
+            expected = schema.vocabularies.get(feature.name)
+            found = expected and stored_checksum(path)
+            if found != expected:
+                yield f"{path} has the checksum {found}, expected {expected}"
+            else:
+                dialect(schema).table(directory, feature)
         except InputError as error:
             yield str(error)
+        except OSError as error:
+            yield f"{path} cannot be read: {error.strerror}"
 
 
 def main() -> None:

@@ -34,6 +34,11 @@ class Table(Protocol):
         ...
 
 
+def vocabulary_path(directory: Path, name: str) -> Path:
+    """Where the vocabulary of a column is, if the dialect has one."""
+    return directory / FOLDER / f"{name}.parquet"
+
+
 def write_vocabulary(vocabulary: pl.DataFrame, directory: Path, name: str) -> None:
     """Write `vocabulary` of column `name` below a data set directory, or nothing.
 
@@ -43,9 +48,9 @@ def write_vocabulary(vocabulary: pl.DataFrame, directory: Path, name: str) -> No
         directory: The data set directory.
         name: The column.
     """
-    folder = directory / FOLDER
-    folder.mkdir(exist_ok=True)
-    with storage.whole(folder / f"{name}.parquet") as aside:
+    path = vocabulary_path(directory, name)
+    path.parent.mkdir(exist_ok=True)
+    with storage.whole(path) as aside:
         vocabulary.write_parquet(aside)
 
 
@@ -63,7 +68,7 @@ def read_vocabulary(directory: Path, name: str, num_values: int) -> pl.DataFrame
     Raises:
         InputError: If the file is missing, damaged, or does not fit the schema.
     """
-    path = directory / FOLDER / f"{name}.parquet"
+    path = vocabulary_path(directory, name)
     try:
         vocabulary = pl.read_parquet(storage.local_copy(path))
     except (OSError, pl.exceptions.PolarsError) as error:

@@ -1,3 +1,4 @@
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -110,6 +111,24 @@ def test_a_vocabulary_that_does_not_fit_is_found(data):
     pl.read_parquet(paths[2]).head(1).write_parquet(paths[2])
     for problem, path in zip(verify(data), paths, strict=True):
         assert str(path) in problem
+
+
+def test_a_flipped_bit_of_a_vocabulary_is_found(data):
+    path = data / "vocabulary" / "C3.parquet"
+    whole = path.read_bytes()
+    for place in np.random.default_rng(0).integers(len(whole), size=20):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        (problem,) = verify(data)
+        assert problem.startswith(f"{path} has the checksum ")
+
+
+def test_a_data_set_without_checksums_of_vocabularies_is_read(data):
+    fields = json.loads((data / "schema.json").read_text())
+    assert len(fields.pop("vocabularies")) == 26
+    (data / "schema.json").write_text(json.dumps(fields))
+    assert verify(data) == []
 
 
 def test_a_directory_without_schema_is_refused(tmp_path):

@@ -82,6 +82,8 @@ class FeatureSchema:
             `row` for records that are ordinary Examples of one row; `parquet` for
             Parquet files with a column for every feature.
         shards: The files, in order.
+        vocabularies: Checksum of the vocabulary of each categorical feature that has
+            one, in hexadecimal.
         source: The inputs and settings that the data set was made from.
         columns: How raw rows look, where they are not in Criteo's format.
         reachable: For synthetic rows, the measures of each split that the planted
@@ -115,6 +117,7 @@ class FeatureSchema:
     block_rows: int = 2048
     record_format: RecordFormat = "block"
     shards: tuple[Shard, ...] = ()
+    vocabularies: dict[str, str] = field(default_factory=dict)
     source: dict[str, Any] | None = None
     columns: dict[str, Any] | None = None
     reachable: dict[str, dict[str, float]] | None = None
@@ -157,7 +160,7 @@ class FeatureSchema:
 
     def without_data(self) -> "FeatureSchema":
         """The columns and transforms alone, as an exported model carries them."""
-        return replace(self, shards=(), source=None, reachable=None)
+        return replace(self, shards=(), vocabularies={}, source=None, reachable=None)
 
     def check_shards(self, directory: Path, split: str | None = None) -> list[Path]:
         """The files of `split`, or of all splits, in `directory`.
