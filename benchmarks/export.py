@@ -4,8 +4,6 @@ Every version is written, and loaded, by a process of its own.
 """
 
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks import machine
-from benchmarks.processes import ROOT
+from benchmarks.processes import answer_of
 from benchmarks.table import markdown
 from benchmarks.workload import (
     BOTTOM_UNITS,
@@ -149,6 +147,7 @@ def run(benchmark: ExportBenchmark) -> None:
     if benchmark.directory is not None:
         if benchmark.task == "vocabularies":
             write_vocabularies(benchmark.directory, benchmark.table_scale)
+            print(json.dumps({}))
         elif benchmark.task == "export":
             print(json.dumps(export(benchmark.directory, benchmark.quantize)))
         else:
@@ -171,12 +170,8 @@ def run(benchmark: ExportBenchmark) -> None:
 def _in_a_process(
     task: str, directory: str, table_scale: float = 1.0, quantize: bool = False
 ) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.export"]
-    command += [f"--task={task}", f"--directory={directory}"]
-    command += [f"--table_scale={table_scale}", f"--quantize={quantize}"]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
-    lines = done.stdout.decode().splitlines()
-    return dict(json.loads(lines[-1])) if lines else {}
+    given = {"task": task, "directory": directory, "table_scale": table_scale}
+    return dict(answer_of("export", **given, quantize=quantize))
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from benchmarks.processes import ROOT
 
 
 def free_addresses(number: int) -> list[str]:

@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.processes import ROOT
 from tfdlrm.errors import InputError
 
-ROOT = Path(__file__).parents[1]
 _STAGE = re.compile(r"(.+): [\d,]+ rows in ([\d.]+) s \(")
 _SECONDS_BETWEEN_LOOKS = 0.05
 

@@ -6,8 +6,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measurement import Job, Measurement
+from tfdlrm.errors import InputError
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,22 +41,37 @@ class Laboratory:
 
 def run_job(job: Job) -> Measurement:
     """Do a job in a process of its own; what goes wrong there becomes a note."""
-    options = [f"--{name}={value}" for name, value in asdict(job).items()]
+    try:
+        return Measurement.from_json(answer_of("measure", **asdict(job)))
+    except InputError as error:
+        # A bar would end the cell of the table that shows it.
+        note = str(error)[:100].replace("|", "/")
+        return Measurement(job, note=f"failed: {note}", is_failure=True)
+
+
+def answer_of(module: str, **options: object) -> Any:
+    """The JSON that a module of this directory prints last, in a process of its own.
+
+    Args:
+        module: Its name.
+        options: Its options.
+
+    Raises:
+        InputError: If it fails, with the last line that it said.
+    """
+    given = [f"--{name}={value}" for name, value in options.items()]
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.measure", *options],
+        [sys.executable, "-m", f"benchmarks.{module}", *given],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    if done.returncode == 0:
-        return Measurement.from_json(json.loads(done.stdout.splitlines()[-1]))
-    lines = done.stderr.strip().splitlines() or ["no message"]
     if done.returncode < 0:
-        lines = [f"killed by signal {-done.returncode}"]
-    # A bar would end the cell of the table that shows it.
-    note = lines[-1][:100].replace("|", "/")
-    return Measurement(job, note=f"failed: {note}", is_failure=True)
+        raise InputError(f"killed by signal {-done.returncode}")
+    if done.returncode:
+        raise InputError((done.stderr.strip().splitlines() or ["no message"])[-1])
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _show_progress(place: int, num_jobs: int, job: Job) -> None:

@@ -1,7 +1,5 @@
 """`python -m benchmarks.read`: rows a second from a data set to batches, with peers."""
 
-import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -10,14 +8,13 @@ from pathlib import Path
 
 from benchmarks import machine
 from benchmarks.prepare_rows import write_rows
+from benchmarks.processes import answer_of
 from benchmarks.read_run import DESCRIPTIONS, ReadJob
 from benchmarks.table import Cell, markdown
 from pipelines.prepare import prepare
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
-
-ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -60,33 +57,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     for way, description in DESCRIPTIONS.items():
         record_format = "block" if way.startswith("block") else "row"
         directory = folder / f"{record_format}-{config.rows}"
-        rate, peak = _measure(
-            ReadJob(way, directory, config.batch_size, config.seconds)
-        )
+        job = ReadJob(way, directory, config.batch_size, config.seconds)
+        found = answer_of("read_run", **vars(job))
+        rate, peak = found["rows_per_second"], found["peak_gb"]
         print(f"{description}: {rate:,.0f} rows/s", file=sys.stderr, flush=True)
         ratio = rate / float(str(rows[0][1])) if rows else 1.0
         rows.append([description, rate, ratio, peak])
     print(markdown(["records, and how they are read", "rows/s", "ratio", "GB"], rows))
-
-
-def _measure(job: ReadJob) -> tuple[float, float]:
-    """Rows a second and peak memory of one way, in a process of its own."""
-    options = [
-        f"--{name}={getattr(job, name)}"
-        for name in ("way", "data_dir", "batch_size", "seconds")
-    ]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.read_run", *options],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise InputError(f"reading by {job.way} failed: {last}")
-    found = json.loads(done.stdout.splitlines()[-1])
-    return found["rows_per_second"], found["peak_gb"]
 
 
 if __name__ == "__main__":

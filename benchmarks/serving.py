@@ -7,7 +7,6 @@ The peers run the same model in their own process, with nobody to ask them: what
 are faster by is the price of a server.
 """
 
-import json
 import socket
 import subprocess
 import sys
@@ -24,7 +23,7 @@ import orjson
 from benchmarks import serving_h2load
 from benchmarks.dlrm_tfdlrm import build
 from benchmarks.machine import describe
-from benchmarks.processes import ROOT
+from benchmarks.processes import ROOT, answer_of
 from benchmarks.serving_load import LoadResult, save_requests
 from benchmarks.table import Cell, markdown
 from benchmarks.workload import make_batches, vocabulary_sizes
@@ -218,15 +217,7 @@ def server(versions: Path) -> Iterator[dict[str, str]]:
 
 def _child(module: str, **options: object) -> LoadResult:
     """Run a module of this directory that prints a result."""
-    given = [f"--{name}={value}" for name, value in options.items()]
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{module}", *given],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return LoadResult(**json.loads(done.stdout.splitlines()[-1]))
+    return LoadResult(**answer_of(module, **options))
 
 
 def measure(benchmark: ServingBenchmark, workload: Workload) -> list[Sequence[Cell]]:
