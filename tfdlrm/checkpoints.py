@@ -149,13 +149,13 @@ class CheckpointDirectory:
         """
         variables = SavedVariables(model, with_optimizer=False)
         state, damaged = self._read_newest(variables, data_set)
-        if state is None:
+        if damaged and state is None:
             raise InputError(
                 f"none of the checkpoints in {self.path} can be read: expected those "
                 "of this model"
-                if damaged
-                else f"{self.path} holds no checkpoint: did the training run?"
             )
+        if state is None:
+            raise InputError(f"{self.path} holds no checkpoint: did the training run?")
 
     def _read_newest(
         self, variables: SavedVariables, data_set: str | None
