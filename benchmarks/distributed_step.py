@@ -154,7 +154,11 @@ def _num_workers() -> int:
 
 def main() -> None:
     """Read the job, do it, print the measurement as one line."""
-    print(json.dumps(asdict(measure(parse(DistributedJob, "benchmarks.distributed")))))
+    print(
+        json.dumps(
+            asdict(measure(parse(DistributedJob, "benchmarks.distributed_step")))
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -71,8 +71,12 @@ def whole_table(model):
     whole = np.full((sum(SIZES), 4), np.nan)
     for table in model.embeddings.tables:
         shard = getattr(table, "shard", None)
-        rows = slice(None) if shard is None else shard.fused_rows()
-        whole[rows] = table.numpy()
+        starts, lengths = (
+            ([0], [len(whole)]) if shard is None else (shard.starts, shard.lengths)
+        )
+        ends = np.cumsum(lengths)
+        for start, length, end in zip(starts, lengths, ends, strict=True):
+            whole[start : start + length] = table.numpy()[end - length : end]
     return whole
 
 

@@ -38,11 +38,6 @@ class Shard:
         """Rows of the variable."""
         return int(self.lengths.sum())
 
-    def fused_rows(self) -> np.ndarray:
-        """The fused row of each row of the variable."""
-        runs = zip(self.starts, self.lengths, strict=True)
-        return np.concatenate([np.arange(start, start + n) for start, n in runs])
-
 
 class PlacedTables:
     """Finds the rows of fused tables wherever they lie.
