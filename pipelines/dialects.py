@@ -13,7 +13,7 @@ from pipelines.counting import ValueCounter, Vocabulary, with_ids
 from pipelines.coverage import CountedFeature
 from pipelines.hashing import HashTable
 from pipelines.split import Split
-from pipelines.vocabulary import IdTable, Table, read_vocabulary
+from pipelines.vocabulary import IdTable, Table, read_vocabulary, table_bytes
 from tfdlrm.config import PrepareConfig
 from tfdlrm.schema import (
     MISSING_ID,
@@ -86,6 +86,10 @@ class Dialect(ABC):
     @abstractmethod
     def describe(self, name: str, vocabulary: Vocabulary | None) -> CountedFeature:
         """How many ids column `name` has with that vocabulary, and the special ones."""
+
+    def table_bytes(self, directory: Path, name: str) -> int:
+        """What the table of a column of the data set takes in memory, about."""
+        return table_bytes(directory, name) if self.counted_splits else 0
 
     @abstractmethod
     def table(self, directory: Path, feature: CategoricalFeature) -> Table:
@@ -174,7 +178,6 @@ class FacebookDialect(Dialect):
 class _FacebookTable:
     def __init__(self, dialect: FacebookDialect, table: IdTable) -> None:
         self._dialect, self._table = dialect, table
-        self.num_bytes = table.num_bytes
 
     def ids(self, values: pl.Series) -> np.ndarray:
         return self._table.ids(self._dialect.counted(values))

@@ -69,12 +69,8 @@ class Encoder:
         self._features = {feature.name: feature for feature in features}
         self._rule, self._coverage = rule, coverage
         self._starts = spill.starts
-        # Hashing holds no tables, so however many ids there are, one pass is enough.
-        self._groups = (
-            table_groups(features, budget // _TABLES_SHARE)
-            if rule.counted_splits
-            else [tuple(self._features)]
-        )
+        sizes = {name: rule.table_bytes(directory, name) for name in self._features}
+        self._groups = table_groups(sizes, budget // _TABLES_SHARE)
         num_buckets = sum(bucket.num_buckets for bucket in buckets)
         self._waiting_bytes = min(budget // _WAITING_SHARE, num_buckets * _WRITE_BYTES)
 

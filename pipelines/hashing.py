@@ -19,8 +19,6 @@ class HashTable:
     [9, 1, 7]
     """
 
-    num_bytes = 0
-
     def __init__(self, num_buckets: int) -> None:
         self._num_buckets = num_buckets
 

@@ -13,10 +13,6 @@ from pipelines.encoded_rows import Bags, EncodedRows
 from pipelines.split import Split
 from pipelines.tfrecord import row_type
 from pipelines.vocabulary import Table, encode_categories
-from tfdlrm.schema import CategoricalFeature
-
-_TABLE_BYTES = 32
-"""Of an `IdTable` for each id, at most: a quarter of its slots is taken at least."""
 
 Ids = Mapping[str, np.ndarray]
 """Ids of single-hot columns together, under the first's name, and of each bag."""
@@ -128,24 +124,25 @@ class PieceEncoder:
 
 
 def table_groups(
-    features: Sequence[CategoricalFeature], budget: int
-) -> list[tuple[str, ...]]:
+    table_bytes: Mapping[str, int], budget: int
+) -> tuple[tuple[str, ...], ...]:
     """The columns in groups whose tables fit in `budget` bytes, or are one alone.
+
+    Args:
+        table_bytes: What the table of each column takes in memory.
+        budget: What the tables of a group may take.
 
     Example:
 
-    >>> sizes = {"a": 10, "b": 10, "c": 100, "d": 10}
-    >>> features = [CategoricalFeature(*each) for each in sizes.items()]
-    >>> table_groups(features, 700)
-    [('a', 'b'), ('c',), ('d',)]
+    >>> table_groups({"a": 320, "b": 320, "c": 3200, "d": 320}, 700)
+    (('a', 'b'), ('c',), ('d',))
     """
     groups: list[list[str]] = [[]]
     num_bytes = 0
-    for feature in features:
-        size = _TABLE_BYTES * feature.vocabulary_size
+    for name, size in table_bytes.items():
         if groups[-1] and num_bytes + size > budget:
             groups.append([])
             num_bytes = 0
-        groups[-1].append(feature.name)
+        groups[-1].append(name)
         num_bytes += size
-    return [tuple(group) for group in groups]
+    return tuple(tuple(group) for group in groups)

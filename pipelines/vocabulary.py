@@ -21,13 +21,7 @@ _SPREAD = {
 
 
 class Table(Protocol):
-    """From the values of one column to ids.
-
-    Attributes:
-        num_bytes: What it takes in memory, about.
-    """
-
-    num_bytes: int
+    """From the values of one column to ids."""
 
     def ids(self, values: pl.Series) -> np.ndarray:
         """The id of each of `values`, as int32."""
@@ -86,6 +80,20 @@ def read_vocabulary(directory: Path, name: str, num_values: int) -> pl.DataFrame
     return vocabulary
 
 
+def table_bytes(directory: Path, name: str) -> int:
+    """What the `IdTable` of a vocabulary takes in memory at most, by its file."""
+    import pyarrow.parquet as pa_parquet
+
+    found = pa_parquet.read_metadata(vocabulary_path(directory, name))
+    columns = [found.row_group(i).column(0) for i in range(found.num_row_groups)]
+    num_slots = 4 * found.num_rows + 2
+    if found.schema.column(0).physical_type == "INT32":
+        return num_slots * (4 + _FREE.nbytes)
+    # Texts are found by hashes of 64 bits, and are there themselves, with a view each.
+    text_bytes = sum(column.total_uncompressed_size for column in columns)
+    return num_slots * (8 + _FREE.nbytes) + 16 * found.num_rows + text_bytes
+
+
 def encode_categories(
     frame: pl.DataFrame, names: Sequence[str], tables: Sequence[Table]
 ) -> np.ndarray:
@@ -117,9 +125,6 @@ class IdTable:
         unknown_id: Id of other values.
         missing_id: Id of null.
 
-    Attributes:
-        num_bytes: What it takes in memory, about.
-
     Example:
 
     >>> table = IdTable(pl.DataFrame({"value": ["b", "a"], "id": [2, 3]}))
@@ -149,8 +154,6 @@ class IdTable:
         self._keys = np.zeros(2**num_bits, keys.dtype)
         self._ids = np.full(2**num_bits, _FREE)
         self._insert(keys, ids)
-        text_bytes = 0 if self._texts is None else self._texts.estimated_size()
-        self.num_bytes = self._keys.nbytes + self._ids.nbytes + int(text_bytes)
 
     def _insert(self, keys: np.ndarray, ids: np.ndarray) -> None:
         slots = self._first_slots(keys)

@@ -114,7 +114,9 @@ def test_spark_prepares_ones_own_log(tmp_path, monkeypatch):
     ]
     config = replace(OWN_CONFIG, columns=tmp_path / "columns.yaml")
     prepare(raw, tmp_path / "local", config)
-    monkeypatch.setattr(spark, "groups_of", lambda *_: (("user", "tags"), ("shops",)))
+    monkeypatch.setattr(
+        spark, "table_groups", lambda *_: (("user", "tags"), ("shops",))
+    )
     prepare(raw, tmp_path / "spark", replace(config, **SPARK))
     assert files_of(tmp_path / "spark") == files_of(tmp_path / "local")
 

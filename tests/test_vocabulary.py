@@ -8,6 +8,7 @@ from pipelines.vocabulary import (
     IdTable,
     encode_categories,
     read_vocabulary,
+    table_bytes,
     write_vocabulary,
 )
 from tfdlrm.errors import InputError
@@ -65,13 +66,19 @@ def test_the_ids_of_unknown_and_missing_values_can_be_others():
     assert table.ids(asked).tolist() == [2, 5, 6]
 
 
-def test_a_table_tells_its_size():
-    small = table_of(range(100), pl.UInt32)
-    large = table_of(range(100_000), pl.UInt32)
-    assert 8 * 2 * 100_000 <= large.num_bytes <= 8 * 4 * 100_000
-    assert small.num_bytes < large.num_bytes
-    texts = [f"a rather long text number {number}" for number in range(100)]
-    assert table_of(texts, pl.String).num_bytes > sum(map(len, texts))
+@pytest.mark.parametrize("count", [0, 1, 2**12, 50_000])
+@pytest.mark.parametrize("length", [0, 5, 200])
+def test_a_table_takes_about_what_its_file_says(tmp_path, count, length):
+    values = [f"{number:0{length}}" if length else number for number in range(count)]
+    vocabulary = pl.DataFrame(
+        {"value": values, "id": range(count), "frequency": [9] * count},
+        {"value": pl.String if length else pl.UInt32, "id": pl.Int32, "frequency": int},
+    )
+    write_vocabulary(vocabulary, tmp_path, "C1")
+    table = IdTable(vocabulary)
+    texts = 0 if table._texts is None else table._texts.estimated_size()
+    taken = table._keys.nbytes + table._ids.nbytes + texts
+    assert taken <= table_bytes(tmp_path, "C1") <= 2.2 * taken + 100
 
 
 def test_columns_are_encoded_each_by_its_own_vocabulary():

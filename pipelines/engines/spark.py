@@ -19,12 +19,12 @@ from pipelines.coverage import Coverage
 from pipelines.coverage_report import write_coverage
 from pipelines.dialects import dialect
 from pipelines.engines.spark_counting import make_vocabularies
-from pipelines.engines.spark_encoding import Encoding, groups_of, keep_ids
+from pipelines.engines.spark_encoding import Encoding, keep_ids
 from pipelines.engines.spark_reading import read_rows
 from pipelines.engines.spark_session import Cluster, cluster
 from pipelines.engines.spark_shuffle import write_shards
 from pipelines.log_values import KEYS_PER_DAY
-from pipelines.piece_encoding import PieceEncoder
+from pipelines.piece_encoding import PieceEncoder, table_groups
 from pipelines.prepared import (
     Prepared,
     categorical_features,
@@ -90,13 +90,15 @@ def _run(
     features = categorical_features(counted, columns)
     buckets = make_buckets(split, columns, place.work, config)
     budget = parse_byte_size(config.memory_budget, "memory_budget")
+    names = columns.categorical_features
+    sizes = {name: rule.table_bytes(place.directory, name) for name in names}
     encoding = Encoding(
         spill,
         PieceEncoder(columns, split, buckets, Coverage(counted)),
         features,
         rule,
         place.directory,
-        groups_of(features, rule, budget // 2 // workers.workers_here),
+        table_groups(sizes, budget // 2 // workers.workers_here),
         run=uuid.uuid4().hex,
     )
     keep_ids(workers, encoding)

@@ -10,21 +10,12 @@ import polars as pl
 
 from pipelines.dialects import Dialect
 from pipelines.engines.spark_session import Cluster
-from pipelines.piece_encoding import PieceEncoder, table_groups
+from pipelines.piece_encoding import PieceEncoder
 from pipelines.progress import stage
 from pipelines.spill import Spill
 from pipelines.vocabulary import Table
 from tfdlrm.schema import CategoricalFeature
 from tfdlrm.storage import whole
-
-
-def groups_of(
-    features: Sequence[CategoricalFeature], rule: Dialect, budget: int
-) -> tuple[tuple[str, ...], ...]:
-    """The columns in groups whose tables a worker has memory for."""
-    if not rule.counted_splits:  # hashing holds no tables
-        return (tuple(feature.name for feature in features),)
-    return tuple(table_groups(features, budget))
 
 
 @dataclass(frozen=True)
