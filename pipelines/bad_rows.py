@@ -144,7 +144,7 @@ class LineChecker:
             pattern = _pattern(name)
             if not _is_valid(value, pattern):
                 problem = (
-                    f"column {position} ({name}) is {_shown(value)}, expected "
+                    f"column {position} ({name}) is {shown(value)}, expected "
                     f"{_EXPECTED[pattern]}"
                 )
                 return BadRow(self._path, number, _KINDS[pattern], problem)
@@ -166,11 +166,12 @@ def _is_valid(value: bytes, pattern: bytes) -> bool:
     return pattern != _DENSE or not value or -(2**63) <= int(value) < 2**63
 
 
-def _shown(value: bytes) -> str:
-    if not value:
-        return "empty"
+def shown(value: object) -> str:
+    """A bad value, as a message quotes it."""
+    if value is None or value == b"":
+        return "missing" if value is None else "empty"
     try:
-        text, note = repr(value.decode("utf-8")), ""
+        text, note = repr(value.decode() if isinstance(value, bytes) else value), ""
     except UnicodeDecodeError:
         text, note = repr(value)[1:], " (not UTF-8)"
     return (text if len(text) <= 40 else f"{text[:37]}...") + note

@@ -56,11 +56,7 @@ class FileChecksum:
                 be read.
         """
         digest = self.up_to(self._size)
-        if identity(self.path) != self._before or self._file.read(1):
-            raise InputError(
-                f"{self.path} changed while it was read, expected a file that nobody "
-                "writes to: prepare it again when it is complete"
-            )
+        require_unchanged(self.path, self._before)
         return digest
 
     def __enter__(self) -> "FileChecksum":
@@ -95,3 +91,20 @@ def identity(path: Path) -> tuple[int, ...]:
     with reading(path):
         stat = path.stat()
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def require_unchanged(path: Path, before: tuple[int, ...]) -> None:
+    """Refuse a file that is being written to.
+
+    Args:
+        path: The file.
+        before: Its `identity` before it was read.
+
+    Raises:
+        InputError: If it is another now.
+    """
+    if identity(path) != before:
+        raise InputError(
+            f"{path} changed while it was read, expected a file that nobody writes to: "
+            "prepare it again when it is complete"
+        )

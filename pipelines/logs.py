@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from pipelines.bad_rows import BadRow, BadRowError, SkippedRows
+from pipelines.bad_rows import BadRow, BadRowError, SkippedRows, shown
 from pipelines.columns import Columns
 from pipelines.log_values import kinds
 from pipelines.reading import reading
@@ -104,9 +104,8 @@ class LogFile(ABC):
             values = rows[source]
             typed[name] = kind.read(values).alias(name)
             for row in kind.is_bad(values, typed[name]).arg_true():
-                value = values[int(row)]
-                shown = "missing" if value is None else _shown(value)
-                problem = f"column {source!r} is {shown}, expected {kind.expected}"
+                found = shown(values[int(row)])
+                problem = f"column {source!r} is {found}, expected {kind.expected}"
                 place = int(numbers[row])
                 bad_rows.append(BadLogRow(self.path, place, kind.noun, problem))
         frame = pl.DataFrame(typed)
@@ -149,13 +148,3 @@ def open_log(
 
     kind = ParquetLog if columns.format == "parquet" else TextLog
     return kind(path, columns, on_bad_row, labelled)
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    if isinstance(value, bytes):
-        try:
-            text = repr(value.decode("utf-8"))
-        except UnicodeDecodeError:
-            text = text[1:]
-    return text if len(text) <= 40 else f"{text[:37]}..."

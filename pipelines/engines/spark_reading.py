@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.bad_rows import BadRow, BadRowError, SkippedRows
-from pipelines.checksums import InputChangedError, file_checksum, identity
+from pipelines.checksums import (
+    InputChangedError,
+    file_checksum,
+    identity,
+    require_unchanged,
+)
 from pipelines.columns import Columns
 from pipelines.engines.spark_parts import Part, PartRead, piece_path, read_part
 from pipelines.engines.spark_session import Cluster
@@ -81,11 +86,7 @@ def read_rows(
     for path, each, checksum in zip(raw, before, checksums, strict=True):
         if isinstance(checksum, InputError):
             raise checksum
-        if identity(path) != each:
-            raise InputError(
-                f"{path} changed while it was read, expected a file that nobody writes "
-                "to: prepare it again when it is complete"
-            )
+        require_unchanged(path, each)
     return _spill(raw, parts, found, checksums, work)
 
 
