@@ -92,6 +92,7 @@ def test_a_killed_run_ends_where_it_would_have(tmp_path, monkeypatch):
             np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_it_and_it_goes_on_when_there_is_room(tmp_path, monkeypatch):
     _, losses = fitted(tmp_path / "whole")
     save, times = keras.Model.save_weights, iter(range(100))

@@ -38,6 +38,7 @@ def test_the_warm_up_goes_through_every_signature(exported, int8_exported):
         assert answered == {name: {1, 32} for name in METHODS}
 
 
+@pytest.mark.slow
 def test_without_the_protocols_there_is_no_warm_up(
     exported, small_config, tmp_path, capsys
 ):
@@ -147,6 +148,7 @@ def bfloat16():
     keras.config.set_dtype_policy("float32")
 
 
+@pytest.mark.slow
 def test_an_export_computes_in_the_precision_of_its_run(
     exported, small_config, tmp_path, bfloat16
 ):
@@ -166,7 +168,9 @@ def test_an_export_computes_in_the_precision_of_its_run(
     assert not np.allclose(narrow(features), load_scorer(exported)(features), rtol=1e-4)
 
 
-@pytest.mark.parametrize("signature", ["raw", "classify"])
+@pytest.mark.parametrize(
+    "signature", ["raw", pytest.param("classify", marks=pytest.mark.slow)]
+)
 def test_the_savedmodel_command_shows_signatures(exported, signature):
     shown = run_command_line(
         f"saved_model_cli show --dir {exported} --tag_set serve "

@@ -78,6 +78,7 @@ def test_a_model_made_here_goes_there_and_back():
     np.testing.assert_array_equal(again(make_inputs()), model(make_inputs()))
 
 
+@pytest.mark.slow
 def test_a_torch_model_gives_the_same_scores():
     torch = pytest.importorskip("torch")
     model = TorchDLRM(torch)

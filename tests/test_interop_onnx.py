@@ -186,6 +186,7 @@ def test_a_file_that_does_not_run_is_refused(tmp_path):
         write_onnx(Checked(), serving(Checked(), 3, 1), rows, tmp_path)
 
 
+@pytest.mark.slow
 def test_another_model_is_exported_too(config, tmp_path):
     run = tmp_path / "run"
     train(

@@ -166,6 +166,7 @@ def test_another_interaction_is_refused():
         to_keras(model, list(SIZES))
 
 
+@pytest.mark.slow
 def test_a_process_on_keras_3_alone_is_told_what_to_set():
     result = run_command_line("python -c 'import tfdlrm.interop.tfrs'")
     assert result.returncode == 1

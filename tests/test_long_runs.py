@@ -58,6 +58,7 @@ def assert_goes_on(directory, **settings):
     assert_equal(resumed_weights, weights)
 
 
+@pytest.mark.slow
 def test_a_run_with_a_schedule_goes_on_to_the_same_bits(tmp_path):
     assert_goes_on(tmp_path, optimizer=SCHEDULE)
 

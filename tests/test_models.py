@@ -129,6 +129,7 @@ def test_two_devices_learn_what_one_does(name):
     np.testing.assert_allclose(outputs[1], outputs[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_another_model_goes_the_whole_way(
     data_dir, raw_file, tmp_path, monkeypatch, capsys
 ):

@@ -89,7 +89,7 @@ def inputs(form, rows, weights):
 
 @pytest.mark.parametrize("form", ["ragged", "padded", "offsets"])
 @pytest.mark.parametrize("combiner", ["sum", "mean", "sqrtn"])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(rows=ROWS)
 def test_bags_are_combined(form, combiner, rows):
     layer = collection(combiner=combiner)

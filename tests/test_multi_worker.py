@@ -44,6 +44,7 @@ def check(num_workers, names, directory):
     return workers
 
 
+@pytest.mark.slow
 def test_two_workers_train_as_one_does_and_exchange_ids_and_rows(tmp_path):
     for worker in check(2, ["RowWiseAdagrad", "Adagrad"], tmp_path):
         dense_table = 4 * DIM * sum(SIZES)

@@ -86,7 +86,10 @@ def scored_rows(config):
     return labels, scores
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    ["both", *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS if k != "both")],
+)
 def test_raw_rows_are_scored_as_prepared_ones(trained, kind, log, tmp_path):
     config = trained(kind)
     predict(PredictCommand(config.export_dir, log, tmp_path / "p.csv", 333))
@@ -199,6 +202,7 @@ def test_mirrored_training_on_bags_learns_what_one_device_does(trained, tmp_path
     assert measured[1] == pytest.approx(measured[0], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_another_model_of_the_log_is_trained(trained, tmp_path):
     config = trained("both")
     from tfdlrm.model_config import DeepFMConfig

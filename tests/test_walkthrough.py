@@ -117,6 +117,7 @@ def test_what_is_printed_fits_80_columns_and_has_the_numbers(step):
         assert ", ".join(f"{value:.4f}" for value in expected[name]) in text.getvalue()
 
 
+@pytest.mark.slow
 def test_the_command_prints_no_escape_codes_into_a_file():
     done = run_command_line("python -m tfdlrm.walkthrough", cwd=ROOT)
     assert done.returncode == 0
