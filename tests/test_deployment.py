@@ -41,6 +41,7 @@ def test_the_deployment_is_what_tf_serving_reads(int8_exported):
         assert not equals or (mounts["/config"] / path).is_file()
 
 
+@pytest.mark.slow
 def test_a_second_model_joins_a_deployment(
     int8_exported, exported, small_config, tmp_path
 ):

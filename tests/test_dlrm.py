@@ -51,6 +51,7 @@ def small_model(**kwargs):
     return model_of(3, [5, 9], **kwargs)
 
 
+@pytest.mark.slow
 def test_the_articles_model_has_its_published_number_of_parameters():
     path = Path(__file__).parents[1] / "configs" / "criteo_kaggle.yaml"
     config = parse(TrainConfig, "tfdlrm.train", ["--config", str(path)])

@@ -139,9 +139,9 @@ def test_a_bad_row_is_named_when_scoring(trained, tmp_path):
     ("kind", "inputs"),
     [
         ("both", {"dense_features": [2], "categorical_features": [3, None]}),
-        ("dense", {"dense_features": [2]}),
         ("bags", {"categorical_features": [2, None]}),
-        ("user", {"categorical_features": [1]}),
+        pytest.param("dense", {"dense_features": [2]}, marks=pytest.mark.slow),
+        pytest.param("user", {"categorical_features": [1]}, marks=pytest.mark.slow),
     ],
 )
 def test_the_signature_has_the_kinds_of_features_there_are(trained, kind, inputs):

@@ -19,7 +19,7 @@ from tfdlrm.saved_variables import SavedVariables, copy_weights
 from tfdlrm.schema import CategoricalFeature, FeatureSchema
 
 SIZES = [50, 40, 3]
-OPTIMIZERS = ["SGD", "Adagrad", "RowWiseAdagrad", "LazyAdam"]
+OTHERS = ["SGD", "RowWiseAdagrad", "LazyAdam"]
 
 
 def make_model(strategy_name="default", tables="replicated", optimizer="SGD", **kwargs):
@@ -94,7 +94,10 @@ def alone():
     return of
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    "optimizer",
+    ["Adagrad", *(pytest.param(o, marks=pytest.mark.slow) for o in OTHERS)],
+)
 @pytest.mark.parametrize(
     ("where", "multi_hot"),
     [
@@ -186,7 +189,9 @@ def test_placed_rows_start_as_ordinary_ones_do():
     np.testing.assert_array_equal(tf.function(placed)(ids), ordinary(ids))
 
 
-@pytest.mark.parametrize("optimizer", ["RowWiseAdagrad", "LazyAdam"])
+@pytest.mark.parametrize(
+    "optimizer", ["RowWiseAdagrad", pytest.param("LazyAdam", marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(
     ("before", "after"),
     [

@@ -108,7 +108,13 @@ def cases(tmp_path_factory):
     return case
 
 
-@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=[] if kind in ("default", "own") else pytest.mark.slow)
+        for kind in CONFIGS
+    ],
+)
 def test_raw_rows_get_the_probabilities_of_predict(cases, kind):
     case = cases(kind)
     columns = {name: [row[name] for row in case.rows] for name in case.names}
