@@ -154,11 +154,8 @@ def _num_workers() -> int:
 
 def main() -> None:
     """Read the job, do it, print the measurement as one line."""
-    print(
-        json.dumps(
-            asdict(measure(parse(DistributedJob, "benchmarks.distributed_step")))
-        )
-    )
+    job = parse(DistributedJob, "benchmarks.distributed_step")
+    print(json.dumps(asdict(measure(job))))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from pipelines import criteo
+from pipelines.bad_rows import shown
 from pipelines.columns import Columns
 from pipelines.log_values import TIME_KEY, Kind, kinds
 
@@ -45,25 +46,24 @@ class JsonRows:
         """The good rows, and what is wrong with each bad message, by its number."""
         bad: dict[int, str] = {}
         objects = [_parsed(message) for message in messages]
-        for number, found in enumerate(objects):
-            if found is None:
+        for number, parsed in enumerate(objects):
+            if parsed is None:
                 bad[number] = f"it begins with {messages[number][:20]!r}"
-        rows = [found or {} for found in objects]
+        rows = [parsed or {} for parsed in objects]
         typed: dict[str, pl.Series] = {}
         for name, kind in self._kinds.items():
             given = [row.get(name) for row in rows]
             if name not in self._separators:
                 for row, value in enumerate(given):
                     if isinstance(value, list | dict):
-                        shown = repr(value)[:40]
-                        bad.setdefault(row, f"{name!r} is {shown}, expected one value")
+                        found = f"{name!r} is {shown(value)}"
+                        bad.setdefault(row, f"{found}, expected one value")
                         given[row] = None
             values = _column(given, self._separators.get(name))
             typed[name] = kind.read(values).alias(name)
             for row in kind.is_bad(values, typed[name]).arg_true():
-                value = rows[row].get(name)
-                shown = "missing" if value is None else repr(value)[:40]
-                bad.setdefault(row, f"{name!r} is {shown}, expected {kind.expected}")
+                found = f"{name!r} is {shown(rows[row].get(name))}"
+                bad.setdefault(row, f"{found}, expected {kind.expected}")
         frame = pl.DataFrame(typed)
         if bad:
             good = [number for number in range(len(rows)) if number not in bad]

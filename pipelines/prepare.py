@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,15 +83,9 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
 @contextmanager
 def _uploaded(output: Path) -> Iterator[Path]:
     """A local directory that is uploaded to the remote `output`, or nothing of it."""
-    with _storage_errors(output):
-        try:
-            with storage.new_directory(output, last=FILE_NAME) as directory:
-                yield directory
-        except BaseException:
-            # Nothing was there before, and what is there now is not whole.
-            with suppress(OSError):
-                storage.remove_tree(output)
-            raise
+    uploaded = storage.new_directory(output, last=FILE_NAME)
+    with _storage_errors(output), uploaded as directory:
+        yield directory
 
 
 @contextmanager

@@ -36,16 +36,22 @@ def change_record(shard: Path, number: int, change) -> None:
             writer.write(record)
 
 
+def bits_flipped(path):
+    """The file with one bit of it flipped, at one place after another."""
+    whole = path.read_bytes()
+    for place in np.random.default_rng(0).integers(len(whole), size=20):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        yield
+
+
 def test_a_whole_data_set_has_no_problem(data):
     assert verify(data) == []
 
 
 def test_every_flipped_byte_is_found_with_file_and_record(data, shard):
-    whole = shard.read_bytes()
-    for place in np.random.default_rng(0).integers(len(whole), size=20):
-        damaged = bytearray(whole)
-        damaged[place] ^= 1
-        shard.write_bytes(damaged)
+    for _ in bits_flipped(shard):
         (problem,) = verify(data)
         assert problem.startswith(f"{shard}, record ")
 
@@ -115,11 +121,7 @@ def test_a_vocabulary_that_does_not_fit_is_found(data):
 
 def test_a_flipped_bit_of_a_vocabulary_is_found(data):
     path = data / "vocabulary" / "C3.parquet"
-    whole = path.read_bytes()
-    for place in np.random.default_rng(0).integers(len(whole), size=20):
-        damaged = bytearray(whole)
-        damaged[place] ^= 1
-        path.write_bytes(damaged)
+    for _ in bits_flipped(path):
         (problem,) = verify(data)
         assert problem.startswith(f"{path} has the checksum ")
 

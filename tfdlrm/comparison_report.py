@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tfdlrm import storage
 from tfdlrm.comparison import FinishedRun, Spread, not_told_apart
+from tfdlrm.figures import save_figure
 
 COLUMNS = (
     "model, optimizer",
@@ -92,8 +93,7 @@ def plot_accuracy(contenders: Sequence[Sequence[FinishedRun]], path: Path) -> No
     axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     axis.grid(alpha=0.3)
     axis.legend()
-    with storage.whole(path) as aside:
-        figure.savefig(aside, format="png", dpi=120)
+    save_figure(figure, path)
 
 
 def _measure(runs: Sequence[FinishedRun], name: str) -> Spread:

@@ -11,6 +11,7 @@ import orjson
 from matplotlib.figure import Figure
 
 from tfdlrm import storage
+from tfdlrm.figures import save_figure
 from tfdlrm.metrics import binary_metrics
 
 MEASURED = ("log_loss", "auc")
@@ -152,5 +153,4 @@ def draw(points: Sequence[StreamPoint], path: Path) -> None:
             axis.legend()
         axis.set(title=f"{title}, predicted before learned", xlabel="events")
         axis.grid(alpha=0.3)
-    with storage.whole(path) as aside, aside.open("wb") as file:
-        figure.savefig(file, format="png", dpi=120)
+    save_figure(figure, path)

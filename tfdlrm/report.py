@@ -10,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from tfdlrm import storage
 from tfdlrm.curves import CurvePoint
 from tfdlrm.evaluation import as_table
+from tfdlrm.figures import save_figure
 from tfdlrm.metrics import BinaryMetrics, Reliability, expected_calibration_error
 from tfdlrm.permutation import Importance, by_importance
 
@@ -65,7 +66,7 @@ def plot_curves(points: Sequence[CurvePoint], path: Path) -> None:
         axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
         axis.grid(alpha=0.3)
     axes[0].legend()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_reliability(bins: dict[str, Reliability], path: Path) -> None:
@@ -94,7 +95,7 @@ def plot_reliability(bins: dict[str, Reliability], path: Path) -> None:
     )
     axis.grid(alpha=0.3)
     axis.legend()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_importances(importances: Sequence[Importance], path: Path) -> None:
@@ -119,9 +120,4 @@ def plot_importances(importances: Sequence[Importance], path: Path) -> None:
         figure.suptitle(
             f"the {len(shown)} most important of {len(importances)} columns"
         )
-    _save(figure, path)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with storage.whole(path) as aside:
-        figure.savefig(aside, format="png", dpi=120)
+    save_figure(figure, path)

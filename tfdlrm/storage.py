@@ -13,7 +13,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path, PurePath
 from typing import Any, NoReturn
@@ -203,7 +203,12 @@ def new_directory(target: Path, last: str) -> Iterator[Path]:
             aside = Path(folder) / target.name
             yield aside
             remove_tree(target)
-            copy_tree(aside, target, last)
+            try:
+                copy_tree(aside, target, last)
+            except BaseException:
+                with suppress(OSError):  # what broke the upload off is told
+                    remove_tree(target)
+                raise
         return
     aside = target.with_name(f".{target.name}.partial")
     remove_tree(aside)

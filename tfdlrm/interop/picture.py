@@ -8,8 +8,8 @@ from typing import Any
 import keras
 from matplotlib.figure import Figure
 
-from tfdlrm import storage
 from tfdlrm.errors import InputError
+from tfdlrm.figures import save_figure
 from tfdlrm.layers import MLP, DotInteraction, EmbeddingCollection
 from tfdlrm.models.click_model import ClickModel
 from tfdlrm.schema import FeatureSchema
@@ -93,8 +93,7 @@ def draw_model(model: ClickModel, schema: FeatureSchema, path: Path) -> None:
     axis.set(xlim=(0, 1), ylim=(-0.5, 0.5 + max(levels.values())))
     axis.set_title(f"{model.name}: {model.count_params():,} parameters")
     axis.axis("off")
-    with storage.whole(path) as aside:
-        figure.savefig(aside, format=path.suffix[1:], dpi=120)
+    save_figure(figure, path)
 
 
 def _nodes(model: ClickModel, schema: FeatureSchema) -> dict[str, _Node]:

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tfdlrm import storage
-from tfdlrm.errors import InputError
 
 MODEL_FILE = "saved_model.pb"
 EXTRA_DIRECTORY = "assets.extra"
@@ -32,12 +31,7 @@ def new_version(export_dir: Path) -> Iterator[tuple[Path, Path]]:
         InputError: If `export_dir` cannot be made.
     """
     export_dir = storage.at(export_dir)
-    try:
-        export_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"export_dir {export_dir} cannot be made: {error.strerror}"
-        ) from None
+    storage.make_directory("export_dir", export_dir)
     with storage.only_process(export_dir):
         target = export_dir / str(max(versions_in(export_dir), default=0) + 1)
         with storage.new_directory(target, last=MODEL_FILE) as aside:
