@@ -9,10 +9,8 @@ import pyarrow.parquet as pa_parquet
 from pipelines.checksums import stored_checksum
 from pipelines.columns import Columns
 from pipelines.encoded_rows import EncodedRows
-from tfdlrm.schema import FeatureSchema, Shard
+from tfdlrm.schema import ROW_GROUP_ROWS, FeatureSchema, Shard
 from tfdlrm.storage import whole
-
-ROW_GROUP_ROWS = 2**16
 
 
 def write_parquet_shard(

@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterator
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -15,7 +16,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from pipelines import synthetic
+from pipelines import coverage_picture, synthetic
 from pipelines.prepare import prepare
 from tests.processes import run_command_line
 from tfdlrm.config import PrepareConfig, TrainConfig
@@ -57,6 +58,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"the {minutes:g} minutes given by --minutes are over")
     # Weights that a test does not seed itself are the same in every run.
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_pictures() -> Iterator[None]:
+    """Of a small data set, a picture of its coverage takes longer than all the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coverage_picture, "draw", lambda *args: args[-1].touch())
+        yield
 
 
 SHARED = Path(__file__).parents[2] / "shared"

@@ -23,6 +23,7 @@ class Served:
             loader = tf.compat.v1.saved_model.loader
             loaded = loader.load(self._session, ["serve"], str(path))
         self.signatures = loaded.signature_def
+        self._callables: dict[tuple[str, ...], Any] = {}
 
     def __call__(self, signature: str, /, **inputs: Any) -> dict[str, np.ndarray]:
         """The outputs of a signature."""
@@ -34,13 +35,21 @@ class Served:
             )
             for name, value in inputs.items()
         ]
-        # As servers call it: `Session.run` would hold what it is fed to shapes.
-        options = config_pb2.CallableOptions(
-            feed=[definition.inputs[name].name for name in inputs],
-            fetch=[each.name for each in definition.outputs.values()],
-        )
-        call = self._session._make_callable_from_options(options)
-        return dict(zip(definition.outputs, call(*feeds), strict=True))
+        outputs = self._callable(signature, *inputs)(*feeds)
+        return dict(zip(definition.outputs, outputs, strict=True))
+
+    def _callable(self, signature: str, *names: str) -> Any:
+        """As servers call it: `Session.run` would hold what it is fed to shapes."""
+        key = signature, *names
+        if key not in self._callables:
+            definition = self.signatures[signature]
+            options = config_pb2.CallableOptions(
+                feed=[definition.inputs[name].name for name in names],
+                fetch=[each.name for each in definition.outputs.values()],
+            )
+            made = self._session._make_callable_from_options(options)
+            self._callables[key] = made
+        return self._callables[key]
 
     def probabilities(self, signature: str, /, **inputs: Any) -> np.ndarray:
         """The only output of a signature, flat."""

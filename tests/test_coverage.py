@@ -14,6 +14,11 @@ from tfdlrm.config import PrepareConfig
 ROWS = make_rows(700)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def no_pictures():
+    """They are drawn here."""
+
+
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     directory = tmp_path_factory.mktemp("coverage")

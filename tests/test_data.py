@@ -175,15 +175,29 @@ def test_no_tuner_keeps_a_pass_that_is_over_waiting(data_set):
     assert batches.take(3).cache().options().autotune.enabled is False
 
 
-@pytest.mark.parametrize(
-    ("batch_size", "shuffle"), product([7, 60, 100], [None, (3, 0), (3, 1)])
-)
-def test_a_pass_goes_on_where_it_was_left(data_set, batch_size, shuffle):
+def assert_goes_on(data_set, batch_size, shuffle, starts):
     whole = as_batches(read_split(*data_set, "train", batch_size, shuffle))
-    for start in (*range(0, len(whole), 5), len(whole) - 1, len(whole)):
+    for start in starts(len(whole)):
         rest = read_split(*data_set, "train", batch_size, shuffle, start_batch=start)
         assert as_batches(rest) == whole[start:]
         assert int(rest.cardinality()) == len(whole) - start
+
+
+@pytest.mark.parametrize("shuffle", [None, (3, 1)])
+@pytest.mark.parametrize("batch_size", [7, 60, 100])
+def test_a_pass_goes_on_where_it_was_left(data_set, batch_size, shuffle):
+    def starts(num_batches):
+        return 1, num_batches // 2, num_batches
+
+    assert_goes_on(data_set, batch_size, shuffle, starts)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("batch_size", "shuffle"), product([7, 60, 100], [None, (3, 0), (3, 1)])
+)
+def test_a_pass_goes_on_wherever_it_was_left(data_set, batch_size, shuffle):
+    assert_goes_on(data_set, batch_size, shuffle, lambda batches: range(batches + 1))
 
 
 def test_shards_that_are_done_with_are_not_opened_again(data_sets, tmp_path):

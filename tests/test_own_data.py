@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import tensorflow as tf
 
-from pipelines import coverage_picture, encoding, prepared, text_log
+from pipelines import encoding, prepared, text_log
 from pipelines.journal import Journal
 from pipelines.prepare import prepare
 from pipelines.verify import verify
@@ -85,13 +85,6 @@ def files_of(directory):
         for path in directory.rglob("*")
         if path.is_file()
     }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_pictures():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coverage_picture, "draw", lambda *args: None)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import coverage_picture
 from pipelines.prepare import prepare
 from tests.own_log import CONFIG, DESCRIPTION, ROWS, write_log
 from tfdlrm.config import OptimizerConfig, TrainConfig
@@ -29,13 +28,6 @@ KINDS = {
     "[{name: tags, separator: '|'}, {name: shops, separator: ' '}]}",
     "user": "{label: {name: bought, positive: 'yes'}, categorical: [user]}",
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_pictures():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coverage_picture, "draw", lambda *args: None)
-        yield
 
 
 @pytest.fixture(scope="module")

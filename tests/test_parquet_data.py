@@ -6,8 +6,10 @@ import numpy as np
 import pyarrow.parquet as pa_parquet
 import pytest
 
+from pipelines import parquet_shard
 from pipelines.prepare import prepare
 from pipelines.verify import verify
+from tfdlrm import parquet_blocks
 from tfdlrm.config import PrepareConfig
 from tfdlrm.data import read_split
 from tfdlrm.schema import FeatureSchema
@@ -19,18 +21,24 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def parquet(raw_file, tmp_path_factory):
+    """The data set of `data_dir`, in several row groups."""
     directory = tmp_path_factory.mktemp("parquet") / "data"
-    prepare(
-        [raw_file], directory, PrepareConfig(min_frequency=3, record_format="parquet")
-    )
+    config = PrepareConfig(min_frequency=3, record_format="parquet")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parquet_shard, "ROW_GROUP_ROWS", 1000)
+        prepare([raw_file], directory, config)
     return directory
 
 
+@pytest.mark.parametrize("rows_at_once", [700, 1000, 2**16])
 @pytest.mark.parametrize(
     ("split", "shuffle", "start"),
     [("test", None, 0), ("train", (0, 0), 0), ("train", (0, 1), 7)],
 )
-def test_the_batches_are_those_of_tfrecords(parquet, data_dir, split, shuffle, start):
+def test_the_batches_are_those_of_tfrecords(
+    parquet, data_dir, split, shuffle, start, rows_at_once, monkeypatch
+):
+    monkeypatch.setattr(parquet_blocks, "ROW_GROUP_ROWS", rows_at_once)
     found, expected = (
         read_split(each, FeatureSchema.load(each), split, 300, shuffle, start)
         for each in (parquet, data_dir)

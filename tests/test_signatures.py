@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import coverage_picture, criteo
+from pipelines import criteo
 from pipelines.prepare import prepare
 from tests.own_log import CONFIG, DESCRIPTION, ROWS, write_log
 from tests.raw_rows import make_rows, replace_field, write_rows
@@ -46,13 +46,6 @@ UNUSUAL_ROWS = [
     ]
 ]
 BLANK_ROW = b"0" + b"\t" * len(NAMES)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def no_pictures():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coverage_picture, "draw", lambda *args: None)
-        yield
 
 
 class Case:

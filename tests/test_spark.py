@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import buckets, coverage_picture, prepared
+from pipelines import buckets, prepared
 from pipelines.bad_rows import BadRow, SkippedRows
 from pipelines.engines import spark, spark_reading, spark_session
 from pipelines.engines.spark_parts import Part, PartRead
@@ -52,7 +52,6 @@ def small_pieces(monkeypatch):
     monkeypatch.setattr(prepared, "RawFile", partial(RawFile, chunk_bytes=20_000))
     monkeypatch.setattr(spark_reading, "CHUNKS_PER_PART", 3)
     monkeypatch.setattr(buckets, "MAX_SHARD_ROWS", 300)
-    monkeypatch.setattr(coverage_picture, "draw", lambda *args: None)
 
 
 @pytest.fixture

@@ -32,9 +32,17 @@ def read_all(data_set, batch_size, shuffle, shares, start_batch=0):
 
 # Seven shards: more than workers, as many, and fewer.
 @pytest.mark.parametrize(
-    "num_workers", [2, 3, 7, pytest.param(20, marks=pytest.mark.slow)]
+    ("num_workers", "shuffle"),
+    [
+        (3, None),
+        (3, (3, 0)),
+        (7, (3, 0)),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in [(2, None), (2, (3, 0)), (7, None), (20, None), (20, (3, 0))]
+        ),
+    ],
 )
-@pytest.mark.parametrize("shuffle", [None, (3, 0)])
 def test_each_row_is_read_once_by_one_worker(data_set, num_workers, shuffle):
     parts = read_all(data_set, 60, shuffle, shares(num_workers))
     read = [*chain.from_iterable(chain.from_iterable(parts))]
@@ -44,7 +52,7 @@ def test_each_row_is_read_once_by_one_worker(data_set, num_workers, shuffle):
 
 
 @pytest.mark.parametrize(
-    "num_workers", [2, 3, pytest.param(20, marks=pytest.mark.slow)]
+    "num_workers", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 20))]
 )
 def test_a_step_has_the_rows_that_it_has_for_one_worker(data_set, num_workers):
     for batch_size in (30, 56, 1000):
@@ -63,11 +71,13 @@ def test_every_device_of_a_worker_has_a_batch_in_a_step(data_set):
     assert sorted(read) == sorted(rows(read_split(*data_set, "train", 60)))
 
 
-@pytest.mark.parametrize("batches_per_step", [1, 2])
+@pytest.mark.parametrize(
+    "batches_per_step", [pytest.param(1, marks=pytest.mark.slow), 2]
+)
 def test_workers_go_on_where_a_pass_was_left(data_set, batches_per_step):
     workers = shares(3, batches_per_step)
     whole = read_all(data_set, 30, (3, 1), workers)
-    for step in (1, 5, 14):
+    for step in (1, 14):
         rest = read_all(data_set, 30, (3, 1), workers, start_batch=step)
         assert rest == [part[step * batches_per_step :] for part in whole]
 

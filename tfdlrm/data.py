@@ -23,6 +23,10 @@ from tfdlrm.reading_order import (
 from tfdlrm.records import read_records
 from tfdlrm.schema import SPLITS, FeatureSchema
 
+# There is no Python branch or loop for TensorFlow to rewrite, and looking for them takes
+# a third of the time to make a pass.
+_as_it_is = tf.autograph.experimental.do_not_convert
+
 OPEN_SHARDS = 4
 """Shards read in turn while shuffling, so that a window mixes several of them."""
 
@@ -154,11 +158,13 @@ def _windows(
     window_records = order.num_blocks if is_block else window_rows
     blocks = _blocks(directory, schema, order)
     uses = tf.data.Dataset.from_tensor_slices(order.uses)
+
+    @_as_it_is
+    def repeat(block: Any, uses: tf.Tensor) -> Any:
+        return tf.nest.map_structure(lambda column: tf.tile(column, [uses]), block)
+
     used = tf.data.Dataset.zip((blocks, uses)).map(
-        lambda block, uses: tf.nest.map_structure(
-            lambda column: tf.tile(column, [uses]), block
-        ),
-        num_parallel_calls=tf.data.AUTOTUNE,
+        repeat, num_parallel_calls=tf.data.AUTOTUNE
     )
     skipped = np.zeros_like(order.heads)
     skipped[0] = order.skipped_batches
@@ -176,6 +182,7 @@ def _windows(
         (used.rebatch(window_records), tf.data.Dataset.from_tensor_slices(plan))
     )
 
+    @_as_it_is
     def arrange(records: tf.Tensor, window: dict[str, tf.Tensor]) -> Any:
         columns = parse_records(schema, records, window["block_rows"])
         places = tf.range(window["rows"])
@@ -200,6 +207,7 @@ def _blocks(
             return parquet_blocks(path, schema, num_records)
         return tf.data.TFRecordDataset(path).batch(num_records)
 
+    @_as_it_is
     def in_turn(group: tf.Tensor) -> tf.data.Dataset:
         return tf.data.Dataset.from_tensor_slices(group).interleave(
             read,
@@ -216,6 +224,7 @@ def _batches(windows: tf.data.Dataset, batch_rows: np.ndarray) -> tf.data.Datase
     """Cut windows into batches: the only time that a row is moved."""
     cuts = tf.constant(np.concatenate([[0], np.cumsum(batch_rows)]), tf.int64)
 
+    @_as_it_is
     def cut(columns: Any, places: tf.Tensor, window: dict[str, tf.Tensor]) -> Any:
         def batch(number: tf.Tensor) -> Any:
             number += window["first_batch"]

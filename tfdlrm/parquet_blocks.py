@@ -1,12 +1,10 @@
 """Shards in Parquet, read by tensorflow-io: a column for every feature."""
 
-from typing import Any
-
 import tensorflow as tf
 
 from tfdlrm.errors import InputError
 from tfdlrm.remote_path import load_tensorflow_io
-from tfdlrm.schema import FeatureSchema
+from tfdlrm.schema import ROW_GROUP_ROWS, FeatureSchema
 
 
 def parquet_columns(schema: FeatureSchema) -> dict[str, tf.DType]:
@@ -46,9 +44,28 @@ def parquet_blocks(
         schema: Schema of its data set.
         block_rows: Rows of a block; the last takes what is left.
     """
-    tfio: Any = load_tensorflow_io("a data set in Parquet")
-    columns = {
-        name: tf.TensorSpec([], dtype)
-        for name, dtype in parquet_columns(schema).items()
-    }
-    return tfio.IODataset.from_parquet(path, columns=columns).batch(block_rows)
+    load_tensorflow_io("a data set in Parquet")
+    # `IODataset.from_parquet` has a data set for each column and joins them row by row:
+    # twenty times as slow.
+    from tensorflow_io.python.ops import core_ops
+
+    file = {"input": path, "shared": path, "container": "tfdlrm"}
+    _, shapes, _ = core_ops.io_parquet_readable_info(**file)
+    num_rows = shapes[0, 0]
+
+    def read(start: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {
+            name: core_ops.io_parquet_readable_read(
+                **file,
+                component=name,
+                shape=[num_rows],
+                start=start,
+                stop=tf.minimum(start + ROW_GROUP_ROWS, num_rows),
+                dtype=dtype,
+            )
+            for name, dtype in parquet_columns(schema).items()
+        }
+
+    # A read begins at the start of its row group, however few rows it takes.
+    groups = tf.data.Dataset.range(0, num_rows, ROW_GROUP_ROWS).map(read)
+    return groups.rebatch(block_rows)

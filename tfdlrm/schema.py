@@ -15,6 +15,9 @@ SPLITS = ("train", "validation", "test")
 
 RecordFormat = Literal["block", "row", "parquet"]
 
+ROW_GROUP_ROWS = 2**16
+"""Rows of a row group of a shard in Parquet, the last taking what is left."""
+
 UNKNOWN_ID = 0
 """Id of a categorical value that training never saw, or saw too rarely."""
 
