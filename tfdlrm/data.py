@@ -23,7 +23,7 @@ from tfdlrm.reading_order import (
 from tfdlrm.records import read_records
 from tfdlrm.schema import SPLITS, FeatureSchema
 
-# There is no Python branch or loop for TensorFlow to rewrite, and looking for them takes
+# There is no Python branch or loop for TensorFlow to rewrite, and looking for one takes
 # a third of the time to make a pass.
 _as_it_is = tf.autograph.experimental.do_not_convert
 
