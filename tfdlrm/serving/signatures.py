@@ -110,11 +110,21 @@ class RawSignatures(tf.Module):
     ) -> None:
         super().__init__()
         self._schema = schema
-        # A function of the model: the model itself, and its optimizer's state, would be
-        # saved with what it is an attribute of.
-        self._probability = lambda features: _score(model, features)
         self.features = RawFeatures(schema, directory, work)
         self.examples = ExampleReader(raw_columns(schema))
+        # Functions of the model: the model itself, and its optimizer's state, would be
+        # saved with what it is an attribute of.
+        self._probability = lambda features: _score(model, features)
+        bag = tf.RaggedTensorSpec([None, None], tf.string, ragged_rank=1)
+        self._score = _traced_once(
+            self._score_columns,
+            tf.TensorSpec([None, len(schema.dense_features)], tf.float64),
+            tf.TensorSpec([None, len(schema.single_hot)], tf.string),
+            [bag] * len(schema.multi_hot),
+        )
+        self._of_examples = _traced_once(
+            self._score_examples, tf.TensorSpec([None], tf.string)
+        )
 
     def functions(self) -> dict[str, Any]:
         """A concrete function for each signature beside `serving_default`."""
@@ -180,7 +190,7 @@ class RawSignatures(tf.Module):
     def _regress(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"outputs": self._of_examples(inputs)}
 
-    def _of_examples(self, examples: tf.Tensor) -> tf.Tensor:
+    def _score_examples(self, examples: tf.Tensor) -> tf.Tensor:
         schema = self._schema
         columns = self.examples(examples)
         num_dense, num_single = len(schema.dense_features), len(schema.single_hot)
@@ -196,7 +206,7 @@ class RawSignatures(tf.Module):
         columns.select(num_dense, len(columns.names)).refuse_floats()
         return self._score(numbers, single.single_texts(), bags.bags())
 
-    def _score(
+    def _score_columns(
         self, numbers: tf.Tensor, texts: tf.Tensor, bags: Sequence[tf.RaggedTensor]
     ) -> tf.Tensor:
         features = {
@@ -204,6 +214,13 @@ class RawSignatures(tf.Module):
             "categorical_features": self.features.ids(texts, bags),
         }
         return self._probability(features)
+
+
+def _traced_once(function: Callable[..., Any], *specs: Any) -> Callable[..., Any]:
+    """A function that is in a SavedModel once, however many signatures call it."""
+    traced = tf.function(function, input_signature=specs, autograph=False)
+    # A `tf.function` that is an attribute would be saved once more by itself.
+    return lambda *inputs: traced(*inputs)
 
 
 def raw_columns(schema: FeatureSchema) -> list[str]:
