@@ -248,24 +248,23 @@ def test_a_used_run_directory_is_refused_before_rows_are_prepared(
 
 def test_a_raw_file_is_prepared_once(raw_file, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = TrainConfig(raw=raw_file, model=MODEL, export_dir=tmp_path / "model")
-    train(replace(config, run_dir=tmp_path / "run1"))
+    monkeypatch.setattr("tfdlrm.train.memory_here", lambda *_: Memory(host=0))
+
+    def prepare_only(config):
+        with pytest.raises(InputError, match="and 0 B are there"):
+            train(config)
+        return capsys.readouterr().out
+
+    config = TrainConfig(raw=raw_file, model=MODEL, run_dir=tmp_path / "run")
+    assert "is already prepared" not in prepare_only(config)
     schema = tmp_path / "data" / "clicks" / "schema.json"
     written = schema.stat().st_mtime_ns
-    train(replace(config, run_dir=tmp_path / "run2"))
+    assert "is already prepared" in prepare_only(config)
     assert schema.stat().st_mtime_ns == written
-    assert "is already prepared" in capsys.readouterr().out
     prepared = replace(
-        config,
-        raw=None,
-        data_dir=schema.parent,
-        prepare=PrepareConfig(days=3),
-        run_dir=tmp_path / "run3",
+        config, raw=None, data_dir=schema.parent, prepare=PrepareConfig(days=3)
     )
-    monkeypatch.setattr("tfdlrm.train.memory_here", lambda *_: Memory(host=0))
-    with pytest.raises(InputError, match="and 0 B are there"):
-        train(prepared)
-    assert "no setting of prepare is used" in capsys.readouterr().out
+    assert "no setting of prepare is used" in prepare_only(prepared)
 
 
 @pytest.mark.slow
