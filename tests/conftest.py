@@ -1,8 +1,10 @@
 """Shared set-up: before anything imports TensorFlow."""
 
+import io
 import os
 import time
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -18,8 +20,8 @@ import tensorflow as tf
 
 from pipelines import coverage_picture, synthetic
 from pipelines.prepare import prepare
-from tests.processes import run_command_line
 from tfdlrm.config import PrepareConfig, TrainConfig
+from tfdlrm.export import ExportCommand, export
 from tfdlrm.model_config import DLRMConfig
 from tfdlrm.train import train
 
@@ -128,10 +130,12 @@ def exported(small_config):
 def int8_exported(exported, small_config, tmp_path_factory):
     """The same run with int8 tables, and what the command said."""
     directory = tmp_path_factory.mktemp("int8") / "clicks"
-    said = run_command_line(
-        f"python -m tfdlrm.export --run_dir {small_config.run_dir} "
-        f"--export_dir {directory} --quantize int8 "
-        f"--deployment {directory.parent / 'deployment'}"
+    command = ExportCommand(
+        small_config.run_dir,
+        directory,
+        quantize="int8",
+        deployment=directory.parent / "deployment",
     )
-    assert (said.returncode, said.stderr) == (0, ""), said.stderr
-    return directory / "1", said.stdout
+    with redirect_stdout(io.StringIO()) as said:
+        version = export(command)
+    return version, said.getvalue()

@@ -46,7 +46,11 @@ def read(epoch, batch):
     ids = np.stack([rng.integers(0, 50, num_rows), rng.integers(0, 20, num_rows)], 1)
     label = (rng.random((num_rows, 1)) < 0.3).astype(np.float32)
     rows = ({"dense_features": dense, "categorical_features": ids}, label)
-    return tf.data.Dataset.from_tensor_slices(rows).batch(BATCH_SIZE).skip(batch)
+    batches = tf.data.Dataset.from_tensor_slices(rows).batch(BATCH_SIZE).skip(batch)
+    # A killed run throws its iterator away, which waits for a tuner up to a minute.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return batches.with_options(options)
 
 
 def config_for(directory, optimizer="adagrad", epochs=2, **settings):

@@ -168,9 +168,8 @@ def test_an_export_computes_in_the_precision_of_its_run(
     assert not np.allclose(narrow(features), load_scorer(exported)(features), rtol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "signature", ["raw", pytest.param("classify", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("signature", ["raw", "classify"])
 def test_the_savedmodel_command_shows_signatures(exported, signature):
     shown = run_command_line(
         f"saved_model_cli show --dir {exported} --tag_set serve "

@@ -110,7 +110,10 @@ def test_logits_are_float32_in_mixed_precision(config):
     assert logits.dtype == tf.float32
 
 
-@pytest.mark.parametrize("name", ["dcn", "deepfm", "mf"])  # every layer, once
+@pytest.mark.parametrize(  # every layer, once
+    "name",
+    ["dcn", *(pytest.param(n, marks=pytest.mark.slow) for n in ("deepfm", "mf"))],
+)
 def test_two_devices_learn_what_one_does(name):
     features = inputs(batch=8)
     labels = (np.arange(8) % 2)[:, None]

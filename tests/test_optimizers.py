@@ -46,6 +46,14 @@ RULES = {
     "LazyAdam": exact_lazy_adam,
 }
 
+# Two of them, and the others among the slow tests.
+SAMPLE = [
+    pytest.param(
+        name, marks=[] if name in ("Adagrad", "LazyAdam") else pytest.mark.slow
+    )
+    for name in RULES
+]
+
 
 def make(name, **kwargs):
     return getattr(optimizers, name)(**kwargs)
@@ -169,7 +177,7 @@ def trained_weights(name, strategy_name="default", **compile_options):
     return model.get_weights()
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", SAMPLE)
 def test_two_devices_train_as_one_does(name):
     one = trained_weights(name)
     two = trained_weights(name, "mirrored")
@@ -177,7 +185,7 @@ def test_two_devices_train_as_one_does(name):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", SAMPLE)
 def test_several_steps_in_one_execution_change_nothing(name):
     one = trained_weights(name)
     four = trained_weights(name, steps_per_execution=4)
@@ -185,7 +193,7 @@ def test_several_steps_in_one_execution_change_nothing(name):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", SAMPLE)
 def test_mixed_precision_keeps_weights_and_state_in_float32(name):
     full = trained_weights(name)
     keras.config.set_dtype_policy("mixed_bfloat16")

@@ -120,6 +120,7 @@ def test_devices_train_as_one_does(alone, optimizer, where, multi_hot):
         np.testing.assert_allclose(history[name], values, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_regularizer_counts_by_rows_too():
     regularizer = keras.regularizers.L2(0.1)
     results = [
@@ -196,7 +197,9 @@ def test_placed_rows_start_as_ordinary_ones_do():
     ("before", "after"),
     [
         (("mirrored", "sharded"), ("default", "replicated")),
-        (("default", "replicated"), ("mirrored", "sharded")),
+        pytest.param(
+            ("default", "replicated"), ("mirrored", "sharded"), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_checkpoint_goes_from_one_placement_to_another(

@@ -182,7 +182,14 @@ def interrupt(monkeypatch, raw, output, kind: str, config=CONFIG) -> None:
 
 
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize("kind", ["piece", "vocabulary", "encoded", "shard"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "piece",
+        "shard",
+        *(pytest.param(k, marks=pytest.mark.slow) for k in ("vocabulary", "encoded")),
+    ],
+)
 def test_a_changed_input_is_noticed_before_going_on(
     raw, tmp_path, monkeypatch, capsys, kind
 ):
@@ -200,7 +207,10 @@ def test_a_changed_input_is_noticed_before_going_on(
 
 
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize("kind", ["piece", "ids", "encoded"])
+@pytest.mark.parametrize(
+    "kind",
+    ["encoded", *(pytest.param(k, marks=pytest.mark.slow) for k in ("piece", "ids"))],
+)
 def test_another_memory_budget_and_a_touched_file_do_not_matter(
     raw, tmp_path, monkeypatch, capsys, kind
 ):

@@ -116,7 +116,13 @@ def test_raw_rows_get_the_probabilities_of_predict(cases, kind):
     assert len(np.unique(found)) > 100
 
 
-@pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=pytest.mark.slow if kind == "facebook" else [])
+        for kind in CONFIGS
+    ],
+)
 def test_examples_get_the_probabilities_of_predict(cases, kind):
     case = cases(kind)
     examples = [

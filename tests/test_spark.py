@@ -77,15 +77,14 @@ def skipped_rows(printed: str) -> list[str]:
     return lines[start : start + 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [
         PrepareConfig(min_frequency=3),
-        pytest.param(PrepareConfig(min_frequency=600), marks=pytest.mark.slow),
-        pytest.param(PrepareConfig(dialect="facebook"), marks=pytest.mark.slow),
-        pytest.param(
-            PrepareConfig(dialect="hash", record_format="row"), marks=pytest.mark.slow
-        ),
+        PrepareConfig(min_frequency=600),
+        PrepareConfig(dialect="facebook"),
+        PrepareConfig(dialect="hash", record_format="row"),
     ],
 )
 @pytest.mark.usefixtures("session")
