@@ -15,6 +15,9 @@ from pipelines.prepare import prepare
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
+from tfdlrm.schema import RecordFormat
+
+RECORD_FORMATS: tuple[RecordFormat, ...] = ("block", "row", "parquet")
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = config.data or Path(tempfile.gettempdir()) / "tfdlrm-benchmark-read"
     raw = folder / f"kaggle-like-{config.rows}.tsv"
     write_rows(raw, config.rows)
-    for record_format in ("block", "row"):
+    for record_format in RECORD_FORMATS:
         output = folder / f"{record_format}-{config.rows}"
         prepare([raw], output, PrepareConfig(record_format=record_format))
     print(f"## Reading a data set\n\n{machine.describe()}\n", flush=True)
     rows: list[list[Cell]] = []
     for way, description in DESCRIPTIONS.items():
-        record_format = "block" if way.startswith("block") else "row"
+        record_format, _, _ = way.partition("_")
         directory = folder / f"{record_format}-{config.rows}"
         job = ReadJob(way, directory, config.batch_size, config.seconds)
         found = answer_of("read_run", **vars(job))

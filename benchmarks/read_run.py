@@ -12,7 +12,13 @@ from tfdlrm.command_line import parse, run_command
 from tfdlrm.schema import FeatureSchema
 
 Way = Literal[
-    "block_shuffled", "block_in_order", "block_unbatched", "row_shuffled", "row_parsed"
+    "block_shuffled",
+    "block_in_order",
+    "block_unbatched",
+    "row_shuffled",
+    "row_parsed",
+    "parquet_shuffled",
+    "parquet_joined",
 ]
 DESCRIPTIONS: dict[Way, str] = {
     "block_shuffled": "blocks, `read_split` with a shuffle",
@@ -20,6 +26,8 @@ DESCRIPTIONS: dict[Way, str] = {
     "block_unbatched": "blocks, `unbatch().shuffle().batch()`",
     "row_shuffled": "one row each, `read_split` with a shuffle",
     "row_parsed": "one row each, `shuffle().batch()` and `parse_example`",
+    "parquet_shuffled": "Parquet, `read_split` with a shuffle",
+    "parquet_joined": "Parquet, tensorflow-io's `IODataset`, in file order",
 }
 SHUFFLE_ROWS = 2**16
 """As many as our reader mixes in a window, about."""
@@ -49,7 +57,7 @@ def make_pass(job: ReadJob, schema: FeatureSchema, epoch: int) -> Any:
     """The batches of one pass."""
     from tfdlrm.data import read_split
 
-    if job.way in ("block_shuffled", "row_shuffled"):
+    if job.way in ("block_shuffled", "row_shuffled", "parquet_shuffled"):
         return read_split(
             job.data_dir, schema, "train", job.batch_size, shuffle=(0, epoch)
         )
@@ -57,10 +65,10 @@ def make_pass(job: ReadJob, schema: FeatureSchema, epoch: int) -> Any:
         return read_split(job.data_dir, schema, "train", job.batch_size)
     import tensorflow as tf
 
-    records = tf.data.TFRecordDataset(
-        [str(path) for path in schema.check_shards(job.data_dir, "train")],
-        num_parallel_reads=4,
-    )
+    paths = [str(path) for path in schema.check_shards(job.data_dir, "train")]
+    if job.way == "parquet_joined":
+        return _joined(paths, schema).batch(job.batch_size).prefetch(tf.data.AUTOTUNE)
+    records = tf.data.TFRecordDataset(paths, num_parallel_reads=4)
     if job.way == "block_unbatched":
         rows = records.map(_parse_block(schema), tf.data.AUTOTUNE).unbatch()
         batches = rows.shuffle(SHUFFLE_ROWS, seed=epoch).batch(job.batch_size)
@@ -68,6 +76,22 @@ def make_pass(job: ReadJob, schema: FeatureSchema, epoch: int) -> Any:
         shuffled = records.shuffle(SHUFFLE_ROWS, seed=epoch).batch(job.batch_size)
         batches = shuffled.map(_parse_rows(schema), tf.data.AUTOTUNE)
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _joined(paths: list[str], schema: FeatureSchema) -> Any:
+    """The rows of Parquet files as tensorflow-io gives them."""
+    import tensorflow as tf
+    import tensorflow_io as tfio
+
+    from tfdlrm.parquet_blocks import parquet_columns
+
+    columns = {
+        name: tf.TensorSpec([], dtype)
+        for name, dtype in parquet_columns(schema).items()
+    }
+    return tf.data.Dataset.from_tensor_slices(paths).flat_map(
+        lambda path: tfio.IODataset.from_parquet(path, columns=columns)
+    )
 
 
 def _parse_block(schema: FeatureSchema) -> Callable[[Any], Any]:

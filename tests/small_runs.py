@@ -47,7 +47,11 @@ def read(epoch, batch):
     label = (rng.random((num_rows, 1)) < 0.3).astype(np.float32)
     rows = ({"dense_features": dense, "categorical_features": ids}, label)
     batches = tf.data.Dataset.from_tensor_slices(rows).batch(BATCH_SIZE).skip(batch)
-    # A killed run throws its iterator away, which waits for a tuner up to a minute.
+    return untuned(batches)
+
+
+def untuned(batches):
+    """Whose iterators, once thrown away, do not wait for a tuner up to a minute."""
     options = tf.data.Options()
     options.autotune.enabled = False
     return batches.with_options(options)

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tests.small_models import inputs, schema
+from tests.small_runs import untuned
 from tfdlrm.model_config import DLRMConfig
 from tfdlrm.models import build_model
 from tfdlrm.optimizers import Adagrad
@@ -32,7 +33,7 @@ def labels():
 
 def batches():
     rows = tf.data.Dataset.from_tensor_slices((inputs(ROWS), labels()))
-    return rows.batch(BATCH)
+    return untuned(rows.batch(BATCH))
 
 
 class Recorder(keras.callbacks.Callback):

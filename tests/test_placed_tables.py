@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.small_runs import untuned
 from tfdlrm import optimizers
 from tfdlrm.checkpoints import CheckpointDirectory
 from tfdlrm.config import OptimizerConfig, TrainConfig
@@ -56,7 +57,8 @@ def batches(multi_hot=False, num_rows=105, batch_size=26):
         "categorical_features": ids if multi_hot else flat.reshape(shape),
     }
     labels = rng.integers(0, 2, (num_rows, 1)).astype("float32")
-    return tf.data.Dataset.from_tensor_slices((features, labels)).batch(batch_size)
+    rows = tf.data.Dataset.from_tensor_slices((features, labels))
+    return untuned(rows.batch(batch_size))
 
 
 def trained(model, **kwargs):
