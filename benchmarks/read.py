@@ -58,8 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"## Reading a data set\n\n{machine.describe()}\n", flush=True)
     rows: list[list[Cell]] = []
     for way, description in DESCRIPTIONS.items():
-        record_format, _, _ = way.partition("_")
-        directory = folder / f"{record_format}-{config.rows}"
+        directory = folder / f"{way.partition('_')[0]}-{config.rows}"
         job = ReadJob(way, directory, config.batch_size, config.seconds)
         found = answer_of("read_run", **vars(job))
         rate, peak = found["rows_per_second"], found["peak_gb"]
