@@ -57,7 +57,7 @@ def answer_of(module: str, **options: object) -> Any:
         options: Its options.
 
     Raises:
-        InputError: If it fails, with the last line that it said.
+        InputError: If it fails, with the last line that it said and its command.
     """
     given = [f"--{name}={value}" for name, value in options.items()]
     done = subprocess.run(
@@ -67,10 +67,12 @@ def answer_of(module: str, **options: object) -> Any:
         text=True,
         check=False,
     )
-    if done.returncode < 0:
-        raise InputError(f"killed by signal {-done.returncode}")
     if done.returncode:
-        raise InputError((done.stderr.strip().splitlines() or ["no message"])[-1])
+        said = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        if done.returncode < 0:
+            said = f"killed by signal {-done.returncode}"
+        command = " ".join(["python -m", f"benchmarks.{module}", *given])
+        raise InputError(f"{said} (in {command})")
     return json.loads(done.stdout.splitlines()[-1])
 
 

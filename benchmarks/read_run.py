@@ -67,7 +67,9 @@ def make_pass(job: ReadJob, schema: FeatureSchema, epoch: int) -> Any:
 
     paths = [str(path) for path in schema.check_shards(job.data_dir, "train")]
     if job.way == "parquet_joined":
-        return _joined(paths, schema).batch(job.batch_size).prefetch(tf.data.AUTOTUNE)
+        batches = _joined(paths, schema).batch(job.batch_size)
+        stacked = batches.map(_stack(schema), tf.data.AUTOTUNE)
+        return stacked.prefetch(tf.data.AUTOTUNE)
     records = tf.data.TFRecordDataset(paths, num_parallel_reads=4)
     if job.way == "block_unbatched":
         rows = records.map(_parse_block(schema), tf.data.AUTOTUNE).unbatch()
@@ -118,10 +120,15 @@ def _parse_rows(schema: FeatureSchema) -> Callable[[Any], Any]:
 
     from tfdlrm.parsing import row_spec
 
-    spec = row_spec(schema)
+    spec, stack = row_spec(schema), _stack(schema)
+    return lambda records: stack(tf.io.parse_example(records, spec))
 
-    def parse_rows(records: Any) -> Any:
-        values = tf.io.parse_example(records, spec)
+
+def _stack(schema: FeatureSchema) -> Callable[[Any], Any]:
+    """From a tensor for each column to features and labels."""
+    import tensorflow as tf
+
+    def stack(values: Any) -> Any:
         features = {
             "dense_features": tf.stack(
                 [values[name] for name in schema.dense_features], 1
@@ -132,7 +139,7 @@ def _parse_rows(schema: FeatureSchema) -> Callable[[Any], Any]:
         }
         return features, values[schema.label][:, None]
 
-    return parse_rows
+    return stack
 
 
 def measure(job: ReadJob) -> float:

@@ -11,7 +11,7 @@ from benchmarks import products, updates
 from benchmarks.dlrm_tfdlrm import build
 from benchmarks.embedding_update import EmbeddingUpdateConfig, measure
 from benchmarks.measurement import Job, Measurement, StepTime
-from benchmarks.processes import Laboratory
+from benchmarks.processes import Laboratory, answer_of
 from benchmarks.report import ceiling_rates, scales_table, steps_table
 from benchmarks.table import markdown, text
 from benchmarks.timing import Stopwatch, stopwatch_for, time_calls
@@ -155,6 +155,9 @@ def test_what_goes_wrong_in_a_process_becomes_a_note():
     assert laboratory.num_failed == 1
     (found,) = laboratory.done.values()
     assert found.note.startswith("failed: error: ")
+    command = re.escape("(in python -m benchmarks.read_run --way=nonsense)")
+    with pytest.raises(InputError, match=command):
+        answer_of("read_run", way="nonsense")
 
 
 def test_the_lower_ids_are_the_more_frequent_ones():

@@ -241,6 +241,7 @@ def test_the_plan_says_what_a_data_set_takes(data_dir):
 def test_a_rate_that_is_not_stated_is_called_an_estimate():
     text = plan(PlanCommand(num_devices=0, rows=10**6))
     assert "1,000,000 rows an epoch" in text
+    assert "those published of Criteo Kaggle, but rows as stated." in text
     assert "(an estimate: 38% of the " in text
 
 

@@ -100,9 +100,8 @@ def plan(command: PlanCommand) -> str:
 def _source(command: PlanCommand) -> str:
     if command.vocabulary_sizes is not None:
         return "as stated"
-    if command.data_dir is not None:
-        return str(command.data_dir)
-    return "those published of Criteo Kaggle"
+    source = str(command.data_dir or "those published of Criteo Kaggle")
+    return source if command.rows is None else f"{source}, but rows as stated"
 
 
 def data_schema(command: PlanCommand) -> FeatureSchema:
