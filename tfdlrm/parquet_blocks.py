@@ -45,8 +45,8 @@ def parquet_blocks(
         block_rows: Rows of a block; the last takes what is left.
     """
     load_tensorflow_io("a data set in Parquet")
-    # `IODataset.from_parquet` has a data set for each column and joins them row by row:
-    # twenty times as slow.
+    # `IODataset.from_parquet` has a data set for each column and joins them row by row,
+    # which takes some forty times as long (`python -m benchmarks.read`).
     from tensorflow_io.python.ops import core_ops
 
     file = {"input": path, "shared": path, "container": "tfdlrm"}
