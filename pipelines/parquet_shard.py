@@ -9,6 +9,7 @@ import pyarrow.parquet as pa_parquet
 from pipelines.checksums import stored_checksum
 from pipelines.columns import Columns
 from pipelines.encoded_rows import EncodedRows
+from tfdlrm.parquet_files import check_columns, column_types
 from tfdlrm.schema import ROW_GROUP_ROWS, FeatureSchema, Shard
 from tfdlrm.storage import whole
 
@@ -52,30 +53,22 @@ def check_parquet(path: Path, schema: FeatureSchema) -> int:
     Raises:
         ValueError: If it cannot be read, or is anything else than what the schema says.
     """
-    floats = (schema.label, *schema.dense_features)
     sizes = dict(zip(schema.single_hot, schema.vocabulary_sizes, strict=True))
-    expected = {**dict.fromkeys(floats, "float"), **dict.fromkeys(sizes, "int32")}
     try:
         with path.open("rb") as opened, pa_parquet.ParquetFile(opened) as file:
-            found = {each.name: str(each.type) for each in file.schema_arrow}
-            if found != expected:
-                name = next(
-                    n for n in {**expected, **found} if _differs(n, found, expected)
-                )
-                raise ValueError(
-                    f"column {name} is {found.get(name, 'not there')}, expected "
-                    f"{expected.get(name, 'none of that name')}"
-                )
+            check_columns(file.schema_arrow, schema)
+            known = column_types(schema)
+            for name in file.schema_arrow.names:
+                if name not in known:
+                    raise ValueError(
+                        f"column {name} is there, expected none of that name"
+                    )
             for batch in file.iter_batches(ROW_GROUP_ROWS):
                 for name, column in zip(batch.schema.names, batch.columns, strict=True):
                     _check_values(name, column, sizes)
             return int(file.metadata.num_rows)
     except (pa.ArrowException, OSError) as error:
         raise ValueError(" ".join(str(error).split())) from None
-
-
-def _differs(name: str, found: dict[str, str], expected: dict[str, str]) -> bool:
-    return found.get(name) != expected.get(name)
 
 
 def _check_values(name: str, column: pa.Array, sizes: dict[str, int]) -> None:

@@ -1,5 +1,7 @@
 """Data sets in Parquet: the same batches as those of TFRecords."""
 
+import re
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -12,6 +14,7 @@ from pipelines.verify import verify
 from tfdlrm import parquet_blocks
 from tfdlrm.config import PrepareConfig
 from tfdlrm.data import read_split
+from tfdlrm.errors import InputError
 from tfdlrm.schema import FeatureSchema
 
 pytestmark = pytest.mark.skipif(
@@ -80,3 +83,35 @@ def test_another_file_in_its_place_is_found(parquet, change, problem):
     path.write_bytes(before)
     assert found.startswith(str(path))
     assert problem in found
+
+
+@pytest.mark.parametrize(
+    ("contents", "problem"),
+    [
+        (lambda table: table.drop_columns(["C3"]), "column C3 is not there, expected"),
+        (
+            lambda table: table.set_column(
+                table.column_names.index("C3"), "C3", table["C3"].cast("int64")
+            ),
+            "column C3 is int64, expected int32",
+        ),
+        (None, "Parquet magic bytes not found"),
+    ],
+)
+def test_what_is_no_shard_is_refused_before_it_is_read(
+    parquet, tmp_path, contents, problem
+):
+    schema = FeatureSchema.load(parquet)
+    (shard,) = schema.split_shards("test")
+    path = tmp_path / shard.path
+    path.parent.mkdir()
+    if contents is None:
+        path.write_text("no Parquet")
+    else:
+        pa_parquet.write_table(
+            contents(pa_parquet.read_table(parquet / shard.path)), path
+        )
+    schema = replace(schema, shards=(replace(shard, bytes=path.stat().st_size),))
+    expected = rf"{re.escape(str(path))} cannot be read as a shard .*: {problem}"
+    with pytest.raises(InputError, match=expected):
+        read_split(tmp_path, schema, "test", 100)

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfdlrm import storage
 from tfdlrm.errors import InputError
 from tfdlrm.parquet_blocks import parquet_blocks
+from tfdlrm.parquet_files import check_file
 from tfdlrm.parsing import assemble, parse_records
 from tfdlrm.reading_order import (
     ReadingOrder,
@@ -67,8 +68,8 @@ def read_split(
         `(batch, features, None)`.
 
     Raises:
-        InputError: If the split has no rows, or a shard is missing or has another
-            size than the schema says.
+        InputError: If the split has no rows, or a shard is missing, has another size
+            than the schema says, or in Parquet other columns.
     """
     if split not in SPLITS:
         raise InputError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
@@ -201,6 +202,9 @@ def _blocks(
     """The records of each block, serialized or as columns, from the first needed on."""
     paths = [str(directory / shard.path) for shard in order.shards]
     num_records = 1 if schema.record_format == "block" else schema.block_rows
+    if schema.record_format == "parquet":
+        for shard in order.shards:
+            check_file(directory / shard.path, schema)
 
     def read(path: tf.Tensor) -> tf.data.Dataset:
         if schema.record_format == "parquet":

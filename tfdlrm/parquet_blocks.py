@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfdlrm.errors import InputError
+from tfdlrm.parquet_files import column_types
 from tfdlrm.remote_path import load_tensorflow_io
 from tfdlrm.schema import ROW_GROUP_ROWS, FeatureSchema
 
@@ -13,25 +13,14 @@ def parquet_columns(schema: FeatureSchema) -> dict[str, tf.DType]:
     Args:
         schema: Schema of a data set with `record_format` `parquet`.
 
-    Raises:
-        InputError: If it has multi-hot features, whose lists tensorflow-io cannot read.
-
     Example:
 
     >>> from tfdlrm.schema import CategoricalFeature
     >>> parquet_columns(FeatureSchema(("I1",), (CategoricalFeature("C1", 10),)))
     {'label': tf.float32, 'I1': tf.float32, 'C1': tf.int32}
     """
-    if schema.multi_hot:
-        raise InputError(
-            f"{schema.multi_hot[0]} has several values a row, which record_format "
-            "parquet cannot hold: prepare the data with block or row"
-        )
-    floats = (schema.label, *schema.dense_features)
-    return {
-        **dict.fromkeys(floats, tf.float32),
-        **dict.fromkeys(schema.single_hot, tf.int32),
-    }
+    dtypes = {"float": tf.float32, "int32": tf.int32}
+    return {name: dtypes[kind] for name, kind in column_types(schema).items()}
 
 
 def parquet_blocks(

@@ -1,0 +1,71 @@
+"""What a shard in Parquet must be, read without TensorFlow."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pa_parquet
+
+from tfdlrm.errors import InputError
+from tfdlrm.schema import FeatureSchema
+
+
+def column_types(schema: FeatureSchema) -> dict[str, str]:
+    """The columns of a shard, by Arrow's names of their types.
+
+    Args:
+        schema: Schema of a data set with `record_format` `parquet`.
+
+    Raises:
+        InputError: If it has multi-hot features, whose lists tensorflow-io cannot read.
+
+    Example:
+
+    >>> from tfdlrm.schema import CategoricalFeature
+    >>> column_types(FeatureSchema(("I1",), (CategoricalFeature("C1", 10),)))
+    {'label': 'float', 'I1': 'float', 'C1': 'int32'}
+    """
+    if schema.multi_hot:
+        raise InputError(
+            f"{schema.multi_hot[0]} has several values a row, which record_format "
+            "parquet cannot hold: prepare the data with block or row"
+        )
+    floats = (schema.label, *schema.dense_features)
+    return {
+        **dict.fromkeys(floats, "float"),
+        **dict.fromkeys(schema.single_hot, "int32"),
+    }
+
+
+def check_columns(found: pa.Schema, schema: FeatureSchema) -> None:
+    """See to it that a file has the columns that a data set's schema tells of.
+
+    Raises:
+        ValueError: With the first that is not there, or of another type.
+    """
+    types = {each.name: str(each.type) for each in found}
+    for name, expected in column_types(schema).items():
+        if types.get(name) != expected:
+            raise ValueError(
+                f"column {name} is {types.get(name, 'not there')}, expected {expected}"
+            )
+
+
+def check_file(path: Path, schema: FeatureSchema) -> None:
+    """Refuse a file that tensorflow-io would end the process for.
+
+    Args:
+        path: A shard.
+        schema: Schema of its data set.
+
+    Raises:
+        InputError: If it is no Parquet file, or has other columns.
+    """
+    try:
+        with path.open("rb") as file:
+            check_columns(pa_parquet.read_schema(file), schema)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        problem = " ".join(str(error).split())
+        raise InputError(
+            f"{path} cannot be read as a shard in Parquet: {problem}; prepare the data "
+            "set again"
+        ) from None
