@@ -1,10 +1,8 @@
 """Shared set-up: before anything imports TensorFlow."""
 
-import io
 import os
 import time
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -20,8 +18,8 @@ import tensorflow as tf
 
 from pipelines import coverage_picture, synthetic
 from pipelines.prepare import prepare
+from tests.processes import run_command_line
 from tfdlrm.config import PrepareConfig, TrainConfig
-from tfdlrm.export import ExportCommand, export
 from tfdlrm.model_config import DLRMConfig
 from tfdlrm.train import train
 
@@ -62,12 +60,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     keras.utils.set_random_seed(0)
 
 
+DRAW = coverage_picture.draw
+
+
 @pytest.fixture(autouse=True, scope="module")
 def no_pictures() -> Iterator[None]:
     """Of a small data set, a picture of its coverage takes longer than all the rest."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coverage_picture, "draw", lambda *args: args[-1].touch())
+        patch.setattr(coverage_picture, "draw", lambda *args: None)
         yield
+
+
+@pytest.fixture
+def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are drawn all the same."""
+    monkeypatch.setattr(coverage_picture, "draw", DRAW)
 
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -130,12 +137,10 @@ def exported(small_config):
 def int8_exported(exported, small_config, tmp_path_factory):
     """The same run with int8 tables, and what the command said."""
     directory = tmp_path_factory.mktemp("int8") / "clicks"
-    command = ExportCommand(
-        small_config.run_dir,
-        directory,
-        quantize="int8",
-        deployment=directory.parent / "deployment",
+    said = run_command_line(
+        f"python -m tfdlrm.export --run_dir {small_config.run_dir} "
+        f"--export_dir {directory} --quantize int8 "
+        f"--deployment {directory.parent / 'deployment'}"
     )
-    with redirect_stdout(io.StringIO()) as said:
-        version = export(command)
-    return version, said.getvalue()
+    assert (said.returncode, said.stderr) == (0, ""), said.stderr
+    return directory / "1", said.stdout

@@ -248,6 +248,11 @@ def test_a_used_run_directory_is_refused_before_rows_are_prepared(
 
 def test_a_raw_file_is_prepared_once(raw_file, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    config = TrainConfig(raw=raw_file, model=MODEL, export_dir=tmp_path / "model")
+    train(replace(config, run_dir=tmp_path / "run1"))
+    assert "is already prepared" not in capsys.readouterr().out
+    schema = tmp_path / "data" / "clicks" / "schema.json"
+    written = schema.stat().st_mtime_ns
     monkeypatch.setattr("tfdlrm.train.memory_here", lambda *_: Memory(host=0))
 
     def prepare_only(config):
@@ -255,10 +260,7 @@ def test_a_raw_file_is_prepared_once(raw_file, tmp_path, capsys, monkeypatch):
             train(config)
         return capsys.readouterr().out
 
-    config = TrainConfig(raw=raw_file, model=MODEL, run_dir=tmp_path / "run")
-    assert "is already prepared" not in prepare_only(config)
-    schema = tmp_path / "data" / "clicks" / "schema.json"
-    written = schema.stat().st_mtime_ns
+    config = replace(config, run_dir=tmp_path / "run2")
     assert "is already prepared" in prepare_only(config)
     assert schema.stat().st_mtime_ns == written
     prepared = replace(

@@ -148,23 +148,27 @@ def test_the_signature_has_the_kinds_of_features_there_are(trained, kind, inputs
     assert found == inputs
 
 
-def test_padding_counts_as_nothing(trained):
-    signature = saved_model.load_scorer(trained("both").export_dir).module.signatures
+@pytest.mark.parametrize("kind", ["both", pytest.param("bags", marks=pytest.mark.slow)])
+def test_padding_counts_as_nothing(trained, kind):
+    signature = saved_model.load_scorer(trained(kind).export_dir).module.signatures
     score = signature["serving_default"]
     pad = saved_model.PADDING_ID
-    narrow = tf.constant([[[1], [2], [pad]]], tf.int64)
-    wide = tf.constant([[[1, pad, pad], [pad, 2, pad], [pad, pad, pad]]], tf.int64)
+    narrow, wide = [[2], [pad]], [[pad, 2, pad], [pad, pad, pad]]
+    inputs = {}
+    if kind == "both":  # a price, an age and a user before the bags
+        narrow, wide = [[1], *narrow], [[1, pad, pad], *wide]
+        inputs["dense_features"] = tf.zeros((1, 2))
     first, second = (
-        score(dense_features=tf.zeros((1, 2)), categorical_features=ids)["probability"]
+        score(**inputs, categorical_features=tf.constant([ids], tf.int64))
         for ids in (narrow, wide)
     )
-    np.testing.assert_allclose(first, second, rtol=1e-6)
+    np.testing.assert_allclose(first["probability"], second["probability"], rtol=1e-6)
 
 
 def test_long_bags_are_scored_in_parts(trained, monkeypatch):
     config = trained("both")
     _, whole = scored_rows(config)
-    monkeypatch.setattr(saved_model, "MAX_PADDED_IDS", 300)
+    monkeypatch.setattr(saved_model, "MAX_PADDED_IDS", 20)
     _, parts = scored_rows(config)
     np.testing.assert_allclose(parts, whole, rtol=1e-5)
 

@@ -72,6 +72,10 @@ def test_the_files_are_in_the_schema_and_whole(parquet):
             lambda table: table.drop_columns(["I1"]),
             "column I1 is not there, expected float",
         ),
+        (
+            lambda table: table.append_column("C27", table["C3"]),
+            "column C27 is int32, expected none of that name",
+        ),
         (lambda table: table.slice(1), "rows, expected"),
     ],
 )

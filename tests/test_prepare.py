@@ -131,6 +131,7 @@ def test_a_data_set_is_what_plain_python_makes_of_the_rows(raw, output):
     assert str(raw.parent) not in (output / "schema.json").read_text()
 
 
+@pytest.mark.usefixtures("pictures")
 def test_nothing_but_the_data_set_is_left(raw, output):
     prepare([raw], output, CONFIG)
     assert {path.name for path in output.iterdir()} == {

@@ -19,11 +19,9 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from pipelines.prepare import prepare
 from tests.processes import ROOT, run_command_line
 from tests.s3_server import environment, free_port, s3_server
 from tfdlrm import remote_path, storage
-from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
 from tfdlrm.plan import PlanCommand, plan
 from tfdlrm.run_directory import RunDirectory
@@ -332,6 +330,9 @@ def test_raw_rows_from_a_web_server_make_the_same_data_set(
     assert result.returncode == 0, result.stderr
     made, expected = FeatureSchema.load(tmp_path / "data"), FeatureSchema.load(data_dir)
     assert made.shards == expected.shards
-    missing = storage.at(f"{web}/none.tsv")
-    with pytest.raises(InputError, match=r"none\.tsv cannot be read"):
-        prepare([missing], tmp_path / "none", PrepareConfig())
+    missing = run_command_line(
+        f"python -m pipelines.prepare --raw {web}/none.tsv --output none", cwd=tmp_path
+    )
+    assert missing.returncode == 2
+    assert f"{web}/none.tsv cannot be read" in missing.stderr
+    assert len(missing.stderr.splitlines()) == 1

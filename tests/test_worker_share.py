@@ -77,7 +77,7 @@ def test_every_device_of_a_worker_has_a_batch_in_a_step(data_set):
 def test_workers_go_on_where_a_pass_was_left(data_set, batches_per_step):
     workers = shares(3, batches_per_step)
     whole = read_all(data_set, 30, (3, 1), workers)
-    for step in (1, 14):
+    for step in (1, 5, 14):
         rest = read_all(data_set, 30, (3, 1), workers, start_batch=step)
         assert rest == [part[step * batches_per_step :] for part in whole]
 
