@@ -4,7 +4,9 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 from benchmarks import machine
 from benchmarks.prepare_rows import write_rows
@@ -16,8 +18,6 @@ from tfdlrm.command_line import parse, run_command
 from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
 from tfdlrm.schema import RecordFormat
-
-RECORD_FORMATS: tuple[RecordFormat, ...] = ("block", "row", "parquet")
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = config.data or Path(tempfile.gettempdir()) / "tfdlrm-benchmark-read"
     raw = folder / f"kaggle-like-{config.rows}.tsv"
     write_rows(raw, config.rows)
-    for record_format in RECORD_FORMATS:
-        output = folder / f"{record_format}-{config.rows}"
+    data_sets: dict[str, Path] = {}
+    for record_format in get_args(RecordFormat):
+        if record_format == "parquet" and find_spec("tensorflow_io") is None:
+            print("Parquet is left out: no tensorflow-io here", file=sys.stderr)
+            continue
+        output = data_sets[record_format] = folder / f"{record_format}-{config.rows}"
         prepare([raw], output, PrepareConfig(record_format=record_format))
     print(f"## Reading a data set\n\n{machine.describe()}\n", flush=True)
     rows: list[list[Cell]] = []
     for way, description in DESCRIPTIONS.items():
-        directory = folder / f"{way.partition('_')[0]}-{config.rows}"
+        record_format, _, _ = way.partition("_")
+        if record_format not in data_sets:
+            continue
+        directory = data_sets[record_format]
         job = ReadJob(way, directory, config.batch_size, config.seconds)
         found = answer_of("read_run", **vars(job))
         rate, peak = found["rows_per_second"], found["peak_gb"]

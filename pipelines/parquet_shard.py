@@ -9,7 +9,7 @@ import pyarrow.parquet as pa_parquet
 from pipelines.checksums import stored_checksum
 from pipelines.columns import Columns
 from pipelines.encoded_rows import EncodedRows
-from tfdlrm.parquet_files import check_columns, column_types
+from tfdlrm.parquet_files import column_problem, column_types
 from tfdlrm.schema import ROW_GROUP_ROWS, FeatureSchema, Shard
 from tfdlrm.storage import whole
 
@@ -53,15 +53,17 @@ def check_parquet(path: Path, schema: FeatureSchema) -> int:
     Raises:
         ValueError: If it cannot be read, or is anything else than what the schema says.
     """
+    expected = column_types(schema)
     sizes = dict(zip(schema.single_hot, schema.vocabulary_sizes, strict=True))
     try:
         with path.open("rb") as opened, pa_parquet.ParquetFile(opened) as file:
-            check_columns(file.schema_arrow, schema)
-            known = column_types(schema)
-            for name in file.schema_arrow.names:
-                if name not in known:
+            problem = column_problem(file.schema_arrow, expected)
+            if problem:
+                raise ValueError(problem)
+            for each in file.schema_arrow:
+                if each.name not in expected:
                     raise ValueError(
-                        f"column {name} is there, expected none of that name"
+                        f"column {each.name} is {each.type}, expected none of that name"
                     )
             for batch in file.iter_batches(ROW_GROUP_ROWS):
                 for name, column in zip(batch.schema.names, batch.columns, strict=True):

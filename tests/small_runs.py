@@ -7,6 +7,7 @@ import tensorflow as tf
 from tfdlrm.checkpoints import CheckpointDirectory
 from tfdlrm.config import CheckpointConfig, OptimizerConfig, TrainConfig
 from tfdlrm.curves import CurveRecorder
+from tfdlrm.data import without_tuning
 from tfdlrm.layers import MLP, DotInteraction, EmbeddingCollection
 from tfdlrm.models import DLRM
 from tfdlrm.run_directory import RunDirectory
@@ -47,14 +48,8 @@ def read(epoch, batch):
     label = (rng.random((num_rows, 1)) < 0.3).astype(np.float32)
     rows = ({"dense_features": dense, "categorical_features": ids}, label)
     batches = tf.data.Dataset.from_tensor_slices(rows).batch(BATCH_SIZE).skip(batch)
-    return untuned(batches)
-
-
-def untuned(batches):
-    """Whose iterators, once thrown away, do not wait for a tuner up to a minute."""
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return batches.with_options(options)
+    # A killed run throws its iterator away, which would wait for a tuner.
+    return batches.with_options(without_tuning())
 
 
 def config_for(directory, optimizer="adagrad", epochs=2, **settings):

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tests.small_models import inputs, schema
-from tests.small_runs import untuned
+from tfdlrm.data import without_tuning
 from tfdlrm.model_config import DLRMConfig
 from tfdlrm.models import build_model
 from tfdlrm.optimizers import Adagrad
@@ -33,7 +33,7 @@ def labels():
 
 def batches():
     rows = tf.data.Dataset.from_tensor_slices((inputs(ROWS), labels()))
-    return untuned(rows.batch(BATCH))
+    return rows.batch(BATCH).with_options(without_tuning())
 
 
 class Recorder(keras.callbacks.Callback):

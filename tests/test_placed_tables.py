@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.small_runs import untuned
 from tfdlrm import optimizers
 from tfdlrm.checkpoints import CheckpointDirectory
 from tfdlrm.config import OptimizerConfig, TrainConfig
+from tfdlrm.data import without_tuning
 from tfdlrm.distribution import strategy, tables_placed
 from tfdlrm.layers import MLP, DotInteraction, EmbeddingCollection
 from tfdlrm.layers.table_placement import place_tables, tables_on
@@ -58,7 +58,7 @@ def batches(multi_hot=False, num_rows=105, batch_size=26):
     }
     labels = rng.integers(0, 2, (num_rows, 1)).astype("float32")
     rows = tf.data.Dataset.from_tensor_slices((features, labels))
-    return untuned(rows.batch(batch_size))
+    return rows.batch(batch_size).with_options(without_tuning())
 
 
 def trained(model, **kwargs):

@@ -36,18 +36,18 @@ def column_types(schema: FeatureSchema) -> dict[str, str]:
     }
 
 
-def check_columns(found: pa.Schema, schema: FeatureSchema) -> None:
-    """See to it that a file has the columns that a data set's schema tells of.
+def column_problem(found: pa.Schema, expected: dict[str, str]) -> str | None:
+    """What is wrong with the first column that is not there, or of another type.
 
-    Raises:
-        ValueError: With the first that is not there, or of another type.
+    Args:
+        found: Those of a file.
+        expected: As `column_types` gives them.
     """
     types = {each.name: str(each.type) for each in found}
-    for name, expected in column_types(schema).items():
-        if types.get(name) != expected:
-            raise ValueError(
-                f"column {name} is {types.get(name, 'not there')}, expected {expected}"
-            )
+    for name, kind in expected.items():
+        if types.get(name) != kind:
+            return f"column {name} is {types.get(name, 'not there')}, expected {kind}"
+    return None
 
 
 def check_file(path: Path, schema: FeatureSchema) -> None:
@@ -60,12 +60,14 @@ def check_file(path: Path, schema: FeatureSchema) -> None:
     Raises:
         InputError: If it is no Parquet file, or has other columns.
     """
+    expected = column_types(schema)
     try:
         with path.open("rb") as file:
-            check_columns(pa_parquet.read_schema(file), schema)
-    except (pa.ArrowException, OSError, ValueError) as error:
+            problem = column_problem(pa_parquet.read_schema(file), expected)
+    except (pa.ArrowException, OSError) as error:
         problem = " ".join(str(error).split())
+    if problem:
         raise InputError(
             f"{path} cannot be read as a shard in Parquet: {problem}; prepare the data "
             "set again"
-        ) from None
+        )
