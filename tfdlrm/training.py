@@ -143,11 +143,8 @@ def fit(
     checkpoints = CheckpointDirectory(run.checkpoint_directory, config.checkpoints.keep)
     variables = SavedVariables(model)
     variables.watch_tables()
-    devices = model.distribute_strategy
+    state = _restore(checkpoints, variables, run, data_set, model.distribute_strategy)
     is_chief = run.restored_from is None
-    with chief_first(devices, is_chief):  # who puts damaged checkpoints aside
-        state = _restore(checkpoints, variables, run, data_set)
-    check_agreement(devices, state["step"])
     writer = CheckpointWriter(checkpoints, variables, state)
     recorder = CurveRecorder(
         run,
@@ -187,18 +184,8 @@ def fit(
         for epoch, done in _epochs_from(state["step"], steps_per_epoch, config.epochs):
             if stopping is not None and stopping.is_over:
                 break
-            # An epoch a call: the order of its rows follows from its number, however
-            # often Keras starts to read them.
-            model.fit(
-                read(epoch, done),
-                initial_epoch=epoch,
-                epochs=epoch + 1,
-                callbacks=callbacks,
-                # A bar that redraws itself is for a terminal; a log gets a line.
-                verbose=(1 if sys.stdout.isatty() else 2) if is_chief else 0,
-                shuffle=False,
-                steps_per_epoch=steps_per_epoch - done,
-            )
+            steps = steps_per_epoch - done
+            _fit_epoch(model, read(epoch, done), epoch, steps, callbacks, is_chief)
         recorder.close()
         profiler.close()
         if is_chief:
@@ -207,6 +194,28 @@ def fit(
     if stopping is not None:
         stopping.restore_best(model)
     return recorder.points
+
+
+def _fit_epoch(
+    model: keras.Model,
+    batches: tf.data.Dataset,
+    epoch: int,
+    steps: int,
+    callbacks: list[keras.callbacks.Callback],
+    is_chief: bool,
+) -> None:
+    # An epoch a call: the order of its rows follows from its number, however often
+    # Keras starts to read them.
+    model.fit(
+        batches,
+        initial_epoch=epoch,
+        epochs=epoch + 1,
+        callbacks=callbacks,
+        # A bar that redraws itself is for a terminal; a log gets a line.
+        verbose=(1 if sys.stdout.isatty() else 2) if is_chief else 0,
+        shuffle=False,
+        steps_per_epoch=steps,
+    )
 
 
 def _epochs_from(
@@ -231,10 +240,15 @@ def _restore(
     variables: SavedVariables,
     run: RunDirectory,
     data_set: str,
+    devices: tf.distribute.Strategy,
 ) -> dict[str, Any]:
     """The state of the newest checkpoint, after it was read, or that of a beginning."""
-    state = checkpoints.restore(variables, data_set)
+    # The chief puts damaged checkpoints aside.
+    with chief_first(devices, is_chief=run.restored_from is None):
+        state = checkpoints.restore(variables, data_set)
     if state is None:
-        return {"step": 0, "seconds": 0.0, "points": [], "metrics": []}
-    print(f"Going on after step {state['step']:,} of {run.home}")
+        state = {"step": 0, "seconds": 0.0, "points": [], "metrics": []}
+    else:
+        print(f"Going on after step {state['step']:,} of {run.home}")
+    check_agreement(devices, state["step"])
     return state
