@@ -236,6 +236,18 @@ def test_settings_that_do_not_go_together_are_refused_before_reading(
     assert not output.exists()
 
 
+@pytest.mark.parametrize(
+    ("positive", "told"), [("yes", False), ("Yes", True), ("no", False)]
+)
+def test_labels_that_are_all_alike_are_told(tmp_path, capsys, positive, told):
+    columns, log = tmp_path / "columns.yaml", tmp_path / "log.csv"
+    columns.write_text(f"{{label: {{name: y, positive: '{positive}'}}, dense: [a]}}")
+    log.write_text("y,a\nyes,1\nno,2\n")
+    config = PrepareConfig(columns=columns, validation_days=0, test_days=0)
+    prepare([log], tmp_path / "data", config)
+    assert ("same label" in capsys.readouterr().out) == told
+
+
 def test_columns_described_otherwise_are_another_data_set(
     place, config, data_dir, tmp_path
 ):
