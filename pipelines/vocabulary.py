@@ -9,9 +9,8 @@ import polars as pl
 
 from tfdlrm import storage
 from tfdlrm.errors import InputError
-from tfdlrm.schema import MISSING_ID, UNKNOWN_ID
+from tfdlrm.schema import MISSING_ID, UNKNOWN_ID, VOCABULARY_FOLDER
 
-FOLDER = "vocabulary"
 _FREE = np.int32(-1)
 _SPREAD = {
     # 2**bits / 1.618…: multiplying by it spreads neighbours (Knuth, TAOCP 6.4).
@@ -30,7 +29,7 @@ class Table(Protocol):
 
 def vocabulary_path(directory: Path, name: str) -> Path:
     """Where the vocabulary of a column is, if the dialect has one."""
-    return directory / FOLDER / f"{name}.parquet"
+    return directory / VOCABULARY_FOLDER / f"{name}.parquet"
 
 
 def write_vocabulary(vocabulary: pl.DataFrame, directory: Path, name: str) -> None:

@@ -13,7 +13,7 @@ from benchmarks.workload import flops_per_sample
 from pipelines.prepare import prepare
 from tests.processes import ROOT, run_command_line
 from tests.small_models import CONFIGS, schema
-from tfdlrm.byte_size import parse_byte_size
+from tfdlrm.byte_size import format_byte_size, parse_byte_size
 from tfdlrm.config import OptimizerConfig, PrepareConfig, TrainConfig
 from tfdlrm.errors import InputError
 from tfdlrm.fitting import Memory, memory_here, require_memory, suggestions
@@ -111,6 +111,16 @@ def test_what_is_suggested_fits_and_takes_what_it_says():
     ]
     assert all(fits(each, memory) for each in found)
     assert sharded == "--strategy mirrored --tables sharded on 2 GPUs (2.19 GB on each)"
+
+
+def test_where_a_gpu_is_large_enough_a_suggestion_tells_the_memory_beside_it():
+    host = memory_plan(KAGGLE, TrainConfig(), 1).host
+    memory = Memory(host=host - 1, device=80 * 10**9, num_devices=1)
+    [found] = suggestions(KAGGLE, TrainConfig(), memory)
+    words = "--model.num_collisions 32 --model.collision_threshold 10000"
+    model = DLRMConfig(num_collisions=32, collision_threshold=10_000)
+    needed = memory_plan(KAGGLE, TrainConfig(model=model), 1).host
+    assert found == f"{words} ({format_byte_size(needed)})"
 
 
 def test_tables_in_shares_or_beside_the_gpus_are_suggested_where_these_are_too_small():

@@ -16,7 +16,7 @@ from tfdlrm.errors import InputError
 from tfdlrm.machine_memory import UNKNOWN, available_memory, gpu_memory
 from tfdlrm.memory_plan import MemoryPlan, memory_plan
 from tfdlrm.model_config import DLRMConfig
-from tfdlrm.schema import FeatureSchema
+from tfdlrm.schema import VOCABULARY_FOLDER, FeatureSchema
 
 THRESHOLDS = (2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000)
 COLLISIONS = (2, 4, 8, 16, 32, 64, 128)
@@ -48,9 +48,11 @@ class Memory:
 
     def holds(self, plan: MemoryPlan) -> bool:
         """Whether a run fits."""
-        if plan.num_devices and plan.device > self.device:
-            return False
-        return plan.host <= self.host
+        return plan.host <= self.host and not self.lacks_device(plan)
+
+    def lacks_device(self, plan: MemoryPlan) -> bool:
+        """Whether it is a GPU that is too small."""
+        return plan.num_devices > 0 and plan.device > self.device
 
 
 def memory_here(strategy: str, num_devices: int | None = None) -> Memory:
@@ -96,7 +98,7 @@ def require_memory(
     if memory.holds(plan):
         return
     needed, there, where = plan.host, memory.host, "memory"
-    if plan.num_devices and plan.device > memory.device:
+    if memory.lacks_device(plan):
         needed, there, where = plan.device, memory.device, "memory of each GPU"
     found = suggestions(schema, config, memory, data_dir)
     advice = "; ".join(found) or "no setting alone would, make the tables smaller"
@@ -112,11 +114,12 @@ def suggestions(
     memory: Memory,
     data_dir: Path | None = None,
 ) -> list[str]:
-    """Other settings that would fit, each with the bytes that it takes.
+    """Other settings that would fit, each with the bytes it takes of what is lacking.
 
     Of each kind the least change that is enough. Where none alone is, the same beside
     an optimizer that keeps one number a row.
     """
+    of_device = memory.lacks_device(memory.plan(schema, config))
     alone = [_row_wise(schema, config), *_changes(schema, config, data_dir)]
     together = []
     for words, _, changed in _row_wise(schema, config):
@@ -125,7 +128,7 @@ def suggestions(
     found: list[str] = []
     for kinds in (alone, together):
         for kind in kinds:
-            found += _first_that_fits(kind, memory)
+            found += _first_that_fits(kind, memory, of_device)
         if found:
             break
     return found + _placements(schema, config, memory)
@@ -135,11 +138,13 @@ _Change = tuple[str, FeatureSchema, TrainConfig]
 """A change in words, and the columns and settings that it makes."""
 
 
-def _first_that_fits(changes: Iterable[_Change], memory: Memory) -> list[str]:
+def _first_that_fits(
+    changes: Iterable[_Change], memory: Memory, of_device: bool
+) -> list[str]:
     for words, schema, config in changes:
         plan = memory.plan(schema, config)
         if memory.holds(plan):
-            num_bytes = plan.device if plan.num_devices else plan.host
+            num_bytes = plan.device if of_device else plan.host
             return [f"{words} ({format_byte_size(num_bytes)})"]
     return []
 
@@ -189,7 +194,7 @@ def _thresholds(
 
 
 def _frequencies(data_dir: Path, name: str) -> np.ndarray:
-    path = storage.at(data_dir) / "vocabulary" / f"{name}.parquet"
+    path = storage.at(data_dir) / VOCABULARY_FOLDER / f"{name}.parquet"
     table = pyarrow.parquet.read_table(storage.local_copy(path), columns=["frequency"])
     return table["frequency"].to_numpy()
 
@@ -225,7 +230,7 @@ def _placements(
         return found  # its best weights are of ordinary tables
     if num_here and config.tables == "replicated" and config.strategy != "multi_worker":
         beside = replace(config, tables="host")
-        found += _first_that_fits([("--tables host", schema, beside)], memory)
+        found += _first_that_fits([("--tables host", schema, beside)], memory, True)
     each = memory.device if num_here else UNKNOWN
     plan = memory_plan(schema, replace(config, tables="replicated"), max(1, num_here))
     room = each - plan.layers - plan.activations

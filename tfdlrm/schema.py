@@ -10,6 +10,9 @@ from tfdlrm import __version__, storage
 from tfdlrm.errors import InputError
 
 FILE_NAME = "schema.json"
+VOCABULARY_FOLDER = "vocabulary"
+"""Beside it: the values of each categorical column, unless they are hashed."""
+
 FORMAT_VERSION = 2
 SPLITS = ("train", "validation", "test")
 

@@ -20,7 +20,7 @@ from tfdlrm.progressive import ProgressiveValidation
 from tfdlrm.raw_features import RawFeatures
 from tfdlrm.run_directory import RunDirectory
 from tfdlrm.saved_variables import SavedVariables
-from tfdlrm.schema import FeatureSchema
+from tfdlrm.schema import VOCABULARY_FOLDER, FeatureSchema
 from tfdlrm.serving.saved_model import export_model
 from tfdlrm.serving.version_directories import remove_version
 from tfdlrm.stream_batches import Batch, Batches
@@ -84,7 +84,7 @@ class Learner:
         )
         self._step = _step_function(self._model, frozen)
         size = config.batch_size or trained.batch_size
-        vocabulary = storage.at(self._data_dir) / "vocabulary"
+        vocabulary = storage.at(self._data_dir) / VOCABULARY_FOLDER
         if vocabulary.is_dir():  # the hash dialect has none
             vocabulary = storage.local_copy(vocabulary)
         features_of = RawFeatures.load(vocabulary.parent, self.schema)

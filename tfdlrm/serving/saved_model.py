@@ -13,7 +13,7 @@ from tfdlrm import storage
 from tfdlrm.errors import InputError
 from tfdlrm.layers.fused_tables import FusedTables
 from tfdlrm.remote_path import storage_errors
-from tfdlrm.schema import FeatureSchema
+from tfdlrm.schema import VOCABULARY_FOLDER, FeatureSchema
 from tfdlrm.serving.checks import PADDING_ID
 from tfdlrm.serving.model_card import ModelCard, example_row
 from tfdlrm.serving.quantization import QuantizedTable, in_place
@@ -30,7 +30,7 @@ from tfdlrm.serving.version_directories import (
     new_version,
     versions_in,
 )
-from tfdlrm.serving.vocabulary_tables import FOLDER, has_vocabularies
+from tfdlrm.serving.vocabulary_tables import has_vocabularies
 from tfdlrm.serving.warm_up_requests import write_warm_up
 
 MAX_PADDED_IDS = 2**22
@@ -145,7 +145,7 @@ def export_model(
         name_signatures(aside, schema)
         copy_extras(schema, data_dir, aside)
         extra = aside / EXTRA_DIRECTORY
-        row = example_row(schema, extra / FOLDER)
+        row = example_row(schema, extra / VOCABULARY_FOLDER)
         name = target.resolve().parent.name
         card = card or ModelCard()
         card.write(extra / CARD_FILE, model, schema, name, int(target.name), row)
@@ -159,9 +159,9 @@ def copy_extras(schema: FeatureSchema, data_dir: Path, target: Path) -> None:
     extra = target / EXTRA_DIRECTORY
     extra.mkdir()
     schema.without_data().save(extra)
-    vocabulary = storage.at(data_dir) / FOLDER
+    vocabulary = storage.at(data_dir) / VOCABULARY_FOLDER
     if vocabulary.is_dir():  # the hash dialect has none
-        storage.copy_tree(vocabulary, extra / FOLDER)
+        storage.copy_tree(vocabulary, extra / VOCABULARY_FOLDER)
 
 
 def _write(

@@ -12,9 +12,7 @@ import tensorflow as tf
 
 from tfdlrm import storage
 from tfdlrm.errors import InputError
-from tfdlrm.schema import FeatureSchema
-
-FOLDER = "vocabulary"
+from tfdlrm.schema import VOCABULARY_FOLDER, FeatureSchema
 
 _SEPARATORS = ("\n", "\x1e", "\x1f", "\n\x1e\n", "\n\x1f\x1e\x1f\n")
 
@@ -32,7 +30,8 @@ def read_values(directory: Path, name: str) -> pl.DataFrame:
     Raises:
         InputError: If there is none that can be read.
     """
-    path = storage.local_copy(storage.at(directory) / FOLDER) / f"{name}.parquet"
+    folder = storage.local_copy(storage.at(directory) / VOCABULARY_FOLDER)
+    path = folder / f"{name}.parquet"
     try:
         return pl.read_parquet(path, columns=["value", "id"]).sort("id")
     except (OSError, pl.exceptions.PolarsError) as error:
@@ -47,7 +46,7 @@ def has_vocabularies(schema: FeatureSchema, directory: Path) -> bool:
     return (
         schema.dialect == "hash"
         or not schema.categorical_features
-        or (storage.at(directory) / FOLDER).is_dir()
+        or (storage.at(directory) / VOCABULARY_FOLDER).is_dir()
     )
 
 
