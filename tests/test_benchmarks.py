@@ -233,6 +233,7 @@ def test_the_update_of_every_optimizer_is_measured():
         assert min(ours, bare, distinct, keras) > 0
 
 
+@pytest.mark.slow
 def test_the_command_prints_the_rows_that_were_asked_for(tmp_path):
     done = run_command_line(
         "python -m benchmarks.train_step --systems '[tfdlrm,torch]' "

@@ -77,7 +77,7 @@ def as_rows(batch):
     """Every row of a batch as one tuple."""
     features, label = batch
     columns = [label, features["dense_features"], features["categorical_features"]]
-    return [tuple(row) for row in np.concatenate(columns, axis=1)]
+    return [tuple(row) for row in np.concatenate(columns, axis=1).tolist()]
 
 
 def as_batches(dataset):
@@ -184,7 +184,7 @@ def assert_goes_on(data_set, batch_size, shuffle, starts):
 
 
 @pytest.mark.parametrize("shuffle", [None, (3, 1)])
-@pytest.mark.parametrize("batch_size", [7, 60, 100])
+@pytest.mark.parametrize("batch_size", [7, 100])
 def test_a_pass_goes_on_where_it_was_left(data_set, batch_size, shuffle):
     def starts(num_batches):
         return 1, num_batches // 2, num_batches

@@ -33,10 +33,17 @@ def parquet(raw_file, tmp_path_factory):
     return directory
 
 
-@pytest.mark.parametrize("rows_at_once", [700, 1000, 2**16])
+PASSES = [("test", None, 0), ("train", (0, 0), 0), ("train", (0, 1), 7)]
+ROWS_AT_ONCE = [700, 1000, 2**16]
+
+
 @pytest.mark.parametrize(
-    ("split", "shuffle", "start"),
-    [("test", None, 0), ("train", (0, 0), 0), ("train", (0, 1), 7)],
+    ("split", "shuffle", "start", "rows_at_once"),
+    [
+        pytest.param(*each, rows, marks=[] if i == j else pytest.mark.slow)
+        for i, each in enumerate(PASSES)
+        for j, rows in enumerate(ROWS_AT_ONCE)
+    ],
 )
 def test_the_batches_are_those_of_tfrecords(
     parquet, data_dir, split, shuffle, start, rows_at_once, monkeypatch

@@ -119,6 +119,7 @@ def test_spark_prepares_ones_own_log(tmp_path, monkeypatch):
     assert files_of(tmp_path / "spark") == files_of(tmp_path / "local")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("session")
 def test_the_first_bad_row_is_told_with_its_line(raw, tmp_path):
     with pytest.raises(InputError) as locally:

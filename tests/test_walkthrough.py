@@ -125,6 +125,7 @@ def test_the_command_prints_no_escape_codes_into_a_file():
     assert "8. The step" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_notebook_runs():
     notebook = nbformat.read(ROOT / "docs" / "walkthrough.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells)

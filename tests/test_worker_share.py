@@ -12,6 +12,9 @@ from tfdlrm.reading_order import WorkerShare
 __all__ = ["data_sets", "small_windows"]  # fixtures
 
 
+ROW_IS_SLOW = ["block", pytest.param("row", marks=pytest.mark.slow)]
+
+
 @pytest.fixture(params=["block", "row"])
 def data_set(data_sets, request):
     return data_sets[request.param]
@@ -51,6 +54,7 @@ def test_each_row_is_read_once_by_one_worker(data_set, num_workers, shuffle):
     assert max(sizes) - min(sizes) <= 1
 
 
+@pytest.mark.parametrize("data_set", ROW_IS_SLOW, indirect=True)
 @pytest.mark.parametrize(
     "num_workers", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 20))]
 )
@@ -71,6 +75,7 @@ def test_every_device_of_a_worker_has_a_batch_in_a_step(data_set):
     assert sorted(read) == sorted(rows(read_split(*data_set, "train", 60)))
 
 
+@pytest.mark.parametrize("data_set", ROW_IS_SLOW, indirect=True)
 @pytest.mark.parametrize(
     "batches_per_step", [pytest.param(1, marks=pytest.mark.slow), 2]
 )
