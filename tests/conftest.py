@@ -1,5 +1,6 @@
 """Shared set-up: before anything imports TensorFlow."""
 
+import gc
 import os
 import time
 from collections.abc import Iterator
@@ -69,6 +70,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(f"the {minutes:g} minutes given by --minutes are over")
     # Weights that a test does not seed itself are the same in every run.
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def settled_heap() -> None:
+    """Looking for garbage passes over what earlier files have left in use."""
+    gc.collect()
+    gc.freeze()
 
 
 DRAW = coverage_picture.draw
