@@ -68,15 +68,12 @@ def probabilities(path):
     return np.array([float(line) for line in path.read_text().splitlines()[1:]])
 
 
-def scored_rows(config, num_batches=-1):
-    """Labels and probabilities of test rows, as the exported model has them."""
+def scored_rows(config):
+    """Labels and probabilities of the test rows, as the exported model has them."""
     schema = FeatureSchema.load(config.data_dir)
     scorer = saved_model.load_scorer(config.export_dir)
     batches = read_split(config.data_dir, schema, "test", 100)
-    found = [
-        (label.numpy(), scorer(features).numpy())
-        for features, label in batches.take(num_batches)
-    ]
+    found = [(label.numpy(), scorer(features).numpy()) for features, label in batches]
     labels, scores = (np.concatenate(each).ravel() for each in zip(*found, strict=True))
     return labels, scores
 
@@ -170,9 +167,9 @@ def test_padding_counts_as_nothing(trained, kind):
 
 def test_long_bags_are_scored_in_parts(trained, monkeypatch):
     config = trained("both")
-    _, whole = scored_rows(config, num_batches=1)
+    _, whole = scored_rows(config)
     monkeypatch.setattr(saved_model, "MAX_PADDED_IDS", 20)
-    _, parts = scored_rows(config, num_batches=1)
+    _, parts = scored_rows(config)
     np.testing.assert_allclose(parts, whole, rtol=1e-5)
 
 
