@@ -93,8 +93,7 @@ def _label_kind(positive: str | None) -> Kind:
         text = texts(values.cast(pl.Int64) if is_whole else values)
         if positive is not None:
             # Where the file has the type, true is spelled in no way of its own.
-            is_bool = values.dtype == pl.Boolean
-            one = positive.lower() if is_bool else positive
+            one = positive.lower() if values.dtype == pl.Boolean else positive
             return (text == one).cast(pl.UInt8)
         is_one = text.is_in(_TRUE)
         known = pl.select(pl.when(is_one | text.is_in(_FALSE)).then(is_one))

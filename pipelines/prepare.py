@@ -167,10 +167,8 @@ def _print_summary(prepared: "Prepared", output: Path, seconds: float) -> None:
         print(f"  {split:<11}{rows:>14,} rows in {num_shards} {files}  {share}")
     if prepared.positives["train"] in (0, schema.num_rows("train")):
         print(
-            "  all rows of train have the same label: nothing is learned from such. Is"
-        )
-        print(
-            "  it the right column, and label.positive, if set, spelled as in the log?"
+            "  all rows of train have the same label: nothing is learned from such.\n"
+            "  Is it the right column, and label.positive, if set, as in the log?"
         )
     sizes = schema.vocabulary_sizes
     print(f"  {sum(sizes):,} ids in {len(sizes)} categorical features")

@@ -230,7 +230,8 @@ def _placements(
         return found  # its best weights are of ordinary tables
     if num_here and config.tables == "replicated" and config.strategy != "multi_worker":
         beside = replace(config, tables="host")
-        found += _first_that_fits([("--tables host", schema, beside)], memory, True)
+        changes = [("--tables host", schema, beside)]
+        found += _first_that_fits(changes, memory, of_device=True)
     each = memory.device if num_here else UNKNOWN
     plan = memory_plan(schema, replace(config, tables="replicated"), max(1, num_here))
     room = each - plan.layers - plan.activations
