@@ -127,9 +127,55 @@ def whole(target: Path) -> Iterator[Path]:
     aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
         yield aside
-        aside.replace(target)
+        rename(aside, target)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Give a file or directory its final name once its contents are on the disk.
+
+    Without the first sync a power cut may leave the name on an empty file; without the
+    second it may take back a name that a later file already speaks of.
+
+    Args:
+        source: The file or directory that was written.
+        target: Its final name, in the same directory.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    if not is_remote(target):
+        sync_tree(source)
+    source.replace(target)
+    if not is_remote(target):
+        sync(target.parent)
+
+
+def sync_tree(path: Path) -> None:
+    """Wait until a local file, or a directory and everything in it, is on the disk.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    if path.is_dir() and not path.is_symlink():
+        for entry in path.iterdir():
+            sync_tree(entry)
+    if not path.is_symlink():
+        sync(path)
+
+
+def sync(path: Path) -> None:
+    """Wait until a local file, or the list of names in a directory, is on the disk.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -214,8 +260,10 @@ def new_directory(target: Path, last: str) -> Iterator[Path]:
     remove_tree(aside)
     try:
         yield aside
+        sync_tree(aside)  # before the old one goes
         remove_tree(target)
         aside.replace(target)
+        sync(target.parent)
     finally:
         remove_tree(aside)
 
