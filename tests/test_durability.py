@@ -1,4 +1,4 @@
-"""What is renamed into place is on the disk first, so that a power cut leaves it whole."""
+"""A renamed file or directory is on the disk first: a power cut leaves it whole."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ def disk(monkeypatch):
     fsync, replace = os.fsync, Path.replace
 
     def record_sync(descriptor):
-        events.append(("sync", Path(os.readlink(f"/proc/self/fd/{descriptor}"))))
+        events.append(("sync", Path(f"/proc/self/fd/{descriptor}").readlink()))
         fsync(descriptor)
 
     def record_rename(self, target):
