@@ -5,6 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfdlrm.layers.wide_sums import sum_dtype
+
 
 @keras.saving.register_keras_serializable("tfdlrm")
 class DenseVectors(keras.layers.Layer):
@@ -24,7 +26,8 @@ class DenseVectors(keras.layers.Layer):
         Tensor of shape `(batch, features, dim)`.
 
     Raises:
-        ValueError: If `dim` is below 1.
+        ValueError: If `dim` is below 1, or values come for another number of features
+            than the layer was built for.
 
     Example:
 
@@ -38,7 +41,9 @@ class DenseVectors(keras.layers.Layer):
     """
 
     def __init__(self, dim: int, initial_bound: float = 0.01, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        # `call` casts: with weights of 16 bits, gradients of a batch would be added up
+        # in 16 bits.
+        super().__init__(autocast=False, **kwargs)
         if dim < 1:
             raise ValueError(f"dim is {dim}: expected a width >= 1.")
         self.dim = dim
@@ -54,7 +59,16 @@ class DenseVectors(keras.layers.Layer):
         )
 
     def call(self, values: Any) -> Any:
-        return ops.expand_dims(values, -1) * self.vectors  # (batch, features, dim)
+        num_features = self.vectors.shape[0]
+        if len(values.shape) != 2 or values.shape[1] != num_features:
+            raise ValueError(
+                f"{self.name}: values have shape {tuple(values.shape)}, expected "
+                f"(batch, {num_features}): it was built for {num_features} features."
+            )
+        dtype = sum_dtype(self.compute_dtype)
+        values = ops.expand_dims(ops.cast(values, dtype), -1)
+        products = values * ops.cast(self.vectors, dtype)  # (batch, features, dim)
+        return ops.cast(products, self.compute_dtype)
 
     def compute_output_shape(self, values_shape: Any) -> tuple[int | None, int, int]:
         return values_shape[0], values_shape[1], self.dim

@@ -31,7 +31,8 @@ class DotInteraction(keras.layers.Layer):
         `n * (n + 1) / 2` with self-interaction.
 
     Raises:
-        ValueError: If the shapes are not as above, or there is no pair to form.
+        ValueError: If the shapes are not as above, there is no pair to form, or there
+            are more or fewer vectors than the layer was built for.
 
     Example:
 
@@ -60,6 +61,7 @@ class DotInteraction(keras.layers.Layer):
                 f"{self.name}: got {num_vectors} vector, expected at least 2; with "
                 "self_interaction=True one is enough."
             )
+        self._num_vectors = num_vectors
         rows, columns = np.tril_indices(num_vectors, 0 if self.self_interaction else -1)
         self._pairs = rows * num_vectors + columns  # places in the flattened matrix
         if keras.backend.backend() == "tensorflow":
@@ -71,11 +73,16 @@ class DotInteraction(keras.layers.Layer):
         vectors = inputs
         if isinstance(inputs, list | tuple):
             vectors = ops.stack(inputs, axis=1)  # (batch, n, dim)
+        if vectors.shape[1] != self._num_vectors:
+            raise ValueError(
+                f"{self.name}: got vectors of shape {tuple(vectors.shape)}, expected "
+                f"(batch, {self._num_vectors}, dim): it was built for "
+                f"{self._num_vectors} vectors."
+            )
         if training and keras.backend.backend() == "tensorflow":
             return self._compiled_pairs(vectors)
         products = ops.matmul(vectors, ops.transpose(vectors, (0, 2, 1)))
-        num_vectors = vectors.shape[1]
-        flat = ops.reshape(products, (-1, num_vectors * num_vectors))
+        flat = ops.reshape(products, (-1, self._num_vectors**2))
         return ops.take(flat, self._pairs, axis=1)  # (batch, pairs)
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:

@@ -10,6 +10,7 @@ from keras import ops
 
 from tfdlrm.layers.fused_tables import FusedTables
 from tfdlrm.layers.id_bags import IdBags
+from tfdlrm.layers.id_forms import is_indices_and_offsets, require_integers
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ class EmbeddingCollection(keras.layers.Layer):
 
     Raises:
         ValueError: If a size or width is impossible, or `ids` has another number of
-            features or is not of an integer type.
+            features, is not of an integer type, or is a list or dictionary of columns
+            or a sparse tensor.
 
     Example:
 
@@ -190,7 +192,7 @@ class EmbeddingCollection(keras.layers.Layer):
 
     def call(self, ids: Any, weights: Any = None) -> Any:
         form: Callable[[Any, Any, int], IdBags]
-        if isinstance(ids, tuple | list):
+        if is_indices_and_offsets(ids, self.name):
             self._require_tensorflow("ids as indices and offsets need")
             form = IdBags.of_indices_and_offsets
         elif hasattr(ids, "row_splits"):
@@ -241,8 +243,9 @@ class EmbeddingCollection(keras.layers.Layer):
         outputs = []
         for group in self._groups:
             mine = bags.of_features(group.positions)
-            vectors = group.tables(mine.ids, mine.features)  # (ids, dim)
-            outputs.append(self._projected(self._combined(mine, vectors), group))
+            vectors = group.tables(mine.ids, mine.features, in_sums=True)  # (ids, dim)
+            combined = ops.cast(self._combined(mine, vectors), self.compute_dtype)
+            outputs.append(self._projected(combined, group))
         return self._join(outputs)
 
     def _combined(self, bags: IdBags, vectors: Any) -> Any:
@@ -252,7 +255,7 @@ class EmbeddingCollection(keras.layers.Layer):
             return bags.sum(vectors)
         if weights is None:
             weights = ops.ones_like(vectors[:, 0])
-        weights = ops.expand_dims(ops.cast(weights, self.compute_dtype), -1)
+        weights = ops.expand_dims(ops.cast(weights, vectors.dtype), -1)
         sums = bags.sum(vectors * weights)
         if self.combiner == "sum":
             return sums
@@ -284,12 +287,9 @@ class EmbeddingCollection(keras.layers.Layer):
 
     def _with_sizes(self, ids: Any, features: Any) -> tuple[Any, Any]:
         """Ids as integers, and the vocabulary size of each one's feature."""
-        # Under a distribution strategy Keras traces a model with the mean of a batch,
-        # which makes integers float64; unlike float32, that holds every id exactly.
-        dtype = keras.backend.standardize_dtype(ids.dtype)
-        if "int" not in dtype and dtype != "float64":
-            raise ValueError(f"{self.name}: ids have dtype {dtype}, expected integers.")
-        dtype = "int32" if dtype == "int32" else "int64"
+        require_integers(ids.dtype, self.name)
+        is_narrow = keras.backend.standardize_dtype(ids.dtype) == "int32"
+        dtype = "int32" if is_narrow else "int64"
         ids = ops.cast(ids, dtype)
         sizes = np.array(self.vocabulary_sizes, dtype)
         is_static = isinstance(features, np.ndarray)

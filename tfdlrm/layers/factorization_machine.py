@@ -6,6 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfdlrm.layers.wide_sums import sum_dtype
+
 
 @keras.saving.register_keras_serializable("tfdlrm")
 class FactorizationMachine(keras.layers.Layer):
@@ -46,8 +48,7 @@ class FactorizationMachine(keras.layers.Layer):
                 f"{self.name}: got one tensor of shape {tuple(vectors.shape)}, "
                 "expected (batch, n, dim) or a list of tensors of shape (batch, dim)."
             )
-        if self.compute_dtype in ("float16", "bfloat16"):
-            vectors = ops.cast(vectors, "float32")
+        vectors = ops.cast(vectors, sum_dtype(self.compute_dtype))
         square_of_sum = ops.square(ops.sum(vectors, axis=1))  # (batch, dim)
         sum_of_squares = ops.sum(ops.square(vectors), axis=1)
         total = ops.sum(square_of_sum - sum_of_squares, axis=1, keepdims=True) / 2

@@ -5,6 +5,8 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
+from tfdlrm.layers.wide_sums import sum_dtype
+
 
 @keras.saving.register_keras_serializable("tfdlrm")
 class FeatureCross(keras.layers.Layer):
@@ -31,7 +33,8 @@ class FeatureCross(keras.layers.Layer):
         Tensor of shape `(batch, dim)`.
 
     Raises:
-        ValueError: If the form or the rank is impossible, or the shapes differ.
+        ValueError: If the form or the rank is impossible, or the shapes differ from
+            one another or from what the layer was built for.
 
     Example:
 
@@ -53,7 +56,9 @@ class FeatureCross(keras.layers.Layer):
         rank: int | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        # `call` casts: with a bias of 16 bits, gradients of a batch would be added up
+        # in 16 bits.
+        super().__init__(autocast=False, **kwargs)
         if form not in ("matrix", "vector"):
             raise ValueError(f"form is {form!r}: expected 'matrix' or 'vector'.")
         if rank is not None and (form == "vector" or rank < 1):
@@ -66,6 +71,7 @@ class FeatureCross(keras.layers.Layer):
 
     def build(self, x0_shape: Any, x_shape: Any = None) -> None:
         dim = x0_shape[-1]
+        self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: dim})
         # The last kernel is the one that `x`, or its projection, is multiplied by.
         shapes = {"kernel": (dim, 1 if self.form == "vector" else dim)}
         if self.rank is not None:
@@ -83,12 +89,18 @@ class FeatureCross(keras.layers.Layer):
                 f"{self.name}: got x0 of shape {tuple(x0.shape)} and x of shape "
                 f"{tuple(x.shape)}, expected the same."
             )
+        x0, x = (ops.cast(each, self.compute_dtype) for each in (x0, x))
         product = x
-        for kernel in self.kernels:
-            product = ops.matmul(product, kernel)  # (batch, dim), or (batch, 1)
+        for kernel in self.kernels:  # (batch, dim), or (batch, 1)
+            product = ops.matmul(product, ops.cast(kernel, self.compute_dtype))
         if self.form == "vector":
-            return x0 * product + self.bias + x
-        return x0 * (product + self.bias) + x
+            return self._plus_bias(x0 * product + x)
+        return x0 * self._plus_bias(product) + x
+
+    def _plus_bias(self, values: Any) -> Any:
+        dtype = sum_dtype(self.compute_dtype)
+        sums = ops.cast(values, dtype) + ops.cast(self.bias, dtype)
+        return ops.cast(sums, self.compute_dtype)
 
     def compute_output_shape(self, x0_shape: Any, x_shape: Any = None) -> Any:
         return x0_shape

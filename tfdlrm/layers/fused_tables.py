@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from tfdlrm.layers.table_placement import current_placement
+from tfdlrm.layers.wide_sums import sum_dtype
 
 CHUNK_ROWS = 1 << 15
 """Rows initialised at once, so that making a table takes little more than the table.
@@ -94,6 +95,8 @@ class FusedTables(keras.layers.Layer):
         ids: Integer tensor of any shape, every id within its feature's vocabulary.
         features: The position of the feature of each id, broadcastable to `ids`; a
             NumPy array, or a tensor.
+        in_sums: Whether vectors are to be added up: they are float32 then where the
+            compute dtype has 16 bits, in which a sum of ones ends at 256 or 2,048.
 
     Returns:
         Tensor of shape `(*ids.shape, dim)`.
@@ -152,15 +155,16 @@ class FusedTables(keras.layers.Layer):
         table.is_embedding_table = True  # see `optimizers.RowWiseAdagrad`
         return table
 
-    def call(self, ids: Any, features: Any) -> Any:
+    def call(self, ids: Any, features: Any, in_sums: bool = False) -> Any:
+        dtype = sum_dtype(self.compute_dtype) if in_sums else self.compute_dtype
         ids = ops.cast(ids, self._index_dtype)
         if self.num_collisions is None:
-            return self._gather(ids + self._first_row(features))
+            return self._gather(ids + self._first_row(features), dtype)
         quotients = ids // self.num_collisions + self._first_row(features)
         remainders = ids % self.num_collisions + self._first_row(
             features + len(self.vocabulary_sizes)
         )
-        both = self._gather(ops.stack([quotients, remainders]))
+        both = self._gather(ops.stack([quotients, remainders]), dtype)
         return both[0] * both[1]
 
     def _first_row(self, features: Any) -> Any:
@@ -170,8 +174,8 @@ class FusedTables(keras.layers.Layer):
             return ops.convert_to_tensor(starts[features])
         return ops.take(starts, features)
 
-    def _gather(self, rows: Any) -> Any:
-        return ops.cast(self.read_rows(rows), self.compute_dtype)
+    def _gather(self, rows: Any, dtype: str) -> Any:
+        return ops.cast(self.read_rows(rows), dtype)
 
     def read_rows(self, rows: Any) -> Any:
         """These rows of the tables, `(*rows.shape, dim)`."""

@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfdlrm.layers.id_forms import require_integers
+
 
 @dataclass(frozen=True)
 class IdBags:
@@ -76,15 +78,20 @@ class IdBags:
         import tensorflow as tf
 
         indices, offsets = pair
-        offsets = tf.cast(tf.convert_to_tensor(offsets), tf.int64)
+        offsets = tf.convert_to_tensor(offsets)
+        if not offsets.dtype.is_integer:
+            raise ValueError(f"Got offsets of {offsets.dtype.name}, expected integers.")
+        offsets = tf.cast(offsets, tf.int64)
         if len(indices) != num_features or offsets.shape[0] != num_features:
             raise ValueError(
                 f"Got {len(indices)} sequences of indices and offsets of shape "
                 f"{offsets.shape}, expected {num_features} and ({num_features}, batch)."
             )
         ragged = [
-            tf.RaggedTensor.from_row_starts(tf.convert_to_tensor(ids), starts)
-            for ids, starts in zip(indices, tf.unstack(offsets), strict=True)
+            tf.RaggedTensor.from_row_starts(_as_integers(ids, f), starts)
+            for f, (ids, starts) in enumerate(
+                zip(indices, tf.unstack(offsets), strict=True)
+            )
         ]
         features = [tf.fill([tf.size(r.values)], f) for f, r in enumerate(ragged)]
         return cls(
@@ -103,7 +110,7 @@ class IdBags:
 
             return self._mapped(lambda values: tf.boolean_mask(values, mask))
         # Elsewhere shapes are fixed: the others stay, as id 0 with weight 0.
-        weights = ops.cast(mask, keras.config.floatx())
+        weights = ops.cast(mask, "float32")
         if self.weights is not None:
             weights = weights * self.weights
         return replace(self, ids=ops.where(mask, self.ids, 0), weights=weights)
@@ -143,3 +150,13 @@ class IdBags:
             rows=function(self.rows),
             weights=None if self.weights is None else function(self.weights),
         )
+
+
+def _as_integers(ids: Any, feature: int) -> Any:
+    """One feature's ids as int64."""
+    import tensorflow as tf
+
+    ids = tf.convert_to_tensor(ids)
+    if ids.shape.num_elements() != 0:  # an empty list has come as floats
+        require_integers(ids.dtype, f"feature {feature}")
+    return tf.cast(ids, tf.int64)

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from tfdlrm.layers.embedding_collection import EmbeddingCollection
+from tfdlrm.layers.wide_sums import sum_dtype
 
 
 @keras.saving.register_keras_serializable("tfdlrm")
@@ -27,7 +28,8 @@ class LinearTerms(keras.layers.Layer):
         Tensor of shape `(batch, 1)`.
 
     Raises:
-        ValueError: If there is no feature of either kind.
+        ValueError: If there is no feature of either kind, or another number of dense
+            ones than the layer was built for.
 
     Example:
 
@@ -58,7 +60,7 @@ class LinearTerms(keras.layers.Layer):
     def build(
         self, dense_features_shape: Any, categorical_features_shape: Any = None
     ) -> None:
-        num_dense = dense_features_shape[-1]
+        self._num_dense = num_dense = dense_features_shape[-1]
         if not num_dense and self.id_weights is None:
             raise ValueError(f"{self.name}: got no features, expected at least one.")
         self.bias = self.add_weight(name="bias", shape=(1,), initializer="zeros")
@@ -70,14 +72,21 @@ class LinearTerms(keras.layers.Layer):
             self.id_weights.build(categorical_features_shape)
 
     def call(self, dense_features: Any, categorical_features: Any = None) -> Any:
-        dense = ops.cast(dense_features, self.compute_dtype)
-        total = ops.cast(self.bias, self.compute_dtype)
-        if dense.shape[-1]:
-            weights = ops.cast(self.dense_weights, self.compute_dtype)
-            total = total + ops.matmul(dense, weights)
+        if dense_features.shape[-1] != self._num_dense:
+            raise ValueError(
+                f"{self.name}: dense_features have shape "
+                f"{tuple(dense_features.shape)}, expected (batch, {self._num_dense}): "
+                f"it was built for {self._num_dense} features."
+            )
+        dtype = sum_dtype(self.compute_dtype)
+        total = ops.cast(self.bias, dtype)
+        if self._num_dense:
+            dense = ops.cast(dense_features, dtype)
+            total = total + ops.matmul(dense, ops.cast(self.dense_weights, dtype))
         if self.id_weights is not None:
-            total = total + ops.sum(self.id_weights(categorical_features), axis=1)
-        return total  # (batch, 1)
+            weights = ops.cast(self.id_weights(categorical_features), dtype)
+            total = total + ops.sum(weights, axis=1)
+        return ops.cast(total, self.compute_dtype)  # (batch, 1)
 
     def compute_output_shape(
         self, dense_features_shape: Any, categorical_features_shape: Any = None

@@ -31,7 +31,8 @@ class MLP(keras.layers.Layer):
         Tensor of shape `(batch, units[-1])`.
 
     Raises:
-        ValueError: If `units` is empty or holds a width below 1.
+        ValueError: If `units` is empty or holds a width below 1, or the inputs have
+            another width than the layer was built for.
 
     Example:
 
@@ -80,6 +81,8 @@ class MLP(keras.layers.Layer):
         )
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
+        axes = {-1: input_shape[-1]}
+        self.input_spec = keras.layers.InputSpec(min_ndim=2, axes=axes)
         for layer in self.dense_layers:
             layer.build(input_shape)
             input_shape = layer.compute_output_shape(input_shape)
@@ -93,19 +96,23 @@ class MLP(keras.layers.Layer):
         return self._dense(self.dense_layers[-1], outputs, training)
 
     def _dense(self, layer: keras.layers.Dense, inputs: Any, training: Any) -> Any:
-        activation = layer.activation
-        is_usual = activation in (keras.activations.relu, keras.activations.linear)
-        is_usual = is_usual and len(inputs.shape) == 2
-        if not (training and is_usual and keras.backend.backend() == "tensorflow"):
+        if not (training and keras.backend.backend() == "tensorflow"):
             return layer(inputs)
         from tfdlrm.layers.dense_products import dense_products
 
-        return dense_products(
+        shape = ops.shape(inputs)
+        if len(shape) > 2:
+            inputs = ops.reshape(inputs, (-1, shape[-1]))
+        has_relu = layer.activation is keras.activations.relu
+        outputs = dense_products(
             ops.cast(inputs, self.compute_dtype),
             ops.cast(layer.kernel, self.compute_dtype),
             ops.cast(layer.bias, self.compute_dtype),
-            has_relu=activation is keras.activations.relu,
+            has_relu=has_relu,
         )
+        if len(shape) > 2:
+            outputs = ops.reshape(outputs, (*shape[:-1], layer.units))
+        return outputs if has_relu else layer.activation(outputs)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple:
         return (*input_shape[:-1], self.units[-1])

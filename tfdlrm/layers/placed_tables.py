@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
 from tfdlrm.layers.table_placement import Placement
+from tfdlrm.layers.wide_sums import sum_dtype
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,10 @@ def _spread(vectors: tf.Tensor, places: tf.Tensor) -> Any:
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
         num_rows = tf.shape(vectors)[0]
-        return tf.math.unsorted_segment_sum(upstream, places, num_rows), None
+        sums = tf.math.unsorted_segment_sum(
+            tf.cast(upstream, sum_dtype(upstream.dtype)), places, num_rows
+        )
+        return tf.cast(sums, upstream.dtype), None
 
     return tf.gather(vectors, places), gradient
 

@@ -6,6 +6,8 @@ import keras
 from keras import ops
 
 from tfdlrm.layers import LinearTerms
+from tfdlrm.layers.id_forms import is_indices_and_offsets
+from tfdlrm.layers.wide_sums import sum_dtype
 from tfdlrm.model_columns import factorized_columns
 from tfdlrm.model_config import MFConfig
 from tfdlrm.models.click_model import ClickModel, build_layer, embeddings_of
@@ -86,8 +88,9 @@ class MatrixFactorization(ClickModel):
     def logits(self, dense: Any, ids: Any, training: bool | None) -> Any:
         pair = _take_columns(ids, self.columns)  # (batch, 2)
         vectors = self.embeddings(pair)  # (batch, 2, dim)
+        vectors = ops.cast(vectors, sum_dtype(vectors.dtype))
         product = ops.sum(vectors[:, 0] * vectors[:, 1], axis=1, keepdims=True)
-        return product + self.biases(dense[:, :0], pair)
+        return product + ops.cast(self.biases(dense[:, :0], pair), product.dtype)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "columns": self.columns}
@@ -95,7 +98,7 @@ class MatrixFactorization(ClickModel):
 
 def _take_columns(ids: Any, columns: tuple[int, ...]) -> Any:
     """Some columns of ids `(batch, features)`, or of bags of ids."""
-    if isinstance(ids, tuple | list):
+    if is_indices_and_offsets(ids, "categorical_features"):
         indices, offsets = ids
         return [indices[column] for column in columns], _rows(offsets, columns)
     if hasattr(ids, "row_splits"):

@@ -5,7 +5,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdlrm.optimizers.sparse import SparseOptimizer, sum_repeated
+from tfdlrm.optimizers.sparse import (
+    SparseOptimizer,
+    is_narrow,
+    scatter_update,
+    subtract,
+    subtract_rows,
+    sum_repeated,
+)
 
 
 @keras.saving.register_keras_serializable("tfdlrm")
@@ -73,9 +80,16 @@ class Adagrad(SparseOptimizer):
         self, variable: tf.Variable, values: Any, rows: Any, learning_rate: Any
     ) -> None:
         unique_rows, sums = sum_repeated(rows, values)
+        accumulator = self._accumulator(variable)
+        if is_narrow(variable):
+            totals = tf.gather(accumulator, unique_rows) + tf.square(sums)
+            scatter_update(accumulator, unique_rows, totals)
+            steps = learning_rate * sums / (tf.sqrt(totals) + self.epsilon)
+            subtract_rows(variable, unique_rows, steps)
+            return
         tf.raw_ops.ResourceSparseApplyAdagradV2(
             var=variable.handle,
-            accum=self._accumulator(variable).handle,
+            accum=accumulator.handle,
             lr=learning_rate,
             epsilon=tf.cast(self.epsilon, variable.dtype),
             grad=sums,
@@ -85,9 +99,15 @@ class Adagrad(SparseOptimizer):
     def _update_dense(
         self, variable: tf.Variable, gradient: Any, learning_rate: Any
     ) -> None:
+        accumulator = self._accumulator(variable)
+        if is_narrow(variable):
+            accumulator.assign_add(tf.square(gradient))
+            roots = tf.sqrt(accumulator) + self.epsilon
+            subtract(variable, learning_rate * gradient / roots)
+            return
         tf.raw_ops.ResourceApplyAdagradV2(
             var=variable.handle,
-            accum=self._accumulator(variable).handle,
+            accum=accumulator.handle,
             lr=learning_rate,
             epsilon=tf.cast(self.epsilon, variable.dtype),
             grad=gradient,

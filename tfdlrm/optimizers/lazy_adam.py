@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from tfdlrm.optimizers.sparse import (
     SparseOptimizer,
-    scatter_add,
     scatter_update,
+    subtract,
+    subtract_rows,
     sum_repeated,
 )
 
@@ -71,9 +72,10 @@ class LazyAdam(SparseOptimizer):
     def _state(self, variable: tf.Variable) -> tuple[tf.Variable, tf.Variable, Any]:
         """Both moments of `variable`, and the factor that corrects their start."""
         index = self._get_variable_index(variable)
-        step = tf.cast(self.iterations.value + 1, variable.dtype)
+        moment, velocity = self._moments[index].value, self._velocities[index].value
+        step = tf.cast(self.iterations.value + 1, moment.dtype)
         correction = tf.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
-        return self._moments[index].value, self._velocities[index].value, correction
+        return moment, velocity, correction
 
     def _update_rows(
         self, variable: tf.Variable, values: Any, rows: Any, learning_rate: Any
@@ -87,7 +89,7 @@ class LazyAdam(SparseOptimizer):
         scatter_update(moment, unique_rows, moments)
         scatter_update(velocity, unique_rows, velocities)
         steps = moments / (tf.sqrt(velocities) + self.epsilon)
-        scatter_add(variable, unique_rows, -learning_rate * correction * steps)
+        subtract_rows(variable, unique_rows, learning_rate * correction * steps)
 
     def _update_dense(
         self, variable: tf.Variable, gradient: Any, learning_rate: Any
@@ -96,7 +98,7 @@ class LazyAdam(SparseOptimizer):
         moment.assign_add((1 - self.beta_1) * (gradient - moment))
         velocity.assign_add((1 - self.beta_2) * (tf.square(gradient) - velocity))
         steps = moment / (tf.sqrt(velocity) + self.epsilon)
-        variable.assign_sub(learning_rate * correction * steps)
+        subtract(variable, learning_rate * correction * steps)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -5,7 +5,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdlrm.optimizers.sparse import SparseOptimizer, scatter_add
+from tfdlrm.optimizers.sparse import (
+    SparseOptimizer,
+    is_narrow,
+    scatter_add,
+    subtract,
+    subtract_rows,
+    sum_repeated,
+)
 
 
 @keras.saving.register_keras_serializable("tfdlrm")
@@ -34,12 +41,18 @@ class SGD(SparseOptimizer):
     def _update_rows(
         self, variable: tf.Variable, values: Any, rows: Any, learning_rate: Any
     ) -> None:
-        # A scatter-add sums repeated rows by itself.
-        scatter_add(variable, rows, -learning_rate * values)
+        if is_narrow(variable):
+            unique_rows, sums = sum_repeated(rows, values)
+            subtract_rows(variable, unique_rows, learning_rate * sums)
+        else:  # a scatter-add sums repeated rows by itself
+            scatter_add(variable, rows, -learning_rate * values)
 
     def _update_dense(
         self, variable: tf.Variable, gradient: Any, learning_rate: Any
     ) -> None:
-        tf.raw_ops.ResourceApplyGradientDescent(
-            var=variable.handle, alpha=learning_rate, delta=gradient
-        )
+        if is_narrow(variable):
+            subtract(variable, learning_rate * gradient)
+        else:
+            tf.raw_ops.ResourceApplyGradientDescent(
+                var=variable.handle, alpha=learning_rate, delta=gradient
+            )

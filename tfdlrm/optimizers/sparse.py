@@ -8,10 +8,13 @@ import keras
 import tensorflow as tf
 
 from tfdlrm.layers.placed_tables import beside
+from tfdlrm.layers.wide_sums import sum_dtype
 
 
 class SparseOptimizer(keras.optimizers.Optimizer):
     """Common ground of the optimizers below.
+
+    For variables of 16 bits gradients are added up, and state is kept, in float32.
 
     Args:
         learning_rate: A float, or a `keras.optimizers.schedules.LearningRateSchedule`.
@@ -85,7 +88,8 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         name: str | None = None,
         initializer: Any = "zeros",
     ) -> keras.Variable:
-        if hasattr(reference_variable, "shard"):
+        dtype = keras.backend.standardize_dtype(reference_variable.dtype)
+        if hasattr(reference_variable, "shard") or dtype != sum_dtype(dtype):
             return self._add_beside(
                 reference_variable, reference_variable.shape, name, initializer
             )
@@ -103,7 +107,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             state = self.add_variable(
                 shape=shape,
                 initializer=initializer,
-                dtype=variable.dtype,
+                dtype=sum_dtype(variable.dtype),
                 name=f"{variable.name.partition(':')[0]}_{name}",
             )
         if shard is not None:
@@ -137,9 +141,10 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         changed = self._flags_of(self._var_key(variable))
         if isinstance(variable, keras.Variable):
             variable = variable.value
-        learning_rate = tf.cast(learning_rate, variable.dtype)
+        dtype = sum_dtype(variable.dtype)
+        learning_rate = tf.cast(learning_rate, dtype)
         if isinstance(gradient, tf.IndexedSlices):
-            values = tf.cast(gradient.values, variable.dtype)
+            values = tf.cast(gradient.values, dtype)
             if changed is not None:
                 marks = tf.ones_like(gradient.indices, tf.bool)
                 scatter_update(changed, gradient.indices, marks)
@@ -147,7 +152,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         else:
             if changed is not None:
                 changed.assign(tf.ones_like(changed))
-            gradient = tf.cast(gradient, variable.dtype)
+            gradient = tf.cast(gradient, dtype)
             self._update_dense(variable, gradient, learning_rate)
 
     def _update_rows(
@@ -197,6 +202,29 @@ def scatter_add(variable: tf.Variable, rows: Any, values: Any) -> None:
     tf.raw_ops.ResourceScatterAdd(
         resource=variable.handle, indices=rows, updates=values
     )
+
+
+def is_narrow(variable: tf.Variable) -> bool:
+    """Whether a variable has 16 bits, and its state and steps are float32."""
+    return variable.dtype in (tf.float16, tf.bfloat16)
+
+
+def subtract_rows(variable: tf.Variable, rows: Any, steps: Any) -> None:
+    """Subtract `steps` from distinct `rows` of `variable`, and round once."""
+    if is_narrow(variable):
+        before = tf.cast(tf.gather(variable, rows), steps.dtype)
+        scatter_update(variable, rows, tf.cast(before - steps, variable.dtype))
+    else:
+        scatter_add(variable, rows, -steps)
+
+
+def subtract(variable: tf.Variable, steps: Any) -> None:
+    """Subtract `steps` from all of `variable`, and round once."""
+    if is_narrow(variable):
+        steps = tf.cast(variable, steps.dtype) - steps
+        variable.assign(tf.cast(steps, variable.dtype))
+    else:
+        variable.assign_sub(steps)
 
 
 def scatter_update(variable: tf.Variable, rows: Any, values: Any) -> None:

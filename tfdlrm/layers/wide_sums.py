@@ -1,0 +1,24 @@
+"""In what precision numbers of 16 bits are added up.
+
+A sum kept in 16 bits stands still once its next term is less than half of its last
+digit: of ones, at 256 in bfloat16 and at 2,048 in float16.
+"""
+
+from typing import Any
+
+import keras
+
+
+def sum_dtype(dtype: Any) -> str:
+    """The type of sums of numbers of a type: float32 for those of 16 bits.
+
+    Args:
+        dtype: Type of the numbers.
+
+    Example:
+
+    >>> sum_dtype("bfloat16"), sum_dtype("float64")
+    ('float32', 'float64')
+    """
+    dtype = keras.backend.standardize_dtype(dtype)
+    return "float32" if dtype in ("float16", "bfloat16") else dtype
