@@ -49,6 +49,14 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         # A function and no dictionary, for Keras would save what is in that.
         self._flags_of: Callable[[Any], Any] = {}.get
+        self._at_home: frozenset[Any] = frozenset()
+
+    def build(self, variables: Any) -> None:
+        super().build(variables)
+        # Those that lie on one device, under a strategy that would copy them.
+        self._at_home = frozenset(
+            self._var_key(each) for each in variables if hasattr(each, "shard")
+        )
 
     def watch_rows(self, tables: Sequence[keras.Variable]) -> list[tf.Variable]:
         """Keep note, from now on, of the rows of some tables that are updated.
@@ -114,24 +122,27 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             state.shard = shard
         return state
 
+    def _has_home(self, variable: tf.Variable) -> bool:
+        return tf.distribute.has_strategy() and self._var_key(variable) in self._at_home
+
     def _all_reduce_sum_gradients(self, pairs: Any) -> Any:
         # The gradients of a table that has one home go there instead, below.
         pairs = list(pairs)
-        homeless = [pair for pair in pairs if not _has_home(pair[1])]
+        homeless = [pair for pair in pairs if not self._has_home(pair[1])]
         reduced = iter(super()._all_reduce_sum_gradients(homeless) if homeless else [])
-        return [pair if _has_home(pair[1]) else next(reduced) for pair in pairs]
+        return [pair if self._has_home(pair[1]) else next(reduced) for pair in pairs]
 
     def _distributed_tf_update_step(
         self, distribution: Any, pairs: Any, learning_rate: Any
     ) -> None:
         super()._distributed_tf_update_step(
             distribution,
-            [pair for pair in pairs if not _has_home(pair[1])],
+            [pair for pair in pairs if not self._has_home(pair[1])],
             learning_rate,
         )
         parts_of = distribution.experimental_local_results
         for gradient, variable in pairs:
-            if _has_home(variable):
+            if self._has_home(variable):
                 with tf.device(variable.device):
                     gradient = _side_by_side(parts_of(gradient))
                     self.update_step(gradient, variable, parts_of(learning_rate)[0])
@@ -165,13 +176,6 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         self, variable: tf.Variable, gradient: Any, learning_rate: Any
     ) -> None:
         raise NotImplementedError
-
-
-def _has_home(variable: tf.Variable) -> bool:
-    """Whether a variable lies on one device, under a strategy that would copy it."""
-    return tf.distribute.has_strategy() and not isinstance(
-        variable, tf.distribute.DistributedValues
-    )
 
 
 def _side_by_side(gradients: Any) -> tf.IndexedSlices:
