@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
+from polars.selectors import by_name
 
 from pipelines.columns import Columns, DaysBy
 
@@ -237,7 +238,7 @@ def seconds(values: pl.Series, units_per_second: int) -> pl.Series:
 
 
 def _iso_seconds(text: pl.Series) -> pl.Series:
-    column = pl.col(text.name)
+    column = by_name(text.name)
     iso = column.str.replace(" ", "T", literal=True).str.replace(r"(Z|TUTC)$", "+0000")
     times = []
     for form in _TIME_FORMATS:

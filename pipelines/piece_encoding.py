@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from polars.selectors import by_name
 
 from pipelines.buckets import Buckets
 from pipelines.columns import Columns
@@ -109,7 +110,8 @@ class PieceEncoder:
         rows = np.empty(frame.height, kind)
         rows["label"] = frame[columns.label].to_numpy()
         if columns.dense_features:
-            rows["dense_features"] = frame.select(columns.dense_features).to_numpy()
+            dense = frame.select(by_name(*columns.dense_features))
+            rows["dense_features"] = dense.to_numpy()
         # In whatever groups they were encoded, these are in the order of the columns.
         single = [ids[name] for name in columns.single_hot if name in ids]
         if single:

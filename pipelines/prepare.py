@@ -137,7 +137,7 @@ def _make(
 
 def _vocabularies(directory: Path, schema: FeatureSchema) -> dict[str, str]:
     from pipelines.checksums import stored_checksum
-    from pipelines.vocabulary import vocabulary_path
+    from tfdlrm.column_files import vocabulary_path
 
     names = [each.name for each in schema.categorical_features]
     paths = {name: vocabulary_path(directory, name) for name in names}

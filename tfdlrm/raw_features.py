@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from polars.selectors import by_name
 
 from pipelines.columns import Columns
 from pipelines.dialects import load_tables
@@ -46,7 +47,7 @@ class RawFeatures:
         dense = np.zeros((frame.height, 0), np.float32)
         if self.columns.dense_features:
             numbers = self.columns.transformed(frame)
-            dense = numbers.select(self.columns.dense_features).to_numpy()
+            dense = numbers.select(by_name(*self.columns.dense_features)).to_numpy()
         return {"dense_features": dense, "categorical_features": self._ids(frame)}
 
     def _ids(self, frame: pl.DataFrame) -> Any:

@@ -301,6 +301,29 @@ def local_copy(path: Path) -> Path:
     return copy
 
 
+@contextmanager
+def literal(path: Path) -> Iterator[Path]:
+    """Yield a name of a path that TensorFlow does not take for a glob pattern.
+
+    TensorFlow looks for the index of a checkpoint, also that of a SavedModel, by its
+    name as a pattern: below a folder `m[1]` it finds none. What has been loaded does
+    not need the name any longer.
+
+    Args:
+        path: A checkpoint's file or a directory.
+    """
+    if not _PATTERN.intersection(str(path)):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="tfdlrm-") as folder:
+        link = Path(folder) / "folder"
+        link.symlink_to(local_copy(path.parent).resolve(), target_is_directory=True)
+        yield link / path.name
+
+
+_PATTERN = frozenset("*?[\\")
+
+
 def _download(path: Path, copy: Path) -> None:
     if path.is_dir():
         copy_tree(path, copy)
