@@ -8,10 +8,12 @@ from typing import Any, Literal, NoReturn, get_args
 import yaml
 
 from pipelines.columns import Columns, DaysBy, Format, TimeUnit, Transform
+from pipelines.log_values import TIME_KEY
 from tfdlrm.errors import InputError
+from tfdlrm.piped_input import refuse_pipe
 
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
-_NAMES_IN_RECORDS = ("label", "dense_features", "categorical_features")
+_NAMES_IN_RECORDS = ("label", "dense_features", "categorical_features", TIME_KEY)
 
 
 def load_columns(path: Path) -> Columns:
@@ -27,6 +29,7 @@ def load_columns(path: Path) -> Columns:
         InputError: If the file cannot be read, has an unknown key, a duplicate name,
             no label or no feature, or a value that cannot be used.
     """
+    refuse_pipe("columns", path)
     try:
         described = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
     except OSError as error:
@@ -177,11 +180,11 @@ class _Reader:
                 if name not in columns.names:
                     self._refuse("names", f"lacks {name}", "every column of the files")
         for name in columns.features:
-            if name in _NAMES_IN_RECORDS or "/" in name or name.startswith("."):
+            if name in _NAMES_IN_RECORDS:
                 self._refuse(
                     name,
                     "cannot be the name of a feature",
-                    f"none of {', '.join(_NAMES_IN_RECORDS)}, no slash, no leading dot",
+                    f"none of {', '.join(_NAMES_IN_RECORDS)}",
                 )
 
     def _listed(self, top: Mapping[str, Any], key: str) -> Iterable[tuple[str, Any]]:

@@ -10,7 +10,7 @@ from polars.selectors import by_name
 from pipelines.columns import Columns, DaysBy
 
 TIME_KEY = "/time"
-"""Column with the day number or the second of a row; no feature has a slash."""
+"""Column with the day number or the second of a row; the name of no feature."""
 
 KEYS_PER_DAY = {"day": 1, "time": 86_400}
 

@@ -101,8 +101,8 @@ class LogFile(ABC):
     ) -> pl.DataFrame:
         typed: dict[str, pl.Series] = {}
         for name, (source, kind) in self._kinds.items():
-            values = rows[source]
-            typed[name] = kind.read(values).alias(name)
+            values = rows[source].alias("values")  # Polars takes `^…$` for a pattern
+            typed[name] = kind.read(values)
             for row in kind.is_bad(values, typed[name]).arg_true():
                 found = shown(values[int(row)])
                 problem = f"column {source!r} is {found}, expected {kind.expected}"

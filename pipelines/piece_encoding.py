@@ -67,7 +67,7 @@ class PieceEncoder:
         for name, table in zip(
             names[len(single) :], tables[len(single) :], strict=True
         ):
-            ids[name] = table.ids(frame[name].explode().drop_nulls())
+            ids[name] = table.ids(frame[name].alias("value").explode().drop_nulls())
         return ids
 
     def kept_names(self, groups: Sequence[Sequence[str]]) -> list[str]:
@@ -118,9 +118,10 @@ class PieceEncoder:
             rows["categorical_features"] = (
                 single[0] if len(single) == 1 else np.hstack(single)
             )
+        lists = [frame[name].alias("value") for name in columns.multi_hot]
         bags = [
-            Bags(ids[name], frame[name].list.len().cast(pl.Int32).to_numpy())
-            for name in columns.multi_hot
+            Bags(ids[name], bag.list.len().cast(pl.Int32).to_numpy())
+            for name, bag in zip(columns.multi_hot, lists, strict=True)
         ]
         return EncodedRows(rows, tuple(bags))
 

@@ -13,6 +13,7 @@ from tfdlrm import storage
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
+from tfdlrm.piped_input import refuse_pipe
 from tfdlrm.schema import FILE_NAME, SPLITS, FeatureSchema
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
         _refuse_spark(output, config)
     start = time.perf_counter()
     raw = [storage.at(path) for path in raw]
+    for path in raw:
+        refuse_pipe("raw", path)
     source = describe_source(raw, config)
     with _storage_errors(output):
         schema = existing_data_set(output, source, raw)

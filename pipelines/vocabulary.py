@@ -105,7 +105,7 @@ def encode_categories(
     """
     ids = np.empty((frame.height, len(names)), np.int32)
     for position, (name, table) in enumerate(zip(names, tables, strict=True)):
-        ids[:, position] = table.ids(frame[name])
+        ids[:, position] = table.ids(frame[name].alias("value"))
     return ids
 
 

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -206,14 +207,19 @@ def run_command(main: Callable[[], None]) -> NoReturn:
     """Call `main` and leave with the status that every command promises.
 
     0 when done, 2 with one line on standard error for bad input or configuration, or a
-    file that the machine refuses to read or write, 130 when interrupted, 1 with one
-    line where another machine is gone or a benchmark could not measure; anything else
-    is a defect and shows its traceback with status 1.
+    file that the machine refuses to read or write, 130 when interrupted, 141 when
+    nobody reads the pipe that is written to, 1 with one line where another machine is
+    gone or a benchmark could not measure; anything else is a defect and shows its
+    traceback with status 1.
     """
     # Before anything imports TensorFlow: its start-up log is not for the user.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_standard_output()
+        storage.leave(_CLOSED_PIPE)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         storage.leave(2)
@@ -231,6 +237,7 @@ def run_command(main: Callable[[], None]) -> NoReturn:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _REFUSALS:
             place = error.filename or "a file"
+            _forget_standard_output()
             print(f"error: {place}: {error.strerror}; mend that", file=sys.stderr)
             storage.leave(2)
         if not storage.spoils_the_exit():
@@ -239,6 +246,16 @@ def run_command(main: Callable[[], None]) -> NoReturn:
         storage.leave(1)
     storage.leave(0)
 
+
+def _forget_standard_output() -> None:
+    """Drop what standard output has not taken, so that the exit does not try again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+_CLOSED_PIPE = 128 + signal.SIGPIPE
+"""What a shell says of a program that such a pipe ends."""
 
 _REFUSALS = {
     errno.EACCES,

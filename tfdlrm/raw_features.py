@@ -61,11 +61,12 @@ class RawFeatures:
 
         from tfdlrm.parsing import bags_of, side_by_side
 
+        lists = [frame[name].alias("value") for name in columns.multi_hot]
         bags = [
             tf.RaggedTensor.from_row_lengths(
-                table.ids(frame[name].explode().drop_nulls()),
-                frame[name].list.len().cast(pl.Int32).to_numpy(),
+                table.ids(bag.explode().drop_nulls()),
+                bag.list.len().cast(pl.Int32).to_numpy(),
             )
-            for name, table in zip(columns.multi_hot, self.tables[width:], strict=True)
+            for bag, table in zip(lists, self.tables[width:], strict=True)
         ]
         return bags_of(*side_by_side(tf.constant(ids), bags))

@@ -6,6 +6,7 @@ for nothing else.
 """
 
 import atexit
+import errno
 import fcntl
 import os
 import secrets
@@ -118,18 +119,35 @@ def whole(target: Path) -> Iterator[Path]:
     It is another each time, so that of two processes, one of which may be left over
     from a run that was killed, neither writes into the other's file.
 
+    A link stays, and the file that it leads to is replaced. A device or a pipe is
+    written to as it is.
+
     Args:
         target: The file.
 
     Yields:
         A path beside it.
     """
+    if not is_remote(target):
+        if target.exists() and not (target.is_file() or target.is_dir()):
+            yield target
+            return
+        target = _end_of_links(target)
     aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
         yield aside
         rename(aside, target)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _end_of_links(path: Path) -> Path:
+    if not path.is_symlink():
+        return path
+    end = Path(os.path.realpath(path))
+    if end.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return end
 
 
 def rename(source: Path, target: Path) -> None:
@@ -194,8 +212,12 @@ def replace_json(path: Path, value: Any) -> None:
     Raises:
         OSError: If the disk refuses.
     """
-    text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
-    replace_text(path, f"{text}\n")
+    replace_text(path, as_json(value).decode())
+
+
+def as_json(value: Any) -> bytes:
+    """Return a value as indented JSON with a line end; what is no number is null."""
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n"
 
 
 def copy_tree(source: Path, target: Path, last: str | None = None) -> None:

@@ -125,7 +125,8 @@ def _piece_counts(
             frame = read_piece(spill.pieces[number], list(values.names))
             frame = frame.head(num_rows - start)
             for column, name in enumerate(values.names):
-                yield _column_counts(frame[name], column, start, values)
+                raw = frame[name].alias("value")
+                yield _column_counts(raw, column, start, values)
 
 
 def _column_counts(raw: pl.Series, column: int, start: int, values: _Values) -> Any:
