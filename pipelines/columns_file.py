@@ -10,6 +10,7 @@ import yaml
 from pipelines.columns import Columns, DaysBy, Format, TimeUnit, Transform
 from pipelines.log_values import TIME_KEY
 from tfdlrm.errors import InputError
+from tfdlrm.nearest import did_you_mean
 from tfdlrm.piped_input import refuse_pipe
 
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
@@ -178,7 +179,10 @@ class _Reader:
         if columns.names is not None:
             for name in chain(used, [days_by.name] if days_by else []):
                 if name not in columns.names:
-                    self._refuse("names", f"lacks {name}", "every column of the files")
+                    hint = did_you_mean(name, columns.names)
+                    self._refuse(
+                        "names", f"lacks {name}", f"every column of the files{hint}"
+                    )
         for name in columns.features:
             if name in _NAMES_IN_RECORDS:
                 self._refuse(
@@ -207,7 +211,8 @@ class _Reader:
             self._refuse(key, f"is {value!r}", expected)
         for each in value:
             if each not in known:
-                self._refuse(_join(key, str(each)), "is unknown", expected)
+                hint = did_you_mean(str(each), known)
+                self._refuse(_join(key, str(each)), "is unknown", expected + hint)
         for each in needed:
             if value.get(each) is None:
                 self._refuse(_join(key, each), "is missing", expected)
@@ -215,7 +220,8 @@ class _Reader:
 
     def _choice(self, value: Any, key: str, choices: tuple[str, ...]) -> Any:
         if value not in choices:
-            self._refuse(key, f"is {value!r}", f"one of {', '.join(choices)}")
+            hint = did_you_mean(str(value), choices)
+            self._refuse(key, f"is {value!r}", f"one of {', '.join(choices)}{hint}")
         return value
 
     def _text(self, value: Any, key: str) -> str:

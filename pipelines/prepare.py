@@ -1,5 +1,6 @@
 """Turn raw files into a data set directory: `python -m pipelines.prepare`."""
 
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -158,7 +159,12 @@ def _refuse_spark(output: Path, config: PrepareConfig) -> None:
 
 
 def _print_summary(prepared: "Prepared", output: Path, seconds: float) -> None:
-    from pipelines.coverage_report import PAGE_NAME, as_table, read_coverage
+    from pipelines.coverage_report import (
+        PAGE_NAME,
+        PICTURE_NAME,
+        as_table,
+        read_coverage,
+    )
 
     schema = prepared.schema
     print(f"\n{output}")
@@ -182,14 +188,16 @@ def _print_summary(prepared: "Prepared", output: Path, seconds: float) -> None:
     features = read_coverage(output)
     if features:
         Console(width=80).print(as_table(features, schema.dialect))
-        print(f"every feature, with a picture: {output / PAGE_NAME}")
+        picture = ", with a picture" if (output / PICTURE_NAME).exists() else ""
+        print(f"every feature{picture}: {output / PAGE_NAME}")
 
 
 def main() -> None:
     """Prepare a data set as the command line says."""
     command = parse(PrepareCommand, "pipelines.prepare", several="raw")
     prepare(command.raw, command.output, command)
-    print(f"\nnext: python -m tfdlrm.train --data_dir {command.output}")
+    output = shlex.quote(str(command.output))
+    print(f"\nnext: python -m tfdlrm.train --data_dir {output}")
 
 
 if __name__ == "__main__":
