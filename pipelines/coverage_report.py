@@ -18,7 +18,7 @@ PICTURE_NAME = "coverage.png"
 
 _FILE_NAME = "coverage.json"
 _MAX_LINES = 30
-_NAME_WIDTH = 20
+_NAME_WIDTH = 16
 _HEADINGS = ("feature", "values", "kept", *SPLITS, "unknown", "missing")
 
 

@@ -133,3 +133,18 @@ def test_criteos_columns_are_those_of_its_files():
     columns = Columns.criteo()
     assert columns.is_criteo
     assert (columns.label, *columns.features) == criteo.column_names(labelled=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("{lable: y, dense: [a]}", "label"),
+        ("{label: y, dence: [a]}", "dense"),
+        ("{label: {name: y, postive: 'yes'}, dense: [a]}", "positive"),
+        ("{label: y, format: parqet, dense: [a]}", "parquet"),
+        ("{label: y, dense: [price], names: [prize, y]}", "prize"),
+    ],
+)
+def test_the_nearest_key_is_named(load, text, meant):
+    with pytest.raises(InputError, match=f"did you mean {meant}\\?"):
+        load(text)

@@ -243,7 +243,8 @@ def run_command(main: Callable[[], None]) -> NoReturn:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _REFUSALS:
             place = error.filename or "a file"
-            _forget_standard_output()
+            if error.filename is None:  # perhaps it was standard output
+                _forget_standard_output()
             message = f"{place}: {error.strerror}; mend that"
             print(f"error: {visible(message)}", file=sys.stderr)
             storage.leave(2)

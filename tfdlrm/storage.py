@@ -332,15 +332,16 @@ def literal(path: Path) -> Iterator[Path]:
     not need the name any longer.
 
     Args:
-        path: A checkpoint's file or a directory.
+        path: A directory, or the prefix of a checkpoint's files in one.
     """
     if not _PATTERN.intersection(str(path)):
         yield path
         return
+    directory = path if path.is_dir() else path.parent
     with tempfile.TemporaryDirectory(prefix="tfdlrm-") as folder:
         link = Path(folder) / "folder"
-        link.symlink_to(local_copy(path.parent).resolve(), target_is_directory=True)
-        yield link / path.name
+        link.symlink_to(local_copy(directory).resolve(), target_is_directory=True)
+        yield link if directory == path else link / path.name
 
 
 _PATTERN = frozenset("*?[\\")
