@@ -14,16 +14,19 @@ from pipelines.counting import ValueCounter
 from pipelines.prepare import prepare
 from pipelines.spill import read_piece, write_piece
 from pipelines.verify import verify
+from pipelines.vocabulary import write_vocabulary
 from tfdlrm import storage
 from tfdlrm.config import PrepareConfig
 from tfdlrm.model_config import FMConfig
 from tfdlrm.models import build_model
 from tfdlrm.predict import PredictCommand, predict
 from tfdlrm.remote_path import RemotePath
-from tfdlrm.schema import FeatureSchema
+from tfdlrm.schema import CategoricalFeature, FeatureSchema
+from tfdlrm.serving.model_card import example_row
 from tfdlrm.serving.saved_model import export_model, load_scorer
 from tfdlrm.serving.servable import Servable
 from tfdlrm.serving.signatures import raw_arguments
+from tfdlrm.serving.vocabulary_tables import read_values
 
 DENSE = ["a$b", "^p.*$", "*", "price [€]"]
 CATEGORICAL = ["x[1]", "x1", "new?", "news", "a/b", "..", "日付", "[red]c", "a|b"]
@@ -51,31 +54,41 @@ def one_column_config(tmp_path):
     return PrepareConfig(min_frequency=1, columns=tmp_path / "columns.yaml")
 
 
-@pytest.fixture(scope="module")
-def awkward(tmp_path_factory):
+def make_data_set(directory, categorical):
     """The log, its rows by column, and the data set."""
-    directory = tmp_path_factory.mktemp("awkward [x]")
     rng = np.random.default_rng(1)
-    names = ["label!", *DENSE, *CATEGORICAL, BAG]
+    names = ["label!", *DENSE, *categorical, BAG]
     rows = []
     for row in range(400):
         numbers = [f"{value:.2f}" for value in rng.random(len(DENSE))]
         # Every value of a column is in no other one.
-        values = [f"{number}-{rng.integers(3)}" for number in range(len(CATEGORICAL))]
+        values = [f"{number}-{rng.integers(3)}" for number in range(len(categorical))]
         rows.append([row % 2, *numbers, *values, "|".join(rng.choice(["p", "q"], 2))])
     log = write_csv(directory / "log.csv", names, rows)
     described = {
         "label": "label!",
         "dense": [*DENSE[:2], {"name": DENSE[2], "transform": "none"}, DENSE[3]],
-        "categorical": [*CATEGORICAL, {"name": BAG, "separator": "|"}],
+        "categorical": [*categorical, {"name": BAG, "separator": "|"}],
     }
     (directory / "columns.yaml").write_text(
         yaml.safe_dump(described, allow_unicode=True), encoding="utf-8"
     )
     config = PrepareConfig(min_frequency=1, columns=directory / "columns.yaml")
     prepare([log], directory / "data [1]", config)
-    columns = {name: [row[i] for row in rows] for i, name in enumerate(names)}
+    columns = {name: [str(row[i]) for row in rows] for i, name in enumerate(names)}
     return log, columns, directory / "data [1]"
+
+
+@pytest.fixture(scope="module")
+def awkward(tmp_path_factory):
+    """A data set with every awkward column."""
+    return make_data_set(tmp_path_factory.mktemp("awkward [x]"), CATEGORICAL)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """A data set with two columns whose names match as patterns."""
+    return make_data_set(tmp_path_factory.mktemp("pair [x]"), CATEGORICAL[:2])
 
 
 def test_a_piece_is_read_by_its_own_name(tmp_path):
@@ -140,16 +153,10 @@ def test_every_column_has_its_own_ids(awkward):
         assert feature["distinct"] == len(set(columns[feature["name"]]))
 
 
-@pytest.fixture(scope="module")
-def models(awkward):
-    """Two models of other weights, `m[1]` and `m1`."""
-    _, _, data = awkward
+def write_model(data, directory):
     schema = FeatureSchema.load(data)
-    directory = data.parent / "models"
-    for name in ("m1", "m[1]"):  # the first is there while the second is written
-        model = build_model(schema, FMConfig(embedding_dim=2, initial_bound=1.0))
-        export_model(model, schema, data, directory / name)
-    return directory
+    model = build_model(schema, FMConfig(embedding_dim=2, initial_bound=1.0))
+    return export_model(model, schema, data, directory)
 
 
 def scores(model, log):
@@ -158,31 +165,72 @@ def scores(model, log):
     return np.loadtxt(output, skiprows=1)
 
 
-def test_a_model_is_scored_by_its_own_weights_and_vocabularies(awkward, models):
-    log, columns, _ = awkward
-    found = {name: scores(models / name, log) for name in ("m1", "m[1]")}
-    assert np.abs(found["m1"] - found["m[1]"]).max() > 0.01
-    models.joinpath("m1").rename(models / "m?")
-    np.testing.assert_array_equal(scores(models / "m?", log), found["m1"])
-    np.testing.assert_array_equal(scores(models / "m[1]", log), found["m[1]"])
-    # By the graph, and as the server loads it.
-    scorer = load_scorer(models / "m[1]")
+def raw_scores(model, columns):
+    """By the graph, from text."""
+    scorer = load_scorer(model)
     texts = {
-        argument: tf.constant([str(each) for each in columns[name]])
+        argument: tf.constant(columns[name])
         for argument, name in raw_arguments(scorer.schema).items()
     }
-    answer = scorer.module.signatures["raw"](**texts)["probability"].numpy().ravel()
-    np.testing.assert_allclose(answer, found["m[1]"], atol=1e-6)
-    servable = Servable("m", 1, models / "m[1]" / "1")
-    assert servable.signatures.keys() >= {"raw", "serving_default"}
-    assert set(servable.signatures["raw"].inputs) == {*DENSE, *CATEGORICAL, BAG}
+    return scorer.module.signatures["raw"](**texts)["probability"].numpy().ravel()
 
 
-def test_assets_have_escaped_names(models):
-    version = next(models.glob("m[[]1]")) / "1"
+@pytest.mark.slow
+def test_a_model_is_scored_by_its_own_weights_and_vocabularies(pair):
+    log, columns, data = pair
+    models = data.parent / "models"
+    write_model(data, models / "m1")
+    version = write_model(data, models / "m[1]")
+    found = {name: scores(models / name, log) for name in ("m1", "m[1]")}
+    assert np.abs(found["m1"] - found["m[1]"]).max() > 0.01
+    (models / "m1").rename(models / "m?")
+    np.testing.assert_allclose(
+        raw_scores(models / "m?", columns), found["m1"], atol=1e-6
+    )
+    np.testing.assert_allclose(raw_scores(version, columns), found["m[1]"], atol=1e-6)
+    servable = Servable("m", 1, version)  # as the server loads it
+    assert set(servable.signatures["raw"].inputs) == {*DENSE, "x[1]", "x1", BAG}
     assets = {path.name for path in (version / "assets").iterdir()}
-    assert {"x%5B1%5D.txt", "x1.txt", "a%2Fb.txt", "日付.txt"} <= assets
-    assert len(assets) == len(CATEGORICAL) + 1
+    assert assets == {"x%5B1%5D.txt", "x1.txt", "bag%2As.txt"}
+
+
+@pytest.mark.parametrize("name", ["m[1]", "m?", "m*", "a\\b"])
+def test_weights_are_loaded_from_a_path_as_it_is_written(tmp_path, name):
+    for model, bias in (("m1", 1.0), (name, 2.0)):
+        module = tf.Module()
+        module.bias = tf.Variable(bias)
+        tf.saved_model.save(module, str(tmp_path / model))
+    with storage.literal(tmp_path / name) as path:
+        assert tf.saved_model.load(str(path)).bias.numpy() == 2.0
+
+
+def test_values_are_those_of_the_column_and_the_folder(tmp_path):
+    for folder in ("m[1]", "m1"):
+        for name in ("x[1]", "x1"):
+            value = pl.Series([f"{folder} {name}"])
+            frame = pl.DataFrame({"value": value, "id": [2], "frequency": [1]})
+            (tmp_path / folder).mkdir(exist_ok=True)
+            write_vocabulary(frame, tmp_path / folder, name)
+    for folder in ("m[1]", "m1"):
+        for name in ("x[1]", "x1"):
+            found = read_values(tmp_path / folder, name)
+            assert found["value"].to_list() == [f"{folder} {name}"]
+            feature = (CategoricalFeature(name, 3),)
+            row = example_row(
+                FeatureSchema((), feature), tmp_path / folder / "vocabulary"
+            )
+            assert row == {name: f"{folder} {name}"}
+
+
+@pytest.mark.slow
+def test_a_model_has_every_awkward_column(awkward):
+    log, columns, data = awkward
+    version = write_model(data, data.parent / "models" / "m*")
+    found = scores(version, log)
+    np.testing.assert_allclose(raw_scores(version, columns), found, atol=1e-6)
+    servable = Servable("m", 1, version)
+    assert set(servable.signatures["raw"].inputs) == {*DENSE, *CATEGORICAL, BAG}
+    assert len(list((version / "assets").iterdir())) == len(CATEGORICAL) + 1
 
 
 def test_a_link_without_patterns_leads_to_an_awkward_folder(tmp_path):
