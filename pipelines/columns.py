@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import polars as pl
+from polars.selectors import by_name
 
 from pipelines import criteo
 
@@ -91,7 +92,7 @@ class Columns:
 
     def _dense_value(self, name: str) -> pl.Expr:
         if name in self.untransformed:
-            return pl.col(name).fill_null(0).cast(pl.Float32)
+            return by_name(name).fill_null(0).cast(pl.Float32)
         return criteo.dense_value(name)
 
     @classmethod

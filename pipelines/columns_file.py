@@ -8,10 +8,13 @@ from typing import Any, Literal, NoReturn, get_args
 import yaml
 
 from pipelines.columns import Columns, DaysBy, Format, TimeUnit, Transform
+from pipelines.log_values import TIME_KEY
 from tfdlrm.errors import InputError
+from tfdlrm.nearest import did_you_mean
+from tfdlrm.piped_input import refuse_pipe
 
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
-_NAMES_IN_RECORDS = ("label", "dense_features", "categorical_features")
+_NAMES_IN_RECORDS = ("label", "dense_features", "categorical_features", TIME_KEY)
 
 
 def load_columns(path: Path) -> Columns:
@@ -27,6 +30,7 @@ def load_columns(path: Path) -> Columns:
         InputError: If the file cannot be read, has an unknown key, a duplicate name,
             no label or no feature, or a value that cannot be used.
     """
+    refuse_pipe("columns", path)
     try:
         described = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
     except OSError as error:
@@ -175,13 +179,16 @@ class _Reader:
         if columns.names is not None:
             for name in chain(used, [days_by.name] if days_by else []):
                 if name not in columns.names:
-                    self._refuse("names", f"lacks {name}", "every column of the files")
+                    hint = did_you_mean(name, columns.names)
+                    self._refuse(
+                        "names", f"lacks {name}", f"every column of the files{hint}"
+                    )
         for name in columns.features:
-            if name in _NAMES_IN_RECORDS or "/" in name or name.startswith("."):
+            if name in _NAMES_IN_RECORDS:
                 self._refuse(
                     name,
                     "cannot be the name of a feature",
-                    f"none of {', '.join(_NAMES_IN_RECORDS)}, no slash, no leading dot",
+                    f"none of {', '.join(_NAMES_IN_RECORDS)}",
                 )
 
     def _listed(self, top: Mapping[str, Any], key: str) -> Iterable[tuple[str, Any]]:
@@ -204,7 +211,8 @@ class _Reader:
             self._refuse(key, f"is {value!r}", expected)
         for each in value:
             if each not in known:
-                self._refuse(_join(key, str(each)), "is unknown", expected)
+                hint = did_you_mean(str(each), known)
+                self._refuse(_join(key, str(each)), "is unknown", expected + hint)
         for each in needed:
             if value.get(each) is None:
                 self._refuse(_join(key, each), "is missing", expected)
@@ -212,7 +220,8 @@ class _Reader:
 
     def _choice(self, value: Any, key: str, choices: tuple[str, ...]) -> Any:
         if value not in choices:
-            self._refuse(key, f"is {value!r}", f"one of {', '.join(choices)}")
+            hint = did_you_mean(str(value), choices)
+            self._refuse(key, f"is {value!r}", f"one of {', '.join(choices)}{hint}")
         return value
 
     def _text(self, value: Any, key: str) -> str:

@@ -91,7 +91,7 @@ class ValueCounter:
             return
         self._spill()
         for paths in filter(None, self._parts):
-            yield _add_up([pl.read_ipc(path) for path in paths])
+            yield _add_up([pl.scan_ipc(path, glob=False).collect() for path in paths])
             for path in paths:
                 path.unlink()
 

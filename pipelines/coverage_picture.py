@@ -9,35 +9,45 @@ from tfdlrm.schema import SPLITS
 _COLOURS = {"own id": "#4c78a8", "unknown": "#e45756", "missing": "#bab0ac"}
 
 
-def draw(features: Sequence[FeatureCoverage], dialect: str, path: Path) -> None:
+def draw(features: Sequence[FeatureCoverage], dialect: str, path: Path) -> bool:
     """Draw, for each split, a bar a feature: own id, unknown and missing.
 
     Args:
         features: The coverage of each column.
         dialect: Name of the dialect, for the title.
         path: The PNG file to write.
+
+    Returns:
+        Whether it was drawn: this machine may have no font for the names.
     """
     from matplotlib.figure import Figure
 
+    from tfdlrm.figures import font_families, name_rows, save_figure
+
+    names = [feature.name for feature in features]
+    families = font_families(names)
+    if families is None:
+        return False
     splits = [split for split in SPLITS if split in features[0].coverage]
     height = 1.9 + 0.24 * len(features)
     figure = Figure(figsize=(3.4 * max(len(splits), 2), height), layout="constrained")
     panels = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
-    names = [feature.name for feature in features]
     for panel, split in zip(panels, splits, strict=True):
         left = [0.0] * len(features)
         for what, colour in _COLOURS.items():
             shares = [100 * _shares(each, what)[split] for each in features]
-            panel.barh(names, shares, left=left, color=colour, label=what, height=0.75)
+            rows = range(len(features))
+            panel.barh(rows, shares, left=left, color=colour, label=what, height=0.75)
             left = [sum(pair) for pair in zip(left, shares, strict=True)]
         panel.set(title=split, xlim=(0, 100), xlabel="% of rows")
-        panel.set_ylim(len(features) - 0.4, -0.6)  # the first feature above
+        name_rows(panel, names, families)
         panel.tick_params(axis="y", length=0)
         panel.spines[["top", "right", "left"]].set_visible(False)
     figure.suptitle(f"Rows by what their value's id is ({dialect} dialect)")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
+    return True
 
 
 def _shares(feature: FeatureCoverage, what: str) -> dict[str, float]:

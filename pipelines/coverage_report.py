@@ -7,14 +7,18 @@ from pathlib import Path
 
 from rich import box
 from rich.table import Table
+from rich.text import Text
 
 from pipelines.coverage import Coverage, FeatureCoverage
+from tfdlrm.plain_text import NO_FONT, markdown, shortened
 from tfdlrm.schema import SPLITS
 
 PAGE_NAME = "coverage.md"
+PICTURE_NAME = "coverage.png"
 
 _FILE_NAME = "coverage.json"
 _MAX_LINES = 30
+_NAME_WIDTH = 16
 _HEADINGS = ("feature", "values", "kept", *SPLITS, "unknown", "missing")
 
 
@@ -30,12 +34,16 @@ def write_coverage(coverage: Coverage, dialect: str, directory: Path) -> None:
     described = {"dialect": dialect, "features": [asdict(each) for each in features]}
     text = json.dumps(described, indent=2) + "\n"
     (directory / _FILE_NAME).write_text(text, encoding="utf-8")
-    (directory / PAGE_NAME).write_text(_page(features, dialect), encoding="utf-8")
+    is_drawn = False
     if features:
         # Here, since only a data set that is made needs Matplotlib's second.
         from pipelines.coverage_picture import draw
 
-        draw(features, dialect, directory / "coverage.png")
+        is_drawn = draw(features, dialect, directory / PICTURE_NAME)
+        if not is_drawn:
+            print(f"no {PICTURE_NAME}: {NO_FONT}")
+    page = _page(features, dialect, is_drawn)
+    (directory / PAGE_NAME).write_text(page, encoding="utf-8")
 
 
 def read_coverage(directory: Path) -> list[FeatureCoverage]:
@@ -72,21 +80,23 @@ def as_table(features: Sequence[FeatureCoverage], dialect: str) -> Table:
             heading, justify="left" if is_name else "right", no_wrap=is_name
         )
     for feature in shown:
-        table.add_row(*_cells(feature))
+        name = Text(shortened(feature.name, _NAME_WIDTH))  # no markup
+        table.add_row(name, *_cells(feature))
     return table
 
 
-def _page(features: Sequence[FeatureCoverage], dialect: str) -> str:
+def _page(features: Sequence[FeatureCoverage], dialect: str, is_drawn: bool) -> str:
     """The coverage of every column in Markdown."""
     if not features:
         return f"# Coverage ({dialect} dialect)\n\nNo categorical features.\n"
     marks = ["---", *["---:"] * (len(_HEADINGS) - 1)]
-    rows = [_HEADINGS, marks, *map(_cells, features)]
+    rows = [_HEADINGS, marks]
+    rows += [(markdown(feature.name), *_cells(feature)) for feature in features]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return (
-        f"# Coverage ({dialect} dialect)\n\n{_explanation(features)}\n\n{table}\n\n"
-        "![Coverage of each feature](coverage.png)\n"
-    )
+    page = f"# Coverage ({dialect} dialect)\n\n{_explanation(features)}\n\n{table}\n"
+    if is_drawn:
+        page += f"\n![Coverage of each feature]({PICTURE_NAME})\n"
+    return page
 
 
 def _explanation(features: Sequence[FeatureCoverage]) -> str:
@@ -108,7 +118,6 @@ def _cells(feature: FeatureCoverage) -> list[str]:
     told_of = _told_of(feature)
     counts = [feature.distinct, feature.kept]
     return [
-        feature.name,
         *("-" if count is None else f"{count:,}" for count in counts),
         *(_percent(feature.coverage.get(split)) for split in SPLITS),
         _percent(feature.unknown[told_of]),

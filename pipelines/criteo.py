@@ -1,6 +1,7 @@
 """What happens to a Criteo row: its columns, and the expression for each of them."""
 
 import polars as pl
+from polars.selectors import by_name
 
 LABEL = "label"
 DENSE_FEATURES = tuple(f"I{number}" for number in range(1, 14))
@@ -57,7 +58,7 @@ def dense_value(name: str) -> pl.Expr:
     >>> [round(x, 4) for x in frame.select(dense_value("I1"))["I1"]]
     [0.0, 0.0, 0.0, 0.6931]
     """
-    count = pl.col(name).fill_null(0).clip(lower_bound=0)
+    count = by_name(name).fill_null(0).clip(lower_bound=0)
     return count.cast(pl.Float64).log1p().cast(pl.Float32)
 
 

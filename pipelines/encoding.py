@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
 from pipelines.buckets import Buckets
 from pipelines.columns import Columns
@@ -18,7 +17,7 @@ from pipelines.journal import Journal
 from pipelines.parallel import map_in_order
 from pipelines.piece_encoding import EncodedPiece, PieceEncoder, table_groups
 from pipelines.progress import stage
-from pipelines.spill import Spill
+from pipelines.spill import Spill, read_piece
 from pipelines.split import Split
 from pipelines.vocabulary import Table
 from tfdlrm.schema import CategoricalFeature
@@ -105,7 +104,7 @@ class Encoder:
         tables = [self._table(name) for name in names]
 
         def keep(number: int) -> int:
-            frame = pl.read_ipc(self._spill.pieces[number], columns=[*names])
+            frame = read_piece(self._spill.pieces[number], [*names])
             for name, ids in self._pieces.ids(frame, names, tables).items():
                 np.save(self._ids_path(number, name), ids)
             return number
@@ -155,7 +154,7 @@ class Encoder:
                 self._ids_path(number, name).unlink(missing_ok=True)
 
     def _encode(self, number: int, tables: Sequence[Table]) -> EncodedPiece:
-        frame = pl.read_ipc(self._spill.pieces[number])
+        frame = read_piece(self._spill.pieces[number])
         ids = {name: np.load(self._ids_path(number, name)) for name in self._kept()}
         ids |= self._pieces.ids(frame, self._groups[-1], tables)
         return self._pieces.encode(frame, ids, self._starts[number])

@@ -60,7 +60,7 @@ class JsonRows:
                         bad.setdefault(row, f"{found}, expected one value")
                         given[row] = None
             values = _column(given, self._separators.get(name))
-            typed[name] = kind.read(values).alias(name)
+            typed[name] = kind.read(values)
             for row in kind.is_bad(values, typed[name]).arg_true():
                 found = f"{name!r} is {shown(rows[row].get(name))}"
                 bad.setdefault(row, f"{found}, expected {kind.expected}")

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
+from polars.selectors import by_name
 
 from pipelines.columns import Columns, DaysBy
 
 TIME_KEY = "/time"
-"""Column with the day number or the second of a row; no feature has a slash."""
+"""Column with the day number or the second of a row; the name of no feature."""
 
 KEYS_PER_DAY = {"day": 1, "time": 86_400}
 
@@ -237,7 +238,7 @@ def seconds(values: pl.Series, units_per_second: int) -> pl.Series:
 
 
 def _iso_seconds(text: pl.Series) -> pl.Series:
-    column = pl.col(text.name)
+    column = by_name(text.name)
     iso = column.str.replace(" ", "T", literal=True).str.replace(r"(Z|TUTC)$", "+0000")
     times = []
     for form in _TIME_FORMATS:

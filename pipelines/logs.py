@@ -16,6 +16,7 @@ from pipelines.log_values import kinds
 from pipelines.reading import reading
 from tfdlrm import storage
 from tfdlrm.errors import InputError
+from tfdlrm.nearest import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -101,8 +102,8 @@ class LogFile(ABC):
     ) -> pl.DataFrame:
         typed: dict[str, pl.Series] = {}
         for name, (source, kind) in self._kinds.items():
-            values = rows[source]
-            typed[name] = kind.read(values).alias(name)
+            values = rows[source].alias("values")  # Polars takes `^…$` for a pattern
+            typed[name] = kind.read(values)
             for row in kind.is_bad(values, typed[name]).arg_true():
                 found = shown(values[int(row)])
                 problem = f"column {source!r} is {found}, expected {kind.expected}"
@@ -127,9 +128,11 @@ class LogFile(ABC):
                 problem = "no column" if name not in there else "several columns"
                 names = ", ".join(repr(each) for each in there[:20])
                 more = ", …" if len(there) > 20 else ""
+                hint = did_you_mean(name, set(there) - {name})
                 raise InputError(
                     f"{self.path} has {problem} {name!r}, expected one: it has "
-                    f"{names}{more}; mend the description of the columns, or the file"
+                    f"{names}{more}{hint}; mend the description of the columns, or the "
+                    "file"
                 )
 
     def _reading(self) -> AbstractContextManager[None]:

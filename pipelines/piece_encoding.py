@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from polars.selectors import by_name
 
 from pipelines.buckets import Buckets
 from pipelines.columns import Columns
@@ -66,7 +67,7 @@ class PieceEncoder:
         for name, table in zip(
             names[len(single) :], tables[len(single) :], strict=True
         ):
-            ids[name] = table.ids(frame[name].explode().drop_nulls())
+            ids[name] = table.ids(frame[name].alias("value").explode().drop_nulls())
         return ids
 
     def kept_names(self, groups: Sequence[Sequence[str]]) -> list[str]:
@@ -109,16 +110,18 @@ class PieceEncoder:
         rows = np.empty(frame.height, kind)
         rows["label"] = frame[columns.label].to_numpy()
         if columns.dense_features:
-            rows["dense_features"] = frame.select(columns.dense_features).to_numpy()
+            dense = frame.select(by_name(*columns.dense_features))
+            rows["dense_features"] = dense.to_numpy()
         # In whatever groups they were encoded, these are in the order of the columns.
         single = [ids[name] for name in columns.single_hot if name in ids]
         if single:
             rows["categorical_features"] = (
                 single[0] if len(single) == 1 else np.hstack(single)
             )
+        lists = [frame[name].alias("value") for name in columns.multi_hot]
         bags = [
-            Bags(ids[name], frame[name].list.len().cast(pl.Int32).to_numpy())
-            for name in columns.multi_hot
+            Bags(ids[name], bag.list.len().cast(pl.Int32).to_numpy())
+            for name, bag in zip(columns.multi_hot, lists, strict=True)
         ]
         return EncodedRows(rows, tuple(bags))
 

@@ -1,5 +1,6 @@
 """Turn raw files into a data set directory: `python -m pipelines.prepare`."""
 
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -13,6 +14,7 @@ from tfdlrm import storage
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
+from tfdlrm.piped_input import refuse_pipe
 from tfdlrm.schema import FILE_NAME, SPLITS, FeatureSchema
 
 if TYPE_CHECKING:
@@ -66,6 +68,8 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
         _refuse_spark(output, config)
     start = time.perf_counter()
     raw = [storage.at(path) for path in raw]
+    for path in raw:
+        refuse_pipe("raw", path)
     source = describe_source(raw, config)
     with _storage_errors(output):
         schema = existing_data_set(output, source, raw)
@@ -137,7 +141,7 @@ def _make(
 
 def _vocabularies(directory: Path, schema: FeatureSchema) -> dict[str, str]:
     from pipelines.checksums import stored_checksum
-    from pipelines.vocabulary import vocabulary_path
+    from tfdlrm.column_files import vocabulary_path
 
     names = [each.name for each in schema.categorical_features]
     paths = {name: vocabulary_path(directory, name) for name in names}
@@ -155,7 +159,12 @@ def _refuse_spark(output: Path, config: PrepareConfig) -> None:
 
 
 def _print_summary(prepared: "Prepared", output: Path, seconds: float) -> None:
-    from pipelines.coverage_report import PAGE_NAME, as_table, read_coverage
+    from pipelines.coverage_report import (
+        PAGE_NAME,
+        PICTURE_NAME,
+        as_table,
+        read_coverage,
+    )
 
     schema = prepared.schema
     print(f"\n{output}")
@@ -179,14 +188,16 @@ def _print_summary(prepared: "Prepared", output: Path, seconds: float) -> None:
     features = read_coverage(output)
     if features:
         Console(width=80).print(as_table(features, schema.dialect))
-        print(f"every feature, with a picture: {output / PAGE_NAME}")
+        picture = ", with a picture" if (output / PICTURE_NAME).exists() else ""
+        print(f"every feature{picture}: {output / PAGE_NAME}")
 
 
 def main() -> None:
     """Prepare a data set as the command line says."""
     command = parse(PrepareCommand, "pipelines.prepare", several="raw")
     prepare(command.raw, command.output, command)
-    print(f"\nnext: python -m tfdlrm.train --data_dir {command.output}")
+    output = shlex.quote(str(command.output))
+    print(f"\nnext: python -m tfdlrm.train --data_dir {output}")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.progress import TimeRemainingColumn as RemainingColumn
 
+from tfdlrm.plain_text import visible
+
 Advance = Callable[[int, int], None]
 """Called with the units of work done so far and the rows done so far."""
 
@@ -23,10 +25,11 @@ def stage(name: str, total: int) -> Iterator[Advance]:
     Yields:
         The function to call after each step.
     """
+    name = visible(name)
     console = Console()
     start, rows_done = time.perf_counter(), 0
     columns = (
-        TextColumn("{task.description:<18}"),
+        TextColumn("{task.description:<18}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         TextColumn("{task.fields[rate]}"),

@@ -11,6 +11,7 @@ Gaussian ids, of a fixed or a random number. Other than there
 - labels are 0 or 1.
 """
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 import yaml
 
-from pipelines.aside import written_aside
+from tfdlrm import storage
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import require
+from tfdlrm.output_file import check_output, is_stream, messages_apart, output_file
 
 BLOCK_ROWS = 2**13
 """Rows drawn from one seed, and in one row group of the file."""
@@ -139,17 +141,19 @@ def write_random(path: Path, data: RandomData) -> None:
 
     Beside it goes `<file>.columns.yaml`, which tells `pipelines.prepare` what the
     columns are: `label`, `D1`, `D2`, … and `C1`, `C2`, …, lists unless `lookups` is 1.
+    A device or pipe has nothing next to it.
 
     Raises:
         InputError: If the disk refuses.
     """
-    columns = path.with_name(f"{path.name}.columns.yaml")
-    schema = _arrow_schema(data)
-    with written_aside(columns, path) as asides:
-        asides[0].write_text(_columns_yaml(data), encoding="utf-8")
-        with pa_parquet.ParquetWriter(asides[1], schema) as file:
+    with output_file("output", path) as output:
+        schema = _arrow_schema(data)
+        with pa_parquet.ParquetWriter(output, schema) as file:
             for rows in random_rows(data):
                 file.write_table(_as_table(rows, schema, data))
+        if not is_stream(path):
+            columns = path.with_name(f"{path.name}.columns.yaml")
+            storage.replace_text(columns, _columns_yaml(data))
 
 
 def _dense_names(data: RandomData) -> list[str]:
@@ -203,21 +207,30 @@ class RandomDataCommand(RandomData):
     """Write random rows as Parquet, and what their columns are beside them.
 
     Args:
-        output: The Parquet file to write.
+        output: The Parquet file to write; `-` for standard output.
     """
 
     output: Path
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_output("output", self.output)
 
 
 def main() -> None:
     """Write rows as the command line says."""
     command = parse(RandomDataCommand, "pipelines.random_data")
-    write_random(command.output, command)
-    print(f"{command.output}: {command.rows:,} rows")
-    print(
-        f"\nnext: python -m pipelines.prepare --raw {command.output} --columns "
-        f"{command.output}.columns.yaml --output DIR"
-    )
+    with messages_apart(command.output):
+        write_random(command.output, command)
+        print(f"{command.output}: {command.rows:,} rows")
+        if not is_stream(command.output):
+            raw, columns = map(
+                shlex.quote, (f"{command.output}", f"{command.output}.columns.yaml")
+            )
+            print(
+                f"\nnext: python -m pipelines.prepare --raw {raw} --columns "
+                f"{columns} --output DIR"
+            )
 
 
 if __name__ == "__main__":

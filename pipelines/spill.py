@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 import polars as pl
+from polars.selectors import by_name
 
 from pipelines.bad_rows import SkippedRows
 from pipelines.checksums import FileChecksum, InputChangedError
@@ -121,6 +122,19 @@ def write_piece(frame: pl.DataFrame, path: Path) -> None:
     """Write typed rows aside and rename them: under its name a piece is whole."""
     with whole(path) as aside:
         frame.write_ipc(aside)
+
+
+def read_piece(path: Path, names: Sequence[str] | None = None) -> pl.DataFrame:
+    """Read the columns of a piece, or some of them.
+
+    Args:
+        path: The piece; `[`, `?` and `*` in it are themselves, as in names.
+        names: The columns; all by default.
+    """
+    piece = pl.scan_ipc(path, glob=False)
+    if names is not None:
+        piece = piece.select(by_name(*names))
+    return piece.collect()
 
 
 @dataclass(frozen=True)

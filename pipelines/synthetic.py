@@ -4,15 +4,17 @@ Labels follow a planted model, so that it is known how well they can be predicte
 """
 
 import json
+import shlex
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from pipelines.aside import written_aside
 from pipelines.parallel import map_in_order
 from pipelines.planted import PlantedModel, planted_models
 from pipelines.synthetic_features import (
@@ -25,8 +27,10 @@ from pipelines.synthetic_features import (
 )
 from pipelines.synthetic_text import format_rows
 from pipelines.truth import TRUTH, best_measures, count_range, truth_file, units
+from tfdlrm import storage
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import require
+from tfdlrm.output_file import check_output, is_stream, messages_apart, output_file
 
 __all__ = [
     "KAGGLE_VOCABULARY_SIZES",
@@ -127,12 +131,12 @@ def write_raw(
     vocabulary_scale: float = 1.0,
     days: int = 1,
     drift: float = 0.0,
-) -> None:
+) -> dict[str, float]:
     """Write a Criteo TSV file of synthetic rows, complete or not at all.
 
     Beside it go `<file>.truth.npy`, the planted logit and the label of each row, which
     `pipelines.prepare` reads, and `<file>.truth.json`, the settings and how well the
-    rows of each day can be predicted.
+    rows of each day can be predicted. A device or pipe has nothing next to it.
 
     Args:
         path: The file.
@@ -142,33 +146,49 @@ def write_raw(
         days: As in `Twin`.
         drift: As in `Twin`.
 
+    Returns:
+        How well all rows together can be predicted.
+
     Raises:
         InputError: If a setting is out of range, or the disk refuses.
     """
     twin = Twin(num_rows, seed, vocabulary_scale, days, drift)
-    truth = truth_file(path)
+    if is_stream(path):
+        with (
+            tempfile.TemporaryDirectory(prefix="tfdlrm-") as folder,
+            output_file("output", path) as text,
+        ):
+            truth = Path(folder) / "truth.npy"
+            _write_rows(twin, text, truth)
+            return _best_measures(truth, 0, num_rows)
     report = path.with_name(f"{path.name}.truth.json")
-    with written_aside(report, truth, path) as asides:
-        measures = _write_rows(twin, text=asides[2], truth=asides[1])
+    with (
+        output_file("output", path) as text,
+        storage.whole(truth_file(path)) as truth,
+        storage.whole(report) as aside,
+    ):
+        _write_rows(twin, text, truth)
+        measures = [_best_measures(truth, *day) for day in pairwise(twin.day_starts)]
         settings = {"settings": asdict(twin), "reachable": measures}
-        asides[0].write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        aside.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        return _best_measures(truth, 0, num_rows)
 
 
-def _write_rows(twin: Twin, text: Path, truth: Path) -> list[dict[str, float]]:
-    """Write both files, and return the best measures of each day."""
+def _write_rows(twin: Twin, lines: BinaryIO, truth: Path) -> None:
     described = np.lib.format.header_data_from_array_1_0(np.empty(0, TRUTH))
-    with text.open("wb") as lines, truth.open("wb") as logged:
+    with truth.open("wb") as logged:
         np.lib.format.write_array_header_1_0(
             logged, described | {"shape": (twin.rows,)}
         )
         for block_lines, block_truth in _formatted_blocks(twin):
             lines.write(block_lines)
             logged.write(block_truth.tobytes())
+
+
+def _best_measures(truth: Path, first: int, end: int) -> dict[str, float]:
+    """Return how well some rows can be predicted."""
     truths = [np.load(truth, mmap_mode="r")]
-    return [
-        best_measures(count_range(truths, first, end))
-        for first, end in pairwise(twin.day_starts)
-    ]
+    return best_measures(count_range(truths, first, end))
 
 
 def _formatted_blocks(twin: Twin) -> Iterator[tuple[bytes, np.ndarray]]:
@@ -188,17 +208,26 @@ class SyntheticCommand(Twin):
     """Write synthetic rows in Criteo's format, with the planted truth beside them.
 
     Args:
-        output: The TSV file to write.
+        output: The TSV file to write; `-` for standard output.
     """
 
     output: Path
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_output("output", self.output)
 
 
 def main() -> None:
     """Write rows as the command line says."""
     command = parse(SyntheticCommand, "pipelines.synthetic")
+    with messages_apart(command.output):
+        _write_as_told(command)
+
+
+def _write_as_told(command: SyntheticCommand) -> None:
     start = time.perf_counter()
-    write_raw(
+    best = write_raw(
         command.output,
         command.rows,
         command.seed,
@@ -208,10 +237,10 @@ def main() -> None:
     )
     seconds = time.perf_counter() - start
     print(f"{command.output}: {command.rows:,} rows in {seconds:.1f} s")
-    truths = [np.load(truth_file(command.output), mmap_mode="r")]
-    best = best_measures(count_range(truths, 0, command.rows))
     print(f"reachable: AUC {best['auc']:.4f}, log loss {best['log_loss']:.4f}")
-    print(f"\nnext: python -m pipelines.prepare --raw {command.output} --output DIR")
+    if not is_stream(command.output):
+        raw = shlex.quote(str(command.output))
+        print(f"\nnext: python -m pipelines.prepare --raw {raw} --output DIR")
 
 
 if __name__ == "__main__":

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from pipelines.columns import DaysBy
 from pipelines.journal import Journal
 from pipelines.log_values import KEYS_PER_DAY, TIME_KEY
 from pipelines.progress import stage
-from pipelines.spill import Spill, write_piece
+from pipelines.spill import Spill, read_piece, write_piece
 from pipelines.split import Split
 
 SplitRows = Callable[[Sequence[int]], Split]
@@ -102,7 +101,7 @@ def split_by_time(
 
 def piece_keys(spill: Spill, number: int) -> PieceKeys:
     """The days or times of a piece."""
-    keys = pl.read_ipc(spill.pieces[number], columns=[TIME_KEY])[TIME_KEY]
+    keys = read_piece(spill.pieces[number], [TIME_KEY])[TIME_KEY]
     return PieceKeys(number, spill.starts[number], keys.to_numpy())
 
 
@@ -117,7 +116,7 @@ def distribute(spill: Spill, number: int, noted: Mapping[str, Any]) -> list[int]
     Returns:
         Number of rows of each part.
     """
-    frame = pl.read_ipc(spill.pieces[number])
+    frame = read_piece(spill.pieces[number])
     keys, start = frame[TIME_KEY].to_numpy(), spill.starts[number]
     splits = np.zeros(len(keys), np.int8)
     for each in noted["cuts"]:

@@ -33,10 +33,11 @@ from typing import Literal
 
 import numpy as np
 
-from pipelines.aside import written_aside
 from pipelines.lru_stack import LRUStack, stack_distances
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError, require
+from tfdlrm.output_file import check_output, messages_apart, output_file
+from tfdlrm.piped_input import as_file
 
 _DRAWS = 2**12
 _ROUNDING = 1e-6
@@ -210,8 +211,8 @@ def _read_text(path: Path) -> str:
 
 
 def _write_text(path: Path, pieces: Iterator[str]) -> None:
-    with written_aside(path) as (aside,), aside.open("w", encoding="utf-8") as file:
-        file.writelines(pieces)
+    with output_file("output", path) as file:
+        file.writelines(piece.encode() for piece in pieces)
 
 
 @dataclass(frozen=True)
@@ -239,21 +240,24 @@ class TraceCommand:
             value, default = getattr(self, name), getattr(TraceCommand, name)
             is_used = self.do == "replay" or value == default
             require(is_used, name, value, "none with do profile: it is of a replay")
+        check_output("output", self.output, input=self.input)
 
 
 def main() -> None:
     """Profile or replay as the command line says."""
     command = parse(TraceCommand, "pipelines.trace")
-    if command.do == "profile":
-        profile = profile_trace(read_trace(command.input))
-        write_profile(command.output, profile)
-    else:
-        profile = read_profile(command.input)
-        write_replay(command.output, profile, command.accesses, command.seed)
-    print(
-        f"{command.output}: {len(profile.unique_accesses):,} ids, stack distances up "
-        f"to {profile.distances[-1]:,}, {profile.cumulative[0]:.2%} first accesses"
-    )
+    with messages_apart(command.output), as_file("input", command.input) as path:
+        if command.do == "profile":
+            profile = profile_trace(read_trace(path))
+            write_profile(command.output, profile)
+        else:
+            profile = read_profile(path)
+            write_replay(command.output, profile, command.accesses, command.seed)
+        print(
+            f"{command.output}: {len(profile.unique_accesses):,} ids, stack distances "
+            f"up to {profile.distances[-1]:,}, {profile.cumulative[0]:.2%} first "
+            "accesses"
+        )
 
 
 if __name__ == "__main__":

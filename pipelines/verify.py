@@ -12,7 +12,7 @@ from pipelines.dialects import dialect
 from pipelines.parallel import map_in_order
 from pipelines.parquet_shard import check_parquet
 from pipelines.progress import stage
-from pipelines.vocabulary import vocabulary_path
+from tfdlrm.column_files import vocabulary_path
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError
 from tfdlrm.records import read_records

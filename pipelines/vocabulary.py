@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 
 from tfdlrm import storage
+from tfdlrm.column_files import require_own_file, vocabulary_path
 from tfdlrm.errors import InputError
-from tfdlrm.schema import MISSING_ID, UNKNOWN_ID, VOCABULARY_FOLDER
+from tfdlrm.schema import MISSING_ID, UNKNOWN_ID
 
 _FREE = np.int32(-1)
 _SPREAD = {
@@ -27,11 +28,6 @@ class Table(Protocol):
         ...
 
 
-def vocabulary_path(directory: Path, name: str) -> Path:
-    """Where the vocabulary of a column is, if the dialect has one."""
-    return directory / VOCABULARY_FOLDER / f"{name}.parquet"
-
-
 def write_vocabulary(vocabulary: pl.DataFrame, directory: Path, name: str) -> None:
     """Write `vocabulary` of column `name` below a data set directory, or nothing.
 
@@ -43,6 +39,7 @@ def write_vocabulary(vocabulary: pl.DataFrame, directory: Path, name: str) -> No
     """
     path = vocabulary_path(directory, name)
     path.parent.mkdir(exist_ok=True)
+    require_own_file(path, name)
     with storage.whole(path) as aside:
         vocabulary.write_parquet(aside)
 
@@ -63,7 +60,7 @@ def read_vocabulary(directory: Path, name: str, num_values: int) -> pl.DataFrame
     """
     path = vocabulary_path(directory, name)
     try:
-        vocabulary = pl.read_parquet(storage.local_copy(path))
+        vocabulary = pl.read_parquet(storage.local_copy(path), glob=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
@@ -108,7 +105,7 @@ def encode_categories(
     """
     ids = np.empty((frame.height, len(names)), np.int32)
     for position, (name, table) in enumerate(zip(names, tables, strict=True)):
-        ids[:, position] = table.ids(frame[name])
+        ids[:, position] = table.ids(frame[name].alias("value"))
     return ids
 
 

@@ -106,7 +106,7 @@ def test_columns_of_one_kind_are_enough(load):
         ("{label: y, dense: [a], names: [a, b]}", "names lacks y"),
         ("{label: y, dense: [a], names: [a, y, a]}", "a is named twice"),
         ("{format: parquet, names: [a], label: y, dense: [a]}", "none for parquet"),
-        ("{label: y, dense: [a/b]}", "a/b cannot be the name of a feature"),
+        ("{label: y, dense: [/time]}", "/time cannot be the name of a feature"),
         ("{label: y, categorical: [label]}", "label cannot be the name of a feature"),
     ],
 )
@@ -133,3 +133,18 @@ def test_criteos_columns_are_those_of_its_files():
     columns = Columns.criteo()
     assert columns.is_criteo
     assert (columns.label, *columns.features) == criteo.column_names(labelled=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("{lable: y, dense: [a]}", "label"),
+        ("{label: y, dence: [a]}", "dense"),
+        ("{label: {name: y, postive: 'yes'}, dense: [a]}", "positive"),
+        ("{label: y, format: parqet, dense: [a]}", "parquet"),
+        ("{label: y, dense: [price], names: [prize, y]}", "prize"),
+    ],
+)
+def test_the_nearest_key_is_named(load, text, meant):
+    with pytest.raises(InputError, match=f"did you mean {meant}\\?"):
+        load(text)

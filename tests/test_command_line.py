@@ -169,3 +169,61 @@ def test_print_config_is_yaml_that_config_takes(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(result.stdout)
     assert train_config("--config", str(path)) == TrainConfig(batch_size=32)
+
+
+@pytest.mark.parametrize(
+    ("argv", "meant"),
+    [
+        ("--epoch 3", "--epochs"),
+        ("--epoch=3", "--epochs"),
+        ("--model.embeding_dim 4", "--model.embedding_dim"),
+        ("--learning_rate 0.1", "--optimizer.learning_rate"),
+        ("--run-dir runs/first", "--run_dir"),
+        ("--seed 3 --batchsize 4", "--batch_size"),
+        ("--optimizer adagrad", "--optimizer.name"),
+        ("--optimizer.name adagard", "adagrad"),
+        ("--model.name dlmr", "dlrm"),
+        ("--strategy miror", "mirrored"),
+        ("--model.name dcn --model.num_cross 3", "--model.num_cross_layers"),
+    ],
+)
+def test_the_nearest_option_or_value_is_named(argv, meant):
+    with pytest.raises(InputError, match=f"; did you mean {meant}\\?"):
+        train_config(*argv.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("epoch: 3", "epochs"),
+        ("optimizer: {learning_rat: 0.1}", "optimizer.learning_rate"),
+        ("model: {name: dcn, dep_units: [3]}", "model.deep_units"),
+        ("checkpoint: {steps: 4}", "checkpoints.steps"),
+        ("precision: mixed_bfloat", "mixed_bfloat16"),
+    ],
+)
+def test_the_nearest_key_of_a_file_is_named(tmp_path, text, meant):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(InputError, match=f"; did you mean {meant}\\?"):
+        train_config("--config", str(tmp_path / "config.yaml"))
+
+
+def test_nothing_is_named_that_is_not_near():
+    with pytest.raises(InputError) as raised:
+        train_config("--xyzzy", "3")
+    assert "did you mean" not in str(raised.value)
+
+
+def test_a_value_of_another_type_is_told_in_words():
+    with pytest.raises(InputError, match="epochs is 'three', expected a whole number"):
+        train_config("--epochs", "three")
+
+
+def test_an_error_cannot_act_on_the_terminal(capsys):
+    def fail():
+        raise InputError("column \x1b[2J\nof two lines")
+
+    with pytest.raises(SystemExit) as left:
+        run_command(fail)
+    assert left.value.code == 2
+    assert capsys.readouterr().err == "error: column \\x1b[2J\\nof two lines\n"

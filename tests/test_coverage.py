@@ -135,3 +135,20 @@ def test_a_log_without_categories_has_an_empty_report(tmp_path):
     write_coverage(counted(0), "default", tmp_path)
     assert read_coverage(tmp_path) == []
     assert not (tmp_path / "coverage.png").exists()
+
+
+def test_names_with_markup_are_shown_as_they_are(tmp_path):
+    names = ["[red]x", "[/]", "a|b", "two\nlines", "\x1b[31m", "日付", "y" * 99]
+    features = [CountedFeature(name, 4, 2, 3, 0, 1) for name in names]
+    coverage = Coverage(features)
+    coverage.add("train", coverage.count(np.full((2, len(names)), 2, np.int32)))
+    lines = shown(coverage.of_features())
+    first = [line.split("  ")[0].strip() for line in lines[4 : 4 + len(names)]]
+    expected = ["[red]x", "[/]", "a|b", r"two\nlines", r"\x1b[31m", "日付"]
+    assert first == [*expected, f"{'y' * 8}…{'y' * 7}"]
+    assert all("100.00%" in line for line in lines[4 : 4 + len(names)])
+    write_coverage(coverage, "default", tmp_path)
+    page = (tmp_path / "coverage.md").read_text().splitlines()
+    assert [
+        line.count("|") - line.count(r"\|") for line in page if line[:1] == "|"
+    ] == ([9] * (2 + len(names)))

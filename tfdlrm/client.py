@@ -5,7 +5,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 
 import numpy as np
 
-from pipelines.aside import written_aside
 from pipelines.progress import stage
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError, require
+from tfdlrm.output_file import STANDARD, check_output, messages_apart, output_file
+from tfdlrm.piped_input import as_file
 from tfdlrm.serving.raw_columns import are_criteos, in_order
 
 if TYPE_CHECKING:
@@ -29,8 +30,10 @@ class ClientCommand:
 
     Args:
         input: Tab-separated rows, plain or gzip, with or without a label in front: in
-            Criteo's order, or with a head line of the columns' names.
-        output: CSV file to write: one probability a row, in the order of the input.
+            Criteo's order, or with a head line of the columns' names. A pipe, or `-`
+            for standard input, is kept in a temporary file first.
+        output: CSV file to write: one probability a row, in the order of the input;
+            `-` for standard output.
         server: Host and port.
         protocol: grpc for the port 8500 of a server, rest for its 8501.
         model_name: The model's name there.
@@ -61,7 +64,9 @@ class ClientCommand:
             require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
         require(self.retries >= 0, "retries", self.retries, ">= 0")
         require(self.timeout > 0, "timeout", self.timeout, "> 0")
-        require(self.input.exists(), "input", self.input, "a file to score")
+        is_there = self.input == STANDARD or self.input.exists()
+        require(is_there, "input", self.input, "a file to score")
+        check_output("output", self.output, input=self.input)
         given = [self.cert_file is None, self.key_file is None]
         if len(set(given)) > 1 or (self.cert_file and not self.ca_file):
             raise InputError("cert_file goes with key_file and ca_file")
@@ -84,6 +89,11 @@ def score_file(command: ClientCommand) -> int:
     Raises:
         InputError: If a row, the model or the server does not answer the purpose.
     """
+    with as_file("input", command.input) as path:
+        return _score_file(replace(command, input=path))
+
+
+def _score_file(command: ClientCommand) -> int:
     from tfdlrm.serving.remote import GrpcModel, RestModel, with_retries
 
     where = (command.server, command.model_name, command.timeout, command.tls)
@@ -99,8 +109,7 @@ def score_file(command: ClientCommand) -> int:
         )
     rows = 0
     with (
-        written_aside(command.output) as (aside,),
-        aside.open("wb") as output,
+        output_file("output", command.output) as output,
         _opened(command.input) as (file, source),
         stage("score rows", command.input.stat().st_size) as advance,
     ):
@@ -217,8 +226,9 @@ def _scored(
 
 def main() -> None:
     command = parse(ClientCommand, "tfdlrm.client")
-    rows = score_file(command)
-    print(f"Scored {rows:,} rows: {command.output}")
+    with messages_apart(command.output):
+        rows = score_file(command)
+        print(f"Scored {rows:,} rows: {command.output}")
 
 
 if __name__ == "__main__":

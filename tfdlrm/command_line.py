@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,21 +13,16 @@ from types import UnionType
 from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import docstring_parser
-import jsonargparse
 import yaml
 
 from tfdlrm import storage
 from tfdlrm.errors import InputError, LostWorkerError
+from tfdlrm.nearest import did_you_mean
+from tfdlrm.one_line_parser import OneLineParser
+from tfdlrm.piped_input import refuse_pipe
+from tfdlrm.plain_text import visible
 
 T = TypeVar("T")
-
-
-class _Parser(jsonargparse.ArgumentParser):
-    """Says what is wrong with the arguments in one line."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        del ex
-        raise InputError(f"{' '.join(message.split())} (--help lists what there is)")
 
 
 def parse(
@@ -55,7 +51,11 @@ def parse(
     Raises:
         InputError: On an unknown key, a wrong type or a value out of range.
     """
-    parser = _Parser(prog=f"python -m {module}", description=_summary(config_class))
+    parser = OneLineParser(
+        prog=f"python -m {module}",
+        description=_summary(config_class),
+        allow_abbrev=False,  # `gives` looks for whole names
+    )
     parser.add_argument("--config", action="config", help="YAML file of settings.")
     skip = set()
     if several:
@@ -134,7 +134,10 @@ def _chosen_alternatives(
         name = _named_in(argv, field) or next(iter(alternatives))
         if name not in alternatives:
             names = ", ".join(alternatives)
-            raise InputError(f"{field}.name is {name!r}, expected one of {names}")
+            raise InputError(
+                f"{field}.name is {name!r}, expected one of {names}"
+                f"{did_you_mean(name, alternatives)}"
+            )
         chosen[field] = alternatives[name]
     return chosen
 
@@ -183,7 +186,11 @@ def _looked_for(
     parser.add_argument(f"--{option}", dest="value")
     try:
         known, _ = parser.parse_known_args(argv)
+        for path in known.config:
+            refuse_pipe("config", path)
         files = [yaml.safe_load(path.read_text("utf-8")) for path in known.config]
+    except InputError:
+        raise
     except (argparse.ArgumentError, OSError, ValueError, yaml.YAMLError):
         return None, []  # parsing will say what is wrong with it
     return known.value, [file for file in files if isinstance(file, Mapping)]
@@ -206,19 +213,24 @@ def run_command(main: Callable[[], None]) -> NoReturn:
     """Call `main` and leave with the status that every command promises.
 
     0 when done, 2 with one line on standard error for bad input or configuration, or a
-    file that the machine refuses to read or write, 130 when interrupted, 1 with one
-    line where another machine is gone or a benchmark could not measure; anything else
-    is a defect and shows its traceback with status 1.
+    file that the machine refuses to read or write, 130 when interrupted, 141 when
+    nobody reads the pipe that is written to, 1 with one line where another machine is
+    gone or a benchmark could not measure; anything else is a defect and shows its
+    traceback with status 1.
     """
     # Before anything imports TensorFlow: its start-up log is not for the user.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_standard_output()
+        storage.leave(_CLOSED_PIPE)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(str(error))}", file=sys.stderr)
         storage.leave(2)
     except LostWorkerError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(str(error))}", file=sys.stderr)
         storage.leave(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -231,7 +243,10 @@ def run_command(main: Callable[[], None]) -> NoReturn:
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _REFUSALS:
             place = error.filename or "a file"
-            print(f"error: {place}: {error.strerror}; mend that", file=sys.stderr)
+            if error.filename is None:  # perhaps it was standard output
+                _forget_standard_output()
+            message = f"{place}: {error.strerror}; mend that"
+            print(f"error: {visible(message)}", file=sys.stderr)
             storage.leave(2)
         if not storage.spoils_the_exit():
             raise
@@ -239,6 +254,16 @@ def run_command(main: Callable[[], None]) -> NoReturn:
         storage.leave(1)
     storage.leave(0)
 
+
+def _forget_standard_output() -> None:
+    """Drop what standard output has not taken, so that the exit does not try again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+_CLOSED_PIPE = 128 + signal.SIGPIPE
+"""What a shell says of a program that such a pipe ends."""
 
 _REFUSALS = {
     errno.EACCES,

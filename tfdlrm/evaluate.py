@@ -6,6 +6,7 @@ from pathlib import Path
 from tfdlrm import storage
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError
+from tfdlrm.output_file import check_output, messages_apart, output_file
 from tfdlrm.schema import FeatureSchema
 
 
@@ -18,7 +19,8 @@ class EvaluateCommand:
             its versions for the newest.
         data_dir: Data set directory written by `pipelines.prepare`.
         splits: Which splits; null means those held out from training that have rows.
-        json: File that the measures also go to.
+        json: File that the measures also go to; `-` for standard output, where the
+            table then goes to standard error.
     """
 
     model: Path
@@ -35,11 +37,11 @@ def evaluate_model(command: EvaluateCommand) -> None:
     """
     schema = FeatureSchema.load(command.data_dir)
     if command.json is not None:
-        storage.require_local("json", command.json)
+        check_output(
+            "json", command.json, model=command.model, data_dir=command.data_dir
+        )
         if not command.json.parent.is_dir():
             raise InputError(f"{command.json.parent} is no directory: make it first")
-        if command.json.is_dir():
-            raise InputError(f"json is {command.json}, a directory: expected a file")
     if not command.splits and not schema.held_out_splits:
         raise InputError(
             f"{command.data_dir} holds out no rows: prepare it with some, or name "
@@ -65,11 +67,15 @@ def evaluate_model(command: EvaluateCommand) -> None:
     if schema.reachable:
         print(f"\n{against_reachable(metrics, schema.reachable)}")
     if command.json is not None:
-        storage.replace_json(command.json, measures_by_split(metrics, schema.dialect))
+        measures = measures_by_split(metrics, schema.dialect)
+        with output_file("json", command.json) as file:
+            file.write(storage.as_json(measures))
 
 
 def main() -> None:
-    evaluate_model(parse(EvaluateCommand, "tfdlrm.evaluate"))
+    command = parse(EvaluateCommand, "tfdlrm.evaluate")
+    with messages_apart(command.json):
+        evaluate_model(command)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ import pyarrow.parquet
 from tfdlrm import storage
 from tfdlrm.byte_size import format_byte_size
 from tfdlrm.cluster import Cluster
+from tfdlrm.column_files import vocabulary_path
 from tfdlrm.config import TrainConfig
 from tfdlrm.errors import InputError
 from tfdlrm.machine_memory import UNKNOWN, available_memory, gpu_memory
 from tfdlrm.memory_plan import MemoryPlan, memory_plan
 from tfdlrm.model_config import DLRMConfig
-from tfdlrm.schema import VOCABULARY_FOLDER, FeatureSchema
+from tfdlrm.schema import FeatureSchema
 
 THRESHOLDS = (2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000)
 COLLISIONS = (2, 4, 8, 16, 32, 64, 128)
@@ -194,7 +195,7 @@ def _thresholds(
 
 
 def _frequencies(data_dir: Path, name: str) -> np.ndarray:
-    path = storage.at(data_dir) / VOCABULARY_FOLDER / f"{name}.parquet"
+    path = vocabulary_path(data_dir, name)
     table = pyarrow.parquet.read_table(storage.local_copy(path), columns=["frequency"])
     return table["frequency"].to_numpy()
 

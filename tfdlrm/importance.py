@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from tfdlrm import storage
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError, require
+from tfdlrm.plain_text import NO_FONT
 from tfdlrm.schema import SPLITS, FeatureSchema
 
 if TYPE_CHECKING:
@@ -112,16 +113,20 @@ def _write(
     facts_list = "\n".join(f"- {name}: {value}" for name, value in facts.items())
     text = (
         f"# Importance of columns\n\n{facts_list}\n\nMean and standard deviation over "
-        f"repeats of what the model loses when a column is shuffled.\n\n{table}\n\n"
-        "![What shuffling each column costs](importance.png)\n"
+        f"repeats of what the model loses when a column is shuffled.\n\n{table}\n"
     )
-    values = {**facts, "columns": [asdict(each) for each in importances]}
-    storage.replace_text(directory / "importance.md", text)
-    storage.replace_json(directory / "importance.json", values)
 
     from tfdlrm.report import plot_importances
 
-    plot_importances(importances, directory / "importance.png")
+    picture = directory / "importance.png"
+    if plot_importances(importances, picture):
+        text += f"\n![What shuffling each column costs]({picture.name})\n"
+    else:
+        picture.unlink(missing_ok=True)  # of other columns
+        print(f"\nno {picture.name}: {NO_FONT}")
+    values = {**facts, "columns": [asdict(each) for each in importances]}
+    storage.replace_text(directory / "importance.md", text)
+    storage.replace_json(directory / "importance.json", values)
     print(f"\nReport: {directory / 'importance.md'}")
 
 

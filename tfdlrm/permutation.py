@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfdlrm.evaluation import EVALUATION_BATCH_SIZE
 from tfdlrm.metrics import auc, log_loss
+from tfdlrm.plain_text import markdown
 from tfdlrm.schema import FeatureSchema
 
 Score = Callable[[dict[str, Any]], tf.Tensor]
@@ -172,7 +173,11 @@ def as_table(importances: Sequence[Importance]) -> str:
     """
     lines = ["| column | AUC drop | log loss rise |", "|---|---:|---:|"]
     for each in by_importance(importances):
-        cells = [each.name, _spread(each.auc_drop), _spread(each.log_loss_rise)]
+        cells = [
+            markdown(each.name),
+            _spread(each.auc_drop),
+            _spread(each.log_loss_rise),
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

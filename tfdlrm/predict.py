@@ -2,16 +2,17 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
-from pipelines.aside import written_aside
 from pipelines.logs import open_log
 from pipelines.raw import RawFile
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError
+from tfdlrm.output_file import check_output, messages_apart, output_file
+from tfdlrm.piped_input import as_file
 from tfdlrm.raw_features import RawFeatures
 
 
@@ -23,8 +24,10 @@ class PredictCommand:
         model: SavedModel directory, such as saved_models/dlrm/1, or the directory of
             its versions for the newest.
         input: Raw file in the format that the model's data set was prepared from.
-            Rows may lack the label, and the column that defined the split.
-        output: CSV file to write: one probability a row, in the order of the input.
+            Rows may lack the label, and the column that defined the split. A pipe, or
+            `-` for standard input, is kept in a temporary file first.
+        output: CSV file to write: one probability a row, in the order of the input;
+            `-` for standard output.
         batch_size: Rows scored at once.
     """
 
@@ -36,6 +39,7 @@ class PredictCommand:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise InputError(f"batch_size is {self.batch_size}, expected >= 1")
+        check_output("output", self.output, input=self.input, model=self.model)
 
 
 def predict(command: PredictCommand) -> int:
@@ -47,6 +51,11 @@ def predict(command: PredictCommand) -> int:
     Raises:
         InputError: If the model or a row of the input cannot be used.
     """
+    with as_file("input", command.input) as path:
+        return _predict(replace(command, input=path))
+
+
+def _predict(command: PredictCommand) -> int:
     from tfdlrm.serving.saved_model import load_scorer
 
     scorer = load_scorer(command.model)
@@ -57,7 +66,7 @@ def predict(command: PredictCommand) -> int:
     else:
         rows = open_log(command.input, features_of.columns, labelled=False)
     num_rows = 0
-    with written_aside(command.output) as (aside,), aside.open("wb") as file:
+    with output_file("output", command.output) as file:
         file.write(b"probability\n")
         for chunk in rows:
             for frame in chunk.iter_slices(command.batch_size):
@@ -71,9 +80,10 @@ def predict(command: PredictCommand) -> int:
 def main() -> None:
     command = parse(PredictCommand, "tfdlrm.predict")
     start = time.perf_counter()
-    num_rows = predict(command)
-    rate = num_rows / (time.perf_counter() - start)
-    print(f"Scored {num_rows:,} rows ({rate:,.0f} rows/s): {command.output}")
+    with messages_apart(command.output):
+        num_rows = predict(command)
+        rate = num_rows / (time.perf_counter() - start)
+        print(f"Scored {num_rows:,} rows ({rate:,.0f} rows/s): {command.output}")
 
 
 if __name__ == "__main__":

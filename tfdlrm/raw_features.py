@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from polars.selectors import by_name
 
 from pipelines.columns import Columns
 from pipelines.dialects import load_tables
@@ -46,7 +47,7 @@ class RawFeatures:
         dense = np.zeros((frame.height, 0), np.float32)
         if self.columns.dense_features:
             numbers = self.columns.transformed(frame)
-            dense = numbers.select(self.columns.dense_features).to_numpy()
+            dense = numbers.select(by_name(*self.columns.dense_features)).to_numpy()
         return {"dense_features": dense, "categorical_features": self._ids(frame)}
 
     def _ids(self, frame: pl.DataFrame) -> Any:
@@ -60,11 +61,12 @@ class RawFeatures:
 
         from tfdlrm.parsing import bags_of, side_by_side
 
+        lists = [frame[name].alias("value") for name in columns.multi_hot]
         bags = [
             tf.RaggedTensor.from_row_lengths(
-                table.ids(frame[name].explode().drop_nulls()),
-                frame[name].list.len().cast(pl.Int32).to_numpy(),
+                table.ids(bag.explode().drop_nulls()),
+                bag.list.len().cast(pl.Int32).to_numpy(),
             )
-            for name, table in zip(columns.multi_hot, self.tables[width:], strict=True)
+            for bag, table in zip(lists, self.tables[width:], strict=True)
         ]
         return bags_of(*side_by_side(tf.constant(ids), bags))

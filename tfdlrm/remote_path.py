@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import PurePosixPath
@@ -161,10 +162,15 @@ class RemotePath(PurePosixPath):
 
     def glob(self, pattern: str) -> Iterator["RemotePath"]:
         """The entries that match."""
-        files = self._files
-        with storage_errors(str(self)):
-            found = files.glob(f"{self}/{pattern}") if files.isdir(str(self)) else []
-        return (RemotePath(each) for each in found)
+        # Not TensorFlow's, which expands what is in this path too.
+        first, _, rest = pattern.partition("/")
+        for entry in sorted(self.iterdir()) if self.is_dir() else ():
+            if not fnmatchcase(entry.name, first):
+                continue
+            if rest:
+                yield from entry.glob(rest)
+            else:
+                yield entry
 
     def rglob(self, pattern: str) -> Iterator["RemotePath"]:
         """The files below whose name matches."""

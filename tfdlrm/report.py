@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from tfdlrm import storage
 from tfdlrm.curves import CurvePoint
 from tfdlrm.evaluation import as_table
-from tfdlrm.figures import save_figure
+from tfdlrm.figures import font_families, name_rows, save_figure
 from tfdlrm.metrics import BinaryMetrics, Reliability, expected_calibration_error
 from tfdlrm.permutation import Importance, by_importance
 
@@ -98,9 +98,17 @@ def plot_reliability(bins: dict[str, Reliability], path: Path) -> None:
     save_figure(figure, path)
 
 
-def plot_importances(importances: Sequence[Importance], path: Path) -> None:
-    """Draw what shuffling each column costs, with the spread over repeats."""
+def plot_importances(importances: Sequence[Importance], path: Path) -> bool:
+    """Draw what shuffling each column costs, with the spread over repeats.
+
+    Returns:
+        Whether it was drawn: this machine may have no font for the names.
+    """
     shown = by_importance(importances)[:MOST_COLUMNS]
+    names = [each.name for each in shown]
+    families = font_families(names)
+    if families is None:
+        return False
     height = 1.2 + 0.21 * len(shown)
     figure = Figure(figsize=(9, height), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
@@ -108,16 +116,18 @@ def plot_importances(importances: Sequence[Importance], path: Path) -> None:
     for axis, (field, title) in zip(axes, titles.items(), strict=True):
         values = [getattr(each, field) for each in shown]
         axis.barh(
-            [each.name for each in shown],
+            range(len(shown)),
             [np.mean(each) for each in values],
             xerr=[np.std(each, ddof=1) for each in values],
             error_kw={"elinewidth": 1, "capsize": 2},
         )
         axis.axvline(0, color="black", linewidth=0.8)
-        axis.set(title=title, ylim=(len(shown) - 0.4, -0.6))
+        axis.set(title=title)
+        name_rows(axis, names, families)
         axis.grid(axis="x", alpha=0.3)
     if len(shown) < len(importances):
         figure.suptitle(
             f"the {len(shown)} most important of {len(importances)} columns"
         )
     save_figure(figure, path)
+    return True

@@ -6,6 +6,7 @@ for nothing else.
 """
 
 import atexit
+import errno
 import fcntl
 import os
 import secrets
@@ -118,18 +119,35 @@ def whole(target: Path) -> Iterator[Path]:
     It is another each time, so that of two processes, one of which may be left over
     from a run that was killed, neither writes into the other's file.
 
+    A link stays, and the file that it leads to is replaced. A device or a pipe is
+    written to as it is.
+
     Args:
         target: The file.
 
     Yields:
         A path beside it.
     """
+    if not is_remote(target):
+        if target.exists() and not (target.is_file() or target.is_dir()):
+            yield target
+            return
+        target = _end_of_links(target)
     aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
     try:
         yield aside
         rename(aside, target)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _end_of_links(path: Path) -> Path:
+    if not path.is_symlink():
+        return path
+    end = Path(os.path.realpath(path))
+    if end.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return end
 
 
 def rename(source: Path, target: Path) -> None:
@@ -194,8 +212,12 @@ def replace_json(path: Path, value: Any) -> None:
     Raises:
         OSError: If the disk refuses.
     """
-    text = orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
-    replace_text(path, f"{text}\n")
+    replace_text(path, as_json(value).decode())
+
+
+def as_json(value: Any) -> bytes:
+    """Return a value as indented JSON with a line end; what is no number is null."""
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n"
 
 
 def copy_tree(source: Path, target: Path, last: str | None = None) -> None:
@@ -299,6 +321,30 @@ def local_copy(path: Path) -> Path:
     atexit.register(remove_tree, copy.parent)
     _download(path, copy)
     return copy
+
+
+@contextmanager
+def literal(path: Path) -> Iterator[Path]:
+    """Yield a name of a path that TensorFlow does not take for a glob pattern.
+
+    TensorFlow looks for the index of a checkpoint, also that of a SavedModel, by its
+    name as a pattern: below a folder `m[1]` it finds none. What has been loaded does
+    not need the name any longer.
+
+    Args:
+        path: A directory, or the prefix of a checkpoint's files in one.
+    """
+    if not _PATTERN.intersection(str(path)):
+        yield path
+        return
+    directory = path if path.is_dir() else path.parent
+    with tempfile.TemporaryDirectory(prefix="tfdlrm-") as folder:
+        link = Path(folder) / "folder"
+        link.symlink_to(local_copy(directory).resolve(), target_is_directory=True)
+        yield link if directory == path else link / path.name
+
+
+_PATTERN = frozenset("*?[\\")
 
 
 def _download(path: Path, copy: Path) -> None:

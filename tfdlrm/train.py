@@ -1,5 +1,6 @@
 """`python -m tfdlrm.train`: from rows to an exported model."""
 
+import shlex
 import sys
 import time
 from dataclasses import replace
@@ -13,6 +14,7 @@ from tfdlrm.config import PrepareConfig, TrainConfig
 from tfdlrm.errors import InputError
 from tfdlrm.fitting import memory_here, require_memory
 from tfdlrm.model_columns import ignored_columns
+from tfdlrm.plain_text import visible
 from tfdlrm.run_directory import RunDirectory
 from tfdlrm.schema import FeatureSchema
 
@@ -58,7 +60,8 @@ def train(config: TrainConfig) -> Path | None:
 
     ignored = ignored_columns(schema, config.model)
     if ignored:
-        print(f"{config.model.name} ignores the columns {', '.join(ignored)}")
+        names = ", ".join(map(visible, ignored))
+        print(f"{config.model.name} ignores the columns {names}")
 
     is_chief = config.strategy != "multi_worker" or Cluster.from_environment().is_chief
     opened = RunDirectory.opened if is_chief else RunDirectory.of_another_worker
@@ -81,8 +84,8 @@ def train(config: TrainConfig) -> Path | None:
     print(f"Model:  {exported}")
     print(f"Done in {time.perf_counter() - start:.0f} s. Score raw rows with it:\n")
     print(
-        f"  python -m tfdlrm.predict --model {exported} "
-        f"--input {raw or 'RAW.tsv'} --output predictions.csv"
+        f"  python -m tfdlrm.predict --model {shlex.quote(str(exported))} "
+        f"--input {shlex.quote(str(raw or 'RAW.tsv'))} --output predictions.csv"
     )
     return exported
 

@@ -31,7 +31,7 @@ from pipelines.prepared import (
     read_columns,
 )
 from pipelines.progress import stage
-from pipelines.spill import Spill, spill_columns
+from pipelines.spill import Spill, read_piece, spill_columns
 from pipelines.split import Split, split_rows
 from pipelines.tfrecord import shard_path, write_shard
 from pipelines.time_split import split_by_time
@@ -124,7 +124,8 @@ def _column(spill: Spill, name: str, num_rows: int) -> Iterator[pl.Series]:
     starts = accumulate(spill.rows_per_piece, initial=0)
     for piece, start in zip(spill.pieces, starts, strict=False):
         if start < num_rows:
-            values = pl.read_ipc(piece, columns=[name])[name].head(num_rows - start)
+            values = read_piece(piece, [name])[name].alias("value")
+            values = values.head(num_rows - start)
             is_bag = isinstance(values.dtype, pl.List)
             yield values.explode().drop_nulls() if is_bag else values
 

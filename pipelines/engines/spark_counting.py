@@ -16,7 +16,7 @@ from pipelines.dialects import Dialect
 from pipelines.engines.spark_session import Cluster
 from pipelines.journal import Journal
 from pipelines.progress import stage
-from pipelines.spill import Spill
+from pipelines.spill import Spill, read_piece
 from pipelines.vocabulary import write_vocabulary
 
 _BATCH_RECORDS = 2**16
@@ -122,10 +122,11 @@ def _piece_counts(
     for batch in batches:
         for number in batch.column(0).to_pylist():
             start = spill.starts[number]
-            frame = pl.read_ipc(spill.pieces[number], columns=list(values.names))
+            frame = read_piece(spill.pieces[number], list(values.names))
             frame = frame.head(num_rows - start)
             for column, name in enumerate(values.names):
-                yield _column_counts(frame[name], column, start, values)
+                raw = frame[name].alias("value")
+                yield _column_counts(raw, column, start, values)
 
 
 def _column_counts(raw: pl.Series, column: int, start: int, values: _Values) -> Any:

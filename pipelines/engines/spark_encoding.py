@@ -12,7 +12,7 @@ from pipelines.dialects import Dialect
 from pipelines.engines.spark_session import Cluster
 from pipelines.piece_encoding import PieceEncoder
 from pipelines.progress import stage
-from pipelines.spill import Spill
+from pipelines.spill import Spill, read_piece
 from pipelines.vocabulary import Table
 from tfdlrm.schema import CategoricalFeature
 from tfdlrm.storage import whole
@@ -43,7 +43,7 @@ class Encoding:
 
     def frame(self, number: int) -> pl.DataFrame:
         """The typed rows of a piece."""
-        return pl.read_ipc(self.spill.pieces[number])
+        return read_piece(self.spill.pieces[number])
 
     def ids(self, group: int, frame: pl.DataFrame) -> dict[str, np.ndarray]:
         """The ids of a group of columns."""
@@ -81,10 +81,18 @@ def keep_ids(cluster: Cluster, encoding: Encoding) -> None:
             advance(num_rows, num_rows)
 
 
+def kept_ids(encoding: Encoding, group: int, number: int) -> dict[str, np.ndarray]:
+    """Return the ids that `keep_ids` put on disk for a piece."""
+    names = encoding.encoder.kept_names([encoding.groups[group]])
+    with np.load(encoding.ids_path(number, group)) as kept:
+        return {name: kept[str(i)] for i, name in enumerate(names)}
+
+
 def _keep_ids(encoding: Encoding, group: int, number: int) -> None:
     path = encoding.ids_path(number, group)
     if path.exists():
         return
     ids = encoding.ids(group, encoding.frame(number))
     with whole(path) as aside, aside.open("wb") as file:
-        np.savez(file, **ids)
+        # By their position: a column may be called `file`, or end with `.npy`.
+        np.savez(file, **{str(i): values for i, values in enumerate(ids.values())})

@@ -20,7 +20,7 @@ import numpy as np
 from pipelines.buckets import Buckets
 from pipelines.coverage import Coverage
 from pipelines.encoded_rows import EncodedRows, concatenate
-from pipelines.engines.spark_encoding import Encoding
+from pipelines.engines.spark_encoding import Encoding, kept_ids
 from pipelines.engines.spark_session import Cluster
 from pipelines.piece_encoding import PieceEncoder
 from pipelines.prepared import BLOCK_ROWS
@@ -145,8 +145,7 @@ def _scatter(
             frame = encoding.frame(number)
             ids: dict[str, np.ndarray] = {}
             for group in range(len(encoding.groups) - 1):
-                with np.load(encoding.ids_path(number, group)) as kept:
-                    ids |= dict(kept.items())
+                ids |= kept_ids(encoding, group, number)
             ids |= encoding.ids(len(encoding.groups) - 1, frame)
             piece = encoder.encode(frame, ids, encoding.spill.starts[number])
             for split, each in enumerate(

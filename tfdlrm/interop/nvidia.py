@@ -6,12 +6,15 @@ needed to read them.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tfdlrm import storage
 from tfdlrm.errors import InputError
 from tfdlrm.interop import facebook
 from tfdlrm.models import DLRM
@@ -48,11 +51,6 @@ def to_keras(checkpoint: str | Path) -> DLRM:
     directory = Path(checkpoint)
     config = _config(directory / "dense" / "config.json")
     prefix = directory / "dense" / "dense"
-    try:
-        reader = tf.train.load_checkpoint(str(prefix))
-    except (tf.errors.OpError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{prefix} cannot be read as a checkpoint: {reason}") from None
     dim = config["embedding_dim"][0]
     tables = [
         _table(directory / "sparse" / f"feature_{i}.npy", (size, dim))
@@ -62,18 +60,37 @@ def to_keras(checkpoint: str | Path) -> DLRM:
     bottom_units, top_units = config["bottom_mlp_dims"], config["top_mlp_dims"]
     num_inputs = dim + num_vectors * (num_vectors - 1) // 2
     state = {f"emb_l.{i}.weight": table for i, table in enumerate(tables)}
-    for name, mlp, units, width in (
-        ("bot_l", "bottom_mlp_layers", bottom_units, config["num_numerical_features"]),
-        ("top_l", "top_mlp", top_units, num_inputs),
-    ):
-        for i in range(len(units)):
-            kernel, bias = (
-                _weight(reader, mlp, i, each, prefix) for each in ("kernel", "bias")
-            )
-            # There, inputs are padded with zeros to a multiple of 8.
-            state[f"{name}.{2 * i}.weight"] = kernel[: None if i else width].T
-            state[f"{name}.{2 * i}.bias"] = bias
+    with _checkpoint(prefix) as reader:
+        for name, mlp, units, width in (
+            (
+                "bot_l",
+                "bottom_mlp_layers",
+                bottom_units,
+                config["num_numerical_features"],
+            ),
+            ("top_l", "top_mlp", top_units, num_inputs),
+        ):
+            for i in range(len(units)):
+                kernel, bias = (
+                    _weight(reader, mlp, i, each, prefix) for each in ("kernel", "bias")
+                )
+                # There, inputs are padded with zeros to a multiple of 8.
+                state[f"{name}.{2 * i}.weight"] = kernel[: None if i else width].T
+                state[f"{name}.{2 * i}.bias"] = bias
     return facebook.to_keras(state)
+
+
+@contextmanager
+def _checkpoint(prefix: Path) -> Iterator[Any]:
+    with storage.literal(prefix) as literal:
+        try:
+            reader = tf.train.load_checkpoint(str(literal))
+        except (tf.errors.OpError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"{prefix} cannot be read as a checkpoint: {reason}"
+            ) from None
+        yield reader
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import polars as pl
 import tensorflow as tf
 
 from tfdlrm import __version__, storage
+from tfdlrm.column_files import vocabulary_file
 from tfdlrm.schema import FeatureSchema
 
 FORMAT_VERSION = 1
@@ -88,13 +89,13 @@ def example_row(schema: FeatureSchema, vocabularies: Path) -> dict[str, str]:
     """
     row = dict.fromkeys(schema.dense_features, "1")
     for feature in schema.categorical_features:
-        path = vocabularies / f"{feature.name}.parquet"
+        path = vocabulary_file(vocabularies, feature.name)
         row[feature.name] = _most_frequent(path) if path.is_file() else ""
     return row
 
 
 def _most_frequent(path: Path) -> str:
-    most = pl.scan_parquet(path).top_k(1, by="frequency").collect()["value"]
+    most = pl.scan_parquet(path, glob=False).top_k(1, by="frequency").collect()["value"]
     if not len(most):
         return ""
     return most[0] if most.dtype == pl.String else f"{most[0]:08x}"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfdlrm.column_files import file_name
 from tfdlrm.parsing import bags_of, side_by_side
 from tfdlrm.schema import (
     MISSING_ID,
@@ -160,12 +161,13 @@ def _table(
     schema: FeatureSchema, feature: CategoricalFeature, directory: Path, work: Path
 ) -> VocabularyTable:
     values = read_values(directory, feature.name)
+    path = work / file_name(feature.name)
     first_id, unknown_id = NUM_RESERVED_IDS, UNKNOWN_ID
     if schema.dialect == "facebook":
         zero = values["id"].filter(values["value"] == 0)
         first_id, unknown_id = 0, zero[0] if len(zero) else 0
     return VocabularyTable(
-        values["value"].alias(feature.name), first_id, unknown_id, work / feature.name
+        values["value"].alias(feature.name), first_id, unknown_id, path
     )
 
 

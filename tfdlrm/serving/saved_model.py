@@ -211,4 +211,5 @@ def load_scorer(path: Path) -> Scorer:
             )
         path = whole[max(whole)]
     schema = FeatureSchema.load(path / EXTRA_DIRECTORY)
-    return Scorer(path, schema, tf.saved_model.load(str(path)))
+    with storage.literal(path) as literal:
+        return Scorer(path, schema, tf.saved_model.load(str(literal)))

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
+from tfdlrm import storage
 from tfdlrm.serving.errors import ServingError, from_tensorflow, refuse
 from tfdlrm.serving.tensors import is_supported
 
@@ -117,9 +118,9 @@ class Servable:
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph)
         try:
-            with graph.as_default():
+            with graph.as_default(), storage.literal(path) as literal:
                 self.meta_graph = tf.compat.v1.saved_model.loader.load(
-                    self._session, [tf.saved_model.SERVING], str(path)
+                    self._session, [tf.saved_model.SERVING], str(literal)
                 )
             self.signatures = {
                 name: self._signature(name, definition)

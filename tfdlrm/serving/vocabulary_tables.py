@@ -11,6 +11,7 @@ import polars as pl
 import tensorflow as tf
 
 from tfdlrm import storage
+from tfdlrm.column_files import vocabulary_file
 from tfdlrm.errors import InputError
 from tfdlrm.schema import VOCABULARY_FOLDER, FeatureSchema
 
@@ -31,9 +32,10 @@ def read_values(directory: Path, name: str) -> pl.DataFrame:
         InputError: If there is none that can be read.
     """
     folder = storage.local_copy(storage.at(directory) / VOCABULARY_FOLDER)
-    path = folder / f"{name}.parquet"
+    path = vocabulary_file(folder, name)
     try:
-        return pl.read_parquet(path, columns=["value", "id"]).sort("id")
+        values = pl.read_parquet(path, columns=["value", "id"], glob=False)
+        return values.sort("id")
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(

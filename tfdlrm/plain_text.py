@@ -1,0 +1,88 @@
+"""Text from outside, such as names of columns, where it must not act: on one line."""
+
+import re
+import unicodedata
+
+NO_FONT = "this machine has no font for the names of all columns: install one"
+"""Why a picture is missing."""
+
+_JOINERS = "\u200c\u200d"
+"""Between letters of Persian, or parts of an emoji, where they belong."""
+
+_PLAIN_MARKDOWN = re.compile(r"(?![_.#+-])[\w .,:/()%=+-]*(?<!_)")
+_MARKS = re.compile(r"([!-/:-@\[-`{-~])")
+
+
+def visible(text: str) -> str:
+    """Return text with line ends and control characters as escapes of Python.
+
+    Terminals obey escape sequences, and signs that turn the direction of writing hide
+    what follows.
+
+    Example:
+
+    >>> print(visible("two\\nlines, \\x1b[31mred"))
+    two\\nlines, \\x1b[31mred
+    """
+    return "".join(
+        character
+        if character == " " or character.isprintable() or character in _JOINERS
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
+def shortened(text: str, width: int) -> str:
+    """Return visible text of at most `width` columns of a terminal.
+
+    The middle is left out, since names often differ at their ends.
+
+    Example:
+
+    >>> shortened("a_name_of_many_words_1", 13)
+    'a_name…ords_1'
+    """
+    text = visible(text)
+    if text_width(text) <= width:
+        return text
+    end = _cut(text[::-1], (width - 1) // 2)[::-1]
+    return f"{_cut(text, width - 1 - text_width(end))}…{end}"
+
+
+def text_width(text: str) -> int:
+    """Return the columns of a terminal that text takes.
+
+    Example:
+
+    >>> text_width("日付"), text_width("day")
+    (4, 3)
+    """
+    return sum(map(_width, text))
+
+
+def markdown(text: str) -> str:
+    """Return visible text that Markdown, also in a table, shows as it is.
+
+    Example:
+
+    >>> print(markdown("user_id"), markdown("a|b"), markdown("<b>"))
+    user_id a\\|b \\<b\\>
+    """
+    text = visible(text)
+    return text if _PLAIN_MARKDOWN.fullmatch(text) else _MARKS.sub(r"\\\1", text)
+
+
+def _cut(text: str, width: int) -> str:
+    kept = ""
+    for character in text:
+        width -= _width(character)
+        if width < 0:
+            break
+        kept += character
+    return kept
+
+
+def _width(character: str) -> int:
+    if unicodedata.combining(character) or character in _JOINERS:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
