@@ -30,6 +30,10 @@ class BadLogRow(BadRow):
     unit: str = "row"
 
 
+class MissingColumnError(InputError):
+    """A file lacks a column, or has it twice."""
+
+
 class LogFile(ABC):
     """A file of a log whose columns are described.
 
@@ -165,7 +169,7 @@ class LogFile(ABC):
                 problem = "no column" if name not in there else "several columns"
                 names = ", ".join(repr(each) for each in there[:20])
                 more = ", …" if len(there) > 20 else ""
-                raise InputError(
+                raise MissingColumnError(
                     f"{self.path} has {problem} {name!r}, expected one: it has "
                     f"{names}{more}; {_names_hint(name, there)}"
                 )

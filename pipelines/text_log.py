@@ -44,10 +44,12 @@ class _Head:
     Args:
         style: How its rows are written.
         first_row: The values of its first row.
+        is_alone: Whether it is a head line with nothing below it.
     """
 
     style: TextStyle
     first_row: list[str]
+    is_alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,10 @@ class TextLog(LogFile):
         else:
             self._names = self._names_there([*columns.names], len(head.first_row))
         self._check_names(self._names)
+        if head.is_alone:
+            raise EmptyLogError(
+                f"{path} has a head line and no rows below it, expected rows of a log"
+            )
 
     def _names_there(self, names: list[str], width: int) -> list[str]:
         """Those of all `names` that a file has, which has no head line to tell."""
@@ -146,32 +152,38 @@ class TextLog(LogFile):
             if self._has_head and (columns.quote is None or not self._is_described):
                 style = _quoted_as_head(style, beginning)
             pieces = _and_then(beginning, text, self._chunk_bytes)
-            first_row = self._first_row(pieces, style)
-        return _Head(style, first_row)
+            first_row, is_alone = self._first_row(pieces, style)
+        if not self._is_described and len(first_row) == 1:
+            # Not even the separator is known then.
+            style = replace(style, refused=style.refused + b",\t")
+        return _Head(style, first_row, is_alone)
 
-    def _first_row(self, pieces: Iterator[bytes], style: TextStyle) -> list[str]:
+    def _first_row(
+        self, pieces: Iterator[bytes], style: TextStyle
+    ) -> tuple[list[str], bool]:
+        """The first row that is not blank, and whether it is a head line alone."""
         row: list[str] | None = None
+        has_malformed = False
         for rows in self._whole_rows(pieces, style, blank_is_row=False):
-            if self._has_head and row is None and rows.malformed:
-                bad = rows.malformed[0]
-                if not rows.text or not bad.rows_before:
-                    raise InputError(str(self._bad_row(1, bad, [])))
             text = rows.text
+            has_malformed |= bool(rows.malformed)
             if row is None:
-                found = style.first_line(text)
-                if found is None:
+                malformed = rows.malformed[0] if rows.malformed else None
+                if self._has_head and malformed and not malformed.rows_before:
+                    raise InputError(str(self._bad_row(1, malformed, [])))
+                first = style.first_line(text)
+                if first is None:
                     continue
-                row = _values(text[found[0] : found[1]], style)
-                text = text[found[1] :]
-            if not self._has_head or rows.malformed or text.strip(b"\r\n"):
-                return row
-            if len(row) == 1 and text:
-                return row
+                row = _values(text[first[0] : first[1]], style)
+                text = text[first[1] :]
+            has_row = text if len(row) == 1 else text.strip(b"\r\n")
+            if not self._has_head or rows.malformed or has_row:
+                return row, False
+        if has_malformed:  # and nothing else, so that their width is not known
+            return [*self.columns.names or ()], False
         if row is None:
             raise EmptyLogError(f"{self.path} is empty, expected rows of a log")
-        raise EmptyLogError(
-            f"{self.path} has a head line and no rows below it, expected rows of a log"
-        )
+        return row, True
 
     def _whole_rows(
         self, pieces: Iterator[bytes], style: TextStyle, blank_is_row: bool

@@ -16,6 +16,9 @@ import numpy as np
 
 from pipelines.bad_rows import shown
 
+UNDESCRIBED = "undescribed"
+"""Kind of a row with bytes whose meaning nobody has told."""
+
 _NEWLINE, _RETURN = b"\n\r"
 _EXCERPT_BYTES = 30
 _NOTHING = np.zeros(0, np.int64)
@@ -320,7 +323,7 @@ class _Splitter:
             problem = f"has a {name} where rows end in {end}"
             return _Fault(place, "stray line end", problem)
         name = "a quote" if found == b'"' else f"{found.decode()!r}"
-        return _Fault(place, "undescribed", f"has {name} in it")
+        return _Fault(place, UNDESCRIBED, f"has {name} in it")
 
     def _of_quote(self, quotes: np.ndarray, number: int) -> _Fault:
         place = int(quotes[number])

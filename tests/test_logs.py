@@ -190,7 +190,7 @@ def test_rows_are_counted_past_bad_ones(tmp_path):
         ("y,a\n1," + "9" * 5000, "has a row of more than 1,000 bytes"),
         (
             '"y,a\n' + "1,2\n" * 40_000,
-            "row 1: column 1 has a quote that is not closed in 1,000 bytes",
+            "row 1: column 1 .* not closed in 1,000 bytes",
         ),
     ],
 )

@@ -1,15 +1,13 @@
 """`python -m tfdlrm.predict`: click probabilities of raw rows."""
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from pipelines.aside import written_aside
-from pipelines.logs import open_log
-from pipelines.raw import RawFile
+from pipelines.rows_to_score import RowsToScore
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError
 from tfdlrm.raw_features import RawFeatures
@@ -22,8 +20,9 @@ class PredictCommand:
     Args:
         model: SavedModel directory, such as saved_models/dlrm/1, or the directory of
             its versions for the newest.
-        input: Raw file in the format that the model's data set was prepared from.
-            Rows may lack the label, and the column that defined the split.
+        input: Raw file in the format that the model's data set was prepared from, or a
+            folder of such files. Rows may lack the label, and the column that defined
+            the split.
         output: CSV file to write: one probability a row, in the order of the input.
         batch_size: Rows scored at once.
     """
@@ -51,11 +50,7 @@ def predict(command: PredictCommand) -> int:
 
     scorer = load_scorer(command.model)
     features_of = RawFeatures.load(scorer.extra_directory, scorer.schema)
-    rows: Iterable[pl.DataFrame]
-    if features_of.columns.is_criteo:
-        rows = RawFile(command.input)
-    else:
-        rows = open_log(command.input, features_of.columns, labelled=False)
+    rows = RowsToScore(command.input, features_of.columns)
     num_rows = 0
     with written_aside(command.output) as (aside,), aside.open("wb") as file:
         file.write(b"probability\n")
