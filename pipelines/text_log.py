@@ -180,7 +180,7 @@ class TextLog(LogFile):
             if not self._has_head or rows.malformed or has_row:
                 return row, False
         if has_malformed:  # and nothing else, so that their width is not known
-            return [*self.columns.names or ()], False
+            return list(self.columns.names or ()), False
         if row is None:
             raise EmptyLogError(f"{self.path} is empty, expected rows of a log")
         return row, True
