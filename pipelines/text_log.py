@@ -365,7 +365,7 @@ def _arrows_escapes(text: bytes, style: TextStyle) -> bytes:
     escape = style.escape
     if escape is None or escape not in text:
         return text
-    specials = {style.separator, style.quote, escape, b"\r", b"\n"}
+    specials = {style.separator, b'"', escape, b"\r", b"\n"}
 
     def rewrite(found: re.Match[bytes]) -> bytes:
         if found[1] == b"\r\n":
