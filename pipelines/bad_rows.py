@@ -47,6 +47,10 @@ class BadRow:
         return f"{self.path} {self.unit} {self.line}: {self.problem}"
 
 
+class EmptyLogError(InputError):
+    """A file has no rows, not even bad ones."""
+
+
 class BadRowError(InputError):
     """A malformed row that stops the work.
 
@@ -163,7 +167,12 @@ def _pattern(name: str) -> bytes:
 def _is_valid(value: bytes, pattern: bytes) -> bool:
     if not re.fullmatch(pattern, value):
         return False
-    return pattern != _DENSE or not value or -(2**63) <= int(value) < 2**63
+    if pattern != _DENSE or not value:
+        return True
+    # Python refuses to read thousands of digits, even if they are zeros.
+    digits = value.removeprefix(b"-").lstrip(b"0")
+    number = int(digits or b"0")
+    return number <= 2**63 - (not value.startswith(b"-"))
 
 
 def shown(value: object) -> str:

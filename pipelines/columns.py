@@ -12,6 +12,7 @@ from pipelines import criteo
 
 Format = Literal["csv", "tsv", "parquet"]
 Transform = Literal["log1p", "none"]
+Quote = Literal["none", '"']
 TimeUnit = Literal["s", "ms", "us"]
 
 
@@ -47,6 +48,10 @@ class Columns:
             where they come as a list.
         format: How the files are written; `criteo` is Criteo's own way.
         separator: What stands between the columns of `csv` and `tsv`.
+        quote: What values of text may be written in, or `none`; `None` means a double
+            quote for `csv`, and for `tsv` only where the head line is in quotes.
+        escape: What takes its meaning from a separator, quote, line end or escape that
+            follows it in text; `None` where there is no such thing.
         names: All columns of the files in order, where no header line tells them.
         days_by: The column that defines the split; `None` splits by file order.
 
@@ -68,6 +73,8 @@ class Columns:
     separator: str = ","
     names: tuple[str, ...] | None = None
     days_by: DaysBy | None = None
+    quote: Quote | None = None
+    escape: str | None = None
 
     @cached_property
     def categorical_features(self) -> tuple[str, ...]:
@@ -78,6 +85,13 @@ class Columns:
     def features(self) -> tuple[str, ...]:
         """All columns that a model takes."""
         return self.dense_features + self.categorical_features
+
+    @property
+    def quote_mark(self) -> bytes | None:
+        """What values of text may be written in, as far as the description says."""
+        if self.quote is None:
+            return b'"' if self.format == "csv" else None
+        return None if self.quote == "none" else self.quote.encode()
 
     @property
     def is_criteo(self) -> bool:
@@ -109,10 +123,16 @@ class Columns:
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads back, of types that JSON keeps."""
-        return {
+        found = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
         }
+        # Descriptions of earlier versions do not have them, and mean the same.
+        if self.quote is None and self.format != "tsv":
+            del found["quote"]
+        if self.escape is None:
+            del found["escape"]
+        return found
 
     @classmethod
     def from_json(cls, described: Mapping[str, Any]) -> "Columns":
@@ -123,4 +143,6 @@ class Columns:
         }
         if values["days_by"] is not None:
             values["days_by"] = DaysBy(**values["days_by"])
+        if values["format"] == "tsv":
+            values.setdefault("quote", '"')  # as earlier versions read it
         return cls(**values)

@@ -7,7 +7,7 @@ from typing import Any, Literal, NoReturn, get_args
 
 import yaml
 
-from pipelines.columns import Columns, DaysBy, Format, TimeUnit, Transform
+from pipelines.columns import Columns, DaysBy, Format, Quote, TimeUnit, Transform
 from pipelines.log_values import TIME_KEY
 from tfdlrm.errors import InputError
 from tfdlrm.nearest import did_you_mean
@@ -65,7 +65,8 @@ class _Reader:
 
     def columns(self, described: Any) -> Columns:
         keys = ("format", "separator", "names", "label", "dense", "categorical")
-        top = self._mapping(described, "", (*keys, "split"), needed=("label",))
+        more = ("split", "quote", "escape")
+        top = self._mapping(described, "", (*keys, *more), needed=("label",))
         form: Format = self._choice(
             top.get("format", "csv"), "format", get_args(Format)
         )
@@ -92,6 +93,8 @@ class _Reader:
             separator=self._separator(top, form),
             names=self._names(top, form),
             days_by=self._split(top.get("split")),
+            quote=self._quote(top, form),
+            escape=self._escape(top, form),
         )
         self._check_names(columns)
         return columns
@@ -156,7 +159,33 @@ class _Reader:
             self._refuse("separator", f"is {given!r}", "none for parquet")
         if not isinstance(given, str) or len(given) != 1 or not given.isascii():
             self._refuse("separator", f"is {given!r}", "one ASCII character")
+        if given in '"\r\n':
+            self._refuse("separator", f"is {given!r}", "no quote or line end")
         return given
+
+    def _quote(self, top: Mapping[str, Any], form: Format) -> Quote | None:
+        if "quote" not in top:
+            return None
+        if form == "parquet":
+            self._refuse("quote", "is given", "none for parquet, which has no quotes")
+        quote: Quote = self._choice(top["quote"], "quote", get_args(Quote))
+        if quote == top.get("separator"):
+            self._refuse("quote", "is the separator too", "two characters")
+        return quote
+
+    def _escape(self, top: Mapping[str, Any], form: Format) -> str | None:
+        escape = top.get("escape", "none")
+        if escape == "none":
+            return None
+        if form == "parquet":
+            self._refuse("escape", f"is {escape!r}", "none for parquet")
+        is_character = isinstance(escape, str) and len(escape) == 1
+        if not is_character or not escape.isascii() or escape.isalnum():
+            expected = "none, or one ASCII character that is no letter or digit"
+            self._refuse("escape", f"is {escape!r}", expected)
+        if escape in ('"', "\r", "\n", self._separator(top, form)):
+            self._refuse("escape", f"is {escape!r}", "no quote, separator or line end")
+        return str(escape)
 
     def _names(self, top: Mapping[str, Any], form: Format) -> tuple[str, ...] | None:
         if "names" not in top:

@@ -12,11 +12,16 @@ import polars as pl
 
 from pipelines.bad_rows import BadRow, BadRowError, SkippedRows, shown
 from pipelines.columns import Columns
-from pipelines.log_values import kinds
+from pipelines.inputs import partition_values
+from pipelines.log_values import Kind, kinds
 from pipelines.reading import reading
 from tfdlrm import storage
 from tfdlrm.errors import InputError
 from tfdlrm.nearest import did_you_mean
+
+_COLUMN_HINT = (
+    "describe the column otherwise, if it holds something else: text is categorical"
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,10 @@ class BadLogRow(BadRow):
     """A bad row; rows are counted from 1, a header line too, blank lines not."""
 
     unit: str = "row"
+
+
+class MissingColumnError(InputError):
+    """A file lacks a column, or has it twice."""
 
 
 class LogFile(ABC):
@@ -52,8 +61,9 @@ class LogFile(ABC):
         the name `log_values.TIME_KEY`.
 
     Raises:
-        InputError: If the file is missing, unreadable, damaged or empty, or lacks a
-            column; under `stop`, if it has a bad row; and if it has no good one at all.
+        EmptyLogError: If the file has no rows.
+        InputError: If the file is missing, unreadable or damaged, or lacks a column;
+            under `stop`, if it has a bad row; and if it has no good one at all.
     """
 
     def __init__(
@@ -71,6 +81,7 @@ class LogFile(ABC):
         self._on_bad_row = on_bad_row
         self._kinds = kinds(columns, labelled)
         self._sources = [source for source, _ in self._kinds.values()]
+        self._partitions = partition_values(self.path)
         with self._reading():
             self.num_bytes = self.path.stat().st_size
 
@@ -90,8 +101,8 @@ class LogFile(ABC):
                 found_rows = True
                 yield frame
         if not found_rows:
-            first = next(iter(self.skipped.examples.values()), "it has none")
-            raise InputError(f"{self.path} has no good row: {first}")
+            first = next(iter(self.skipped.examples.values()))
+            raise InputError(f"{self.path} has no good row: {first}; {_COLUMN_HINT}")
 
     @abstractmethod
     def _chunks(self) -> Iterator[tuple[pl.DataFrame, np.ndarray, list[BadLogRow]]]:
@@ -102,9 +113,12 @@ class LogFile(ABC):
     ) -> pl.DataFrame:
         typed: dict[str, pl.Series] = {}
         for name, (source, kind) in self._kinds.items():
-            values = rows[source].alias("values")  # Polars takes `^…$` for a pattern
+            # Polars takes `^…$` for a pattern
+            values = self._values(rows, source).alias("values")
             typed[name] = kind.read(values)
-            for row in kind.is_bad(values, typed[name]).arg_true():
+            bad = kind.is_bad(values, typed[name]).arg_true()
+            self._refuse_column(source, kind, values, bad, numbers)
+            for row in bad:
                 found = shown(values[int(row)])
                 problem = f"column {source!r} is {found}, expected {kind.expected}"
                 place = int(numbers[row])
@@ -116,6 +130,32 @@ class LogFile(ABC):
         self._refuse([first_of_row[line] for line in sorted(first_of_row)])
         return frame.filter(~np.isin(numbers, list(first_of_row)))
 
+    def _values(self, rows: pl.DataFrame, source: str) -> pl.Series:
+        """A column, or the value of all rows that the file's folder names."""
+        if source in self._in_file:
+            return rows[source]
+        value = self._partitions[source]
+        return pl.repeat(value, rows.height, dtype=pl.String, eager=True)
+
+    def _refuse_column(
+        self,
+        name: str,
+        kind: Kind,
+        values: pl.Series,
+        bad: pl.Series,
+        numbers: np.ndarray,
+    ) -> None:
+        """Refuse a column of which most values are bad: no row is at fault then."""
+        there = len(values) - (values.null_count() if kind.may_be_missing else 0)
+        if self._on_bad_row == "skip" or len(bad) < 2 or 2 * len(bad) <= there:
+            return
+        first = int(bad[0])
+        raise InputError(
+            f"{self.path}: column {name!r} is not as it is described: {len(bad):,} of "
+            f"{there:,} values are bad, the first is {shown(values[first])} in row "
+            f"{int(numbers[first])}, expected {kind.expected}; {_COLUMN_HINT}"
+        )
+
     def _refuse(self, bad_rows: list[BadLogRow]) -> None:
         if self._on_bad_row == "stop":
             raise BadRowError(bad_rows[0])
@@ -123,20 +163,28 @@ class LogFile(ABC):
             self.skipped.add(row)
 
     def _check_names(self, there: list[str]) -> None:
-        for name in self._sources:
+        in_folders = [name for name in self._partitions if name not in there]
+        needed = dict.fromkeys(self._sources)
+        self._in_file = [name for name in needed if name not in in_folders]
+        for name in self._in_file:
             if there.count(name) != 1:
                 problem = "no column" if name not in there else "several columns"
                 names = ", ".join(repr(each) for each in there[:20])
                 more = ", …" if len(there) > 20 else ""
                 hint = did_you_mean(name, set(there) - {name})
-                raise InputError(
+                raise MissingColumnError(
                     f"{self.path} has {problem} {name!r}, expected one: it has "
-                    f"{names}{more}{hint}; mend the description of the columns, or the "
-                    "file"
+                    f"{names}{more}{hint}; {_names_hint(name, there)}"
                 )
 
     def _reading(self) -> AbstractContextManager[None]:
         return reading(self.path, f"a {self.columns.format} file")
+
+
+def _names_hint(name: str, there: list[str]) -> str:
+    if f'"{name}"' in there:
+        return "its head line is in quotes: say `quote: '\"'` in the description"
+    return "mend the description of the columns, or the file"
 
 
 def open_log(

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.checksums import file_checksum
 from pipelines.columns_file import load_columns
+from pipelines.inputs import Inputs
 from pipelines.reading import reading
 from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
@@ -36,7 +37,11 @@ def describe_source(raw: Sequence[Path], config: PrepareConfig) -> dict[str, Any
     }
     if config.columns is not None:
         settings["columns"] = load_columns(config.columns).to_json()
-    return {"files": [_describe_file(path) for path in raw], "settings": settings}
+    raw = Inputs.of(raw)
+    files = [
+        _describe_file(path, name) for path, name in zip(raw, raw.names, strict=True)
+    ]
+    return {"files": files, "settings": settings}
 
 
 def with_checksums(source: dict[str, Any], checksums: Sequence[str]) -> dict[str, Any]:
@@ -48,11 +53,11 @@ def with_checksums(source: dict[str, Any], checksums: Sequence[str]) -> dict[str
     return {**source, "files": files}
 
 
-def _describe_file(path: Path) -> dict[str, Any]:
+def _describe_file(path: Path, name: str) -> dict[str, Any]:
     with reading(path):
         stat = path.stat()
     return {
-        "name": path.name,
+        "name": name,
         "bytes": stat.st_size,
         "modified": stat.st_mtime_ns,
     }

@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 
+from pipelines.bad_rows import EmptyLogError
 from pipelines.columns import Columns
 from pipelines.log_values import Kind
 from pipelines.logs import BadLogRow, LogFile
@@ -32,17 +33,21 @@ class ParquetLog(LogFile):
     ) -> None:
         super().__init__(path, columns, on_bad_row, labelled)
         self._chunk_rows = chunk_rows
+        if not self.num_bytes:
+            raise EmptyLogError(f"{self.path} is empty, expected rows of a log")
         with self._opened() as file:
             self._num_rows = file.metadata.num_rows
             schema = file.schema_arrow
+        if not self._num_rows:
+            raise EmptyLogError(f"{self.path} is empty, expected rows of a log")
         self._check_names(schema.names)
         types = pl.DataFrame(schema.empty_table()).schema
         for source, kind in self._kinds.values():
-            self._check_type(source, types[source], kind)
+            self._check_type(source, types.get(source, pl.String()), kind)
 
     def _chunks(self) -> Iterator[tuple[pl.DataFrame, np.ndarray, list[BadLogRow]]]:
         done = 0
-        names = list(dict.fromkeys(self._sources))
+        names = list(dict.fromkeys(self._in_file))
         with self._opened() as file:
             for batch in file.iter_batches(self._chunk_rows, columns=names):
                 numbers = np.arange(done + 1, done + 1 + batch.num_rows)

@@ -26,8 +26,9 @@ class PrepareCommand(PrepareConfig):
     """Turn raw click logs into a data set directory for training.
 
     Args:
-        raw: Raw files in order of time: Criteo's, with 40 tab-separated columns, plain
-            or gzip; or what `columns` describes.
+        raw: Raw files in order of time: Criteo's, with 40 tab-separated columns; or
+            what `columns` describes. Text may be gzip or zstd. A folder stands for all
+            files below it, sorted by name.
         output: The data set directory to make; one on S3 is made here and uploaded.
     """
 
@@ -47,8 +48,9 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
 
     Args:
         raw: Raw files in order of time: Criteo's with 40 tab-separated columns (label,
-            13 integers, 26 hexadecimal categories), plain or gzip; or what
-            `config.columns` describes. They may be remote; see `tfdlrm.storage`.
+            13 integers, 26 hexadecimal categories), plain, gzip or zstd; or what
+            `config.columns` describes; or folders of such files. They may be remote;
+            see `tfdlrm.storage`.
         output: The data set directory to make; a remote one is made on this machine
             and uploaded.
         config: How rows are split, counted and shuffled.
@@ -61,13 +63,14 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
             else, or the disk refuses.
     """
     from pipelines.building import remove_remains
+    from pipelines.inputs import Inputs
     from pipelines.output import describe_source, existing_data_set
 
     is_remote = storage.is_remote(output)
     if is_remote:
         _refuse_spark(output, config)
     start = time.perf_counter()
-    raw = [storage.at(path) for path in raw]
+    raw = Inputs.of(raw)
     for path in raw:
         refuse_pipe("raw", path)
     source = describe_source(raw, config)

@@ -1,10 +1,12 @@
 """What every engine begins with and ends with."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.bad_rows import SkippedRows
+import polars as pl
+
+from pipelines.bad_rows import EmptyLogError, SkippedRows
 from pipelines.buckets import Buckets
 from pipelines.columns import Columns
 from pipelines.columns_file import load_columns
@@ -65,12 +67,59 @@ def read_columns(num_files: int, config: PrepareConfig) -> Columns:
     return columns
 
 
-def open_raw(path: Path, columns: Columns, config: PrepareConfig) -> RawFile | LogFile:
-    """A raw file that has labels.
+class EmptyFile:
+    """A raw file without rows, as a job writes a part of its output for no rows.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.num_bytes = self.bytes_read = path.stat().st_size
+        self.position = 0
+        self.skipped = SkippedRows()
+
+    def frames(self, position: int = 0) -> Iterator[pl.DataFrame]:
+        """No frames."""
+        yield from ()
+
+
+RawSource = RawFile | LogFile | EmptyFile
+
+
+def open_all(
+    paths: Sequence[Path], columns: Columns, config: PrepareConfig
+) -> list[RawSource]:
+    """Raw files that have labels, some of which may be empty.
+
+    Raises:
+        InputError: If one cannot be read, or has no labels; or if all are empty.
+    """
+    files = [open_raw(path, columns, config) for path in paths]
+    empty = [file.path for file in files if isinstance(file, EmptyFile)]
+    if len(empty) == len(files):
+        _open(empty[0], columns, config)  # says what it expected
+    if empty:
+        more = ", …" if len(empty) > 5 else ""
+        names = ", ".join(map(str, empty[:5]))
+        print(f"{len(empty)} of {len(files)} files have no rows: {names}{more}")
+    return files
+
+
+def open_raw(path: Path, columns: Columns, config: PrepareConfig) -> RawSource:
+    """A raw file that has labels, or is empty.
 
     Raises:
         InputError: If it cannot be read, or has none.
     """
+    try:
+        return _open(path, columns, config)
+    except EmptyLogError:
+        return EmptyFile(path)
+
+
+def _open(path: Path, columns: Columns, config: PrepareConfig) -> RawFile | LogFile:
     if not columns.is_criteo:
         return open_log(path, columns, config.on_bad_row)
     file = RawFile(path, config.on_bad_row)

@@ -9,7 +9,13 @@ from typing import Literal, NoReturn
 import polars as pl
 
 from pipelines import criteo
-from pipelines.bad_rows import BadRow, BadRowError, LineChecker, SkippedRows
+from pipelines.bad_rows import (
+    BadRow,
+    BadRowError,
+    EmptyLogError,
+    LineChecker,
+    SkippedRows,
+)
 from pipelines.fields import UnusualTextError, read_fields
 from pipelines.parallel import map_in_order, read_ahead
 from pipelines.raw_text import RawText
@@ -20,11 +26,16 @@ CHUNK_BYTES = 16 * 2**20
 """Larger ones are slower: the allocator then fetches new pages for each of them."""
 
 _PEEK_BYTES = 2**16
+_FIRST = 100
+_OWN_LOG_HINT = (
+    "a log of your own is prepared with --columns, a description of its columns "
+    "(docs/own_data.md)"
+)
 _FIELD_BYTES = b"0123456789abcdefABCDEF-"
 
 
 class RawFile:
-    """A raw Criteo file, plain or gzip, with or without labels.
+    """A raw Criteo file, plain, gzip or zstd, with or without labels.
 
     Iterating reads it once from the start, in chunks of whole lines. Whether rows
     begin with a label is decided by the number of columns of the first lines: 40 with
@@ -48,8 +59,9 @@ class RawFile:
         UInt8, dense columns as Int64 and categories as UInt32, null where empty.
 
     Raises:
-        InputError: If the file is missing, unreadable, empty, truncated or, under
-            `stop`, has a malformed line; and if it has no valid line at all.
+        EmptyLogError: If the file is empty.
+        InputError: If the file is missing, unreadable, truncated or, under `stop`, has
+            a malformed line; and if it has no valid line at all.
     """
 
     def __init__(
@@ -65,9 +77,10 @@ class RawFile:
         self._text = RawText(self.path, chunk_bytes)
         first_bytes = self._text.first_bytes(_PEEK_BYTES)
         if not first_bytes:
-            raise InputError(f"{path} is empty, expected rows of a Criteo click log")
+            raise EmptyLogError(f"{path} is empty, expected rows of a Criteo click log")
+        self._first_lines = first_bytes.replace(b"\r\n", b"\n").split(b"\n")[:_FIRST]
         self.num_bytes = self.path.stat().st_size
-        self.labelled = _has_label(first_bytes)
+        self.labelled = _has_label(self._first_lines)
         self._columns = criteo.column_names(self.labelled)
         self._checker = LineChecker(self.path, self._columns)
 
@@ -84,7 +97,7 @@ class RawFile:
     @property
     def num_chunks(self) -> int | None:
         """Chunks that `part` takes; `None` where it can take none, of a zipped file."""
-        if self._text.is_gzip:
+        if self._text.is_compressed:
             return None
         return -(-self.num_bytes // self._text.chunk_bytes)
 
@@ -125,7 +138,9 @@ class RawFile:
 
     def refuse_all_rows(self, first: BadRow) -> NoReturn:
         """Say that not one row is well formed, such as `first`."""
-        raise InputError(f"{self.path} has no well-formed row; {first}")
+        raise InputError(
+            f"{self.path} has no well-formed row; {first}: {_OWN_LOG_HINT}"
+        )
 
     def _with_frame(self, chunk: bytes) -> tuple[bytes, pl.DataFrame | None]:
         return chunk, self._parse(chunk)
@@ -192,8 +207,19 @@ class RawFile:
 
     def _refuse(self, bad_row: BadRow) -> None:
         if self._on_bad_row == "stop":
+            self._refuse_other_format(bad_row)
             raise BadRowError(bad_row)
         self.skipped.add(bad_row)
+
+    def _refuse_other_format(self, bad_row: BadRow) -> None:
+        """Refuse a file that begins with malformed lines: no line is at fault then."""
+        lines = self._first_lines[:-1]  # the last one may be cut off
+        num_bad = sum(self._checker.check(line, 1) is not None for line in lines)
+        if num_bad > 1 and 2 * num_bad > len(lines):
+            raise InputError(
+                f"{bad_row}; {num_bad} of its first {len(lines)} lines are malformed, "
+                f"so it is no log of Criteo's: {_OWN_LOG_HINT}"
+            )
 
 
 def _parse_usual(chunk: bytes, labelled: bool) -> pl.DataFrame:
@@ -219,8 +245,8 @@ def _parse_usual(chunk: bytes, labelled: bool) -> pl.DataFrame:
     return frame.insert_column(0, pl.Series(criteo.LABEL, fields.labels))
 
 
-def _has_label(first_bytes: bytes) -> bool:
+def _has_label(first_lines: list[bytes]) -> bool:
     # More than one line, so that a malformed first one does not decide alone.
-    widths = Counter(line.count(b"\t") + 1 for line in first_bytes.split(b"\n")[:100])
+    widths = Counter(line.count(b"\t") + 1 for line in first_lines)
     unlabelled, labelled = (len(criteo.column_names(each)) for each in (False, True))
     return widths[labelled] >= widths[unlabelled]

@@ -1,11 +1,10 @@
-"""The text of a raw file in whole lines, plain or gzip, cut the same way each time."""
+"""The text of a raw file in whole lines, cut the same way each time."""
 
-import gzip
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
 
-from pipelines.reading import GZIP_MAGIC, reading
+from pipelines.reading import reading
+from pipelines.stored_text import BOM, is_compressed, open_text
 from tfdlrm.errors import InputError
 
 _EXPECTED = "a raw Criteo file"
@@ -21,16 +20,18 @@ class RawText:
 
     Attributes:
         bytes_read: How many bytes of the stored file have been read.
-        is_gzip: Whether it is compressed, by its content.
+        is_compressed: Whether it is, by its content.
 
     Raises:
-        InputError: If it cannot be read.
+        InputError: If it cannot be read, or is no text in UTF-8.
     """
 
     def __init__(self, path: Path, chunk_bytes: int) -> None:
         self.path, self.chunk_bytes = path, chunk_bytes
         self.bytes_read = 0
-        self.is_gzip = next(self._stored(len(GZIP_MAGIC)), b"") == GZIP_MAGIC
+        with reading(path, _EXPECTED), path.open("rb") as stored:
+            self.is_compressed = is_compressed(stored.peek()[:16])
+            open_text(stored, path)
 
     def first_bytes(self, size: int) -> bytes:
         """The first `size` bytes of text, or all there are."""
@@ -87,11 +88,11 @@ class RawText:
             )
 
     def _text(self, size: int) -> Iterator[bytes]:
-        if not self.is_gzip:
+        if not self.is_compressed:
             yield from self._stored(size)
             return
         with reading(self.path, _EXPECTED), self.path.open("rb") as stored:
-            text = cast(BinaryIO, gzip.GzipFile(fileobj=stored))
+            text = open_text(stored, self.path)
             while piece := text.read(size):
                 self.bytes_read = stored.tell()
                 yield piece
@@ -99,9 +100,11 @@ class RawText:
     def _stored(self, size: int, start: int = 0) -> Iterator[bytes]:
         with reading(self.path, _EXPECTED), self.path.open("rb") as stored:
             stored.seek(start)
+            is_first = start == 0
             while piece := stored.read(size):
                 self.bytes_read = stored.tell()
-                yield piece
+                yield piece.removeprefix(BOM) if is_first else piece
+                is_first = False
 
 
 def _unix_line_ends(lines: bytes) -> bytes:

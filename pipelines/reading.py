@@ -8,26 +8,28 @@ from pathlib import Path
 
 from tfdlrm.errors import InputError
 
-GZIP_MAGIC = b"\x1f\x8b"
-"""What a gzip file begins with."""
+
+class DamagedZstdError(Exception):
+    """Compressed text breaks off, or is not what was compressed."""
 
 
 @contextmanager
 def reading(path: Path, expected: str = "a raw file") -> Iterator[None]:
-    """Read something of a raw file, plain or gzip.
+    """Read something of a raw file, plain or compressed.
 
     Args:
         path: The file.
         expected: What it should be, in words.
 
     Raises:
-        InputError: If the machine refuses, or the file is damaged gzip.
+        InputError: If the machine refuses, or a compressed file is damaged.
     """
     try:
         yield
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (EOFError, zlib.error, gzip.BadGzipFile, DamagedZstdError) as error:
+        compression = "zstd" if isinstance(error, DamagedZstdError) else "gzip"
         raise InputError(
-            f"{path} is a damaged gzip file ({error}): expected a whole one; "
+            f"{path} is a damaged {compression} file ({error}): expected a whole one; "
             "fetch or compress it again"
         ) from None
     except OSError as error:

@@ -1,28 +1,85 @@
-"""Logs in CSV and TSV, plain or gzip, with quoted separators, quotes and newlines."""
+"""Logs in CSV and TSV: plain, gzip or zstd, quoted as RFC 4180 says, or not at all."""
 
-import csv
-import gzip
-import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Literal, NoReturn, cast
+from typing import Any, BinaryIO, Literal, NoReturn
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from pipelines.bad_rows import EmptyLogError
 from pipelines.columns import Columns
 from pipelines.logs import BadLogRow, LogFile
-from pipelines.reading import GZIP_MAGIC
+from pipelines.parallel import map_in_order, read_ahead
+from pipelines.stored_text import open_text
+from pipelines.text_rows import (
+    MalformedRow,
+    Rows,
+    RowTooLongError,
+    TextStyle,
+    whole_rows,
+)
 from tfdlrm.errors import InputError
 
 CHUNK_BYTES = 16 * 2**20
 
+_UNDESCRIBED = b'"\\'
+_QUOTED = re.compile(r'".*"', re.DOTALL)
+_HINT = (
+    "expected quotes as in RFC 4180: a value that begins with a quote ends with one, "
+    "and quotes in it are doubled; if they are part of values, or escaped, say so by "
+    "`quote: none` or `escape` in the description of the columns"
+)
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What the beginning of a file tells.
+
+    Args:
+        style: How its rows are written.
+        first_row: The values of its first row.
+        is_alone: Whether it is a head line with nothing below it.
+    """
+
+    style: TextStyle
+    first_row: list[str]
+    is_alone: bool = False
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Parsed rows.
+
+    Args:
+        frame: The columns, as bytes.
+        numbers: The number of each row, counted from 1 at the chunk's first.
+        bad_rows: The rows that are malformed, numbered alike.
+        num_rows: How many rows there are in all.
+    """
+
+    frame: pl.DataFrame
+    numbers: np.ndarray
+    bad_rows: list[BadLogRow]
+    num_rows: int
+
 
 class TextLog(LogFile):
-    """A CSV or TSV file; see `LogFile`."""
+    """A CSV or TSV file; see `LogFile`.
+
+    A blank line is no row, except in a file of one column, where it is a row whose
+    value is missing.
+
+    Args:
+        chunk_bytes: Bytes of text that are parsed at once; a row may have no more.
+        is_described: Whether the columns say what quotes and escapes mean. Otherwise a
+            row with one of them is malformed, unless the head line is in quotes.
+    """
 
     def __init__(
         self,
@@ -31,18 +88,28 @@ class TextLog(LogFile):
         on_bad_row: Literal["stop", "skip"] = "stop",
         labelled: bool = True,
         chunk_bytes: int = CHUNK_BYTES,
+        is_described: bool = True,
     ) -> None:
         super().__init__(path, columns, on_bad_row, labelled)
         self._chunk_bytes = chunk_bytes
-        first_row = self._first_row()
+        self._is_described = is_described
+        self._has_head = columns.names is None
+        head = self._look_at_head()
+        self._style = head.style
         if columns.names is None:
-            self._names = first_row
+            self._names = head.first_row
         else:
-            self._names = self._names_there([*columns.names], len(first_row))
+            self._names = self._names_there([*columns.names], len(head.first_row))
         self._check_names(self._names)
+        if head.is_alone:
+            raise EmptyLogError(
+                f"{path} has a head line and no rows below it, expected rows of a log"
+            )
 
     def _names_there(self, names: list[str], width: int) -> list[str]:
         """Those of all `names` that a file has, which has no head line to tell."""
+        if width != len(names):
+            names = [name for name in names if name not in self._partitions]
         if self.labelled or width == len(names):
             return names
         # Rows to score may come without what only training needs.
@@ -61,149 +128,249 @@ class TextLog(LogFile):
         missing = fitting[0] if fitting else set()
         return [name for name in names if name not in missing]
 
-    def _first_row(self) -> list[str]:
+    def _look_at_head(self) -> _Head:
+        """Find out how the rows are written, and what the first one holds.
+
+        Raises:
+            EmptyLogError: If there are no rows.
+        """
+        columns = self.columns
+        style = TextStyle(
+            separator=columns.separator.encode(),
+            quote=columns.quote_mark,
+            escape=columns.escape.encode() if columns.escape else None,
+        )
+        if not self._is_described:
+            style = replace(style, quote=None, refused=_UNDESCRIBED)
         with self._opened() as (text, _):
-            lines = io.TextIOWrapper(text, "utf-8-sig", errors="replace", newline="")
-            rows = csv.reader(lines, delimiter=self.columns.separator)
-            row = next((row for row in rows if row), None)
+            beginning = b""
+            while piece := text.read(self._chunk_bytes):
+                beginning += piece
+                if style.first_line(beginning) or len(beginning) > self._chunk_bytes:
+                    break
+            style = style.with_line_end_of(beginning)
+            if self._has_head and (columns.quote is None or not self._is_described):
+                style = _quoted_as_head(style, beginning)
+            pieces = _and_then(beginning, text, self._chunk_bytes)
+            first_row, is_alone = self._first_row(pieces, style)
+        if not self._is_described and len(first_row) == 1:
+            # Not even the separator is known then.
+            style = replace(style, refused=style.refused + b",\t")
+        return _Head(style, first_row, is_alone)
+
+    def _first_row(
+        self, pieces: Iterator[bytes], style: TextStyle
+    ) -> tuple[list[str], bool]:
+        """The first row that is not blank, and whether it is a head line alone."""
+        row: list[str] | None = None
+        has_malformed = False
+        for rows in self._whole_rows(pieces, style, blank_is_row=False):
+            text = rows.text
+            has_malformed |= bool(rows.malformed)
+            if row is None:
+                malformed = rows.malformed[0] if rows.malformed else None
+                if self._has_head and malformed and not malformed.rows_before:
+                    raise InputError(str(self._bad_row(1, malformed, [])))
+                first = style.first_line(text)
+                if first is None:
+                    continue
+                row = _values(text[first[0] : first[1]], style)
+                text = text[first[1] :]
+            has_row = text if len(row) == 1 else text.strip(b"\r\n")
+            if not self._has_head or rows.malformed or has_row:
+                return row, False
+        if has_malformed:  # and nothing else, so that their width is not known
+            return list(self.columns.names or ()), False
         if row is None:
-            raise InputError(f"{self.path} is empty, expected rows of a log")
-        return row
+            raise EmptyLogError(f"{self.path} is empty, expected rows of a log")
+        return row, True
+
+    def _whole_rows(
+        self, pieces: Iterator[bytes], style: TextStyle, blank_is_row: bool
+    ) -> Iterator[Rows]:
+        try:
+            yield from whole_rows(pieces, style, self._chunk_bytes, blank_is_row)
+        except RowTooLongError:
+            self._refuse_text(f"it has a row of more than {self._chunk_bytes:,} bytes")
 
     def _chunks(self) -> Iterator[tuple[pl.DataFrame, np.ndarray, list[BadLogRow]]]:
-        malformed: list[BadLogRow] = []
-        next_row = 1 if self.columns.names else 2
+        rows_before = 0
         with self._opened() as (text, stored):
-            ended = _WithLastNewline(text)
-            blocks = self._blocks(ended, malformed)
-            block = next(blocks, None)
-            while block is not None:
-                following = next(blocks, None)
-                numbers = _numbers(next_row, block.num_rows, malformed)
-                next_row = int(numbers[-1]) + 1 if len(numbers) else next_row
-                if following is None and not ended.ends_in_closed_quote:
-                    malformed += self._open_quote(block, numbers)
-                # Arrow reads ahead: what it found further down waits for its turn.
-                here = [r for r in malformed if following is None or r.line < next_row]
-                del malformed[: len(here)]
-                self.bytes_read = stored.tell()
-                yield pl.DataFrame(block), numbers, here
-                block = following
-        if malformed:  # and not one row of the right width
-            nothing = pl.DataFrame(schema=dict.fromkeys(self._sources, pl.Binary))
-            yield nothing, np.arange(0), malformed
+            texts = self._texts(text, stored)
+            for chunk in map_in_order(self._parse, read_ahead(texts)):
+                bad_rows = [
+                    replace(row, line=row.line + rows_before) for row in chunk.bad_rows
+                ]
+                yield chunk.frame, chunk.numbers + rows_before, bad_rows
+                rows_before += chunk.num_rows
 
-    def _blocks(
-        self, text: "_WithLastNewline", malformed: list[BadLogRow]
-    ) -> Iterator[Any]:
-        """Arrow's record batches of bytes; rows of another width go to `malformed`."""
+    def _texts(self, text: BinaryIO, stored: BinaryIO) -> Iterator[tuple[Rows, bool]]:
+        """Rows without the head line, and whether that was the first of them."""
+        pieces = _and_then(b"", text, self._chunk_bytes)
+        awaits_head = self._has_head
+        for rows in self._whole_rows(pieces, self._style, len(self._names) == 1):
+            self.bytes_read = stored.tell()
+            first = self._style.first_line(rows.text) if awaits_head else None
+            if first:
+                awaits_head = False
+                yield replace(rows, text=rows.text[first[1] :]), True
+            elif not awaits_head:
+                yield rows, False
+        self.bytes_read = stored.tell()
+
+    def _parse(self, part: tuple[Rows, bool]) -> _Chunk:
+        rows, has_head = part
+        text, style = rows.text, self._style
+        wrong: list[tuple[int, int]] = []
 
         def leave_out(row: Any) -> str:
-            problem = (
-                f"has {_count(row.actual_columns)}, expected {row.expected_columns} "
-                f"separated by {self.columns.separator!r}"
-            )
-            kind = "wrong number of columns"
-            malformed.append(BadLogRow(self.path, row.number, kind, problem))
+            wrong.append((row.number, row.actual_columns))
             return "skip"
 
-        # The last column is read in any case: a quote that stays open ends there.
-        wanted = list(dict.fromkeys([*self._sources, self._names[-1]]))
-        yield from pa_csv.open_csv(
-            pa.PythonFile(text, mode="r"),
-            pa_csv.ReadOptions(
-                block_size=self._chunk_bytes,
-                use_threads=False,  # otherwise rows have no number
-                column_names=self._names if self.columns.names else None,
-            ),
-            pa_csv.ParseOptions(
-                delimiter=self.columns.separator,
-                newlines_in_values=True,
-                invalid_row_handler=leave_out,
-            ),
-            pa_csv.ConvertOptions(
-                include_columns=wanted,
-                column_types=dict.fromkeys(wanted, pa.binary()),
-                null_values=[""],
-                strings_can_be_null=True,
-            ),
-        )
+        sources = self._in_file
+        blank_is_row = len(self._names) == 1
+        frame = pl.DataFrame(schema=dict.fromkeys(sources, pl.Binary))
+        if text if blank_is_row else text.strip(b"\r\n"):
+            table = pa_csv.read_csv(
+                pa.BufferReader(_arrows_escapes(text, style)),
+                pa_csv.ReadOptions(
+                    block_size=2 * len(text) + 1,
+                    use_threads=False,  # otherwise rows have no number
+                    column_names=self._names,
+                ),
+                _parse_options(style, leave_out, not blank_is_row),
+                pa_csv.ConvertOptions(
+                    include_columns=sources,
+                    column_types=dict.fromkeys(sources, pa.binary()),
+                    null_values=[""],
+                    strings_can_be_null=True,
+                ),
+            )
+            frame = pl.DataFrame(table)
+        return self._numbered(frame, wrong, rows.malformed, int(has_head))
 
-    def _open_quote(self, block: Any, numbers: np.ndarray) -> list[BadLogRow]:
-        if not block.num_rows:
-            return []
-        last = block.column(self._names[-1])[-1].as_py() or b""
-        if not last.endswith(b"\n"):
-            return []
-        problem = f"column {self._names[-1]!r} has a quote that is never closed"
-        return [BadLogRow(self.path, int(numbers[-1]), "open quote", problem)]
+    def _numbered(
+        self,
+        frame: pl.DataFrame,
+        wrong: list[tuple[int, int]],
+        malformed: tuple[MalformedRow, ...],
+        num_head: int,
+    ) -> _Chunk:
+        """Rows with their numbers, the head line and malformed ones counted too."""
+        before = np.array([row.rows_before for row in malformed], np.int64)
+
+        def numbers_of(parsed: np.ndarray) -> np.ndarray:
+            places = parsed + num_head
+            return places + np.searchsorted(before, places - 1, side="right")
+
+        parsed = np.arange(1, frame.height + len(wrong) + 1)
+        wrong_numbers = numbers_of(np.array([number for number, _ in wrong], np.int64))
+        bad_rows = [
+            self._wrong_width(int(number), width)
+            for number, (_, width) in zip(wrong_numbers, wrong, strict=True)
+        ]
+        for done, row in enumerate(malformed, start=1):
+            bad_rows.append(self._bad_row(row.rows_before + done, row, self._names))
+        numbers = np.setdiff1d(numbers_of(parsed), wrong_numbers, assume_unique=True)
+        num_rows = num_head + len(parsed) + len(malformed)
+        return _Chunk(frame, numbers, bad_rows, num_rows)
+
+    def _wrong_width(self, number: int, width: int) -> BadLogRow:
+        found = "1 column" if width == 1 else f"{width} columns"
+        problem = (
+            f"has {found}, expected {len(self._names)} separated by "
+            f"{self.columns.separator!r}"
+        )
+        return BadLogRow(self.path, number, "wrong number of columns", problem)
+
+    def _bad_row(self, number: int, row: MalformedRow, names: list[str]) -> BadLogRow:
+        name = repr(names[row.column]) if row.column < len(names) else row.column + 1
+        problem = f"column {name} {row.problem}"
+        if "quote" in row.kind:
+            problem += f"; {_HINT}"
+        return BadLogRow(self.path, number, row.kind, problem)
 
     @contextmanager
-    def _opened(self) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-        """The unzipped text and the stored file, errors turned into one line."""
+    def _opened(self) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+        """The unpacked text and the stored file, errors turned into one line."""
         try:
             with self._reading(), self.path.open("rb") as stored:
-                is_gzip = stored.read(len(GZIP_MAGIC)) == GZIP_MAGIC
-                stored.seek(0)
-                text = gzip.GzipFile(fileobj=stored) if is_gzip else stored
-                yield cast(IO[bytes], text), stored
-        except (csv.Error, pa.ArrowInvalid) as error:
-            self._refuse_text(str(error))
+                yield open_text(stored, self.path), stored
+        except pa.ArrowInvalid as error:
+            self._refuse_text(" ".join(str(error).split()))
 
-    def _refuse_text(self, reason: str) -> NoReturn:
-        what = " ".join(reason.split())
-        if "straddling" in reason:
-            what = f"it has a row of more than {self._chunk_bytes:,} bytes"
+    def _refuse_text(self, what: str) -> NoReturn:
         raise InputError(
             f"{self.path} cannot be read as {self.columns.format}: {what}; expected "
-            f"rows separated by {self.columns.separator!r}, quotes closed"
+            f"rows separated by {self.columns.separator!r}"
         ) from None
 
 
-class _WithLastNewline(io.RawIOBase):
-    """The same text, its last line ended if it is not.
+def _and_then(beginning: bytes, text: BinaryIO, size: int) -> Iterator[bytes]:
+    """What was read of a text, and then the rest of it in pieces."""
+    if beginning:
+        yield beginning
+    while piece := text.read(size):
+        yield piece
 
-    A quote that stays open then always leaves a newline at the end of its value; so
-    does one that is closed at the beginning of a line, which the text's end tells.
+
+def _quoted_as_head(style: TextStyle, beginning: bytes) -> TextStyle:
+    """The style, with quotes where the names in a head line are written in them."""
+    first = style.first_line(beginning)
+    line = beginning[first[0] : first[1]] if first else beginning
+    fields = line.decode(errors="replace").strip().split(style.separator.decode())
+    if style.quote is None and any(map(_QUOTED.fullmatch, fields)):
+        return replace(style, quote=b'"', refused=style.refused.replace(b'"', b""))
+    return style
+
+
+def _parse_options(style: TextStyle, leave_out: Any, ignore_blank: bool) -> Any:
+    return pa_csv.ParseOptions(
+        delimiter=style.separator.decode(),
+        quote_char=style.quote.decode() if style.quote else False,
+        escape_char=style.escape.decode() if style.escape else False,
+        newlines_in_values=True,
+        ignore_empty_lines=ignore_blank,
+        invalid_row_handler=leave_out,
+    )
+
+
+def _values(row: bytes, style: TextStyle) -> list[str]:
+    """The values of one row."""
+    most = row.count(style.separator) + 1
+    table = pa_csv.read_csv(
+        pa.BufferReader(_arrows_escapes(row, style)),
+        pa_csv.ReadOptions(
+            block_size=2 * len(row) + 1,
+            use_threads=False,
+            autogenerate_column_names=True,
+        ),
+        _parse_options(style, None, True),
+        pa_csv.ConvertOptions(
+            column_types={f"f{number}": pa.binary() for number in range(most)},
+            strings_can_be_null=False,
+        ),
+    )
+    return [column[0].as_py().decode(errors="replace") for column in table.columns]
+
+
+def _arrows_escapes(text: bytes, style: TextStyle) -> bytes:
+    r"""The same text as Arrow takes it, to which an escape is one before any byte.
+
+    Example:
+
+    >>> _arrows_escapes(rb"C:\data,\N,a\,b", TextStyle(b",", escape=b"\\"))
+    b'C:\\\\data,\\\\N,a\\,b'
     """
+    escape = style.escape
+    if escape is None or escape not in text:
+        return text
+    specials = {style.separator, b'"', escape, b"\r", b"\n"}
 
-    def __init__(self, text: IO[bytes]) -> None:
-        self._text = text
-        self._is_ended = True
-        # The last bytes, line ends and blank lines as one newline.
-        self._end = b""
+    def rewrite(found: re.Match[bytes]) -> bytes:
+        if found[1] == b"\r\n":
+            return escape + b"\r" + escape + b"\n"
+        return found[0] if found[1] in specials else escape + found[0]
 
-    @property
-    def ends_in_closed_quote(self) -> bool:
-        """Whether the last line that is not blank is a quote and nothing else."""
-        return self._end.rstrip(b"\n").endswith(b'\n"')
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        piece = self._text.read(size)
-        if piece:
-            self._is_ended = piece.endswith(b"\n")
-            written = piece.rstrip(b"\r\n")
-            end = self._end + written[-2:]
-            if len(written) < len(piece) and not end.endswith(b"\n"):
-                end += b"\n"
-            self._end = end[-3:]
-        elif not self._is_ended:
-            self._is_ended = True
-            return b"\n"
-        return piece
-
-
-def _numbers(first: int, count: int, malformed: list[BadLogRow]) -> np.ndarray:
-    """The numbers of `count` rows from `first` on, those of malformed ones left out."""
-    candidates = np.arange(first, first + count + len(malformed))
-    if malformed:
-        left_out = [row.line for row in malformed]
-        candidates = np.setdiff1d(candidates, left_out, assume_unique=True)
-    return candidates[:count]
-
-
-def _count(columns: int) -> str:
-    return "1 column" if columns == 1 else f"{columns} columns"
+    pattern = re.escape(escape) + rb"(\r\n|.)"
+    return re.sub(pattern, rewrite, text, flags=re.DOTALL)

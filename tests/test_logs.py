@@ -155,7 +155,7 @@ def test_labels_are_compared_with_the_positive_text(tmp_path):
         (b"\xff,1,1,,a,3", r"row 5: column 'user' is '\\xff' \(not UTF-8\), expected"),
         (b"ann,1,1,,\xff|b,3", r"row 5: column 'tags' is '\\xff.b' \(not UTF-8\)"),
         ('ann,1,1,,a,"3', r"row 5: column 'age' has a quote that is never closed"),
-        ('ann,1,"1,,a,3', r"row 5: has 3 columns, expected 6"),
+        ('ann,1,"1,,a,3', r"row 5: column 'price' has a quote that is never closed"),
     ],
 )
 def test_a_bad_row_is_named_or_skipped(tmp_path, row, message):
@@ -184,11 +184,14 @@ def test_rows_are_counted_past_bad_ones(tmp_path):
     [
         ("", "is empty"),
         ("\n\n", "is empty"),
-        ("y,a\n", "has no good row: it has none"),
+        ("y,a\n", "has a head line and no rows below it"),
         ("y,b\n1,2\n", "has no column 'a', expected one: it has 'y', 'b'"),
         ("y,a,a\n1,2,3\n", "has several columns 'a'"),
         ("y,a\n1," + "9" * 5000, "has a row of more than 1,000 bytes"),
-        ('"y,a\n' + "1,2\n" * 40_000, "field larger than .*, quotes closed"),
+        (
+            '"y,a\n' + "1,2\n" * 40_000,
+            "row 1: column 1 .* not closed in 1,000 bytes",
+        ),
     ],
 )
 def test_a_file_that_is_no_log_is_refused(tmp_path, text, message):

@@ -1,27 +1,29 @@
 """`python -m tfdlrm.client`: click probabilities of raw rows, from a server."""
 
-import gzip
-import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from pipelines.bad_rows import BadRowError
 from pipelines.progress import stage
+from pipelines.rows_to_score import RowsToScore, as_texts
+from pipelines.text_rows import UNDESCRIBED
+from tfdlrm.client_rows import ClientRows, client_rows
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError, require
 from tfdlrm.output_file import STANDARD, check_output, messages_apart, output_file
 from tfdlrm.piped_input import as_file
-from tfdlrm.serving.raw_columns import are_criteos, in_order
 
 if TYPE_CHECKING:
     from tfdlrm.serving.remote import RemoteModel
+
+Batches = Iterator[dict[str, list[bytes]]]
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,10 @@ class ClientCommand:
     """Score a file of raw rows with a model behind a server.
 
     Args:
-        input: Tab-separated rows, plain or gzip, with or without a label in front: in
-            Criteo's order, or with a head line of the columns' names. A pipe, or `-`
-            for standard input, is kept in a temporary file first.
+        input: Raw file, or a folder of such files, as tfdlrm.predict takes it. Without
+            columns: Criteo's, or text with a head line of the columns' names, separated
+            by tabs or commas, without quotes and escapes. A pipe, or `-` for standard
+            input, is kept in a temporary file first.
         output: CSV file to write: one probability a row, in the order of the input;
             `-` for standard output.
         server: Host and port.
@@ -44,6 +47,7 @@ class ClientCommand:
         ca_file: PEM of the authority that vouches for the server; turns TLS on.
         cert_file: PEM of a certificate that the server wants to see.
         key_file: PEM of its key.
+        columns: The YAML file that the model's data set was prepared with.
     """
 
     input: Path
@@ -58,6 +62,7 @@ class ClientCommand:
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+    columns: Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "concurrency"):
@@ -66,7 +71,7 @@ class ClientCommand:
         require(self.timeout > 0, "timeout", self.timeout, "> 0")
         is_there = self.input == STANDARD or self.input.exists()
         require(is_there, "input", self.input, "a file to score")
-        check_output("output", self.output, input=self.input)
+        check_output("output", self.output, input=self.input, columns=self.columns)
         given = [self.cert_file is None, self.key_file is None]
         if len(set(given)) > 1 or (self.cert_file and not self.ca_file):
             raise InputError("cert_file goes with key_file and ca_file")
@@ -107,100 +112,40 @@ def _score_file(command: ClientCommand) -> int:
             f"{command.model_name} at {command.server} does not take raw rows: it has "
             "no signature raw"
         )
-    rows = 0
+    rows = client_rows(command.input, names, command.columns)
+    read, num_rows = rows.read(command.input), 0
     with (
         output_file("output", command.output) as output,
-        _opened(command.input) as (file, source),
-        stage("score rows", command.input.stat().st_size) as advance,
+        stage("score rows", read.num_bytes) as advance,
     ):
         output.write(b"probability\n")
-        batches = _batches(command, file, names)
+        batches = _batches(command, rows, read)
         for probabilities in _scored(command, model, batches):
             np.savetxt(output, probabilities, fmt="%.9g")
-            rows += len(probabilities)
-            advance(source.tell(), rows)
-    return rows
+            num_rows += len(probabilities)
+            advance(read.bytes_read, num_rows)
+    return num_rows
 
 
-class _opened:  # noqa: N801
-    """A file, and the file on disk that it is read from, which may be compressed."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> tuple[BinaryIO, BinaryIO]:
-        try:
-            self._source = self._path.open("rb")
-        except OSError as error:
-            raise InputError(f"{self._path} cannot be read: {error.strerror}") from None
-        is_gzip = self._source.peek(2)[:2] == b"\x1f\x8b"
-        file = gzip.open(self._source) if is_gzip else self._source
-        return cast(BinaryIO, file), self._source
-
-    def __exit__(self, *exc: object) -> None:
-        self._source.close()
-
-
-def _batches(
-    command: ClientCommand, file: BinaryIO, names: Sequence[str]
-) -> Iterator[dict[str, list[bytes]]]:
+def _batches(command: ClientCommand, rows: ClientRows, read: RowsToScore) -> Batches:
     """Columns of `batch_size` rows each."""
-    lines = enumerate(file, start=1)
-    order = in_order(names)
-    places: list[int] | None = None
     try:
-        for batch in iter(lambda: list(islice(lines, command.batch_size)), []):
-            rows = []
-            for number, line in batch:
-                fields = line.rstrip(b"\r\n").split(b"\t")
-                if places is None:
-                    places, is_head = _places(fields, order)
-                    width = len(fields)
-                    if not places:
-                        raise InputError(
-                            f"{command.input}, row {number}: {width} fields, expected "
-                            f"{_expected(order)}"
-                        )
-                    if is_head:
-                        continue
-                if len(fields) != width:
-                    raise InputError(
-                        f"{command.input}, row {number}: {len(fields)} fields, "
-                        f"expected {width} as in the first row"
-                    )
-                rows.append(fields)
-            assert places is not None
-            yield {
-                name: [fields[place] for fields in rows]
-                for name, place in zip(order, places, strict=True)
-            }
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"{command.input} is damaged: {error}") from None
-
-
-def _places(fields: list[bytes], names: list[str]) -> tuple[list[int], bool]:
-    """Where the columns are in a row, and whether the first row is a head line."""
-    found = {field.decode(errors="replace"): i for i, field in enumerate(fields)}
-    if all(name in found for name in names):
-        return [found[name] for name in names], True
-    first = len(fields) - len(names)
-    if first not in (0, 1) or not are_criteos(names):
-        return [], False
-    return list(range(first, len(fields))), False
-
-
-def _expected(names: list[str]) -> str:
-    head = f"a head line with the names {', '.join(names)}"
-    # The server tells names, and of other logs no order.
-    return (
-        f"{len(names)}, or a label and these, or {head}" if are_criteos(names) else head
-    )
+        for frame in read:
+            for batch in frame.iter_slices(command.batch_size):
+                yield as_texts(batch, rows.columns)
+    except BadRowError as error:
+        if error.row.kind != UNDESCRIBED:
+            raise
+        raise InputError(
+            f"{error.row}, and the server does not say what that means: give "
+            "--columns, the description that the model's data set was prepared with"
+        ) from None
 
 
 def _scored(
     command: ClientCommand,
     model: "RemoteModel",
-    batches: Iterator[dict[str, list[bytes]]],
+    batches: Batches,
 ) -> Iterator[np.ndarray]:
     """Probabilities of the batches, in their order, several requests at a time."""
     from tfdlrm.serving.remote import with_retries
@@ -209,8 +154,6 @@ def _scored(
     with ThreadPoolExecutor(command.concurrency) as threads:
         try:
             for rows in batches:
-                if not next(iter(rows.values())):
-                    continue
                 ask = partial(model.score, rows)
                 waiting.append(
                     threads.submit(with_retries, ask, command.retries, command.server)

@@ -1,14 +1,12 @@
 """`python -m tfdlrm.predict`: click probabilities of raw rows."""
 
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
-from pipelines.logs import open_log
-from pipelines.raw import RawFile
+from pipelines.rows_to_score import RowsToScore
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError
 from tfdlrm.output_file import check_output, messages_apart, output_file
@@ -23,9 +21,10 @@ class PredictCommand:
     Args:
         model: SavedModel directory, such as saved_models/dlrm/1, or the directory of
             its versions for the newest.
-        input: Raw file in the format that the model's data set was prepared from.
-            Rows may lack the label, and the column that defined the split. A pipe, or
-            `-` for standard input, is kept in a temporary file first.
+        input: Raw file in the format that the model's data set was prepared from, or a
+            folder of such files. Rows may lack the label, and the column that defined
+            the split. A pipe, or `-` for standard input, is kept in a temporary file
+            first.
         output: CSV file to write: one probability a row, in the order of the input;
             `-` for standard output.
         batch_size: Rows scored at once.
@@ -60,11 +59,7 @@ def _predict(command: PredictCommand) -> int:
 
     scorer = load_scorer(command.model)
     features_of = RawFeatures.load(scorer.extra_directory, scorer.schema)
-    rows: Iterable[pl.DataFrame]
-    if features_of.columns.is_criteo:
-        rows = RawFile(command.input)
-    else:
-        rows = open_log(command.input, features_of.columns, labelled=False)
+    rows = RowsToScore(command.input, features_of.columns)
     num_rows = 0
     with output_file("output", command.output) as file:
         file.write(b"probability\n")

@@ -20,6 +20,7 @@ from pipelines.coverage import CountedFeature, Coverage
 from pipelines.coverage_report import write_coverage
 from pipelines.dialects import Dialect, dialect
 from pipelines.encoding import Encoder
+from pipelines.inputs import Inputs
 from pipelines.parallel import map_in_order, num_cores
 from pipelines.prepared import (
     BLOCK_ROWS,
@@ -27,7 +28,7 @@ from pipelines.prepared import (
     categorical_features,
     make_buckets,
     make_schema,
-    open_raw,
+    open_all,
     read_columns,
 )
 from pipelines.progress import stage
@@ -45,7 +46,7 @@ def run(raw: Sequence[Path], place: Building, config: PrepareConfig) -> Prepared
     """Turn raw files into the shards and vocabularies of a data set.
 
     Args:
-        raw: Raw files with labels, in order of time.
+        raw: Raw files with labels, or folders of them, in order of time.
         place: Where to write; `schema.json` is left to the caller.
         config: How rows are split, counted and shuffled.
 
@@ -56,11 +57,12 @@ def run(raw: Sequence[Path], place: Building, config: PrepareConfig) -> Prepared
         InputError: If a file or the split cannot be used.
         InputChangedError: If what an earlier run has read is not there now.
     """
-    columns = read_columns(len(raw), config)
+    raw = Inputs.of(raw)
+    columns = read_columns(len(raw.lengths), config)
     budget = parse_byte_size(config.memory_budget, "memory_budget")
-    files = [open_raw(path, columns, config) for path in raw]
+    files = open_all(raw, columns, config)
     spill = spill_columns(files, place.work, place.journal, columns.transformed)
-    spill, split = _split(spill, columns, place, config)
+    spill, split = _split(raw, spill, columns, place, config)
     rule = dialect(config)
     counted = _make_vocabularies(spill, split, columns, place, rule, budget)
     features = categorical_features(counted, columns)
@@ -86,11 +88,12 @@ def run(raw: Sequence[Path], place: Building, config: PrepareConfig) -> Prepared
 
 
 def _split(
-    spill: Spill, columns: Columns, place: Building, config: PrepareConfig
+    raw: Inputs, spill: Spill, columns: Columns, place: Building, config: PrepareConfig
 ) -> tuple[Spill, Split]:
     """The rows in the order of their splits, and where these are."""
     if columns.days_by is None:
-        return spill, split_rows(spill.rows_per_file, config)
+        rows = raw.rows_per_input(spill.rows_per_file)
+        return spill, split_rows(rows, config)
     return split_by_time(
         spill, columns.days_by, lambda rows: split_rows(rows, config), place.journal
     )

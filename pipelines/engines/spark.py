@@ -23,6 +23,7 @@ from pipelines.engines.spark_encoding import Encoding, keep_ids
 from pipelines.engines.spark_reading import read_rows
 from pipelines.engines.spark_session import Cluster, cluster
 from pipelines.engines.spark_shuffle import write_shards
+from pipelines.inputs import Inputs
 from pipelines.log_values import KEYS_PER_DAY
 from pipelines.piece_encoding import PieceEncoder, table_groups
 from pipelines.prepared import (
@@ -63,20 +64,21 @@ def run(raw: Sequence[Path], place: Building, config: PrepareConfig) -> Prepared
         InputError: If a file, the split or the cluster cannot be used.
         InputChangedError: If what an earlier run has read is not there now.
     """
-    columns = read_columns(len(raw), config)
+    raw = Inputs.of(raw)
+    columns = read_columns(len(raw.lengths), config)
     with cluster(config) as workers:
         return _run(workers, raw, columns, place, config)
 
 
 def _run(
     workers: Cluster,
-    raw: Sequence[Path],
+    raw: Inputs,
     columns: Columns,
     place: Building,
     config: PrepareConfig,
 ) -> Prepared:
     spill = read_rows(workers, raw, columns, place.work, config)
-    spill, split = _split(workers, spill, columns, place, config)
+    spill, split = _split(workers, raw, spill, columns, place, config)
     rule = dialect(config)
     counted = make_vocabularies(
         workers,
@@ -112,6 +114,7 @@ def _run(
 
 def _split(
     workers: Cluster,
+    raw: Inputs,
     spill: Spill,
     columns: Columns,
     place: Building,
@@ -119,7 +122,8 @@ def _split(
 ) -> tuple[Spill, Split]:
     """The rows in the order of their splits, and where these are."""
     if columns.days_by is None:
-        return spill, split_rows(spill.rows_per_file, config)
+        counts = raw.rows_per_input(spill.rows_per_file)
+        return spill, split_rows(counts, config)
 
     def map_keys(function: Callable[[PieceKeys], Any]) -> Iterable[Any]:
         return workers.map(partial(_of_keys, spill, function), len(spill.pieces))

@@ -12,8 +12,7 @@ import polars as pl
 from pipelines.bad_rows import BadRowError
 from pipelines.checksums import file_checksum
 from pipelines.columns import Columns
-from pipelines.logs import LogFile
-from pipelines.prepared import open_raw
+from pipelines.prepared import RawSource, open_raw
 from pipelines.raw import RawFile
 from pipelines.reading import reading
 from pipelines.spill import write_piece
@@ -119,13 +118,13 @@ def read_part(
     return read
 
 
-def _file(part: Part, columns: Columns, config: PrepareConfig) -> RawFile | LogFile:
+def _file(part: Part, columns: Columns, config: PrepareConfig) -> RawSource:
     if part.chunks is None:
         return open_raw(part.path, columns, config)
     return RawFile(part.path, config.on_bad_row, part.chunk_bytes)
 
 
-def _frames(file: RawFile | LogFile, part: Part) -> Iterator[pl.DataFrame]:
+def _frames(file: RawSource, part: Part) -> Iterator[pl.DataFrame]:
     if part.chunks is None or not isinstance(file, RawFile):
         return file.frames()
     return file.part(part.chunks)

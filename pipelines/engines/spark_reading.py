@@ -23,8 +23,7 @@ from pipelines.checksums import (
 from pipelines.columns import Columns
 from pipelines.engines.spark_parts import Part, PartRead, piece_path, read_part
 from pipelines.engines.spark_session import Cluster
-from pipelines.logs import LogFile
-from pipelines.prepared import open_raw
+from pipelines.prepared import RawSource, open_all
 from pipelines.progress import stage
 from pipelines.raw import RawFile
 from pipelines.spill import Spill
@@ -63,7 +62,7 @@ def read_rows(
     """
     # Workers may be in another directory.
     places = [path if is_remote(path) else path.absolute() for path in raw]
-    files = [open_raw(path, columns, config) for path in places]
+    files = open_all(places, columns, config)
     before = [identity(path) for path in raw]
     parts = [part for number, file in enumerate(files) for part in _parts(number, file)]
     shutil.rmtree(work / _REFUSED, ignore_errors=True)
@@ -90,7 +89,7 @@ def read_rows(
     return _spill(raw, parts, found, checksums, work)
 
 
-def _parts(number: int, file: RawFile | LogFile) -> Iterator[Part]:
+def _parts(number: int, file: RawSource) -> Iterator[Part]:
     num_chunks = file.num_chunks if isinstance(file, RawFile) else None
     if not isinstance(file, RawFile) or num_chunks is None:
         yield Part(number, file.path, None, 0)
@@ -156,7 +155,7 @@ def _spill(
         for start, read in zip(starts, reads, strict=False):
             of_file.update(_moved(read, path, start))
         rows_per_file.append(sum(sum(read.rows) for read in reads))
-        if not rows_per_file[-1]:
+        if not rows_per_file[-1] and of_file.examples:
             RawFile(path).refuse_all_rows(next(iter(of_file.examples.values())))
         skipped.update(of_file)
     pieces = [
