@@ -1,7 +1,7 @@
 """What the columns of a log are, and how its files are written."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -11,7 +11,8 @@ from pipelines import criteo
 
 Format = Literal["csv", "tsv", "parquet"]
 Transform = Literal["log1p", "none"]
-TimeUnit = Literal["s", "ms", "us"]
+TimeUnit = Literal["s", "ms", "us", "ns"]
+Negative = tuple[str, ...] | Literal["others"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class DaysBy:
         name: Its name.
         kind: `day`, an integer or an ISO date; or `time`, a number since an epoch or
             an ISO time.
-        unit: What numbers of a `time` count: seconds, milliseconds or microseconds.
+        unit: What numbers of a `time` count: seconds, milliseconds, microseconds or
+            nanoseconds.
     """
 
     name: str
@@ -39,8 +41,10 @@ class Columns:
         dense_features: Names of the continuous columns, in order.
         single_hot: Names of the categorical columns with one value a row.
         multi_hot: Names of those with any number of values a row.
-        positive: The label's text that means 1, any other meaning 0; `None` where it
-            is 0 or 1, or true or false, already.
+        positive: The label's text that means 1; `None` where it is 0 or 1, or true or
+            false, already.
+        negative: The texts that mean 0, all others being bad; or `others` where any
+            other text does. Empty leaves it to the log, which may have one.
         untransformed: The dense features that are taken as they are, not by `log1p`.
         separators: For each multi-hot column what stands between its values, or `None`
             where they come as a list.
@@ -48,6 +52,8 @@ class Columns:
         separator: What stands between the columns of `csv` and `tsv`.
         names: All columns of the files in order, where no header line tells them.
         days_by: The column that defines the split; `None` splits by file order.
+        missing: For each column of the files that spells a missing value in words, such
+            as `NA`, these spellings. Nothing at all is missing in any case.
 
     Example:
 
@@ -67,6 +73,8 @@ class Columns:
     separator: str = ","
     names: tuple[str, ...] | None = None
     days_by: DaysBy | None = None
+    negative: Negative = ()
+    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def categorical_features(self) -> tuple[str, ...]:
@@ -108,10 +116,15 @@ class Columns:
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads back, of types that JSON keeps."""
-        return {
+        described = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
         }
+        described["missing"] = {name: list(each) for name, each in self.missing.items()}
+        for name in ("negative", "missing"):  # older data sets do not say them
+            if not described[name]:
+                del described[name]
+        return described
 
     @classmethod
     def from_json(cls, described: Mapping[str, Any]) -> "Columns":
@@ -122,4 +135,6 @@ class Columns:
         }
         if values["days_by"] is not None:
             values["days_by"] = DaysBy(**values["days_by"])
+        missing = values.get("missing", {})
+        values["missing"] = {name: tuple(each) for name, each in missing.items()}
         return cls(**values)

@@ -9,6 +9,7 @@ import polars as pl
 from pipelines import criteo
 from pipelines.bad_rows import shown
 from pipelines.columns import Columns
+from pipelines.label_values import spelled_as_described
 from pipelines.log_values import TIME_KEY, Kind, kinds
 
 
@@ -34,6 +35,7 @@ class JsonRows:
     """
 
     def __init__(self, columns: Columns) -> None:
+        self._columns = columns
         self._separators = dict(zip(columns.multi_hot, columns.separators, strict=True))
         if columns.is_criteo:
             self._kinds = _criteo_kinds()
@@ -60,15 +62,26 @@ class JsonRows:
                         bad.setdefault(row, f"{found}, expected one value")
                         given[row] = None
             values = _column(given, self._separators.get(name))
-            typed[name] = kind.read(values).alias(name)
-            for row in kind.is_bad(values, typed[name]).arg_true():
-                found = f"{name!r} is {shown(rows[row].get(name))}"
-                bad.setdefault(row, f"{found}, expected {kind.expected}")
+            if name == self._columns.label:
+                values = self._spelled(given, values)
+            column, is_bad = kind.typed(values)
+            typed[name] = column.alias(name)
+            for row in is_bad.arg_true():
+                bad.setdefault(row, kind.problem(name, rows[row].get(name)))
         frame = pl.DataFrame(typed)
         if bad:
             good = [number for number in range(len(rows)) if number not in bad]
             frame = frame[good]
         return frame, bad
+
+    def _spelled(self, given: list[Any], values: pl.Series) -> pl.Series:
+        """Labels as text, booleans in the case that the description writes."""
+        is_boolean = pl.Series(
+            [isinstance(each, bool) for each in given], dtype=pl.Boolean
+        )
+        if not is_boolean.any():
+            return values
+        return spelled_as_described(values, self._columns).zip_with(is_boolean, values)
 
 
 def _parsed(message: bytes) -> dict[str, Any] | None:

@@ -10,8 +10,9 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from pipelines.bad_rows import BadRow, BadRowError, SkippedRows, shown
+from pipelines.bad_rows import BadRow, BadRowError, SkippedRows
 from pipelines.columns import Columns
+from pipelines.label_values import count_labels, label_texts, require_described
 from pipelines.log_values import kinds
 from pipelines.reading import reading
 from tfdlrm import storage
@@ -102,18 +103,27 @@ class LogFile(ABC):
         typed: dict[str, pl.Series] = {}
         for name, (source, kind) in self._kinds.items():
             values = rows[source]
-            typed[name] = kind.read(values).alias(name)
-            for row in kind.is_bad(values, typed[name]).arg_true():
-                found = shown(values[int(row)])
-                problem = f"column {source!r} is {found}, expected {kind.expected}"
+            column, is_bad = kind.typed(values)
+            typed[name] = column.alias(name)
+            for row in is_bad.arg_true():
+                problem = f"column {kind.problem(source, values[int(row)])}"
                 place = int(numbers[row])
                 bad_rows.append(BadLogRow(self.path, place, kind.noun, problem))
         frame = pl.DataFrame(typed)
         if not bad_rows:
+            self._count_labels(rows)
             return frame
         first_of_row = {row.line: row for row in reversed(bad_rows)}
         self._refuse([first_of_row[line] for line in sorted(first_of_row)])
-        return frame.filter(~np.isin(numbers, list(first_of_row)))
+        is_good = ~np.isin(numbers, list(first_of_row))
+        self._count_labels(rows.filter(is_good))
+        return frame.filter(is_good)
+
+    def _count_labels(self, rows: pl.DataFrame) -> None:
+        if self.labelled:
+            columns, counts = self.columns, self.skipped.labels
+            count_labels(counts, label_texts(rows[columns.label], columns))
+            require_described(counts, columns, str(self.path))
 
     def _refuse(self, bad_rows: list[BadLogRow]) -> None:
         if self._on_bad_row == "stop":

@@ -13,6 +13,7 @@ import pyarrow.parquet as pa_parquet
 from pipelines.columns import Columns
 from pipelines.log_values import Kind
 from pipelines.logs import BadLogRow, LogFile
+from pipelines.parquet_values import as_frame
 from tfdlrm import storage
 from tfdlrm.errors import InputError
 
@@ -36,9 +37,8 @@ class ParquetLog(LogFile):
             self._num_rows = file.metadata.num_rows
             schema = file.schema_arrow
         self._check_names(schema.names)
-        types = pl.DataFrame(schema.empty_table()).schema
         for source, kind in self._kinds.values():
-            self._check_type(source, types[source], kind)
+            self._check_type(schema.field(source), kind)
 
     def _chunks(self) -> Iterator[tuple[pl.DataFrame, np.ndarray, list[BadLogRow]]]:
         done = 0
@@ -48,7 +48,7 @@ class ParquetLog(LogFile):
                 numbers = np.arange(done + 1, done + 1 + batch.num_rows)
                 done += batch.num_rows
                 self.bytes_read = self.num_bytes * done // self._num_rows
-                yield pl.DataFrame(batch), numbers, []
+                yield as_frame(batch), numbers, []
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
@@ -66,9 +66,15 @@ class ParquetLog(LogFile):
                 "Parquet file"
             ) from None
 
-    def _check_type(self, name: str, dtype: pl.DataType, kind: Kind) -> None:
-        if not kind.takes(dtype):
+    def _check_type(self, field: Any, kind: Kind) -> None:
+        dtype = field.type
+        try:
+            (dtype,) = as_frame(pa.schema([field]).empty_table()).dtypes
+            is_readable = kind.takes(dtype)
+        except (pl.exceptions.PolarsError, pa.ArrowException):
+            is_readable = False
+        if not is_readable:
             raise InputError(
-                f"{self.path}: column {name!r} is of type {dtype}, expected "
+                f"{self.path}: column {field.name!r} is of type {dtype}, expected "
                 f"{kind.expected}: write it as another type, or describe it otherwise"
             )

@@ -29,6 +29,7 @@ from pipelines.prepared import (
     make_schema,
     open_raw,
     read_columns,
+    with_labels,
 )
 from pipelines.progress import stage
 from pipelines.spill import Spill, spill_columns
@@ -60,6 +61,7 @@ def run(raw: Sequence[Path], place: Building, config: PrepareConfig) -> Prepared
     budget = parse_byte_size(config.memory_budget, "memory_budget")
     files = [open_raw(path, columns, config) for path in raw]
     spill = spill_columns(files, place.work, place.journal, columns.transformed)
+    columns = with_labels(columns, spill)
     spill, split = _split(spill, columns, place, config)
     rule = dialect(config)
     counted = _make_vocabularies(spill, split, columns, place, rule, budget)
@@ -92,7 +94,10 @@ def _split(
     if columns.days_by is None:
         return spill, split_rows(spill.rows_per_file, config)
     return split_by_time(
-        spill, columns.days_by, lambda rows: split_rows(rows, config), place.journal
+        spill,
+        columns.days_by,
+        lambda rows: split_rows(rows, config, are_days=True),
+        place.journal,
     )
 
 
