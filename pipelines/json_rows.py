@@ -61,6 +61,9 @@ class JsonRows:
                         found = f"{name!r} is {shown(value)}"
                         bad.setdefault(row, f"{found}, expected one value")
                         given[row] = None
+            else:
+                # Before texts are split, since a spelling may have the separator in it.
+                given = [None if _spells(value, kind) else value for value in given]
             values = _column(given, self._separators.get(name))
             if name == self._columns.label:
                 values = self._spelled(given, values)
@@ -92,6 +95,11 @@ def _parsed(message: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _spells(value: Any, kind: Kind) -> bool:
+    """Whether a value spells a missing one."""
+    return isinstance(value, str) and value in kind.missing
 
 
 def _column(values: list[Any], separator: str | None) -> pl.Series:

@@ -44,11 +44,22 @@ class ParquetLog(LogFile):
         done = 0
         names = list(dict.fromkeys(self._sources))
         with self._opened() as file:
-            for batch in file.iter_batches(self._chunk_rows, columns=names):
+            for batch in self._batches(file, names):
                 numbers = np.arange(done + 1, done + 1 + batch.num_rows)
                 done += batch.num_rows
                 self.bytes_read = self.num_bytes * done // self._num_rows
                 yield as_frame(batch), numbers, []
+
+    def _batches(self, file: Any, names: list[str]) -> Iterator[Any]:
+        types = [file.schema_arrow.field(name).type for name in names]
+        if not any(map(pa.types.is_fixed_size_list, types)):
+            yield from file.iter_batches(self._chunk_rows, columns=names)
+            return
+        # Arrow reads no such lists where one of them is missing, Polars does.
+        rows = pl.scan_parquet(storage.local_copy(self.path), glob=False)
+        rows = rows.select(pl.selectors.by_name(*names))
+        for start in range(0, self._num_rows, self._chunk_rows):
+            yield rows.slice(start, self._chunk_rows).collect().to_arrow()
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
@@ -59,7 +70,7 @@ class ParquetLog(LogFile):
                 pa_parquet.ParquetFile(storage.local_copy(self.path)) as file,
             ):
                 yield file
-        except pa.ArrowException as error:
+        except (pa.ArrowException, pl.exceptions.PolarsError) as error:
             reason = " ".join(str(error).split())
             raise InputError(
                 f"{self.path} cannot be read as parquet: {reason}; expected a whole "

@@ -4,6 +4,7 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 
 def as_frame(rows: Any) -> pl.DataFrame:
@@ -30,7 +31,13 @@ def _known(array: Any) -> Any:
         # Polars has no time zones such as +05:30; the instants are the same.
         return array.cast(pa.int64()).cast(pa.timestamp(kind.unit))
     if pa.types.is_decimal256(kind):
-        return array.cast(pa.string())
+        text = array.cast(pa.string())
+        # Without the zeros at its end, as decimals that Polars has.
+        if kind.scale <= 0:
+            return text
+        return pc.replace_substring_regex(  # type: ignore[attr-defined]
+            text, r"\.?0+$", ""
+        )
     return array
 
 

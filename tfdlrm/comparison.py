@@ -84,7 +84,7 @@ class Spread:
         >>> Spread.of([1.0, 3.0]).mean
         2.0
         """
-        several = len(values) > 1
+        several = len(values) > 1 and all(map(math.isfinite, values))
         deviation = statistics.stdev(values) if several else None
         return cls(statistics.fmean(values), deviation)
 
