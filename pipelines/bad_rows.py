@@ -70,10 +70,13 @@ class SkippedRows:
     Args:
         counts: Number of lines of each kind.
         examples: The first line of each kind.
+        labels: Of the rows that were kept, how many have each value of the label; see
+            `pipelines.label_values`.
     """
 
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, BadRow] = field(default_factory=dict)
+    labels: Counter[str] = field(default_factory=Counter)
 
     def add(self, row: BadRow) -> None:
         """Count `row`."""
@@ -83,6 +86,7 @@ class SkippedRows:
     def update(self, other: "SkippedRows") -> None:
         """Add what `other` counted in later lines or a later file."""
         self.counts.update(other.counts)
+        self.labels.update(other.labels)
         for kind, row in other.examples.items():
             self.examples.setdefault(kind, row)
 
@@ -91,7 +95,8 @@ class SkippedRows:
         examples = [
             {**asdict(row), "path": str(row.path)} for row in self.examples.values()
         ]
-        return {"counts": dict(self.counts), "examples": examples}
+        labels = dict(self.labels)
+        return {"counts": dict(self.counts), "examples": examples, "labels": labels}
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "SkippedRows":
@@ -100,7 +105,9 @@ class SkippedRows:
             BadRow(**{**row, "path": storage.at(row["path"])})
             for row in fields["examples"]
         ]
-        return cls(Counter(fields["counts"]), {row.kind: row for row in rows})
+        examples = {row.kind: row for row in rows}
+        labels = Counter(fields.get("labels", {}))
+        return cls(Counter(fields["counts"]), examples, labels)
 
     def report(self) -> list[str]:
         """A line for the sum and one for each kind; none when nothing was skipped."""

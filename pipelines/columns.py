@@ -1,7 +1,7 @@
 """What the columns of a log are, and how its files are written."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -13,7 +13,8 @@ from pipelines import criteo
 Format = Literal["csv", "tsv", "parquet"]
 Transform = Literal["log1p", "none"]
 Quote = Literal["none", '"']
-TimeUnit = Literal["s", "ms", "us"]
+TimeUnit = Literal["s", "ms", "us", "ns"]
+Negative = tuple[str, ...] | Literal["others"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class DaysBy:
         name: Its name.
         kind: `day`, an integer or an ISO date; or `time`, a number since an epoch or
             an ISO time.
-        unit: What numbers of a `time` count: seconds, milliseconds or microseconds.
+        unit: What numbers of a `time` count: seconds, milliseconds, microseconds or
+            nanoseconds.
     """
 
     name: str
@@ -41,8 +43,10 @@ class Columns:
         dense_features: Names of the continuous columns, in order.
         single_hot: Names of the categorical columns with one value a row.
         multi_hot: Names of those with any number of values a row.
-        positive: The label's text that means 1, any other meaning 0; `None` where it
-            is 0 or 1, or true or false, already.
+        positive: The label's text that means 1; `None` where it is 0 or 1, or true or
+            false, already.
+        negative: The texts that mean 0, all others being bad; or `others` where any
+            other text does. Empty leaves it to the log, which may have one.
         untransformed: The dense features that are taken as they are, not by `log1p`.
         separators: For each multi-hot column what stands between its values, or `None`
             where they come as a list.
@@ -54,6 +58,8 @@ class Columns:
             follows it in text; `None` where there is no such thing.
         names: All columns of the files in order, where no header line tells them.
         days_by: The column that defines the split; `None` splits by file order.
+        missing: For each column of the files that spells a missing value in words, such
+            as `NA`, these spellings. Nothing at all is missing in any case.
 
     Example:
 
@@ -75,6 +81,8 @@ class Columns:
     days_by: DaysBy | None = None
     quote: Quote | None = None
     escape: str | None = None
+    negative: Negative = ()
+    missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @cached_property
     def categorical_features(self) -> tuple[str, ...]:
@@ -123,16 +131,18 @@ class Columns:
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` reads back, of types that JSON keeps."""
-        found = {
+        described = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
         }
+        described["missing"] = {name: list(each) for name, each in self.missing.items()}
         # Descriptions of earlier versions do not have them, and mean the same.
+        for name in ("escape", "negative", "missing"):
+            if not described[name]:
+                del described[name]
         if self.quote is None and self.format != "tsv":
-            del found["quote"]
-        if self.escape is None:
-            del found["escape"]
-        return found
+            del described["quote"]
+        return described
 
     @classmethod
     def from_json(cls, described: Mapping[str, Any]) -> "Columns":
@@ -145,4 +155,6 @@ class Columns:
             values["days_by"] = DaysBy(**values["days_by"])
         if values["format"] == "tsv":
             values.setdefault("quote", '"')  # as earlier versions read it
+        missing = values.get("missing", {})
+        values["missing"] = {name: tuple(each) for name, each in missing.items()}
         return cls(**values)

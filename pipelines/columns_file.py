@@ -1,19 +1,29 @@
 """The YAML file that describes the columns of a log, read strictly."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NoReturn, get_args
 
 import yaml
 
-from pipelines.columns import Columns, DaysBy, Format, Quote, TimeUnit, Transform
+from pipelines.columns import (
+    Columns,
+    DaysBy,
+    Format,
+    Negative,
+    Quote,
+    TimeUnit,
+    Transform,
+)
 from pipelines.log_values import TIME_KEY
 from tfdlrm.errors import InputError
 from tfdlrm.nearest import did_you_mean
 from tfdlrm.piped_input import refuse_pipe
 
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
+_TEXT_TAG = "tag:yaml.org,2002:str"
 _NAMES_IN_RECORDS = ("label", "dense_features", "categorical_features", TIME_KEY)
 
 
@@ -46,7 +56,10 @@ def load_columns(path: Path) -> Columns:
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """YAML keeps the last of two equal keys without a word."""
+    """Refuses two equal keys, of which YAML keeps the last without a word.
+
+    The values of `missing` are taken as they are written: `null` or `-1` is a text.
+    """
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -54,7 +67,15 @@ class _UniqueKeys(yaml.SafeLoader):
             if key in keys[:position]:
                 line = node.value[position][0].start_mark.line + 1
                 raise yaml.YAMLError(f"line {line}: the key {key!r} is there twice")
+            if key == "missing":
+                self._keep_as_written(node.value[position][1])
         return super().construct_mapping(node, deep)
+
+    def _keep_as_written(self, node: Any) -> None:
+        items = node.value if isinstance(node, yaml.SequenceNode) else [node]
+        for item in items:
+            if isinstance(item, yaml.ScalarNode):
+                item.tag = _TEXT_TAG
 
 
 class _Reader:
@@ -62,15 +83,16 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._missing: dict[str, tuple[str, ...]] = {}
 
     def columns(self, described: Any) -> Columns:
-        keys = ("format", "separator", "names", "label", "dense", "categorical")
-        more = ("split", "quote", "escape")
+        keys = ("format", "separator", "names", "missing", "label", "dense")
+        more = ("categorical", "split", "quote", "escape")
         top = self._mapping(described, "", (*keys, *more), needed=("label",))
         form: Format = self._choice(
             top.get("format", "csv"), "format", get_args(Format)
         )
-        label, positive = self._label(top["label"])
+        label, positive, negative = self._label(top["label"])
         dense = [self._dense(each, n) for n, each in self._listed(top, "dense")]
         categorical = [
             self._categorical(each, n, form)
@@ -81,6 +103,7 @@ class _Reader:
                 "dense", "names no feature, nor does categorical", "one or more"
             )
         multi_hot = [each for each in categorical if each[1]]
+        days_by = self._split(top.get("split"))
         columns = Columns(
             label=label,
             dense_features=tuple(name for name, _ in dense),
@@ -92,31 +115,72 @@ class _Reader:
             format=form,
             separator=self._separator(top, form),
             names=self._names(top, form),
-            days_by=self._split(top.get("split")),
+            days_by=days_by,
             quote=self._quote(top, form),
             escape=self._escape(top, form),
+            negative=negative,
         )
         self._check_names(columns)
-        return columns
+        read = [label, *columns.features, *([days_by.name] if days_by else [])]
+        return replace(columns, missing=self._missing_by_column(top, read))
 
-    def _label(self, value: Any) -> tuple[str, str | None]:
+    def _label(self, value: Any) -> tuple[str, str | None, Negative]:
         if isinstance(value, str):
-            return self._text(value, "label"), None
-        entry = self._mapping(value, "label", ("name", "positive"), needed=("name",))
-        positive = entry.get("positive")
+            return self._text(value, "label"), None, ()
+        known = ("name", "positive", "negative", "missing")
+        entry = self._mapping(value, "label", known, needed=("name",))
+        name = self._text(entry["name"], "label.name")
+        self._note_missing(name, entry, "label")
+        positive, negative = entry.get("positive"), entry.get("negative")
         if positive is not None:
-            # What YAML reads as true may be written yes in the files, or True.
-            text = str(positive) if type(positive) is int else positive
-            positive = self._text(text, "label.positive")
-        return self._text(entry["name"], "label.name"), positive
+            positive = self._label_value(positive, "label.positive")
+        if negative is None:
+            return name, positive, ()
+        if positive is None:
+            self._refuse("label.negative", "is given without positive", "both")
+        if negative == "others":
+            return name, positive, "others"
+        listed = negative if isinstance(negative, list) else [negative]
+        texts = tuple(self._label_value(each, "label.negative") for each in listed)
+        if not texts or positive in texts:
+            expected = "one or more other values than positive, or others"
+            self._refuse("label.negative", f"is {negative!r}", expected)
+        return name, positive, texts
+
+    def _label_value(self, value: Any, key: str) -> str:
+        # What YAML reads as true may be written yes in the files, or True.
+        return self._text(str(value) if type(value) is int else value, key)
+
+    def _note_missing(self, name: str, entry: Mapping[str, Any], key: str) -> None:
+        """Keep a column's own spellings of a missing value, if it has any."""
+        if "missing" in entry:
+            self._missing[name] = self._spellings(entry, f"{key}.missing")
+
+    def _missing_by_column(
+        self, top: Mapping[str, Any], names: Iterable[str]
+    ) -> dict[str, tuple[str, ...]]:
+        """The spellings of every column: its own, else those of all."""
+        of_all = self._spellings(top, "missing") if "missing" in top else ()
+        found = {name: self._missing.get(name, of_all) for name in names}
+        return {name: spellings for name, spellings in found.items() if spellings}
+
+    def _spellings(self, entry: Mapping[str, Any], key: str) -> tuple[str, ...]:
+        value = entry["missing"]
+        listed = value if isinstance(value, list) else [value]
+        if not all(isinstance(each, str) for each in listed):
+            self._refuse(key, f"is {value!r}", "a list of texts, such as [NA, null]")
+        return tuple(dict.fromkeys(each for each in listed if each))
 
     def _dense(self, value: Any, key: str) -> tuple[str, Transform]:
         if isinstance(value, str):
             return self._text(value, key), "log1p"
-        entry = self._mapping(value, key, ("name", "transform"), needed=("name",))
+        known = ("name", "transform", "missing")
+        entry = self._mapping(value, key, known, needed=("name",))
         how = entry.get("transform", "log1p")
         transform = self._choice(how, f"{key}.transform", get_args(Transform))
-        return self._text(entry["name"], f"{key}.name"), transform
+        name = self._text(entry["name"], f"{key}.name")
+        self._note_missing(name, entry, key)
+        return name, transform
 
     def _categorical(
         self, value: Any, key: str, form: Format
@@ -124,9 +188,10 @@ class _Reader:
         """Name, whether it is multi-hot, and what separates its values."""
         if isinstance(value, str):
             return self._text(value, key), False, None
-        keys = ("name", "separator", "multi_hot")
+        keys = ("name", "separator", "multi_hot", "missing")
         entry = self._mapping(value, key, keys, needed=("name",))
         name = self._text(entry["name"], f"{key}.name")
+        self._note_missing(name, entry, key)
         separator = entry.get("separator")
         if separator is not None:
             separator = self._text(separator, f"{key}.separator")

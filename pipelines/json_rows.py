@@ -9,6 +9,7 @@ import polars as pl
 from pipelines import criteo
 from pipelines.bad_rows import shown
 from pipelines.columns import Columns
+from pipelines.label_values import spelled_as_described
 from pipelines.log_values import TIME_KEY, Kind, kinds
 
 
@@ -34,6 +35,7 @@ class JsonRows:
     """
 
     def __init__(self, columns: Columns) -> None:
+        self._columns = columns
         self._separators = dict(zip(columns.multi_hot, columns.separators, strict=True))
         if columns.is_criteo:
             self._kinds = _criteo_kinds()
@@ -59,16 +61,29 @@ class JsonRows:
                         found = f"{name!r} is {shown(value)}"
                         bad.setdefault(row, f"{found}, expected one value")
                         given[row] = None
+            else:
+                # Before texts are split, since a spelling may have the separator in it.
+                given = [None if _spells(value, kind) else value for value in given]
             values = _column(given, self._separators.get(name))
-            typed[name] = kind.read(values)
-            for row in kind.is_bad(values, typed[name]).arg_true():
-                found = f"{name!r} is {shown(rows[row].get(name))}"
-                bad.setdefault(row, f"{found}, expected {kind.expected}")
+            if name == self._columns.label:
+                values = self._spelled(given, values)
+            typed[name], is_bad = kind.typed(values)
+            for row in is_bad.arg_true():
+                bad.setdefault(row, kind.problem(name, rows[row].get(name)))
         frame = pl.DataFrame(typed)
         if bad:
             good = [number for number in range(len(rows)) if number not in bad]
             frame = frame[good]
         return frame, bad
+
+    def _spelled(self, given: list[Any], values: pl.Series) -> pl.Series:
+        """Labels as text, booleans in the case that the description writes."""
+        is_boolean = pl.Series(
+            [isinstance(each, bool) for each in given], dtype=pl.Boolean
+        )
+        if not is_boolean.any():
+            return values
+        return spelled_as_described(values, self._columns).zip_with(is_boolean, values)
 
 
 def _parsed(message: bytes) -> dict[str, Any] | None:
@@ -79,6 +94,11 @@ def _parsed(message: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def _spells(value: Any, kind: Kind) -> bool:
+    """Whether a value spells a missing one."""
+    return isinstance(value, str) and value in kind.missing
 
 
 def _column(values: list[Any], separator: str | None) -> pl.Series:

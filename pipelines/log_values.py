@@ -5,30 +5,33 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from polars.selectors import by_name
 
+from pipelines.bad_rows import shown
 from pipelines.columns import Columns, DaysBy
+from pipelines.label_values import expected_labels, read_labels
+from pipelines.log_times import (
+    FIRST_YEAR,
+    LAST_YEAR,
+    UNITS_PER_SECOND,
+    explain_day,
+    explain_time,
+    plausible_days,
+    plausible_seconds,
+)
+from pipelines.log_times import seconds as seconds  # part of what values mean
+from pipelines.value_texts import list_texts, texts
 
 TIME_KEY = "/time"
 """Column with the day number or the second of a row; the name of no feature."""
 
 KEYS_PER_DAY = {"day": 1, "time": 86_400}
 
-_UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000}
-_MAX_SECONDS = 1e11
-"""In the year 5138: a larger number counts something smaller than seconds."""
-
-_TIME_FORMATS = (
-    "%Y-%m-%dT%H:%M:%S%.f",
-    "%Y-%m-%dT%H:%M:%S%.f%z",
-    "%Y-%m-%dT%H:%M",
-    "%Y-%m-%dT%H:%M%z",
-)
 _TEXT = (pl.String, pl.Binary)
-_TRUE, _FALSE = (
-    ["1", "true", "True", "TRUE", "1.0"],
-    ["0", "false", "False", "FALSE", "0.0"],
+_MISSING_WORDS = (
+    *("na", "n/a", "#n/a", "<na>", "nan", "null", "(null)", "none", "nil", "nat"),
+    *("\\n", "-", "--", "?", "missing", "unknown"),
 )
+"""Usual spellings of a missing value, in small letters."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,9 @@ class Kind:
         read: From values as the file has them to typed ones; null where bad.
         takes: Whether it can read values of a type, where the file has types.
         may_be_missing: Whether an empty field is fine.
+        missing: Spellings of a missing value.
+        is_number: Whether a spelling that is a number is compared by its value.
+        explain: More words on a bad value, to follow those on what was expected.
     """
 
     noun: str
@@ -48,12 +54,23 @@ class Kind:
     read: Callable[[pl.Series], pl.Series]
     takes: Callable[[pl.DataType], bool]
     may_be_missing: bool = True
+    missing: tuple[str, ...] = ()
+    is_number: bool = False
+    explain: Callable[[Any], str] = lambda value: ""
 
-    def is_bad(self, values: pl.Series, typed: pl.Series) -> pl.Series:
-        """Which of `values` could not be read as `typed`."""
+    def typed(self, values: pl.Series) -> tuple[pl.Series, pl.Series]:
+        """Return values as typed ones, and which of them are bad."""
+        given = without_spellings(values, self.missing, self.is_number)
+        typed = self.read(given)
         if not self.may_be_missing:
-            return typed.is_null()
-        return typed.is_null() & values.is_not_null()
+            return typed, typed.is_null()
+        return typed, typed.is_null() & given.is_not_null()
+
+    def problem(self, name: str, value: Any) -> str:
+        """Say what is wrong with a bad value of a column."""
+        value = value.to_list() if isinstance(value, pl.Series) else value
+        found = f"{name!r} is {shown(value)}, expected {self.expected}"
+        return f"{found}{self.explain(value)}"
 
 
 def kinds(columns: Columns, labelled: bool) -> dict[str, tuple[str, Kind]]:
@@ -67,75 +84,99 @@ def kinds(columns: Columns, labelled: bool) -> dict[str, tuple[str, Kind]]:
         For each name in the typed rows, the name in the file and how it is read.
     """
     found: dict[str, tuple[str, Kind]] = {}
+    missing = columns.missing
     if labelled:
-        found[columns.label] = (columns.label, _label_kind(columns.positive))
+        found[columns.label] = (columns.label, _label_kind(columns))
     for name in columns.dense_features:
+        found[name] = (name, _number_kind(missing.get(name, ())))
+    for name in columns.single_hot:
         kind = Kind(
-            "bad number", "a finite number or nothing", numbers, takes=_is_number
+            "bad category",
+            "text in UTF-8, or an integer that a float holds exactly",
+            texts,
+            takes=_is_category,
+            missing=missing.get(name, ()),
         )
         found[name] = (name, kind)
-    for name in columns.single_hot:
-        kind = Kind("bad category", "text in UTF-8", texts, takes=_is_category)
-        found[name] = (name, kind)
     for name, separator in zip(columns.multi_hot, columns.separators, strict=True):
-        found[name] = (name, _bag_kind(separator))
+        found[name] = (name, _bag_kind(separator, missing.get(name, ())))
     if labelled and columns.days_by is not None:
-        found[TIME_KEY] = (columns.days_by.name, _key_kind(columns.days_by))
+        name = columns.days_by.name
+        found[TIME_KEY] = (name, _key_kind(columns.days_by, missing.get(name, ())))
     return found
 
 
-def _label_kind(positive: str | None) -> Kind:
+def _label_kind(columns: Columns) -> Kind:
+    return Kind(
+        "bad label",
+        expected_labels(columns),
+        lambda values: read_labels(values, columns),
+        takes=_is_number if columns.positive is None else _is_label,
+        may_be_missing=False,
+        missing=columns.missing.get(columns.label, ()),
+    )
+
+
+def _number_kind(missing: tuple[str, ...]) -> Kind:
+    return Kind(
+        "bad number",
+        "a finite number or nothing",
+        numbers,
+        takes=_is_number,
+        missing=missing,
+        is_number=True,
+        explain=_explain_missing,
+    )
+
+
+def _explain_missing(value: Any) -> str:
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    if text.strip().lower() not in _MISSING_WORDS:
+        return ""
+    return "; if it means a missing value, list it as `missing` in the columns file"
+
+
+def _bag_kind(separator: str | None, missing: tuple[str, ...]) -> Kind:
     def read(values: pl.Series) -> pl.Series:
-        # Polars takes NaN for equal to itself.
-        is_whole = (
-            values.dtype.is_float()
-            and (values.is_finite() & (values == values.round())).all()
-        )
-        text = texts(values.cast(pl.Int64) if is_whole else values)
-        if positive is not None:
-            # Where the file has the type, true is spelled in no way of its own.
-            one = positive.lower() if values.dtype == pl.Boolean else positive
-            return (text == one).cast(pl.UInt8)
-        is_one = text.is_in(_TRUE)
-        known = pl.select(pl.when(is_one | text.is_in(_FALSE)).then(is_one))
-        return known.to_series().cast(pl.UInt8)
-
-    expected = "0 or 1, or true or false" if positive is None else "a value"
-    takes = _is_number if positive is None else _is_label
-    return Kind("bad label", expected, read, takes=takes, may_be_missing=False)
-
-
-def _bag_kind(separator: str | None) -> Kind:
-    def read(values: pl.Series) -> pl.Series:
-        return bags(values, separator)
+        return bags(values, separator, missing)
 
     def takes(dtype: pl.DataType) -> bool:
         if isinstance(dtype, pl.List):
             return separator is None and _is_category(dtype.inner)
-        return separator is not None and isinstance(dtype, _TEXT)
+        return separator is not None and isinstance(dtype, (*_TEXT, pl.Null))
 
     expected = "a list of categories" if separator is None else "text in UTF-8"
-    return Kind("bad bag of categories", expected, read, takes)
+    return Kind("bad bag of categories", expected, read, takes, missing=missing)
 
 
-def _key_kind(days_by: DaysBy) -> Kind:
+def _key_kind(days_by: DaysBy, missing: tuple[str, ...]) -> Kind:
+    unit = days_by.unit
+    years = f"of a year from {FIRST_YEAR} to {LAST_YEAR}"
     if days_by.kind == "day":
-        expected = "a whole number or a date such as 2024-05-31"
-        return Kind("bad day", expected, days, takes=_is_time, may_be_missing=False)
-
-    def read(values: pl.Series) -> pl.Series:
-        return seconds(values, _UNITS_PER_SECOND[days_by.unit])
-
-    expected = (
-        f"a time such as 2024-05-31T12:00:00, or a number of {days_by.unit} (the unit "
-        "in split) since 1970"
+        return Kind(
+            "bad day",
+            f"a whole number or a date such as 2024-05-31, {years}",
+            plausible_days,
+            takes=_is_time,
+            may_be_missing=False,
+            missing=missing,
+            explain=explain_day,
+        )
+    return Kind(
+        "bad time",
+        f"a time such as 2024-05-31T12:00:00, or a number of {unit} (the unit in "
+        f"split) since 1970, {years}",
+        lambda values: plausible_seconds(values, UNITS_PER_SECOND[unit]),
+        takes=_is_time,
+        may_be_missing=False,
+        missing=missing,
+        explain=lambda value: explain_time(value, unit),
     )
-    return Kind("bad time", expected, read, takes=_is_time, may_be_missing=False)
 
 
 def _is_category(dtype: Any) -> bool:
     kinds = (*_TEXT, pl.Categorical, pl.Enum, pl.Boolean, pl.Date, pl.Null)
-    return dtype.is_integer() or isinstance(dtype, kinds)
+    return dtype.is_numeric() or isinstance(dtype, kinds)
 
 
 def _is_number(dtype: Any) -> bool:
@@ -151,19 +192,49 @@ def _is_time(dtype: Any) -> bool:
     return dtype.is_numeric() or isinstance(dtype, kinds)
 
 
-def texts(values: pl.Series) -> pl.Series:
-    """Values as text; what is not UTF-8 becomes null."""
-    try:
-        return values.cast(pl.String)
-    except pl.exceptions.ComputeError:
-        return pl.Series(values.name, [_decoded(each) for each in values], pl.String)
+def without_spellings(
+    values: pl.Series, spellings: tuple[str, ...], are_numbers: bool = False
+) -> pl.Series:
+    """Return `values` with null for those that spell a missing value.
+
+    Text must be spelled the same, unless it stands for numbers: these are compared by
+    value, as those of a typed column are, so that `-1` is also `-1.0`.
+    """
+    if not spellings or isinstance(values.dtype, (pl.List, pl.Null)):
+        return values
+    if values.dtype.is_numeric():
+        return _without(values, _is_number_of(values, spellings))
+    if values.dtype == pl.Binary:
+        is_missing = values.is_in([each.encode() for each in spellings])
+    else:
+        is_missing = values.cast(pl.String).is_in(list(spellings))
+    if are_numbers and spelled_numbers(spellings):
+        number = texts(values).cast(pl.Float64, strict=False)
+        is_missing |= number.is_in(spelled_numbers(spellings)).fill_null(False)
+    return _without(values, is_missing)
 
 
-def _decoded(value: bytes | None) -> str | None:
-    try:
-        return None if value is None else value.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
+def _without(values: pl.Series, is_missing: pl.Series) -> pl.Series:
+    frame = pl.DataFrame({"values": values, "is_missing": is_missing})
+    kept = pl.when(~pl.col("is_missing")).then("values")
+    return frame.select(kept.alias(values.name)).to_series()
+
+
+def _is_number_of(values: pl.Series, spellings: tuple[str, ...]) -> pl.Series:
+    """Which numbers are among those that are spelled."""
+    if values.dtype.is_integer():
+        whole = pl.Series(list(spellings)).cast(pl.Int64, strict=False).drop_nulls()
+        return values.is_in(whole.cast(values.dtype, strict=False).drop_nulls())
+    numbers = spelled_numbers(spellings)
+    if isinstance(values.dtype, pl.Decimal):
+        return values.cast(pl.Float64).is_in(numbers)
+    return values.is_in(pl.Series(numbers, dtype=pl.Float64).cast(values.dtype))
+
+
+def spelled_numbers(spellings: tuple[str, ...]) -> list[float]:
+    """The numbers among spellings of a missing value."""
+    found = pl.Series(list(spellings), dtype=pl.String).cast(pl.Float64, strict=False)
+    return found.filter(found.is_finite()).to_list()
 
 
 def numbers(values: pl.Series) -> pl.Series:
@@ -175,77 +246,32 @@ def numbers(values: pl.Series) -> pl.Series:
     return number if fits.all() else number.set(~fits, None)
 
 
-def bags(values: pl.Series, separator: str | None) -> pl.Series:
+def bags(
+    values: pl.Series, separator: str | None, missing: tuple[str, ...] = ()
+) -> pl.Series:
     """Values as lists of text without empty ones; a missing value is an empty list.
 
+    Args:
+        values: Lists, or texts.
+        separator: What stands between values in a text.
+        missing: Spellings of a missing value, which is left out as empty ones are.
+
+    Returns:
+        The lists; null where one is no list of categories.
+
     Example:
 
-    >>> bags(pl.Series(["b|a||b", None]), "|").to_list()
-    [['b', 'a', 'b'], []]
+    >>> bags(pl.Series(["b|a||b", None, "NA|a"]), "|", ("NA",)).to_list()
+    [['b', 'a', 'b'], [], ['a']]
     """
     if isinstance(values.dtype, pl.List):
-        lists = values.cast(pl.List(pl.String))
-        missing = values.is_null()
+        lists = list_texts(values)
     else:
-        text = texts(values)
-        lists, missing = text.str.split(separator or ""), values.is_null()
-    lists = lists.list.eval(pl.element().filter(pl.element().str.len_bytes() > 0))
+        lists = texts(values).str.split(separator or "")
+    element = pl.element()
+    is_value = element.str.len_bytes() > 0
+    if missing:
+        is_value &= ~element.is_in(list(missing))
+    lists = lists.list.eval(element.filter(is_value))
     empty = pl.Series([[]], dtype=pl.List(pl.String))
-    return pl.select(pl.when(missing).then(empty).otherwise(lists)).to_series()
-
-
-def days(values: pl.Series) -> pl.Series:
-    """Day numbers as Int64: integers as they are, dates counted from 1970.
-
-    Example:
-
-    >>> days(pl.Series(["7", "1970-01-03", "soon"])).to_list()
-    [7, 2, None]
-    """
-    if values.dtype.is_temporal():
-        return values.cast(pl.Date).cast(pl.Int64)
-    if values.dtype.is_numeric():
-        whole = values.cast(pl.Int64, strict=False)
-        return whole.set(whole.cast(pl.Float64) != values.cast(pl.Float64), None)
-    text = texts(values)
-    number = text.cast(pl.Int64, strict=False)
-    date = text.str.to_date("%Y-%m-%d", strict=False).cast(pl.Int64)
-    return number.zip_with(number.is_not_null(), date)
-
-
-def seconds(values: pl.Series, units_per_second: int) -> pl.Series:
-    """Whole seconds since 1970 as Int64, of numbers or of ISO times.
-
-    A time without an offset is taken as UTC.
-
-    Example:
-
-    >>> times = pl.Series(["61.5", "1970-01-01 00:02", "1970-01-01T01:00:00+01:00"])
-    >>> seconds(times, 1).to_list()
-    [61, 120, 0]
-    """
-    if values.dtype.is_temporal():
-        is_date = values.dtype == pl.Date
-        return (values.cast(pl.Datetime("us")) if is_date else values).dt.epoch("s")
-    text = None if values.dtype.is_numeric() else texts(values)
-    number = (values if text is None else text).cast(pl.Float64, strict=False)
-    number = (number / units_per_second).floor()
-    number = number.set(~(number.abs() < _MAX_SECONDS), None)
-    whole = number.cast(pl.Int64)
-    if text is None or whole.null_count() == text.null_count():
-        return whole
-    return whole.zip_with(whole.is_not_null(), _iso_seconds(text))
-
-
-def _iso_seconds(text: pl.Series) -> pl.Series:
-    column = by_name(text.name)
-    iso = column.str.replace(" ", "T", literal=True).str.replace(r"(Z|TUTC)$", "+0000")
-    times = []
-    for form in _TIME_FORMATS:
-        time = iso.str.to_datetime(form, time_unit="us", strict=False)
-        if form.endswith("%z"):
-            time = time.dt.replace_time_zone(None)  # it is UTC by now
-        times.append(time)
-    times.append(iso.str.to_date("%Y-%m-%d", strict=False).cast(pl.Datetime("us")))
-    frame = text.to_frame()
-    return frame.select(pl.coalesce(times).dt.epoch("s")).to_series()
+    return pl.select(pl.when(values.is_null()).then(empty).otherwise(lists)).to_series()

@@ -13,6 +13,7 @@ import polars as pl
 from pipelines.bad_rows import BadRow, BadRowError, SkippedRows, shown
 from pipelines.columns import Columns
 from pipelines.inputs import partition_values
+from pipelines.label_values import count_labels, label_texts, require_described
 from pipelines.log_values import Kind, kinds
 from pipelines.reading import reading
 from tfdlrm import storage
@@ -115,20 +116,30 @@ class LogFile(ABC):
         for name, (source, kind) in self._kinds.items():
             # Polars takes `^…$` for a pattern
             values = self._values(rows, source).alias("values")
-            typed[name] = kind.read(values)
-            bad = kind.is_bad(values, typed[name]).arg_true()
+            typed[name], is_bad = kind.typed(values)
+            bad = is_bad.arg_true()
             self._refuse_column(source, kind, values, bad, numbers)
             for row in bad:
-                found = shown(values[int(row)])
-                problem = f"column {source!r} is {found}, expected {kind.expected}"
+                problem = f"column {kind.problem(source, values[int(row)])}"
                 place = int(numbers[row])
                 bad_rows.append(BadLogRow(self.path, place, kind.noun, problem))
         frame = pl.DataFrame(typed)
         if not bad_rows:
+            self._count_labels(rows)
             return frame
         first_of_row = {row.line: row for row in reversed(bad_rows)}
         self._refuse([first_of_row[line] for line in sorted(first_of_row)])
-        return frame.filter(~np.isin(numbers, list(first_of_row)))
+        is_good = ~np.isin(numbers, list(first_of_row))
+        self._count_labels(rows.filter(is_good))
+        return frame.filter(is_good)
+
+    def _count_labels(self, rows: pl.DataFrame) -> None:
+        if self.labelled:
+            columns, counts = self.columns, self.skipped.labels
+            count_labels(
+                counts, label_texts(self._values(rows, columns.label), columns)
+            )
+            require_described(counts, columns, str(self.path))
 
     def _values(self, rows: pl.DataFrame, source: str) -> pl.Series:
         """A column, or the value of all rows that the file's folder names."""
@@ -150,10 +161,12 @@ class LogFile(ABC):
         if self._on_bad_row == "skip" or len(bad) < 2 or 2 * len(bad) <= there:
             return
         first = int(bad[0])
+        value = values[first]
         raise InputError(
             f"{self.path}: column {name!r} is not as it is described: {len(bad):,} of "
-            f"{there:,} values are bad, the first is {shown(values[first])} in row "
-            f"{int(numbers[first])}, expected {kind.expected}; {_COLUMN_HINT}"
+            f"{there:,} values are bad, the first is {shown(value)} in row "
+            f"{int(numbers[first])}, expected {kind.expected}{kind.explain(value)}; "
+            f"{_COLUMN_HINT}"
         )
 
     def _refuse(self, bad_rows: list[BadLogRow]) -> None:

@@ -14,6 +14,7 @@ from pipelines.bad_rows import EmptyLogError
 from pipelines.columns import Columns
 from pipelines.log_values import Kind
 from pipelines.logs import BadLogRow, LogFile
+from pipelines.parquet_values import as_frame
 from tfdlrm import storage
 from tfdlrm.errors import InputError
 
@@ -41,19 +42,30 @@ class ParquetLog(LogFile):
         if not self._num_rows:
             raise EmptyLogError(f"{self.path} is empty, expected rows of a log")
         self._check_names(schema.names)
-        types = pl.DataFrame(schema.empty_table()).schema
         for source, kind in self._kinds.values():
-            self._check_type(source, types.get(source, pl.String()), kind)
+            if source in self._in_file:
+                self._check_type(schema.field(source), kind)
 
     def _chunks(self) -> Iterator[tuple[pl.DataFrame, np.ndarray, list[BadLogRow]]]:
         done = 0
         names = list(dict.fromkeys(self._in_file))
         with self._opened() as file:
-            for batch in file.iter_batches(self._chunk_rows, columns=names):
+            for batch in self._batches(file, names):
                 numbers = np.arange(done + 1, done + 1 + batch.num_rows)
                 done += batch.num_rows
                 self.bytes_read = self.num_bytes * done // self._num_rows
-                yield pl.DataFrame(batch), numbers, []
+                yield as_frame(batch), numbers, []
+
+    def _batches(self, file: Any, names: list[str]) -> Iterator[Any]:
+        types = [file.schema_arrow.field(name).type for name in names]
+        if not any(map(pa.types.is_fixed_size_list, types)):
+            yield from file.iter_batches(self._chunk_rows, columns=names)
+            return
+        # Arrow reads no such lists where one of them is missing, Polars does.
+        rows = pl.scan_parquet(storage.local_copy(self.path), glob=False)
+        rows = rows.select(pl.selectors.by_name(*names))
+        for start in range(0, self._num_rows, self._chunk_rows):
+            yield rows.slice(start, self._chunk_rows).collect().to_arrow()
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
@@ -64,16 +76,22 @@ class ParquetLog(LogFile):
                 pa_parquet.ParquetFile(storage.local_copy(self.path)) as file,
             ):
                 yield file
-        except pa.ArrowException as error:
+        except (pa.ArrowException, pl.exceptions.PolarsError) as error:
             reason = " ".join(str(error).split())
             raise InputError(
                 f"{self.path} cannot be read as parquet: {reason}; expected a whole "
                 "Parquet file"
             ) from None
 
-    def _check_type(self, name: str, dtype: pl.DataType, kind: Kind) -> None:
-        if not kind.takes(dtype):
+    def _check_type(self, field: Any, kind: Kind) -> None:
+        dtype = field.type
+        try:
+            (dtype,) = as_frame(pa.schema([field]).empty_table()).dtypes
+            is_readable = kind.takes(dtype)
+        except (pl.exceptions.PolarsError, pa.ArrowException):
+            is_readable = False
+        if not is_readable:
             raise InputError(
-                f"{self.path}: column {name!r} is of type {dtype}, expected "
+                f"{self.path}: column {field.name!r} is of type {dtype}, expected "
                 f"{kind.expected}: write it as another type, or describe it otherwise"
             )

@@ -133,6 +133,7 @@ def _make(
                 vocabularies=_vocabularies(place.directory, prepared.schema),
                 source=with_checksums(source, prepared.checksums),
                 reachable=reachable(raw, prepared.schema, prepared.positives),
+                positives=prepared.positives,
             )
             schema.save(place.directory)
     except BadRowError as error:
@@ -162,14 +163,16 @@ def _refuse_spark(output: Path, config: PrepareConfig) -> None:
 
 
 def _print_summary(prepared: "Prepared", output: Path, seconds: float) -> None:
+    from pipelines.columns import Columns
     from pipelines.coverage_report import (
         PAGE_NAME,
         PICTURE_NAME,
         as_table,
         read_coverage,
     )
+    from pipelines.label_values import describe_labels
 
-    schema = prepared.schema
+    schema = replace(prepared.schema, positives=prepared.positives)
     print(f"\n{output}")
     for split in SPLITS:
         rows = schema.num_rows(split)
@@ -177,7 +180,10 @@ def _print_summary(prepared: "Prepared", output: Path, seconds: float) -> None:
         num_shards = len(schema.split_shards(split))
         files = "file" if num_shards == 1 else "files"
         print(f"  {split:<11}{rows:>14,} rows in {num_shards} {files}  {share}")
-    if prepared.positives["train"] in (0, schema.num_rows("train")):
+    if schema.columns is not None:
+        columns = Columns.from_json(schema.columns)
+        print(f"  {describe_labels(prepared.skipped.labels, columns)}")
+    if schema.has_one_class("train"):
         print(
             "  all rows of train have the same label: nothing is learned from such.\n"
             "  Is it the right column, and label.positive, if set, as in the log?"

@@ -12,8 +12,10 @@ from pipelines.columns import Columns
 from pipelines.columns_file import load_columns
 from pipelines.coverage import CountedFeature
 from pipelines.dialects import dialect
+from pipelines.label_values import require_described, with_negatives
 from pipelines.logs import LogFile, open_log
 from pipelines.raw import RawFile
+from pipelines.spill import Spill
 from pipelines.split import Split, num_days
 from pipelines.tfrecord import row_type
 from tfdlrm.config import PrepareConfig
@@ -129,6 +131,17 @@ def _open(path: Path, columns: Columns, config: PrepareConfig) -> RawFile | LogF
             "be scored with `python -m tfdlrm.predict` but not prepared for training"
         )
     return file
+
+
+def with_labels(columns: Columns, spill: Spill) -> Columns:
+    """Return `columns` with what the rows say of their label.
+
+    Raises:
+        InputError: If it has more values than anything says the meaning of.
+    """
+    counts = spill.skipped.labels
+    require_described(counts, columns, "the raw files together")
+    return with_negatives(columns, counts)
 
 
 def make_buckets(

@@ -47,24 +47,32 @@ class Split:
         }
 
 
-def num_days(num_files: int, config: PrepareConfig) -> int:
+def num_days(num_files: int, config: PrepareConfig, are_days: bool = False) -> int:
     """Number of parts that rows are cut into.
+
+    Args:
+        num_files: Number of files.
+        config: Its `days`, `validation_days` and `test_days` count.
+        are_days: Whether a "file" is the rows of a day, which is cut into no more.
 
     Raises:
         InputError: If held-out parts would leave none to train on.
     """
-    days = config.days or (num_files if num_files > 1 else DEFAULT_DAYS)
+    days = config.days or (num_files if num_files > 1 or are_days else DEFAULT_DAYS)
     held_out = config.validation_days + config.test_days
     if held_out >= days:
+        more = "give rows of more days" if are_days else "raise days"
         raise InputError(
             f"validation_days {config.validation_days} and test_days "
-            f"{config.test_days} hold out {held_out} of {days} days, expected less "
-            "than all: lower them, or raise days"
+            f"{config.test_days} hold out {held_out} of {days} day"
+            f"{'' if days == 1 else 's'}, expected less than all: lower them, or {more}"
         )
     return days
 
 
-def split_rows(rows_per_file: Sequence[int], config: PrepareConfig) -> Split:
+def split_rows(
+    rows_per_file: Sequence[int], config: PrepareConfig, are_days: bool = False
+) -> Split:
     """Cut rows into days, and the last days off for validation and test.
 
     In the facebook dialect the test rows come before those for validation: of the last
@@ -74,6 +82,8 @@ def split_rows(rows_per_file: Sequence[int], config: PrepareConfig) -> Split:
         rows_per_file: Number of rows of each file, in order.
         config: Its `days`, `validation_days` and `test_days` count; a fraction of a
             day that does not come out even gives the row more to its earlier part.
+        are_days: Whether these are the rows of each day that the log has, rather than
+            those of each file.
 
     Returns:
         The cuts.
@@ -86,9 +96,9 @@ def split_rows(rows_per_file: Sequence[int], config: PrepareConfig) -> Split:
     >>> split_rows([15], PrepareConfig()).ranges()["validation"]
     range(13, 14)
     """
-    days = num_days(len(rows_per_file), config)
+    days = num_days(len(rows_per_file), config, are_days)
     total = sum(rows_per_file)
-    if config.days is None and len(rows_per_file) > 1:
+    if are_days or (config.days is None and len(rows_per_file) > 1):
         rows_per_day = tuple(rows_per_file)
     else:
         size, remainder = divmod(total, days)

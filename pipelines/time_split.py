@@ -12,10 +12,12 @@ import numpy as np
 
 from pipelines.columns import DaysBy
 from pipelines.journal import Journal
+from pipelines.log_times import describe_day
 from pipelines.log_values import KEYS_PER_DAY, TIME_KEY
 from pipelines.progress import stage
 from pipelines.spill import Spill, read_piece, write_piece
 from pipelines.split import Split
+from tfdlrm.errors import InputError
 
 SplitRows = Callable[[Sequence[int]], Split]
 
@@ -159,7 +161,11 @@ def find_cuts(
     rows_of_day = _total(map_keys(partial(_rows_of_day, keys_per_day)))
     days = sorted(rows_of_day)
     rows_per_day = [rows_of_day[day] for day in days]
-    split = split_rows(rows_per_day)
+    try:
+        split = split_rows(rows_per_day)
+    except InputError as error:
+        seen = _in_words(days)
+        raise InputError(f"{error}; the rows have {seen}") from None
     ends = list(accumulate(rows_per_day))
     cuts: list[dict[str, int] | None] = []
     for end in split.ends[:-1]:
@@ -171,6 +177,14 @@ def find_cuts(
         cut = _cut_in_day(map_keys, days[position], keys_per_day, before)
         cuts.append({"key": cut.key, "row": cut.row})
     return {"rows_per_day": rows_per_day, "cuts": cuts}
+
+
+def _in_words(days: Sequence[int]) -> str:
+    """How many days there are, and the first and the last of them."""
+    first, last = describe_day(days[0]), describe_day(days[-1])
+    return (
+        f"1 day: {first}" if len(days) == 1 else f"{len(days)} days: {first} to {last}"
+    )
 
 
 def _cut_in_day(map_keys: MapKeys, day: int, keys_per_day: int, before: int) -> Cut:

@@ -137,7 +137,7 @@ def test_rows_to_score_may_come_without_label_and_day(tmp_path, row):
 
 
 def test_labels_are_compared_with_the_positive_text(tmp_path):
-    columns = Columns("y", ("a",), (), positive="buy")
+    columns = Columns("y", ("a",), (), positive="buy", negative="others")
     path = write(tmp_path / "log.csv", "y,a\nbuy,1\nBuy,1\nlook,1\n")
     assert read(open_log(path, columns))["y"] == [1, 0, 0]
 

@@ -24,7 +24,7 @@ PARQUET = Columns(
 )
 FRAME = pl.DataFrame(
     {
-        "t": [datetime.datetime(1970, 1, 1, 0, 1), datetime.datetime(1970, 1, 2)],
+        "t": [datetime.datetime(2001, 9, 9, 1, 46, 40), datetime.datetime(2024, 5, 1)],
         "y": [True, False],
         "a": pl.Series([1, None], dtype=pl.Int16),
         "b": [0.5, -1.0],
@@ -49,7 +49,7 @@ def test_parquet_is_read_by_its_types(tmp_path):
         "d": ["x", "y"],
         "e": [["1", "2"], []],
         "f": [["p", "q"], []],
-        TIME_KEY: [60, 86_400],
+        TIME_KEY: [1_000_000_000, 1_714_521_600],
     }
 
 
@@ -81,7 +81,7 @@ def test_parquet_rows_and_types_that_do_not_fit_are_named(tmp_path):
         FRAME.with_columns(y=pl.Series([1.0, label])).write_parquet(path)
         with pytest.raises(InputError, match=r"row 2: column 'y' is .*expected 0 or 1"):
             read(open_log(path, PARQUET))
-    for name, values in [("c", [0.5, 1.5]), ("e", ["a", "b"]), ("a", [[1], [2]])]:
+    for name, values in [("c", [[0.5], [1.5]]), ("e", ["a", "b"]), ("a", [[1], [2]])]:
         FRAME.with_columns(pl.Series(name, values)).write_parquet(path)
         with pytest.raises(InputError, match=f"column '{name}' is of type"):
             open_log(path, PARQUET)

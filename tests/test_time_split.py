@@ -32,7 +32,7 @@ def run(directory, keys, kind, piece_rows=7, **settings):
     config = PrepareConfig(**settings)
     journal = Journal(directory / "journal.jsonl")
     spill, split = split_by_time(
-        spill, DaysBy("t", kind), lambda rows: split_rows(rows, config), journal
+        spill, DaysBy("t", kind), lambda rows: split_rows(rows, config, True), journal
     )
     rows = pl.concat([pl.read_ipc(p) for p in spill.pieces])
     assert spill.rows_per_piece == tuple(pl.read_ipc(p).height for p in spill.pieces)
@@ -78,15 +78,30 @@ def test_nothing_may_be_held_out(tmp_path):
     assert parts == [list(range(20)), [], []]
 
 
-def test_a_single_day_is_cut_like_a_single_file(tmp_path):
-    keys = np.arange(70)[::-1].copy()
-    split, parts = run(tmp_path, keys, "time", validation_days=1, test_days=1)
-    assert split.rows_per_day == (10,) * 7
-    assert sorted(parts[2]) == list(range(10))
+@pytest.mark.parametrize("held_out", [(1, 1), (0.5, 0.5), (0, 1)])
+def test_a_single_day_is_not_cut_into_several(tmp_path, held_out):
+    keys = np.full(70, 19_844)
+    names = ("validation_days", "test_days")
+    settings = dict(zip(names, held_out, strict=True))
+    message = r"of 1 day, .*the rows have 1 day: 2024-05-01 \(day 19844\)"
+    with pytest.raises(InputError, match=message):
+        run(tmp_path, keys, "day", **settings)
+
+
+def test_parts_of_a_single_day_may_be_held_out(tmp_path):
+    keys = np.arange(100)[::-1].copy()
+    split, parts = run(tmp_path, keys, "time", validation_days=0.25, test_days=0.25)
+    assert split.rows_per_day == (100,)
+    assert [sorted(part) for part in parts] == [
+        list(range(50, 100)),
+        list(range(25, 50)),
+        list(range(25)),
+    ]
 
 
 def test_holding_out_all_days_is_refused(tmp_path):
-    with pytest.raises(InputError, match="hold out 3 of 3 days"):
+    message = "hold out 3 of 3 days, .*the rows have 3 days: day 0 to day 2"
+    with pytest.raises(InputError, match=message):
         run(tmp_path, np.arange(3), "day", validation_days=2, test_days=1)
 
 
@@ -111,7 +126,7 @@ def test_a_stopped_run_goes_on(tmp_path, lines):
     spill, split = split_by_time(
         spill,
         DaysBy("t", "day"),
-        lambda rows: split_rows(rows, PrepareConfig()),
+        lambda rows: split_rows(rows, PrepareConfig(), True),
         Journal(journal),
     )
     rows = pl.concat([pl.read_ipc(p) for p in spill.pieces])["row"]

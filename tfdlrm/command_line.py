@@ -66,8 +66,9 @@ def parse(
         )
     argv = sys.argv[1:] if argv is None else argv
     chosen = _chosen_alternatives(config_class, argv)
-    lists = set(_list_options(config_class, chosen)) - {f"--{several}"}
+    lists = set(_options(config_class, chosen, _takes_list)) - {f"--{several}"}
     argv = _in_brackets(argv, lists)
+    argv = _switched_on(argv, set(_options(config_class, chosen, _is_switch)))
     parser.add_class_arguments(
         config_class, as_group=False, skip={*skip, *chosen.keys()}
     )
@@ -91,16 +92,37 @@ def _located(value: Any) -> Any:
     return storage.at(value) if isinstance(value, Path) else value
 
 
-def _list_options(
-    config_class: type[Any], chosen: Mapping[str, type[Any]], prefix: str = "--"
+def _options(
+    config_class: type[Any],
+    chosen: Mapping[str, type[Any]],
+    is_wanted: Callable[[Any], bool],
+    prefix: str = "--",
 ) -> Iterator[str]:
-    """The options of `config_class`, and of the dataclasses in it, that take a list."""
+    """The options of `config_class`, and of the dataclasses in it, of some types."""
     for field, hint in get_type_hints(config_class).items():
         kind: Any = chosen.get(field, hint)
         if isinstance(kind, type) and is_dataclass(kind):
-            yield from _list_options(kind, {}, f"{prefix}{field}.")
-        elif tuple in [get_origin(each) for each in (kind, *get_args(kind))]:
+            yield from _options(kind, {}, is_wanted, f"{prefix}{field}.")
+        elif is_wanted(kind):
             yield f"{prefix}{field}"
+
+
+def _takes_list(kind: Any) -> bool:
+    return tuple in [get_origin(each) for each in (kind, *get_args(kind))]
+
+
+def _is_switch(kind: Any) -> bool:
+    return kind is bool
+
+
+def _switched_on(argv: Sequence[str], options: set[str]) -> list[str]:
+    """`argv` with `true` behind each switch that stands alone."""
+    written = []
+    for argument, following in zip(argv, [*argv[1:], "--"], strict=True):
+        written.append(argument)
+        if argument in options and following.startswith("--"):
+            written.append("true")
+    return written
 
 
 def _in_brackets(argv: Sequence[str], options: set[str]) -> list[str]:

@@ -141,6 +141,9 @@ def _reachable(schema: FeatureSchema) -> str:
 def _check_splits(command: CompareCommand, schema: FeatureSchema) -> None:
     if not schema.num_rows("train"):
         raise InputError(f"{command.data_dir} has no train rows: prepare it with some")
+    if schema.has_one_class("train"):
+        reason = schema.describe_one_class("train")
+        raise InputError(f"{command.data_dir}: {reason}")
     if not schema.held_out_splits:
         raise InputError(
             f"{command.data_dir} holds out no rows to measure models on: prepare it "

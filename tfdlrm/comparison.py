@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tfdlrm.config import TrainConfig
+from tfdlrm.metrics import measure_text
 from tfdlrm.run_directory import RunDirectory
 from tfdlrm.schema import SPLITS, FeatureSchema
 
@@ -56,7 +57,8 @@ class FinishedRun:
     def in_a_line(self) -> str:
         """The measures of each split, in words."""
         return "; ".join(
-            f"{split} AUC {values['auc']:.4f}, log loss {values['log_loss']:.4f}"
+            f"{split} AUC {measure_text(values['auc'])}, "
+            f"log loss {values['log_loss']:.4f}"
             for split, values in self.metrics.items()
         )
 
@@ -82,11 +84,13 @@ class Spread:
         >>> Spread.of([1.0, 3.0]).mean
         2.0
         """
-        several = len(values) > 1
+        several = len(values) > 1 and all(map(math.isfinite, values))
         deviation = statistics.stdev(values) if several else None
         return cls(statistics.fmean(values), deviation)
 
     def __format__(self, spec: str) -> str:
+        if not math.isfinite(self.mean):
+            return measure_text(self.mean)
         if self.deviation is None:
             return format(self.mean, spec)
         return f"{self.mean:{spec}} ± {self.deviation:{spec}}"

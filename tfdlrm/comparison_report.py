@@ -2,6 +2,7 @@
 
 import base64
 import html
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -130,6 +131,10 @@ def _verdict(contenders: Sequence[Sequence[FinishedRun]], num_seeds: int) -> str
         )
     if len(whole) > 1:
         spreads = {runs[0].label: _measure(runs, "auc") for runs in whole}
+        if not all(math.isfinite(each.mean) for each in spreads.values()):
+            split = whole[0][0].split
+            sentences.append(f"All {split} rows have one label: there is no AUC.")
+            return " ".join(sentences)
         best, *rest = not_told_apart(spreads, highest=True)
         sentences.append(
             f"By AUC the spread does not tell apart {best} and {', '.join(rest)}."

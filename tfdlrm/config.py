@@ -210,6 +210,8 @@ class TrainConfig:
             second, whose loss is scaled, for GPUs.
         steps_per_execution: Training steps in one call of the compiled function; more
             are faster where batches are small.
+        allow_one_class: Whether to train although all training rows have the same
+            label, of which nothing is learned.
         profile_steps: The first and the last training step that TensorFlow's profiler
             watches; what it sees goes to `profile` in the run's directory.
         checkpoints: When to write checkpoints.
@@ -233,6 +235,7 @@ class TrainConfig:
     tables: Literal["replicated", "sharded", "host"] = "replicated"
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
     steps_per_execution: int = 1
+    allow_one_class: bool = False
     profile_steps: tuple[int, int] | None = None
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     run_dir: Path | None = None

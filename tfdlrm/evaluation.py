@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfdlrm.data import damage_named, read_split
 from tfdlrm.errors import InputError
-from tfdlrm.metrics import BinaryMetrics, binary_metrics
+from tfdlrm.metrics import BinaryMetrics, binary_metrics, measure_text
 from tfdlrm.schema import FeatureSchema
 
 EVALUATION_BATCH_SIZE = 8192
@@ -126,9 +126,17 @@ def as_table(metrics: dict[str, BinaryMetrics]) -> str:
     ]
     for split, values in metrics.items():
         rows, *measures = asdict(values).values()
-        cells = [split, f"{rows:,}", *(f"{measure:.4f}" for measure in measures)]
+        cells = [split, f"{rows:,}", *map(measure_text, measures)]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    notes = [_one_class(*each) for each in metrics.items() if each[1].has_one_class]
+    return "\n".join([*lines, *(["", *notes] if notes else [])])
+
+
+def _one_class(split: str, values: BinaryMetrics) -> str:
+    return (
+        f"All {values.rows:,} {split} rows have label {values.base_rate:.0f}: of one "
+        "class the AUC, and what is measured against the base rate, are undefined."
+    )
 
 
 def against_reachable(
@@ -147,7 +155,8 @@ def against_reachable(
     test: AUC 0.5000 of 1.0000 reachable, log loss 0.6931 of 0.0000
     """
     return "\n".join(
-        f"{split}: AUC {values.auc:.4f} of {reachable[split]['auc']:.4f} reachable, "
+        f"{split}: AUC {measure_text(values.auc)} of "
+        f"{measure_text(reachable[split]['auc'])} reachable, "
         f"log loss {values.log_loss:.4f} of {reachable[split]['log_loss']:.4f}"
         for split, values in metrics.items()
         if split in reachable

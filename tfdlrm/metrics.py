@@ -1,5 +1,6 @@
 """Exact measures of predicted click probabilities, computed in float64."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,11 @@ class BinaryMetrics:
     calibration: float
     expected_calibration_error: float
 
+    @property
+    def has_one_class(self) -> bool:
+        """Whether all labels are alike, which leaves the AUC undefined."""
+        return self.base_rate in (0, 1)
+
 
 @dataclass(frozen=True)
 class Reliability:
@@ -47,6 +53,17 @@ class Reliability:
     rows: np.ndarray
     predicted: np.ndarray
     observed: np.ndarray
+
+
+def measure_text(value: float, spec: str = ".4f") -> str:
+    """Return a measure as text; one that the labels leave undefined is called so.
+
+    Example:
+
+    >>> measure_text(0.75), measure_text(float("nan"))
+    ('0.7500', 'undefined')
+    """
+    return format(value, spec) if math.isfinite(value) else "undefined"
 
 
 def binary_metrics(labels: np.ndarray, probabilities: np.ndarray) -> BinaryMetrics:

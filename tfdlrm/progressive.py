@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from tfdlrm import storage
 from tfdlrm.figures import save_figure
-from tfdlrm.metrics import binary_metrics
+from tfdlrm.metrics import binary_metrics, measure_text
 
 MEASURED = ("log_loss", "auc")
 
@@ -129,12 +129,16 @@ class ProgressiveValidation:
         cells = [
             f"{point.events:,}",
             f"{point.log_loss:.4f}",
-            f"{point.auc:.4f}",
+            measure_text(point.auc),
             f"{point.base_rate:.2%}",
             f"{rate:,.0f}",
         ]
         if is_compared:
-            cells += [f"{point.frozen_log_loss:.4f}", f"{point.frozen_auc:.4f}"]
+            frozen_auc = point.frozen_auc
+            cells += [
+                f"{point.frozen_log_loss:.4f}",
+                "" if frozen_auc is None else measure_text(frozen_auc),
+            ]
         print("".join(f"{cell:>12}" for cell in cells), flush=True)
 
 

@@ -1,5 +1,6 @@
 """What tables of fewer bits cost: size, quality and time on rows held out."""
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +14,7 @@ import tensorflow as tf
 from tfdlrm.data import read_split
 from tfdlrm.evaluation import score_splits
 from tfdlrm.layers.fused_tables import FusedTables
-from tfdlrm.metrics import BinaryMetrics, binary_metrics
+from tfdlrm.metrics import BinaryMetrics, binary_metrics, measure_text
 from tfdlrm.schema import FeatureSchema
 from tfdlrm.serving.quantization import QuantizedTable, in_place
 from tfdlrm.serving.saved_model import score
@@ -118,9 +119,9 @@ def as_table(effects: Mapping[str, Effect]) -> str:
             for name in ("auc", "log_loss"):
                 value = getattr(metrics, name)
                 change = value - getattr(first.metrics[split], name)
-                cells.append(
-                    f"{value:.5f}" + ("" if effect is first else f" ({change:+.5f})")
-                )
+                is_compared = effect is not first and math.isfinite(change)
+                compared = f" ({change:+.5f})" if is_compared else ""
+                cells.append(f"{measure_text(value, '.5f')}{compared}")
         cells += [f"{1000 * seconds:.2f} ms" for seconds in effect.latencies.values()]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

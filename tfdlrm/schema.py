@@ -94,6 +94,8 @@ class FeatureSchema:
         columns: How raw rows look, where they are not in Criteo's format.
         reachable: For synthetic rows, the measures of each split that the planted
             truth itself has; no model can be expected to do better.
+        positives: Number of rows with label 1 in each split; `None` where it is not
+            known.
         version: Version of the tool that wrote it.
         format_version: Version of this format.
 
@@ -127,6 +129,7 @@ class FeatureSchema:
     source: dict[str, Any] | None = None
     columns: dict[str, Any] | None = None
     reachable: dict[str, dict[str, float]] | None = None
+    positives: dict[str, int] | None = None
     version: str = __version__
     format_version: int = FORMAT_VERSION
 
@@ -153,6 +156,20 @@ class FeatureSchema:
         """Number of rows in `split`."""
         return sum(shard.rows for shard in self.split_shards(split))
 
+    def has_one_class(self, split: str) -> bool:
+        """Whether all rows of `split` are known to have the same label."""
+        rows = self.num_rows(split)
+        return bool(rows and self.positives and self.positives.get(split) in (0, rows))
+
+    def describe_one_class(self, split: str) -> str:
+        """Say that all rows of `split` have the same label, and where to look."""
+        label = "1" if (self.positives or {}).get(split) else "0"
+        return (
+            f"all {self.num_rows(split):,} {split} rows have label {label}, of which "
+            "nothing is learned: is it the right column, and label.positive, if set, "
+            "as in the log?"
+        )
+
     @property
     def held_out_splits(self) -> list[str]:
         """The splits beside training that have rows."""
@@ -166,7 +183,14 @@ class FeatureSchema:
 
     def without_data(self) -> "FeatureSchema":
         """The columns and transforms alone, as an exported model carries them."""
-        return replace(self, shards=(), vocabularies={}, source=None, reachable=None)
+        return replace(
+            self,
+            shards=(),
+            vocabularies={},
+            source=None,
+            reachable=None,
+            positives=None,
+        )
 
     def check_shards(self, directory: Path, split: str | None = None) -> list[Path]:
         """The files of `split`, or of all splits, in `directory`.

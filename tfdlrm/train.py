@@ -49,6 +49,9 @@ def train(config: TrainConfig) -> Path | None:
     config = replace(config, data_dir=data_dir, raw=None)
     if not schema.num_rows("train"):
         raise InputError(f"{data_dir} has no train rows: prepare it with some")
+    if schema.has_one_class("train") and not config.allow_one_class:
+        reason = schema.describe_one_class("train")
+        raise InputError(f"{data_dir}: {reason} --allow_one_class trains all the same")
     if config.early_stopping and not schema.num_rows("validation"):
         raise InputError(
             f"early_stopping is {config.early_stopping}, but {data_dir} has no "

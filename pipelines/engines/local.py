@@ -30,6 +30,7 @@ from pipelines.prepared import (
     make_schema,
     open_all,
     read_columns,
+    with_labels,
 )
 from pipelines.progress import stage
 from pipelines.spill import Spill, read_piece, spill_columns
@@ -62,6 +63,7 @@ def run(raw: Sequence[Path], place: Building, config: PrepareConfig) -> Prepared
     budget = parse_byte_size(config.memory_budget, "memory_budget")
     files = open_all(raw, columns, config)
     spill = spill_columns(files, place.work, place.journal, columns.transformed)
+    columns = with_labels(columns, spill)
     spill, split = _split(raw, spill, columns, place, config)
     rule = dialect(config)
     counted = _make_vocabularies(spill, split, columns, place, rule, budget)
@@ -95,7 +97,10 @@ def _split(
         rows = raw.rows_per_input(spill.rows_per_file)
         return spill, split_rows(rows, config)
     return split_by_time(
-        spill, columns.days_by, lambda rows: split_rows(rows, config), place.journal
+        spill,
+        columns.days_by,
+        lambda rows: split_rows(rows, config, are_days=True),
+        place.journal,
     )
 
 

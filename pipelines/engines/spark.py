@@ -32,6 +32,7 @@ from pipelines.prepared import (
     make_buckets,
     make_schema,
     read_columns,
+    with_labels,
 )
 from pipelines.progress import stage
 from pipelines.spill import Spill
@@ -78,6 +79,7 @@ def _run(
     config: PrepareConfig,
 ) -> Prepared:
     spill = read_rows(workers, raw, columns, place.work, config)
+    columns = with_labels(columns, spill)
     spill, split = _split(workers, raw, spill, columns, place, config)
     rule = dialect(config)
     counted = make_vocabularies(
@@ -128,15 +130,16 @@ def _split(
     def map_keys(function: Callable[[PieceKeys], Any]) -> Iterable[Any]:
         return workers.map(partial(_of_keys, spill, function), len(spill.pieces))
 
+    split_days = partial(split_rows, config=config, are_days=True)
     noted = place.journal.last("time cuts")
     if noted is None:
         keys_per_day = KEYS_PER_DAY[columns.days_by.kind]
-        noted = find_cuts(map_keys, keys_per_day, partial(split_rows, config=config))
+        noted = find_cuts(map_keys, keys_per_day, split_days)
         place.journal.add("time cuts", noted)
     with stage("split by time", spill.starts[-1]) as advance:
         rows = workers.map(partial(distribute, spill, noted=noted), len(spill.pieces))
         advance(spill.starts[-1], spill.starts[-1])
-    split = split_rows(noted["rows_per_day"], config)
+    split = split_days(noted["rows_per_day"])
     return in_split_order(spill, rows), split
 
 

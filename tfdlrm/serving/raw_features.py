@@ -17,6 +17,7 @@ from tfdlrm.schema import (
     FeatureSchema,
 )
 from tfdlrm.serving.checks import check_values
+from tfdlrm.serving.missing_spellings import MissingSpellings
 from tfdlrm.serving.vocabulary_tables import VocabularyTable, read_values
 
 _INTEGER = "-?[0-9]+"
@@ -45,6 +46,8 @@ class RawFeatures(tf.Module):
         super().__init__()
         self.schema = schema
         self.is_criteo = schema.columns is None
+        described = schema.columns or {}
+        self._missing = MissingSpellings(described.get("missing", {}))
         self._untransformed = np.isin(schema.dense_features, schema.untransformed)
         self.tables = [
             None if schema.dialect == "hash" else _table(schema, each, directory, work)
@@ -58,7 +61,8 @@ class RawFeatures(tf.Module):
         return list(described.get("separators", ()))
 
     def numbers(self, texts: tf.Tensor) -> tf.Tensor:
-        """The numbers that texts `(batch, n)` stand for, as float64; blank is 0."""
+        """The numbers that texts `(batch, n)` stand for, as float64; missing is 0."""
+        texts = self._missing.blanked(texts, self.schema.dense_features)
         is_blank = texts == ""
         pattern = _INTEGER if self.is_criteo else _NUMBER
         is_good = is_blank | tf.strings.regex_full_match(texts, pattern)
@@ -68,7 +72,11 @@ class RawFeatures(tf.Module):
         # The conversion itself must not meet what the check refuses.
         texts = tf.where(is_blank | ~is_good, "0", texts)
         dtype = tf.int64 if self.is_criteo else tf.float64
-        return tf.cast(tf.strings.to_number(texts, dtype), tf.float64)
+        return self.given(tf.cast(tf.strings.to_number(texts, dtype), tf.float64))
+
+    def given(self, numbers: tf.Tensor) -> tf.Tensor:
+        """Numbers `(batch, n)` with 0 for those that spell a missing value."""
+        return self._missing.zeroed(numbers, self.schema.dense_features)
 
     def dense(self, numbers: tf.Tensor) -> tf.Tensor:
         """The dense features `(batch, n)`, float32, of numbers as float64."""
@@ -118,8 +126,9 @@ class RawFeatures(tf.Module):
 
     def _values(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The values that are looked up, and which are missing."""
-        is_missing = texts == ""
         names = self.schema.single_hot
+        texts = self._missing.blanked(texts, names)
+        is_missing = texts == ""
         if not self.is_criteo:
             is_good = tf.strings.regex_full_match(texts, _UTF_8)
             check_values(texts, is_good, names, "text in UTF-8")
@@ -147,11 +156,13 @@ class RawFeatures(tf.Module):
     def _bag(
         self, position: int, bag: tf.RaggedTensor, separator: str | None
     ) -> tf.RaggedTensor:
+        name = self.schema.categorical_features[position].name
         if separator is not None:
+            bag = self._missing.blanked_bag(bag, name)
             bag = tf.strings.split(bag, separator).merge_dims(1, 2)
+        bag = self._missing.blanked_bag(bag, name)
         bag = tf.ragged.boolean_mask(bag, bag != "")
         is_good = tf.strings.regex_full_match(bag.values, _UTF_8)
-        name = self.schema.categorical_features[position].name
         check_values(bag.values[:, None], is_good[:, None], [name], "text in UTF-8")
         ids = tf.cast(self._ids(position, bag.values), tf.int32)
         return bag.with_values(ids).with_row_splits_dtype(tf.int32)

@@ -200,7 +200,7 @@ class RawSignatures(tf.Module):
         floats, are_floats = dense.single_floats()
         numbers = tf.where(
             are_floats,
-            tf.cast(floats, tf.float64),
+            tf.cast(self.features.given(floats), tf.float64),
             self.features.numbers(dense.single_texts()),
         )
         columns.select(num_dense, len(columns.names)).refuse_floats()
