@@ -10,6 +10,7 @@ import pyarrow.parquet
 
 from tfdlrm import storage
 from tfdlrm.byte_size import format_byte_size
+from tfdlrm.checked_files import checked_bytes
 from tfdlrm.cluster import Cluster
 from tfdlrm.config import TrainConfig
 from tfdlrm.errors import InputError
@@ -174,7 +175,7 @@ def _thresholds(
         return
     try:
         counts = {
-            feature.name: _frequencies(data_dir, feature.name)
+            feature.name: _frequencies(data_dir, schema, feature.name)
             for feature in schema.categorical_features
         }
     except (OSError, KeyError, pyarrow.ArrowInvalid):
@@ -193,9 +194,11 @@ def _thresholds(
             yield words, replace(schema, categorical_features=features), config
 
 
-def _frequencies(data_dir: Path, name: str) -> np.ndarray:
+def _frequencies(data_dir: Path, schema: FeatureSchema, name: str) -> np.ndarray:
     path = storage.at(data_dir) / VOCABULARY_FOLDER / f"{name}.parquet"
-    table = pyarrow.parquet.read_table(storage.local_copy(path), columns=["frequency"])
+    contents = checked_bytes(storage.local_copy(path), schema.vocabularies.get(name))
+    file = pyarrow.BufferReader(contents)
+    table = pyarrow.parquet.read_table(file, columns=["frequency"])
     return table["frequency"].to_numpy()
 
 
