@@ -1,12 +1,14 @@
 """Files that an unfinished run keeps: on the disk, and with a checksum of each."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 
 from tfdlrm.checked_files import file_crc32c
-from tfdlrm.storage import sync
+from tfdlrm.storage import sync, whole
 
 GROWING_SUFFIX = ".rows"
 """Files of this suffix are appended to; an earlier end of one is still whole."""
@@ -87,3 +89,27 @@ def keep(path: Path) -> KeptFile:
     """
     sync(path)
     return KeptFile(path, path.stat().st_size, file_crc32c(path))
+
+
+def write_note(path: Path, value: Any) -> None:
+    """Write a value as JSON with a checksum, whole or not at all.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    text = json.dumps(value)
+    with whole(path) as aside:
+        aside.write_text(f"{_crc_in_words(text)} {text}\n", encoding="utf-8")
+
+
+def read_note(path: Path) -> Any:
+    """Read what `write_note` wrote; `None` if it is missing or damaged."""
+    try:
+        checksum, _, text = path.read_text(encoding="utf-8")[:-1].partition(" ")
+    except (OSError, ValueError):
+        return None
+    return json.loads(text) if checksum == _crc_in_words(text) else None
+
+
+def _crc_in_words(text: str) -> str:
+    return str(google_crc32c.value(text.encode()))
