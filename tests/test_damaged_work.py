@@ -8,15 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipelines import buckets, encoding
-from pipelines import prepare as prepare_module
-from pipelines.counting import ValueCounter
-from pipelines.encoding import Encoder
 from pipelines.journal import Journal
-from pipelines.kept_files import DamagedFileError, KeptFile, keep, read_note, write_note
 from pipelines.prepare import prepare
 from tests.own_log import CONFIG, DESCRIPTION, ROWS, write_log
 from tests.test_resume import files_of
-from tfdlrm.errors import InputError
 
 KINDS = ["piece", "file", "time piece", "vocabulary", "ids", "encoded", "shard"]
 

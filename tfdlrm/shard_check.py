@@ -5,13 +5,15 @@ Parquet files have none that tensorflow-io would look at.
 """
 
 import hashlib
+from collections import deque
 from pathlib import Path
 
 import tensorflow as tf
 
 from tfdlrm.checked_files import file_crc32c
 from tfdlrm.errors import InputError
-from tfdlrm.schema import FeatureSchema, Shard
+from tfdlrm.records import read_records
+from tfdlrm.schema import FeatureSchema, RecordFormat, Shard
 
 _whole: dict[str, tuple[object, ...]] = {}
 """The shards that were checked, by path, and what would differ for another file."""
@@ -33,6 +35,7 @@ class ShardCheck:
             str(directory / shard.path): (directory / shard.path, shard)
             for shard in schema.shards
         }
+        self._record_format = schema.record_format
 
     def __call__(self, path: tf.Tensor) -> tf.Tensor:
         """Return `path` when its shard is whole.
@@ -50,7 +53,7 @@ class ShardCheck:
     def _check(self, path: bytes) -> bytes:
         name = path.decode()
         try:
-            check_shard(*self._shards[name])
+            check_shard(*self._shards[name], self._record_format)
         except InputError as error:
             _refused[name] = error
             raise
@@ -64,12 +67,13 @@ def refusal(directory: Path, schema: FeatureSchema) -> InputError | None:
     return next((_refused[path] for path in paths if path in _refused), None)
 
 
-def check_shard(path: Path, shard: Shard) -> None:
+def check_shard(path: Path, shard: Shard, record_format: RecordFormat) -> None:
     """Check a shard, unless this process has done so and it is the same file.
 
     Args:
         path: The file.
         shard: What the schema says of it.
+        record_format: What its data set consists of.
 
     Raises:
         InputError: If it is not what was written, or cannot be read.
@@ -86,6 +90,8 @@ def check_shard(path: Path, shard: Shard) -> None:
             "the data set: see who may read it, and the disk"
         ) from None
     if not is_same:
+        if record_format != "parquet":
+            deque(read_records(path), maxlen=0)  # names the first damaged record
         raise InputError(
             f"{path} is not the shard that was written, by its checksum: the data set "
             "is damaged; remove it and prepare it again"
