@@ -1,12 +1,15 @@
 """Rows on disk in buckets of a size that fits in memory, one for each shard."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 
 from pipelines.encoded_rows import EncodedRows
+from pipelines.kept_files import GROWING_SUFFIX, KeptFile
+from tfdlrm.storage import sync
 
 MAX_SHARD_ROWS = 2**20
 MIN_SHARD_ROWS = 2**11
@@ -49,16 +52,16 @@ class Buckets:
         if seed is not None and num_rows >= MIN_SHUFFLED_SHARDS * MIN_SHARD_ROWS:
             self.num_buckets = max(self.num_buckets, MIN_SHUFFLED_SHARDS)
         self._directory = directory
+        self._files = [self._nothing(bucket) for bucket in range(self.num_buckets)]
         self._row_type, self._num_bags = row_type, num_bags
         self._seed, self._shard_rows = seed, MAX_SHARD_ROWS
         self._waiting: list[list[EncodedRows]] = [[] for _ in range(self.num_buckets)]
-        self._num_bytes = [0] * self.num_buckets
         self.waiting_bytes = 0
 
     @property
     def largest_bytes(self) -> int:
         """Size of the largest file."""
-        return max(self._num_bytes, default=0)
+        return max((file.num_bytes for file in self._files), default=0)
 
     def scatter(self, rows: EncodedRows, start: int) -> list[EncodedRows]:
         """The part of consecutive rows that goes to each bucket.
@@ -89,35 +92,43 @@ class Buckets:
                 waiting.append(part)
                 self.waiting_bytes += part.nbytes
 
-    def flush(self) -> list[int]:
-        """Write what waits; returns the bytes that each file then has."""
-        for bucket, parts in enumerate(self._waiting):
-            if parts:
-                self._write(bucket, parts)
+    def flush(self) -> list[KeptFile]:
+        """Write what waits to disk; returns the files as they then are."""
+        written = [bucket for bucket, parts in enumerate(self._waiting) if parts]
+        for bucket in written:
+            self._write(bucket, self._waiting[bucket])
+        for bucket in written:  # the disk has begun with the first ones meanwhile
+            sync(self.path(bucket))
         self._waiting = [[] for _ in range(self.num_buckets)]
         self.waiting_bytes = 0
-        return list(self._num_bytes)
+        return [file for file in self._files if file.num_bytes]
 
     def _write(self, bucket: int, parts: list[EncodedRows]) -> None:
+        before = self._files[bucket]
+        num_bytes, crc32c = before.num_bytes, before.crc32c
         # Opened each time, since there may be more than may stay open.
-        with self._path(bucket).open("ab", buffering=_BUFFER_BYTES) as file:
+        with before.path.open("ab", buffering=_BUFFER_BYTES) as file:
             for part in parts:
-                self._num_bytes[bucket] += part.write(file)
+                contents = part.to_bytes()
+                num_bytes += file.write(contents)
+                crc32c = google_crc32c.extend(crc32c, contents)
+        self._files[bucket] = KeptFile(before.path, num_bytes, crc32c)
 
-    def restore(self, num_bytes: Sequence[int]) -> None:
-        """Go back to files of these sizes, those of a `flush` of an earlier run."""
-        self._num_bytes = list(num_bytes)
-        for bucket, size in enumerate(num_bytes):
-            path = self._path(bucket)
-            if path.exists():
-                os.truncate(path, size)
+    def restore(self, files: Mapping[Path, KeptFile]) -> None:
+        """Go back to what `flush` of an earlier run returned; other files are empty."""
+        for bucket in range(self.num_buckets):
+            nothing = self._nothing(bucket)
+            self._files[bucket] = files.get(nothing.path, nothing)
+            if nothing.path.exists():
+                os.truncate(nothing.path, self._files[bucket].num_bytes)
 
     def take(self, bucket: int) -> EncodedRows:
-        """The rows of a bucket in their final order."""
-        path = self._path(bucket)
-        return self.in_final_order(
-            EncodedRows.read(path, self._row_type, self._num_bags), bucket
-        )
+        """The rows of a bucket in their final order.
+
+        Raises:
+            DamagedFileError: If its file is not what was written.
+        """
+        return self.in_final_order(self.parse(self._files[bucket].read()), bucket)
 
     def parse(self, written: bytes) -> EncodedRows:
         """Rows from what their `write` wrote."""
@@ -132,7 +143,11 @@ class Buckets:
 
     def remove(self, bucket: int) -> None:
         """Forget the rows of a bucket."""
-        self._path(bucket).unlink(missing_ok=True)
+        self.path(bucket).unlink(missing_ok=True)
 
-    def _path(self, bucket: int) -> Path:
-        return self._directory / f"{self.split}-{bucket:05d}.rows"
+    def path(self, bucket: int) -> Path:
+        """Where the rows of a bucket are until they become a shard."""
+        return self._directory / f"{self.split}-{bucket:05d}{GROWING_SUFFIX}"
+
+    def _nothing(self, bucket: int) -> KeptFile:
+        return KeptFile(self.path(bucket), 0, 0)

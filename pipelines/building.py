@@ -60,7 +60,7 @@ def building(
                 place = _begin(partial, source, engine)
                 yield place
                 aside.remove_remains(place.directory)
-                place.directory.replace(output.resolve())
+                storage.rename(place.directory, output.resolve())
             except KeyboardInterrupt:
                 if stays:
                     told = "keeps what is done: the same command goes on from there"
@@ -88,6 +88,23 @@ def remove_remains(output: Path) -> None:
             shutil.rmtree(partial)
 
 
+def go_back(place: Building, problem: str | None = None) -> None:
+    """Forget what a run has finished whose files are not whole, saying what is lost.
+
+    Args:
+        place: What the run left.
+        problem: What is known to be wrong already, in words.
+    """
+    lost = place.journal.go_back()
+    if problem is not None and not lost:
+        lost = [problem]
+    for name in ("data", "work"):
+        (place.work.parent / name).mkdir(exist_ok=True)
+    if lost:
+        others = f", and {len(lost) - 1} more are not whole" if len(lost) > 1 else ""
+        print(f"{lost[0]}{others}: what was lost is made again")
+
+
 def start_again(
     place: Building, source: dict[str, Any], engine: str, reason: str
 ) -> Building:
@@ -105,6 +122,10 @@ def _partial(output: Path) -> Path:
 def _begin(partial: Path, source: dict[str, Any], engine: str) -> Building:
     place = Building(partial / "data", partial / "work", _journal(partial))
     begun = place.journal.last("begin")
+    if place.journal.damage:
+        print(f"{place.journal.damage}: what it and later lines say is made again")
+    elif begun is None and any(partial.iterdir()):
+        print(f"{partial} has lost its journal: starting anew")
     if begun is None:
         return _new(partial, source, engine)
     if begun["version"] != __version__:
@@ -117,6 +138,7 @@ def _begin(partial: Path, source: dict[str, Any], engine: str) -> Building:
         return start_again(place, source, engine, difference)
     aside.remove_remains(partial)
     print(f"going on with what an earlier run left in {partial}")
+    go_back(place)
     return place
 
 
@@ -125,6 +147,8 @@ def _new(partial: Path, source: dict[str, Any], engine: str) -> Building:
         shutil.rmtree(stale) if stale.is_dir() else stale.unlink()
     for name in ("data", "work"):
         (partial / name).mkdir()
+    for directory in (partial, partial.parent):
+        storage.sync(directory)
     journal = _journal(partial)
     journal.add("begin", {"version": __version__, "engine": engine, "source": source})
     return Building(partial / "data", partial / "work", journal)

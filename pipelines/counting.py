@@ -1,10 +1,14 @@
 """Counting the values of one column, of any number of rows, in bounded memory."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+
+from pipelines.kept_files import KeptFile
+from tfdlrm.checked_files import file_crc32c
 
 _BATCH_VALUES = 2**23
 _BYTES_PER_VALUE = 200
@@ -55,7 +59,7 @@ class ValueCounter:
         self._batch: list[pl.DataFrame] = []
         self._batch_cost = 0
         self._counted: list[pl.DataFrame] = []
-        self._parts: list[list[Path]] = [[] for _ in range(_NUM_PARTS)]
+        self._parts: list[list[KeptFile]] = [[] for _ in range(_NUM_PARTS)]
 
     def add(self, values: pl.Series) -> None:
         """Count the values of the next rows; null is none."""
@@ -90,10 +94,10 @@ class ValueCounter:
             yield self._total()
             return
         self._spill()
-        for paths in filter(None, self._parts):
-            yield _add_up([pl.scan_ipc(path, glob=False).collect() for path in paths])
-            for path in paths:
-                path.unlink()
+        for files in filter(None, self._parts):
+            yield _add_up([pl.read_ipc(io.BytesIO(file.read())) for file in files])
+            for file in files:
+                file.path.unlink()
 
     def _count_batch(self) -> None:
         if not self._batch:
@@ -125,11 +129,10 @@ class ValueCounter:
         parts = self._total().with_columns(part).partition_by("part", as_dict=True)
         self._counted = []
         for (part_number,), counted in parts.items():
-            paths = self._parts[part_number]
-            paths.append(
-                self._work / f"counts-{part_number:02d}-{len(paths):04d}.arrow"
-            )
-            counted.drop("part").write_ipc(paths[-1])
+            files = self._parts[part_number]
+            path = self._work / f"counts-{part_number:02d}-{len(files):04d}.arrow"
+            counted.drop("part").write_ipc(path)
+            files.append(KeptFile(path, path.stat().st_size, file_crc32c(path)))
 
 
 _NOTHING = pl.DataFrame(

@@ -92,8 +92,16 @@ class Dialect(ABC):
         return table_bytes(directory, name) if self.counted_splits else 0
 
     @abstractmethod
-    def table(self, directory: Path, feature: CategoricalFeature) -> Table:
-        """The ids of a column of the data set or exported model in `directory`."""
+    def table(
+        self, directory: Path, feature: CategoricalFeature, sha256: str | None = None
+    ) -> Table:
+        """The ids of a column of the data set or exported model in `directory`.
+
+        Args:
+            directory: The directory that holds `vocabulary/`, if the dialect has one.
+            feature: The column.
+            sha256: Checksum of its vocabulary by the schema, if that has one.
+        """
 
 
 @dataclass(frozen=True)
@@ -124,9 +132,11 @@ class DefaultDialect(Dialect):
             MISSING_ID,
         )
 
-    def table(self, directory: Path, feature: CategoricalFeature) -> Table:
+    def table(
+        self, directory: Path, feature: CategoricalFeature, sha256: str | None = None
+    ) -> Table:
         num_values = feature.vocabulary_size - NUM_RESERVED_IDS
-        return IdTable(read_vocabulary(directory, feature.name, num_values))
+        return IdTable(read_vocabulary(directory, feature.name, num_values, sha256))
 
 
 @dataclass(frozen=True)
@@ -170,8 +180,11 @@ class FacebookDialect(Dialect):
             missing_id=_id_of_zero(vocabulary.values),
         )
 
-    def table(self, directory: Path, feature: CategoricalFeature) -> Table:
-        values = read_vocabulary(directory, feature.name, feature.vocabulary_size)
+    def table(
+        self, directory: Path, feature: CategoricalFeature, sha256: str | None = None
+    ) -> Table:
+        size = feature.vocabulary_size
+        values = read_vocabulary(directory, feature.name, size, sha256)
         return _FacebookTable(self, IdTable(values, _id_of_zero(values) or 0))
 
 
@@ -204,8 +217,10 @@ class HashDialect(Dialect):
         num_ids = self.hash_buckets + NUM_RESERVED_IDS
         return CountedFeature(name, num_ids, None, None, UNKNOWN_ID, MISSING_ID)
 
-    def table(self, directory: Path, feature: CategoricalFeature) -> Table:
-        del directory
+    def table(
+        self, directory: Path, feature: CategoricalFeature, sha256: str | None = None
+    ) -> Table:
+        del directory, sha256
         return HashTable(feature.vocabulary_size - NUM_RESERVED_IDS)
 
 
@@ -238,7 +253,10 @@ def load_tables(directory: Path, schema: FeatureSchema) -> list[Table]:
         InputError: If a vocabulary is missing, damaged, or does not fit the schema.
     """
     chosen = dialect(schema)
-    return [chosen.table(directory, each) for each in schema.categorical_features]
+    return [
+        chosen.table(directory, each, schema.vocabularies.get(each.name))
+        for each in schema.categorical_features
+    ]
 
 
 def _id_of_zero(vocabulary: pl.DataFrame) -> int | None:

@@ -1,5 +1,6 @@
 """Encoded rows on their way to a shard: columns of a fixed width, and bags of ids."""
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,12 @@ class EncodedRows:
         for array in (header, *arrays):
             file.write(np.ascontiguousarray(array).data)
         return header.nbytes + self.nbytes
+
+    def to_bytes(self) -> bytes:
+        """Return what `write` writes."""
+        file = io.BytesIO()
+        self.write(file)
+        return file.getvalue()
 
     @classmethod
     def read(cls, path: Path, row_type: np.dtype, num_bags: int) -> "EncodedRows":

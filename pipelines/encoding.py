@@ -4,7 +4,8 @@ Where the tables of all columns do not fit in memory at once, all but the last c
 are encoded in passes of their own, which keep their ids on disk.
 """
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,13 @@ from pipelines.columns import Columns
 from pipelines.coverage import Coverage
 from pipelines.dialects import Dialect
 from pipelines.journal import Journal
+from pipelines.kept_files import KeptFile, keep
 from pipelines.parallel import map_in_order
 from pipelines.piece_encoding import EncodedPiece, PieceEncoder, table_groups
 from pipelines.progress import stage
-from pipelines.spill import Spill, read_piece
+from pipelines.spill import Spill
 from pipelines.split import Split
-from pipelines.vocabulary import Table
+from pipelines.vocabulary import Table, vocabulary_path
 from tfdlrm.schema import CategoricalFeature
 
 _TABLES_SHARE = 2
@@ -76,14 +78,13 @@ class Encoder:
     def run(self) -> dict[str, int]:
         """Encode every row; returns the positive rows of each split."""
         done = self._journal.last("encoded")
+        kept = self._journal.kept()
+        for bucket in self._buckets:
+            bucket.restore(kept)
         if done is None:
-            for bucket in self._buckets:
-                bucket.restore([0] * bucket.num_buckets)
             positives = dict.fromkeys((bucket.split for bucket in self._buckets), 0)
             done = {"pieces": 0, "positives": positives}
         else:
-            for bucket in self._buckets:
-                bucket.restore(done["bytes"][bucket.split])
             self._coverage.restore(done["coverage"])
         if done["pieces"] == len(self._spill.pieces):
             return done["positives"]
@@ -103,24 +104,31 @@ class Encoder:
             return
         tables = [self._table(name) for name in names]
 
-        def keep(number: int) -> int:
-            frame = read_piece(self._spill.pieces[number], [*names])
+        def keep_ids(number: int) -> list[KeptFile]:
+            frame = self._spill.read(number, names)
+            files = []
             for name, ids in self._pieces.ids(frame, names, tables).items():
-                np.save(self._ids_path(number, name), ids)
-            return number
+                path = self._ids_path(number, name)
+                np.save(path, ids)
+                files.append(keep(path))
+            return files
 
         with stage(f"ids of {names[0]} to {names[-1]}", self._starts[-1]) as advance:
-            for number in map_in_order(keep, range(first, len(self._spill.pieces))):
+            todo = range(first, len(self._spill.pieces))
+            kept_files = map_in_order(keep_ids, todo)
+            for number, files in zip(todo, kept_files, strict=True):
                 entry = {"names": [*names], "pieces": number + 1}
+                entry["files"] = self._journal.note(files)
                 self._journal.add("ids", entry)
                 advance(self._starts[number + 1], self._starts[number + 1])
 
     def _fill_buckets(self, first: int, positives: dict[str, int]) -> dict[str, int]:
         tables = [self._table(name) for name in self._groups[-1]]
+        kept = self._journal.kept()
         todo = range(first, len(self._spill.pieces))
         written = first
         with stage("encode rows", self._starts[-1]) as advance:
-            pieces = map_in_order(lambda number: self._encode(number, tables), todo)
+            pieces = map_in_order(lambda n: self._encode(n, tables, kept), todo)
             for number, piece in zip(todo, pieces, strict=True):
                 for bucket, parts, count, counts in zip(
                     self._buckets,
@@ -140,22 +148,34 @@ class Encoder:
         return positives
 
     def _flush(self, start: int, end: int, positives: dict[str, int]) -> None:
-        sizes = {bucket.split: bucket.flush() for bucket in self._buckets}
+        files = [file for bucket in self._buckets for file in bucket.flush()]
+        released = [
+            path
+            for number in range(start, end)
+            for path in (
+                self._spill.pieces[number],
+                *(self._ids_path(number, name) for name in self._kept()),
+            )
+        ]
         entry = {
             "pieces": end,
-            "bytes": sizes,
             "positives": dict(positives),
             "coverage": self._coverage.to_json(),
+            "files": self._journal.note(files),
+            "released": [self._journal.name(path) for path in released],
         }
         self._journal.add("encoded", entry)
-        for number in range(start, end):
-            self._spill.pieces[number].unlink(missing_ok=True)
-            for name in self._kept():
-                self._ids_path(number, name).unlink(missing_ok=True)
+        for path in released:
+            path.unlink(missing_ok=True)
 
-    def _encode(self, number: int, tables: Sequence[Table]) -> EncodedPiece:
-        frame = read_piece(self._spill.pieces[number])
-        ids = {name: np.load(self._ids_path(number, name)) for name in self._kept()}
+    def _encode(
+        self, number: int, tables: Sequence[Table], kept: Mapping[Path, KeptFile]
+    ) -> EncodedPiece:
+        frame = self._spill.read(number)
+        paths = {name: self._ids_path(number, name) for name in self._kept()}
+        ids = {
+            name: np.load(io.BytesIO(kept[path].read())) for name, path in paths.items()
+        }
         ids |= self._pieces.ids(frame, self._groups[-1], tables)
         return self._pieces.encode(frame, ids, self._starts[number])
 
@@ -164,8 +184,15 @@ class Encoder:
         return self._pieces.kept_names(self._groups[:-1])
 
     def _table(self, name: str) -> Table:
+        path = vocabulary_path(self._directory, name)
+        if file := self._journal.kept().get(path):  # the hash dialect has none
+            file.check()
         return self._rule.table(self._directory, self._features[name])
 
     def _ids_path(self, number: int, name: str) -> Path:
-        position = self._columns.categorical_features.index(name)
-        return self._spill.pieces[number].with_suffix(f".{position}.npy")
+        names = self._columns.categorical_features
+        (group,) = (group for group in self._groups if name in group)
+        # With another memory budget the columns are in other groups.
+        first, last, position = (names.index(n) for n in (group[0], group[-1], name))
+        suffix = f".{first}-{last}.{position}.npy"
+        return self._spill.pieces[number].with_suffix(suffix)

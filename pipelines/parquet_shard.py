@@ -9,6 +9,7 @@ import pyarrow.parquet as pa_parquet
 from pipelines.checksums import stored_checksum
 from pipelines.columns import Columns
 from pipelines.encoded_rows import EncodedRows
+from tfdlrm.checked_files import file_crc32c
 from tfdlrm.parquet_files import column_problem, column_types
 from tfdlrm.schema import ROW_GROUP_ROWS, FeatureSchema, Shard
 from tfdlrm.storage import whole
@@ -41,7 +42,8 @@ def write_parquet_shard(
     arrays = {name: np.ascontiguousarray(column) for name, column in values.items()}
     with whole(target) as aside:
         pa_parquet.write_table(pa.table(arrays), aside, row_group_size=ROW_GROUP_ROWS)
-    return Shard(path, len(rows), target.stat().st_size, stored_checksum(target))
+        checksums = stored_checksum(aside), file_crc32c(aside)
+    return Shard(path, len(rows), target.stat().st_size, *checksums)
 
 
 def check_parquet(path: Path, schema: FeatureSchema) -> int:

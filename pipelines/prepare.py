@@ -18,7 +18,11 @@ from tfdlrm.piped_input import refuse_pipe
 from tfdlrm.schema import FILE_NAME, SPLITS, FeatureSchema
 
 if TYPE_CHECKING:
+    from pipelines.building import Building
     from pipelines.prepared import Prepared
+
+MAX_RUNS = 3
+"""How often an engine is run until no file turns out to be damaged meanwhile."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,23 +118,16 @@ def _make(
     stays: bool,
 ) -> tuple[FeatureSchema, "Prepared"]:
     from pipelines.bad_rows import BadRowError
-    from pipelines.building import building, start_again
-    from pipelines.checksums import InputChangedError
-    from pipelines.engines import run
+    from pipelines.building import building
     from pipelines.output import with_checksums
     from pipelines.truth import reachable
 
     try:
         with building(directory, source, config.engine, stays) as place:
-            try:
-                prepared = run(raw, place, config)
-            except InputChangedError as error:
-                reason = f"{error} is not what it was"
-                place = start_again(place, source, config.engine, reason)
-                prepared = run(raw, place, config)
+            prepared, vocabularies = _run(raw, place, source, config)
             schema = replace(
                 prepared.schema,
-                vocabularies=_vocabularies(place.directory, prepared.schema),
+                vocabularies=vocabularies,
                 source=with_checksums(source, prepared.checksums),
                 reachable=reachable(raw, prepared.schema, prepared.positives),
                 positives=prepared.positives,
@@ -143,12 +140,51 @@ def _make(
     return schema, prepared
 
 
-def _vocabularies(directory: Path, schema: FeatureSchema) -> dict[str, str]:
+def _run(
+    raw: Sequence[Path],
+    place: "Building",
+    source: dict[str, Any],
+    config: PrepareConfig,
+) -> tuple["Prepared", dict[str, str]]:
+    """Run the engine; what turns out to be changed or damaged is made again.
+
+    Returns:
+        What it made, and the checksum of each vocabulary.
+
+    Raises:
+        InputError: If a disk or an input is never twice the same.
+    """
+    from pipelines.building import go_back, start_again
+    from pipelines.checksums import InputChangedError
+    from pipelines.engines import run
+    from pipelines.kept_files import DamagedFileError
+
+    for _ in range(MAX_RUNS):
+        try:
+            prepared = run(raw, place, config)
+            return prepared, _vocabularies(place, prepared.schema)
+        except InputChangedError as error:
+            reason = problem = f"{error} is not what it was"
+            place = start_again(place, source, config.engine, reason)
+        except DamagedFileError as error:
+            problem = str(error)
+            go_back(place, problem)
+    raise InputError(
+        f"{problem}, in {MAX_RUNS} tries: expected a disk that gives back what was "
+        "written, and inputs that nobody writes to; give an output on another disk"
+    )
+
+
+def _vocabularies(place: "Building", schema: FeatureSchema) -> dict[str, str]:
     from pipelines.checksums import stored_checksum
     from tfdlrm.column_files import vocabulary_path
 
     names = [each.name for each in schema.categorical_features]
-    paths = {name: vocabulary_path(directory, name) for name in names}
+    paths = {name: vocabulary_path(place.directory, name) for name in names}
+    kept = place.journal.kept()
+    for path in paths.values():
+        if path in kept:
+            kept[path].check()
     return {
         name: stored_checksum(path) for name, path in paths.items() if path.exists()
     }

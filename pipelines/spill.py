@@ -2,20 +2,22 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, count
 from pathlib import Path
 from typing import Protocol
 
 import polars as pl
-from polars.selectors import by_name
+from polars import selectors
 
 from pipelines.bad_rows import SkippedRows
 from pipelines.checksums import FileChecksum, InputChangedError
 from pipelines.journal import Entry, Journal
+from pipelines.kept_files import KeptFile, keep
 from pipelines.parallel import map_in_order
 from pipelines.progress import stage
+from tfdlrm.checked_files import file_crc32c
 from tfdlrm.storage import whole
 
 Transform = Callable[[pl.DataFrame], pl.DataFrame]
@@ -56,6 +58,7 @@ class Spill:
         rows_per_file: Number of rows of each raw file.
         checksums: SHA-256 of each raw file.
         skipped: Malformed rows that were left out.
+        files: What the pieces must be; empty if that is not known.
     """
 
     pieces: tuple[Path, ...]
@@ -63,11 +66,31 @@ class Spill:
     rows_per_file: tuple[int, ...]
     checksums: tuple[str, ...]
     skipped: SkippedRows
+    files: tuple[KeptFile, ...] = ()
+    _checked: set[int] = field(
+        default_factory=set, init=False, repr=False, compare=False
+    )
 
     @cached_property
     def starts(self) -> list[int]:
         """Number of the first row of each piece, and at last of all rows."""
         return list(accumulate(self.rows_per_piece, initial=0))
+
+    def read(self, number: int, names: Sequence[str] | None = None) -> pl.DataFrame:
+        """Read a piece, or some of its columns, and check its bytes.
+
+        Args:
+            number: The piece.
+            names: The columns. Pieces are checked at their first such read only, and
+                at each read of all columns, which `names` left out asks for.
+
+        Raises:
+            DamagedFileError: If the piece is not what was written.
+        """
+        if self.files and (names is None or number not in self._checked):
+            self.files[number].check()
+            self._checked.add(number)
+        return read_piece(self.pieces[number], names)
 
 
 def spill_columns(
@@ -110,6 +133,7 @@ def spill_columns(
         rows_per_file=tuple(entry["rows"] for entry in done),
         checksums=tuple(entry["sha256"] for entry in done),
         skipped=skipped,
+        files=tuple(file for each in pieces for file in journal.files_of(each)),
     )
 
 
@@ -118,10 +142,12 @@ def piece_path(work: Path, number: int) -> Path:
     return work / f"{number:06d}.arrow"
 
 
-def write_piece(frame: pl.DataFrame, path: Path) -> None:
+def write_piece(frame: pl.DataFrame, path: Path) -> KeptFile:
     """Write typed rows aside and rename them: under its name a piece is whole."""
     with whole(path) as aside:
         frame.write_ipc(aside)
+        crc32c = file_crc32c(aside)
+    return KeptFile(path, path.stat().st_size, crc32c)
 
 
 def read_piece(path: Path, names: Sequence[str] | None = None) -> pl.DataFrame:
@@ -133,7 +159,7 @@ def read_piece(path: Path, names: Sequence[str] | None = None) -> pl.DataFrame:
     """
     piece = pl.scan_ipc(path, glob=False)
     if names is not None:
-        piece = piece.select(by_name(*names))
+        piece = piece.select(selectors.by_name(*names))
     return piece.collect()
 
 
@@ -176,7 +202,8 @@ class _FileSpill:
                 def write(piece: _Piece) -> Entry:
                     digest = thread.submit(checksum.up_to, piece.entry["bytes"])
                     transform(piece.frame).write_ipc(piece.path)
-                    return {**piece.entry, "sha256": digest.result()}
+                    files = self._journal.note([keep(piece.path)])
+                    return {**piece.entry, "sha256": digest.result(), "files": files}
 
                 # A thread writes, since this one has to keep those that parse busy.
                 for entry in map_in_order(write, self._pieces(position), workers=1):

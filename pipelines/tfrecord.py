@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import google_crc32c
 import numpy as np
 
 from pipelines.columns import Columns
@@ -77,14 +78,15 @@ def write_shard(
     else:
         payloads = _blocks(rows, block_rows, columns.multi_hot)
     checksum = hashlib.sha256()
-    num_bytes = 0
+    num_bytes = crc32c = 0
     with whole(target) as aside, aside.open("wb") as file:
         for payload in payloads:
             header = record_header(len(payload))
             for part in (header, payload, record_footer(payload)):
                 checksum.update(part)
+                crc32c = google_crc32c.extend(crc32c, part)
                 num_bytes += file.write(part)
-    return Shard(path, len(rows), num_bytes, checksum.hexdigest())
+    return Shard(path, len(rows), num_bytes, checksum.hexdigest(), crc32c)
 
 
 def _blocks(

@@ -12,10 +12,11 @@ import numpy as np
 
 from pipelines.columns import DaysBy
 from pipelines.journal import Journal
+from pipelines.kept_files import KeptFile
 from pipelines.log_times import describe_day
 from pipelines.log_values import KEYS_PER_DAY, TIME_KEY
 from pipelines.progress import stage
-from pipelines.spill import Spill, read_piece, write_piece
+from pipelines.spill import Spill, write_piece
 from pipelines.split import Split
 from tfdlrm.errors import InputError
 
@@ -35,6 +36,19 @@ class PieceKeys:
     number: int
     start: int
     keys: np.ndarray
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What `distribute` made of a piece.
+
+    Args:
+        rows: Number of rows for training, validation and test.
+        files: The files of those that have rows.
+    """
+
+    rows: list[int]
+    files: list[KeptFile]
 
 
 MapKeys = Callable[[Callable[[PieceKeys], Any]], Iterable[Any]]
@@ -91,23 +105,31 @@ def split_by_time(
     with stage("split by time", sum(spill.rows_per_piece)) as advance:
         done = 0
         for number in range(journal.count("time piece"), len(spill.pieces)):
-            rows = distribute(spill, number, noted)
-            journal.add("time piece", {"rows": rows})
-            spill.pieces[number].unlink()
-            done += sum(rows)
+            parts = distribute(spill, number, noted)
+            entry = {
+                "rows": parts.rows,
+                "files": journal.note(parts.files),
+                "released": [journal.name(spill.pieces[number])],
+            }
+            journal.add("time piece", entry)
+            spill.pieces[number].unlink(missing_ok=True)
+            done += sum(parts.rows)
             advance(done, done)
-    rows_per_piece = [entry["rows"] for entry in journal.entries("time piece")]
+    all_parts = [
+        Parts(entry["rows"], journal.files_of(entry))
+        for entry in journal.entries("time piece")
+    ]
     split = split_rows(noted["rows_per_day"])
-    return in_split_order(spill, rows_per_piece), split
+    return in_split_order(spill, all_parts), split
 
 
 def piece_keys(spill: Spill, number: int) -> PieceKeys:
     """The days or times of a piece."""
-    keys = read_piece(spill.pieces[number], [TIME_KEY])[TIME_KEY]
+    keys = spill.read(number, [TIME_KEY])[TIME_KEY]
     return PieceKeys(number, spill.starts[number], keys.to_numpy())
 
 
-def distribute(spill: Spill, number: int, noted: Mapping[str, Any]) -> list[int]:
+def distribute(spill: Spill, number: int, noted: Mapping[str, Any]) -> Parts:
     """Cut a piece into its rows for training, validation and test.
 
     Args:
@@ -116,36 +138,43 @@ def distribute(spill: Spill, number: int, noted: Mapping[str, Any]) -> list[int]
         noted: What `find_cuts` gave.
 
     Returns:
-        Number of rows of each part.
+        The parts.
     """
-    frame = read_piece(spill.pieces[number])
+    frame = spill.read(number)
     keys, start = frame[TIME_KEY].to_numpy(), spill.starts[number]
     splits = np.zeros(len(keys), np.int8)
     for each in noted["cuts"]:
         if each is not None:
             splits += ~Cut(**each).is_before(keys, start)
+    files = []
     for split in range(3):
         part = frame.filter(splits == split)
         if part.height:
-            write_piece(part, _part_path(spill.pieces[number], split))
-    return np.bincount(splits, minlength=3).tolist()
+            path = _part_path(spill.pieces[number], split)
+            files.append(write_piece(part, path))
+    return Parts(np.bincount(splits, minlength=3).tolist(), files)
 
 
-def in_split_order(spill: Spill, rows_per_piece: Sequence[Sequence[int]]) -> Spill:
-    """The parts that `distribute` made, by split.
+def in_split_order(spill: Spill, parts: Sequence[Parts]) -> Spill:
+    """Return the parts that `distribute` made, by split.
 
     Args:
         spill: The pieces that were cut.
-        rows_per_piece: What `distribute` gave of each.
+        parts: The parts of each piece.
     """
-    parts = [
-        (_part_path(piece, number), rows[number])
-        for number in range(3)
-        for piece, rows in zip(spill.pieces, rows_per_piece, strict=True)
-        if rows[number]
-    ]
-    paths, num_rows = zip(*parts, strict=True)
-    return replace(spill, pieces=paths, rows_per_piece=num_rows)
+    rows = {
+        _part_path(piece, split): num_rows
+        for split in range(3)
+        for piece, each in zip(spill.pieces, parts, strict=True)
+        if (num_rows := each.rows[split])
+    }
+    files = {file.path: file for each in parts for file in each.files}
+    return replace(
+        spill,
+        pieces=tuple(rows),
+        rows_per_piece=tuple(rows.values()),
+        files=tuple(files[path] for path in rows),
+    )
 
 
 def find_cuts(

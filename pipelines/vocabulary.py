@@ -1,5 +1,6 @@
 """Which categorical values have an id of their own, and the way from value to id."""
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -8,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from tfdlrm import storage
+from tfdlrm.checked_files import checked_bytes
 from tfdlrm.column_files import require_own_file, vocabulary_path
 from tfdlrm.errors import InputError
 from tfdlrm.schema import MISSING_ID, UNKNOWN_ID
@@ -44,13 +46,16 @@ def write_vocabulary(vocabulary: pl.DataFrame, directory: Path, name: str) -> No
         vocabulary.write_parquet(aside)
 
 
-def read_vocabulary(directory: Path, name: str, num_values: int) -> pl.DataFrame:
+def read_vocabulary(
+    directory: Path, name: str, num_values: int, sha256: str | None = None
+) -> pl.DataFrame:
     """Read the vocabulary of a column of a data set or of an exported model.
 
     Args:
         directory: The directory that holds `vocabulary/`.
         name: The column.
         num_values: Number of values by the schema.
+        sha256: Checksum of the file by the schema, if that has one.
 
     Returns:
         What `write_vocabulary` wrote.
@@ -60,7 +65,8 @@ def read_vocabulary(directory: Path, name: str, num_values: int) -> pl.DataFrame
     """
     path = vocabulary_path(directory, name)
     try:
-        vocabulary = pl.read_parquet(storage.local_copy(path), glob=False)
+        contents = checked_bytes(storage.local_copy(path), sha256)
+        vocabulary = pl.read_parquet(io.BytesIO(contents))
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(

@@ -129,6 +129,7 @@ def test_a_flipped_bit_of_a_vocabulary_is_found(data):
 def test_a_data_set_without_checksums_of_vocabularies_is_read(data):
     fields = json.loads((data / "schema.json").read_text())
     assert len(fields.pop("vocabularies")) == 26
+    del fields["checksum"]
     (data / "schema.json").write_text(json.dumps(fields))
     assert verify(data) == []
 

@@ -23,6 +23,7 @@ from tfdlrm.reading_order import (
 )
 from tfdlrm.records import read_records
 from tfdlrm.schema import SPLITS, FeatureSchema
+from tfdlrm.shard_check import ShardCheck, refusal
 
 # There is no Python branch or loop for TensorFlow to rewrite, and looking for one takes
 # a quarter of the time to make a pass.
@@ -125,14 +126,15 @@ def without_tuning() -> tf.data.Options:
 
 @contextmanager
 def damage_named(directory: Path, schema: FeatureSchema) -> Iterator[None]:
-    """Say where a record is damaged that was read inside, which TensorFlow does not.
+    """Say which shard or record is damaged that was read inside.
 
     Args:
         directory: The data set directory.
         schema: Its schema.
 
     Raises:
-        InputError: With the file and the number of the first damaged record.
+        InputError: With the file, and the number of the first damaged record if it is
+            one of those that a record's own checksum tells.
 
     Example:
 
@@ -143,7 +145,11 @@ def damage_named(directory: Path, schema: FeatureSchema) -> Iterator[None]:
     """
     try:
         yield
-    except tf.errors.DataLossError:
+    except tf.errors.OpError as error:
+        if refused := refusal(storage.at(directory), schema):
+            raise refused from None
+        if not isinstance(error, tf.errors.DataLossError):
+            raise
         if schema.record_format != "parquet":
             for shard in schema.shards:
                 deque(read_records(storage.at(directory) / shard.path), maxlen=0)
@@ -206,7 +212,10 @@ def _blocks(
         for shard in order.shards:
             check_file(directory / shard.path, schema)
 
+    check = ShardCheck(directory, schema)
+
     def read(path: tf.Tensor) -> tf.data.Dataset:
+        path = check(path)
         if schema.record_format == "parquet":
             return parquet_blocks(path, schema, num_records)
         return tf.data.TFRecordDataset(path).batch(num_records)

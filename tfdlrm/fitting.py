@@ -10,6 +10,7 @@ import pyarrow.parquet
 
 from tfdlrm import storage
 from tfdlrm.byte_size import format_byte_size
+from tfdlrm.checked_files import checked_bytes
 from tfdlrm.cluster import Cluster
 from tfdlrm.column_files import vocabulary_path
 from tfdlrm.config import TrainConfig
@@ -175,7 +176,7 @@ def _thresholds(
         return
     try:
         counts = {
-            feature.name: _frequencies(data_dir, feature.name)
+            feature.name: _frequencies(data_dir, schema, feature.name)
             for feature in schema.categorical_features
         }
     except (OSError, KeyError, pyarrow.ArrowInvalid):
@@ -194,9 +195,11 @@ def _thresholds(
             yield words, replace(schema, categorical_features=features), config
 
 
-def _frequencies(data_dir: Path, name: str) -> np.ndarray:
-    path = vocabulary_path(data_dir, name)
-    table = pyarrow.parquet.read_table(storage.local_copy(path), columns=["frequency"])
+def _frequencies(data_dir: Path, schema: FeatureSchema, name: str) -> np.ndarray:
+    path = storage.local_copy(vocabulary_path(data_dir, name))
+    contents = checked_bytes(path, schema.vocabularies.get(name))
+    file = pyarrow.BufferReader(contents)
+    table = pyarrow.parquet.read_table(file, columns=["frequency"])
     return table["frequency"].to_numpy()
 
 

@@ -55,12 +55,15 @@ class Shard:
         rows: Number of rows in it.
         bytes: Size of the file.
         sha256: Checksum of the file, in hexadecimal.
+        crc32c: Checksum of the file that takes no time to compute; data sets of earlier
+            versions have none.
     """
 
     path: str
     rows: int
     bytes: int
     sha256: str
+    crc32c: int | None = None
 
 
 @dataclass(frozen=True)
@@ -202,7 +205,13 @@ class FeatureSchema:
         paths = []
         for shard in self.shards if split is None else self.split_shards(split):
             path = directory / shard.path
-            found = path.stat().st_size if path.is_file() else None
+            try:
+                found = path.stat().st_size if path.is_file() else None
+            except OSError as error:
+                raise InputError(
+                    f"{path} cannot be read: {error.strerror or error}; expected a "
+                    "shard of the data set: see who may read it, and the disk"
+                ) from None
             if found != shard.bytes:
                 what = "is missing" if found is None else f"has {found:,} bytes"
                 raise InputError(
@@ -214,7 +223,8 @@ class FeatureSchema:
 
     def save(self, directory: Path) -> None:
         """Write `schema.json` into `directory`, aside first and then renamed."""
-        text = json.dumps(asdict(self), indent=2) + "\n"
+        fields = json.loads(json.dumps(asdict(self)))
+        text = json.dumps(fields | {"checksum": _checksum(fields)}, indent=2) + "\n"
         storage.replace_text(directory / FILE_NAME, text)
 
     @classmethod
@@ -222,7 +232,7 @@ class FeatureSchema:
         """Read `directory/schema.json`.
 
         Raises:
-            InputError: If the file is missing, is not a schema, or has another
+            InputError: If the file is missing, damaged, not a schema, or has another
                 format version.
         """
         path = storage.at(directory) / FILE_NAME
@@ -233,9 +243,15 @@ class FeatureSchema:
                 f"{directory} holds no {FILE_NAME}: expected a data set directory as "
                 "written by `python -m pipelines.prepare`"
             ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path} cannot be read as JSON: {error}") from None
         return _from_json(fields, path)
+
+
+def _checksum(fields: dict[str, Any]) -> str:
+    """Return the checksum of a schema's fields, whatever the layout of their file."""
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _from_json(fields: Any, path: Path) -> FeatureSchema:
@@ -245,6 +261,8 @@ def _from_json(fields: Any, path: Path) -> FeatureSchema:
             f"{path} has format_version {found!r}, this version reads "
             f"{FORMAT_VERSION}: prepare the data set again with this version"
         )
+    expected = fields.pop("checksum", None)
+    checksum = _checksum(fields)
     try:
         for name in ("dense_features", "untransformed"):
             fields[name] = tuple(fields[name])
@@ -252,6 +270,13 @@ def _from_json(fields: Any, path: Path) -> FeatureSchema:
             CategoricalFeature(**feature) for feature in fields["categorical_features"]
         )
         fields["shards"] = tuple(Shard(**shard) for shard in fields["shards"])
-        return FeatureSchema(**fields)
-    except (KeyError, TypeError) as error:
+        schema = FeatureSchema(**fields)
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not a data set schema: {error}") from None
+    # Those of earlier versions have none.
+    if expected not in (None, checksum):
+        raise InputError(
+            f"{path} does not match its own checksum: it is damaged or was edited; "
+            "fetch it again, or remove the data set and prepare it again"
+        )
+    return schema

@@ -8,7 +8,6 @@ journal, so that a run that was stopped goes on from there.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from itertools import accumulate
 from pathlib import Path
 
 import polars as pl
@@ -21,6 +20,7 @@ from pipelines.coverage_report import write_coverage
 from pipelines.dialects import Dialect, dialect
 from pipelines.encoding import Encoder
 from pipelines.inputs import Inputs
+from pipelines.kept_files import KeptFile, keep
 from pipelines.parallel import map_in_order, num_cores
 from pipelines.prepared import (
     BLOCK_ROWS,
@@ -33,11 +33,11 @@ from pipelines.prepared import (
     with_labels,
 )
 from pipelines.progress import stage
-from pipelines.spill import Spill, read_piece, spill_columns
+from pipelines.spill import Spill, spill_columns
 from pipelines.split import Split, split_rows
 from pipelines.tfrecord import shard_path, write_shard
 from pipelines.time_split import split_by_time
-from pipelines.vocabulary import write_vocabulary
+from pipelines.vocabulary import vocabulary_path, write_vocabulary
 from tfdlrm.byte_size import parse_byte_size
 from tfdlrm.config import PrepareConfig
 from tfdlrm.schema import Shard
@@ -113,26 +113,29 @@ def _make_vocabularies(
     budget: int,
 ) -> list[CountedFeature]:
     names = columns.categorical_features
-    counted = [CountedFeature(**each) for each in place.journal.entries("vocabulary")]
+    noted = place.journal.entries("vocabulary")
+    counted = [CountedFeature(**each["feature"]) for each in noted]
     rows = rule.counted_rows(split)
     with stage("count values", len(names)) as advance:
         for done, name in enumerate(names[len(counted) :], start=len(counted) + 1):
             values = _column(spill, name, len(rows))
             vocabulary = rule.vocabulary(values, budget // 2, place.work)
+            files = []
             if vocabulary is not None:
                 write_vocabulary(vocabulary.values, place.directory, name)
+                files = [keep(vocabulary_path(place.directory, name))]
             counted.append(rule.describe(name, vocabulary))
-            place.journal.add("vocabulary", asdict(counted[-1]))
+            entry = {"feature": asdict(counted[-1]), "files": place.journal.note(files)}
+            place.journal.add("vocabulary", entry)
             advance(done, len(rows) * done // len(names))
     return counted
 
 
 def _column(spill: Spill, name: str, num_rows: int) -> Iterator[pl.Series]:
     """The first `num_rows` values of a column, piece by piece."""
-    starts = accumulate(spill.rows_per_piece, initial=0)
-    for piece, start in zip(spill.pieces, starts, strict=False):
+    for number, start in enumerate(spill.starts[:-1]):
         if start < num_rows:
-            values = read_piece(piece, [name])[name].alias("value")
+            values = spill.read(number, [name])[name].alias("value")
             values = values.head(num_rows - start)
             is_bag = isinstance(values.dtype, pl.List)
             yield values.explode().drop_nulls() if is_bag else values
@@ -145,7 +148,8 @@ def _write_shards(
     config: PrepareConfig,
 ) -> Iterator[Shard]:
     """The shards, in order; a bucket is removed when its shard is whole."""
-    whole = {each["path"]: Shard(**each) for each in place.journal.entries("shard")}
+    noted = place.journal.entries("shard")
+    whole = {each["shard"]["path"]: Shard(**each["shard"]) for each in noted}
     form = config.record_format
     todo = [
         (bucket, index, shard_path(bucket.split, index, bucket.num_buckets, form))
@@ -168,7 +172,14 @@ def _write_shards(
         shards = map_in_order(write, todo, _num_writers(buckets, budget))
         for (bucket, index, path), shard in zip(todo, shards, strict=True):
             if path not in whole:
-                place.journal.add("shard", asdict(shard))
+                assert shard.crc32c is not None  # it was just written
+                file = KeptFile(place.directory / path, shard.bytes, shard.crc32c)
+                entry = {
+                    "shard": asdict(shard),
+                    "files": place.journal.note([file]),
+                    "released": [place.journal.name(bucket.path(index))],
+                }
+                place.journal.add("shard", entry)
             bucket.remove(index)
             done += shard.rows
             advance(done, done)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.building import Building
+from pipelines.checksums import InputChangedError
 from pipelines.columns import Columns
 from pipelines.coverage import Coverage
 from pipelines.coverage_report import write_coverage
@@ -24,6 +25,7 @@ from pipelines.engines.spark_reading import read_rows
 from pipelines.engines.spark_session import Cluster, cluster
 from pipelines.engines.spark_shuffle import write_shards
 from pipelines.inputs import Inputs
+from pipelines.journal import Journal
 from pipelines.log_values import KEYS_PER_DAY
 from pipelines.piece_encoding import PieceEncoder, table_groups
 from pipelines.prepared import (
@@ -79,6 +81,7 @@ def _run(
     config: PrepareConfig,
 ) -> Prepared:
     spill = read_rows(workers, raw, columns, place.work, config)
+    _require_same(raw, spill.checksums, place.journal)
     columns = with_labels(columns, spill)
     spill, split = _split(workers, raw, spill, columns, place, config)
     rule = dialect(config)
@@ -103,6 +106,7 @@ def _run(
         rule,
         place.directory,
         table_groups(sizes, budget // 2 // workers.workers_here),
+        place.journal.kept(),
         run=uuid.uuid4().hex,
     )
     keep_ids(workers, encoding)
@@ -112,6 +116,22 @@ def _run(
     write_coverage(coverage, config.dialect, place.directory)
     schema = make_schema(columns, features, split, shards, config)
     return Prepared(schema, positives, spill.skipped, spill.checksums)
+
+
+def _require_same(
+    raw: Sequence[Path], checksums: Sequence[str], journal: Journal
+) -> None:
+    """Refuse to go on with what was made from other files.
+
+    A part whose own checksum is lost is read again, and may be another one.
+    """
+    noted = journal.last("raw")
+    if noted is None:
+        journal.add("raw", {"sha256": [*checksums]})
+        return
+    for path, before, now in zip(raw, noted["sha256"], checksums, strict=True):
+        if before != now:
+            raise InputChangedError(path)
 
 
 def _split(
@@ -137,10 +157,10 @@ def _split(
         noted = find_cuts(map_keys, keys_per_day, split_days)
         place.journal.add("time cuts", noted)
     with stage("split by time", spill.starts[-1]) as advance:
-        rows = workers.map(partial(distribute, spill, noted=noted), len(spill.pieces))
+        parts = workers.map(partial(distribute, spill, noted=noted), len(spill.pieces))
         advance(spill.starts[-1], spill.starts[-1])
     split = split_days(noted["rows_per_day"])
-    return in_split_order(spill, rows), split
+    return in_split_order(spill, parts), split
 
 
 def _of_keys(spill: Spill, function: Callable[[PieceKeys], Any], number: int) -> Any:

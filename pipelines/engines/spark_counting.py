@@ -15,9 +15,10 @@ from pipelines.coverage import CountedFeature
 from pipelines.dialects import Dialect
 from pipelines.engines.spark_session import Cluster
 from pipelines.journal import Journal
+from pipelines.kept_files import keep
 from pipelines.progress import stage
-from pipelines.spill import Spill, read_piece
-from pipelines.vocabulary import write_vocabulary
+from pipelines.spill import Spill
+from pipelines.vocabulary import vocabulary_path, write_vocabulary
 
 _BATCH_RECORDS = 2**16
 
@@ -76,7 +77,11 @@ def make_vocabularies(
         with stage("count values", len(names)) as advance:
             features = _count(cluster, spill, values, num_rows) if names else []
             advance(len(names), num_rows)
-        noted = {"features": [asdict(each) for each in features]}
+        paths = [vocabulary_path(directory, name) for name in names]
+        noted = {
+            "features": [asdict(each) for each in features],
+            "files": journal.note(keep(path) for path in paths),
+        }
         journal.add("vocabularies", noted)
     return [CountedFeature(**each) for each in noted["features"]]
 
@@ -122,7 +127,7 @@ def _piece_counts(
     for batch in batches:
         for number in batch.column(0).to_pylist():
             start = spill.starts[number]
-            frame = read_piece(spill.pieces[number], list(values.names))
+            frame = spill.read(number, values.names)
             frame = frame.head(num_rows - start)
             for column, name in enumerate(values.names):
                 raw = frame[name].alias("value")

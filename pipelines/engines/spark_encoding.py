@@ -1,6 +1,7 @@
 """Ids on Spark: any worker encodes any piece, and keeps its tables for the next."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -10,10 +11,17 @@ import polars as pl
 
 from pipelines.dialects import Dialect
 from pipelines.engines.spark_session import Cluster
+from pipelines.kept_files import (
+    DamagedFileError,
+    KeptFile,
+    read_note,
+    write_note,
+)
 from pipelines.piece_encoding import PieceEncoder
 from pipelines.progress import stage
-from pipelines.spill import Spill, read_piece
-from pipelines.vocabulary import Table
+from pipelines.spill import Spill
+from pipelines.vocabulary import Table, vocabulary_path
+from tfdlrm.checked_files import file_crc32c
 from tfdlrm.schema import CategoricalFeature
 from tfdlrm.storage import whole
 
@@ -30,6 +38,7 @@ class Encoding:
         directory: The data set directory.
         groups: The columns whose tables fit in memory together; the ids of all but the
             last group are on disk.
+        kept: What the vocabularies must be.
         run: What no other run has, since workers may live longer.
     """
 
@@ -39,15 +48,19 @@ class Encoding:
     rule: Dialect
     directory: Path
     groups: tuple[tuple[str, ...], ...]
+    kept: Mapping[Path, KeptFile]
     run: str
 
     def frame(self, number: int) -> pl.DataFrame:
         """The typed rows of a piece."""
-        return read_piece(self.spill.pieces[number])
+        return self.spill.read(number)
 
     def ids(self, group: int, frame: pl.DataFrame) -> dict[str, np.ndarray]:
         """The ids of a group of columns."""
-        tables = _tables(self.run, self.directory, self.rule, self.group(group))
+        features = self.group(group)
+        paths = [vocabulary_path(self.directory, each.name) for each in features]
+        files = tuple(self.kept[path] for path in paths if path in self.kept)
+        tables = _tables(self.run, self.directory, self.rule, features, files)
         return self.encoder.ids(frame, self.groups[group], tables)
 
     def group(self, number: int) -> tuple[CategoricalFeature, ...]:
@@ -61,13 +74,42 @@ class Encoding:
         first, last = (names.index(self.groups[group][end]) for end in (0, -1))
         return self.spill.pieces[number].with_suffix(f".{first}-{last}.npz")
 
+    def kept_ids(self, number: int, group: int) -> KeptFile | None:
+        """The file with the ids of a group of a piece, if it is finished."""
+        path = self.ids_path(number, group)
+        noted = read_note(_note_of(path))
+        return noted and KeptFile(path, *noted)
+
+    def read_ids(self, number: int, group: int) -> dict[str, np.ndarray]:
+        """Read the ids of a group of columns that `keep_ids` put on disk.
+
+        Raises:
+            DamagedFileError: If they are not what was written.
+        """
+        file = self.kept_ids(number, group)
+        if file is None:
+            raise DamagedFileError(f"{self.ids_path(number, group)} is not finished")
+        names = self.encoder.kept_names([self.groups[group]])
+        with np.load(io.BytesIO(file.read())) as kept:
+            return {name: kept[str(i)] for i, name in enumerate(names)}
+
+
+def _note_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
 
 @lru_cache(maxsize=1)
 def _tables(
-    run: str, directory: Path, rule: Dialect, features: Sequence[CategoricalFeature]
+    run: str,
+    directory: Path,
+    rule: Dialect,
+    features: Sequence[CategoricalFeature],
+    files: Sequence[KeptFile],
 ) -> list[Table]:
     """Tables of ids; a worker keeps the last ones for its next task."""
     del run
+    for file in files:
+        file.check()
     return [rule.table(directory, feature) for feature in features]
 
 
@@ -81,18 +123,15 @@ def keep_ids(cluster: Cluster, encoding: Encoding) -> None:
             advance(num_rows, num_rows)
 
 
-def kept_ids(encoding: Encoding, group: int, number: int) -> dict[str, np.ndarray]:
-    """Return the ids that `keep_ids` put on disk for a piece."""
-    names = encoding.encoder.kept_names([encoding.groups[group]])
-    with np.load(encoding.ids_path(number, group)) as kept:
-        return {name: kept[str(i)] for i, name in enumerate(names)}
-
-
 def _keep_ids(encoding: Encoding, group: int, number: int) -> None:
-    path = encoding.ids_path(number, group)
-    if path.exists():
+    kept = encoding.kept_ids(number, group)
+    if kept is not None and kept.problem() is None:
         return
+    path = encoding.ids_path(number, group)
     ids = encoding.ids(group, encoding.frame(number))
-    with whole(path) as aside, aside.open("wb") as file:
-        # By their position: a column may be called `file`, or end with `.npy`.
-        np.savez(file, **{str(i): values for i, values in enumerate(ids.values())})
+    contents = io.BytesIO()
+    # By their position: a column may be called `file`, or end with `.npy`.
+    np.savez(contents, **{str(i): values for i, values in enumerate(ids.values())})
+    with whole(path) as aside:
+        aside.write_bytes(contents.getvalue())
+    write_note(_note_of(path), [path.stat().st_size, file_crc32c(path)])

@@ -1,7 +1,6 @@
 """A part of a raw file, as one Spark task reads it."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,13 +11,13 @@ import polars as pl
 from pipelines.bad_rows import BadRowError
 from pipelines.checksums import file_checksum
 from pipelines.columns import Columns
+from pipelines.kept_files import KeptFile, read_note, write_note
 from pipelines.prepared import RawSource, open_raw
 from pipelines.raw import RawFile
 from pipelines.reading import reading
 from pipelines.spill import write_piece
 from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
-from tfdlrm.storage import whole
 
 _READ_BYTES = 2**20
 
@@ -65,6 +64,8 @@ class PartRead:
         bad_row: The row that stopped the work.
         refusal: What else stopped it, in a line.
         has_changed: Whether an earlier run has read something else.
+        pieces: Name, bytes and CRC32C of the file of each piece.
+        lost: What was damaged or missing of what an earlier run has read of it.
     """
 
     rows: tuple[int, ...] = ()
@@ -74,11 +75,17 @@ class PartRead:
     bad_row: dict[str, Any] | None = None
     refusal: str | None = None
     has_changed: bool = False
+    pieces: tuple[tuple[str, int, int], ...] = ()
+    lost: str | None = None
 
     @property
     def is_refused(self) -> bool:
         """Whether something in the part stops the work."""
         return self.bad_row is not None or self.refusal is not None
+
+    def files(self, work: Path) -> list[KeptFile]:
+        """Return the files of the pieces, which are in `work`."""
+        return [KeptFile(work / name, size, crc) for name, size, crc in self.pieces]
 
 
 def read_part(
@@ -94,17 +101,22 @@ def read_part(
         config: What to do with a malformed row.
     """
     noted = work / f"{number:06d}.json"
+    lost = None
     try:
         checksum = part.checksum()
         if noted.exists():
-            before = json.loads(noted.read_text(encoding="utf-8"))
-            read = PartRead(**{**before, "rows": tuple(before["rows"])})
-            return replace(read, has_changed=read.checksum != checksum)
+            read = _read_before(noted)
+            if read.checksum and read.checksum != checksum:
+                return replace(read, has_changed=True)
+            if read.lost is None:
+                return read
+            lost = read.lost
         file = _file(part, columns, config)
         frames = _frames(file, part)
-        rows = []
+        rows, files = [], []
         for index, frame in enumerate(frames):
-            write_piece(columns.transformed(frame), piece_path(work, number, index))
+            path = piece_path(work, number, index)
+            files.append(write_piece(columns.transformed(frame), path))
             rows.append(frame.height)
     except BadRowError as error:
         row = {**asdict(error.row), "path": str(error.row.path)}
@@ -112,9 +124,22 @@ def read_part(
     except InputError as error:
         return PartRead(refusal=str(error))
     num_lines = file.num_lines if isinstance(file, RawFile) else 0
-    read = PartRead(tuple(rows), num_lines, file.skipped.to_json(), checksum)
-    with whole(noted) as aside:
-        aside.write_text(json.dumps(asdict(read)), encoding="utf-8")
+    pieces = tuple((each.path.name, each.num_bytes, each.crc32c) for each in files)
+    skipped = file.skipped.to_json()
+    read = PartRead(tuple(rows), num_lines, skipped, checksum, pieces=pieces)
+    write_note(noted, asdict(read))
+    return replace(read, lost=lost)
+
+
+def _read_before(noted: Path) -> PartRead:
+    """What an earlier run has read of a part, and what is lost of that."""
+    before = read_note(noted)
+    if before is None:
+        return PartRead(lost=f"{noted} is damaged")
+    read = PartRead(**{**before, "rows": tuple(before["rows"])})
+    for file in read.files(noted.parent):
+        if problem := file.problem():
+            return replace(read, lost=f"{file.path} {problem}")
     return read
 
 

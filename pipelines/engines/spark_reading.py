@@ -82,11 +82,18 @@ def read_rows(
             _refuse(path, part, read, _first_line(parts, found, part))
         if not read.checksum:
             raise RuntimeError(f"{part} was not read, though nothing before it stops")
+    _tell_lost([read.lost for read in found if read.lost])
     for path, each, checksum in zip(raw, before, checksums, strict=True):
         if isinstance(checksum, InputError):
             raise checksum
         require_unchanged(path, each)
     return _spill(raw, parts, found, checksums, work)
+
+
+def _tell_lost(lost: Sequence[str]) -> None:
+    if lost:
+        others = f", and {len(lost) - 1} more parts" if len(lost) > 1 else ""
+        print(f"{lost[0]}{others}: read again from the raw files")
 
 
 def _parts(number: int, file: RawSource) -> Iterator[Part]:
@@ -166,6 +173,7 @@ def _spill(
     return Spill(
         pieces=tuple(path for path, _ in pieces),
         rows_per_piece=tuple(rows for _, rows in pieces),
+        files=tuple(file for read in found for file in read.files(work)),
         rows_per_file=tuple(rows_per_file),
         checksums=tuple(checksums),
         skipped=skipped,

@@ -17,6 +17,7 @@ from typing import Any
 
 import pipelines
 import tfdlrm
+from pipelines.kept_files import DamagedFileError
 from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
 
@@ -71,6 +72,7 @@ class Cluster:
         Raises:
             OSError: If a worker met one, such as a full disk.
             InputError: If a worker met one, or found a library missing.
+            DamagedFileError: If a worker met one.
         """
         from pyspark.errors import PythonException
 
@@ -105,6 +107,8 @@ def _raise_as_here(told: str) -> None:
         raise OSError(int(found[1]), found[2])
     if found := re.search(r"^tfdlrm\.errors\.InputError: (.+)$", told, re.M):
         raise InputError(found[1])
+    if found := re.search(r"^[\w.]+\.DamagedFileError: (.+)$", told, re.M):
+        raise DamagedFileError(found[1])
     if found := re.search(r"^ModuleNotFoundError: (.+)$", told, re.M):
         raise InputError(
             f"a Spark worker has not what it needs: {found[1]}; expected "

@@ -5,8 +5,6 @@ one bucket, as they lie in memory. Which these are, and their order within the b
 is decided as `engines/local.py` decides it, so the shards are the same to the byte.
 """
 
-import io
-import json
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -20,14 +18,14 @@ import numpy as np
 from pipelines.buckets import Buckets
 from pipelines.coverage import Coverage
 from pipelines.encoded_rows import EncodedRows, concatenate
-from pipelines.engines.spark_encoding import Encoding, kept_ids
+from pipelines.engines.spark_encoding import Encoding
 from pipelines.engines.spark_session import Cluster
+from pipelines.kept_files import DamagedFileError, KeptFile, read_note, write_note
 from pipelines.piece_encoding import PieceEncoder
 from pipelines.prepared import BLOCK_ROWS
 from pipelines.progress import stage
 from pipelines.tfrecord import shard_path, write_shard
 from tfdlrm.schema import RecordFormat, Shard
-from tfdlrm.storage import whole
 
 _BATCH_RECORDS = 16
 """Each may hold a whole piece."""
@@ -79,8 +77,25 @@ class _Shards:
             form,
             self.encoder.columns,
         )
-        with whole(self.noted(number)) as aside:
-            aside.write_text(json.dumps(asdict(shard)), encoding="utf-8")
+        write_note(self.noted(number), asdict(shard))
+
+    def finished(self, number: int) -> tuple[Shard | None, str | None]:
+        """The shard that an earlier run has finished, if it is whole.
+
+        Returns:
+            The shard, or else what is wrong with what there is, in words.
+        """
+        noted = self.noted(number)
+        if not noted.exists():
+            return None, None
+        described = read_note(noted)
+        if described is None:
+            return None, f"{noted} is damaged"
+        shard = Shard(**described)
+        assert shard.crc32c is not None  # `write` knows it
+        path = self.directory / shard.path
+        problem = KeptFile(path, shard.bytes, shard.crc32c).problem()
+        return (None, f"{path} {problem}") if problem else (shard, None)
 
 
 def write_shards(
@@ -103,7 +118,7 @@ def write_shards(
     encoder = encoding.encoder
     shards = _Shards(encoder.buckets, encoder, encoding.directory, work, record_format)
     numbers = range(len(shards.places))
-    todo = frozenset(each for each in numbers if not shards.noted(each).exists())
+    todo = _to_do(cluster, shards)
     num_rows = encoding.spill.starts[-1]
     cluster.limit_records(_BATCH_RECORDS)
     with stage("encode and write", num_rows) as advance:
@@ -126,11 +141,27 @@ def write_shards(
         ):
             positives[bucket.split] += count
             coverage.add(bucket.split, counts)
-    written = [
-        Shard(**json.loads(shards.noted(each).read_text(encoding="utf-8")))
-        for each in numbers
-    ]
-    return written, positives, coverage
+    return [_noted_shard(shards, each) for each in numbers], positives, coverage
+
+
+def _to_do(cluster: Cluster, shards: _Shards) -> frozenset[int]:
+    """Numbers of the shards that are not finished, or not whole any more."""
+    numbers = range(len(shards.places))
+    if not any(shards.noted(number).exists() for number in numbers):
+        return frozenset(numbers)
+    found = cluster.map(shards.finished, len(numbers))
+    lost = [problem for _, problem in found if problem]
+    if lost:
+        others = f", and {len(lost) - 1} more shards" if len(lost) > 1 else ""
+        print(f"{lost[0]}{others}: written again")
+    return frozenset(number for number in numbers if found[number][0] is None)
+
+
+def _noted_shard(shards: _Shards, number: int) -> Shard:
+    described = read_note(shards.noted(number))
+    if described is None:
+        raise DamagedFileError(f"{shards.noted(number)} is missing or damaged")
+    return Shard(**described)
 
 
 def _scatter(
@@ -145,7 +176,7 @@ def _scatter(
             frame = encoding.frame(number)
             ids: dict[str, np.ndarray] = {}
             for group in range(len(encoding.groups) - 1):
-                ids |= kept_ids(encoding, group, number)
+                ids |= encoding.read_ids(number, group)
             ids |= encoding.ids(len(encoding.groups) - 1, frame)
             piece = encoder.encode(frame, ids, encoding.spill.starts[number])
             for split, each in enumerate(
@@ -155,7 +186,7 @@ def _scatter(
             parts = [part for split in piece.parts for part in split]
             for bucket, part in enumerate(parts):
                 if len(part) and bucket in todo:
-                    yield _record(bucket, number, _to_bytes(part))
+                    yield _record(bucket, number, part.to_bytes())
     yield _record(_STATISTICS, number, pickle.dumps(statistics))
 
 
@@ -179,12 +210,6 @@ def _record(bucket: int, piece: int, rows: bytes) -> Any:
             "rows": pa.array([rows], pa.binary()),
         }
     )
-
-
-def _to_bytes(rows: EncodedRows) -> bytes:
-    file = io.BytesIO()
-    rows.write(file)
-    return file.getvalue()
 
 
 def _write(shards: _Shards, batches: Iterator[Any]) -> Iterator[Any]:

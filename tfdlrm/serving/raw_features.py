@@ -171,7 +171,8 @@ class RawFeatures(tf.Module):
 def _table(
     schema: FeatureSchema, feature: CategoricalFeature, directory: Path, work: Path
 ) -> VocabularyTable:
-    values = read_values(directory, feature.name)
+    checksum = schema.vocabularies.get(feature.name)
+    values = read_values(directory, feature.name, checksum)
     path = work / file_name(feature.name)
     first_id, unknown_id = NUM_RESERVED_IDS, UNKNOWN_ID
     if schema.dialect == "facebook":

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfdlrm import storage
+from tfdlrm.checked_files import checked_bytes
 from tfdlrm.errors import InputError
 from tfdlrm.layers.fused_tables import FusedTables
 from tfdlrm.remote_path import storage_errors
@@ -160,6 +161,8 @@ def copy_extras(schema: FeatureSchema, data_dir: Path, target: Path) -> None:
     extra.mkdir()
     schema.without_data().save(extra)
     vocabulary = storage.at(data_dir) / VOCABULARY_FOLDER
+    for name, checksum in schema.vocabularies.items():
+        checked_bytes(vocabulary / f"{name}.parquet", checksum)
     if vocabulary.is_dir():  # the hash dialect has none
         storage.copy_tree(vocabulary, extra / VOCABULARY_FOLDER)
 

@@ -4,6 +4,7 @@ An asset holds the values in the order of their ids: text on lines of its own, C
 hashes as little-endian unsigned 32-bit integers, which load ten times as fast as lines.
 """
 
+import io
 import uuid
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import polars as pl
 import tensorflow as tf
 
 from tfdlrm import storage
+from tfdlrm.checked_files import checked_bytes
 from tfdlrm.column_files import vocabulary_file
 from tfdlrm.errors import InputError
 from tfdlrm.schema import VOCABULARY_FOLDER, FeatureSchema
@@ -18,12 +20,13 @@ from tfdlrm.schema import VOCABULARY_FOLDER, FeatureSchema
 _SEPARATORS = ("\n", "\x1e", "\x1f", "\n\x1e\n", "\n\x1f\x1e\x1f\n")
 
 
-def read_values(directory: Path, name: str) -> pl.DataFrame:
+def read_values(directory: Path, name: str, sha256: str | None = None) -> pl.DataFrame:
     """The values of a column, with their ids, by id.
 
     Args:
         directory: The directory that holds `vocabulary/`.
         name: The column.
+        sha256: Checksum of its vocabulary by the schema, if that has one.
 
     Returns:
         Columns `value` (UInt32 or String) and `id`.
@@ -34,8 +37,8 @@ def read_values(directory: Path, name: str) -> pl.DataFrame:
     folder = storage.local_copy(storage.at(directory) / VOCABULARY_FOLDER)
     path = vocabulary_file(folder, name)
     try:
-        values = pl.read_parquet(path, columns=["value", "id"], glob=False)
-        return values.sort("id")
+        contents = io.BytesIO(checked_bytes(path, sha256))
+        return pl.read_parquet(contents, columns=["value", "id"]).sort("id")
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
