@@ -1,7 +1,7 @@
 """Data set shards: TFRecord files of blocks of rows, or of one row a record."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from pipelines.columns import Columns
 from pipelines.encoded_rows import EncodedRows
 from pipelines.examples import bytes_example, row_examples
 from pipelines.parquet_shard import write_parquet_shard
+from tfdlrm.meaning import RECORD_FEATURE
 from tfdlrm.records import record_footer, record_header
 from tfdlrm.schema import RecordFormat, Shard
 from tfdlrm.storage import whole
@@ -47,6 +48,7 @@ def write_shard(
     block_rows: int,
     record_format: RecordFormat = "block",
     columns: Columns | None = None,
+    mark: str | None = None,
 ) -> Shard:
     """Write `rows` as one file.
 
@@ -60,6 +62,8 @@ def write_shard(
         record_format: `block`, `row` for records of one row, or `parquet` for a
             Parquet file instead.
         columns: Names of the features; Criteo's when `None`.
+        mark: Fingerprint of the data set, which every block bears, of rows the first
+            record, and of Parquet the file.
 
     Returns:
         The file's entry in the schema.
@@ -71,11 +75,12 @@ def write_shard(
     target.parent.mkdir(exist_ok=True)
     columns = columns or Columns.criteo()
     if record_format == "parquet":
-        return write_parquet_shard(rows, directory, path, columns)
+        return write_parquet_shard(rows, directory, path, columns, mark)
+    marks = {} if mark is None else {RECORD_FEATURE: mark.encode()}
     if record_format == "row":
-        payloads = row_examples(rows, columns)
+        payloads = row_examples(rows, columns, marks)
     else:
-        payloads = _blocks(rows, block_rows, columns.multi_hot)
+        payloads = _blocks(rows, block_rows, columns.multi_hot, marks)
     checksum = hashlib.sha256()
     num_bytes = 0
     with whole(target) as aside, aside.open("wb") as file:
@@ -88,7 +93,10 @@ def write_shard(
 
 
 def _blocks(
-    rows: EncodedRows, block_rows: int, multi_hot: Sequence[str]
+    rows: EncodedRows,
+    block_rows: int,
+    multi_hot: Sequence[str],
+    marks: Mapping[str, bytes],
 ) -> Iterator[bytes]:
     names = rows.fixed.dtype.names or ()
     for block in rows.blocks(block_rows):
@@ -96,4 +104,4 @@ def _blocks(
         for name, bags in zip(multi_hot, block.bags, strict=True):
             values[f"{name}.values"] = bags.values.tobytes()
             values[f"{name}.row_lengths"] = bags.lengths.tobytes()
-        yield bytes_example(values)
+        yield bytes_example({**values, **marks})

@@ -46,6 +46,7 @@ class _Shards:
         directory: The data set directory.
         work: Where finished shards are noted.
         record_format: Of the records.
+        mark: The fingerprint that they bear.
     """
 
     buckets: tuple[Buckets, ...]
@@ -53,6 +54,7 @@ class _Shards:
     directory: Path
     work: Path
     record_format: RecordFormat
+    mark: str
 
     @property
     def places(self) -> list[tuple[Buckets, int]]:
@@ -78,6 +80,7 @@ class _Shards:
             BLOCK_ROWS,
             form,
             self.encoder.columns,
+            self.mark,
         )
         with whole(self.noted(number)) as aside:
             aside.write_text(json.dumps(asdict(shard)), encoding="utf-8")
@@ -88,6 +91,7 @@ def write_shards(
     encoding: Encoding,
     work: Path,
     record_format: RecordFormat,
+    mark: str,
 ) -> tuple[list[Shard], dict[str, int], Coverage]:
     """Encode and shuffle all rows, and write the shards.
 
@@ -96,12 +100,15 @@ def write_shards(
         encoding: How to encode a piece.
         work: Where finished shards are noted, so that they are not written again.
         record_format: Of the records.
+        mark: The fingerprint that they bear.
 
     Returns:
         The shards, the rows with label 1 of each split, and the coverage.
     """
     encoder = encoding.encoder
-    shards = _Shards(encoder.buckets, encoder, encoding.directory, work, record_format)
+    shards = _Shards(
+        encoder.buckets, encoder, encoding.directory, work, record_format, mark
+    )
     numbers = range(len(shards.places))
     todo = frozenset(each for each in numbers if not shards.noted(each).exists())
     num_rows = encoding.spill.starts[-1]
