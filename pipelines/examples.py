@@ -31,21 +31,15 @@ def bytes_example(features: Mapping[str, bytes]) -> bytes:
     Args:
         features: Name and value of each feature.
     """
-    entries = _bytes_entries(features)
-    return b"".join([_head(1, sum(map(len, entries))), *entries])
-
-
-def _bytes_entries(features: Mapping[str, bytes]) -> list[bytes]:
-    return [
+    entries = [
         part
         for name, value in sorted(features.items())
         for part in (_entry_head(name, BYTES_LIST, len(value)), value)
     ]
+    return b"".join([_head(1, sum(map(len, entries))), *entries])
 
 
-def row_examples(
-    rows: EncodedRows, columns: Columns, first: Mapping[str, bytes] | None = None
-) -> Iterator[bytes]:
+def row_examples(rows: EncodedRows, columns: Columns) -> Iterator[bytes]:
     """An Example a row: a float for label and dense features, an integer for an id.
 
     A multi-hot feature has an integer for each of its ids.
@@ -56,13 +50,11 @@ def row_examples(
     Args:
         rows: The rows.
         columns: Names of the features.
-        first: More features of the first Example.
 
     Yields:
         Each row as bytes.
     """
     layout = _layout(columns)
-    more = b"".join(_bytes_entries(first or {}))
     for chunk in rows.blocks(ROWS_AT_ONCE):
         cells = [cell for column in layout for cell in column.cells(chunk)]
         contents = np.concatenate([each.contents for each in cells], axis=1)
@@ -71,8 +63,8 @@ def row_examples(
         joined = contents[is_used].tobytes()
         begin = 0
         for end in ends:
-            yield _example_head(len(more) + end - begin) + more + joined[begin:end]
-            begin, more = end, b""
+            yield _example_head(end - begin) + joined[begin:end]
+            begin = end
 
 
 @dataclass(frozen=True)

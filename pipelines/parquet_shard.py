@@ -9,18 +9,13 @@ import pyarrow.parquet as pa_parquet
 from pipelines.checksums import stored_checksum
 from pipelines.columns import Columns
 from pipelines.encoded_rows import EncodedRows
-from tfdlrm.meaning import RECORD_FEATURE
-from tfdlrm.parquet_files import column_problem, column_types, mark_problem
+from tfdlrm.parquet_files import column_problem, column_types
 from tfdlrm.schema import ROW_GROUP_ROWS, FeatureSchema, Shard
 from tfdlrm.storage import whole
 
 
 def write_parquet_shard(
-    rows: EncodedRows,
-    directory: Path,
-    path: str,
-    columns: Columns,
-    mark: str | None = None,
+    rows: EncodedRows, directory: Path, path: str, columns: Columns
 ) -> Shard:
     """Write `rows` as one Parquet file, whole or not at all.
 
@@ -29,7 +24,6 @@ def write_parquet_shard(
         directory: The data set directory.
         path: Where the file goes, relative to it.
         columns: Names of the features, none of them multi-hot.
-        mark: Fingerprint of the data set, which the file bears.
 
     Returns:
         The file's entry in the schema.
@@ -45,11 +39,8 @@ def write_parquet_shard(
     ):
         values |= {name: rows.fixed[field][:, i] for i, name in enumerate(names)}
     arrays = {name: np.ascontiguousarray(column) for name, column in values.items()}
-    table = pa.table(arrays)
-    if mark is not None:
-        table = table.replace_schema_metadata({RECORD_FEATURE: mark})
     with whole(target) as aside:
-        pa_parquet.write_table(table, aside, row_group_size=ROW_GROUP_ROWS)
+        pa_parquet.write_table(pa.table(arrays), aside, row_group_size=ROW_GROUP_ROWS)
     return Shard(path, len(rows), target.stat().st_size, stored_checksum(target))
 
 
@@ -67,7 +58,6 @@ def check_parquet(path: Path, schema: FeatureSchema) -> int:
     try:
         with path.open("rb") as opened, pa_parquet.ParquetFile(opened) as file:
             problem = column_problem(file.schema_arrow, expected)
-            problem = problem or mark_problem(file.schema_arrow, schema)
             if problem:
                 raise ValueError(problem)
             for each in file.schema_arrow:

@@ -1,7 +1,7 @@
 """Data set shards: TFRecord files of blocks of rows, or of one row a record."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +62,8 @@ def write_shard(
         record_format: `block`, `row` for records of one row, or `parquet` for a
             Parquet file instead.
         columns: Names of the features; Criteo's when `None`.
-        mark: Fingerprint of the data set, which every block bears, of rows the first
-            record, and of Parquet the file.
+        mark: Fingerprint of the data set, which every block bears, since a stream may
+            bring it to a model.
 
     Returns:
         The file's entry in the schema.
@@ -75,12 +75,11 @@ def write_shard(
     target.parent.mkdir(exist_ok=True)
     columns = columns or Columns.criteo()
     if record_format == "parquet":
-        return write_parquet_shard(rows, directory, path, columns, mark)
-    marks = {} if mark is None else {RECORD_FEATURE: mark.encode()}
+        return write_parquet_shard(rows, directory, path, columns)
     if record_format == "row":
-        payloads = row_examples(rows, columns, marks)
+        payloads = row_examples(rows, columns)
     else:
-        payloads = _blocks(rows, block_rows, columns.multi_hot, marks)
+        payloads = _blocks(rows, block_rows, columns.multi_hot, mark)
     checksum = hashlib.sha256()
     num_bytes = 0
     with whole(target) as aside, aside.open("wb") as file:
@@ -96,7 +95,7 @@ def _blocks(
     rows: EncodedRows,
     block_rows: int,
     multi_hot: Sequence[str],
-    marks: Mapping[str, bytes],
+    mark: str | None,
 ) -> Iterator[bytes]:
     names = rows.fixed.dtype.names or ()
     for block in rows.blocks(block_rows):
@@ -104,4 +103,6 @@ def _blocks(
         for name, bags in zip(multi_hot, block.bags, strict=True):
             values[f"{name}.values"] = bags.values.tobytes()
             values[f"{name}.row_lengths"] = bags.lengths.tobytes()
-        yield bytes_example({**values, **marks})
+        if mark is not None:
+            values[RECORD_FEATURE] = mark.encode()
+        yield bytes_example(values)

@@ -11,10 +11,9 @@ import tensorflow as tf
 
 from tfdlrm import storage
 from tfdlrm.errors import InputError
-from tfdlrm.meaning import RECORD_FEATURE, origin_problem
 from tfdlrm.parquet_blocks import parquet_blocks
 from tfdlrm.parquet_files import check_file
-from tfdlrm.parsing import MARK_SPEC, OTHER_DATA_SET, assemble, parse_records
+from tfdlrm.parsing import assemble, parse_records
 from tfdlrm.reading_order import (
     ReadingOrder,
     WorkerShare,
@@ -128,14 +127,12 @@ def without_tuning() -> tf.data.Options:
 def damage_named(directory: Path, schema: FeatureSchema) -> Iterator[None]:
     """Say where a record is damaged that was read inside, which TensorFlow does not.
 
-    So of one that bears the fingerprint of another data set.
-
     Args:
         directory: The data set directory.
         schema: Its schema.
 
     Raises:
-        InputError: With the file and the number of the first such record.
+        InputError: With the file and the number of the first damaged record.
 
     Example:
 
@@ -151,23 +148,6 @@ def damage_named(directory: Path, schema: FeatureSchema) -> Iterator[None]:
             for shard in schema.shards:
                 deque(read_records(storage.at(directory) / shard.path), maxlen=0)
         raise
-    except tf.errors.InvalidArgumentError as error:
-        if OTHER_DATA_SET in error.message:
-            _refuse_other_data_set(directory, schema)
-        raise
-
-
-def _refuse_other_data_set(directory: Path, schema: FeatureSchema) -> None:
-    for shard in schema.shards:
-        path = storage.at(directory) / shard.path
-        for number, payload in read_records(path):
-            mark = tf.io.parse_single_example(payload, MARK_SPEC)[RECORD_FEATURE]
-            problem = origin_problem(mark.numpy().decode("ascii", "replace"), schema)
-            if problem:
-                raise InputError(
-                    f"{path}, record {number}: {problem}; put the shard of this data "
-                    "set there, or prepare it again"
-                ) from None
 
 
 def _windows(

@@ -15,7 +15,7 @@ from tfdlrm.errors import InputError
 from tfdlrm.schema import FeatureSchema
 
 RECORD_FEATURE = "/data_set"
-"""Where a record says the fingerprint of its data set; no column has such a name."""
+"""Where a block says the fingerprint of its data set; no column has such a name."""
 
 _SHOWN = 3
 """Differences that a message names."""

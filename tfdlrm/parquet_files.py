@@ -6,7 +6,6 @@ import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 
 from tfdlrm.errors import InputError
-from tfdlrm.meaning import RECORD_FEATURE, origin_problem
 from tfdlrm.schema import FeatureSchema
 
 
@@ -51,18 +50,6 @@ def column_problem(found: pa.Schema, expected: dict[str, str]) -> str | None:
     return None
 
 
-def mark_problem(found: pa.Schema, schema: FeatureSchema) -> str | None:
-    """Return what is wrong with a file of another data set.
-
-    Args:
-        found: What a file says of itself; a file that other tools or earlier releases
-            wrote bears no fingerprint.
-        schema: Schema of the data set.
-    """
-    mark = (found.metadata or {}).get(RECORD_FEATURE.encode())
-    return None if mark is None else origin_problem(mark.decode(), schema)
-
-
 def check_file(path: Path, schema: FeatureSchema) -> None:
     """Refuse a file that tensorflow-io would end the process for.
 
@@ -76,8 +63,7 @@ def check_file(path: Path, schema: FeatureSchema) -> None:
     expected = column_types(schema)
     try:
         with path.open("rb") as file:
-            found = pa_parquet.read_schema(file)
-        problem = column_problem(found, expected) or mark_problem(found, schema)
+            problem = column_problem(pa_parquet.read_schema(file), expected)
     except (pa.ArrowException, OSError) as error:
         problem = " ".join(str(error).split())
     if problem:

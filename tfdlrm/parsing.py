@@ -4,18 +4,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdlrm.meaning import RECORD_FEATURE, Meaning
 from tfdlrm.schema import FeatureSchema
 
 BLOCK_SPEC = {
     name: tf.io.FixedLenFeature([], tf.string)
     for name in ("label", "dense_features", "categorical_features")
 }
-
-MARK_SPEC = {RECORD_FEATURE: tf.io.FixedLenFeature([], tf.string, default_value="")}
-"""The fingerprint of a record's data set; earlier releases wrote none."""
-
-OTHER_DATA_SET = "a record is of another data set"
 
 _LENGTHS = "row_lengths"
 
@@ -132,15 +126,14 @@ def _parse_blocks(
         f"{name}.{part}" for name in schema.multi_hot for part in ("values", _LENGTHS)
     ]
     spec = BLOCK_SPEC | dict.fromkeys(parts, tf.io.FixedLenFeature([], tf.string))
-    blocks = tf.io.parse_example(records, spec | MARK_SPEC)
-    marks = blocks.pop(RECORD_FEATURE)
+    blocks = tf.io.parse_example(records, spec)
     rows = tf.strings.length(blocks["label"])
     widths = {
         "dense_features": len(schema.dense_features),
         "categorical_features": len(schema.single_hot),
         **{f"{name}.{_LENGTHS}": 1 for name in schema.multi_hot},
     }
-    checks = _mark_checks(schema, marks) + [
+    checks = [
         tf.debugging.assert_equal(
             tf.strings.length(blocks[name]),
             rows * width,
@@ -172,33 +165,20 @@ def _parse_blocks(
 
 def _parse_rows(schema: FeatureSchema, records: Any, num_rows: tf.Tensor) -> _Columns:
     values = records
-    checks = []
     if schema.record_format == "row":
-        values = tf.io.parse_example(records, row_spec(schema) | MARK_SPEC)
-        checks = _mark_checks(schema, values.pop(RECORD_FEATURE))
+        values = tf.io.parse_example(records, row_spec(schema))
 
     def stack(names: list[str], dtype: tf.DType) -> tf.Tensor:
         if not names:
             return tf.zeros([num_rows, 0], dtype)
         return tf.stack([values[name] for name in names], axis=1)
 
-    with tf.control_dependencies(checks):
-        labels = tf.reshape(values[schema.label], [num_rows, 1])
     return (
-        labels,
+        tf.reshape(values[schema.label], [num_rows, 1]),
         stack(list(schema.dense_features), tf.float32),
         stack(schema.single_hot, tf.int64),
         [values[name].with_row_splits_dtype(tf.int32) for name in schema.multi_hot],
     )
-
-
-def _mark_checks(schema: FeatureSchema, marks: tf.Tensor) -> list[Any]:
-    """Whether no record bears the fingerprint of another data set."""
-    meaning = Meaning.of(schema)
-    if not meaning.is_known:
-        return []
-    is_ours = (marks == "") | (marks == meaning.fingerprint)
-    return [tf.debugging.assert_equal(tf.reduce_all(is_ours), True, OTHER_DATA_SET)]
 
 
 def _checks(ids: tf.Tensor, vocabulary_sizes: list[int]) -> list[Any]:

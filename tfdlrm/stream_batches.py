@@ -10,10 +10,12 @@ import tensorflow as tf
 from pipelines.json_rows import JsonRows
 from tfdlrm.errors import InputError
 from tfdlrm.meaning import RECORD_FEATURE, origin_problem
-from tfdlrm.parsing import MARK_SPEC, assemble, parse_records
+from tfdlrm.parsing import assemble, parse_records
 from tfdlrm.raw_features import RawFeatures
 from tfdlrm.schema import FeatureSchema
 from tfdlrm.stream_events import Chunk
+
+_MARK_SPEC = {RECORD_FEATURE: tf.io.FixedLenFeature([], tf.string, default_value="")}
 
 _BLOCK_START = b"\n"
 """What every serialized `tf.train.Example` that is not empty begins with."""
@@ -113,7 +115,7 @@ class Batches:
 
     def _origin_problem(self, message: bytes) -> str | None:
         """What is wrong with a record of another data set, if it is one."""
-        found = tf.io.parse_single_example(message, MARK_SPEC)[RECORD_FEATURE]
+        found = tf.io.parse_single_example(message, _MARK_SPEC)[RECORD_FEATURE]
         mark = found.numpy().decode("ascii", "replace")
         if not mark and not self._has_said_unmarked:
             self._has_said_unmarked = True
