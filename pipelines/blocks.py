@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tfdlrm.meaning import RECORD_FEATURE, origin_problem
 from tfdlrm.schema import FeatureSchema
 
 _BYTES = 2
@@ -24,6 +25,12 @@ def check_record(payload: bytes, schema: FeatureSchema) -> int:
         ValueError: If it is anything else than what the schema says.
     """
     features = dict(_features(payload))
+    mark = features.pop(RECORD_FEATURE, None)
+    if mark is not None:
+        text = _bytes_value(RECORD_FEATURE, mark).decode("ascii", "replace")
+        problem = origin_problem(text, schema)
+        if problem:
+            raise ValueError(problem)
     if schema.record_format == "row":
         names = {schema.label, *schema.dense_features}
         names |= {feature.name for feature in schema.categorical_features}

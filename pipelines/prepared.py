@@ -1,7 +1,7 @@
 """What every engine begins with and ends with."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -21,6 +21,7 @@ from pipelines.tfrecord import row_type
 from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
 from tfdlrm.schema import CategoricalFeature, FeatureSchema, Shard
+from tfdlrm.vocabulary_contents import with_contents
 
 BLOCK_ROWS = 2048
 
@@ -167,15 +168,23 @@ def categorical_features(
     )
 
 
-def make_schema(
+def schema_without_shards(
     columns: Columns,
     features: tuple[CategoricalFeature, ...],
     split: Split,
-    shards: Sequence[Shard],
+    directory: Path,
     config: PrepareConfig,
 ) -> FeatureSchema:
-    """The schema of a data set, without its source."""
-    return FeatureSchema(
+    """Return what the schema says before shards are written, source apart.
+
+    Args:
+        columns: The columns of the log.
+        features: The categorical columns.
+        split: How rows are divided.
+        directory: The data set directory, with its vocabularies.
+        config: The settings.
+    """
+    schema = FeatureSchema(
         label=columns.label,
         dense_features=columns.dense_features,
         categorical_features=features,
@@ -189,5 +198,10 @@ def make_schema(
         columns=None if columns.is_criteo else columns.to_json(),
         record_format=config.record_format,
         block_rows=BLOCK_ROWS,
-        shards=tuple(shards),
     )
+    return with_contents(schema, directory)
+
+
+def make_schema(schema: FeatureSchema, shards: Sequence[Shard]) -> FeatureSchema:
+    """The schema of a data set, without its source."""
+    return replace(schema, shards=tuple(shards))

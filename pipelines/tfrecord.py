@@ -11,6 +11,7 @@ from pipelines.columns import Columns
 from pipelines.encoded_rows import EncodedRows
 from pipelines.examples import bytes_example, row_examples
 from pipelines.parquet_shard import write_parquet_shard
+from tfdlrm.meaning import RECORD_FEATURE
 from tfdlrm.records import record_footer, record_header
 from tfdlrm.schema import RecordFormat, Shard
 from tfdlrm.storage import whole
@@ -48,6 +49,7 @@ def write_shard(
     block_rows: int,
     record_format: RecordFormat = "block",
     columns: Columns | None = None,
+    mark: str | None = None,
 ) -> Shard:
     """Write `rows` as one file.
 
@@ -61,6 +63,8 @@ def write_shard(
         record_format: `block`, `row` for records of one row, or `parquet` for a
             Parquet file instead.
         columns: Names of the features; Criteo's when `None`.
+        mark: Fingerprint of the data set, which every block bears, since a stream may
+            bring it to a model.
 
     Returns:
         The file's entry in the schema.
@@ -76,7 +80,7 @@ def write_shard(
     if record_format == "row":
         payloads = row_examples(rows, columns)
     else:
-        payloads = _blocks(rows, block_rows, columns.multi_hot)
+        payloads = _blocks(rows, block_rows, columns.multi_hot, mark)
     checksum = hashlib.sha256()
     num_bytes = crc32c = 0
     with whole(target) as aside, aside.open("wb") as file:
@@ -90,7 +94,10 @@ def write_shard(
 
 
 def _blocks(
-    rows: EncodedRows, block_rows: int, multi_hot: Sequence[str]
+    rows: EncodedRows,
+    block_rows: int,
+    multi_hot: Sequence[str],
+    mark: str | None,
 ) -> Iterator[bytes]:
     names = rows.fixed.dtype.names or ()
     for block in rows.blocks(block_rows):
@@ -98,4 +105,6 @@ def _blocks(
         for name, bags in zip(multi_hot, block.bags, strict=True):
             values[f"{name}.values"] = bags.values.tobytes()
             values[f"{name}.row_lengths"] = bags.lengths.tobytes()
+        if mark is not None:
+            values[RECORD_FEATURE] = mark.encode()
         yield bytes_example(values)

@@ -280,5 +280,5 @@ def test_data_of_another_dialect_is_no_data_of_a_model(prepared):
         schema.dialect, "hash_buckets"
     )
     other = replace(schema, **{name: "hash" if name == "dialect" else 7})
-    with pytest.raises(InputError, match=f"has other {name} than"):
+    with pytest.raises(InputError, match=f"trained with: {name}: "):
         check_columns(schema, other, prepared[1], prepared[1])

@@ -15,6 +15,7 @@ import keras
 
 from tfdlrm import storage
 from tfdlrm.errors import InputError
+from tfdlrm.meaning import Meaning, differences, named, read_meaning
 from tfdlrm.pieces import DamagedError, Piece, read_pieces, write_pieces
 from tfdlrm.saved_variables import SavedVariables
 
@@ -107,7 +108,11 @@ class CheckpointDirectory:
                 storage.remove_tree(path)
 
     def restore(
-        self, variables: SavedVariables, data_set: str | None = None
+        self,
+        variables: SavedVariables,
+        data_set: str | None = None,
+        meaning: Meaning | None = None,
+        same_rows: bool = True,
     ) -> dict[str, Any] | None:
         """Read the newest checkpoint that is whole.
 
@@ -115,7 +120,10 @@ class CheckpointDirectory:
 
         Args:
             variables: Those of a model of the same architecture.
-            data_set: What the checkpoints have to be of, if they tell.
+            data_set: The fingerprint of the data set that they have to be of.
+            meaning: What its ids and labels mean.
+            same_rows: Whether the rows have to be the same ones, as for going on in the
+                middle of a pass; otherwise the meaning is enough.
 
         Returns:
             The state that was saved with it; `None` if there is no checkpoint at all.
@@ -123,7 +131,8 @@ class CheckpointDirectory:
         Raises:
             InputError: If all of them are damaged, or of another data set.
         """
-        state, damaged = self._read_newest(variables, data_set)
+        self._check_data_set(data_set, meaning, same_rows)
+        state, damaged = self._read_newest(variables)
         if damaged and state is None:
             raise InputError(
                 f"none of the checkpoints in {self.path} can be read: remove them to "
@@ -136,19 +145,26 @@ class CheckpointDirectory:
                 path.replace(aside)
         return state
 
-    def load_weights(self, model: keras.Model, data_set: str | None = None) -> None:
+    def load_weights(
+        self,
+        model: keras.Model,
+        data_set: str | None = None,
+        meaning: Meaning | None = None,
+    ) -> None:
         """Read the weights of the newest checkpoint that is whole, for predictions.
 
         Args:
             model: A model of the same architecture.
             data_set: As for `restore`.
+            meaning: As for `restore`; where it is known, other rows are fine.
 
         Raises:
             InputError: If there is no checkpoint, or none can be read, or they are of
                 another data set.
         """
         variables = SavedVariables(model, with_optimizer=False)
-        state, damaged = self._read_newest(variables, data_set)
+        self._check_data_set(data_set, meaning, same_rows=False)
+        state, damaged = self._read_newest(variables)
         if damaged and state is None:
             raise InputError(
                 f"none of the checkpoints in {self.path} can be read: expected those "
@@ -158,10 +174,9 @@ class CheckpointDirectory:
             raise InputError(f"{self.path} holds no checkpoint: did the training run?")
 
     def _read_newest(
-        self, variables: SavedVariables, data_set: str | None
+        self, variables: SavedVariables
     ) -> tuple[dict[str, Any] | None, list[Path]]:
         """The state of the newest that is whole, if any, and those damaged after it."""
-        self._check_data_set(data_set)
         damaged: list[Path] = []
         for path in self.newest_first():
             try:
@@ -172,10 +187,31 @@ class CheckpointDirectory:
                 damaged.append(path)
         return None, damaged
 
-    def _check_data_set(self, data_set: str | None) -> None:
+    def _check_data_set(
+        self, data_set: str | None, meaning: Meaning | None, same_rows: bool
+    ) -> None:
         """Tell another data set, whose tables have other sizes, from damage."""
         states = (_state_of(path) for path in self.newest_first())
-        state = next((each for each in states if each), {})
+        state = next((each for each in states if each), None)
+        if state is None:
+            return
+        there = read_meaning(state["meaning"]) if "meaning" in state else None
+        found = differences(there, meaning) if there and meaning else []
+        if found:
+            raise InputError(
+                f"{self.path} is of a run on another data set: {named(found)}; prepare "
+                "that one again, or give another --run_dir"
+            )
+        is_known = all(each is not None and each.is_known for each in (there, meaning))
+        if same_rows or not is_known:
+            self._check_rows(state, data_set)
+        if there is None and meaning is not None:
+            print(
+                f"{self.path} was written by an earlier release and does not say what "
+                "its ids mean: that it is the same here is not checked"
+            )
+
+    def _check_rows(self, state: dict[str, Any], data_set: str | None) -> None:
         if data_set is not None and state.get("data_set", data_set) != data_set:
             raise InputError(
                 f"{self.path} is of a run on another data set, whose shards have other "

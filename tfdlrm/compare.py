@@ -9,8 +9,10 @@ from tfdlrm.command_line import parse, run_command, to_yaml
 from tfdlrm.comparison import FinishedRun, read_run
 from tfdlrm.config import CheckpointConfig, OptimizerConfig, OptimizerName, TrainConfig
 from tfdlrm.errors import InputError, require
+from tfdlrm.meaning import Meaning, differences, named, read_meaning
 from tfdlrm.schema import FeatureSchema
 from tfdlrm.training_process import train_in_process
+from tfdlrm.vocabulary_contents import with_contents
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def compare(command: CompareCommand) -> Path:
     Raises:
         InputError: If a model, the data set or a run cannot be used.
     """
-    schema = FeatureSchema.load(command.data_dir)
+    schema = with_contents(FeatureSchema.load(command.data_dir), command.data_dir)
     _check_splits(command, schema)
     _keep_to_one_data_set(command.output, schema)
     chosen = [
@@ -158,14 +160,22 @@ def _check_splits(command: CompareCommand, schema: FeatureSchema) -> None:
 
 def _keep_to_one_data_set(output: Path, schema: FeatureSchema) -> None:
     """Refuse an output directory whose runs learned from other rows."""
-    file = output / "data_set.txt"
-    if not file.exists():
+    rows, meaning = output / "data_set.txt", output / "meaning.json"
+    if not rows.exists():
         storage.make_directory("output", output)
-        storage.replace_text(file, schema.fingerprint)
-    elif file.read_text(encoding="utf-8") != schema.fingerprint:
+        storage.replace_json(meaning, Meaning.of(schema).to_json())
+        storage.replace_text(rows, schema.fingerprint)
+        return
+    found: list[str] = []
+    if meaning.exists():  # not where an earlier release began
+        there = read_meaning(meaning.read_bytes())
+        found = differences(there, Meaning.of(schema))
+    if not found and rows.read_text(encoding="utf-8") != schema.fingerprint:
+        found = ["its shards have other checksums"]
+    if found:
         raise InputError(
-            f"{output} compares runs on another data set, whose shards have other "
-            "checksums: give another --output"
+            f"{output} compares runs on another data set: {named(found)}; give another "
+            "--output"
         )
 
 

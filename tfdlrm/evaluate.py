@@ -59,7 +59,7 @@ def evaluate_model(command: EvaluateCommand) -> None:
     from tfdlrm.serving.saved_model import load_scorer
 
     scorer = load_scorer(command.model)
-    check_columns(scorer.schema, schema, command.model, command.data_dir)
+    check_columns(scorer.schema, schema, scorer.path, command.data_dir)
     scored = score_splits(scorer, command.data_dir, schema, command.splits)
     metrics = {split: binary_metrics(*found) for split, found in scored.items()}
     print(f"{scorer.path} on {command.data_dir} ({schema.dialect} dialect)\n")

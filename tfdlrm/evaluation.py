@@ -10,8 +10,11 @@ import tensorflow as tf
 
 from tfdlrm.data import damage_named, read_split
 from tfdlrm.errors import InputError
+from tfdlrm.meaning import Meaning, differences, named
 from tfdlrm.metrics import BinaryMetrics, binary_metrics, measure_text
 from tfdlrm.schema import FeatureSchema
+from tfdlrm.serving.version_directories import EXTRA_DIRECTORY
+from tfdlrm.vocabulary_contents import with_contents
 
 EVALUATION_BATCH_SIZE = 8192
 """Rows scored at once where nothing is learned from them."""
@@ -72,31 +75,34 @@ def evaluate(
 def check_columns(
     trained: FeatureSchema, data: FeatureSchema, model: Path, data_dir: Path
 ) -> None:
-    """Refuse rows that a model was not made for.
+    """Refuse rows whose ids, numbers or labels mean something else to a model.
 
     Args:
         trained: Schema of the model.
         data: Schema of the rows.
-        model: Where the model is.
+        model: Where the model is: the directory of its version.
         data_dir: Where the rows are.
 
     Raises:
-        InputError: If the columns, or what their ids mean, differ.
+        InputError: If the columns, or what their ids or the label mean, differ.
     """
-    for name in (
-        "dense_features",
-        "untransformed",
-        "categorical_features",
-        "dialect",
-        "max_index_range",
-        "hash_buckets",
-    ):
-        expected, found = getattr(trained, name), getattr(data, name)
-        if expected != found:
-            raise InputError(
-                f"{data_dir} has other {name} than {model} was trained with: use the "
-                "data set of its training, or one prepared alike"
+    there = Meaning.of(with_contents(trained, model / EXTRA_DIRECTORY))
+    here = Meaning.of(with_contents(data, data_dir))
+    found = differences(there, here)
+    if found:
+        raise InputError(
+            f"{data_dir} has other columns, ids or labels than {model} was trained "
+            f"with: {named(found)}; use the data set of its training, or one with the "
+            "same vocabularies and label; python -m tfdlrm.predict scores raw rows by "
+            "the model's own vocabularies"
+        )
+    for name, meaning in ((model, there), (data_dir, here)):
+        if not meaning.is_known:
+            print(
+                f"{name} has no vocabularies: whether its ids mean the same values as "
+                f"those of {data_dir if name == model else model} is not checked"
             )
+            return
 
 
 def measures_by_split(

@@ -8,8 +8,10 @@ from tfdlrm import storage
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.config import TrainConfig
 from tfdlrm.errors import InputError
+from tfdlrm.meaning import Meaning
 from tfdlrm.run_directory import RunDirectory
 from tfdlrm.schema import SPLITS, FeatureSchema
+from tfdlrm.vocabulary_contents import with_contents
 
 if TYPE_CHECKING:
     import keras
@@ -69,7 +71,7 @@ def export(command: ExportCommand) -> Path:
     config = run.load_config()
     if config.data_dir is None:
         raise InputError(f"{run.config_file} has no data_dir: add the one of the run")
-    schema = FeatureSchema.load(config.data_dir)
+    schema = with_contents(FeatureSchema.load(config.data_dir), config.data_dir)
     export_dir = _export_dir(command, config)
 
     import keras
@@ -93,7 +95,7 @@ def export(command: ExportCommand) -> Path:
         keras.config.set_dtype_policy(config.precision)
     model = build_model(schema, config.model)
     checkpoints = CheckpointDirectory(run.checkpoint_directory)
-    checkpoints.load_weights(model, schema.fingerprint)
+    checkpoints.load_weights(model, schema.fingerprint, Meaning.of(schema))
     if run.best_weights_file.is_file():
         model.load_weights(storage.local_copy(run.best_weights_file))
     if command.plot is not None:

@@ -74,7 +74,7 @@ def importance(command: ImportanceCommand) -> list["Importance"]:
     from tfdlrm.serving.saved_model import load_scorer
 
     scorer = load_scorer(command.model)
-    check_columns(scorer.schema, schema, command.model, command.data_dir)
+    check_columns(scorer.schema, schema, scorer.path, command.data_dir)
     batches = read_split(command.data_dir, schema, split, EVALUATION_BATCH_SIZE)
     with damage_named(command.data_dir, schema):
         rows = sample_rows(batches, schema.num_rows(split), command.rows, command.seed)

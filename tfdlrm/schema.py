@@ -91,8 +91,10 @@ class FeatureSchema:
             `row` for records that are ordinary Examples of one row; `parquet` for
             Parquet files with a column for every feature.
         shards: The files, in order.
-        vocabularies: Checksum of the vocabulary of each categorical feature that has
-            one, in hexadecimal.
+        vocabularies: Checksum of the vocabulary's file of each categorical feature
+            that has one, in hexadecimal.
+        vocabulary_contents: Checksum of its values and their ids, whatever the bytes of
+            the file are; an exported model carries it too.
         source: The inputs and settings that the data set was made from.
         columns: How raw rows look, where they are not in Criteo's format.
         reachable: For synthetic rows, the measures of each split that the planted
@@ -129,6 +131,7 @@ class FeatureSchema:
     record_format: RecordFormat = "block"
     shards: tuple[Shard, ...] = ()
     vocabularies: dict[str, str] = field(default_factory=dict)
+    vocabulary_contents: dict[str, str] = field(default_factory=dict)
     source: dict[str, Any] | None = None
     columns: dict[str, Any] | None = None
     reachable: dict[str, dict[str, float]] | None = None

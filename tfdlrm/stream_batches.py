@@ -9,10 +9,13 @@ import tensorflow as tf
 
 from pipelines.json_rows import JsonRows
 from tfdlrm.errors import InputError
+from tfdlrm.meaning import RECORD_FEATURE, origin_problem
 from tfdlrm.parsing import assemble, parse_records
 from tfdlrm.raw_features import RawFeatures
 from tfdlrm.schema import FeatureSchema
 from tfdlrm.stream_events import Chunk
+
+_MARK_SPEC = {RECORD_FEATURE: tf.io.FixedLenFeature([], tf.string, default_value="")}
 
 _BLOCK_START = b"\n"
 """What every serialized `tf.train.Example` that is not empty begins with."""
@@ -40,7 +43,8 @@ class Batches:
     """Gathers events into batches.
 
     An event is a JSON object, one row of raw columns; or a block record, as the shards
-    of a data set hold them, whose rows are a batch of their own.
+    of a data set hold them, whose rows are a batch of their own. One that bears the
+    fingerprint of a data set whose ids or labels mean something else is a bad event.
 
     Args:
         topic: Name of the stream, for messages.
@@ -59,6 +63,7 @@ class Batches:
 
     def __post_init__(self) -> None:
         self._rows = JsonRows(self.features_of.columns)
+        self._has_said_unmarked = False
         self._parse_block = tf.function(self._parsed_block, reduce_retracing=True)
 
     def add(self, chunk: Chunk) -> Iterator[Batch]:
@@ -93,9 +98,13 @@ class Batches:
 
     def _block(self, partition: int, offset: int, message: bytes) -> Batch:
         after = {partition: offset + 1}
+        features: dict[str, Any] = {}
+        labels = tf.zeros([0, 1])
         try:
-            features, labels = self._parse_block(tf.constant(message))
-            problem = _problem(features, labels.numpy())
+            problem = self._origin_problem(message)
+            if problem is None:
+                features, labels = self._parse_block(tf.constant(message))
+                problem = _problem(features, labels.numpy())
         except tf.errors.OpError as error:
             problem = " ".join(error.message.split())[:200]
         if problem is None:
@@ -103,6 +112,20 @@ class Batches:
         if self.on_bad_event == "stop":
             self._refuse(partition, offset, problem)
         return Batch({}, np.zeros((0, 1), np.float32), after, skipped=1)
+
+    def _origin_problem(self, message: bytes) -> str | None:
+        """What is wrong with a record of another data set, if it is one."""
+        found = tf.io.parse_single_example(message, _MARK_SPEC)[RECORD_FEATURE]
+        mark = found.numpy().decode("ascii", "replace")
+        if not mark and not self._has_said_unmarked:
+            self._has_said_unmarked = True
+            print(
+                f"{self.topic} has block records without the fingerprint of their data "
+                "set, as earlier releases wrote them: that their ids mean the same is "
+                "not checked",
+                flush=True,
+            )
+        return origin_problem(mark, self.schema)
 
     def _parsed_block(self, message: tf.Tensor) -> Any:
         spec = {"label": tf.io.FixedLenFeature([], tf.string)}

@@ -15,6 +15,7 @@ from tfdlrm.checkpoints import CheckpointDirectory
 from tfdlrm.config import TrainConfig
 from tfdlrm.errors import InputError
 from tfdlrm.interruption import StopRequest, stop_requests
+from tfdlrm.meaning import Meaning
 from tfdlrm.models import build_model
 from tfdlrm.progressive import ProgressiveValidation
 from tfdlrm.raw_features import RawFeatures
@@ -27,6 +28,7 @@ from tfdlrm.stream_batches import Batch, Batches
 from tfdlrm.stream_config import StreamConfig
 from tfdlrm.stream_events import Events, Topic, partition_ends
 from tfdlrm.training import compile_model, make_reproducible, start_xla_quietly
+from tfdlrm.vocabulary_contents import with_contents
 
 KEPT_EXPORTS = 3
 """Versions kept of those that the stream exported; a server holds on to the newest."""
@@ -50,7 +52,9 @@ class Learner:
             raise InputError(f"{run.config_file} has no data_dir: add the run's")
         self._data_dir = trained.data_dir
         self._export_dir = config.export_dir or trained.versions_dir
-        self.schema = FeatureSchema.load(self._data_dir)
+        schema = FeatureSchema.load(self._data_dir)
+        self.schema = with_contents(schema, self._data_dir)
+        self._meaning = Meaning.of(self.schema)
         make_reproducible(trained.seed)
         start_xla_quietly()
         keras.config.set_dtype_policy(trained.precision)
@@ -62,7 +66,7 @@ class Learner:
             directory / "checkpoints", config.checkpoints.keep
         )
         variables = SavedVariables(self._model)
-        state = checkpoints.restore(variables) or {}
+        state = checkpoints.restore(variables, meaning=self._meaning) or {}
         if state.get("topic", topic.name) != topic.name:
             raise InputError(
                 f"{directory} learned from the topic {state['topic']} so far, not from "
@@ -98,7 +102,10 @@ class Learner:
         compile_model(model, trained.optimizer)
         path = self._run.checkpoint_directory
         state = CheckpointDirectory(path).restore(
-            SavedVariables(model), self.schema.fingerprint
+            SavedVariables(model),
+            self.schema.fingerprint,
+            self._meaning,
+            same_rows=False,
         )
         if state is None:
             raise InputError(f"{path} holds no checkpoint: did the training run?")
@@ -154,6 +161,7 @@ class Learner:
         state = {
             "step": self.step,
             "topic": self._topic.name,
+            "meaning": self._meaning.to_json(),
             "offsets": self.offsets,
             "skipped": self.skipped,
             "validation": self.validation.state,

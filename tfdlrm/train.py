@@ -13,10 +13,12 @@ from tfdlrm.command_line import gives, parse, run_command
 from tfdlrm.config import PrepareConfig, TrainConfig
 from tfdlrm.errors import InputError
 from tfdlrm.fitting import memory_here, require_memory
+from tfdlrm.meaning import Meaning
 from tfdlrm.model_columns import ignored_columns
 from tfdlrm.plain_text import visible
 from tfdlrm.run_directory import RunDirectory
 from tfdlrm.schema import FeatureSchema
+from tfdlrm.vocabulary_contents import with_contents
 
 if TYPE_CHECKING:
     import keras
@@ -46,6 +48,7 @@ def train(config: TrainConfig) -> Path | None:
     if config.run_dir is not None:
         RunDirectory(config.run_dir).require_unfinished()
     data_dir, raw, schema = _data_set(config)
+    schema = with_contents(schema, data_dir)
     config = replace(config, data_dir=data_dir, raw=None)
     if not schema.num_rows("train"):
         raise InputError(f"{data_dir} has no train rows: prepare it with some")
@@ -144,6 +147,7 @@ def _fit(
             config,
             run,
             schema.fingerprint,
+            Meaning.of(schema),
         )
     return model, points
 

@@ -19,6 +19,7 @@ from tfdlrm.distribution import check_agreement, chief_first
 from tfdlrm.early_stopping import EarlyStopping
 from tfdlrm.evaluation import evaluate
 from tfdlrm.interruption import stop_requests
+from tfdlrm.meaning import Meaning
 from tfdlrm.metrics import BinaryMetrics
 from tfdlrm.profiling import Profiler
 from tfdlrm.run_directory import RunDirectory
@@ -118,6 +119,7 @@ def fit(
     config: TrainConfig,
     run: RunDirectory,
     data_set: str,
+    meaning: Meaning | None = None,
 ) -> list[CurvePoint]:
     """Train a compiled model, or go on where the run was left.
 
@@ -130,6 +132,7 @@ def fit(
         config: Number of epochs, of points in the curves, and of checkpoints.
         run: The run's directory.
         data_set: What tells the data set from others; a checkpoint knows its own.
+        meaning: What its ids and labels mean, which a checkpoint knows too.
 
     Returns:
         The learning curves.
@@ -143,7 +146,8 @@ def fit(
     checkpoints = CheckpointDirectory(run.checkpoint_directory, config.checkpoints.keep)
     variables = SavedVariables(model)
     variables.watch_tables()
-    state = _restore(checkpoints, variables, run, data_set, model.distribute_strategy)
+    devices = model.distribute_strategy
+    state = _restore(checkpoints, variables, run, data_set, meaning, devices)
     is_chief = run.restored_from is None
     writer = CheckpointWriter(checkpoints, variables, state)
     recorder = CurveRecorder(
@@ -160,8 +164,11 @@ def fit(
         return next(iter(read(*divmod(step, steps_per_epoch))))
 
     with stop_requests() as request, writer:
+        facts: dict[str, Any] = {"data_set": data_set}
+        if meaning is not None:
+            facts["meaning"] = meaning.to_json()
         checkpointer = Checkpointer(
-            writer, config.checkpoints, recorder, request, {"data_set": data_set}
+            writer, config.checkpoints, recorder, request, facts
         )
         profiler = Profiler(run, recorder, config.profile_steps)
         stopping = None
@@ -240,12 +247,13 @@ def _restore(
     variables: SavedVariables,
     run: RunDirectory,
     data_set: str,
+    meaning: Meaning | None,
     devices: tf.distribute.Strategy,
 ) -> dict[str, Any]:
     """The state of the newest checkpoint, after it was read, or that of a beginning."""
     # The chief puts damaged checkpoints aside.
     with chief_first(devices, is_chief=run.restored_from is None):
-        state = checkpoints.restore(variables, data_set)
+        state = checkpoints.restore(variables, data_set, meaning)
     if state is None:
         state = {"step": 0, "seconds": 0.0, "points": [], "metrics": []}
     else:

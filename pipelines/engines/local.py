@@ -30,6 +30,7 @@ from pipelines.prepared import (
     make_schema,
     open_all,
     read_columns,
+    schema_without_shards,
     with_labels,
 )
 from pipelines.progress import stage
@@ -40,6 +41,7 @@ from pipelines.time_split import split_by_time
 from pipelines.vocabulary import vocabulary_path, write_vocabulary
 from tfdlrm.byte_size import parse_byte_size
 from tfdlrm.config import PrepareConfig
+from tfdlrm.meaning import Meaning
 from tfdlrm.schema import Shard
 
 
@@ -84,9 +86,12 @@ def run(raw: Sequence[Path], place: Building, config: PrepareConfig) -> Prepared
     )
     positives = encoder.run()
     write_coverage(coverage, config.dialect, place.directory)
-    shards = list(_write_shards(buckets, columns, place, config))
-    schema = make_schema(columns, features, split, shards, config)
-    return Prepared(schema, positives, spill.skipped, spill.checksums)
+    schema = schema_without_shards(columns, features, split, place.directory, config)
+    mark = Meaning.of(schema).fingerprint
+    shards = list(_write_shards(buckets, columns, place, config, mark))
+    return Prepared(
+        make_schema(schema, shards), positives, spill.skipped, spill.checksums
+    )
 
 
 def _split(
@@ -146,6 +151,7 @@ def _write_shards(
     columns: Columns,
     place: Building,
     config: PrepareConfig,
+    mark: str,
 ) -> Iterator[Shard]:
     """The shards, in order; a bucket is removed when its shard is whole."""
     noted = place.journal.entries("shard")
@@ -163,7 +169,7 @@ def _write_shards(
             return whole[path]
         return write_shard(
             bucket.take(index),
-            *(place.directory, path, BLOCK_ROWS, form, columns),
+            *(place.directory, path, BLOCK_ROWS, form, columns, mark),
         )
 
     done = 0

@@ -34,6 +34,7 @@ from pipelines.prepared import (
     make_buckets,
     make_schema,
     read_columns,
+    schema_without_shards,
     with_labels,
 )
 from pipelines.progress import stage
@@ -48,6 +49,7 @@ from pipelines.time_split import (
 )
 from tfdlrm.byte_size import parse_byte_size
 from tfdlrm.config import PrepareConfig
+from tfdlrm.meaning import Meaning
 
 
 def run(raw: Sequence[Path], place: Building, config: PrepareConfig) -> Prepared:
@@ -110,12 +112,15 @@ def _run(
         run=uuid.uuid4().hex,
     )
     keep_ids(workers, encoding)
+    schema = schema_without_shards(columns, features, split, place.directory, config)
+    mark = Meaning.of(schema).fingerprint
     shards, positives, coverage = write_shards(
-        workers, encoding, place.work, config.record_format
+        workers, encoding, place.work, config.record_format, mark
     )
     write_coverage(coverage, config.dialect, place.directory)
-    schema = make_schema(columns, features, split, shards, config)
-    return Prepared(schema, positives, spill.skipped, spill.checksums)
+    return Prepared(
+        make_schema(schema, shards), positives, spill.skipped, spill.checksums
+    )
 
 
 def _require_same(

@@ -44,6 +44,7 @@ class _Shards:
         directory: The data set directory.
         work: Where finished shards are noted.
         record_format: Of the records.
+        mark: The fingerprint that they bear.
     """
 
     buckets: tuple[Buckets, ...]
@@ -51,6 +52,7 @@ class _Shards:
     directory: Path
     work: Path
     record_format: RecordFormat
+    mark: str
 
     @property
     def places(self) -> list[tuple[Buckets, int]]:
@@ -76,6 +78,7 @@ class _Shards:
             BLOCK_ROWS,
             form,
             self.encoder.columns,
+            self.mark,
         )
         write_note(self.noted(number), asdict(shard))
 
@@ -103,6 +106,7 @@ def write_shards(
     encoding: Encoding,
     work: Path,
     record_format: RecordFormat,
+    mark: str,
 ) -> tuple[list[Shard], dict[str, int], Coverage]:
     """Encode and shuffle all rows, and write the shards.
 
@@ -111,12 +115,15 @@ def write_shards(
         encoding: How to encode a piece.
         work: Where finished shards are noted, so that they are not written again.
         record_format: Of the records.
+        mark: The fingerprint that they bear.
 
     Returns:
         The shards, the rows with label 1 of each split, and the coverage.
     """
     encoder = encoding.encoder
-    shards = _Shards(encoder.buckets, encoder, encoding.directory, work, record_format)
+    shards = _Shards(
+        encoder.buckets, encoder, encoding.directory, work, record_format, mark
+    )
     numbers = range(len(shards.places))
     todo = _to_do(cluster, shards)
     num_rows = encoding.spill.starts[-1]
