@@ -143,6 +143,9 @@ def damage_named(directory: Path, schema: FeatureSchema) -> Iterator[None]:
     """
     try:
         yield
+    except (tf.errors.NotFoundError, tf.errors.PermissionDeniedError):
+        schema.check_shards(directory)  # one may be gone since the pass began
+        raise
     except tf.errors.DataLossError:
         if schema.record_format != "parquet":
             for shard in schema.shards:

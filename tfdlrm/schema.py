@@ -196,13 +196,22 @@ class FeatureSchema:
         """The files of `split`, or of all splits, in `directory`.
 
         Raises:
-            InputError: If one is missing or has another size than when it was written.
+            InputError: If one is missing, cannot be read, or has another size than when
+                it was written.
         """
         directory = storage.at(directory)
         paths = []
         for shard in self.shards if split is None else self.split_shards(split):
             path = directory / shard.path
-            found = path.stat().st_size if path.is_file() else None
+            try:
+                found = path.stat().st_size if path.is_file() else None
+                if found is not None and not storage.is_remote(path):
+                    path.open("rb").close()  # it may be there and not for us to read
+            except OSError as error:
+                raise InputError(
+                    f"{path} cannot be read: {error.strerror or error}; let this user "
+                    "read it"
+                ) from None
             if found != shard.bytes:
                 what = "is missing" if found is None else f"has {found:,} bytes"
                 raise InputError(
