@@ -131,14 +131,19 @@ class RunDirectory:
         if not self._has_settings():
             return None
         try:
-            return whole_settings(self.path)
+            return self._whole_settings()
         except InputError as error:
             if any(self.checkpoint_directory.glob("step-*")):
-                raise InputError(
-                    f"{error}: put back a copy of the file, or give another run_dir"
-                ) from None
-            print(f"{error}; there is no checkpoint, so that the run begins again")
+                raise
+            print(f"{error}; since there is no checkpoint, the run begins again")
             return None
+
+    def _whole_settings(self) -> dict[str, Any]:
+        """The settings, with a line where they are those of the copy."""
+        settings = whole_settings(self.path)
+        if not self.config_file.exists():
+            print(f"{self.config_file} is missing: {COPY_FILE} beside it stands in")
+        return settings
 
     def _has_settings(self) -> bool:
         return self.config_file.exists() or (self.path / COPY_FILE).exists()
@@ -344,7 +349,7 @@ class RunDirectory:
                 f"{self.path} holds no {self.config_file.name}: expected a run "
                 "directory as written by `python -m tfdlrm.train`"
             )
-        settings = whole_settings(self.path)
+        settings = self._whole_settings()
         changed = _first_difference(copied_settings(self.path) or settings, settings)
         if changed:
             print(f"{self.config_file} was changed since its run began: {changed}")

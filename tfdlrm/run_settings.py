@@ -11,7 +11,7 @@ from tfdlrm.errors import InputError
 
 CONFIG_FILE = "config.yaml"
 COPY_FILE = "settings.json"
-"""Stands in for a damaged `config.yaml`, and shows where it was changed."""
+"""Stands in for a `config.yaml` that is lost, and shows where it was changed."""
 
 
 def write_settings(directory: Path, settings: str) -> None:
@@ -51,19 +51,21 @@ def copied_settings(directory: Path) -> dict[str, Any] | None:
 
 
 def whole_settings(directory: Path) -> dict[str, Any]:
-    """Read `config.yaml`, or with a line that says so the copy where that is damaged.
+    """Read `config.yaml`, or the copy where that is missing.
 
     Raises:
-        InputError: If both are damaged.
+        InputError: If it is damaged.
     """
+    copy = copied_settings(directory)
+    if copy is not None and not (directory / CONFIG_FILE).exists():
+        return copy
     try:
         return read_settings(directory)
     except InputError as error:
-        settings = copied_settings(directory)
-        if settings is None:
-            raise
-        print(f"{error}; the settings are taken from {COPY_FILE} beside it")
-        return settings
+        fix = "put back a copy of the file"
+        if copy is not None:
+            fix = f"remove the file, and {COPY_FILE} beside it stands in for it"
+        raise InputError(f"{error}: {fix}") from None
 
 
 def _damaged(path: Path, reason: str) -> InputError:

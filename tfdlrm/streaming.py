@@ -1,9 +1,7 @@
 """Learning from a click stream: predict first, then learn; `tfdlrm.train --stream`."""
 
-import json
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -14,7 +12,6 @@ from tfdlrm import storage
 from tfdlrm.best_weights import load_kept_weights
 from tfdlrm.checkpoint_writer import CheckpointWriter
 from tfdlrm.checkpoints import CheckpointDirectory
-from tfdlrm.checksums import seal, unseal
 from tfdlrm.config import TrainConfig
 from tfdlrm.errors import InputError
 from tfdlrm.interruption import StopRequest, stop_requests
@@ -26,18 +23,12 @@ from tfdlrm.saved_variables import SavedVariables
 from tfdlrm.schema import VOCABULARY_FOLDER, FeatureSchema
 from tfdlrm.serving.model_card import ModelCard
 from tfdlrm.serving.saved_model import export_model
-from tfdlrm.serving.version_directories import (
-    find_export,
-    next_version,
-    remove_version,
-)
+from tfdlrm.serving.version_directories import find_export, next_version
 from tfdlrm.stream_batches import Batch, Batches
 from tfdlrm.stream_config import StreamConfig
 from tfdlrm.stream_events import Events, Topic, partition_ends
+from tfdlrm.stream_exports import StreamExports
 from tfdlrm.training import compile_model, make_reproducible, start_xla_quietly
-
-KEPT_EXPORTS = 3
-"""Versions kept of those that the stream exported; a server holds on to the newest."""
 
 _WAIT_SECONDS = 0.5
 
@@ -84,8 +75,7 @@ class Learner:
         self.offsets = {int(p): n for p, n in state.get("offsets", {}).items()}
         self.skipped: int = state.get("skipped", 0)
         # Not in the checkpoint: the last export comes after the last of these.
-        self._exports_file = directory / "exports.json"
-        self._exports = _read_exports(self._exports_file)
+        self._exports = StreamExports(directory)
         self.validation = ProgressiveValidation(
             directory, config.measure_every, state.get("validation")
         )
@@ -191,13 +181,7 @@ class Learner:
             )
         self._exported_at = time.monotonic()
         self._exported_step = self.step
-        if str(exported) not in self._exports:
-            self._exports.append(str(exported))
-        for old in self._exports[:-KEPT_EXPORTS]:
-            remove_version(storage.at(old))
-        self._exports = self._exports[-KEPT_EXPORTS:]
-        exports = seal({"versions": self._exports})
-        storage.replace_text(self._exports_file, exports + "\n")
+        self._exports.add(exported)
         print(f"Model: {exported}", flush=True)
 
     def _origin(self) -> dict[str, Any] | None:
@@ -206,24 +190,6 @@ class Learner:
         if checkpoint is None or self.step != self._saved_step:
             return None
         return {"checkpoint": checkpoint, "step": self.step}
-
-
-def _read_exports(path: Path) -> list[str]:
-    """Return the versions that the stream exported and has kept, the oldest first."""
-    if not path.is_file():
-        return []
-    try:
-        text = path.read_text(encoding="utf-8")
-        if text.startswith("["):  # as earlier releases wrote them
-            return [str(version) for version in json.loads(text)]
-        return [str(version) for version in unseal(text)["versions"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        print(
-            f"{path} is damaged ({error}): the versions that this stream exported so "
-            "far are not removed any more",
-            flush=True,
-        )
-        return []
 
 
 def first_offsets(
