@@ -95,6 +95,48 @@ def test_a_checkpoint_is_put_aside_even_where_one_was_before(run_dir, whole):
     assert_equal(resumed, whole[1])
 
 
+def test_one_bit_of_the_state_falls_back_to_the_checkpoint_before(
+    run_dir, whole, capsys
+):
+    path = newest(run_dir) / "state.json"
+    state = path.read_text()
+    assert '"step": 8, "seconds"' in state
+    path.write_text(state.replace('"step": 8, "seconds"', '"step": 9, "seconds"'))
+    resumed, curves = train(run_dir)
+    told = capsys.readouterr().out
+    assert "step-0000000008 is damaged (its SHA-256 is" in told
+    assert "Going on after step 6" in told
+    assert curves == whole[2]
+    assert_equal(resumed, whole[1])
+
+
+def test_a_damaged_state_does_not_cost_the_tables_of_others(tmp_path):
+    checkpoints = CheckpointDirectory(tmp_path, keep=2)
+    for step in (1, 2):
+        tables = checkpoints.write_tables(step, [])
+        checkpoints.write_step(step, {"shapes": {}, "tables": tables}, [])
+    path = tmp_path / "step-0000000002" / "state.json"
+    path.write_text(path.read_text().replace("tables-0000000002", "tables-0000000001"))
+    checkpoints.write_step(3, {"shapes": {}, "tables": "tables-0000000002"}, [])
+    assert {each.name for each in tmp_path.glob("tables-*")} >= {"tables-0000000002"}
+
+
+def test_a_checkpoint_of_an_earlier_release_has_no_checksum_and_is_read(run_dir, whole):
+    for path in (run_dir / "checkpoints").glob("step-*/state.json"):
+        state = json.loads(path.read_text())
+        del state["sha256"]
+        path.write_text(json.dumps(state))
+    resumed, _ = train(run_dir)
+    assert_equal(resumed, whole[1])
+
+
+@pytest.mark.parametrize("text", ["[]", "3", '{"shapes": []}', '{"shapes": {}}', ""])
+def test_a_state_that_is_none_counts_as_damaged(run_dir, whole, text):
+    (newest(run_dir) / "state.json").write_text(text)
+    resumed, _ = train(run_dir)
+    assert_equal(resumed, whole[1])
+
+
 def test_checkpoints_that_are_all_damaged_are_refused(run_dir):
     for checkpoint in (run_dir / "checkpoints").iterdir():
         (checkpoint / "state.json").write_text("{")

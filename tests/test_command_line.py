@@ -227,3 +227,23 @@ def test_an_error_cannot_act_on_the_terminal(capsys):
         run_command(fail)
     assert left.value.code == 2
     assert capsys.readouterr().err == "error: column \\x1b[2J\\nof two lines\n"
+
+
+@pytest.mark.parametrize(
+    ("contents", "reason"),
+    [
+        (b"", "holds no settings"),
+        (b"# nothing\n", "holds no settings"),
+        (b"- epochs\n", "holds no settings"),
+        (b"\0\0\0", "cannot be read as YAML"),
+        (b"\xffepochs: 2\n", "cannot be read as YAML"),
+        (b'epochs: "2\n', "cannot be read as YAML"),
+    ],
+)
+@pytest.mark.parametrize("written", ["--config={}", "--config {}"])
+def test_a_damaged_file_of_settings_is_named(tmp_path, contents, reason, written):
+    path = tmp_path / "settings.yaml"
+    path.write_bytes(contents)
+    with pytest.raises(InputError, match=f"^{path} {reason}") as refused:
+        parse(TrainConfig, "tfdlrm.train", written.format(path).split())
+    assert "\n" not in str(refused.value)

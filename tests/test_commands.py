@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tests.processes import run_command_line
 from tfdlrm.config import OptimizerConfig, PrepareConfig, TrainConfig
-from tfdlrm.data import read_split
+from tfdlrm.data import damage_named, read_split
 from tfdlrm.errors import InputError
 from tfdlrm.evaluate import EvaluateCommand, evaluate_model
 from tfdlrm.export import ExportCommand, export
@@ -130,6 +130,49 @@ def test_damaged_data_is_found_before_a_run_begins(config, tmp_path):
     run = tmp_path / "run"
     with pytest.raises(InputError, match="is missing"):
         train(replace(config, data_dir=damaged, run_dir=run))
+    assert not run.exists()
+
+
+def test_a_shard_that_may_not_be_read_is_named_before_a_run_begins(
+    config, tmp_path, monkeypatch
+):
+    schema = FeatureSchema.load(config.data_dir)
+    shard = config.data_dir / schema.shards[-1].path
+    open_file = Path.open
+
+    def refuse(self, *args, **kwargs):
+        if self == shard:
+            raise PermissionError(13, "Permission denied", str(self))
+        return open_file(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    run = tmp_path / "run"
+    told = f"{shard} cannot be read: Permission denied; let this user read it"
+    with pytest.raises(InputError, match=re.escape(told)):
+        train(replace(config, run_dir=run))
+    assert not run.exists()
+
+
+def test_a_shard_that_is_gone_since_the_run_began_is_named(config, tmp_path):
+    copy = shutil.copytree(config.data_dir, tmp_path / "data")
+    schema = FeatureSchema.load(copy)
+    batches = read_split(copy, schema, "train", 64)
+    shard = copy / schema.split_shards("train")[-1].path
+    shard.unlink()
+    with (
+        pytest.raises(InputError, match=f"{re.escape(str(shard))} is missing"),
+        damage_named(copy, schema),
+    ):
+        list(batches)
+
+
+def test_a_version_that_nothing_can_follow_is_found_before_a_run_begins(
+    config, tmp_path
+):
+    (tmp_path / "clicks" / str(2**63 - 1)).mkdir(parents=True)
+    run = tmp_path / "run"
+    with pytest.raises(InputError, match="the highest that there can be"):
+        train(replace(config, run_dir=run, export_dir=tmp_path / "clicks"))
     assert not run.exists()
 
 

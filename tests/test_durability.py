@@ -4,6 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
 
 from pipelines.journal import Journal
@@ -11,6 +13,12 @@ from pipelines.kept_files import keep
 from pipelines.prepare import prepare
 from tests.test_resume import CONFIG, files_of, raw, small_pieces
 from tfdlrm import storage
+from tfdlrm.best_weights import write_best_weights
+from tfdlrm.checkpoints import CheckpointDirectory
+from tfdlrm.pieces import Piece
+from tfdlrm.run_directory import RunDirectory
+from tfdlrm.serving.version_directories import new_version
+from tfdlrm.stream_exports import StreamExports
 
 __all__ = ["raw", "small_pieces"]
 
@@ -150,3 +158,59 @@ def test_after_a_power_cut_a_prepared_data_set_is_whole(raw, tmp_path, monkeypat
     expected = files_of(output)
     disk.restore(output)
     assert files_of(output) == expected
+
+
+def assert_synced(disk, name, *files):
+    """Before a file or directory gets its name, it and these files are on the disk."""
+    renamed = [path.name if event == "rename" else None for event, path in disk]
+    position = renamed.index(name)
+    synced = [path for event, path in disk[:position] if event == "sync"]
+    assert {path.name for path in synced} >= set(files)
+    assert any(name in path.name for path in synced)
+    assert disk[position + 1] == ("sync", disk[position][1].parent)
+
+
+def test_a_new_directory_is_on_the_disk_with_those_above_it(disk, tmp_path):
+    storage.make_directory("run_dir", tmp_path / "runs" / "long")
+    assert set(disk) == {("sync", tmp_path), ("sync", tmp_path / "runs")}
+    storage.make_directory("run_dir", tmp_path / "runs" / "long")
+    assert len(disk) == 2
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_counts(disk, tmp_path):
+    checkpoints = CheckpointDirectory(tmp_path / "run" / "checkpoints")
+    pieces = [Piece("a", np.zeros(3))]
+    tables = checkpoints.write_tables(1, pieces)
+    checkpoints.write_step(2, {"tables": tables}, pieces)
+    for name in ("tables-0000000001", "step-0000000002"):
+        assert_synced(disk, name, "variables.pieces")
+    assert_synced(disk, "step-0000000002", "state.json")
+    assert ("sync", tmp_path / "run") in disk[:3]  # the name of `checkpoints`
+
+
+def test_settings_and_results_are_on_the_disk_before_they_count(disk, tmp_path):
+    run = RunDirectory(tmp_path)
+    run._take("epochs: 2")
+    run.save_summary(3, Path("models/1"))
+    for name in ("config.yaml", "settings.json", "summary.json"):
+        assert_synced(disk, name)
+
+
+def test_the_best_weights_are_on_the_disk_before_they_replace_others(disk, tmp_path):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    write_best_weights(model, RunDirectory(tmp_path))
+    assert_synced(disk, "best.weights.h5")
+    assert [path.name for path in tmp_path.iterdir()] == ["best.weights.h5"]
+
+
+def test_a_version_is_on_the_disk_before_it_counts(disk, tmp_path):
+    with new_version(tmp_path / "models" / "clicks") as (_, aside):
+        aside.mkdir()
+        (aside / "saved_model.pb").write_bytes(b"graph")
+    assert_synced(disk, "1", "saved_model.pb", "manifest.json", "assets.extra")
+    assert ("sync", tmp_path / "models") in disk
+
+
+def test_what_a_stream_exported_is_on_the_disk_before_it_counts(disk, tmp_path):
+    StreamExports(tmp_path).add(tmp_path / "1")
+    assert_synced(disk, "exports.json")

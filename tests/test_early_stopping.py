@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import keras
@@ -7,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.small_models import schema
+from tfdlrm.best_weights import load_best_weights, load_kept_weights
 from tfdlrm.checkpoints import CheckpointDirectory
 from tfdlrm.config import (
     CheckpointConfig,
@@ -92,6 +94,87 @@ def test_a_killed_run_ends_where_it_would_have(tmp_path, monkeypatch):
             np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """The directory of a run that ended early, without its report."""
+    directory = tmp_path_factory.mktemp("runs") / "ended"
+    fitted(directory, patience=2)
+    return directory
+
+
+@pytest.fixture
+def run_dir(ended, tmp_path):
+    # In the place where it was made, since the settings name it.
+    copy = shutil.copytree(ended, tmp_path / "copy")
+    yield ended
+    shutil.rmtree(ended)
+    shutil.copytree(copy, ended)
+
+
+def loaded(run_dir):
+    model = build_model(schema(), MODEL)
+    load_best_weights(model, RunDirectory(run_dir))
+    return model.get_weights()
+
+
+def test_one_bit_of_the_best_weights_is_noticed(run_dir):
+    path = run_dir / "best.weights.h5"
+    good = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for place in rng.integers(8 * (len(good) - 100), size=20):
+        contents = bytearray(good)
+        contents[place // 8] ^= 1 << place % 8
+        path.write_bytes(contents)
+        with pytest.raises(InputError, match=r"best\.weights\.h5 is damaged: its SHA"):
+            loaded(run_dir)
+
+
+def test_a_run_does_not_go_on_with_damaged_best_weights(run_dir):
+    path = run_dir / "best.weights.h5"
+    contents = bytearray(path.read_bytes())
+    contents[len(contents) // 2] ^= 4
+    path.write_bytes(contents)
+    with pytest.raises(InputError, match=r"best\.weights\.h5 is damaged"):
+        fitted(run_dir, patience=2)
+    path.unlink()
+    with pytest.raises(InputError, match=r"best\.weights\.h5 is missing"):
+        fitted(run_dir, patience=2)
+
+
+@pytest.mark.parametrize("contents", [b"", b"no weights", bytes(5000)])
+def test_a_file_that_holds_no_weights_is_refused(run_dir, contents, capsys):
+    (run_dir / "best.weights.h5").write_bytes(contents)
+    with pytest.raises(InputError, match=r"cannot be read .*expected the best"):
+        loaded(run_dir)
+    assert "holds no checksum" in capsys.readouterr().out
+
+
+def test_best_weights_of_an_earlier_release_are_taken_with_a_line(run_dir, capsys):
+    path, weights = run_dir / "best.weights.h5", loaded(run_dir)
+    assert capsys.readouterr().out == ""
+    path.write_bytes(path.read_bytes()[:-73])  # as Keras wrote it
+    for ours, theirs in zip(loaded(run_dir), weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert capsys.readouterr().out.count("cannot be checked for damage") == 1
+
+
+def test_keras_reads_the_best_weights(run_dir):
+    model = build_model(schema(), MODEL)
+    model.load_weights(run_dir / "best.weights.h5")
+    for ours, theirs in zip(model.get_weights(), loaded(run_dir), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_best_weights_that_are_lost_are_not_replaced_by_the_last_ones(run_dir):
+    (run_dir / "best.weights.h5").unlink()
+    model, run = build_model(schema(), MODEL), RunDirectory(run_dir)
+    state = {"points": [{"split": "validation"}]}
+    with pytest.raises(InputError, match="is missing, expected the weights"):
+        load_kept_weights(model, run, True, state)
+    load_kept_weights(model, run, True, {"points": []})  # no best point yet
+    load_kept_weights(model, run, False, state)
+
+
 @pytest.mark.slow
 def test_a_full_disk_stops_it_and_it_goes_on_when_there_is_room(tmp_path, monkeypatch):
     _, losses = fitted(tmp_path / "whole")
@@ -105,7 +188,7 @@ def test_a_full_disk_stops_it_and_it_goes_on_when_there_is_room(tmp_path, monkey
     with monkeypatch.context() as patch, pytest.raises(InputError, match="make room"):
         patch.setattr(keras.Model, "save_weights", refuse_the_third)
         fitted(tmp_path / "run")
-    assert not list((tmp_path / "run").glob("partial-*"))
+    assert not list((tmp_path / "run").glob(".partial-*"))
     model, losses_again = fitted(tmp_path / "run")
     assert losses_again == losses
     assert log_loss(model) == pytest.approx(min(losses), rel=1e-6)

@@ -5,7 +5,6 @@ only the rows that changed since the directory `tables-M` that it names was begu
 has all rows: the ones that changed while that was written are in the checkpoint anyway.
 """
 
-import json
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import keras
 
 from tfdlrm import storage
+from tfdlrm.checksums import file_sha256, seal, unseal
 from tfdlrm.errors import InputError
 from tfdlrm.meaning import Meaning, differences, named, read_meaning
 from tfdlrm.pieces import DamagedError, Piece, read_pieces, write_pieces
@@ -21,6 +21,9 @@ from tfdlrm.saved_variables import SavedVariables
 
 STATE_FILE = "state.json"
 PIECES_FILE = "variables.pieces"
+
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, DamagedError)
+"""What reading a checkpoint of an earlier release, without a checksum, may raise."""
 
 
 class CheckpointDirectory:
@@ -80,14 +83,15 @@ class CheckpointDirectory:
         self, name: str, pieces: Iterable[Piece], state: dict[str, Any] | None
     ) -> None:
         """Write a directory aside and give it its name."""
+        storage.make_directories(self.path)
         if not storage.is_remote(self.path):
             for left_behind in self.path.glob(".*.partial"):  # by a killed process
                 storage.remove_tree(left_behind)
         with storage.new_directory(self.path / name, last=STATE_FILE) as aside:
-            aside.mkdir(parents=True)
+            aside.mkdir()
             write_pieces(aside / PIECES_FILE, pieces)
             if state is not None:
-                (aside / STATE_FILE).write_text(json.dumps(state), encoding="utf-8")
+                (aside / STATE_FILE).write_text(seal(state), encoding="utf-8")
 
     def _prune(self) -> None:
         """Remove checkpoints that are too old, and tables that none needs.
@@ -150,13 +154,16 @@ class CheckpointDirectory:
         model: keras.Model,
         data_set: str | None = None,
         meaning: Meaning | None = None,
-    ) -> None:
+    ) -> dict[str, Any]:
         """Read the weights of the newest checkpoint that is whole, for predictions.
 
         Args:
             model: A model of the same architecture.
             data_set: As for `restore`.
             meaning: As for `restore`; where it is known, other rows are fine.
+
+        Returns:
+            The state that was saved with them.
 
         Raises:
             InputError: If there is no checkpoint, or none can be read, or they are of
@@ -172,6 +179,15 @@ class CheckpointDirectory:
             )
         if state is None:
             raise InputError(f"{self.path} holds no checkpoint: did the training run?")
+        return state
+
+    def identity(self) -> str | None:
+        """Return what distinguishes the newest checkpoint from any other, if any.
+
+        After a kill it shows whether the weights are still those of before.
+        """
+        newest = next(iter(self.newest_first()), None)
+        return None if newest is None else file_sha256(newest / STATE_FILE)
 
     def _read_newest(
         self, variables: SavedVariables
@@ -181,7 +197,7 @@ class CheckpointDirectory:
         for path in self.newest_first():
             try:
                 return _read(path, variables), damaged
-            except (OSError, ValueError, KeyError, DamagedError) as error:
+            except _DAMAGE as error:
                 reason = str(error).partition("\n")[0]
                 print(f"{path} is damaged ({reason}): trying the one before")
                 damaged.append(path)
@@ -222,8 +238,8 @@ class CheckpointDirectory:
 def _state_of(path: Path) -> dict[str, Any] | None:
     """The state that a checkpoint holds; `None` if it is damaged."""
     try:
-        return dict(json.loads((path / STATE_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return unseal((path / STATE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return None
 
 
@@ -235,7 +251,7 @@ def _tables_of(path: Path) -> str | None:
 
 def _read(path: Path, variables: SavedVariables) -> dict[str, Any]:
     """Read a checkpoint into `variables`; returns its state."""
-    state = json.loads((path / STATE_FILE).read_text(encoding="utf-8"))
+    state = unseal((path / STATE_FILE).read_text(encoding="utf-8"))
     for name, shape in variables.shapes.items():
         saved = state["shapes"].get(name)
         if saved != shape:
@@ -246,4 +262,4 @@ def _read(path: Path, variables: SavedVariables) -> dict[str, Any]:
             variables.assign(piece)
     for piece in read_pieces(path / PIECES_FILE):
         variables.assign(piece, is_change=True)
-    return dict(state)
+    return state

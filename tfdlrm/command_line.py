@@ -65,6 +65,7 @@ def parse(
             f"--{several}", nargs="+", required=True, metavar="FILE", help=description
         )
     argv = sys.argv[1:] if argv is None else argv
+    _require_settings(argv)
     chosen = _chosen_alternatives(config_class, argv)
     lists = set(_options(config_class, chosen, _takes_list)) - {f"--{several}"}
     argv = _in_brackets(argv, lists)
@@ -216,6 +217,34 @@ def _looked_for(
     except (argparse.ArgumentError, OSError, ValueError, yaml.YAMLError):
         return None, []  # parsing will say what is wrong with it
     return known.value, [file for file in files if isinstance(file, Mapping)]
+
+
+def _require_settings(argv: Sequence[str]) -> None:
+    """Refuse a file of settings that is damaged, by its name.
+
+    Raises:
+        InputError: If one that is there cannot be read as YAML with settings.
+    """
+    parser = argparse.ArgumentParser(
+        add_help=False, allow_abbrev=False, exit_on_error=False
+    )
+    parser.add_argument("--config", action="append", default=[], type=Path)
+    try:
+        files = parser.parse_known_args(argv)[0].config
+    except argparse.ArgumentError:
+        return  # parsing will say what is wrong with it
+    for path in files:
+        if not path.is_file():
+            continue
+        try:
+            settings = yaml.safe_load(path.read_text("utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            reason = " ".join(str(error).split())
+            raise InputError(f"{path} cannot be read as YAML: {reason}") from None
+        if not isinstance(settings, Mapping):
+            raise InputError(
+                f"{path} holds no settings: expected YAML such as `epochs: 2`"
+            )
 
 
 def to_yaml(config: Any) -> str:

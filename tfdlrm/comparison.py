@@ -1,6 +1,5 @@
 """What finished training runs have to tell when they stand side by side."""
 
-import json
 import math
 import statistics
 from collections.abc import Sequence
@@ -110,8 +109,7 @@ def read_run(directory: Path, schema: FeatureSchema) -> FinishedRun:
     config = run.load_config()
     summary = run.load_summary()
     metrics = run.measures or {}
-    lines = run.metrics_file.read_text(encoding="utf-8").splitlines()
-    curves = [json.loads(line) for line in lines]
+    curves = run.load_curves()
     return FinishedRun(
         config=config,
         parameters=summary["parameters"],

@@ -148,6 +148,10 @@ def damage_named(directory: Path, schema: FeatureSchema) -> Iterator[None]:
     except tf.errors.OpError as error:
         if refused := refusal(storage.at(directory), schema):
             raise refused from None
+        if isinstance(
+            error, (tf.errors.NotFoundError, tf.errors.PermissionDeniedError)
+        ):
+            schema.check_shards(directory)  # one may be gone since the pass began
         if not isinstance(error, tf.errors.DataLossError):
             raise
         if schema.record_format != "parquet":

@@ -4,6 +4,11 @@ from typing import Any
 
 import keras
 
+from tfdlrm.best_weights import (
+    check_best_weights,
+    load_best_weights,
+    write_best_weights,
+)
 from tfdlrm.curves import CurvePoint, CurveRecorder
 from tfdlrm.errors import InputError
 from tfdlrm.run_directory import RunDirectory
@@ -19,16 +24,21 @@ class EarlyStopping(keras.callbacks.Callback):
         run: Keeps the weights of the best point.
         recorder: Takes the curve; its turn comes before.
         patience: Points in a row that are no better than the best before them.
+
+    Raises:
+        InputError: If the run goes on, and its best weights are missing or damaged.
     """
 
     def __init__(
         self, run: RunDirectory, recorder: CurveRecorder, patience: int
     ) -> None:
         super().__init__()
-        self._file = run.best_weights_file
+        self._run = run
         self._recorder = recorder
         self._patience = patience
         self._num_seen = len(self._validation_points())
+        if self._num_seen:
+            check_best_weights(run)  # now, not after hours of training
 
     @property
     def is_over(self) -> bool:
@@ -49,12 +59,9 @@ class EarlyStopping(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _save(self) -> None:
-        aside = self._file.with_name(f"partial-{self._file.name}")
         try:
-            self.model.save_weights(aside)
-            aside.replace(self._file)
+            write_best_weights(self.model, self._run)
         except OSError as error:
-            aside.unlink(missing_ok=True)
             raise InputError(
                 f"the weights of step {self._recorder.step:,}, the best so far, cannot "
                 f"be written ({error}): make room, and give the same command with this "
@@ -65,7 +72,7 @@ class EarlyStopping(keras.callbacks.Callback):
         """Give `model` the weights of the best point, and say which it was."""
         points = self._validation_points()
         best = points[_best_of(points)]
-        model.load_weights(self._file)
+        load_best_weights(model, self._run)
         print(
             f"Keeping the weights of step {best.step:,}, of the lowest validation log "
             f"loss, {best.loss:.4f}"

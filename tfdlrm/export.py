@@ -11,6 +11,7 @@ from tfdlrm.errors import InputError
 from tfdlrm.meaning import Meaning
 from tfdlrm.run_directory import RunDirectory
 from tfdlrm.schema import SPLITS, FeatureSchema
+from tfdlrm.serving.version_directories import next_version
 from tfdlrm.vocabulary_contents import with_contents
 
 if TYPE_CHECKING:
@@ -73,9 +74,11 @@ def export(command: ExportCommand) -> Path:
         raise InputError(f"{run.config_file} has no data_dir: add the one of the run")
     schema = with_contents(FeatureSchema.load(config.data_dir), config.data_dir)
     export_dir = _export_dir(command, config)
+    next_version(export_dir)  # before any work
 
     import keras
 
+    from tfdlrm.best_weights import load_kept_weights
     from tfdlrm.checkpoints import CheckpointDirectory
     from tfdlrm.models import build_model
     from tfdlrm.serving.deployment import write_deployment
@@ -95,9 +98,8 @@ def export(command: ExportCommand) -> Path:
         keras.config.set_dtype_policy(config.precision)
     model = build_model(schema, config.model)
     checkpoints = CheckpointDirectory(run.checkpoint_directory)
-    checkpoints.load_weights(model, schema.fingerprint, Meaning.of(schema))
-    if run.best_weights_file.is_file():
-        model.load_weights(storage.local_copy(run.best_weights_file))
+    state = checkpoints.load_weights(model, schema.fingerprint, Meaning.of(schema))
+    load_kept_weights(model, run, config.early_stopping is not None, state)
     if command.plot is not None:
         draw_model(model, schema, command.plot)
     if command.format == "saved_model":

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfdlrm import storage
 from tfdlrm.checkpoint_writer import CheckpointWriter
 from tfdlrm.config import CheckpointConfig
 from tfdlrm.curves import CurvePoint, CurveRecorder
@@ -205,7 +206,7 @@ class FiniteLoss(keras.callbacks.Callback):
             name: _dense(tf.concat(copies_of(values), axis=0))
             for name, values in {"label": label, **features}.items()
         }
-        with path.open("wb") as file:
+        with storage.whole(path) as aside, aside.open("wb") as file:
             np.savez(file, **arrays)
         return path
 

@@ -202,7 +202,8 @@ class FeatureSchema:
         """The files of `split`, or of all splits, in `directory`.
 
         Raises:
-            InputError: If one is missing or has another size than when it was written.
+            InputError: If one is missing, cannot be read, or has another size than when
+                it was written.
         """
         directory = storage.at(directory)
         paths = []
@@ -210,6 +211,8 @@ class FeatureSchema:
             path = directory / shard.path
             try:
                 found = path.stat().st_size if path.is_file() else None
+                if found is not None and not storage.is_remote(path):
+                    path.open("rb").close()  # it may be there and not for us to read
             except OSError as error:
                 raise InputError(
                     f"{path} cannot be read: {error.strerror or error}; expected a "

@@ -73,11 +73,25 @@ def make_directory(name: str, path: Path) -> None:
         InputError: If it cannot be made.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_directories(path)
     except OSError as error:
         raise InputError(
             f"{name} {path} cannot be made: {error.strerror}; give another one"
         ) from None
+
+
+def make_directories(path: Path) -> None:
+    """Make a directory and those above it that are missing, their names on the disk.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    if is_remote(path):
+        return  # one is there as soon as there is a file below it
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for made in missing:
+        sync(made.parent)
 
 
 @contextmanager
@@ -291,12 +305,15 @@ def new_directory(target: Path, last: str) -> Iterator[Path]:
 
 
 @contextmanager
-def mirrored(directory: Path, leave_out: str) -> Iterator[Path]:
+def mirrored(
+    directory: Path, leave_out: str, last: str | None = None
+) -> Iterator[Path]:
     """A local copy of a remote directory, which goes back when the block is left.
 
     Args:
         directory: The remote directory; it need not exist.
         leave_out: Name of the entry that stays where it is.
+        last: Name of the file that tells that all others are there.
     """
     with tempfile.TemporaryDirectory(prefix="tfdlrm-") as folder:
         local = Path(folder)
@@ -307,7 +324,7 @@ def mirrored(directory: Path, leave_out: str) -> Iterator[Path]:
         try:
             yield local
         finally:
-            copy_tree(local, directory)
+            copy_tree(local, directory, last)
             for name in before.difference(_files_below(local)):
                 (directory / name).unlink()
 

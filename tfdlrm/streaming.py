@@ -1,6 +1,5 @@
 """Learning from a click stream: predict first, then learn; `tfdlrm.train --stream`."""
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdlrm import storage
+from tfdlrm.best_weights import load_kept_weights
 from tfdlrm.checkpoint_writer import CheckpointWriter
 from tfdlrm.checkpoints import CheckpointDirectory
 from tfdlrm.config import TrainConfig
@@ -22,16 +22,15 @@ from tfdlrm.raw_features import RawFeatures
 from tfdlrm.run_directory import RunDirectory
 from tfdlrm.saved_variables import SavedVariables
 from tfdlrm.schema import VOCABULARY_FOLDER, FeatureSchema
+from tfdlrm.serving.model_card import ModelCard
 from tfdlrm.serving.saved_model import export_model
-from tfdlrm.serving.version_directories import remove_version
+from tfdlrm.serving.version_directories import find_export, next_version
 from tfdlrm.stream_batches import Batch, Batches
 from tfdlrm.stream_config import StreamConfig
 from tfdlrm.stream_events import Events, Topic, partition_ends
+from tfdlrm.stream_exports import StreamExports
 from tfdlrm.training import compile_model, make_reproducible, start_xla_quietly
 from tfdlrm.vocabulary_contents import with_contents
-
-KEPT_EXPORTS = 3
-"""Versions kept of those that the stream exported; a server holds on to the newest."""
 
 _WAIT_SECONDS = 0.5
 
@@ -52,6 +51,7 @@ class Learner:
             raise InputError(f"{run.config_file} has no data_dir: add the run's")
         self._data_dir = trained.data_dir
         self._export_dir = config.export_dir or trained.versions_dir
+        next_version(self._export_dir)  # before any work
         schema = FeatureSchema.load(self._data_dir)
         self.schema = with_contents(schema, self._data_dir)
         self._meaning = Meaning.of(self.schema)
@@ -61,8 +61,8 @@ class Learner:
         self._model, base = self._trained_model(trained)
         frozen, _ = self._trained_model(trained) if config.compare_frozen else (None, 0)
         directory = run.home / "stream"
-        directory.mkdir(exist_ok=True)
-        checkpoints = CheckpointDirectory(
+        storage.make_directories(directory)
+        self._checkpoints = checkpoints = CheckpointDirectory(
             directory / "checkpoints", config.checkpoints.keep
         )
         variables = SavedVariables(self._model)
@@ -79,10 +79,7 @@ class Learner:
         self.offsets = {int(p): n for p, n in state.get("offsets", {}).items()}
         self.skipped: int = state.get("skipped", 0)
         # Not in the checkpoint: the last export comes after the last of these.
-        self._exports_file = directory / "exports.json"
-        self._exports: list[str] = []
-        if self._exports_file.is_file():
-            self._exports = json.loads(self._exports_file.read_text(encoding="utf-8"))
+        self._exports = StreamExports(directory)
         self.validation = ProgressiveValidation(
             directory, config.measure_every, state.get("validation")
         )
@@ -109,9 +106,8 @@ class Learner:
         )
         if state is None:
             raise InputError(f"{path} holds no checkpoint: did the training run?")
-        best = self._run.best_weights_file
-        if best.is_file():
-            model.load_weights(storage.local_copy(best))
+        stops_early = trained.early_stopping is not None
+        load_kept_weights(model, self._run, stops_early, state)
         return model, int(state["step"])
 
     def learn(self, batch: Batch) -> None:
@@ -181,17 +177,27 @@ class Learner:
         Raises:
             OSError: If the disk refuses.
         """
-        exported = export_model(
-            self._model, self.schema, self._data_dir, self._export_dir
-        )
+        origin = self._origin()
+        exported = find_export(self._export_dir, origin) if origin else None
+        if exported is None:
+            exported = export_model(
+                self._model,
+                self.schema,
+                self._data_dir,
+                self._export_dir,
+                ModelCard(origin=origin),
+            )
         self._exported_at = time.monotonic()
         self._exported_step = self.step
-        self._exports.append(str(exported))
-        for old in self._exports[:-KEPT_EXPORTS]:
-            remove_version(storage.at(old))
-        self._exports = self._exports[-KEPT_EXPORTS:]
-        storage.replace_text(self._exports_file, json.dumps(self._exports))
+        self._exports.add(exported)
         print(f"Model: {exported}", flush=True)
+
+    def _origin(self) -> dict[str, Any] | None:
+        """What distinguishes the weights, if a checkpoint has them."""
+        checkpoint = self._checkpoints.identity()
+        if checkpoint is None or self.step != self._saved_step:
+            return None
+        return {"checkpoint": checkpoint, "step": self.step}
 
 
 def first_offsets(

@@ -18,6 +18,7 @@ from tfdlrm.model_columns import ignored_columns
 from tfdlrm.plain_text import visible
 from tfdlrm.run_directory import RunDirectory
 from tfdlrm.schema import FeatureSchema
+from tfdlrm.serving.version_directories import find_export, next_version
 from tfdlrm.vocabulary_contents import with_contents
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def train(config: TrainConfig) -> Path | None:
     start = time.perf_counter()
     if config.run_dir is not None:
         RunDirectory(config.run_dir).require_unfinished()
+    next_version(config.versions_dir)  # now, not after hours of training
     data_dir, raw, schema = _data_set(config)
     schema = with_contents(schema, data_dir)
     config = replace(config, data_dir=data_dir, raw=None)
@@ -185,15 +187,22 @@ def _finish(
     points: list["CurvePoint"],
 ) -> tuple[Path, Path]:
     """Measure, export and report; returns the version's directory and the report."""
+    from tfdlrm.checkpoints import CheckpointDirectory
     from tfdlrm.report import write_report
     from tfdlrm.serving.model_card import ModelCard
     from tfdlrm.serving.saved_model import export_model
 
     metrics, bins = _measure(model, data_dir, schema)
     _show(metrics, schema, run)
-    card = ModelCard(run.settings, run.measures)
-    exported = export_model(model, schema, data_dir, config.versions_dir, card)
-    run.save_summary(model.count_params())
+    checkpoint = CheckpointDirectory(run.checkpoint_directory).identity()
+    origin = {"checkpoint": checkpoint, "step": points[-1].step}
+    exported = find_export(config.versions_dir, origin)
+    if exported is None:
+        card = ModelCard(run.settings, run.measures, origin=origin)
+        exported = export_model(model, schema, data_dir, config.versions_dir, card)
+    else:
+        print(f"{exported} has these weights: they were exported before a kill")
+    run.save_summary(model.count_params(), exported)
     report = write_report(
         run.path,
         points,

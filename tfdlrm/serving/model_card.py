@@ -24,11 +24,13 @@ class ModelCard:
         config: The settings of training, as its `config.yaml` has them.
         metrics: The measures of each split, by name.
         quantization: How tables are stored, if not as they were trained.
+        origin: Which weights these are, so that they are not exported twice.
     """
 
     config: dict[str, Any] | None = None
     metrics: dict[str, Any] | None = None
     quantization: str | None = None
+    origin: dict[str, Any] | None = None
 
     def write(
         self,
@@ -60,6 +62,7 @@ class ModelCard:
             "architecture": model.name,
             "parameters": model.count_params(),
             "quantization": self.quantization,
+            "origin": self.origin,
             "schema": {
                 "label": schema.label,
                 "dialect": schema.dialect,

@@ -1,5 +1,6 @@
 """A trained model as a SavedModel that TF Serving takes, and back as a function."""
 
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from tfdlrm.layers.fused_tables import FusedTables
 from tfdlrm.remote_path import storage_errors
 from tfdlrm.schema import VOCABULARY_FOLDER, FeatureSchema
 from tfdlrm.serving.checks import PADDING_ID
+from tfdlrm.serving.manifest import check_version, unchecked
 from tfdlrm.serving.model_card import ModelCard, example_row
 from tfdlrm.serving.quantization import QuantizedTable, in_place
 from tfdlrm.serving.signatures import (
@@ -202,7 +204,7 @@ def load_scorer(path: Path) -> Scorer:
         path: A version's directory, or the directory of versions for the newest.
 
     Raises:
-        InputError: If there is no such model there.
+        InputError: If there is no such model there, or a file of it is damaged.
     """
     path = storage.at(path)
     if not is_whole(path):
@@ -213,6 +215,8 @@ def load_scorer(path: Path) -> Scorer:
                 "saved_models/dlrm/1, written by tfdlrm.train or tfdlrm.export"
             )
         path = whole[max(whole)]
+    if not check_version(path):
+        print(unchecked(path), file=sys.stderr)
     schema = FeatureSchema.load(path / EXTRA_DIRECTORY)
     with storage.literal(path) as literal:
         return Scorer(path, schema, tf.saved_model.load(str(literal)))

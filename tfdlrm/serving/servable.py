@@ -1,6 +1,7 @@
 """One version of a model in memory, and the running of its signatures."""
 
 import gc
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,8 +14,12 @@ import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from tfdlrm import storage
+from tfdlrm.errors import InputError
 from tfdlrm.serving.errors import ServingError, from_tensorflow, refuse
+from tfdlrm.serving.manifest import check_version, unchecked
 from tfdlrm.serving.tensors import is_supported
+
+log = logging.getLogger("tfdlrm.serving")
 
 DEFAULT_SIGNATURE = "serving_default"
 INIT_SIGNATURE = "__saved_model_init_op"
@@ -107,7 +112,7 @@ class Servable:
         path: Directory of the SavedModel.
 
     Raises:
-        ServingError: If TensorFlow does not load it.
+        ServingError: If a file of it is damaged, or TensorFlow does not load it.
     """
 
     def __init__(self, name: str, version: int, path: Path) -> None:
@@ -115,6 +120,7 @@ class Servable:
         self._lock = threading.Lock()
         self._users = 0
         self._is_retired = False
+        is_checked = _is_checked(path)
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph)
         try:
@@ -136,6 +142,8 @@ class Servable:
             raise ServingError(
                 grpc.StatusCode.FAILED_PRECONDITION, f"{path} has no signature to serve"
             )
+        if not is_checked:
+            log.warning("%s", unchecked(path))
 
     def _signature(
         self, name: str, definition: meta_graph_pb2.SignatureDef
@@ -199,6 +207,14 @@ class Servable:
         self._session.close()
         del self._session
         gc.collect()
+
+
+def _is_checked(path: Path) -> bool:
+    """Refuse a version that its manifest does not match; return whether it has one."""
+    try:
+        return check_version(path)
+    except InputError as error:
+        raise ServingError(grpc.StatusCode.DATA_LOSS, str(error)) from None
 
 
 def _is_servable(definition: meta_graph_pb2.SignatureDef) -> bool:

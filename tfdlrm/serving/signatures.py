@@ -14,8 +14,8 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tfdlrm.schema import FeatureSchema
 from tfdlrm.serving.checks import checked_features
 from tfdlrm.serving.example_columns import ExampleReader
+from tfdlrm.serving.manifest import MARK, MODEL_FILE
 from tfdlrm.serving.raw_features import RawFeatures
-from tfdlrm.serving.version_directories import MODEL_FILE
 
 METHODS = {
     "serving_default": tf.saved_model.PREDICT_METHOD_NAME,
@@ -260,6 +260,8 @@ def _score(model: keras.Model, features: dict[str, Any]) -> tf.Tensor:
 def name_signatures(directory: Path, schema: FeatureSchema) -> None:
     """Give signatures the methods, and inputs the names, that TF Serving goes by.
 
+    Also mark the graph as that of a version with a manifest, which is still to come.
+
     Args:
         directory: A SavedModel as TensorFlow wrote it: every signature is one to
             predict with, and the inputs of `raw` are called after arguments.
@@ -268,6 +270,7 @@ def name_signatures(directory: Path, schema: FeatureSchema) -> None:
     path = directory / MODEL_FILE
     saved_model = SavedModel.FromString(path.read_bytes())
     (graph,) = saved_model.meta_graphs
+    graph.meta_info_def.meta_graph_version = MARK
     for name, method in METHODS.items():
         if name in graph.signature_def:
             graph.signature_def[name].method_name = method

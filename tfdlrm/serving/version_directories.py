@@ -1,15 +1,18 @@
 """The versions of a model, each of which appears complete or not at all."""
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tfdlrm import storage
+from tfdlrm.errors import InputError
+from tfdlrm.serving.manifest import EXTRA_DIRECTORY as EXTRA_DIRECTORY
+from tfdlrm.serving.manifest import MODEL_FILE as MODEL_FILE
+from tfdlrm.serving.manifest import check_version, write_manifest
 
-MODEL_FILE = "saved_model.pb"
-EXTRA_DIRECTORY = "assets.extra"
-"""TF Serving's place for files that travel with a model but are not in its graph."""
 CARD_FILE = "model.json"
 WARM_UP_FILE = "tf_serving_warmup_requests"
 MAX_VERSION = 2**63 - 1
@@ -19,7 +22,8 @@ MAX_VERSION = 2**63 - 1
 def new_version(export_dir: Path) -> Iterator[tuple[Path, Path]]:
     """Give a path for what then becomes the next version of a model, or nothing.
 
-    Processes of this machine that write to one directory wait for each other.
+    A version is whole once its manifest is in it. Processes of this machine that write
+    to one directory wait for each other.
 
     Args:
         export_dir: Directory of the versions; it need not exist.
@@ -28,14 +32,60 @@ def new_version(export_dir: Path) -> Iterator[tuple[Path, Path]]:
         The version's directory, and the local one to write it to.
 
     Raises:
-        InputError: If `export_dir` cannot be made.
+        InputError: If `export_dir` cannot be made, or no version can follow those in
+            it.
     """
     export_dir = storage.at(export_dir)
     storage.make_directory("export_dir", export_dir)
     with storage.only_process(export_dir):
-        target = export_dir / str(max(versions_in(export_dir), default=0) + 1)
+        _remove_remains(export_dir)
+        target = export_dir / str(next_version(export_dir))
         with storage.new_directory(target, last=MODEL_FILE) as aside:
             yield target, aside
+            write_manifest(aside)
+
+
+def next_version(export_dir: Path) -> int:
+    """Return the number of the version that an export would write.
+
+    Raises:
+        InputError: If there is none that a server would look at.
+    """
+    newest = max(versions_in(storage.at(export_dir)), default=0)
+    if newest == MAX_VERSION:
+        raise InputError(
+            f"{export_dir} holds version {newest}, the highest that there can be, so "
+            "that a server would look at no newer one: rename that directory, or give "
+            "another export_dir"
+        )
+    return newest + 1
+
+
+def _remove_remains(export_dir: Path) -> None:
+    """Remove what killed processes left of versions, while no other process writes."""
+    if not storage.is_remote(export_dir):
+        for path in export_dir.glob(".*"):
+            if re.fullmatch(r"\.[0-9]+\.(partial|removed)", path.name):
+                storage.remove_tree(path)
+
+
+def find_export(export_dir: Path, origin: dict[str, Any]) -> Path | None:
+    """Return the version that was exported from some weights, if it is there and whole.
+
+    Args:
+        export_dir: Directory of the versions.
+        origin: What its card has as `origin`.
+    """
+    versions = versions_in(storage.at(export_dir))
+    for number in sorted(versions, reverse=True):
+        version = versions[number]
+        try:
+            card = json.loads((version / EXTRA_DIRECTORY / CARD_FILE).read_bytes())
+            if card.get("origin") == origin and check_version(version):
+                return version
+        except (OSError, ValueError, AttributeError):  # another one, or damaged
+            continue
+    return None
 
 
 def is_whole(version: Path) -> bool:

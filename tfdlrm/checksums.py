@@ -1,0 +1,58 @@
+"""SHA-256 checksums of files, and JSON that carries its own."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+SEAL = "sha256"
+"""The entry of sealed JSON that holds the checksum of all others."""
+
+
+def file_sha256(path: Path) -> str:
+    """Compute the SHA-256 of a file, in hexadecimal, without holding it in memory.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def seal(value: dict[str, Any]) -> str:
+    """Return `value` as JSON text that carries its own checksum, as its last entry.
+
+    Example:
+
+    >>> unseal(seal({"step": 120}))
+    {'step': 120}
+    """
+    return json.dumps({**value, SEAL: _digest(value)})
+
+
+def unseal(text: str) -> dict[str, Any]:
+    """Parse JSON text and compare it with the checksum that it carries.
+
+    Text without a checksum, as earlier releases wrote it, is taken as it is.
+
+    Args:
+        text: What `seal` returned.
+
+    Returns:
+        The value, without the checksum.
+
+    Raises:
+        ValueError: If it is not JSON of an object, or not what was sealed.
+    """
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"it is a {type(value).__name__}, expected a JSON object")
+    written = value.pop(SEAL, None)
+    if written is not None and written != (found := _digest(value)):
+        raise ValueError(f"its SHA-256 is {found}, expected {written}")
+    return value
+
+
+def _digest(value: dict[str, Any]) -> str:
+    # Parsing and writing again gives the same text: floats are exact both ways.
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
