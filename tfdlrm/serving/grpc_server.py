@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -25,6 +26,18 @@ log = logging.getLogger("tfdlrm.serving")
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
+
+ANSWER_SECONDS = 0.5
+"""How long a server that is to stop still answers what comes.
+
+gRPC queues requests that Python has not taken yet, and cancels them when it stops.
+"""
+
+QUIET_SECONDS = 0.1
+"""When none has come for so long, no more are in the queue."""
+
+MOST_QUIET_SECONDS = 2.0
+"""Clients that do not wait for answers may never be quiet."""
 
 Answer = Callable[[Any], Awaitable[Message]]
 
@@ -63,6 +76,9 @@ class GrpcServer:
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._server.add_generic_rpc_handlers(self._handlers())
+        self._is_refusing = False
+        self._is_stopping = asyncio.Event()
+        self._last_refused = 0.0
         try:
             if credentials is None:
                 self.port = self._server.add_insecure_port(address)
@@ -82,7 +98,27 @@ class GrpcServer:
     async def stop(self, seconds: float) -> None:
         """Take no new requests, and finish those that came."""
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(seconds)
+        await asyncio.sleep(ANSWER_SECONDS)
+        self._is_refusing = True
+        begin = self._last_refused = time.monotonic()
+        while (now := time.monotonic()) < self._last_refused + QUIET_SECONDS:
+            if now > begin + MOST_QUIET_SECONDS:
+                break
+            await asyncio.sleep(QUIET_SECONDS / 4)
+        stopping = asyncio.create_task(self._server.stop(seconds))
+        # Clients learn that the connection ends before they get their refusals, and
+        # do not try again on it.
+        await asyncio.sleep(QUIET_SECONDS)
+        self._is_stopping.set()
+        await stopping
+
+    async def _refuse(self) -> None:
+        """Refuse a request that came too late, once the server takes no others."""
+        self._last_refused = time.monotonic()
+        await self._is_stopping.wait()
+        raise ServingError(
+            grpc.StatusCode.UNAVAILABLE, "the server stops; try again later"
+        )
 
     def _handlers(self) -> list[grpc.GenericRpcHandler]:
         predictor = self._predictor
@@ -134,6 +170,8 @@ class GrpcServer:
 
         async def handle(payload: bytes, context: grpc.aio.ServicerContext) -> bytes:
             try:
+                if self._is_refusing:
+                    await self._refuse()
                 request = request_class.FromString(payload)
                 spec = (
                     request.tasks[0].model_spec

@@ -21,6 +21,7 @@ from tensorflow_serving.apis import (
 
 from tfdlrm.serving import json_answers, json_requests
 from tfdlrm.serving.errors import ServingError, refuse
+from tfdlrm.serving.hosts import AllowedHosts
 from tfdlrm.serving.openapi import describe
 from tfdlrm.serving.page import POLICY, page
 from tfdlrm.serving.predictor import Predictor
@@ -58,11 +59,15 @@ class RestApp:
     Args:
         predictor: Answers.
         metrics_path: Where Prometheus finds its page; `None` for nowhere.
+        hosts: Names by which the server may be asked.
     """
 
-    def __init__(self, predictor: Predictor, metrics_path: str | None) -> None:
+    def __init__(
+        self, predictor: Predictor, metrics_path: str | None, hosts: AllowedHosts
+    ) -> None:
         self._predictor = predictor
         self._metrics_path = metrics_path
+        self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry: one request, its arrival and departure timed."""
@@ -70,12 +75,11 @@ class RestApp:
             response = await self._respond(scope, receive)
         except _ClientGoneError:
             return
-        # Of a client that does not read, the connection is closed.
-        async with asyncio.timeout(self._predictor.limits.seconds):
-            await _send(send, response, scope["method"])
+        await _send(send, response, scope["method"])
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
         try:
+            self._hosts.check(scope["headers"])
             return await self._route(scope["method"], scope["path"], scope, receive)
         except ServingError as error:
             return _error(error.http_status, error.message)
