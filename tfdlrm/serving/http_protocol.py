@@ -1,4 +1,4 @@
-"""uvicorn's protocol, with limits on what a connection may send and how long it stays."""
+"""uvicorn's protocol, with limits on what a connection sends and how long it stays."""
 
 import asyncio
 from typing import Any
@@ -7,7 +7,7 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 MAX_HEAD_BYTES = 2**16
-"""Most bytes of a request's head, of its trailers, and between two parts of its body."""
+"""Most bytes of a head, of trailers, and between two parts of a body."""
 
 MAX_HEADERS = 256
 
@@ -78,7 +78,7 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._set_too_large()
             self.send_400_response("")
 
-    def eof_received(self) -> bool | None:
+    def eof_received(self) -> bool | None:  # type: ignore[override]
         """Answer a client that has said all, although it sends no more."""
         cycle = self.cycle
         is_answered = cycle is None or (cycle.response_complete and not self.pipeline)

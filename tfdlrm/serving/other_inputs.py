@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 import grpc
 
 from tfdlrm.serving.errors import ServingError
-from tfdlrm.serving.servable import Servable, Signature, TensorSpec
+from tfdlrm.serving.servable import Servable, Signature
+from tfdlrm.serving.tensor_specs import TensorSpec
 
 MOST_TOLD = 4
 

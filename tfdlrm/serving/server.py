@@ -11,7 +11,7 @@ import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import grpc
 import uvloop
@@ -99,6 +99,7 @@ class EmbeddedServer:
             settings.batching, settings.is_batching, metrics.waited, metrics.ran
         )
         predictor = Predictor(self.models, self._batcher, settings.limits, metrics)
+        self._readers = predictor.readers
         address = f"{_bracketed(settings.host)}:{settings.port}"
         self.grpc = GrpcServer(predictor, address, settings.grpc_tls)
         if settings.rest_port is not None:
@@ -124,6 +125,7 @@ class EmbeddedServer:
         seconds = self._settings.limits.seconds
         await asyncio.gather(*(each.stop(seconds) for each in self._servers))
         await self._batcher.close()
+        await asyncio.to_thread(self._readers.close)
 
     @property
     def _servers(self) -> list[GrpcServer | HttpServer]:
@@ -159,7 +161,8 @@ async def _serve(settings: ServerSettings) -> None:
         loop.add_signal_handler(each, partial(_ask_to_stop, stop, each))
     stopped = asyncio.create_task(stop.wait())
     loading = asyncio.wrap_future(_load_beside(settings))
-    await asyncio.wait({loading, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    both: set[asyncio.Future[Any]] = {loading, stopped}
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     if not loading.done():
         return
     server = loading.result()
