@@ -1,11 +1,13 @@
 """The versions of a model, each of which appears complete or not at all."""
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from tfdlrm import storage
+from tfdlrm.errors import InputError
 
 MODEL_FILE = "saved_model.pb"
 EXTRA_DIRECTORY = "assets.extra"
@@ -13,6 +15,11 @@ EXTRA_DIRECTORY = "assets.extra"
 CARD_FILE = "model.json"
 WARM_UP_FILE = "tf_serving_warmup_requests"
 MAX_VERSION = 2**63 - 1
+
+log = logging.getLogger("tfdlrm.serving")
+
+_told: set[Path] = set()
+"""Directories that were said to be no versions, which is not said again."""
 
 
 @contextmanager
@@ -28,12 +35,18 @@ def new_version(export_dir: Path) -> Iterator[tuple[Path, Path]]:
         The version's directory, and the local one to write it to.
 
     Raises:
-        InputError: If `export_dir` cannot be made.
+        InputError: If `export_dir` cannot be made, or has the last number there is.
     """
     export_dir = storage.at(export_dir)
     storage.make_directory("export_dir", export_dir)
     with storage.only_process(export_dir):
-        target = export_dir / str(max(versions_in(export_dir), default=0) + 1)
+        last = max(versions_in(export_dir), default=0)
+        if last == MAX_VERSION:
+            raise InputError(
+                f"{export_dir} has version {last}, and no server looks at a larger "
+                "number: expected room for one more; rename or remove that directory"
+            )
+        target = export_dir / str(last + 1)
         with storage.new_directory(target, last=MODEL_FILE) as aside:
             yield target, aside
 
@@ -46,18 +59,29 @@ def is_whole(version: Path) -> bool:
 def versions_in(export_dir: Path) -> dict[int, Path]:
     """The directories of the versions; half-written ones have other names.
 
+    Of `1` and `01` side by side, which are one number, it is `1`.
+
     Raises:
         OSError: If the directory is there and cannot be read.
     """
     if not export_dir.is_dir():
         return {}
-    return {
-        int(entry.name): entry
+    entries = [
+        entry
         for entry in export_dir.iterdir()
         if re.fullmatch("[0-9]{1,19}", entry.name)
         and int(entry.name) <= MAX_VERSION
         and entry.is_dir()
-    }
+    ]
+    # The last one of a number stays.
+    entries.sort(key=lambda entry: (-len(entry.name), entry.name))
+    versions = {int(entry.name): entry for entry in entries}
+    for entry in entries:
+        taken = versions[int(entry.name)]
+        if taken != entry and entry not in _told:
+            _told.add(entry)
+            log.warning("%s is no version: %s has its number", entry, taken)
+    return versions
 
 
 def prune(export_dir: Path, keep: int) -> list[Path]:
