@@ -1,6 +1,8 @@
 """`python -m tfdlrm.serve`: exported models over TF Serving's protocols."""
 
 import logging
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from tfdlrm.serving.server import ServerSettings
     from tfdlrm.serving.versions import ModelSettings
 
-SWITCHES = ("--enable_batching",)
+SWITCHES = ("--enable_batching", "--allow_other_inputs")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class ServeCommand:
             client_verify for clients too.
         file_system_poll_wait_seconds: Time between two looks for new versions; 0 for
             one look only.
+        allow_other_inputs: Let a new version take over although its inputs differ from
+            those of the one that is served.
+        allowed_hosts: Names by which HTTP may be asked next to localhost, addresses and
+            names without a dot, separated by commas; * for any. Without it, other names
+            are refused where host is a loopback address.
         max_message_bytes: Larger requests are refused.
         max_rows: Requests of more rows are refused.
         max_requests: Most requests that are being answered at a time.
@@ -58,6 +65,8 @@ class ServeCommand:
     monitoring_config_file: Path | None = None
     ssl_config_file: Path | None = None
     file_system_poll_wait_seconds: float = 1.0
+    allow_other_inputs: bool = False
+    allowed_hosts: str | None = None
     max_message_bytes: int = 64 * 2**20
     max_rows: int = 65_536
     max_requests: int = 4096
@@ -122,6 +131,8 @@ def settings(command: ServeCommand) -> "ServerSettings":
         metrics_path=metrics_path,
         grpc_tls=grpc_tls,
         http_tls=http_tls,
+        allowed_hosts=tuple(filter(None, (command.allowed_hosts or "").split(","))),
+        takes_other_inputs=command.allow_other_inputs,
     )
 
 
@@ -178,4 +189,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    # Nothing is served yet that would have to be finished.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     run_command(main)

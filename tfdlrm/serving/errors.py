@@ -1,5 +1,6 @@
 """What is said to a client that cannot be served, over gRPC and over HTTP."""
 
+import re
 from typing import NoReturn
 
 import grpc
@@ -61,5 +62,31 @@ def from_tensorflow(error: Exception) -> ServingError:
         (each for each in grpc.StatusCode if each.value[0] == number),
         grpc.StatusCode.INTERNAL,
     )
-    text = getattr(error, "message", None) or str(error) or type(error).__name__
-    return ServingError(code, text.splitlines()[0])
+    text = getattr(error, "message", None) or str(error)
+    return ServingError(code, _reason(text) or type(error).__name__)
+
+
+_ROOT = re.compile(r"^\s*\(\d+\)\s+[A-Z_ ]+: +(.+)", re.MULTILINE)
+"""The first of several errors at a time."""
+
+_NO_REASON = re.compile(
+    r"\s|Graph execution error:|Detected at node|Node: |Original stack trace|"
+    r"<stack traces unavailable>|\d+ root error\(s\) found|"
+    r"\d+ (successful operations|derived errors)"
+)
+"""How the lines begin that stand around the reason: indented ones are traces."""
+
+
+def _reason(text: str) -> str:
+    """The one line of TensorFlow's message that says what is wrong."""
+    root = _ROOT.search(text)
+    if root:
+        return _without_place(root[1])
+    lines = [line for line in text.splitlines() if line.strip()]
+    reasons = [line for line in lines if not _NO_REASON.match(line)]
+    return _without_place((reasons or lines or [""])[0])
+
+
+def _without_place(line: str) -> str:
+    """A line without the node and the operation, which clients do not know."""
+    return re.sub(r"\s*\[(\[\{\{|Op:).*$", "", line).strip()

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,15 +19,34 @@ from tensorflow_serving.apis import (
 )
 
 from tfdlrm.errors import InputError
-from tfdlrm.serving.errors import ServingError
+from tfdlrm.serving.bodies import INLINE_BYTES
+from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.predictor import Predictor
+from tfdlrm.serving.reader_channel import Task
+from tfdlrm.serving.requests import NamedArrays, as_only_input
+from tfdlrm.serving.servable import Signature
 
 log = logging.getLogger("tfdlrm.serving")
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
 
-Answer = Callable[[Any], Awaitable[Message]]
+INLINE_EXAMPLES_BYTES = 2**16
+"""Larger requests with examples are read in a process next to the server."""
+
+ANSWER_SECONDS = 0.5
+"""How long a server that is to stop still answers what comes.
+
+gRPC queues requests that Python has not taken yet, and cancels them when it stops.
+"""
+
+QUIET_SECONDS = 0.1
+"""When none has come for so long, no more are in the queue."""
+
+MOST_QUIET_SECONDS = 2.0
+"""Clients that do not wait for answers may never be quiet."""
+
+Answer = Callable[..., Awaitable[Message]]
 
 
 class GrpcServer:
@@ -63,6 +83,9 @@ class GrpcServer:
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._server.add_generic_rpc_handlers(self._handlers())
+        self._is_refusing = False
+        self._is_stopping = asyncio.Event()
+        self._last_refused = 0.0
         try:
             if credentials is None:
                 self.port = self._server.add_insecure_port(address)
@@ -82,7 +105,27 @@ class GrpcServer:
     async def stop(self, seconds: float) -> None:
         """Take no new requests, and finish those that came."""
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(seconds)
+        await asyncio.sleep(ANSWER_SECONDS)
+        self._is_refusing = True
+        begin = self._last_refused = time.monotonic()
+        while (now := time.monotonic()) < self._last_refused + QUIET_SECONDS:
+            if now > begin + MOST_QUIET_SECONDS:
+                break
+            await asyncio.sleep(QUIET_SECONDS / 4)
+        stopping = asyncio.create_task(self._server.stop(seconds))
+        # Clients learn that the connection ends before they get their refusals, and
+        # do not try again on it.
+        await asyncio.sleep(QUIET_SECONDS)
+        self._is_stopping.set()
+        await stopping
+
+    async def _refuse(self) -> None:
+        """Refuse a request that came too late, once the server takes no others."""
+        self._last_refused = time.monotonic()
+        await self._is_stopping.wait()
+        raise ServingError(
+            grpc.StatusCode.UNAVAILABLE, "the server stops; try again later"
+        )
 
     def _handlers(self) -> list[grpc.GenericRpcHandler]:
         predictor = self._predictor
@@ -131,17 +174,16 @@ class GrpcServer:
     ) -> grpc.RpcMethodHandler:
         """Answer one kind of request, within the limits, with gRPC's statuses."""
         limits = self._predictor.limits
+        largest = INLINE_BYTES if api == "Predict" else INLINE_EXAMPLES_BYTES
 
         async def handle(payload: bytes, context: grpc.aio.ServicerContext) -> bytes:
             try:
+                if self._is_refusing:
+                    await self._refuse()
+                if len(payload) > largest:
+                    return await self._read_beside(api, request_class, answer, payload)
                 request = request_class.FromString(payload)
-                spec = (
-                    request.tasks[0].model_spec
-                    if api == "MultiInference" and request.tasks
-                    else getattr(request, "model_spec", None)
-                )
-                name = spec.name if spec is not None else ""
-                with self._predictor.request(name, api, "GRPC"):
+                with self._predictor.request(_model(api, request), api, "GRPC"):
                     async with asyncio.timeout(limits.seconds):
                         return (await answer(request)).SerializeToString()
             except ServingError as error:
@@ -159,3 +201,36 @@ class GrpcServer:
             raise AssertionError("unreachable: abort raises")
 
         return grpc.unary_unary_rpc_method_handler(handle)
+
+    async def _read_beside(
+        self, api: str, request_class: Any, answer: Answer, payload: bytes
+    ) -> bytes:
+        """Answer a large request, which a process next to the server reads."""
+        readers, limits = self._predictor.readers, self._predictor.limits
+        name = request_class.DESCRIPTOR.full_name
+        if api.startswith("Get"):
+            refuse(f"the request has {len(payload)} bytes, which no {api} has")
+        task = Task(name, is_gzip=False, max_rows=limits.rows, bounds=None)
+        async with asyncio.timeout(limits.seconds):
+            with readers.hold() as hold:
+                hold(len(payload))
+                async with readers.read(task, (payload,)) as reading:
+                    request = request_class.FromString(bytes(reading.head))
+                    model = _model(api, request)
+
+                    async def read(signature: Signature) -> NamedArrays:
+                        if api == "Predict":
+                            return await reading.inputs(signature.inputs)
+                        return as_only_input(signature, await reading.examples())
+
+                    with self._predictor.request(model, api, "GRPC"):
+                        answered = await answer(request, read)
+                        return answered.SerializeToString()
+
+
+def _model(api: str, request: Any) -> str:
+    """Return the name of the model that a request is for."""
+    if api == "MultiInference" and request.tasks:
+        request = request.tasks[0]
+    spec = getattr(request, "model_spec", None)
+    return spec.name if spec is not None else ""

@@ -5,50 +5,15 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Iterator
-from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tfdlrm.errors import InputError
+from tfdlrm.serving.http_protocol import limited_protocol
 from tfdlrm.serving.limits import Limits
 from tfdlrm.serving.rest import RestApp
 
 KEEP_ALIVE_SECONDS = 75
-
-
-def _protocol(seconds: float) -> type[HttpToolsProtocol]:
-    """uvicorn's protocol, which closes a connection whose headers do not come."""
-
-    class TimedProtocol(HttpToolsProtocol):
-        _waiting: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(transport)
-            self._wait()
-
-        def on_message_begin(self) -> None:
-            super().on_message_begin()
-            self._wait()
-
-        def on_headers_complete(self) -> None:
-            self._stop_waiting()
-            super().on_headers_complete()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self._stop_waiting()
-            super().connection_lost(exc)
-
-        def _wait(self) -> None:
-            if self._waiting is None:
-                self._waiting = self.loop.call_later(seconds, self.transport.abort)
-
-        def _stop_waiting(self) -> None:
-            if self._waiting is not None:
-                self._waiting.cancel()
-                self._waiting = None
-
-    return TimedProtocol
 
 
 class _Server(uvicorn.Server):
@@ -94,10 +59,11 @@ class HttpServer:
         self.port: int = self._socket.getsockname()[1]
         config = uvicorn.Config(
             app,
-            http=_protocol(limits.seconds),
+            http=limited_protocol(limits.seconds),
             ws="none",
             lifespan="off",
             log_config=None,
+            log_level="error",  # what clients do wrong would fill the log
             access_log=False,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,

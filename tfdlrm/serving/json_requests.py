@@ -1,27 +1,25 @@
 """TF Serving's JSON requests: rows or columns to arrays.
 
 NaN and the infinities are read as such, which JSON has no way to say otherwise.
+
+Loads no TensorFlow: large requests are read in a process that has none.
 """
 
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
 import orjson
-import tensorflow as tf
-from tensorflow_serving.apis import input_pb2
 
+from tfdlrm.serving.data_types import FLOAT32, DataType
 from tfdlrm.serving.errors import refuse
-from tfdlrm.serving.servable import Signature
+from tfdlrm.serving.tensor_specs import Specs, only_input
 
 Layout = Literal["row", "columnar"]
-
-_LARGEST_INTEGER = {tf.float16: 2**11, tf.float32: 2**24, tf.float64: 2**53}
-"""From there on, a type of floats skips integers."""
 
 MAX_DIMENSIONS = 32
 
@@ -57,9 +55,14 @@ def signature_name(document: Mapping[str, Any]) -> str:
 
 
 def predict_inputs(
-    document: Mapping[str, Any], signature: Signature
+    document: Mapping[str, Any], specs: Specs, max_rows: int
 ) -> tuple[dict[str, np.ndarray], Layout]:
     """The arrays of a `:predict` request.
+
+    Args:
+        document: The request.
+        specs: The inputs of its signature.
+        max_rows: More instances than that are refused.
 
     Raises:
         ServingError: If they are not what the signature takes.
@@ -68,38 +71,44 @@ def predict_inputs(
         refuse("expected one of the keys 'inputs' and 'instances'")
     layout: Layout = "columnar" if "inputs" in document else "row"
     if layout == "columnar":
-        columns = _columns(document["inputs"], signature)
+        columns = _columns(document["inputs"], specs)
     else:
-        columns = _rows(document["instances"], signature)
+        _check_rows("instances", document["instances"], max_rows)
+        columns = _rows(document["instances"], specs)
     arrays = {
-        name: to_array(name, values, signature.inputs[name].dtype)
+        name: to_array(name, values, specs[name].dtype)
         for name, values in columns.items()
     }
     return arrays, layout
 
 
-def _columns(inputs: Any, signature: Signature) -> dict[str, Any]:
+def _columns(inputs: Any, specs: Specs) -> dict[str, Any]:
     if not isinstance(inputs, dict) or _is_base64(inputs):
-        return {_only_input(signature): inputs}
-    for name in signature.inputs:
+        return {only_input(specs): inputs}
+    for name in specs:
         if name not in inputs:
             refuse(f"Missing named input: {name} in 'inputs' object.")
-    return {name: inputs[name] for name in signature.inputs}
+    return {name: inputs[name] for name in specs}
 
 
-def _rows(instances: Any, signature: Signature) -> dict[str, Any]:
+def _check_rows(key: str, rows: Any, max_rows: int) -> None:
+    if isinstance(rows, list) and len(rows) > max_rows:
+        refuse(f"'{key}' has {len(rows)} rows, expected <= {max_rows}")
+
+
+def _rows(instances: Any, specs: Specs) -> dict[str, Any]:
     if not isinstance(instances, list):
         refuse(f"'instances' is {_kind(instances)}, expected a list")
     if not instances:
         refuse("No values in 'instances' array")
     are_objects = isinstance(instances[0], dict) and not _is_base64(instances[0])
     if not are_objects:
-        name = _only_input(signature)
+        name = only_input(specs)
         for row, instance in enumerate(instances):
             if isinstance(instance, dict) and not _is_base64(instance):
                 refuse(f"Expecting value/list but got object at item {row}")
         return {name: instances}
-    names = signature.inputs.keys()
+    names = specs.keys()
     for row, instance in enumerate(instances):
         if not isinstance(instance, dict):
             refuse(f"Expecting object but got {_kind(instance)} at item {row}")
@@ -111,16 +120,7 @@ def _rows(instances: Any, signature: Signature) -> dict[str, Any]:
     return {name: [instance[name] for instance in instances] for name in names}
 
 
-def _only_input(signature: Signature) -> str:
-    if len(signature.inputs) > 1:
-        refuse(
-            "plain values where an object is expected: the signature has the inputs "
-            f"{', '.join(signature.inputs)}"
-        )
-    return next(iter(signature.inputs))
-
-
-def to_array(name: str, values: Any, dtype: tf.DType) -> np.ndarray:
+def to_array(name: str, values: Any, dtype: DataType) -> np.ndarray:
     """An array of nested lists; nothing is converted that loses by it.
 
     Raises:
@@ -139,19 +139,19 @@ def to_array(name: str, values: Any, dtype: tf.DType) -> np.ndarray:
     return _converted(name, level, dtype).reshape(shape)
 
 
-def _converted(name: str, values: list[Any], dtype: tf.DType) -> np.ndarray:
+def _converted(name: str, values: list[Any], dtype: DataType) -> np.ndarray:
     kinds = set(map(type, values))
     expected: set[Any]
-    if dtype == tf.string:
+    if dtype.is_text:
         expected = {str, dict}
-    elif dtype == tf.bool:
+    elif dtype.name == "bool":
         expected = {bool}
     else:
         expected = {int, float} if dtype.is_floating else {int}
     if not kinds <= expected:
         odd = next(each for each in values if type(each) not in expected)
         refuse(f"input {name} has {_kind(odd)}, expected {dtype.name}")
-    if dtype == tf.string:
+    if dtype.is_text:
         array = np.empty(len(values), object)
         array[:] = [
             each.encode() if isinstance(each, str) else _decoded(each)
@@ -161,30 +161,29 @@ def _converted(name: str, values: list[Any], dtype: tf.DType) -> np.ndarray:
     if dtype.is_floating:
         return _floats(name, values, dtype, int in kinds)
     try:
-        wide = np.array(values, np.uint64 if dtype == tf.uint64 else np.int64)
-        if dtype.is_integer and values:
-            info = np.iinfo(dtype.as_numpy_dtype)
+        wide = np.array(values, np.uint64 if dtype.name == "uint64" else np.int64)
+        if dtype.name != "bool" and values:
+            info = np.iinfo(dtype.numpy)
             if wide.min() < info.min or wide.max() > info.max:
                 raise OverflowError
     except (OverflowError, ValueError, TypeError):
         refuse(f"input {name} has an integer beyond {dtype.name}")
-    return wide.astype(dtype.as_numpy_dtype)
+    return wide.astype(dtype.numpy)
 
 
 def _floats(
-    name: str, values: list[Any], dtype: tf.DType, has_integers: bool
+    name: str, values: list[Any], dtype: DataType, has_integers: bool
 ) -> np.ndarray:
     if has_integers:
-        largest = _LARGEST_INTEGER.get(dtype, 2**8)
         for each in values:
-            if type(each) is int and abs(each) > largest:
+            if type(each) is int and abs(each) > dtype.largest_integer:
                 refuse(
                     f"Cannot convert JSON value: {str(each)[:40]} of input {name} to "
                     f"{dtype.name} without loss of precision."
                 )
     wide = np.array(values, np.float64)
     with np.errstate(over="ignore"):
-        array = wide.astype(dtype.as_numpy_dtype)
+        array = wide.astype(dtype.numpy)
     if (np.isinf(array) & np.isfinite(wide)).any():
         refuse(f"input {name} has a number beyond {dtype.name}")
     return array
@@ -209,27 +208,31 @@ def _decoded(value: dict[str, Any]) -> bytes:
         refuse("Unable to base64 decode")
 
 
-def example_input(document: Mapping[str, Any]) -> input_pb2.Input:
-    """The examples of a `:classify` or `:regress` request.
+def examples(
+    document: Mapping[str, Any], new_example: Callable[[], Any], max_rows: int
+) -> list[bytes]:
+    """The serialized examples of a `:classify` or `:regress` request.
+
+    Args:
+        document: The request.
+        new_example: Makes an empty `tf.train.Example`.
+        max_rows: More examples than that are refused.
 
     Raises:
         ServingError: If they are no objects of features.
     """
-    examples = document.get("examples")
-    if not isinstance(examples, list) or not examples:
+    rows = document.get("examples")
+    if not isinstance(rows, list) or not rows:
         refuse("expected the key 'examples' with a list of objects")
-    read = input_pb2.Input()
+    _check_rows("examples", rows, max_rows)
+    common = b""
     if "context" in document:
-        target = read.example_list_with_context
-        _fill_example(target.context, document["context"])
-    else:
-        target = read.example_list
-    for example in examples:
-        _fill_example(target.examples.add(), example)
-    return read
+        # Protocol buffers merge when they are read one after the other.
+        common = _example(document["context"], new_example())
+    return [common + _example(row, new_example()) for row in rows]
 
 
-def _fill_example(target: tf.train.Example, example: Any) -> None:
+def _example(example: Any, target: Any) -> bytes:
     if not isinstance(example, dict):
         refuse(f"Example must be JSON object but got {_kind(example)}")
     for name, content in example.items():
@@ -241,9 +244,8 @@ def _fill_example(target: tf.train.Example, example: Any) -> None:
                 refuse(f"Feature: {name} has an integer beyond int64")
             feature.int64_list.value.extend(map(int, values))
         elif kinds == {float}:
-            feature.float_list.value.extend(
-                _floats(name, values, tf.float32, False).tolist()
-            )
+            floats = _floats(name, values, FLOAT32, has_integers=False)
+            feature.float_list.value.extend(floats.tolist())
         elif kinds <= {str, dict}:
             feature.bytes_list.value.extend(
                 each.encode() if isinstance(each, str) else _decoded(each)
@@ -251,6 +253,7 @@ def _fill_example(target: tf.train.Example, example: Any) -> None:
             )
         else:
             refuse(f"Feature: {name} has elements of other types, or of several")
+    return target.SerializeToString()
 
 
 def _kind(value: Any) -> str:

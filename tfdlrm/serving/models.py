@@ -14,6 +14,7 @@ from tensorflow_serving.apis import get_model_status_pb2, model_pb2
 from tfdlrm.errors import InputError
 from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.metrics import Metrics
+from tfdlrm.serving.other_inputs import OtherInputsError, refuse_other_inputs
 from tfdlrm.serving.servable import Servable
 from tfdlrm.serving.version_directories import is_whole, versions_in
 from tfdlrm.serving.versions import ModelSettings, fingerprint
@@ -26,6 +27,9 @@ State = get_model_status_pb2.ModelVersionStatus.State
 MAX_RETRIES = 5
 RETRY_SECONDS = 60.0
 """TF Serving's `max_num_load_retries` and `load_retry_interval_micros`."""
+
+WATCHER = "versions"
+"""Name of the thread that looks for new versions."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +54,13 @@ class VersionStatus:
 class Model:
     """One model and its versions; read in one thread while another one swaps."""
 
-    def __init__(self, settings: ModelSettings, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: ModelSettings, metrics: Metrics, takes_other_inputs: bool
+    ) -> None:
         self.settings = settings
         self._metrics = metrics
+        # A version that is asked for by its number is the one that is meant.
+        self._is_any_good = takes_other_inputs or settings.policy.kind == "specific"
         self._loaded: dict[int, Servable] = {}
         self._lock = threading.Lock()
         self.statuses: dict[int, VersionStatus] = {}
@@ -134,8 +142,13 @@ class Model:
         servable = None
         try:
             servable = Servable(self.settings.name, version, path)
+            newest = max(self._loaded, default=version)
+            if newest < version and not self._is_any_good:
+                refuse_other_inputs(self._loaded[newest], servable)
             warm_up(servable)
         except ServingError as error:
+            if isinstance(error, OtherInputsError):
+                tries += MAX_RETRIES  # time changes nothing
             log.warning("%s is not served: %s", path, error.message)
             if servable is not None:
                 servable.retire()
@@ -170,11 +183,19 @@ class Models:
     Args:
         settings: The models.
         metrics: Counts what is loaded.
+        takes_other_inputs: Whether a version may take over from one with other inputs.
     """
 
-    def __init__(self, settings: Sequence[ModelSettings], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Sequence[ModelSettings],
+        metrics: Metrics,
+        takes_other_inputs: bool = False,
+    ) -> None:
         self._metrics = metrics
-        self._models = {each.name: Model(each, metrics) for each in settings}
+        self._models = {
+            each.name: Model(each, metrics, takes_other_inputs) for each in settings
+        }
         self._stop = threading.Event()
 
     def load(self) -> None:
@@ -212,7 +233,7 @@ class Models:
                     except Exception:  # the next look may have more luck
                         log.exception("looking for versions of %s", model.settings.name)
 
-        threading.Thread(target=look, name="versions", daemon=True).start()
+        threading.Thread(target=look, name=WATCHER, daemon=True).start()
 
     def close(self) -> None:
         """Watch no more."""

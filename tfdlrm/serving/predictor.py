@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import grpc
 from tensorflow_serving.apis import (
@@ -11,7 +12,6 @@ from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
-    input_pb2,
     model_pb2,
     predict_pb2,
     regression_pb2,
@@ -22,11 +22,13 @@ from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.limits import Limits
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.models import Model, Models, VersionStatus
+from tfdlrm.serving.readers import Readers
 from tfdlrm.serving.requests import (
     CLASSIFY,
     REGRESS,
     NamedArrays,
     check_method,
+    check_predicts,
     classification,
     example_inputs,
     fill_spec,
@@ -38,6 +40,28 @@ from tfdlrm.serving.requests import (
     regression,
 )
 from tfdlrm.serving.servable import Signature
+
+T = TypeVar("T")
+
+ReadInputs = Callable[[Signature], Awaitable[NamedArrays]]
+"""Reads the inputs of a request that does not hold them itself."""
+
+
+INLINE_VALUES = 4096
+"""Answers of more values are written in a thread."""
+
+
+async def beside(size: int, function: Callable[..., T], *arguments: Any) -> T:
+    """Call a function, in a thread where it takes long.
+
+    Args:
+        size: Number of values that it goes through.
+        function: What to call.
+        *arguments: What to call it with.
+    """
+    if size <= INLINE_VALUES:
+        return function(*arguments)
+    return await asyncio.to_thread(function, *arguments)
 
 
 class Predictor:
@@ -56,6 +80,7 @@ class Predictor:
         self.models = models
         self.limits = limits
         self.metrics = metrics
+        self.readers = Readers(limits)
         self._batcher = batcher
         self._in_flight = 0
 
@@ -113,41 +138,52 @@ class Predictor:
         return {name: named[name] for name in names}
 
     async def predict(
-        self, request: predict_pb2.PredictRequest
+        self, request: predict_pb2.PredictRequest, read: ReadInputs | None = None
     ) -> predict_pb2.PredictResponse:
         """`PredictionService.Predict`."""
         with self.models.use(request.model_spec) as servable:
             signature = servable.signature(request.model_spec.signature_name)
-            inputs = predict_inputs(signature, request)
+            if read is None:
+                inputs = predict_inputs(signature, request, self.limits.rows)
+            else:
+                check_predicts(signature)
+                inputs = await read(signature)
             outputs = await self.run(signature, inputs, request.output_filter)
-            return predict_response(signature, outputs)
+            size = _size(outputs)
+            return await beside(size, predict_response, signature, outputs)
 
     async def classify(
-        self, request: classification_pb2.ClassificationRequest
+        self,
+        request: classification_pb2.ClassificationRequest,
+        read: ReadInputs | None = None,
     ) -> classification_pb2.ClassificationResponse:
         """`PredictionService.Classify`."""
         with self.models.use(request.model_spec) as servable:
             signature = servable.signature(request.model_spec.signature_name)
-            outputs = await self._examples(signature, request.input, CLASSIFY)
+            outputs = await self._examples(signature, request, CLASSIFY, read)
             response = classification_pb2.ClassificationResponse()
             fill_spec(response.model_spec, signature)
-            response.result.CopyFrom(classification(signature, outputs))
+            result = await beside(_size(outputs), classification, signature, outputs)
+            response.result.CopyFrom(result)
             return response
 
     async def regress(
-        self, request: regression_pb2.RegressionRequest
+        self, request: regression_pb2.RegressionRequest, read: ReadInputs | None = None
     ) -> regression_pb2.RegressionResponse:
         """`PredictionService.Regress`."""
         with self.models.use(request.model_spec) as servable:
             signature = servable.signature(request.model_spec.signature_name)
-            outputs = await self._examples(signature, request.input, REGRESS)
+            outputs = await self._examples(signature, request, REGRESS, read)
             response = regression_pb2.RegressionResponse()
             fill_spec(response.model_spec, signature)
-            response.result.CopyFrom(regression(signature, outputs))
+            result = await beside(_size(outputs), regression, signature, outputs)
+            response.result.CopyFrom(result)
             return response
 
     async def multi_inference(
-        self, request: inference_pb2.MultiInferenceRequest
+        self,
+        request: inference_pb2.MultiInferenceRequest,
+        read: ReadInputs | None = None,
     ) -> inference_pb2.MultiInferenceResponse:
         """`PredictionService.MultiInference`: several signatures of one model."""
         specs = [task.model_spec for task in request.tasks]
@@ -168,7 +204,7 @@ class Predictor:
             # All of them to their end, before the version is let go.
             outputs = await asyncio.gather(
                 *(
-                    self._examples(signature, request.input, task.method_name)
+                    self._examples(signature, request, task.method_name, read)
                     for signature, task in zip(signatures, request.tasks, strict=True)
                 ),
                 return_exceptions=True,
@@ -177,14 +213,23 @@ class Predictor:
             for signature, output in zip(signatures, outputs, strict=True):
                 if isinstance(output, BaseException):
                     raise output
-                results.append(inference_result(signature, output))
+                size = _size(output)
+                results.append(await beside(size, inference_result, signature, output))
             return inference_pb2.MultiInferenceResponse(results=results)
 
     async def _examples(
-        self, signature: Signature, request_input: input_pb2.Input, method: str
+        self,
+        signature: Signature,
+        request: Any,
+        method: str,
+        read: ReadInputs | None,
     ) -> NamedArrays:
         check_method(signature, method)
-        return await self.run(signature, example_inputs(signature, request_input))
+        if read is None:
+            inputs = example_inputs(signature, request.input, self.limits.rows)
+        else:
+            inputs = await read(signature)
+        return await self.run(signature, inputs)
 
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
@@ -223,6 +268,10 @@ class Predictor:
         for version, status in sorted(statuses.items(), reverse=True):
             _add_status(response, version, status)
         return response
+
+
+def _size(arrays: NamedArrays) -> int:
+    return sum(array.size for array in arrays.values())
 
 
 def _version(model: Model, spec: model_pb2.ModelSpec) -> int:

@@ -24,6 +24,7 @@ Columns = Mapping[str, Sequence[bytes]]
 """Fields of raw rows, by column."""
 
 PASSING_STATUSES = {
+    grpc.StatusCode.CANCELLED,  # by a server that stops
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -87,7 +88,11 @@ class GrpcModel:
     ) -> None:
         from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-        options = [("grpc.max_receive_message_length", -1)]
+        options = [
+            ("grpc.max_receive_message_length", -1),
+            # Otherwise it waits longer and longer for a server that comes back.
+            ("grpc.max_reconnect_backoff_ms", 1000),
+        ]
         if tls:
             _tls_context(tls)  # gRPC does not say which files it cannot use
             authority, *own = [path.read_bytes() for path in tls]

@@ -14,8 +14,9 @@ from tensorflow_serving.apis import (
 )
 
 from tfdlrm.serving.errors import refuse
+from tfdlrm.serving.proto_requests import input_examples, tensor_inputs
 from tfdlrm.serving.servable import Arrays, Signature
-from tfdlrm.serving.tensors import fill_proto, from_proto
+from tfdlrm.serving.tensors import fill_proto
 
 PREDICT = tf.saved_model.PREDICT_METHOD_NAME
 CLASSIFY = tf.saved_model.CLASSIFY_METHOD_NAME
@@ -24,36 +25,25 @@ REGRESS = tf.saved_model.REGRESS_METHOD_NAME
 NamedArrays = dict[str, np.ndarray]
 
 
-def check_names(signature: Signature, names: Sequence[str]) -> None:
-    """Refuse inputs that are missing or that the signature does not have."""
-    given, expected = set(names), set(signature.inputs)
-    if given != expected:
-        extra, missing = sorted(given - expected), sorted(expected - given)
+def check_predicts(signature: Signature) -> None:
+    """Refuse to predict with what is no model's function."""
+    if signature.method not in (PREDICT, CLASSIFY, REGRESS):
         refuse(
-            f"input size does not match signature: {len(given)}!={len(expected)}. "
-            f"Sent extra: {{{','.join(extra)}}}. "
-            f"Missing but required: {{{','.join(missing)}}}."
+            "Expected prediction signature method_name to be one of "
+            f"{{{PREDICT}, {CLASSIFY}, {REGRESS}}}. Was: {signature.method}"
         )
 
 
 def predict_inputs(
-    signature: Signature, request: predict_pb2.PredictRequest
+    signature: Signature, request: predict_pb2.PredictRequest, max_rows: int
 ) -> NamedArrays:
     """The arrays of a `PredictRequest`.
 
     Raises:
         ServingError: If they are not what the signature takes.
     """
-    if signature.method not in (PREDICT, CLASSIFY, REGRESS):
-        refuse(
-            "Expected prediction signature method_name to be one of "
-            f"{{{PREDICT}, {CLASSIFY}, {REGRESS}}}. Was: {signature.method}"
-        )
-    check_names(signature, list(request.inputs))
-    return {
-        name: from_proto(name, request.inputs[name], spec.dtype)
-        for name, spec in signature.inputs.items()
-    }
+    check_predicts(signature)
+    return tensor_inputs(request.inputs, signature.inputs, max_rows)
 
 
 def output_names(signature: Signature, wanted: Sequence[str]) -> list[str]:
@@ -80,27 +70,28 @@ def predict_response(
     return response
 
 
-def example_inputs(signature: Signature, request_input: input_pb2.Input) -> NamedArrays:
+def example_inputs(
+    signature: Signature, request_input: input_pb2.Input, max_rows: int
+) -> NamedArrays:
     """The one input of a classifier or a regressor: serialized examples.
 
     Raises:
         ServingError: If there are none, or the signature has other inputs.
     """
+    return as_only_input(signature, input_examples(request_input, max_rows))
+
+
+def as_only_input(signature: Signature, examples: list[bytes]) -> NamedArrays:
+    """Serialized examples as the only input of a signature.
+
+    Raises:
+        ServingError: If the signature has other inputs.
+    """
     (spec,) = signature.inputs.values() if len(signature.inputs) == 1 else (None,)
-    if spec is None or spec.dtype != tf.string:
+    if spec is None or not spec.dtype.is_text:
         refuse(f"signature {signature.name} does not take serialized tf.Examples")
-    examples: Any
-    if request_input.WhichOneof("kind") == "example_list_with_context":
-        # Protocol buffers merge when they are read one after the other.
-        common = request_input.example_list_with_context.context.SerializeToString()
-        examples = request_input.example_list_with_context.examples
-    else:
-        common = b""
-        examples = request_input.example_list.examples
-    if not examples:
-        refuse("Input is empty.")
     array = np.empty(len(examples), object)
-    array[:] = [common + each.SerializeToString() for each in examples]
+    array[:] = examples
     return dict.fromkeys(signature.inputs, array)
 
 

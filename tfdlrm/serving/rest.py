@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import re
-import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,16 +18,24 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tfdlrm.serving import json_answers, json_requests
+from tfdlrm.serving import json_answers
+from tfdlrm.serving.bodies import JsonBounds
 from tfdlrm.serving.errors import ServingError, refuse
+from tfdlrm.serving.hosts import AllowedHosts
 from tfdlrm.serving.openapi import describe
 from tfdlrm.serving.page import POLICY, page
-from tfdlrm.serving.predictor import Predictor
+from tfdlrm.serving.predictor import Predictor, beside
+from tfdlrm.serving.rest_requests import (
+    ClientGoneError,
+    Receive,
+    RestRequest,
+    Scope,
+    json_bounds,
+    read_request,
+)
 
 log = logging.getLogger("tfdlrm.serving")
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
@@ -58,24 +65,27 @@ class RestApp:
     Args:
         predictor: Answers.
         metrics_path: Where Prometheus finds its page; `None` for nowhere.
+        hosts: Names by which the server may be asked.
     """
 
-    def __init__(self, predictor: Predictor, metrics_path: str | None) -> None:
+    def __init__(
+        self, predictor: Predictor, metrics_path: str | None, hosts: AllowedHosts
+    ) -> None:
         self._predictor = predictor
         self._metrics_path = metrics_path
+        self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI entry: one request, its arrival and departure timed."""
         try:
             response = await self._respond(scope, receive)
-        except _ClientGoneError:
+        except ClientGoneError:
             return
-        # Of a client that does not read, the connection is closed.
-        async with asyncio.timeout(self._predictor.limits.seconds):
-            await _send(send, response, scope["method"])
+        await _send(send, response, scope["method"])
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
         try:
+            self._hosts.check(scope["headers"])
             return await self._route(scope["method"], scope["path"], scope, receive)
         except ServingError as error:
             return _error(error.http_status, error.message)
@@ -129,40 +139,51 @@ class RestApp:
         spec, method = _spec(match), match["method"].lower()
         limits = self._predictor.limits
         with self._predictor.request(spec.name, method.capitalize(), "REST"):
-            async with asyncio.timeout(limits.seconds):
-                body = await _read_body(scope, receive, limits.message_bytes)
-                return await self._answer(spec, method, body)
+            async with (
+                asyncio.timeout(limits.seconds),
+                read_request(
+                    scope,
+                    receive,
+                    self._predictor.readers,
+                    limits,
+                    lambda: self._bounds(spec, method),
+                ) as request,
+            ):
+                return Response(await self._answer(spec, method, request))
+
+    def _bounds(self, spec: model_pb2.ModelSpec, method: str) -> JsonBounds:
+        with self._predictor.models.use(spec) as servable:
+            return json_bounds(servable, method, self._predictor.limits)
 
     async def _answer(
-        self, spec: model_pb2.ModelSpec, method: str, body: bytes
-    ) -> Response:
-        document = json_requests.parse(body)
-        spec.signature_name = json_requests.signature_name(document)
+        self, spec: model_pb2.ModelSpec, method: str, request: RestRequest
+    ) -> bytes:
+        spec.signature_name = request.signature_name
         if method == "predict":
-            return Response(await self._predict_tensors(spec, document))
-        examples = json_requests.example_input(document)
+            return await self._predict_tensors(spec, request)
         if method == "classify":
-            classify = classification_pb2.ClassificationRequest(
-                model_spec=spec, input=examples
+            classified = await self._predictor.classify(
+                classification_pb2.ClassificationRequest(model_spec=spec),
+                request.examples,
             )
-            classified = await self._predictor.classify(classify)
-            return Response(json_answers.classifications(classified.result))
-        regress = regression_pb2.RegressionRequest(model_spec=spec, input=examples)
-        regressed = await self._predictor.regress(regress)
-        return Response(json_answers.regressions(regressed.result))
+            rows = classified.result.classifications
+            return await beside(
+                len(rows), json_answers.classifications, classified.result
+            )
+        regressed = await self._predictor.regress(
+            regression_pb2.RegressionRequest(model_spec=spec), request.examples
+        )
+        return json_answers.regressions(regressed.result)
 
     async def _predict_tensors(
-        self, spec: model_pb2.ModelSpec, document: dict[str, Any]
+        self, spec: model_pb2.ModelSpec, request: RestRequest
     ) -> bytes:
         with self._predictor.models.use(spec) as servable:
             signature = servable.signature(spec.signature_name)
-            arrays, layout = json_requests.predict_inputs(document, signature)
+            arrays, layout = await request.tensors(signature)
             outputs = await self._predictor.run(signature, arrays)
-        return json_answers.predictions(outputs, layout)
-
-
-class _ClientGoneError(ConnectionError):
-    """The client went away before its request was whole."""
+        size = sum(array.size for array in outputs.values())
+        return await beside(size, json_answers.predictions, outputs, layout)
 
 
 class _NotAllowedError(Exception):
@@ -178,50 +199,6 @@ def _spec(match: re.Match[str]) -> model_pb2.ModelSpec:
     elif match["label"]:
         spec.version_label = match["label"]
     return spec
-
-
-async def _read_body(scope: Scope, receive: Receive, most: int) -> bytes:
-    headers = dict(scope["headers"])
-    encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").lower()
-    if encoding not in ("identity", "gzip"):
-        text = f"Content-Encoding is {encoding[:20]}, expected gzip or none"
-        raise ServingError(grpc.StatusCode.INVALID_ARGUMENT, text, 415)
-    text = f"the request is larger than {most} bytes"
-    too_large = ServingError(grpc.StatusCode.RESOURCE_EXHAUSTED, text, 413)
-    length = headers.get(b"content-length", b"0")
-    if length.isdigit() and int(length) > most:
-        raise too_large
-    parts, size = [], 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _ClientGoneError
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > most:
-            raise too_large
-        if not message.get("more_body"):
-            break
-    body = b"".join(parts)
-    if encoding == "gzip":
-        body = _inflated(body, most + 1)
-        if len(body) > most:
-            raise too_large
-    return body
-
-
-def _inflated(body: bytes, most: int) -> bytes:
-    """What was compressed, up to so many bytes."""
-    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # gzip
-    try:
-        inflated = inflater.decompress(body, most)
-    except zlib.error as error:
-        refuse(f"the body is no gzip: {error}")
-    if not inflater.eof and len(inflated) < most:
-        refuse("the body is no gzip: its end is missing")
-    if inflater.unused_data:
-        refuse("the body is no gzip: there is more behind its end")
-    return inflated
 
 
 async def _send(send: Send, response: Response, method: str) -> None:

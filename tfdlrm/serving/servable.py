@@ -3,7 +3,7 @@
 import gc
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from tfdlrm import storage
 from tfdlrm.errors import InputError
+from tfdlrm.serving.data_types import by_number
 from tfdlrm.serving.errors import ServingError, from_tensorflow, refuse
 from tfdlrm.serving.manifest import check_version, unchecked
-from tfdlrm.serving.tensors import is_supported
+from tfdlrm.serving.tensor_specs import TensorSpec
 
 log = logging.getLogger("tfdlrm.serving")
 
@@ -26,29 +27,6 @@ INIT_SIGNATURE = "__saved_model_init_op"
 
 Arrays = list[np.ndarray]
 """The tensors of a run, in the order of their names in the signature."""
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """An input or output of a signature; -1 is a size that may vary."""
-
-    tensor: str
-    dtype: tf.DType
-    shape: tuple[int, ...] | None
-
-    @property
-    def is_batched(self) -> bool:
-        """Whether the first size is the number of rows."""
-        return self.shape is not None and self.shape[:1] == (-1,)
-
-    def accepts(self, shape: Sequence[int]) -> bool:
-        """Whether an array of this shape may be fed."""
-        if self.shape is None:
-            return True
-        return len(shape) == len(self.shape) and all(
-            expected in (-1, size)
-            for expected, size in zip(self.shape, shape, strict=True)
-        )
 
 
 @dataclass(eq=False)
@@ -89,12 +67,7 @@ class Signature:
             ServingError: If a shape is not as expected.
         """
         for name, spec in self.inputs.items():
-            shape = inputs[name].shape
-            if not spec.accepts(shape):
-                expected = list(spec.shape or ())
-                refuse(f"input {name} has the shape {list(shape)}, expected {expected}")
-            if len(shape) and shape[0] > max_rows:
-                refuse(f"input {name} has {shape[0]} rows, expected <= {max_rows}")
+            spec.check(name, inputs[name].shape, max_rows)
         if not self.is_batched:
             return 1
         rows = {name: inputs[name].shape[0] for name in self.inputs}
@@ -221,19 +194,17 @@ def _is_servable(definition: meta_graph_pb2.SignatureDef) -> bool:
     infos = [*definition.inputs.values(), *definition.outputs.values()]
     return bool(definition.inputs and definition.outputs) and all(
         # Sparse and composite tensors have no name of their own.
-        info.name and is_supported(tf.dtypes.as_dtype(info.dtype))
+        info.name and by_number(info.dtype) is not None
         for info in infos
     )
 
 
 def _specs(infos: Mapping[str, meta_graph_pb2.TensorInfo]) -> dict[str, TensorSpec]:
-    return {
-        name: TensorSpec(
-            info.name,
-            tf.dtypes.as_dtype(info.dtype),
-            None
-            if info.tensor_shape.unknown_rank
-            else tuple(dim.size for dim in info.tensor_shape.dim),
-        )
-        for name, info in sorted(infos.items())
-    }
+    specs = {}
+    for name, info in sorted(infos.items()):
+        kind = by_number(info.dtype)
+        assert kind is not None  # of a signature that can be served
+        shape = tuple(dim.size for dim in info.tensor_shape.dim)
+        is_unknown = info.tensor_shape.unknown_rank
+        specs[name] = TensorSpec(info.name, kind, None if is_unknown else shape)
+    return specs

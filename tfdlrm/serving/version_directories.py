@@ -1,6 +1,7 @@
 """The versions of a model, each of which appears complete or not at all."""
 
 import json
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,11 @@ from tfdlrm.serving.manifest import check_version, write_manifest
 CARD_FILE = "model.json"
 WARM_UP_FILE = "tf_serving_warmup_requests"
 MAX_VERSION = 2**63 - 1
+
+log = logging.getLogger("tfdlrm.serving")
+
+_told: set[Path] = set()
+"""Directories that were said to be no versions, which is not said again."""
 
 
 @contextmanager
@@ -96,18 +102,29 @@ def is_whole(version: Path) -> bool:
 def versions_in(export_dir: Path) -> dict[int, Path]:
     """The directories of the versions; half-written ones have other names.
 
+    Of `1` and `01` side by side, which are one number, it is `1`.
+
     Raises:
         OSError: If the directory is there and cannot be read.
     """
     if not export_dir.is_dir():
         return {}
-    return {
-        int(entry.name): entry
+    entries = [
+        entry
         for entry in export_dir.iterdir()
         if re.fullmatch("[0-9]{1,19}", entry.name)
         and int(entry.name) <= MAX_VERSION
         and entry.is_dir()
-    }
+    ]
+    # The last one of a number stays.
+    entries.sort(key=lambda entry: (-len(entry.name), entry.name))
+    versions = {int(entry.name): entry for entry in entries}
+    for entry in entries:
+        taken = versions[int(entry.name)]
+        if taken != entry and entry not in _told:
+            _told.add(entry)
+            log.warning("%s is no version: %s has its number", entry, taken)
+    return versions
 
 
 def prune(export_dir: Path, keep: int) -> list[Path]:

@@ -43,7 +43,7 @@ def _replay(servable: Servable, log: prediction_log_pb2.PredictionLog) -> None:
     if log.HasField("predict_log"):
         predict = log.predict_log.request
         signature = servable.signature(predict.model_spec.signature_name)
-        inputs = predict_inputs(signature, predict)
+        inputs = predict_inputs(signature, predict, sys.maxsize)
     elif log.HasField("classify_log") or log.HasField("regress_log"):
         request = (
             log.classify_log.request
@@ -51,7 +51,7 @@ def _replay(servable: Servable, log: prediction_log_pb2.PredictionLog) -> None:
             else log.regress_log.request
         )
         signature = servable.signature(request.model_spec.signature_name)
-        inputs = example_inputs(signature, request.input)
+        inputs = example_inputs(signature, request.input, sys.maxsize)
     else:
         return
     signature.check(inputs, max_rows=sys.maxsize)

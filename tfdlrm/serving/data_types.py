@@ -1,0 +1,68 @@
+"""The types that tensors of requests may have; loads no TensorFlow."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+
+@dataclass(frozen=True)
+class DataType:
+    """A type of a tensor's values.
+
+    Args:
+        name: TensorFlow's.
+        number: That of a `TensorProto`.
+        field: Where a `TensorProto` keeps such values.
+        numpy: NumPy's type.
+        largest_integer: From there on, a type of floats skips integers; 0 for others.
+    """
+
+    name: str
+    number: int
+    field: str
+    numpy: np.dtype
+    largest_integer: int = 0
+
+    @property
+    def is_text(self) -> bool:
+        """Whether the values are strings of bytes."""
+        return self.name == "string"
+
+    @property
+    def is_floating(self) -> bool:
+        """Whether the values are floats."""
+        return self.largest_integer > 0
+
+
+FLOAT32 = DataType("float32", 1, "float_val", np.dtype(np.float32), 2**24)
+
+_ALL = [
+    FLOAT32,
+    DataType("float64", 2, "double_val", np.dtype(np.float64), 2**53),
+    DataType("int32", 3, "int_val", np.dtype(np.int32)),
+    DataType("uint8", 4, "int_val", np.dtype(np.uint8)),
+    DataType("int16", 5, "int_val", np.dtype(np.int16)),
+    DataType("int8", 6, "int_val", np.dtype(np.int8)),
+    DataType("string", 7, "string_val", np.dtype(object)),
+    DataType("int64", 9, "int64_val", np.dtype(np.int64)),
+    DataType("bool", 10, "bool_val", np.dtype(bool)),
+    DataType("bfloat16", 14, "half_val", np.dtype(ml_dtypes.bfloat16), 2**8),
+    DataType("uint16", 17, "int_val", np.dtype(np.uint16)),
+    DataType("float16", 19, "half_val", np.dtype(np.float16), 2**11),
+    DataType("uint32", 22, "uint32_val", np.dtype(np.uint32)),
+    DataType("uint64", 23, "uint64_val", np.dtype(np.uint64)),
+]
+_BY_NAME = {each.name: each for each in _ALL}
+_BY_NUMBER = {each.number: each for each in _ALL}
+
+
+def data_type(dtype: Any) -> DataType:
+    """Return the type of TensorFlow's type, which must be supported."""
+    return _BY_NAME[dtype.name]
+
+
+def by_number(number: int) -> DataType | None:
+    """Return the type of a number in a protocol buffer, or `None`."""
+    return _BY_NUMBER.get(number)

@@ -1,0 +1,157 @@
+"""The process that reads large requests, so that the server answers others meanwhile.
+
+Python runs one thread at a time, and neither the parser of JSON nor that of protocol
+buffers lets others run before it is done. `readers` starts this process, which loads no
+TensorFlow, and says what to read.
+"""
+
+import gc
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+
+from tfdlrm.serving import json_requests
+from tfdlrm.serving.bodies import read_body
+from tfdlrm.serving.errors import ServingError, refuse
+from tfdlrm.serving.proto_requests import input_examples, tensor_inputs
+from tfdlrm.serving.reader_channel import Channel, Task
+
+EXAMPLE = "tensorflow.Example"
+
+MAX_HEAD_BYTES = 2**16
+"""Most bytes of a message without its tensors or examples."""
+
+_BULK = ("input", "inputs")
+_MEMORY_TO_KEEP = 2**20
+"""In KiB: a process that took more gives way to a fresh one."""
+
+
+class _Reader:
+    """Reads one request after the other.
+
+    Args:
+        files: Descriptors of the messages, each behind those that it needs.
+    """
+
+    def __init__(self, files: Sequence[bytes]) -> None:
+        self._pool = descriptor_pool.DescriptorPool()
+        for file in files:
+            self._pool.AddSerializedFile(bytes(file))
+        self._request: Any = None
+
+    def head(self, task: Task, payload: Any) -> Any:
+        """Read a request as far as it says what is to answer it."""
+        self._task = task
+        if not task.message:
+            body = read_body(payload, task.is_gzip, task.bounds)
+            self._request = json_requests.parse(body)
+            return json_requests.signature_name(self._request)
+        try:
+            self._request = self._new(task.message).FromString(b"".join(payload))
+        except DecodeError as error:
+            refuse(f"the request is no {task.message.rpartition('.')[2]}: {error}")
+        head = _without_bulk(self._request).SerializeToString()
+        if len(head) > MAX_HEAD_BYTES:
+            refuse(
+                f"the request without its inputs has {len(head)} bytes, expected <= "
+                f"{MAX_HEAD_BYTES}"
+            )
+        return head
+
+    def inputs(self, specs: Any) -> Any:
+        """Return the arrays of a request, or its examples where `specs` is `None`."""
+        request, max_rows = self._request, self._task.max_rows
+        if self._task.message:
+            if specs is None:
+                return _as_array(input_examples(request.input, max_rows))
+            return tensor_inputs(request.inputs, specs, max_rows)
+        if specs is None:
+            examples = json_requests.examples(request, self._new(EXAMPLE), max_rows)
+            return _as_array(examples)
+        return json_requests.predict_inputs(request, specs, max_rows)
+
+    def forget(self) -> None:
+        """Free the request."""
+        self._request = None
+
+    def _new(self, message: str) -> Any:
+        descriptor = self._pool.FindMessageTypeByName(message)
+        return message_factory.GetMessageClass(descriptor)
+
+
+def _as_array(examples: Sequence[bytes]) -> np.ndarray:
+    array = np.empty(len(examples), object)
+    array[:] = examples
+    return array
+
+
+def _without_bulk(request: Any) -> Any:
+    head = type(request)()
+    for field, value in request.ListFields():
+        if field.name in _BULK:
+            continue
+        if hasattr(value, "append"):
+            getattr(head, field.name).extend(value)
+        else:
+            getattr(head, field.name).CopyFrom(value)
+    return head
+
+
+def _answer(function: Any, *arguments: Any) -> tuple[Any, ...]:
+    """Return what a function returns, or why it refuses."""
+    try:
+        return True, function(*arguments)
+    except ServingError as error:
+        return False, error.code.name, error.message, error.http_status
+    except MemoryError:
+        text = "reading the request takes more memory than there is for one"
+        return False, grpc.StatusCode.RESOURCE_EXHAUSTED.name, text, 413
+
+
+def main(descriptor: int, memory: int) -> None:
+    """Read requests until the server is gone.
+
+    Args:
+        descriptor: Of the socket to the server.
+        memory: Most bytes to take for requests.
+    """
+    # The server decides when this process is over.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    _limit_memory(memory)
+    gc.disable()  # requests have no circles, and millions of objects
+    channel = Channel(socket.socket(fileno=descriptor))
+    try:
+        reader = _Reader(channel.receive())
+        while resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < _MEMORY_TO_KEEP:
+            task, payload = channel.receive()
+            answer = _answer(reader.head, task, payload)
+            del payload
+            channel.send(answer)
+            if answer[0]:
+                is_wanted, specs = channel.receive()
+                if is_wanted:
+                    channel.send(_answer(reader.inputs, specs))
+            reader.forget()
+    except (EOFError, OSError):
+        pass  # the server is gone
+
+
+def _limit_memory(size: int) -> None:
+    statistics = Path("/proc/self/statm")
+    if statistics.exists():  # on Linux
+        size += int(statistics.read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

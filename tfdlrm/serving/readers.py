@@ -1,0 +1,306 @@
+"""Large requests are read by processes next to the server, a few at a time."""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor import FileDescriptor
+from tensorflow.core.example import example_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    inference_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+
+from tfdlrm.serving.errors import ServingError
+from tfdlrm.serving.limits import Limits
+from tfdlrm.serving.reader_channel import Channel, Task
+from tfdlrm.serving.tensor_specs import Specs
+
+MOST_HELD = 8
+"""So many requests of the largest size may arrive and wait, or more of smaller ones."""
+
+_PROGRAM = "tfdlrm.serving.reader_process"
+_NICENESS = 10
+_MODULES = (
+    example_pb2,
+    predict_pb2,
+    classification_pb2,
+    regression_pb2,
+    inference_pb2,
+)
+
+
+class _Process:
+    """A process that reads one request after the other, started when it is needed.
+
+    Args:
+        memory: Most bytes that it may take for a request.
+    """
+
+    def __init__(self, memory: int) -> None:
+        self._memory = memory
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
+        self._is_killed = False
+
+    def begin(self, task: Task, payload: Any) -> Any:
+        """Read a request as far as it says what is to answer it.
+
+        Raises:
+            ServingError: If it cannot be read.
+        """
+        with self._lock:
+            self._is_killed = False
+            is_fresh = self._process is None
+            try:
+                if is_fresh:
+                    self._start()
+                return self._exchange((task, payload))
+            except (EOFError, OSError):
+                self._end()
+                if is_fresh or self._is_killed:
+                    raise _gone() from None
+        return self.begin(task, payload)  # the last request took too much memory
+
+    def finish(self, specs: Specs | None) -> Any:
+        """Return the request's arrays, or its examples where `specs` is `None`.
+
+        Raises:
+            ServingError: If they are not what is expected.
+        """
+        with self._lock:
+            try:
+                return self._exchange((True, specs))
+            except (EOFError, OSError):
+                self._end()
+                raise _gone() from None
+
+    def abandon(self) -> None:
+        """Forget the request that was begun."""
+        with self._lock:
+            try:
+                self._channel.send((False, None))
+            except OSError:
+                self._end()
+
+    def kill(self) -> None:
+        """End the process whatever it does, which ends the wait for it."""
+        process = self._process
+        if process is not None:
+            self._is_killed = True
+            process.kill()
+
+    def close(self) -> None:
+        """End the process for good."""
+        self.kill()
+        with self._lock:
+            self._end()
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        path = os.pathsep.join(each or str(Path.cwd()) for each in sys.path)
+        with theirs:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    _PROGRAM,
+                    f"{theirs.fileno()}",
+                    f"{self._memory}",
+                ],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
+            )
+        os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
+        self._socket, self._channel = ours, Channel(ours)
+        self._channel.send(tuple(_files()))
+
+    def _exchange(self, value: Any) -> Any:
+        self._channel.send(value)
+        is_good, *answer = self._channel.receive()
+        if is_good:
+            return answer[0]
+        code, message, http_status = answer
+        raise ServingError(grpc.StatusCode[code], message, http_status)
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._socket.close()
+            self._process = None
+
+
+class Reading:
+    """A request that is being read by a process.
+
+    Args:
+        readers: They lent the process.
+        process: Has begun.
+        head: What the request says of what is to answer it.
+    """
+
+    def __init__(self, readers: "Readers", process: _Process, head: Any) -> None:
+        self._readers = readers
+        self._process: _Process | None = process
+        self._examples: asyncio.Future[Any] | None = None
+        self.head = head
+
+    async def inputs(self, specs: Specs | None) -> Any:
+        """Return the request's arrays, or its examples where `specs` is `None`.
+
+        Raises:
+            ServingError: If they are not what is expected.
+        """
+        process, self._process = self._process, None
+        assert process is not None
+        return await self._readers.last(process, specs)
+
+    async def examples(self) -> Any:
+        """Return the request's serialized examples, however often that is asked.
+
+        Raises:
+            ServingError: If they are not what is expected.
+        """
+        if self._examples is None:
+            self._examples = asyncio.ensure_future(self.inputs(None))
+        return await self._examples
+
+    def close(self) -> None:
+        """Forget the request if its inputs were not asked for."""
+        if self._process is not None:
+            self._process.abandon()
+            self._readers.give_back(self._process)
+
+
+class Readers:
+    """The processes that read large requests.
+
+    Args:
+        limits: On requests.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        number = max(1, (os.cpu_count() or 1) // 4)
+        self._threads = ThreadPoolExecutor(number, "readers")
+        self._free = asyncio.Semaphore(number)
+        memory = 2**30 + 32 * limits.message_bytes
+        self._idle = [_Process(memory) for _ in range(number)]
+        self._processes = list(self._idle)
+        self._held_bytes = 0
+
+    @contextmanager
+    def hold(self) -> Iterator[Callable[[int], None]]:
+        """Count the bytes of a request while it arrives and waits.
+
+        Yields:
+            Counts bytes, or raises `ServingError`, UNAVAILABLE, if it is too many.
+        """
+        held = 0
+
+        def add(size: int) -> None:
+            nonlocal held
+            held += size
+            self._held_bytes += size
+            if self._held_bytes > MOST_HELD * self._limits.message_bytes:
+                raise ServingError(
+                    grpc.StatusCode.UNAVAILABLE,
+                    "too many large requests wait to be read; try again later",
+                )
+
+        try:
+            yield add
+        finally:
+            self._held_bytes -= held
+
+    @asynccontextmanager
+    async def read(
+        self, task: Task, payload: tuple[bytes, ...]
+    ) -> AsyncIterator[Reading]:
+        """Read a request as far as it says what is to answer it.
+
+        Args:
+            task: What it is.
+            payload: Its bytes, in pieces.
+
+        Raises:
+            ServingError: If it cannot be read.
+        """
+        await self._free.acquire()
+        process = self._idle.pop()
+        is_begun = False
+        try:
+            head = await self._in_thread(process, process.begin, task, payload)
+            is_begun = True
+        finally:
+            if not is_begun:
+                self.give_back(process)
+        reading = Reading(self, process, head)
+        try:
+            yield reading
+        finally:
+            reading.close()
+
+    async def last(self, process: _Process, specs: Specs | None) -> Any:
+        """Return the inputs of what a process has begun, and take it back."""
+        try:
+            return await self._in_thread(process, process.finish, specs)
+        finally:
+            self.give_back(process)
+
+    def give_back(self, process: _Process) -> None:
+        """Take a process back."""
+        self._idle.append(process)
+        self._free.release()
+
+    def close(self) -> None:
+        """End the processes."""
+        for process in self._processes:
+            process.close()
+        self._threads.shutdown()
+
+    async def _in_thread(
+        self, process: _Process, function: Any, *arguments: Any
+    ) -> Any:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._threads, function, *arguments)
+        except asyncio.CancelledError:
+            process.kill()
+            raise
+
+
+def _gone() -> ServingError:
+    return ServingError(
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        "the process that read the request ended: expected a smaller request",
+        413,
+    )
+
+
+def _files() -> list[bytes]:
+    """Return the descriptors of the messages, each behind those that it needs."""
+    files: dict[str, bytes] = {}
+
+    def add(file: FileDescriptor) -> None:
+        if file.name not in files:
+            for needed in file.dependencies:
+                add(needed)
+            files[file.name] = file.serialized_pb
+
+    for module in _MODULES:
+        add(module.DESCRIPTOR)
+    return list(files.values())

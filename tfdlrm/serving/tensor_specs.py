@@ -1,0 +1,65 @@
+"""Inputs and outputs of signatures; loads no TensorFlow."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tfdlrm.serving.data_types import DataType
+from tfdlrm.serving.errors import refuse
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or output of a signature; -1 is a size that may vary."""
+
+    tensor: str
+    dtype: DataType
+    shape: tuple[int, ...] | None
+
+    @property
+    def is_batched(self) -> bool:
+        """Whether the first size is the number of rows."""
+        return self.shape is not None and self.shape[:1] == (-1,)
+
+    def accepts(self, shape: Sequence[int]) -> bool:
+        """Whether an array of this shape may be fed."""
+        if self.shape is None:
+            return True
+        return len(shape) == len(self.shape) and all(
+            expected in (-1, size)
+            for expected, size in zip(self.shape, shape, strict=True)
+        )
+
+    def check(self, name: str, shape: Sequence[int], max_rows: int) -> None:
+        """Check the shape of an array.
+
+        Args:
+            name: The input's.
+            shape: What came.
+            max_rows: More rows than that are refused.
+
+        Raises:
+            ServingError: If it is not as expected.
+        """
+        if not self.accepts(shape):
+            expected = list(self.shape or ())
+            refuse(f"input {name} has the shape {list(shape)}, expected {expected}")
+        if len(shape) and shape[0] > max_rows:
+            refuse(f"input {name} has {shape[0]} rows, expected <= {max_rows}")
+
+
+Specs = Mapping[str, TensorSpec]
+"""The inputs of a signature, by name."""
+
+
+def only_input(specs: Specs) -> str:
+    """Return the name of a signature's only input.
+
+    Raises:
+        ServingError: If it has several.
+    """
+    if len(specs) > 1:
+        refuse(
+            "plain values where an object is expected: the signature has the inputs "
+            f"{', '.join(specs)}"
+        )
+    return next(iter(specs))
