@@ -71,6 +71,12 @@ class JsonRows:
         return frame, bad
 
 
+def is_object(message: bytes) -> bool:
+    """Whether a message is a JSON object, with white space before it or not."""
+    # Most messages need not be parsed to see that they are none.
+    return message.lstrip().startswith(b"{") and _parsed(message) is not None
+
+
 def _parsed(message: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(message)
