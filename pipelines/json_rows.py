@@ -86,6 +86,12 @@ class JsonRows:
         return spelled_as_described(values, self._columns).zip_with(is_boolean, values)
 
 
+def is_object(message: bytes) -> bool:
+    """Whether a message is a JSON object, with white space before it or not."""
+    # Most messages need not be parsed to see that they are none.
+    return message.lstrip().startswith(b"{") and _parsed(message) is not None
+
+
 def _parsed(message: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(message)

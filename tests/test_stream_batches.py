@@ -102,6 +102,23 @@ def test_a_block_record_is_a_batch_as_training_reads_it(data_dir, shards):
         list(batches.add(Chunk(0, 8, [b"\n\x01\x02"])))
 
 
+def test_an_object_may_begin_with_white_space(data_dir, events):
+    schema = FeatureSchema.load(data_dir)
+    features_of = RawFeatures.load(data_dir, schema)
+    spaced = [
+        space + event for space in (b"\n", b" \r\n\t", b"\n\n") for event in events
+    ]
+    (batch,) = Batches("clicks", schema, features_of, 3 * len(events)).add(
+        Chunk(0, 0, spaced)
+    )
+    (plain,) = Batches("clicks", schema, features_of, len(events)).add(
+        Chunk(0, 0, events)
+    )
+    for name, values in plain.features.items():
+        np.testing.assert_array_equal(batch.features[name], np.tile(values, (3, 1)))
+    np.testing.assert_array_equal(batch.labels, np.tile(plain.labels, (3, 1)))
+
+
 @pytest.mark.parametrize(
     ("name", "value", "problem"),
     [

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import tensorflow as tf
 
-from pipelines.json_rows import JsonRows
+from pipelines.json_rows import JsonRows, is_object
 from tfdlrm.errors import InputError
 from tfdlrm.meaning import RECORD_FEATURE, origin_problem
 from tfdlrm.parsing import assemble, parse_records
@@ -69,7 +69,7 @@ class Batches:
     def add(self, chunk: Chunk) -> Iterator[Batch]:
         """Take some events, and give the batches that are full with them."""
         for offset, message in enumerate(chunk.messages, chunk.offset):
-            if message.startswith(_BLOCK_START):
+            if message.startswith(_BLOCK_START) and not is_object(message):
                 yield from self.rest()
                 yield self._block(chunk.partition, offset, message)
                 continue
