@@ -227,3 +227,11 @@ def test_an_error_cannot_act_on_the_terminal(capsys):
         run_command(fail)
     assert left.value.code == 2
     assert capsys.readouterr().err == "error: column \\x1b[2J\\nof two lines\n"
+
+
+def test_a_switch_may_stand_alone():
+    assert train_config("--allow_one_class").allow_one_class
+    assert train_config("--allow_one_class", "--seed", "1").allow_one_class
+    assert train_config("--allow_one_class", "true").allow_one_class
+    assert not train_config("--allow_one_class=false").allow_one_class
+    assert not train_config("--seed", "1").allow_one_class
