@@ -19,7 +19,7 @@ from pipelines.log_times import (
     plausible_seconds,
 )
 from pipelines.log_times import seconds as seconds  # part of what values mean
-from pipelines.value_texts import list_texts, texts
+from pipelines.value_texts import list_texts, texts, whole_number_texts
 
 TIME_KEY = "/time"
 """Column with the day number or the second of a row; the name of no feature."""
@@ -92,7 +92,7 @@ def kinds(columns: Columns, labelled: bool) -> dict[str, tuple[str, Kind]]:
     for name in columns.single_hot:
         kind = Kind(
             "bad category",
-            "text in UTF-8, or an integer that a float holds exactly",
+            _expected_category(columns),
             texts,
             takes=_is_category,
             missing=missing.get(name, ()),
@@ -104,6 +104,12 @@ def kinds(columns: Columns, labelled: bool) -> dict[str, tuple[str, Kind]]:
         name = columns.days_by.name
         found[TIME_KEY] = (name, _key_kind(columns.days_by, missing.get(name, ())))
     return found
+
+
+def _expected_category(columns: Columns) -> str:
+    if columns.format != "parquet":
+        return "text in UTF-8"
+    return "text in UTF-8, or a whole number that its type holds exactly"
 
 
 def _label_kind(columns: Columns) -> Kind:
@@ -143,7 +149,8 @@ def _bag_kind(separator: str | None, missing: tuple[str, ...]) -> Kind:
     def takes(dtype: pl.DataType) -> bool:
         if isinstance(dtype, pl.List):
             return separator is None and _is_category(dtype.inner)
-        return separator is not None and isinstance(dtype, (*_TEXT, pl.Null))
+        is_text = separator is not None and isinstance(dtype, _TEXT)
+        return is_text or isinstance(dtype, pl.Null)
 
     expected = "a list of categories" if separator is None else "text in UTF-8"
     return Kind("bad bag of categories", expected, read, takes, missing=missing)
@@ -223,7 +230,9 @@ def _without(values: pl.Series, is_missing: pl.Series) -> pl.Series:
 def _is_number_of(values: pl.Series, spellings: tuple[str, ...]) -> pl.Series:
     """Which numbers are among those that are spelled."""
     if values.dtype.is_integer():
-        whole = pl.Series(list(spellings)).cast(pl.Int64, strict=False).drop_nulls()
+        whole = pl.Series(list(spellings)).cast(pl.Int64, strict=False)
+        floats = pl.Series(spelled_numbers(spellings), dtype=pl.Float64)
+        whole = whole.append(whole_number_texts(floats).cast(pl.Int64)).drop_nulls()
         return values.is_in(whole.cast(values.dtype, strict=False).drop_nulls())
     numbers = spelled_numbers(spellings)
     if isinstance(values.dtype, pl.Decimal):

@@ -30,6 +30,8 @@ def _known(array: Any) -> Any:
     if pa.types.is_timestamp(kind) and kind.tz is not None:
         # Polars has no time zones such as +05:30; the instants are the same.
         return array.cast(pa.int64()).cast(pa.timestamp(kind.unit))
+    if pa.types.is_date64(kind):
+        return array.cast(pa.date32())
     if pa.types.is_decimal256(kind):
         text = array.cast(pa.string())
         # Without the zeros at its end, as decimals that Polars has.

@@ -247,3 +247,11 @@ def test_a_damaged_file_of_settings_is_named(tmp_path, contents, reason, written
     with pytest.raises(InputError, match=f"^{path} {reason}") as refused:
         parse(TrainConfig, "tfdlrm.train", written.format(path).split())
     assert "\n" not in str(refused.value)
+
+
+def test_a_switch_may_stand_alone():
+    assert train_config("--allow_one_class").allow_one_class
+    assert train_config("--allow_one_class", "--seed", "1").allow_one_class
+    assert train_config("--allow_one_class", "true").allow_one_class
+    assert not train_config("--allow_one_class=false").allow_one_class
+    assert not train_config("--seed", "1").allow_one_class

@@ -123,7 +123,7 @@ def test_typed_columns_have_the_same_spellings(tmp_path):
     frame.write_parquet(tmp_path / "log.parquet")
     text = """
         format: parquet
-        missing: [NA, -1]
+        missing: [NA, -1.0]
         label: y
         dense: [a, {name: b, missing: -999.9}]
         categorical: [c, d, {name: e, multi_hot: true}]

@@ -76,6 +76,7 @@ def test_numbers_of_every_type_are_read(path, array, expected):
         (pa.array(["a"], pa.large_string()), ["a"]),
         (pa.array([True, None]), ["true", None]),
         (pa.array([datetime.date(2024, 5, 1)]), ["2024-05-01"]),
+        (pa.array([datetime.date(2024, 5, 1)], pa.date64()), ["2024-05-01"]),
     ],
 )
 def test_categories_of_every_type_are_read(path, array, expected):
@@ -92,6 +93,7 @@ def test_categories_of_every_type_are_read(path, array, expected):
         (pa.array([[Decimal("7.00"), None]]), [["7"]]),
         (pa.array([[b"a", b""], None]), [["a"], []]),
         (pa.array([[True], [None]]), [["true"], []]),
+        (pa.nulls(2), [[], []]),
         (
             pa.ListArray.from_arrays(
                 [0, 1, 2], pa.array(["a", "b"]).dictionary_encode()
