@@ -157,6 +157,12 @@ def _keep_to_one_data_set(output: Path, schema: FeatureSchema) -> None:
     """Refuse an output directory whose runs learned from other rows."""
     file = output / "data_set.txt"
     if not file.exists():
+        for name in ("schema.json", "config.yaml", "saved_model.pb"):
+            if (output / name).exists():
+                raise InputError(
+                    f"output {output} has a {name}: it is a data set, a run or a "
+                    "model, expected a new directory or one of a comparison"
+                )
         storage.make_directory("output", output)
         storage.replace_text(file, schema.fingerprint)
     elif file.read_text(encoding="utf-8") != schema.fingerprint:
