@@ -18,15 +18,16 @@ def draw(features: Sequence[FeatureCoverage], dialect: str, path: Path) -> bool:
         path: The PNG file to write.
 
     Returns:
-        Whether it was drawn: this machine may have no font for the names.
+        Whether it was drawn; if there is no font for the names, a line says so.
     """
     from matplotlib.figure import Figure
 
-    from tfdlrm.figures import font_families, name_rows, save_figure
+    from tfdlrm.figures import font_families, name_rows, save_figure, say_not_drawn
 
     names = [feature.name for feature in features]
     families = font_families(names)
     if families is None:
+        say_not_drawn(path.name)
         return False
     splits = [split for split in SPLITS if split in features[0].coverage]
     height = 1.9 + 0.24 * len(features)

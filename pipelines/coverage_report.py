@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.coverage import Coverage, FeatureCoverage
-from tfdlrm.plain_text import NO_FONT, markdown, shortened
+from tfdlrm.plain_text import markdown, shortened
 from tfdlrm.schema import SPLITS
 
 PAGE_NAME = "coverage.md"
@@ -40,8 +40,6 @@ def write_coverage(coverage: Coverage, dialect: str, directory: Path) -> None:
         from pipelines.coverage_picture import draw
 
         is_drawn = draw(features, dialect, directory / PICTURE_NAME)
-        if not is_drawn:
-            print(f"no {PICTURE_NAME}: {NO_FONT}")
     page = _page(features, dialect, is_drawn)
     (directory / PAGE_NAME).write_text(page, encoding="utf-8")
 

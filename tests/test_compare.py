@@ -233,3 +233,12 @@ def test_a_stopped_comparison_stops_its_run_and_goes_on(data_dir, tmp_path, how)
     log = run.with_name(f"{run.name}.log").read_text()
     assert "Going on after step" in log
     assert (tmp_path / "report.html").is_file()
+
+
+def test_a_data_set_or_a_run_takes_no_comparison(data_dir, tmp_path):
+    (tmp_path / "config.yaml").touch()
+    for output in (data_dir, tmp_path):
+        before = {path.name for path in output.iterdir()}
+        with pytest.raises(InputError, match=r"has a .*: it is a data set, a run"):
+            compare(CompareCommand(data_dir, output=output))
+        assert {path.name for path in output.iterdir()} == before

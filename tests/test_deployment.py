@@ -12,6 +12,7 @@ from tests.served import Served, replay, warm_up_logs
 from tests.serving_process import free_port
 from tfdlrm.errors import InputError
 from tfdlrm.export import ExportCommand, export
+from tfdlrm.serving.deployment import write_deployment
 from tfdlrm.serving.text_protos import (
     read_batching_parameters,
     read_model_config,
@@ -121,3 +122,21 @@ def test_tf_serving_answers_as_tensorflow_does(int8_exported):
     finally:
         process.terminate()
         process.wait(30)
+
+
+@pytest.mark.parametrize("name", ["m[1]", 'say "hi"', "a b", "$HOME", "größe"])
+def test_a_deployment_of_any_name_is_read_back(tmp_path, name):
+    (tmp_path / name).mkdir()
+    directory = tmp_path / "deployment"
+    for model in ("first", name):  # what is there is read before another is added
+        write_deployment(directory, tmp_path / model)
+    write_deployment(directory, tmp_path / "last")
+    models = read_model_config(directory / "models.config").model_config_list.config
+    assert {model.name for model in models} == {"first", name, "last"}
+    (model,) = [model for model in models if model.name == name]
+    assert not set(model.base_path) & set('*?[$" ')
+    compose = yaml.safe_load((directory / "compose.yaml").read_text())
+    volumes = compose["services"]["tensorflow_serving"]["volumes"]
+    (source,) = [v["source"] for v in volumes if v["target"] == model.base_path]
+    assert "$" not in source.replace("$$", "")  # Compose reads $$ as $
+    assert (directory / source.replace("$$", "$")).samefile(tmp_path / name)

@@ -220,6 +220,21 @@ def test_a_closed_pipe_ends_quietly():
     assert done.stderr == ""
 
 
+def test_a_data_set_is_not_blamed_for_a_closed_pipe(raw_file, tmp_path):
+    done = run_command_line(
+        f"bash -c '{sys.executable} -m pipelines.prepare --raw {raw_file} "
+        f"--output {tmp_path / 'data'} | true; echo ${{PIPESTATUS[0]}}'"
+    )
+    assert (done.stdout.split(), done.stderr) == (["141"], "")
+
+
+def test_the_files_of_tls_are_inputs_too(log, tmp_path):
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text("a certificate")
+    with pytest.raises(InputError, match="would replace ca_file"):
+        ClientCommand(log, ca_file, ca_file=ca_file)
+
+
 def test_a_full_disk_behind_standard_output_is_told_in_a_line(log):
     done = subprocess.run(
         f"{sys.executable} -m pipelines.trace --do profile --input {log} "

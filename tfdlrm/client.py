@@ -71,7 +71,15 @@ class ClientCommand:
         require(self.timeout > 0, "timeout", self.timeout, "> 0")
         is_there = self.input == STANDARD or self.input.exists()
         require(is_there, "input", self.input, "a file to score")
-        check_output("output", self.output, input=self.input, columns=self.columns)
+        check_output(
+            "output",
+            self.output,
+            input=self.input,
+            columns=self.columns,
+            ca_file=self.ca_file,
+            cert_file=self.cert_file,
+            key_file=self.key_file,
+        )
         given = [self.cert_file is None, self.key_file is None]
         if len(set(given)) > 1 or (self.cert_file and not self.ca_file):
             raise InputError("cert_file goes with key_file and ca_file")

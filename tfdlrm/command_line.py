@@ -7,10 +7,11 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, is_dataclass
 from pathlib import Path, PurePath
 from types import UnionType
-from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, TextIO, TypeVar, get_args, get_origin, get_type_hints
 
 import docstring_parser
 import yaml
@@ -271,11 +272,17 @@ def run_command(main: Callable[[], None]) -> NoReturn:
     """
     # Before anything imports TensorFlow: its start-up log is not for the user.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    standard_output: Any = _UntilClosed(sys.stdout)
+    with redirect_stdout(standard_output):
+        _run(main)
+    storage.leave(0)
+
+
+def _run(main: Callable[[], None]) -> None:
     try:
         main()
         sys.stdout.flush()
-    except BrokenPipeError:
-        _forget_standard_output()
+    except BrokenPipeError:  # of another output
         storage.leave(_CLOSED_PIPE)
     except InputError as error:
         print(f"error: {visible(str(error))}", file=sys.stderr)
@@ -303,7 +310,36 @@ def run_command(main: Callable[[], None]) -> NoReturn:
             raise
         traceback.print_exc()
         storage.leave(1)
-    storage.leave(0)
+
+
+class _UntilClosed:
+    """Standard output that ends the program once nobody reads it.
+
+    Not by an `OSError`, which would be taken for one of whatever is written just then.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with _ending_quietly():
+            return self._stream.write(text)
+
+    def flush(self) -> None:
+        with _ending_quietly():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _ending_quietly() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        _forget_standard_output()
+        raise SystemExit(_CLOSED_PIPE) from None
 
 
 def _forget_standard_output() -> None:

@@ -162,6 +162,12 @@ def _keep_to_one_data_set(output: Path, schema: FeatureSchema) -> None:
     """Refuse an output directory whose runs learned from other rows."""
     rows, meaning = output / "data_set.txt", output / "meaning.json"
     if not rows.exists():
+        for name in ("schema.json", "config.yaml", "saved_model.pb"):
+            if (output / name).exists():
+                raise InputError(
+                    f"output {output} has a {name}: it is a data set, a run or a "
+                    "model, expected a new directory or one of a comparison"
+                )
         storage.make_directory("output", output)
         storage.replace_json(meaning, Meaning.of(schema).to_json())
         storage.replace_text(rows, schema.fingerprint)

@@ -49,6 +49,14 @@ def name_rows(axis: Any, names: Sequence[str], families: Sequence[str]) -> None:
     axis.set_ylim(len(names) - 0.4, -0.6)
 
 
+def say_not_drawn(picture: str) -> None:
+    """Say why a picture with names of columns is missing."""
+    print(
+        f"no {picture}: this machine has no font for the names of all columns: install "
+        "one"
+    )
+
+
 def font_families(texts: Iterable[str]) -> list[str] | None:
     """Return the families of fonts that draw some texts, as few as possible.
 

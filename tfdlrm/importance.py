@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from tfdlrm import storage
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError, require
-from tfdlrm.plain_text import NO_FONT
 from tfdlrm.schema import SPLITS, FeatureSchema
 
 if TYPE_CHECKING:
@@ -123,7 +122,6 @@ def _write(
         text += f"\n![What shuffling each column costs]({picture.name})\n"
     else:
         picture.unlink(missing_ok=True)  # of other columns
-        print(f"\nno {picture.name}: {NO_FONT}")
     values = {**facts, "columns": [asdict(each) for each in importances]}
     storage.replace_text(directory / "importance.md", text)
     storage.replace_json(directory / "importance.json", values)

@@ -3,9 +3,6 @@
 import re
 import unicodedata
 
-NO_FONT = "this machine has no font for the names of all columns: install one"
-"""Why a picture is missing."""
-
 _JOINERS = "\u200c\u200d"
 """Between letters of Persian, or parts of an emoji, where they belong."""
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from tfdlrm import storage
 from tfdlrm.curves import CurvePoint
 from tfdlrm.evaluation import as_table
-from tfdlrm.figures import font_families, name_rows, save_figure
+from tfdlrm.figures import font_families, name_rows, save_figure, say_not_drawn
 from tfdlrm.metrics import BinaryMetrics, Reliability, expected_calibration_error
 from tfdlrm.permutation import Importance, by_importance
 
@@ -102,12 +102,13 @@ def plot_importances(importances: Sequence[Importance], path: Path) -> bool:
     """Draw what shuffling each column costs, with the spread over repeats.
 
     Returns:
-        Whether it was drawn: this machine may have no font for the names.
+        Whether it was drawn; if there is no font for the names, a line says so.
     """
     shown = by_importance(importances)[:MOST_COLUMNS]
     names = [each.name for each in shown]
     families = font_families(names)
     if families is None:
+        say_not_drawn(path.name)
         return False
     height = 1.2 + 0.21 * len(shown)
     figure = Figure(figsize=(9, height), layout="constrained")

@@ -3,8 +3,10 @@
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import yaml
+from google.protobuf.text_encoding import CEscape
 
 from tfdlrm import storage
 from tfdlrm.errors import InputError
@@ -74,8 +76,8 @@ def _models_config(names: list[str]) -> str:
     models = "".join(
         f"""\
   config {{
-    name: "{name}"
-    base_path: "{MODELS_TARGET}/{name}"
+    name: "{CEscape(name, as_utf8=True)}"
+    base_path: "{CEscape(_target(name), as_utf8=True)}"
     model_platform: "tensorflow"
   }}
 """
@@ -86,7 +88,7 @@ def _models_config(names: list[str]) -> str:
 
 def _compose(sources: dict[str, str]) -> str:
     models: list[dict[str, Any]] = [
-        _mount(source, f"{MODELS_TARGET}/{name}") for name, source in sources.items()
+        _mount(source, _target(name)) for name, source in sources.items()
     ]
     service = {
         "image": IMAGE,
@@ -107,7 +109,17 @@ def _compose(sources: dict[str, str]) -> str:
     return f"# docker compose up: gRPC on port 8500, REST on port 8501.\n{text}"
 
 
+def _target(name: str) -> str:
+    """The directory of a model in the container, of characters without a meaning.
+
+    TF Serving finds no weights below a path that it takes for a pattern.
+    """
+    return f"{MODELS_TARGET}/{quote(name)}"
+
+
 def _mount(source: str, target: str) -> dict[str, Any]:
+    # To Compose a single `$` begins the name of a variable.
+    source, target = source.replace("$", "$$"), target.replace("$", "$$")
     return {"type": "bind", "source": source, "target": target, "read_only": True}
 
 
@@ -126,7 +138,7 @@ def _sources(compose: Path) -> dict[str, str]:
         ) from None
     prefix = f"{MODELS_TARGET}/"
     return {
-        target.removeprefix(prefix): source
+        unquote(target.removeprefix(prefix)): source.replace("$$", "$")
         for target, source in mounted.items()
         if target.startswith(prefix)
     }
