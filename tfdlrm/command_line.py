@@ -119,7 +119,7 @@ def _is_switch(kind: Any) -> bool:
 def _switched_on(argv: Sequence[str], options: set[str]) -> list[str]:
     """`argv` with `true` behind each switch that stands alone."""
     written = []
-    for argument, following in zip(argv, [*argv[1:], "--"], strict=True):
+    for argument, following in zip(argv, [*argv[1:], "--"], strict=False):
         written.append(argument)
         if argument in options and following.startswith("--"):
             written.append("true")
