@@ -151,7 +151,8 @@ class RunDirectory:
     def _remove_remains(self) -> None:
         """Remove what a killed process has written aside, or as the last but one."""
         for path in [*self.path.glob(".*.partial"), *self.path.glob(".partial-*")]:
-            path.unlink(missing_ok=True)
+            if path.is_file():
+                path.unlink()
         self.summary_file.unlink(missing_ok=True)
 
     def require_unfinished(self) -> None:
