@@ -26,6 +26,15 @@ class Table(Protocol):
         """The id of each of `values`, as int32."""
         ...
 
+    def are_unknown(self, values: pl.Series, ids: np.ndarray) -> np.ndarray:
+        """Return which of `values` have no id of their own; missing ones do not count.
+
+        Args:
+            values: Values of the column.
+            ids: What `ids` returned for them.
+        """
+        ...
+
 
 def vocabulary_path(directory: Path, name: str) -> Path:
     """Where the vocabulary of a column is, if the dialect has one."""
@@ -176,6 +185,11 @@ class IdTable:
         if values.null_count():
             ids[values.is_null().to_numpy()] = self._missing_id
         return ids
+
+    def are_unknown(self, values: pl.Series, ids: np.ndarray) -> np.ndarray:
+        """Return which of `values` have no id of their own; see `Table`."""
+        del values
+        return ids == self._unknown_id
 
     def _find(self, keys: np.ndarray) -> np.ndarray:
         slots = self._first_slots(keys)

@@ -1,5 +1,6 @@
 """`python -m tfdlrm.predict`: click probabilities of raw rows."""
 
+import sys
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -65,6 +66,8 @@ def predict(command: PredictCommand) -> int:
                 scored = pl.DataFrame({"probability": probabilities})
                 scored.write_csv(file, include_header=False)
             num_rows += chunk.height
+    for line in features_of.unknown.report():
+        print(line, file=sys.stderr)
     return num_rows
 
 

@@ -9,9 +9,11 @@ import numpy as np
 import polars as pl
 
 from pipelines.columns import Columns
+from pipelines.coverage_report import read_coverage
 from pipelines.dialects import load_tables
 from pipelines.vocabulary import Table, encode_categories
 from tfdlrm.schema import FeatureSchema
+from tfdlrm.unknown_values import UnknownValues
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,12 @@ class RawFeatures:
     Args:
         columns: What the columns of the rows are.
         tables: The ids of the categorical ones, in the order of the schema.
+        unknown: Counts the values that have no id, over all calls.
     """
 
     columns: Columns
     tables: Sequence[Table]
+    unknown: UnknownValues
 
     @classmethod
     def load(cls, directory: Path, schema: FeatureSchema) -> "RawFeatures":
@@ -39,7 +43,8 @@ class RawFeatures:
         """
         described = schema.columns
         columns = Columns.from_json(described) if described else Columns.criteo()
-        return cls(columns, load_tables(directory, schema))
+        unknown = UnknownValues(columns.categorical_features, usual_shares(directory))
+        return cls(columns, load_tables(directory, schema), unknown)
 
     def __call__(self, frame: pl.DataFrame) -> dict[str, Any]:
         """A batch as `tfdlrm.data` gives it, of rows as `pipelines.logs` does."""
@@ -54,17 +59,43 @@ class RawFeatures:
         columns = self.columns
         width = len(columns.single_hot)
         ids = encode_categories(frame, columns.single_hot, self.tables[:width])
+        rows = self.unknown.rows(frame.height)
+        for position, name in enumerate(columns.single_hot):
+            values = frame[name]
+            are_unknown = self.tables[position].are_unknown(values, ids[:, position])
+            rows.add(name, values, are_unknown)
         if not columns.multi_hot:
+            rows.finish()
             return ids
         import tensorflow as tf
 
         from tfdlrm.parsing import bags_of, side_by_side
 
-        bags = [
-            tf.RaggedTensor.from_row_lengths(
-                table.ids(frame[name].explode().drop_nulls()),
-                frame[name].list.len().cast(pl.Int32).to_numpy(),
-            )
-            for name, table in zip(columns.multi_hot, self.tables[width:], strict=True)
-        ]
+        bags = []
+        for name, table in zip(columns.multi_hot, self.tables[width:], strict=True):
+            lengths = frame[name].list.len().cast(pl.Int32).to_numpy()
+            values = frame[name].explode().drop_nulls()
+            value_ids = table.ids(values)
+            rows.add_bags(name, values, table.are_unknown(values, value_ids), lengths)
+            bags.append(tf.RaggedTensor.from_row_lengths(value_ids, lengths))
+        rows.finish()
         return bags_of(*side_by_side(tf.constant(ids), bags))
+
+
+def usual_shares(directory: Path) -> dict[str, float]:
+    """Read the share of unknown values that each column of a data set had.
+
+    Args:
+        directory: The data set, or what an exported model carries of it.
+
+    Returns:
+        For each column the largest share of any split; nothing where the coverage is
+        not there, as in models exported by earlier versions.
+    """
+    try:
+        coverage = read_coverage(directory)
+    except FileNotFoundError:
+        return {}
+    return {
+        feature.name: max(feature.unknown.values(), default=0.0) for feature in coverage
+    }
