@@ -9,11 +9,10 @@ import numpy as np
 import polars as pl
 
 from pipelines.columns import Columns
-from pipelines.coverage_report import read_coverage
 from pipelines.dialects import load_tables
 from pipelines.vocabulary import Table, encode_categories
 from tfdlrm.schema import FeatureSchema
-from tfdlrm.unknown_values import UnknownValues
+from tfdlrm.unknown_values import UnknownValues, usual_shares
 
 
 @dataclass(frozen=True)
@@ -80,22 +79,3 @@ class RawFeatures:
             bags.append(tf.RaggedTensor.from_row_lengths(value_ids, lengths))
         rows.finish()
         return bags_of(*side_by_side(tf.constant(ids), bags))
-
-
-def usual_shares(directory: Path) -> dict[str, float]:
-    """Read the share of unknown values that each column of a data set had.
-
-    Args:
-        directory: The data set, or what an exported model carries of it.
-
-    Returns:
-        For each column the largest share of any split; nothing where the coverage is
-        not there, as in models exported by earlier versions.
-    """
-    try:
-        coverage = read_coverage(directory)
-    except FileNotFoundError:
-        return {}
-    return {
-        feature.name: max(feature.unknown.values(), default=0.0) for feature in coverage
-    }

@@ -1,14 +1,39 @@
 """Counts of the values that a model has no id for, next to what its data set had."""
 
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import polars as pl
+
+from tfdlrm import storage
+from tfdlrm.schema import COVERAGE_FILE
 
 _FAR_ABOVE_FACTOR = 2
 _FAR_ABOVE_SHARE = 0.05
 _MAX_EXAMPLES = 3
 _MAX_COLUMNS = 5
+
+
+def usual_shares(directory: Path) -> dict[str, float]:
+    """Read the share of unknown values that each column of a data set had.
+
+    Args:
+        directory: The data set, or what an exported model carries of it.
+
+    Returns:
+        For each column the largest share of any split; nothing where there is no
+        coverage, as in models exported by earlier versions.
+    """
+    path = storage.at(directory) / COVERAGE_FILE
+    if not path.is_file():
+        return {}
+    described = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        feature["name"]: max(feature["unknown"].values(), default=0.0)
+        for feature in described["features"]
+    }
 
 
 class UnknownValues:
