@@ -11,12 +11,11 @@ from rich.text import Text
 
 from pipelines.coverage import Coverage, FeatureCoverage
 from tfdlrm.plain_text import markdown, shortened
-from tfdlrm.schema import SPLITS
+from tfdlrm.schema import COVERAGE_FILE, SPLITS
 
 PAGE_NAME = "coverage.md"
 PICTURE_NAME = "coverage.png"
 
-_FILE_NAME = "coverage.json"
 _MAX_LINES = 30
 _NAME_WIDTH = 16
 _HEADINGS = ("feature", "values", "kept", *SPLITS, "unknown", "missing")
@@ -33,7 +32,7 @@ def write_coverage(coverage: Coverage, dialect: str, directory: Path) -> None:
     features = coverage.of_features()
     described = {"dialect": dialect, "features": [asdict(each) for each in features]}
     text = json.dumps(described, indent=2) + "\n"
-    (directory / _FILE_NAME).write_text(text, encoding="utf-8")
+    (directory / COVERAGE_FILE).write_text(text, encoding="utf-8")
     is_drawn = False
     if features:
         # Here, since only a data set that is made needs Matplotlib's second.
@@ -46,7 +45,7 @@ def write_coverage(coverage: Coverage, dialect: str, directory: Path) -> None:
 
 def read_coverage(directory: Path) -> list[FeatureCoverage]:
     """The coverage that `write_coverage` wrote into `directory`."""
-    described = json.loads((directory / _FILE_NAME).read_text(encoding="utf-8"))
+    described = json.loads((directory / COVERAGE_FILE).read_text(encoding="utf-8"))
     return [FeatureCoverage(**each) for each in described["features"]]
 
 

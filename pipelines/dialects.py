@@ -185,15 +185,25 @@ class FacebookDialect(Dialect):
     ) -> Table:
         size = feature.vocabulary_size
         values = read_vocabulary(directory, feature.name, size, sha256)
-        return _FacebookTable(self, IdTable(values, _id_of_zero(values) or 0))
+        return _FacebookTable(self, values)
 
 
 class _FacebookTable:
-    def __init__(self, dialect: FacebookDialect, table: IdTable) -> None:
-        self._dialect, self._table = dialect, table
+    def __init__(self, dialect: FacebookDialect, vocabulary: pl.DataFrame) -> None:
+        self._dialect = dialect
+        unknown_id = _id_of_zero(vocabulary) or 0
+        self._table = IdTable(vocabulary, unknown_id)
+        namesake = vocabulary.filter(pl.col("id") == unknown_id)["value"]
+        self._namesake = namesake[0] if len(namesake) else None
 
     def ids(self, values: pl.Series) -> np.ndarray:
         return self._table.ids(self._dialect.counted(values))
+
+    def are_unknown(self, values: pl.Series, ids: np.ndarray) -> np.ndarray:
+        # Unknown values share the id of one that is known.
+        is_other = self._dialect.counted(values).ne_missing(self._namesake)
+        is_given = (values.is_not_null() & is_other).to_numpy()
+        return self._table.are_unknown(values, ids) & is_given
 
 
 @dataclass(frozen=True)

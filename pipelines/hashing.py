@@ -28,6 +28,11 @@ class HashTable:
         ids = (hashes % self._num_buckets).cast(pl.Int32) + NUM_RESERVED_IDS
         return ids.fill_null(MISSING_ID).to_numpy(writable=True)
 
+    def are_unknown(self, values: pl.Series, ids: np.ndarray) -> np.ndarray:
+        """Return False for all of them: every value has a bucket."""
+        del ids
+        return np.zeros(len(values), bool)
+
 
 def _fingerprints(texts: pl.Series) -> pl.Series:
     """The FarmHash fingerprint of each text, as UInt64; null of null."""

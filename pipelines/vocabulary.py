@@ -29,6 +29,15 @@ class Table(Protocol):
         """The id of each of `values`, as int32."""
         ...
 
+    def are_unknown(self, values: pl.Series, ids: np.ndarray) -> np.ndarray:
+        """Return which of `values` have no id of their own; missing ones do not count.
+
+        Args:
+            values: Values of the column.
+            ids: What `ids` returned for them.
+        """
+        ...
+
 
 def write_vocabulary(vocabulary: pl.DataFrame, directory: Path, name: str) -> None:
     """Write `vocabulary` of column `name` below a data set directory, or nothing.
@@ -179,6 +188,11 @@ class IdTable:
         if values.null_count():
             ids[values.is_null().to_numpy()] = self._missing_id
         return ids
+
+    def are_unknown(self, values: pl.Series, ids: np.ndarray) -> np.ndarray:
+        """Return which of `values` have no id of their own; see `Table`."""
+        del values
+        return ids == self._unknown_id
 
     def _find(self, keys: np.ndarray) -> np.ndarray:
         slots = self._first_slots(keys)

@@ -1,5 +1,6 @@
 """`python -m tfdlrm.predict`: click probabilities of raw rows."""
 
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,6 +70,8 @@ def _predict(command: PredictCommand) -> int:
                 scored = pl.DataFrame({"probability": probabilities})
                 scored.write_csv(file, include_header=False)
             num_rows += chunk.height
+    for line in features_of.unknown.report():
+        print(line, file=sys.stderr)
     return num_rows
 
 

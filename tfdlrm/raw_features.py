@@ -13,6 +13,7 @@ from pipelines.columns import Columns
 from pipelines.dialects import load_tables
 from pipelines.vocabulary import Table, encode_categories
 from tfdlrm.schema import FeatureSchema
+from tfdlrm.unknown_values import UnknownValues, usual_shares
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,12 @@ class RawFeatures:
     Args:
         columns: What the columns of the rows are.
         tables: The ids of the categorical ones, in the order of the schema.
+        unknown: Counts the values that have no id, over all calls.
     """
 
     columns: Columns
     tables: Sequence[Table]
+    unknown: UnknownValues
 
     @classmethod
     def load(cls, directory: Path, schema: FeatureSchema) -> "RawFeatures":
@@ -40,7 +43,8 @@ class RawFeatures:
         """
         described = schema.columns
         columns = Columns.from_json(described) if described else Columns.criteo()
-        return cls(columns, load_tables(directory, schema))
+        unknown = UnknownValues(columns.categorical_features, usual_shares(directory))
+        return cls(columns, load_tables(directory, schema), unknown)
 
     def __call__(self, frame: pl.DataFrame) -> dict[str, Any]:
         """A batch as `tfdlrm.data` gives it, of rows as `pipelines.logs` does."""
@@ -55,18 +59,25 @@ class RawFeatures:
         columns = self.columns
         width = len(columns.single_hot)
         ids = encode_categories(frame, columns.single_hot, self.tables[:width])
+        rows = self.unknown.rows(frame.height)
+        for position, name in enumerate(columns.single_hot):
+            values = frame[name]
+            are_unknown = self.tables[position].are_unknown(values, ids[:, position])
+            rows.add(name, values, are_unknown)
         if not columns.multi_hot:
+            rows.finish()
             return ids
         import tensorflow as tf
 
         from tfdlrm.parsing import bags_of, side_by_side
 
-        lists = [frame[name].alias("value") for name in columns.multi_hot]
-        bags = [
-            tf.RaggedTensor.from_row_lengths(
-                table.ids(bag.explode().drop_nulls()),
-                bag.list.len().cast(pl.Int32).to_numpy(),
-            )
-            for bag, table in zip(lists, self.tables[width:], strict=True)
-        ]
+        bags = []
+        for name, table in zip(columns.multi_hot, self.tables[width:], strict=True):
+            bag = frame[name].alias("value")
+            lengths = bag.list.len().cast(pl.Int32).to_numpy()
+            values = bag.explode().drop_nulls()
+            value_ids = table.ids(values)
+            rows.add_bags(name, values, table.are_unknown(values, value_ids), lengths)
+            bags.append(tf.RaggedTensor.from_row_lengths(value_ids, lengths))
+        rows.finish()
         return bags_of(*side_by_side(tf.constant(ids), bags))

@@ -13,6 +13,9 @@ FILE_NAME = "schema.json"
 VOCABULARY_FOLDER = "vocabulary"
 """Beside it: the values of each categorical column, unless they are hashed."""
 
+COVERAGE_FILE = "coverage.json"
+"""Beside it: the shares of unknown and missing values in each column."""
+
 FORMAT_VERSION = 2
 SPLITS = ("train", "validation", "test")
 

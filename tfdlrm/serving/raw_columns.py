@@ -4,6 +4,11 @@ import re
 from collections.abc import Iterable
 
 RAW_SIGNATURE = "raw"
+UNKNOWN_SIGNATURE = "raw_unknown"
+"""Like `raw`, with the number of unknown values and of all values of each column."""
+
+COVERAGE_SIGNATURE = "coverage"
+"""From the number of a column to its name and its usual share of unknown values."""
 
 
 def in_order(names: Iterable[str]) -> list[str]:

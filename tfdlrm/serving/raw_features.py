@@ -18,6 +18,7 @@ from tfdlrm.schema import (
 )
 from tfdlrm.serving.checks import check_values
 from tfdlrm.serving.missing_spellings import MissingSpellings
+from tfdlrm.serving.unknown_counts import COUNTS, UnknownCounter, join_counts
 from tfdlrm.serving.vocabulary_tables import VocabularyTable, read_values
 
 _INTEGER = "-?[0-9]+"
@@ -53,6 +54,11 @@ class RawFeatures(tf.Module):
             None if schema.dialect == "hash" else _table(schema, each, directory, work)
             for each in schema.categorical_features
         ]
+        self._unknown = UnknownCounter(
+            schema,
+            [table.unknown_id if table else UNKNOWN_ID for table in self.tables],
+            [table.namesake if table else None for table in self.tables],
+        )
 
     @property
     def separators(self) -> list[str | None]:
@@ -90,31 +96,34 @@ class RawFeatures(tf.Module):
         counts = tf.math.log1p(tf.maximum(numbers, 0))
         return tf.cast(tf.where(self._untransformed, numbers, counts), tf.float32)
 
-    def ids(self, texts: tf.Tensor, bags: Sequence[tf.RaggedTensor]) -> Any:
-        """The ids of categorical values, in the form that models take.
+    def ids(
+        self, texts: tf.Tensor, bags: Sequence[tf.RaggedTensor]
+    ) -> tuple[Any, dict[str, tf.Tensor]]:
+        """Return the ids of categorical values, and the counts of unknown ones.
 
         Args:
             texts: Of the single-hot columns, `(batch, features)`; blank where missing.
             bags: Of each multi-hot column, `(batch, None)`.
 
         Returns:
-            int64 `(batch, features)`, or a `tf.RaggedTensor` `(batch, features, None)`
-            where there are multi-hot columns.
+            The ids, int64 `(batch, features)`, or a `tf.RaggedTensor` `(batch,
+            features, None)` where there are multi-hot columns; and the
+            `unknown_counts.COUNTS`, each `(batch, features)`.
         """
-        columns: list[tf.Tensor] = []
+        ids = tf.zeros([tf.shape(texts)[0], 0], tf.int64)
+        counts = [[tf.zeros_like(ids, tf.int32)] * len(COUNTS)]
         if self.schema.single_hot:
             values, is_missing = self._values(texts)
             columns = [
                 self._ids(position, column)
                 for position, column in enumerate(tf.unstack(values, axis=1))
             ]
-        ids = tf.zeros([tf.shape(texts)[0], 0], tf.int64)
-        if columns:
             ids = tf.stack(columns, axis=1)
             if self.schema.dialect != "facebook":  # there it is the value 0
                 ids = tf.where(is_missing, tf.constant(MISSING_ID, tf.int64), ids)
+            counts = [self._unknown.single_hot(values, ids, is_missing)]
         if not self.schema.multi_hot:
-            return ids
+            return ids, join_counts(counts)
         first = len(self.schema.single_hot)
         bags_of_ids = [
             self._bag(position, bag, separator)
@@ -122,10 +131,12 @@ class RawFeatures(tf.Module):
                 zip(bags, self.separators, strict=True), start=first
             )
         ]
-        return bags_of(*side_by_side(tf.cast(ids, tf.int32), bags_of_ids))
+        counts += [self._unknown.bag(bag) for bag in bags_of_ids]
+        ids = bags_of(*side_by_side(tf.cast(ids, tf.int32), bags_of_ids))
+        return ids, join_counts(counts)
 
     def _values(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The values that are looked up, and which are missing."""
+        """Return the values that are looked up, and which are missing."""
         names = self.schema.single_hot
         texts = self._missing.blanked(texts, names)
         is_missing = texts == ""
@@ -136,14 +147,15 @@ class RawFeatures(tf.Module):
         is_good = is_missing | tf.strings.regex_full_match(texts, _HASH)
         expected = "a hexadecimal number of at most 32 bits or nothing"
         check_values(texts, is_good, names, expected)
-        return _hexadecimal(texts), is_missing
+        values = _hexadecimal(texts)
+        if self.schema.dialect == "facebook":
+            values = _modulo(values, self.schema.max_index_range)
+        return values, is_missing
 
     def _ids(self, position: int, values: tf.Tensor) -> tf.Tensor:
         """The ids of values of one column that are not missing."""
         table = self.tables[position]
         if table is not None:
-            if self.schema.dialect == "facebook":
-                values = _modulo(values, self.schema.max_index_range)
             return table.ids(values)
         size = self.schema.vocabulary_sizes[position]
         num_buckets = size - NUM_RESERVED_IDS

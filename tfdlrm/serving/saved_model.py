@@ -15,7 +15,7 @@ from tfdlrm.checked_files import checked_bytes
 from tfdlrm.errors import InputError
 from tfdlrm.layers.fused_tables import FusedTables
 from tfdlrm.remote_path import storage_errors
-from tfdlrm.schema import VOCABULARY_FOLDER, FeatureSchema
+from tfdlrm.schema import COVERAGE_FILE, VOCABULARY_FOLDER, FeatureSchema
 from tfdlrm.serving.checks import PADDING_ID
 from tfdlrm.serving.manifest import check_version, unchecked
 from tfdlrm.serving.model_card import ModelCard, example_row
@@ -158,10 +158,13 @@ def export_model(
 
 
 def copy_extras(schema: FeatureSchema, data_dir: Path, target: Path) -> None:
-    """Put what raw rows need, the schema and the vocabularies, beside a model."""
+    """Put what raw rows need next to a model: schema, vocabularies, coverage."""
     extra = target / EXTRA_DIRECTORY
     extra.mkdir()
     schema.without_data().save(extra)
+    coverage = storage.at(data_dir) / COVERAGE_FILE
+    if coverage.is_file():
+        (extra / COVERAGE_FILE).write_bytes(coverage.read_bytes())
     vocabulary = storage.at(data_dir) / VOCABULARY_FOLDER
     for name, checksum in schema.vocabularies.items():
         checked_bytes(vocabulary / f"{name}.parquet", checksum)

@@ -15,7 +15,10 @@ from tfdlrm.schema import FeatureSchema
 from tfdlrm.serving.checks import checked_features
 from tfdlrm.serving.example_columns import ExampleReader
 from tfdlrm.serving.manifest import MARK, MODEL_FILE
+from tfdlrm.serving.raw_columns import COVERAGE_SIGNATURE
 from tfdlrm.serving.raw_features import RawFeatures
+from tfdlrm.serving.unknown_counts import Coverage, hide_counts
+from tfdlrm.unknown_values import usual_shares
 
 METHODS = {
     "serving_default": tf.saved_model.PREDICT_METHOD_NAME,
@@ -112,6 +115,7 @@ class RawSignatures(tf.Module):
         self._schema = schema
         self.features = RawFeatures(schema, directory, work)
         self.examples = ExampleReader(raw_columns(schema))
+        self.coverage = Coverage(_counted(schema), usual_shares(directory))
         # Functions of the model: the model itself, and its optimizer's state, would be
         # saved with what it is an attribute of.
         self._probability = lambda features: _score(model, features)
@@ -145,6 +149,8 @@ class RawSignatures(tf.Module):
             functions[name] = tf.function(
                 function, autograph=False
             ).get_concrete_function(**{argument: spec})
+        if self._schema.categorical_features:
+            functions[COVERAGE_SIGNATURE] = self.coverage.function()
         return functions
 
     def _raw_shape(self, column: str) -> list[None]:
@@ -176,21 +182,23 @@ class RawSignatures(tf.Module):
             )
             for name in schema.multi_hot
         ]
-        return {"probability": self._score(numbers, stacked(schema.single_hot), bags)}
+        return self._score(numbers, stacked(schema.single_hot), bags)
 
     def _tf_example(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"probability": self._of_examples(examples)}
+        return self._of_examples(examples)
 
     def _classify(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        probability = self._of_examples(inputs)
+        outputs = dict(self._of_examples(inputs))
+        probability = outputs.pop("probability")
         classes = tf.tile([CLASSES], [tf.shape(probability)[0], 1])
         scores = tf.concat([1 - probability, probability], axis=1)
-        return {"classes": classes, "scores": scores}
+        return {"classes": classes, "scores": scores, **outputs}
 
     def _regress(self, inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"outputs": self._of_examples(inputs)}
+        outputs = dict(self._of_examples(inputs))
+        return {"outputs": outputs.pop("probability"), **outputs}
 
-    def _score_examples(self, examples: tf.Tensor) -> tf.Tensor:
+    def _score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         schema = self._schema
         columns = self.examples(examples)
         num_dense, num_single = len(schema.dense_features), len(schema.single_hot)
@@ -208,12 +216,14 @@ class RawSignatures(tf.Module):
 
     def _score_columns(
         self, numbers: tf.Tensor, texts: tf.Tensor, bags: Sequence[tf.RaggedTensor]
-    ) -> tf.Tensor:
+    ) -> dict[str, tf.Tensor]:
+        ids, counts = self.features.ids(texts, bags)
         features = {
             "dense_features": self.features.dense(numbers),
-            "categorical_features": self.features.ids(texts, bags),
+            "categorical_features": ids,
         }
-        return self._probability(features)
+        outputs = {"probability": self._probability(features)}
+        return outputs | counts if self._schema.categorical_features else outputs
 
 
 def _traced_once(function: Callable[..., Any], *specs: Any) -> Callable[..., Any]:
@@ -281,4 +291,10 @@ def name_signatures(directory: Path, schema: FeatureSchema) -> None:
         inputs.clear()
         for argument, column in raw_arguments(schema).items():
             inputs[column].CopyFrom(infos[argument])
+    hide_counts(graph, _counted(schema))
     path.write_bytes(saved_model.SerializeToString(deterministic=True))
+
+
+def _counted(schema: FeatureSchema) -> list[str]:
+    """The columns whose unknown values are counted, in the order of the counts."""
+    return [feature.name for feature in schema.categorical_features]

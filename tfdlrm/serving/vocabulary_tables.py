@@ -67,13 +67,19 @@ class VocabularyTable(tf.Module):
         unknown_id: Id of all other values.
         path: Where to write the asset, without an extension. It must stay there until
             the SavedModel is written.
+
+    Attributes:
+        namesake: The value whose id is `unknown_id` too, if there is one.
     """
 
     def __init__(
         self, values: pl.Series, first_id: int, unknown_id: int, path: Path
     ) -> None:
         super().__init__()
-        self._unknown_id = unknown_id
+        self.unknown_id = unknown_id
+        position = unknown_id - first_id
+        is_shared = 0 <= position < len(values)
+        self.namesake = values[position] if is_shared else None
         self.table = None
         if not len(values):
             return
@@ -92,10 +98,10 @@ class VocabularyTable(tf.Module):
     def ids(self, values: tf.Tensor) -> tf.Tensor:
         """The id of each of `values`, text or int64, as int64."""
         if self.table is None:
-            return tf.fill(tf.shape(values), tf.constant(self._unknown_id, tf.int64))
+            return tf.fill(tf.shape(values), tf.constant(self.unknown_id, tf.int64))
         if values.dtype == tf.int64:
             values = _low_bits(values)
-        ids = tf.cast(self.table.find(values, self._unknown_id), tf.int64)
+        ids = tf.cast(self.table.find(values, self.unknown_id), tf.int64)
         return tf.ensure_shape(ids, values.shape)  # the table forgets it
 
 
