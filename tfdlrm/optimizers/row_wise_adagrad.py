@@ -5,8 +5,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfdlrm.layers.table_rows import write_rows
 from tfdlrm.optimizers.adagrad import Adagrad
-from tfdlrm.optimizers.sparse import scatter_add, scatter_update, sum_repeated
+from tfdlrm.optimizers.sparse import scatter_add, sum_repeated
 
 
 @keras.saving.register_keras_serializable("tfdlrm")
@@ -87,7 +88,7 @@ class RowWiseAdagrad(Adagrad):
         unique_rows, sums = sum_repeated(rows, values)
         squares = tf.reduce_mean(tf.square(sums), axis=1)
         totals = tf.gather(accumulator, unique_rows) + squares
-        scatter_update(accumulator, unique_rows, totals)
+        write_rows(accumulator, unique_rows, totals)
         steps = learning_rate * sums / (tf.sqrt(totals) + self.epsilon)[:, None]
         scatter_add(variable, unique_rows, -steps)
 

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfdlrm.layers.placed_tables import beside
+from tfdlrm.layers.table_rows import write_rows
 
 
 class SparseOptimizer(keras.optimizers.Optimizer):
@@ -142,7 +143,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             values = tf.cast(gradient.values, variable.dtype)
             if changed is not None:
                 marks = tf.ones_like(gradient.indices, tf.bool)
-                scatter_update(changed, gradient.indices, marks)
+                write_rows(changed, gradient.indices, marks)
             self._update_rows(variable, values, gradient.indices, learning_rate)
         else:
             if changed is not None:
@@ -195,12 +196,5 @@ def sum_repeated(rows: Any, values: Any) -> tuple[Any, Any]:
 def scatter_add(variable: tf.Variable, rows: Any, values: Any) -> None:
     """Add `values` to `rows` of `variable`, in place."""
     tf.raw_ops.ResourceScatterAdd(
-        resource=variable.handle, indices=rows, updates=values
-    )
-
-
-def scatter_update(variable: tf.Variable, rows: Any, values: Any) -> None:
-    """Write `values` to `rows` of `variable`, in place."""
-    tf.raw_ops.ResourceScatterUpdate(
         resource=variable.handle, indices=rows, updates=values
     )
