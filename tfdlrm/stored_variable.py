@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdlrm.layers.placed_tables import PlacedTables
+from tfdlrm.layers.table_rows import write_rows
 from tfdlrm.pieces import Piece
 from tfdlrm.run_sizes import PIECE_BYTES
 
@@ -71,9 +72,7 @@ class StoredVariable:
         for copies, mine, local in self._places(rows):
             for copy in copies:
                 with tf.device(copy.device):
-                    tf.raw_ops.ResourceScatterUpdate(
-                        resource=copy.handle, indices=local, updates=values[mine]
-                    )
+                    write_rows(copy, local, values[mine])
 
     def _places(
         self, rows: np.ndarray | range

@@ -18,6 +18,26 @@ With pieces of megabytes the allocator keeps 70 MB of what it had lent.
 """
 
 
+def row_dtype(num_rows: int, dim: int) -> str:
+    """Return the narrowest type of row numbers that reaches all of a table.
+
+    On GPUs TensorFlow computes `row * dim` in the type of the row numbers (2.17:
+    `scatter_functor_gpu.cu.h`, `gather_functor_gpu.cu.h`), so that int32 reads and
+    writes other rows once a table has 2³¹ numbers. Narrow ones are sorted and hashed
+    faster.
+
+    Args:
+        num_rows: Rows of the table.
+        dim: Numbers in a row.
+
+    Example:
+
+    >>> row_dtype(2**25, 63), row_dtype(2**25, 64)
+    ('int32', 'int64')
+    """
+    return "int32" if num_rows * dim < 2**31 else "int64"
+
+
 @keras.saving.register_keras_serializable("tfdlrm")
 class TableUniform(keras.initializers.Initializer):
     """Uniform values in ±bound for each of several stacked tables.
@@ -129,8 +149,7 @@ class FusedTables(keras.layers.Layer):
             num_rows = num_rows + [num_collisions] * len(vocabulary_sizes)
             bounds = bounds + [np.sqrt(3)] * len(vocabulary_sizes)
         self.starts = np.cumsum([0, *num_rows], dtype=np.int64)
-        # Narrow row numbers where they are wide enough: they are sorted and hashed.
-        self._index_dtype = "int32" if self.starts[-1] < 2**31 else "int64"
+        self._index_dtype = row_dtype(int(self.starts[-1]), dim)
         self._placed: Any = None
         self._initializer = TableUniform(num_rows, [float(each) for each in bounds])
         self.build()
@@ -185,6 +204,8 @@ class FusedTables(keras.layers.Layer):
             return ops.take(self.tables[0], rows, axis=0)
         import tensorflow as tf
 
+        from tfdlrm.layers.table_rows import own_copy
+
         # The variable itself, not its value: this becomes a resource gather, which
         # reads these rows and no others.
-        return tf.nn.embedding_lookup(self.tables[0].value, rows)
+        return tf.nn.embedding_lookup(own_copy(self.tables[0].value), rows)

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
 from tfdlrm.layers.table_placement import Placement
+from tfdlrm.layers.table_rows import write_rows
 from tfdlrm.layers.wide_sums import sum_dtype
 
 
@@ -102,11 +103,7 @@ class PlacedTables:
             for number, variable in enumerate(self.variables):
                 mine = np.flatnonzero(owners == number)
                 with tf.device(self.shards[number].device):
-                    tf.raw_ops.ResourceScatterUpdate(
-                        resource=variable.value.handle,
-                        indices=local[mine],
-                        updates=tf.gather(values, mine),
-                    )
+                    write_rows(variable.value, local[mine], tf.gather(values, mine))
 
     def locate(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The shard of each fused row, and its row there."""

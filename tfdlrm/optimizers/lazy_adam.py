@@ -5,9 +5,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfdlrm.layers.table_rows import write_rows
 from tfdlrm.optimizers.sparse import (
     SparseOptimizer,
-    scatter_update,
     subtract,
     subtract_rows,
     sum_repeated,
@@ -86,8 +86,8 @@ class LazyAdam(SparseOptimizer):
         moments += (1 - self.beta_1) * (sums - moments)
         velocities = tf.gather(velocity, unique_rows)
         velocities += (1 - self.beta_2) * (tf.square(sums) - velocities)
-        scatter_update(moment, unique_rows, moments)
-        scatter_update(velocity, unique_rows, velocities)
+        write_rows(moment, unique_rows, moments)
+        write_rows(velocity, unique_rows, velocities)
         steps = moments / (tf.sqrt(velocities) + self.epsilon)
         subtract_rows(variable, unique_rows, learning_rate * correction * steps)
 

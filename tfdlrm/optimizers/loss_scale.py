@@ -40,4 +40,11 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
             each.values if isinstance(each, tf.IndexedSlices) else each
             for each in grads
         ]
-        return super().check_finite(values)
+        is_finite = super().check_finite(values)
+        replicas = tf.distribute.get_replica_context()
+        if replicas is None or replicas.num_replicas_in_sync == 1:
+            return is_finite
+        # Keras takes the first replica's word for all of them, or each its own: one
+        # would then apply what another leaves out, or wait for it for ever.
+        is_bad = tf.cast(tf.logical_not(is_finite), tf.float32)
+        return tf.equal(replicas.all_reduce(tf.distribute.ReduceOp.SUM, is_bad), 0.0)

@@ -6,13 +6,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfdlrm.layers.table_rows import write_rows
 from tfdlrm.optimizers.adagrad import Adagrad
-from tfdlrm.optimizers.sparse import (
-    scatter_update,
-    subtract,
-    subtract_rows,
-    sum_repeated,
-)
+from tfdlrm.optimizers.sparse import subtract, subtract_rows, sum_repeated
 
 
 @keras.saving.register_keras_serializable("tfdlrm")
@@ -142,7 +138,7 @@ class RowWiseAdagrad(Adagrad):
         totals = tf.gather(accumulator, unique_rows)
         # In a state of full size all numbers of a row are the same.
         totals += squares if _has_row_shape(accumulator) else squares[:, None]
-        scatter_update(accumulator, unique_rows, totals)
+        write_rows(accumulator, unique_rows, totals)
         roots = tf.sqrt(totals) + self.epsilon
         roots = roots[:, None] if _has_row_shape(accumulator) else roots
         subtract_rows(variable, unique_rows, learning_rate * sums / roots)

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfdlrm.layers.placed_tables import beside
+from tfdlrm.layers.table_rows import write_rows
 from tfdlrm.layers.wide_sums import sum_dtype
 
 
@@ -158,7 +159,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             values = tf.cast(gradient.values, dtype)
             if changed is not None:
                 marks = tf.ones_like(gradient.indices, tf.bool)
-                scatter_update(changed, gradient.indices, marks)
+                write_rows(changed, gradient.indices, marks)
             self._update_rows(variable, values, gradient.indices, learning_rate)
         else:
             if changed is not None:
@@ -217,7 +218,7 @@ def subtract_rows(variable: tf.Variable, rows: Any, steps: Any) -> None:
     """Subtract `steps` from distinct `rows` of `variable`, and round once."""
     if is_narrow(variable):
         before = tf.cast(tf.gather(variable, rows), steps.dtype)
-        scatter_update(variable, rows, tf.cast(before - steps, variable.dtype))
+        write_rows(variable, rows, tf.cast(before - steps, variable.dtype))
     else:
         scatter_add(variable, rows, -steps)
 
@@ -229,10 +230,3 @@ def subtract(variable: tf.Variable, steps: Any) -> None:
         variable.assign(tf.cast(steps, variable.dtype))
     else:
         variable.assign_sub(steps)
-
-
-def scatter_update(variable: tf.Variable, rows: Any, values: Any) -> None:
-    """Write `values` to `rows` of `variable`, in place."""
-    tf.raw_ops.ResourceScatterUpdate(
-        resource=variable.handle, indices=rows, updates=values
-    )
