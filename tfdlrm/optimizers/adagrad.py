@@ -5,10 +5,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfdlrm.layers.table_rows import write_rows
 from tfdlrm.optimizers.sparse import (
     SparseOptimizer,
     is_narrow,
-    scatter_update,
     subtract,
     subtract_rows,
     sum_repeated,
@@ -83,7 +83,7 @@ class Adagrad(SparseOptimizer):
         accumulator = self._accumulator(variable)
         if is_narrow(variable):
             totals = tf.gather(accumulator, unique_rows) + tf.square(sums)
-            scatter_update(accumulator, unique_rows, totals)
+            write_rows(accumulator, unique_rows, totals)
             steps = learning_rate * sums / (tf.sqrt(totals) + self.epsilon)
             subtract_rows(variable, unique_rows, steps)
             return
