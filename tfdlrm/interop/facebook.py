@@ -14,6 +14,8 @@ from tfdlrm.models import DLRM
 
 _NAME = re.compile(r"emb_l\.\d+\.weight|(bot|top)_l\.\d*[02468]\.(weight|bias)")
 
+_AROUND = re.compile(r"^((module|_orig_mod)\.)+")  # DataParallel, torch.compile
+
 
 def to_keras(
     state: Mapping[str, Any] | str | Path, self_interaction: bool = False
@@ -24,9 +26,11 @@ def to_keras(
 
     Args:
         state: The reference's names (`emb_l.0.weight`, `bot_l.0.weight`,
-            `bot_l.0.bias`, `top_l.0.weight`…) with their arrays or tensors; or the path
-            of a `.pt` file that holds them, as `--save-model` writes it. Reading a file
-            needs PyTorch, and runs no code that may be hidden in it.
+            `bot_l.0.bias`, `top_l.0.weight`…) with their arrays or tensors, also where
+            they are under `state_dict`, or begin with the `module.` of DataParallel or
+            the `_orig_mod.` of torch.compile; or the path of a `.pt` file that holds
+            them, as `--save-model` writes it. Reading a file needs PyTorch, and runs
+            no code that may be hidden in it.
         self_interaction: Whether it was trained with `--arch-interaction-itself`.
 
     Returns:
@@ -50,7 +54,7 @@ def to_keras(
     source = "the state"
     if isinstance(state, str | Path):
         source, state = str(state), _read(Path(state))
-    arrays = _checked_arrays(state, source)
+    arrays = _checked_arrays(_with_bare_names(_state_in(state, source)), source)
     tables = _tables(arrays, source)
     bottom = _dense_layers(arrays, "bot_l", source)
     top = _dense_layers(arrays, "top_l", source)
@@ -103,7 +107,7 @@ def from_keras(model: DLRM) -> dict[str, np.ndarray]:
     return state
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def _read(path: Path) -> Any:
     try:
         import torch
     except ImportError:
@@ -130,10 +134,24 @@ def _read(path: Path) -> Mapping[str, Any]:
     except Exception as error:  # whatever it stumbles over in a file that is none
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"{path} cannot be read as a PyTorch file: {reason}") from None
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else None
+    return loaded
+
+
+def _state_in(loaded: Any, source: str) -> Mapping[str, Any]:
+    """The weights in what was saved: these themselves, or they and other things."""
+    state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else loaded
     if not isinstance(state, Mapping):
-        raise InputError(f"{path} holds a {type(loaded).__name__}, expected weights")
+        raise InputError(
+            f"{source} holds a {type(state).__name__}, expected weights by their names"
+        )
     return state
+
+
+def _with_bare_names(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The weights without the names of the modules that were around the model."""
+    bare = {_AROUND.sub("", str(name)): value for name, value in state.items()}
+    # Two that become one are left as they are, and refused by their names.
+    return bare if len(bare) == len(state) else dict(state)
 
 
 def _checked_arrays(state: Mapping[str, Any], source: str) -> dict[str, np.ndarray]:

@@ -107,6 +107,9 @@ class EmbeddingCollection(keras.layers.Layer):
         # Without this, Keras would turn weights, and ids that come as float64, into the
         # compute dtype before the call.
         super().__init__(autocast=False, **kwargs)
+        # XLA knows neither the sparse updates of a training step nor the checks of ids;
+        # beside a GPU Keras would compile by it without being asked.
+        self.supports_jit = keras.backend.backend() != "tensorflow"
         self.vocabulary_sizes = [int(size) for size in vocabulary_sizes]
         self.embedding_dim = embedding_dim
         self.combiner = combiner
@@ -188,6 +191,8 @@ class EmbeddingCollection(keras.layers.Layer):
                 shape=(len(positions), dim, self.embedding_dim),
                 initializer=keras.initializers.VarianceScaling(mode="fan_in"),
             )
+            # A SavedModel holds what attributes lead to.
+            setattr(self, f"{tables.name}_projection", projection)
         return _Group(np.array(positions), tables, projection)
 
     def call(self, ids: Any, weights: Any = None) -> Any:

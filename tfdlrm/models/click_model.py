@@ -47,6 +47,8 @@ class ClickModel(keras.Model):
     def __init__(self, **kwargs: Any) -> None:
         # Keras would turn ids into the compute dtype; each part casts what it takes.
         super().__init__(autocast=False, **kwargs)
+        self.supports_jit = keras.backend.backend() != "tensorflow"
+        self._input_form: Any = None
 
     def build_parts(self, dense_shape: Any, ids_shape: Any) -> None:
         """Create the weights of the parts."""
@@ -57,9 +59,13 @@ class ClickModel(keras.Model):
         raise NotImplementedError
 
     def build(self, input_shape: dict[str, Any]) -> None:
-        self.build_parts(
-            input_shape["dense_features"], input_shape["categorical_features"]
-        )
+        dense_shape = input_shape["dense_features"]
+        ids_shape = input_shape["categorical_features"]
+        self.build_parts(dense_shape, ids_shape)
+        if keras.backend.backend() == "tensorflow" and _is_shape(ids_shape):
+            from tfdlrm.models.input_form import InputForm
+
+            self._input_form = InputForm.of_shapes(dense_shape, ids_shape)
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         self.build(config["input_shape"])
@@ -74,10 +80,52 @@ class ClickModel(keras.Model):
         )
 
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
+        if keras.backend.backend() == "tensorflow":
+            from tfdlrm.models.input_form import InputForm
+
+            self._input_form = InputForm.of_inputs(inputs)
         logits = self.logits(
             inputs["dense_features"], inputs["categorical_features"], training
         )
         return ops.cast(logits, "float32")  # (batch, 1)
+
+    def export(
+        self,
+        filepath: str,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Export the model, as `keras.Model.export` does.
+
+        Args:
+            filepath: Where to write.
+            format: What to write, such as `tf_saved_model` or `onnx`.
+            verbose: Whether to say what was written.
+            input_signature: A list of one dictionary of the inputs' types and shapes.
+                When `None` that of the last call: float32 and int64, ids in the form
+                that they had there.
+            kwargs: What else the format takes.
+        """
+        if input_signature is None and self._input_form is not None:
+            input_signature = [self._input_form.signature]
+        if format == "tf_saved_model" and _has_ragged(input_signature):
+            from tfdlrm.models.input_form import export_function
+
+            export_function(self, input_signature, str(filepath))
+            return
+        super().export(filepath, format, verbose, input_signature, **kwargs)
+
+    @property
+    def _default_save_signature(self) -> Any:
+        # TensorFlow asks for it wherever the model is part of what it saves.
+        form = self._input_form
+        if form is None or not form.is_flat:
+            return None
+        from tfdlrm.models.input_form import named_function
+
+        return named_function(self, form)
 
     def make_train_function(self, force: bool = False) -> None:
         if self.train_function is not None and not force:
@@ -169,6 +217,16 @@ def embeddings_of(
         activity_regularizer=regularizer,
         name="embeddings",
         **kwargs,
+    )
+
+
+def _is_shape(shape: Any) -> bool:
+    return all(side is None or isinstance(side, int) for side in shape)
+
+
+def _has_ragged(signature: Any) -> bool:
+    return any(
+        hasattr(each, "row_splits_dtype") for each in keras.tree.flatten(signature)
     )
 
 
