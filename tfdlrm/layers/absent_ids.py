@@ -9,41 +9,50 @@ from collections.abc import Callable
 import tensorflow as tf
 
 
-def places_out_of_range(ids: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
-    """Where ids are negative or not below `sizes`.
+def are_out_of_range(ids: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
+    """Return where ids are negative or not below `sizes`.
 
     Args:
         ids: int32 or int64 tensor of any shape.
         sizes: Tensor of that type, broadcastable to it.
 
     Returns:
-        int64 indices `(number, rank of ids)`.
+        Booleans of the shape of `ids`.
 
     Example:
 
-    >>> places_out_of_range(tf.constant([[4, -1], [5, 0]]), tf.constant([5, 1])).numpy()
-    array([[0, 1],
-           [1, 0]])
+    >>> are_out_of_range(tf.constant([[4, -1], [5, 0]]), tf.constant([5, 1])).numpy()
+    array([[False,  True],
+           [ True, False]])
     """
-    return tf.where(tf.logical_or(ids < 0, ids >= sizes))
+    return tf.logical_or(ids < 0, ids >= sizes)
 
 
-def with_zeros_at(values: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
-    """`values` with zeros at `places`, which get no gradient.
+def with_zeros_where(values: tf.Tensor, is_absent: tf.Tensor) -> tf.Tensor:
+    """Return `values` with zeros where `is_absent`, which get no gradient.
 
     TensorFlow does it in place where nothing else reads `values`.
 
     Args:
         values: Tensor of any shape.
-        places: Indices `(number, n)` of its first `n` dimensions.
+        is_absent: Booleans of the shape of its first dimensions.
 
     Example:
 
-    >>> with_zeros_at(tf.ones((2, 2, 1)), tf.constant([[1, 0]])).numpy().tolist()
-    [[[1.0], [1.0]], [[0.0], [1.0]]]
+    >>> is_absent = tf.constant([False, True])
+    >>> with_zeros_where(tf.ones((2, 2, 1)), is_absent).numpy().tolist()
+    [[[1.0], [1.0]], [[0.0], [0.0]]]
     """
-    rest = values.shape[places.shape[1] :]
-    zeros = tf.zeros((tf.shape(places)[0], *rest), values.dtype)
+    if values.dtype.size == 2:
+        # On GPUs there is no kernel that writes to places of 16-bit numbers: the
+        # vectors of a batch would go to the CPU and back.
+        missing = values.shape.rank - is_absent.shape.rank
+        mask = tf.reshape(is_absent, tf.concat([tf.shape(is_absent), [1] * missing], 0))
+        return tf.where(mask, tf.zeros([], values.dtype), values)
+    places = tf.where(is_absent)
+    zeros = tf.zeros(
+        (tf.shape(places)[0], *values.shape[is_absent.shape.rank :]), values.dtype
+    )
 
     @tf.custom_gradient
     def forward(values: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tf.Tensor]]:
@@ -66,7 +75,7 @@ def refused(ids: tf.Tensor, sizes: tf.Tensor, name: str) -> tf.Tensor:
     Raises:
         tf.errors.InvalidArgumentError: If one is; the message names the first.
     """
-    places = places_out_of_range(ids, sizes)
+    places = tf.where(are_out_of_range(ids, sizes))
     first = places[:1]  # nothing, if all is well
     limits = tf.gather_nd(tf.broadcast_to(sizes, tf.shape(ids)), first) - 1
     message = tf.strings.format(

@@ -220,9 +220,9 @@ class EmbeddingCollection(keras.layers.Layer):
 
             if self.validate_ids:
                 return self._vectors(absent_ids.refused(ids, sizes, self.name))
-            places = absent_ids.places_out_of_range(ids, sizes)
-            vectors = self._vectors(absent_ids.with_zeros_at(ids, places))
-            return absent_ids.with_zeros_at(vectors, places)
+            is_absent = absent_ids.are_out_of_range(ids, sizes)
+            vectors = self._vectors(absent_ids.with_zeros_where(ids, is_absent))
+            return absent_ids.with_zeros_where(vectors, is_absent)
         is_valid = _is_valid(ids, sizes)
         mask = ops.cast(ops.expand_dims(is_valid, -1), self.compute_dtype)
         return self._vectors(ops.where(is_valid, ids, 0)) * mask
