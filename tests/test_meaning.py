@@ -41,7 +41,11 @@ from tfdlrm.stream_config import StreamConfig
 from tfdlrm.stream_events import Chunk, Topic
 from tfdlrm.streaming import Learner
 from tfdlrm.train import train
-from tfdlrm.vocabulary_contents import content_checksum, with_contents
+from tfdlrm.vocabulary_contents import (
+    content_checksum,
+    example_of_difference,
+    with_contents,
+)
 
 COLUMNS = "label: {label}\ndense: [price]\ncategorical: [country]\n"
 CHANCE = {"de": 0.9, "fr": 0.5, "it": 0.1}
@@ -276,6 +280,8 @@ def test_a_model_is_not_measured_on_ids_that_mean_something_else(
             importance(ImportanceCommand(shop / "model", shop / data, tmp_path / "i"))
     assert difference in str(refused.value)
     assert f"{shop / data} has other columns, ids or labels than" in str(refused.value)
+    example = "; id 2 of country is 'de' there, 'it' here; use"
+    assert (example in str(refused.value)) == (data == "other")
     assert "\n" not in str(refused.value)
 
 
@@ -328,6 +334,25 @@ def test_a_model_says_what_its_ids_mean(shop):
     schema = load_scorer(shop / "model").schema
     assert Meaning.of(schema) == Meaning.of(FeatureSchema.load(shop / "data"))
     assert Meaning.of(schema).is_known
+
+
+def test_an_example_is_shown_of_criteos_values_and_of_missing_ones(data_dir, tmp_path):
+    schema = FeatureSchema.load(data_dir)
+    other = shutil.copytree(data_dir, tmp_path / "other")
+    path = other / "vocabulary" / "C2.parquet"
+    vocabulary = pl.read_parquet(path, glob=False)
+    first = vocabulary.sort("id")["value"][0]
+    vocabulary.with_columns(
+        value=pl.when(pl.col("id") == 2).then(7).otherwise(pl.col("value"))
+    ).write_parquet(path)
+    as_earlier_release(other / "schema.json")
+    changed = with_contents(replace(FeatureSchema.load(other), vocabularies={}), other)
+    found = example_of_difference((schema, data_dir), (changed, other))
+    assert found == f"id 2 of C2 is {first:08x} there, 00000007 here"
+    vocabulary.filter(pl.col("id") != 2).write_parquet(path)
+    changed = replace(changed, vocabulary_contents={"C2": "other"})
+    assert example_of_difference((schema, data_dir), (changed, other)) is None
+    assert example_of_difference((schema, data_dir), (schema, data_dir)) is None
 
 
 def test_a_data_set_without_vocabularies_is_not_called_another(shop, tmp_path, capsys):

@@ -14,7 +14,7 @@ from tfdlrm.meaning import Meaning, differences, named
 from tfdlrm.metrics import BinaryMetrics, binary_metrics, measure_text
 from tfdlrm.schema import FeatureSchema
 from tfdlrm.serving.version_directories import EXTRA_DIRECTORY
-from tfdlrm.vocabulary_contents import with_contents
+from tfdlrm.vocabulary_contents import example_of_difference, with_contents
 
 EVALUATION_BATCH_SIZE = 8192
 """Rows scored at once where nothing is learned from them."""
@@ -86,13 +86,16 @@ def check_columns(
     Raises:
         InputError: If the columns, or what their ids or the label mean, differ.
     """
-    there = Meaning.of(with_contents(trained, model / EXTRA_DIRECTORY))
-    here = Meaning.of(with_contents(data, data_dir))
+    extra = model / EXTRA_DIRECTORY
+    trained, data = with_contents(trained, extra), with_contents(data, data_dir)
+    there, here = Meaning.of(trained), Meaning.of(data)
     found = differences(there, here)
     if found:
+        example = example_of_difference((trained, extra), (data, data_dir))
+        told = f"{named(found)}; {example}" if example else named(found)
         raise InputError(
             f"{data_dir} has other columns, ids or labels than {model} was trained "
-            f"with: {named(found)}; use the data set of its training, or one with the "
+            f"with: {told}; use the data set of its training, or one with the "
             "same vocabularies and label; python -m tfdlrm.predict scores raw rows by "
             "the model's own vocabularies"
         )

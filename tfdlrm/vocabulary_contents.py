@@ -8,9 +8,13 @@ import polars as pl
 
 from pipelines.vocabulary import read_vocabulary, vocabulary_path
 from tfdlrm import storage
-from tfdlrm.schema import FeatureSchema
+from tfdlrm.errors import InputError
+from tfdlrm.schema import CategoricalFeature, FeatureSchema
 
 _ROWS_AT_ONCE = 2**18
+
+_SHOWN = 40
+"""Characters of a value that a message shows."""
 
 
 def content_checksum(vocabulary: pl.DataFrame) -> str:
@@ -64,8 +68,56 @@ def with_contents(schema: FeatureSchema, directory: Path) -> FeatureSchema:
         if name in contents or schema.dialect == "hash":
             continue
         if vocabulary_path(directory, name).is_file():
-            num_values = feature.vocabulary_size - len(schema.reserved_ids)
-            contents[name] = content_checksum(
-                read_vocabulary(directory, name, num_values)
-            )
+            contents[name] = content_checksum(_read(directory, schema, feature))
     return replace(schema, vocabulary_contents=contents)
+
+
+def example_of_difference(
+    there: tuple[FeatureSchema, Path], here: tuple[FeatureSchema, Path]
+) -> str | None:
+    """Name the first id that stands for another value, in the first such column.
+
+    Args:
+        there: Schema with contents, and the directory that holds its `vocabulary/`.
+        here: The same of the data at hand.
+
+    Returns:
+        A short text; `None` where no vocabulary differs, or there are none to read.
+    """
+    for feature, other in zip(
+        there[0].categorical_features, here[0].categorical_features, strict=False
+    ):
+        checksums = [
+            schema.vocabulary_contents.get(feature.name) for schema, _ in (there, here)
+        ]
+        if feature.name == other.name and len(set(checksums) - {None}) == 2:
+            try:
+                ours = _read(there[1], there[0], feature)
+                return _first_other(feature.name, ours, _read(here[1], here[0], other))
+            except InputError:
+                return None
+    return None
+
+
+def _read(
+    directory: Path, schema: FeatureSchema, feature: CategoricalFeature
+) -> pl.DataFrame:
+    num_values = feature.vocabulary_size - len(schema.reserved_ids)
+    return read_vocabulary(storage.at(directory), feature.name, num_values)
+
+
+def _first_other(name: str, there: pl.DataFrame, here: pl.DataFrame) -> str | None:
+    if there.schema["value"] != here.schema["value"]:
+        return None
+    both = there.join(here, on="id", how="full", coalesce=True, suffix="_here")
+    both = both.sort("id").filter(pl.col("value").ne_missing(pl.col("value_here")))
+    if both.is_empty():
+        return None
+    number, value, other = both.select("id", "value", "value_here").row(0)
+    return f"id {number} of {name} is {_shown(value)} there, {_shown(other)} here"
+
+
+def _shown(value: str | int | None) -> str:
+    if value is None:
+        return "no value's"
+    return repr(value[:_SHOWN]) if isinstance(value, str) else f"{value:08x}"
