@@ -15,6 +15,7 @@ import tensorflow as tf
 from pipelines.prepare import prepare
 from pipelines.verify import verify
 from tfdlrm.checkpoints import CheckpointDirectory
+from tfdlrm.checksums import SEAL
 from tfdlrm.compare import CompareCommand, compare
 from tfdlrm.config import OptimizerConfig, PrepareConfig, TrainConfig
 from tfdlrm.errors import InputError
@@ -35,6 +36,7 @@ from tfdlrm.raw_features import RawFeatures
 from tfdlrm.records import read_records
 from tfdlrm.run_directory import RunDirectory
 from tfdlrm.schema import CategoricalFeature, FeatureSchema
+from tfdlrm.serving.manifest import MANIFEST_FILE, write_manifest
 from tfdlrm.serving.saved_model import load_scorer
 from tfdlrm.stream_batches import Batch, Batches
 from tfdlrm.stream_config import StreamConfig
@@ -107,9 +109,15 @@ def evaluate(model, data_dir):
 
 def edit_json(path, change):
     fields = json.loads(path.read_text())
-    fields.pop("checksum", None)  # of all of it, where there is one
+    for own_checksum in ("checksum", SEAL):
+        fields.pop(own_checksum, None)
     change(fields)
     path.write_text(json.dumps(fields))
+
+
+def write_manifest_again(model):
+    (model / MANIFEST_FILE).unlink()
+    write_manifest(model)
 
 
 def as_earlier_release(schema_file):
@@ -305,11 +313,13 @@ def test_a_model_of_an_earlier_release_is_compared_by_its_vocabularies(
 ):
     model = shutil.copytree(shop / "model" / "1", tmp_path / "model" / "1")
     as_earlier_release(model / "assets.extra" / "schema.json")
+    write_manifest_again(model)
     evaluate(model, shop / "data")
     with pytest.raises(InputError, match=re.escape(ANOTHER)):
         evaluate(model, shop / "other")
     assert "not checked" not in capsys.readouterr().out
     shutil.rmtree(model / "assets.extra" / "vocabulary")
+    write_manifest_again(model)
     evaluate(model, shop / "data")
     (line,) = (
         line for line in capsys.readouterr().out.splitlines() if "not checked" in line
@@ -534,6 +544,27 @@ def test_a_fingerprint_is_not_asked_for_where_ids_are_not_known():
     unknown = replace(SCHEMA, vocabulary_contents={})
     assert origin_problem("ab", unknown) is None
     assert "fingerprint ab, expected " in str(origin_problem("ab", SCHEMA))
+
+
+@pytest.mark.parametrize("record_format", ["block", "row", "parquet"])
+def test_a_shard_of_another_data_set_is_refused_where_it_is_read(
+    shop, tmp_path, record_format
+):
+    if record_format == "parquet":
+        pytest.importorskip("tensorflow_io")
+    settings = PrepareConfig(min_frequency=1, record_format=record_format)
+    for name in ("same", "zero"):
+        columns = shop / f"{name}.yaml"
+        prepare(
+            [shop / "week1.csv"], tmp_path / name, replace(settings, columns=columns)
+        )
+    (shard,) = FeatureSchema.load(tmp_path / "same").split_shards("train")
+    evaluate(shop / "model", tmp_path / "same")
+    ours, theirs = (tmp_path / name / shard.path for name in ("same", "zero"))
+    assert ours.stat().st_size == theirs.stat().st_size
+    shutil.copy(theirs, ours)
+    with pytest.raises(InputError, match=re.escape(str(ours))):
+        evaluate(shop / "model", tmp_path / "same")
 
 
 def test_verify_names_a_block_of_another_data_set(shop, tmp_path):

@@ -103,7 +103,8 @@ def _read(
     directory: Path, schema: FeatureSchema, feature: CategoricalFeature
 ) -> pl.DataFrame:
     num_values = feature.vocabulary_size - len(schema.reserved_ids)
-    return read_vocabulary(storage.at(directory), feature.name, num_values)
+    sha256 = schema.vocabularies.get(feature.name)
+    return read_vocabulary(storage.at(directory), feature.name, num_values, sha256)
 
 
 def _first_other(name: str, there: pl.DataFrame, here: pl.DataFrame) -> str | None:
