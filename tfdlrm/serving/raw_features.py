@@ -18,7 +18,8 @@ from tfdlrm.schema import (
 )
 from tfdlrm.serving.checks import check_values
 from tfdlrm.serving.missing_spellings import MissingSpellings
-from tfdlrm.serving.unknown_counts import COUNTS, UnknownCounter, join_counts
+from tfdlrm.serving.raw_columns import COUNTS
+from tfdlrm.serving.unknown_counts import UnknownCounter, join_counts
 from tfdlrm.serving.vocabulary_tables import VocabularyTable, read_values
 
 _INTEGER = "-?[0-9]+"
