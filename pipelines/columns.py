@@ -60,6 +60,8 @@ class Columns:
         days_by: The column that defines the split; `None` splits by file order.
         missing: For each column of the files that spells a missing value in words, such
             as `NA`, these spellings. Nothing at all is missing in any case.
+        floats_as_integers: Whether the category `7.0` is the same as `7`, since pandas
+            writes integers so. Data sets of earlier versions distinguish the two.
 
     Example:
 
@@ -83,6 +85,7 @@ class Columns:
     escape: str | None = None
     negative: Negative = ()
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    floats_as_integers: bool = False
 
     @cached_property
     def categorical_features(self) -> tuple[str, ...]:
@@ -137,7 +140,7 @@ class Columns:
         }
         described["missing"] = {name: list(each) for name, each in self.missing.items()}
         # Descriptions of earlier versions do not have them, and mean the same.
-        for name in ("escape", "negative", "missing"):
+        for name in ("escape", "negative", "missing", "floats_as_integers"):
             if not described[name]:
                 del described[name]
         if self.quote is None and self.format != "tsv":

@@ -18,6 +18,7 @@ from pipelines.columns import (
     Transform,
 )
 from pipelines.log_values import TIME_KEY
+from pipelines.value_texts import with_floats
 from tfdlrm.errors import InputError
 from tfdlrm.nearest import did_you_mean
 from tfdlrm.piped_input import refuse_pipe
@@ -119,10 +120,14 @@ class _Reader:
             quote=self._quote(top, form),
             escape=self._escape(top, form),
             negative=negative,
+            floats_as_integers=True,
         )
         self._check_names(columns)
         read = [label, *columns.features, *([days_by.name] if days_by else [])]
-        return replace(columns, missing=self._missing_by_column(top, read))
+        missing = self._missing_by_column(top, read)
+        for name in set(missing).intersection(columns.categorical_features):
+            missing[name] = with_floats(missing[name])
+        return replace(columns, missing=missing)
 
     def _label(self, value: Any) -> tuple[str, str | None, Negative]:
         if isinstance(value, str):

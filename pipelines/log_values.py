@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -19,7 +20,13 @@ from pipelines.log_times import (
     plausible_seconds,
 )
 from pipelines.log_times import seconds as seconds  # part of what values mean
-from pipelines.value_texts import list_texts, texts, whole_number_texts
+from pipelines.value_texts import (
+    floats_as_integers,
+    list_texts,
+    lists_as_integers,
+    texts,
+    whole_number_texts,
+)
 
 TIME_KEY = "/time"
 """Column with the day number or the second of a row; the name of no feature."""
@@ -93,13 +100,14 @@ def kinds(columns: Columns, labelled: bool) -> dict[str, tuple[str, Kind]]:
         kind = Kind(
             "bad category",
             _expected_category(columns),
-            texts,
+            partial(categories, as_integers=columns.floats_as_integers),
             takes=_is_category,
             missing=missing.get(name, ()),
         )
         found[name] = (name, kind)
     for name, separator in zip(columns.multi_hot, columns.separators, strict=True):
-        found[name] = (name, _bag_kind(separator, missing.get(name, ())))
+        kind = _bag_kind(separator, missing.get(name, ()), columns.floats_as_integers)
+        found[name] = (name, kind)
     if labelled and columns.days_by is not None:
         name = columns.days_by.name
         found[TIME_KEY] = (name, _key_kind(columns.days_by, missing.get(name, ())))
@@ -142,9 +150,12 @@ def _explain_missing(value: Any) -> str:
     return "; if it means a missing value, list it as `missing` in the columns file"
 
 
-def _bag_kind(separator: str | None, missing: tuple[str, ...]) -> Kind:
+def _bag_kind(
+    separator: str | None, missing: tuple[str, ...], as_integers: bool
+) -> Kind:
     def read(values: pl.Series) -> pl.Series:
-        return bags(values, separator, missing)
+        lists = bags(values, separator, missing)
+        return lists_as_integers(lists) if as_integers else lists
 
     def takes(dtype: pl.DataType) -> bool:
         if isinstance(dtype, pl.List):
@@ -253,6 +264,17 @@ def numbers(values: pl.Series) -> pl.Series:
     number = values.cast(pl.Float64, strict=False)
     fits = number.cast(pl.Float32, strict=False).is_finite()
     return number if fits.all() else number.set(~fits, None)
+
+
+def categories(values: pl.Series, as_integers: bool) -> pl.Series:
+    """Values as text; null where they are none.
+
+    Args:
+        values: The values as the file has them.
+        as_integers: Whether `7.0` is written as `7`.
+    """
+    text = texts(values)
+    return floats_as_integers(text) if as_integers else text
 
 
 def bags(

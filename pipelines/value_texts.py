@@ -1,5 +1,6 @@
 """Values of a column as text, the same whether the file has types or is text."""
 
+import re
 from typing import Any
 
 import polars as pl
@@ -8,6 +9,8 @@ _EXACT_BITS: dict[Any, int] = {pl.Float32: 24, pl.Float64: 53}
 """For each type of floats the bits of the integers that it holds exactly."""
 
 _FLOAT_16_BITS = 11
+
+_WHOLE_FLOAT = r"^-?(0)\.0$|^(-?[1-9][0-9]{0,15})\.0$"
 
 
 def texts(values: pl.Series) -> pl.Series:
@@ -46,6 +49,40 @@ def whole_number_texts(values: pl.Series) -> pl.Series:
     numbers = values.cast(pl.Float64)
     is_whole = (numbers == numbers.round()) & (numbers.abs() < limit)
     return numbers.set(~is_whole, None).cast(pl.Int64).cast(pl.String)
+
+
+def floats_as_integers(text: pl.Series) -> pl.Series:
+    """Return text with integers that are written as floats, `7.0`, as `7`.
+
+    So pandas writes the integers of a column in which one is missing.
+
+    Example:
+
+    >>> floats_as_integers(pl.Series(["7.0", "-0.0", "7.50", "v7.0", None])).to_list()
+    ['7', '0', '7.50', 'v7.0', None]
+    """
+    if not text.str.ends_with(".0").any():
+        return text
+    return text.str.replace(_WHOLE_FLOAT, "$1$2")
+
+
+def lists_as_integers(lists: pl.Series) -> pl.Series:
+    """Return lists of text as `floats_as_integers` does their values."""
+    if not lists.explode().str.ends_with(".0").any():
+        return lists
+    return lists.list.eval(pl.element().str.replace(_WHOLE_FLOAT, "$1$2"))
+
+
+def with_floats(spellings: tuple[str, ...]) -> tuple[str, ...]:
+    """Return spellings, and those that are integers written as floats too.
+
+    Example:
+
+    >>> with_floats(("NA", "-1"))
+    ('NA', '-1', '-1.0')
+    """
+    floats = [f"{text}.0" for text in spellings if re.fullmatch("-?[0-9]+", text)]
+    return tuple(dict.fromkeys([*spellings, *floats]))
 
 
 def list_texts(values: pl.Series) -> pl.Series:

@@ -46,6 +46,7 @@ def test_everything_that_can_be_said_is_read(load):
         separator=";",
         names=("clicked", "price", "age", "user", "tags", "country", "ts", "unused"),
         days_by=DaysBy("ts", "time", "ms"),
+        floats_as_integers=True,
     )
     assert columns.categorical_features == ("user", "country", "tags")
 

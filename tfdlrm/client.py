@@ -1,5 +1,6 @@
 """`python -m tfdlrm.client`: click probabilities of raw rows, from a server."""
 
+import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,11 +20,13 @@ from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError, require
 from tfdlrm.output_file import STANDARD, check_output, messages_apart, output_file
 from tfdlrm.piped_input import as_file
+from tfdlrm.remote_counts import RemoteCounts
 
 if TYPE_CHECKING:
-    from tfdlrm.serving.remote import RemoteModel
+    from tfdlrm.serving.remote import RemoteModel, Scores
 
-Batches = Iterator[dict[str, list[bytes]]]
+Batch = dict[str, list[bytes]]
+Batches = Iterator[Batch]
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ def _score_file(command: ClientCommand) -> int:
             f"{command.model_name} at {command.server} does not take raw rows: it has "
             "no signature raw"
         )
+    counts = RemoteCounts(tries(model.coverage))
     rows = client_rows(command.input, names, command.columns)
     read, num_rows = rows.read(command.input), 0
     with (
@@ -128,10 +132,13 @@ def _score_file(command: ClientCommand) -> int:
     ):
         output.write(b"probability\n")
         batches = _batches(command, rows, read)
-        for probabilities in _scored(command, model, batches):
-            np.savetxt(output, probabilities, fmt="%.9g")
-            num_rows += len(probabilities)
+        for batch, scores in _scored(command, model, batches):
+            np.savetxt(output, scores.probabilities, fmt="%.9g")
+            counts.add(batch, scores)
+            num_rows += len(scores.probabilities)
             advance(read.bytes_read, num_rows)
+    for line in counts.report():
+        print(line, file=sys.stderr)
     return num_rows
 
 
@@ -154,24 +161,27 @@ def _scored(
     command: ClientCommand,
     model: "RemoteModel",
     batches: Batches,
-) -> Iterator[np.ndarray]:
-    """Probabilities of the batches, in their order, several requests at a time."""
+) -> "Iterator[tuple[Batch, Scores]]":
+    """The batches and their scores, in order, several requests at a time."""
     from tfdlrm.serving.remote import with_retries
 
-    waiting: deque[Future[np.ndarray]] = deque()
+    waiting: deque[tuple[Batch, Future[Scores]]] = deque()
     with ThreadPoolExecutor(command.concurrency) as threads:
         try:
             for rows in batches:
                 ask = partial(model.score, rows)
-                waiting.append(
-                    threads.submit(with_retries, ask, command.retries, command.server)
+                future = threads.submit(
+                    with_retries, ask, command.retries, command.server
                 )
+                waiting.append((rows, future))
                 if len(waiting) > 2 * command.concurrency:
-                    yield waiting.popleft().result()
+                    batch, future = waiting.popleft()
+                    yield batch, future.result()
             while waiting:
-                yield waiting.popleft().result()
+                batch, future = waiting.popleft()
+                yield batch, future.result()
         finally:
-            for future in waiting:
+            for _, future in waiting:
                 future.cancel()
 
 

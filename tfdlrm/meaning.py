@@ -54,11 +54,14 @@ class Meaning:
         positive: The text of a label that means 1.
         dense: Name and transform of each dense column, in order.
         categorical: The categorical columns, in order.
-        values: What values are before they get ids: Criteo's `hashes`, or `text`.
+        values: What values are before they get ids, in words: Criteo's `hashes`, or
+            `text`.
         dialect: The rule from values to ids, which says what unknown values get.
         reserved_ids: The ids that are no value's own, by what they stand for.
         max_index_range: Hashes are taken modulo this first (dialect facebook).
         hash_buckets: Ids that hashes are spread over (dialect hash).
+        missing: For each column of which the log spells a missing value in words, these
+            spellings.
 
     Example:
 
@@ -78,6 +81,7 @@ class Meaning:
     reserved_ids: tuple[tuple[str, int], ...]
     max_index_range: int | None
     hash_buckets: int | None
+    missing: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @classmethod
     def of(cls, schema: FeatureSchema) -> "Meaning":
@@ -100,12 +104,13 @@ class Meaning:
                 )
                 for feature in schema.categorical_features
             ),
-            values="hashes" if schema.columns is None else "text",
+            values=_values(schema),
             dialect=schema.dialect,
             reserved_ids=tuple(sorted(schema.reserved_ids.items())),
             # A remainder by 2**32 leaves 32-bit hashes as they are.
             max_index_range=None if modulo == 2**32 else modulo,
             hash_buckets=schema.hash_buckets,
+            missing=_missing(schema),
         )
 
     @property
@@ -141,6 +146,10 @@ class Meaning:
                 ),
                 "reserved_ids": tuple(
                     (name, number) for name, number in described["reserved_ids"]
+                ),
+                "missing": tuple(
+                    (name, tuple(spellings))
+                    for name, spellings in described.get("missing", ())
                 ),
             }
         )
@@ -178,7 +187,15 @@ def differences(there: Meaning, here: Meaning) -> list[str]:
     if there.dialect == here.dialect and there.reserved_ids != here.reserved_ids:
         learned, given = dict(there.reserved_ids), dict(here.reserved_ids)
         found.append(f"reserved_ids: {learned} there, {given} here")
-    return found + _differences_of_columns(there, here)
+    found += _differences_of_columns(there, here)
+    learned, given = dict(there.missing), dict(here.missing)
+    for name in dict.fromkeys([*learned, *given]):
+        if learned.get(name) != given.get(name):
+            spellings = [list(each.get(name, ())) for each in (learned, given)]
+            found.append(
+                f"column {name}: missing {spellings[0]} there, {spellings[1]} here"
+            )
+    return found
 
 
 def _differences_of_columns(there: Meaning, here: Meaning) -> list[str]:
@@ -282,6 +299,23 @@ def read_meaning(described: bytes | Mapping[str, Any]) -> Meaning:
             f"the meaning of ids cannot be read ({error}): expected one of this "
             "version of tfdlrm; use the version that wrote it"
         ) from None
+
+
+def _values(schema: FeatureSchema) -> str:
+    """What values are before they get ids."""
+    if schema.columns is None:
+        return "hashes"
+    joins = schema.columns.get("floats_as_integers", False)
+    return "text with 7.0 as 7" if joins else "text"
+
+
+def _missing(schema: FeatureSchema) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The spellings of missing values in columns that a model takes."""
+    spellings = (schema.columns or {}).get("missing", {})
+    names = [*schema.dense_features, *(f.name for f in schema.categorical_features)]
+    return tuple(
+        (name, tuple(sorted(spellings[name]))) for name in names if name in spellings
+    )
 
 
 def _transform(schema: FeatureSchema, name: str) -> str:

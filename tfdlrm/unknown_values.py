@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -14,6 +15,11 @@ _FAR_ABOVE_FACTOR = 2
 _FAR_ABOVE_SHARE = 0.05
 _MAX_EXAMPLES = 3
 _MAX_COLUMNS = 5
+
+
+def is_far_above(share: np.ndarray | float, usual: np.ndarray | float) -> Any:
+    """Return whether a share of unknown values needs a warning, number by number."""
+    return share > _FAR_ABOVE_FACTOR * usual + _FAR_ABOVE_SHARE
 
 
 def usual_shares(directory: Path) -> dict[str, float]:
@@ -104,7 +110,9 @@ data set: 'DE'; are they written as in training?
         more = f", and {num_more} more columns" if num_more > 0 else ""
         lines = [f"unknown values: {shown}{more}"]
         lines += [
-            self._warning(name) for name in worst if self._is_far_above(name, shares)
+            self._warning(name)
+            for name in worst
+            if is_far_above(shares[name], self._usual.get(name, 0.0))
         ]
         if self._unknown_rows:
             lines.append(
@@ -112,10 +120,6 @@ data set: 'DE'; are they written as in training?
                 "known value in any categorical column"
             )
         return lines
-
-    def _is_far_above(self, column: str, shares: Mapping[str, float]) -> bool:
-        usual = self._usual.get(column, 0.0)
-        return shares[column] > _FAR_ABOVE_FACTOR * usual + _FAR_ABOVE_SHARE
 
     def _warning(self, column: str) -> str:
         num_values, num_unknown = self._values[column], self._unknown[column]

@@ -260,7 +260,7 @@ class Batcher:
         outputs = signature.run(*inputs)
         if len(tasks) == 1 and not missing:
             return [outputs]  # of as many rows as the model likes
-        for spec, output in zip(signature.outputs, outputs, strict=True):
+        for spec, output in zip(signature.fetched, outputs, strict=True):
             if len(output) != rows + missing:
                 raise ValueError(
                     f"output {spec} has {len(output)} rows for {rows + missing}"

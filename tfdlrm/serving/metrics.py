@@ -8,6 +8,8 @@ import bisect
 import threading
 from collections.abc import Sequence
 
+import numpy as np
+
 Labels = tuple[str, ...]
 
 LATENCY_BUCKETS = tuple(10 * 1.8**i for i in range(33))
@@ -93,6 +95,40 @@ class Histogram:
         return lines
 
 
+class ColumnCounter:
+    """Numbers that only rise, one for each column of a model.
+
+    Args:
+        name: Such as `:tfdlrm:serving:unknown_values`.
+    """
+
+    kind = "counter"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._lock = threading.Lock()
+        self._values: dict[tuple[str, Labels], np.ndarray] = {}
+
+    def add(self, model: str, columns: Labels, numbers: np.ndarray) -> None:
+        """Count so many more of each column."""
+        with self._lock:
+            known = self._values.get((model, columns))
+            self._values[model, columns] = numbers if known is None else known + numbers
+
+    def lines(self) -> list[str]:
+        """What Prometheus reads of it."""
+        totals: dict[Labels, int] = {}
+        with self._lock:
+            values = dict(self._values)
+        for (model, columns), numbers in values.items():
+            for column, number in zip(columns, numbers.tolist(), strict=True):
+                totals[model, column] = totals.get((model, column), 0) + number
+        return [
+            f"{self.name}{_braces(('model_name', 'column'), labels)} {number}"
+            for labels, number in totals.items()
+        ]
+
+
 class Metrics:
     """All that the server counts."""
 
@@ -121,6 +157,9 @@ class Metrics:
             ":tensorflow:cc:saved_model:load_latency", "model_path"
         )
 
+        self._unknown_values = ColumnCounter(":tfdlrm:serving:unknown_values")
+        self._values = ColumnCounter(":tfdlrm:serving:values")
+
     def answered(
         self, model: str, api: str, entrypoint: str, status: str, seconds: float
     ) -> None:
@@ -141,6 +180,13 @@ class Metrics:
         """A batch was run."""
         self._graph_runs.add()
         self._runtime_latency.observe(seconds * 1e6, model, "Predict", "TF1")
+
+    def looked_up(
+        self, model: str, columns: Labels, unknown: np.ndarray, values: np.ndarray
+    ) -> None:
+        """A request brought so many unknown values, and values in all, by column."""
+        self._unknown_values.add(model, columns, unknown)
+        self._values.add(model, columns, values)
 
     def loaded(self, path: str, status: str, seconds: float) -> None:
         """A version was loaded, or not; `status` is `success` or `fail`."""

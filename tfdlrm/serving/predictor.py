@@ -22,6 +22,7 @@ from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.limits import Limits
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.models import Model, Models, VersionStatus
+from tfdlrm.serving.raw_columns import COUNTS
 from tfdlrm.serving.readers import Readers
 from tfdlrm.serving.requests import (
     CLASSIFY,
@@ -134,8 +135,17 @@ class Predictor:
         self.metrics.examples(signature.servable.name, rows)
         arrays = ordered(signature, inputs)
         outputs = await self._batcher.submit(signature, arrays, rows)
-        named = dict(zip(signature.outputs, outputs, strict=True))
+        named = dict(zip(signature.fetched, outputs, strict=True))
+        self._count_unknown(signature, named)
         return {name: named[name] for name in names}
+
+    def _count_unknown(self, signature: Signature, outputs: NamedArrays) -> None:
+        servable, monitor = signature.servable, signature.servable.monitor
+        if not monitor.columns or not all(count in outputs for count in COUNTS):
+            return
+        unknown, values = (outputs[count].sum(axis=0) for count in COUNTS)
+        monitor.add(unknown, values)
+        self.metrics.looked_up(servable.name, monitor.columns, unknown, values)
 
     async def predict(
         self, request: predict_pb2.PredictRequest, read: ReadInputs | None = None

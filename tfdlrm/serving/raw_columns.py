@@ -7,6 +7,9 @@ RAW_SIGNATURE = "raw"
 UNKNOWN_SIGNATURE = "raw_unknown"
 """Like `raw`, with the number of unknown values and of all values of each column."""
 
+COUNTS = ("unknown", "values")
+"""Its outputs next to the probability, each `(batch, categorical columns)`."""
+
 COVERAGE_SIGNATURE = "coverage"
 """From the number of a column to its name and its usual share of unknown values."""
 

@@ -18,13 +18,16 @@ from tfdlrm.schema import (
 )
 from tfdlrm.serving.checks import check_values
 from tfdlrm.serving.missing_spellings import MissingSpellings
-from tfdlrm.serving.unknown_counts import COUNTS, UnknownCounter, join_counts
+from tfdlrm.serving.raw_columns import COUNTS
+from tfdlrm.serving.unknown_counts import UnknownCounter, join_counts
 from tfdlrm.serving.vocabulary_tables import VocabularyTable, read_values
 
 _INTEGER = "-?[0-9]+"
 _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 _HASH = "0*[0-9a-fA-F]{1,8}"
 _UTF_8 = "(?s).*"
+_WHOLE_FLOAT = r"^-?(0)\.0$|^(-?[1-9][0-9]{0,15})\.0$"
+"""An integer as pandas writes it in a column with missing values."""
 
 _HEX_DIGITS = 8
 _POWERS_OF_16 = 16 ** np.arange(_HEX_DIGITS - 1, -1, -1, dtype=np.int64)
@@ -49,6 +52,7 @@ class RawFeatures(tf.Module):
         self.is_criteo = schema.columns is None
         described = schema.columns or {}
         self._missing = MissingSpellings(described.get("missing", {}))
+        self._joins_floats = described.get("floats_as_integers", False)
         self._untransformed = np.isin(schema.dense_features, schema.untransformed)
         self.tables = [
             None if schema.dialect == "hash" else _table(schema, each, directory, work)
@@ -155,6 +159,8 @@ class RawFeatures(tf.Module):
     def _ids(self, position: int, values: tf.Tensor) -> tf.Tensor:
         """The ids of values of one column that are not missing."""
         table = self.tables[position]
+        if self._joins_floats and (table is None or table.has_integers):
+            values = tf.strings.regex_replace(values, _WHOLE_FLOAT, r"\1\2")
         if table is not None:
             return table.ids(values)
         size = self.schema.vocabulary_sizes[position]

@@ -7,16 +7,23 @@ import random
 import ssl
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import grpc
 import numpy as np
 
 from tfdlrm.errors import InputError
-from tfdlrm.serving.raw_columns import RAW_SIGNATURE
+from tfdlrm.serving.raw_columns import (
+    COUNTS,
+    COVERAGE_SIGNATURE,
+    RAW_SIGNATURE,
+    UNKNOWN_SIGNATURE,
+)
 
 T = TypeVar("T")
 
@@ -38,14 +45,69 @@ class PassingError(Exception):
     """What may go better when it is tried again."""
 
 
-class RemoteModel(Protocol):
-    """A model that scores raw rows."""
+@dataclass(frozen=True)
+class Scores:
+    """A server's answer to raw rows.
 
+    Args:
+        probabilities: Shape `(rows,)`.
+        unknown: Unknown values of each categorical column, `(rows, columns)`; `None`
+            where the model does not count them.
+        values: All values of each, missing ones included.
+    """
+
+    probabilities: np.ndarray
+    unknown: np.ndarray | None = None
+    values: np.ndarray | None = None
+
+
+class RemoteModel(ABC):
+    """A model behind a server that scores raw rows."""
+
+    _num_counted = 0
+    """Categorical columns whose unknown values it counts; known from `columns` on."""
+
+    @abstractmethod
     def columns(self) -> list[str]:
-        """Names of the columns that it takes."""
+        """Return the names of the columns that it takes; to be called first."""
 
-    def score(self, rows: Columns) -> np.ndarray:
-        """Probabilities `(rows,)`."""
+    def coverage(self) -> dict[str, float]:
+        """Return the usual share of unknown values of each column that is counted.
+
+        A column whose share is not known has -1.
+        """
+        if not self._num_counted:
+            return {}
+        numbers = list(range(self._num_counted))
+        found = self._predict(COVERAGE_SIGNATURE, {"number": numbers})
+        names = [_decoded(name) for name in found["name"].ravel()]
+        shares = found["unknown_share"].ravel().tolist()
+        return dict(zip(names, shares, strict=True))
+
+    def score(self, rows: Columns) -> Scores:
+        """Score rows, and count their unknown values where the model does."""
+        counts = self._num_counted > 0
+        signature = UNKNOWN_SIGNATURE if counts else RAW_SIGNATURE
+        outputs = self._predict(signature, rows)
+        num_rows = len(next(iter(rows.values())))
+        shape = num_rows, self._num_counted
+        try:
+            return Scores(
+                np.asarray(outputs["probability"], np.float32).reshape(num_rows),
+                *(outputs[name].reshape(shape) for name in COUNTS if counts),
+            )
+        except (KeyError, TypeError, ValueError):
+            raise InputError(
+                f"the server's answer to {num_rows} rows has no output probability of "
+                "one number a row: is the model one of tfdlrm's, and this a server of "
+                "models?"
+            ) from None
+
+    @abstractmethod
+    def _predict(
+        self, signature: str, inputs: Mapping[str, Sequence[bytes] | Sequence[int]]
+    ) -> dict[str, np.ndarray]:
+        """Return the outputs of a signature; nothing where the answer has none."""
 
 
 def with_retries(call: Callable[[], T], retries: int, where: str) -> T:
@@ -72,7 +134,7 @@ def with_retries(call: Callable[[], T], retries: int, where: str) -> T:
     raise AssertionError("unreachable")
 
 
-class GrpcModel:
+class GrpcModel(RemoteModel):
     """A model over gRPC.
 
     Args:
@@ -105,7 +167,6 @@ class GrpcModel:
         self._name, self._timeout = name, timeout
 
     def columns(self) -> list[str]:
-        """Names of the columns that it takes."""
         from tensorflow_serving.apis import get_model_metadata_pb2
 
         request = get_model_metadata_pb2.GetModelMetadataRequest(
@@ -115,25 +176,25 @@ class GrpcModel:
         answer = self._call(self._stub.GetModelMetadata, request)
         definitions = get_model_metadata_pb2.SignatureDefMap()
         answer.metadata["signature_def"].Unpack(definitions)
-        return list(definitions.signature_def[RAW_SIGNATURE].inputs)
+        signatures = definitions.signature_def
+        if UNKNOWN_SIGNATURE in signatures and COVERAGE_SIGNATURE in signatures:
+            shape = signatures[UNKNOWN_SIGNATURE].outputs[COUNTS[0]].tensor_shape
+            self._num_counted = shape.dim[1].size
+        return list(signatures[RAW_SIGNATURE].inputs)
 
-    def score(self, rows: Columns) -> np.ndarray:
-        """Probabilities `(rows,)`."""
+    def _predict(
+        self, signature: str, inputs: Mapping[str, Sequence[bytes] | Sequence[int]]
+    ) -> dict[str, np.ndarray]:
         import tensorflow as tf
-        from tensorflow.core.framework import tensor_pb2, types_pb2
         from tensorflow_serving.apis import predict_pb2
 
         request = predict_pb2.PredictRequest()
         request.model_spec.name = self._name
-        request.model_spec.signature_name = RAW_SIGNATURE
-        for name, values in rows.items():
-            proto = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=values)
-            proto.tensor_shape.dim.add(size=len(values))
-            request.inputs[name].CopyFrom(proto)
+        request.model_spec.signature_name = signature
+        for name, values in inputs.items():
+            request.inputs[name].CopyFrom(_tensor(values))
         answer = self._call(self._stub.Predict, request)
-        return _probabilities(
-            lambda: tf.make_ndarray(answer.outputs["probability"]), rows
-        )
+        return {name: tf.make_ndarray(proto) for name, proto in answer.outputs.items()}
 
     def _call(self, method: Any, request: Any) -> Any:
         try:
@@ -146,7 +207,7 @@ class GrpcModel:
             ) from None
 
 
-class RestModel:
+class RestModel(RemoteModel):
     """A model over HTTP; every thread has a connection of its own.
 
     Args:
@@ -165,24 +226,33 @@ class RestModel:
         self._tls = _tls_context(tls) if tls else None
 
     def columns(self) -> list[str]:
-        """Names of the columns that it takes."""
         answer = self._ask("GET", f"{self._path}/metadata", None)
         try:
             definitions = answer["metadata"]["signature_def"]["signature_def"]
+            if UNKNOWN_SIGNATURE in definitions and COVERAGE_SIGNATURE in definitions:
+                output = definitions[UNKNOWN_SIGNATURE]["outputs"][COUNTS[0]]
+                self._num_counted = int(output["tensor_shape"]["dim"][1]["size"])
             return list(definitions.get(RAW_SIGNATURE, {}).get("inputs", {}))
-        except (AttributeError, KeyError, TypeError):
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
             raise InputError(
                 f"{self._server}{self._path}/metadata is {_one_line(str(answer))}, "
                 "expected the signatures of a model: is this a server of models, and "
                 "its port for REST?"
             ) from None
 
-    def score(self, rows: Columns) -> np.ndarray:
-        """Probabilities `(rows,)`."""
-        inputs = {name: list(map(_text, values)) for name, values in rows.items()}
-        document = {"signature_name": RAW_SIGNATURE, "inputs": inputs}
+    def _predict(
+        self, signature: str, inputs: Mapping[str, Sequence[bytes] | Sequence[int]]
+    ) -> dict[str, np.ndarray]:
+        plain = {name: list(map(_plain, values)) for name, values in inputs.items()}
+        document = {"signature_name": signature, "inputs": plain}
         answer = self._ask("POST", f"{self._path}:predict", json.dumps(document))
-        return _probabilities(lambda: answer["outputs"], rows)
+        outputs = answer.get("outputs") if isinstance(answer, dict) else None
+        if not isinstance(outputs, dict):  # of an only output the name is left out
+            outputs = {"probability": outputs}
+        try:
+            return {name: np.asarray(values) for name, values in outputs.items()}
+        except ValueError:  # lists of different lengths
+            return {}
 
     def _ask(self, method: str, path: str, body: str | None) -> Any:
         try:
@@ -223,16 +293,15 @@ class RestModel:
         return kept
 
 
-def _probabilities(read: Callable[[], Any], rows: Columns) -> np.ndarray:
-    """What an answer says of rows, one number each."""
-    count = len(next(iter(rows.values())))
-    try:
-        return np.asarray(read(), np.float32).reshape(count)
-    except (KeyError, TypeError, ValueError):
-        raise InputError(
-            f"the server's answer to {count} rows has no output probability of one "
-            "number a row: is the model one of tfdlrm's, and this a server of models?"
-        ) from None
+def _tensor(values: Sequence[bytes] | Sequence[int]) -> Any:
+    from tensorflow.core.framework import tensor_pb2, types_pb2
+
+    if values and isinstance(values[0], int):
+        proto = tensor_pb2.TensorProto(dtype=types_pb2.DT_INT64, int64_val=values)
+    else:
+        proto = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=values)
+    proto.tensor_shape.dim.add(size=len(values))
+    return proto
 
 
 def _one_line(text: str) -> str:
@@ -253,8 +322,14 @@ def _tls_context(tls: Sequence[Path]) -> ssl.SSLContext:
     return context
 
 
-def _text(value: bytes) -> str | dict[str, str]:
+def _plain(value: bytes | int) -> str | int | dict[str, str]:
+    if isinstance(value, int):
+        return value
     try:
         return value.decode()
     except UnicodeDecodeError:
         return {"b64": base64.b64encode(value).decode()}
+
+
+def _decoded(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

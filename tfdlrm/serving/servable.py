@@ -11,14 +11,19 @@ from typing import Any
 import grpc
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from tfdlrm import storage
 from tfdlrm.errors import InputError
 from tfdlrm.serving.data_types import by_number
 from tfdlrm.serving.errors import ServingError, from_tensorflow, refuse
-from tfdlrm.serving.manifest import check_version, unchecked
+from tfdlrm.serving.manifest import EXTRA_DIRECTORY, check_version, unchecked
+from tfdlrm.serving.raw_columns import COUNTS
 from tfdlrm.serving.tensor_specs import TensorSpec
+from tfdlrm.serving.unknown_counts import COLUMNS_COLLECTION, COUNTS_COLLECTION
+from tfdlrm.serving.unknown_monitor import UnknownMonitor
+from tfdlrm.unknown_values import usual_shares
 
 log = logging.getLogger("tfdlrm.serving")
 
@@ -40,6 +45,7 @@ class Signature:
         outputs: Likewise.
         servable: The version that it belongs to.
         run: The session's callable, from arrays to arrays.
+        counts: Outputs that only the server looks at: see `unknown_counts`.
     """
 
     name: str
@@ -48,6 +54,12 @@ class Signature:
     outputs: dict[str, TensorSpec]
     servable: "Servable"
     run: Any = field(repr=False)
+    counts: dict[str, TensorSpec] = field(default_factory=dict)
+
+    @property
+    def fetched(self) -> list[str]:
+        """The names of what `run` returns, in order."""
+        return [*self.outputs, *self.counts]
 
     def __post_init__(self) -> None:
         specs = [*self.inputs.values(), *self.outputs.values()]
@@ -106,6 +118,7 @@ class Servable:
                 for name, definition in self.meta_graph.signature_def.items()
                 if name != INIT_SIGNATURE and _is_servable(definition)
             }
+            self.monitor = _monitor(path, self.meta_graph)
         # A damaged file may raise anything.
         except Exception as error:
             self._session.close()
@@ -122,9 +135,10 @@ class Servable:
         self, name: str, definition: meta_graph_pb2.SignatureDef
     ) -> Signature:
         inputs, outputs = _specs(definition.inputs), _specs(definition.outputs)
+        counts = _counts(self.meta_graph, name)
         options = config_pb2.CallableOptions(
             feed=[spec.tensor for spec in inputs.values()],
-            fetch=[spec.tensor for spec in outputs.values()],
+            fetch=[spec.tensor for spec in [*outputs.values(), *counts.values()]],
         )
         # In the thread that asks: handing each operation to a pool costs more than the
         # operations of a small model, and the large ones have threads of their own.
@@ -132,7 +146,8 @@ class Servable:
         # Keras' own graph functions are made of this; Session.run looks every feed and
         # fetch up again, which takes longer than a small model.
         run = self._session._make_callable_from_options(options)
-        return Signature(name, definition.method_name, inputs, outputs, self, run)
+        method = definition.method_name
+        return Signature(name, method, inputs, outputs, self, run, counts)
 
     def signature(self, name: str) -> Signature:
         """A signature by its name; the default one for an empty name.
@@ -188,6 +203,31 @@ def _is_checked(path: Path) -> bool:
         return check_version(path)
     except InputError as error:
         raise ServingError(grpc.StatusCode.DATA_LOSS, str(error)) from None
+
+
+def _collection(
+    meta_graph: meta_graph_pb2.MetaGraphDef, name: str
+) -> meta_graph_pb2.CollectionDef:
+    return meta_graph.collection_def.get(name, meta_graph_pb2.CollectionDef())
+
+
+def _counts(
+    meta_graph: meta_graph_pb2.MetaGraphDef, name: str
+) -> dict[str, TensorSpec]:
+    """The tensors of a signature that count unknown values, if it has them."""
+    tensors = _collection(meta_graph, f"{COUNTS_COLLECTION}{name}").node_list.value
+    kind = by_number(types_pb2.DT_INT32)
+    assert kind is not None
+    return {
+        count: TensorSpec(tensor, kind, (-1, -1))
+        for count, tensor in zip(COUNTS, tensors, strict=False)
+    }
+
+
+def _monitor(path: Path, meta_graph: meta_graph_pb2.MetaGraphDef) -> UnknownMonitor:
+    names = _collection(meta_graph, COLUMNS_COLLECTION).bytes_list.value
+    columns = [name.decode() for name in names]
+    return UnknownMonitor(path, columns, usual_shares(path / EXTRA_DIRECTORY))
 
 
 def _is_servable(definition: meta_graph_pb2.SignatureDef) -> bool:

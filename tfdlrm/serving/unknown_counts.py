@@ -13,10 +13,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 
 from tfdlrm.schema import UNKNOWN_ID, FeatureSchema
-from tfdlrm.serving.raw_columns import RAW_SIGNATURE, UNKNOWN_SIGNATURE
-
-COUNTS = ("unknown", "values")
-"""Outputs `(batch, categorical features)`: unknown values, and all of them."""
+from tfdlrm.serving.raw_columns import COUNTS, RAW_SIGNATURE, UNKNOWN_SIGNATURE
 
 COUNTS_COLLECTION = "tfdlrm_counts/"
 """With a signature's name: the tensors of its `COUNTS`."""
@@ -121,14 +118,14 @@ class Coverage(tf.Module):
 
     Args:
         columns: Names of the columns that are counted, in the order of `COUNTS`.
-        usual: The share of unknown values in some of them.
+        usual: The share of unknown values in some of them; others have -1.
     """
 
     def __init__(self, columns: Sequence[str], usual: Mapping[str, float]) -> None:
         super().__init__()
         self._columns = list(columns)
-        # Clients compare with no share where it is not known.
-        self._shares = [usual.get(name, float("nan")) for name in columns]
+        # Not NaN, which JSON does not have.
+        self._shares = [usual.get(name, -1.0) for name in columns]
 
     def function(self) -> Any:
         """Return the function from numbers of columns to their names and shares."""

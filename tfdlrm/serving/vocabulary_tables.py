@@ -70,6 +70,7 @@ class VocabularyTable(tf.Module):
 
     Attributes:
         namesake: The value whose id is `unknown_id` too, if there is one.
+        has_integers: Whether a value is the text of an integer.
     """
 
     def __init__(
@@ -80,6 +81,9 @@ class VocabularyTable(tf.Module):
         position = unknown_id - first_id
         is_shared = 0 <= position < len(values)
         self.namesake = values[position] if is_shared else None
+        self.has_integers = bool(
+            values.dtype == pl.String and values.str.contains("^-?[0-9]+$").any()
+        )
         self.table = None
         if not len(values):
             return
