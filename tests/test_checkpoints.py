@@ -269,3 +269,12 @@ def test_weights_of_a_damaged_checkpoint_are_those_of_the_one_before(whole, tmp_
     shutil.rmtree(newest(tmp_path))
     checkpoints.load_weights(before)
     assert_equal(model.get_weights(), before.get_weights())
+
+
+def test_the_newest_step_counts_checkpoints_that_are_damaged(tmp_path):
+    checkpoints = CheckpointDirectory(tmp_path / "checkpoints")
+    assert checkpoints.newest_step() is None
+    checkpoints.write_step(3, {"tables": None}, [])
+    (checkpoints.path / "damaged-step-0000000012").mkdir()
+    (checkpoints.path / "tables-0000000020").mkdir()
+    assert checkpoints.newest_step() == 12

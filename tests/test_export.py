@@ -118,6 +118,23 @@ def test_nothing_is_left_of_an_export_that_fails(
     assert not any((tmp_path / "clicks").iterdir())
 
 
+def test_a_card_has_no_measures_of_weights_that_are_lost(
+    exported, small_config, tmp_path, capsys
+):
+    run = shutil.copytree(small_config.run_dir, tmp_path / "run")
+    checkpoints = CheckpointDirectory(run / "checkpoints")
+    (newest,) = checkpoints.newest_first()
+    damaged = f"step-{checkpoints.newest_step() + 1:010d}"
+    shutil.copytree(newest, newest.with_name(damaged))
+    (newest.with_name(damaged) / "state.json").write_bytes(b"")
+    version = export(ExportCommand(run, tmp_path / "clicks"))
+    card = json.loads((version / "assets.extra" / "model.json").read_text())
+    assert card["metrics"] is None
+    told = capsys.readouterr().out
+    assert f"{damaged} is damaged" in told
+    assert "are not those of the weights exported" in told
+
+
 def test_two_exports_at_once_get_a_version_each(tmp_path):
     """The second waits: both would have written to the same place."""
     is_first_in, versions = Event(), []

@@ -181,6 +181,11 @@ class CheckpointDirectory:
             raise InputError(f"{self.path} holds no checkpoint: did the training run?")
         return state
 
+    def newest_step(self) -> int | None:
+        """Return the step of the newest checkpoint, a damaged one included, if any."""
+        names = [path.name for path in self.path.glob("*step-*")]
+        return max((int(name.rpartition("-")[2]) for name in names), default=None)
+
     def identity(self) -> str | None:
         """Return what distinguishes the newest checkpoint from any other, if any.
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tfdlrm import storage
 from tfdlrm.command_line import parse, run_command
@@ -105,7 +105,13 @@ def export(command: ExportCommand) -> Path:
     if command.format == "saved_model":
         is_quantized = command.quantize == "int8"
         exported = _export_saved_model(
-            model, schema, config.data_dir, export_dir, run, is_quantized
+            model,
+            schema,
+            config.data_dir,
+            export_dir,
+            run,
+            is_quantized,
+            _measures(run, checkpoints.newest_step() == state["step"]),
         )
         if command.deployment is not None:
             write_deployment(command.deployment, export_dir)
@@ -136,6 +142,7 @@ def _export_saved_model(
     export_dir: Path,
     run: RunDirectory,
     is_quantized: bool,
+    measures: dict[str, Any] | None,
 ) -> Path:
     from tfdlrm.evaluation import measures_by_split
     from tfdlrm.quantization_effect import as_table, measure
@@ -144,7 +151,7 @@ def _export_saved_model(
     from tfdlrm.serving.saved_model import export_model
 
     if not is_quantized:
-        card = ModelCard(run.settings, run.measures)
+        card = ModelCard(run.settings, measures)
         return export_model(model, schema, data_dir, export_dir, card)
     quantized = quantize_tables(model)
     before = measure(model, schema, data_dir)
@@ -154,6 +161,17 @@ def _export_saved_model(
         run.settings, measures_by_split(after.metrics, schema.dialect), "int8"
     )
     return export_model(model, schema, data_dir, export_dir, card, quantized)
+
+
+def _measures(run: RunDirectory, is_newest: bool) -> dict[str, Any] | None:
+    """The measures for the card, unless they are those of weights that are lost."""
+    if is_newest or run.measures is None:
+        return run.measures
+    print(
+        f"the newest checkpoint of {run.home} is damaged: the measures of the run are "
+        "not those of the weights exported, and the model's card has none"
+    )
+    return None
 
 
 def _export_onnx(

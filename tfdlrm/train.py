@@ -196,7 +196,7 @@ def _finish(
     _show(metrics, schema, run)
     checkpoint = CheckpointDirectory(run.checkpoint_directory).identity()
     origin = {"checkpoint": checkpoint, "step": points[-1].step}
-    exported = find_export(config.versions_dir, origin)
+    exported = find_export(config.versions_dir, origin) if checkpoint else None
     if exported is None:
         card = ModelCard(run.settings, run.measures, origin=origin)
         exported = export_model(model, schema, data_dir, config.versions_dir, card)
