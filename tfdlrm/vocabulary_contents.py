@@ -65,7 +65,7 @@ def with_contents(schema: FeatureSchema, directory: Path) -> FeatureSchema:
             continue
         if vocabulary_path(directory, name).is_file():
             num_values = feature.vocabulary_size - len(schema.reserved_ids)
-            contents[name] = content_checksum(
-                read_vocabulary(directory, name, num_values)
-            )
+            checksum = schema.vocabularies.get(name)
+            vocabulary = read_vocabulary(directory, name, num_values, checksum)
+            contents[name] = content_checksum(vocabulary)
     return replace(schema, vocabulary_contents=contents)
