@@ -301,3 +301,14 @@ def test_a_note_is_read_as_it_was_written_or_not_at_all(tmp_path):
         assert read_note(path) is None
     path.unlink()
     assert read_note(path) is None
+
+
+def test_shards_of_a_run_that_was_taken_back_do_not_stay(
+    log, expected, remains, tmp_path
+):
+    shutil.copytree(remains("encoded"), tmp_path / "copy")
+    train = tmp_path / "copy" / ".data.partial" / "data" / "train"
+    train.mkdir()
+    (train / "part-00099-of-00100.tfrecord").write_bytes(b"rows")
+    prepare(log[0], tmp_path / "copy" / "data", log[1])
+    assert files_of(tmp_path / "copy" / "data") == expected
