@@ -15,7 +15,7 @@ from tfdlrm.command_line import parse, run_command
 from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
 from tfdlrm.piped_input import refuse_pipe
-from tfdlrm.schema import FILE_NAME, SPLITS, FeatureSchema
+from tfdlrm.schema import COVERAGE_FILE, FILE_NAME, SPLITS, FeatureSchema
 
 if TYPE_CHECKING:
     from pipelines.building import Building
@@ -119,6 +119,7 @@ def _make(
 ) -> tuple[FeatureSchema, "Prepared"]:
     from pipelines.bad_rows import BadRowError
     from pipelines.building import building
+    from pipelines.checksums import stored_checksum
     from pipelines.output import with_checksums
     from pipelines.truth import reachable
 
@@ -128,6 +129,7 @@ def _make(
             schema = replace(
                 prepared.schema,
                 vocabularies=vocabularies,
+                coverage=stored_checksum(place.directory / COVERAGE_FILE),
                 source=with_checksums(source, prepared.checksums),
                 reachable=reachable(raw, prepared.schema, prepared.positives),
                 positives=prepared.positives,

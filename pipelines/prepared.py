@@ -1,6 +1,6 @@
 """What every engine begins with and ends with."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from pipelines.split import Split, num_days
 from pipelines.tfrecord import row_type
 from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
-from tfdlrm.schema import CategoricalFeature, FeatureSchema, Shard
+from tfdlrm.schema import SPLITS, CategoricalFeature, FeatureSchema, Shard
 from tfdlrm.vocabulary_contents import with_contents
 
 BLOCK_ROWS = 2048
@@ -156,6 +156,20 @@ def make_buckets(
         Buckets(work, name, len(rows), kind, num_bags, seeds.get(name))
         for name, rows in split.ranges().items()
     )
+
+
+def remove_other_shards(directory: Path, paths: Iterable[str]) -> None:
+    """Remove shards of a run that was taken back and had other rows.
+
+    Args:
+        directory: The data set directory.
+        paths: The shards that it will have.
+    """
+    known = {directory / path for path in paths}
+    for split in SPLITS:
+        for path in (directory / split).glob("*"):
+            if path not in known:
+                path.unlink()
 
 
 def categorical_features(

@@ -12,11 +12,12 @@ from pipelines.dialects import dialect
 from pipelines.parallel import map_in_order
 from pipelines.parquet_shard import check_parquet
 from pipelines.progress import stage
+from tfdlrm.checked_files import checked_bytes
 from tfdlrm.column_files import vocabulary_path
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError
 from tfdlrm.records import read_records
-from tfdlrm.schema import SPLITS, FeatureSchema, Shard
+from tfdlrm.schema import COVERAGE_FILE, SPLITS, FeatureSchema, Shard
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def verify(directory: Path) -> list[str]:
         *problems,
         *_unknown_files(directory, schema),
         *_check_vocabularies(directory, schema),
+        *_check_coverage(directory, schema),
     ]
 
 
@@ -129,6 +131,17 @@ def _check_vocabularies(directory: Path, schema: FeatureSchema) -> Iterator[str]
             yield str(error)
         except OSError as error:
             yield f"{path} cannot be read: {error.strerror}"
+
+
+def _check_coverage(directory: Path, schema: FeatureSchema) -> Iterator[str]:
+    if schema.coverage is None:  # data sets of earlier versions have no checksum of it
+        return
+    try:
+        checked_bytes(directory / COVERAGE_FILE, schema.coverage)
+    except InputError as error:
+        yield str(error)
+    except OSError as error:
+        yield f"{directory / COVERAGE_FILE} cannot be read: {error.strerror}"
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
+from pipelines.kept_files import DamagedFileError
 from tfdlrm import storage
 from tfdlrm.checked_files import checked_bytes
 from tfdlrm.column_files import require_own_file, vocabulary_path
@@ -92,10 +93,19 @@ def read_vocabulary(
 
 
 def table_bytes(directory: Path, name: str) -> int:
-    """What the `IdTable` of a vocabulary takes in memory at most, by its file."""
+    """What the `IdTable` of a vocabulary takes in memory at most, by its file.
+
+    Raises:
+        DamagedFileError: If the file, which this run has written, cannot be read.
+    """
+    import pyarrow as pa
     import pyarrow.parquet as pa_parquet
 
-    found = pa_parquet.read_metadata(vocabulary_path(directory, name))
+    path = vocabulary_path(directory, name)
+    try:
+        found = pa_parquet.read_metadata(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DamagedFileError(f"{path} cannot be read: {error}") from None
     columns = [found.row_group(i).column(0) for i in range(found.num_row_groups)]
     num_slots = 4 * found.num_rows + 2
     if found.schema.column(0).physical_type == "INT32":

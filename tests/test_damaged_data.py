@@ -175,6 +175,22 @@ def test_a_changed_vocabulary_is_refused_wherever_it_is_opened(data, tmp_path):
     assert [str(path) in problem for problem in verify(data)] == [True]
 
 
+def test_a_changed_coverage_is_refused_wherever_it_is_opened(data, tmp_path):
+    schema = FeatureSchema.load(data)
+    path = data / "coverage.json"
+    path.write_text(path.read_text().replace("0.", "1.", 1))
+    for use in (
+        lambda: RawFeatures.load(data, schema),
+        lambda: copy_extras(schema, data, tmp_path),
+    ):
+        with pytest.raises(InputError, match=r"coverage\.json has the checksum"):
+            use()
+    assert [str(path) in problem for problem in verify(data)] == [True]
+    path.write_text("{}")
+    with pytest.raises(InputError, match="cannot be read as the coverage"):
+        RawFeatures.load(data, replace(schema, coverage=None))
+
+
 def test_any_flipped_bit_of_a_vocabulary_is_refused(data):
     schema = FeatureSchema.load(data)
     path = data / "vocabulary" / "C1.parquet"

@@ -4,6 +4,7 @@ import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from threading import Lock
 
 import polars as pl
 import pytest
@@ -247,14 +248,15 @@ def test_a_lost_work_directory_begins_again(log, expected, remains, tmp_path, ca
 def test_damage_while_a_run_goes_on_is_noticed_where_the_bytes_are_read(
     log, expected, tmp_path, monkeypatch, capsys, owner, name, suffix
 ):
-    method = getattr(owner, name)
+    method, lock = getattr(owner, name), Lock()
     damaged = []
 
     def damage_once(self, *args):
-        if not damaged:
-            paths = sorted((tmp_path / ".data.partial").rglob(f"*{suffix}"))
-            damaged.append(paths[-1])
-            flip_a_bit(paths[-1], random.Random(0))
+        with lock:  # threads take buckets
+            if not damaged:
+                paths = sorted((tmp_path / ".data.partial").rglob(f"*{suffix}"))
+                damaged.append(paths[-1])
+                flip_a_bit(paths[-1], random.Random(0))
         return method(self, *args)
 
     monkeypatch.setattr(owner, name, damage_once)
@@ -301,3 +303,14 @@ def test_a_note_is_read_as_it_was_written_or_not_at_all(tmp_path):
         assert read_note(path) is None
     path.unlink()
     assert read_note(path) is None
+
+
+def test_shards_of_a_run_that_was_taken_back_do_not_stay(
+    log, expected, remains, tmp_path
+):
+    shutil.copytree(remains("encoded"), tmp_path / "copy")
+    train = tmp_path / "copy" / ".data.partial" / "data" / "train"
+    train.mkdir()
+    (train / "part-00099-of-00100.tfrecord").write_bytes(b"rows")
+    prepare(log[0], tmp_path / "copy" / "data", log[1])
+    assert files_of(tmp_path / "copy" / "data") == expected

@@ -1,5 +1,6 @@
 """A renamed file or directory is on the disk first: a power cut leaves it whole."""
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -214,3 +215,16 @@ def test_a_version_is_on_the_disk_before_it_counts(disk, tmp_path):
 def test_what_a_stream_exported_is_on_the_disk_before_it_counts(disk, tmp_path):
     StreamExports(tmp_path).add(tmp_path / "1")
     assert_synced(disk, "exports.json")
+
+
+def test_a_file_system_that_syncs_no_directories_is_left_to_itself(
+    tmp_path, monkeypatch
+):
+    def refuse(descriptor):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    storage.sync(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="Invalid argument"):
+        storage.sync(tmp_path / "file")

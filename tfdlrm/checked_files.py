@@ -7,7 +7,7 @@ import google_crc32c
 
 from tfdlrm.errors import InputError
 
-_READ_BYTES = 2**20
+_READ_BYTES = 2**22
 
 
 def checked_bytes(path: Path, sha256: str | None) -> bytes:

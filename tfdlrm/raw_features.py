@@ -43,7 +43,9 @@ class RawFeatures:
         """
         described = schema.columns
         columns = Columns.from_json(described) if described else Columns.criteo()
-        unknown = UnknownValues(columns.categorical_features, usual_shares(directory))
+        unknown = UnknownValues(
+            columns.categorical_features, usual_shares(directory, schema.coverage)
+        )
         return cls(columns, load_tables(directory, schema), unknown)
 
     def __call__(self, frame: pl.DataFrame) -> dict[str, Any]:

@@ -98,6 +98,8 @@ class FeatureSchema:
             that has one, in hexadecimal.
         vocabulary_contents: Checksum of its values and their ids, whatever the bytes of
             the file are; an exported model carries it too.
+        coverage: SHA-256 of `coverage.json`, in hexadecimal; an exported model carries
+            it too.
         source: The inputs and settings that the data set was made from.
         columns: How raw rows look, where they are not in Criteo's format.
         reachable: For synthetic rows, the measures of each split that the planted
@@ -135,6 +137,7 @@ class FeatureSchema:
     shards: tuple[Shard, ...] = ()
     vocabularies: dict[str, str] = field(default_factory=dict)
     vocabulary_contents: dict[str, str] = field(default_factory=dict)
+    coverage: str | None = None
     source: dict[str, Any] | None = None
     columns: dict[str, Any] | None = None
     reachable: dict[str, dict[str, float]] | None = None

@@ -200,12 +200,17 @@ def sync_tree(path: Path) -> None:
 def sync(path: Path) -> None:
     """Wait until a local file, or the list of names in a directory, is on the disk.
 
+    Some network file systems sync no directories; there it is left to them.
+
     Raises:
         OSError: If the disk refuses.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP) or not path.is_dir():
+            raise
     finally:
         os.close(descriptor)
 

@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 
 from tfdlrm import storage
+from tfdlrm.checked_files import checked_bytes
+from tfdlrm.errors import InputError
 from tfdlrm.schema import COVERAGE_FILE
 
 _FAR_ABOVE_FACTOR = 2
@@ -22,24 +24,36 @@ def is_far_above(share: np.ndarray | float, usual: np.ndarray | float) -> Any:
     return share > _FAR_ABOVE_FACTOR * usual + _FAR_ABOVE_SHARE
 
 
-def usual_shares(directory: Path) -> dict[str, float]:
+def usual_shares(directory: Path, sha256: str | None = None) -> dict[str, float]:
     """Read the share of unknown values that each column of a data set had.
 
     Args:
         directory: The data set, or what an exported model carries of it.
+        sha256: Checksum of `coverage.json` by the schema, if that has one.
 
     Returns:
         For each column the largest share of any split; nothing where there is no
         coverage, as in models exported by earlier versions.
+
+    Raises:
+        InputError: If the coverage is damaged.
     """
     path = storage.at(directory) / COVERAGE_FILE
     if not path.is_file():
         return {}
-    described = json.loads(path.read_text(encoding="utf-8"))
-    return {
-        feature["name"]: max(feature["unknown"].values(), default=0.0)
-        for feature in described["features"]
-    }
+    try:
+        described = json.loads(checked_bytes(path, sha256))
+        return {
+            feature["name"]: max(feature["unknown"].values(), default=0.0)
+            for feature in described["features"]
+        }
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path} cannot be read as the coverage of a data set ({error}): prepare "
+            "the data again"
+        ) from None
 
 
 class UnknownValues:

@@ -30,6 +30,7 @@ from pipelines.prepared import (
     make_schema,
     open_all,
     read_columns,
+    remove_other_shards,
     schema_without_shards,
     with_labels,
 )
@@ -162,6 +163,8 @@ def _write_shards(
         for bucket in buckets
         for index in range(bucket.num_buckets)
     ]
+
+    remove_other_shards(place.directory, [path for _, _, path in todo])
 
     def write(job: tuple[Buckets, int, str]) -> Shard:
         bucket, index, path = job

@@ -22,7 +22,7 @@ from pipelines.engines.spark_encoding import Encoding
 from pipelines.engines.spark_session import Cluster
 from pipelines.kept_files import DamagedFileError, KeptFile, read_note, write_note
 from pipelines.piece_encoding import PieceEncoder
-from pipelines.prepared import BLOCK_ROWS
+from pipelines.prepared import BLOCK_ROWS, remove_other_shards
 from pipelines.progress import stage
 from pipelines.tfrecord import shard_path, write_shard
 from tfdlrm.schema import RecordFormat, Shard
@@ -63,6 +63,11 @@ class _Shards:
             for index in range(bucket.num_buckets)
         ]
 
+    def path(self, number: int) -> str:
+        """Path of a shard, relative to the data set."""
+        bucket, index = self.places[number]
+        return shard_path(bucket.split, index, bucket.num_buckets, self.record_format)
+
     def noted(self, number: int) -> Path:
         """Where it is noted that a shard is finished."""
         return self.work / f"shard-{number:06d}.json"
@@ -74,7 +79,7 @@ class _Shards:
         shard = write_shard(
             bucket.in_final_order(concatenate(parts), index),
             self.directory,
-            shard_path(bucket.split, index, bucket.num_buckets, form),
+            self.path(number),
             BLOCK_ROWS,
             form,
             self.encoder.columns,
@@ -125,6 +130,7 @@ def write_shards(
         encoder.buckets, encoder, encoding.directory, work, record_format, mark
     )
     numbers = range(len(shards.places))
+    remove_other_shards(encoding.directory, [shards.path(number) for number in numbers])
     todo = _to_do(cluster, shards)
     num_rows = encoding.spill.starts[-1]
     cluster.limit_records(_BATCH_RECORDS)

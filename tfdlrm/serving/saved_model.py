@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfdlrm import storage
 from tfdlrm.checked_files import checked_bytes
+from tfdlrm.column_files import vocabulary_path
 from tfdlrm.errors import InputError
 from tfdlrm.layers.fused_tables import FusedTables
 from tfdlrm.remote_path import storage_errors
@@ -164,10 +165,11 @@ def copy_extras(schema: FeatureSchema, data_dir: Path, target: Path) -> None:
     schema.without_data().save(extra)
     coverage = storage.at(data_dir) / COVERAGE_FILE
     if coverage.is_file():
-        (extra / COVERAGE_FILE).write_bytes(coverage.read_bytes())
+        contents = checked_bytes(coverage, schema.coverage)
+        (extra / COVERAGE_FILE).write_bytes(contents)
     vocabulary = storage.at(data_dir) / VOCABULARY_FOLDER
     for name, checksum in schema.vocabularies.items():
-        checked_bytes(vocabulary / f"{name}.parquet", checksum)
+        checked_bytes(vocabulary_path(data_dir, name), checksum)
     if vocabulary.is_dir():  # the hash dialect has none
         storage.copy_tree(vocabulary, extra / VOCABULARY_FOLDER)
 

@@ -115,7 +115,9 @@ class RawSignatures(tf.Module):
         self._schema = schema
         self.features = RawFeatures(schema, directory, work)
         self.examples = ExampleReader(raw_columns(schema))
-        self.coverage = Coverage(_counted(schema), usual_shares(directory))
+        self.coverage = Coverage(
+            _counted(schema), usual_shares(directory, schema.coverage)
+        )
         # Functions of the model: the model itself, and its optimizer's state, would be
         # saved with what it is an attribute of.
         self._probability = lambda features: _score(model, features)
