@@ -33,7 +33,7 @@ class BadLogRow(BadRow):
 
 
 class MissingColumnError(InputError):
-    """A file lacks a column, or has it twice."""
+    """A file lacks a column, or has it twice, or no head line that can be read."""
 
 
 class LogFile(ABC):

@@ -14,10 +14,11 @@ import pyarrow.csv as pa_csv
 
 from pipelines.bad_rows import EmptyLogError
 from pipelines.columns import Columns
-from pipelines.logs import BadLogRow, LogFile
+from pipelines.logs import BadLogRow, LogFile, MissingColumnError
 from pipelines.parallel import map_in_order, read_ahead
 from pipelines.stored_text import open_text
 from pipelines.text_rows import (
+    UNDESCRIBED,
     MalformedRow,
     Rows,
     RowTooLongError,
@@ -28,12 +29,16 @@ from tfdlrm.errors import InputError
 
 CHUNK_BYTES = 16 * 2**20
 
-_UNDESCRIBED = b'"\\'
+_REFUSED = b'"\\'
 _QUOTED = re.compile(r'".*"', re.DOTALL)
 _HINT = (
     "expected quotes as in RFC 4180: a value that begins with a quote ends with one, "
     "and quotes in it are doubled; if they are part of values, or escaped, say so by "
     "`quote: none` or `escape` in the description of the columns"
+)
+_UNDESCRIBED_HINT = (
+    "and nothing says what that means: give --columns, the description of the columns "
+    "that the model's data set was prepared with"
 )
 
 
@@ -141,7 +146,7 @@ class TextLog(LogFile):
             escape=columns.escape.encode() if columns.escape else None,
         )
         if not self._is_described:
-            style = replace(style, quote=None, refused=_UNDESCRIBED)
+            style = replace(style, quote=None, refused=_REFUSED)
         with self._opened() as (text, _):
             beginning = b""
             while piece := text.read(self._chunk_bytes):
@@ -170,7 +175,7 @@ class TextLog(LogFile):
             if row is None:
                 malformed = rows.malformed[0] if rows.malformed else None
                 if self._has_head and malformed and not malformed.rows_before:
-                    raise InputError(str(self._bad_row(1, malformed, [])))
+                    raise MissingColumnError(str(self._bad_row(1, malformed, [])))
                 first = style.first_line(text)
                 if first is None:
                     continue
@@ -288,6 +293,8 @@ class TextLog(LogFile):
         problem = f"column {name} {row.problem}"
         if "quote" in row.kind:
             problem += f"; {_HINT}"
+        if row.kind == UNDESCRIBED:
+            problem += f", {_UNDESCRIBED_HINT}"
         return BadLogRow(self.path, number, row.kind, problem)
 
     @contextmanager

@@ -21,6 +21,7 @@ UNDESCRIBED = "undescribed"
 
 _NEWLINE, _RETURN = b"\n\r"
 _EXCERPT_BYTES = 30
+_NAMES = {b'"': "quote", b"\\": "backslash", b",": "comma", b"\t": "tab"}
 _NOTHING = np.zeros(0, np.int64)
 
 
@@ -36,7 +37,8 @@ class TextStyle:
             follows it, or `None`.
         line_end: What ends a row: a line feed, a carriage return before it being part
             of the end, or a carriage return alone.
-        refused: Bytes whose meaning nobody has told: a row with one is malformed.
+        refused: Quotes, backslashes, commas or tabs whose meaning nobody has told: a
+            row with one is malformed.
     """
 
     separator: bytes
@@ -322,8 +324,7 @@ class _Splitter:
             end = "line feeds" if found == b"\r" else "carriage returns"
             problem = f"has a {name} where rows end in {end}"
             return _Fault(place, "stray line end", problem)
-        name = "a quote" if found == b'"' else f"{found.decode()!r}"
-        return _Fault(place, UNDESCRIBED, f"has {name} in it")
+        return _Fault(place, UNDESCRIBED, f"has a {_NAMES[found]} in it")
 
     def _of_quote(self, quotes: np.ndarray, number: int) -> _Fault:
         place = int(quotes[number])
