@@ -212,3 +212,21 @@ def test_damaged_and_missing_files_are_refused(tmp_path):
             open_log(tmp_path / "none", columns)
     with pytest.raises(InputError, match="cannot be read as parquet"):
         open_log(path, columns)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (Columns("y", ("a",), ()), r"column 'a' is not as it is described: 3 of 4 va"),
+        (Columns("a", ("b",), ()), r"column 'a' is not as .*: 4 of 5 .* expected 0 or"),
+    ],
+)
+def test_a_column_that_is_mostly_bad_is_at_fault_itself(tmp_path, columns, message):
+    path = write(tmp_path / "log.csv", "y,a,b\n1,de,1\n1,,1\n1,fr,1\n0,1,0\n0,it,0\n")
+    with pytest.raises(InputError, match=message) as caught:
+        read(open_log(path, columns))
+    assert "describe the column otherwise" in str(caught.value)
+    assert "mend the row" not in str(caught.value)
+    write(path, "y,a,b\n" + "0,de,x\n" * 5)
+    with pytest.raises(InputError, match=r"has no good row.*describe the column other"):
+        read(open_log(path, columns, "skip"))
