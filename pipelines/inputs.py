@@ -69,6 +69,20 @@ def input_files(path: Path) -> list[Path]:
     return files
 
 
+def require_outside(output: Path, paths: Sequence[Path]) -> None:
+    """Refuse an output below a folder of raw files, of which it would become a part.
+
+    Raises:
+        InputError: If it is.
+    """
+    for path in map(storage.at, paths):
+        if _is_folder(path) and output.resolve().is_relative_to(path.resolve()):
+            raise InputError(
+                f"output {output} is in {path}, which is read as a log: give a place "
+                "outside of it"
+            )
+
+
 def partition_values(path: Path) -> dict[str, str | None]:
     """The columns that the folders of a file name, such as `day=2024-05-01`.
 

@@ -102,7 +102,7 @@ class LogFile(ABC):
                 found_rows = True
                 yield frame
         if not found_rows:
-            first = next(iter(self.skipped.examples.values()))
+            first = next(iter(self.skipped.examples.values()), "it has none")
             raise InputError(f"{self.path} has no good row: {first}; {_COLUMN_HINT}")
 
     @abstractmethod
