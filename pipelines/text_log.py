@@ -236,10 +236,13 @@ class TextLog(LogFile):
         blank_is_row = len(self._names) == 1
         frame = pl.DataFrame(schema=dict.fromkeys(sources, pl.Binary))
         if text if blank_is_row else text.strip(b"\r\n"):
+            is_utf_8 = _is_utf_8(text)
+            # Arrow decodes a row of the wrong width to report it.
+            known = text if is_utf_8 else text.decode("latin-1").encode()
             table = pa_csv.read_csv(
-                pa.BufferReader(_arrows_escapes(text, style)),
+                pa.BufferReader(_arrows_escapes(known, style)),
                 pa_csv.ReadOptions(
-                    block_size=2 * len(text) + 1,
+                    block_size=2 * len(known) + 1,
                     use_threads=False,  # otherwise rows have no number
                     column_names=self._names,
                 ),
@@ -252,6 +255,8 @@ class TextLog(LogFile):
                 ),
             )
             frame = pl.DataFrame(table)
+            if not is_utf_8:
+                frame = frame.select(map(_as_stored, frame.iter_columns()))
         return self._numbered(frame, wrong, rows.malformed, int(has_head))
 
     def _numbered(
@@ -340,6 +345,22 @@ def _parse_options(style: TextStyle, leave_out: Any, ignore_blank: bool) -> Any:
         ignore_empty_lines=ignore_blank,
         invalid_row_handler=leave_out,
     )
+
+
+def _is_utf_8(text: bytes) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _as_stored(values: pl.Series) -> pl.Series:
+    """The bytes of a file that were taken for Latin-1."""
+    stored = [each and each.decode().encode("latin-1") for each in values]
+    return pl.Series(values.name, stored, pl.Binary)
 
 
 def _values(row: bytes, style: TextStyle) -> list[str]:

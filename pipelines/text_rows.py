@@ -222,10 +222,10 @@ class _Splitter:
         active = places[(np.arange(len(places)) - starts) % 2 == 0]
         is_escaped = np.zeros(len(self._text) + 1, bool)
         is_escaped[active + 1] = True
-        # Of a line end of two bytes both belong to the value.
-        returns = active[active + 2 < len(self._text)]
-        returns = returns[self._codes[returns + 1] == _RETURN]
-        is_escaped[returns[self._codes[returns + 2] == _NEWLINE] + 2] = True
+        if self._style.line_end == b"\n":  # both bytes of a line end are escaped
+            returns = active[active + 2 < len(self._text)]
+            returns = returns[self._codes[returns + 1] == _RETURN]
+            is_escaped[returns[self._codes[returns + 2] == _NEWLINE] + 2] = True
         return is_escaped
 
     def _meant(self, places: np.ndarray) -> np.ndarray:

@@ -230,3 +230,14 @@ def test_a_column_that_is_mostly_bad_is_at_fault_itself(tmp_path, columns, messa
     write(path, "y,a,b\n" + "0,de,x\n" * 5)
     with pytest.raises(InputError, match=r"has no good row.*describe the column other"):
         read(open_log(path, columns, "skip"))
+
+
+@pytest.mark.parametrize("bad", [b"1,\xff,3\n", b"1,caf\xe9\n1,\xe9,\xe9\n"])
+def test_rows_of_the_wrong_width_need_not_be_utf_8(tmp_path, bad):
+    path = write(tmp_path / "log.csv", b"y,a\n1,\xc3\xa9\n" + bad)
+    columns = Columns("y", (), ("a",))
+    with pytest.raises(InputError, match=r"row 3: (has 3 columns|column 'a' is)"):
+        read(open_log(path, columns))
+    log = open_log(path, columns, "skip")
+    assert read(log)["a"] == ["\u00e9"]
+    assert log.skipped.counts.total() == bad.count(b"\n")
