@@ -8,6 +8,9 @@ from urllib.parse import unquote
 from tfdlrm import storage
 from tfdlrm.errors import InputError
 
+_NO_LOGS = (".crc", ".truth.npy")
+"""Hadoop's checksums, and what `pipelines.synthetic` puts beside its rows."""
+
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -120,6 +123,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 def _data_in(entries: Iterable[Path]) -> Iterator[Path]:
     for entry in entries:
-        is_note = entry.name.startswith("_") and "=" not in entry.name
-        if not is_note and not entry.name.startswith(".") and entry.suffix != ".crc":
+        name = entry.name
+        is_note = name.startswith("_") and "=" not in name
+        if not is_note and not name.startswith(".") and not name.endswith(_NO_LOGS):
             yield entry

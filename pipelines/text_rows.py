@@ -330,8 +330,8 @@ class _Splitter:
         place = int(quotes[number])
         if number % 2:
             value = shown(self._text[quotes[number - 1] : place + _EXCERPT_BYTES])
-            problem = f"has text behind its closing quote: {value}"
-            return _Fault(place, "text behind a quote", problem)
+            kind = "text behind a quote"
+            return _Fault(place, kind, f"has text behind its closing quote: {value}")
         low = max(place - _EXCERPT_BYTES, 0)
         value = shown(self._text[low : place + _EXCERPT_BYTES // 3])
         problem = f"has a quote in it and does not begin with one: {value}"

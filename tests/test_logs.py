@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -187,6 +188,7 @@ def test_rows_are_counted_past_bad_ones(tmp_path):
         ("y,a\n", "has a head line and no rows below it"),
         ("y,b\n1,2\n", "has no column 'a', expected one: it has 'y', 'b'"),
         ("y,a,a\n1,2,3\n", "has several columns 'a'"),
+        ("y;a\n1;2\n", "no column 'y', .*; say what separates"),
         ("y,a\n1," + "9" * 5000, "has a row of more than 1,000 bytes"),
         (
             '"y,a\n' + "1,2\n" * 40_000,
@@ -227,6 +229,11 @@ def test_a_column_that_is_mostly_bad_is_at_fault_itself(tmp_path, columns, messa
         read(open_log(path, columns))
     assert "describe the column otherwise" in str(caught.value)
     assert "mend the row" not in str(caught.value)
+    write(path, "y\ta\tb\n" + '1\t"2"\t1\n' * 3)
+    tsv = replace(columns, format="tsv", separator="\t", quote="none")
+    if tsv.dense_features == ("a",):
+        with pytest.raises(InputError, match="say `quote: '\"'` in the description"):
+            read(open_log(path, tsv))
     write(path, "y,a,b\n" + "0,de,x\n" * 5)
     with pytest.raises(InputError, match=r"has no good row.*describe the column other"):
         read(open_log(path, columns, "skip"))
