@@ -8,6 +8,9 @@ from urllib.parse import unquote
 from tfdlrm import storage
 from tfdlrm.errors import InputError
 
+_NO_LOGS = (".crc", ".truth.npy")
+"""Hadoop's checksums, and what `pipelines.synthetic` puts beside its rows."""
+
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -69,6 +72,20 @@ def input_files(path: Path) -> list[Path]:
     return files
 
 
+def require_outside(output: Path, paths: Sequence[Path]) -> None:
+    """Refuse an output below a folder of raw files, of which it would become a part.
+
+    Raises:
+        InputError: If it is.
+    """
+    for path in map(storage.at, paths):
+        if _is_folder(path) and output.resolve().is_relative_to(path.resolve()):
+            raise InputError(
+                f"output {output} is in {path}, which is read as a log: give a place "
+                "outside of it"
+            )
+
+
 def partition_values(path: Path) -> dict[str, str | None]:
     """The columns that the folders of a file name, such as `day=2024-05-01`.
 
@@ -106,6 +123,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
 
 def _data_in(entries: Iterable[Path]) -> Iterator[Path]:
     for entry in entries:
-        is_note = entry.name.startswith("_") and "=" not in entry.name
-        if not is_note and not entry.name.startswith(".") and entry.suffix != ".crc":
+        name = entry.name
+        is_note = name.startswith("_") and "=" not in name
+        if not is_note and not name.startswith(".") and not name.endswith(_NO_LOGS):
             yield entry

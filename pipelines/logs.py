@@ -20,9 +20,7 @@ from tfdlrm import storage
 from tfdlrm.errors import InputError
 from tfdlrm.nearest import did_you_mean
 
-_COLUMN_HINT = (
-    "describe the column otherwise, if it holds something else: text is categorical"
-)
+_COLUMN_HINT = "describe the column otherwise, if it holds something else"
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class BadLogRow(BadRow):
 
 
 class MissingColumnError(InputError):
-    """A file lacks a column, or has it twice."""
+    """A file lacks a column, or has it twice, or no head line that can be read."""
 
 
 class LogFile(ABC):
@@ -82,7 +80,10 @@ class LogFile(ABC):
         self._on_bad_row = on_bad_row
         self._kinds = kinds(columns, labelled)
         self._sources = [source for source, _ in self._kinds.values()]
-        self._partitions = partition_values(self.path)
+        is_remote = storage.is_remote(self.path)
+        self._partitions = partition_values(
+            self.path if is_remote else self.path.absolute()
+        )
         with self._reading():
             self.num_bytes = self.path.stat().st_size
 
@@ -102,7 +103,7 @@ class LogFile(ABC):
                 found_rows = True
                 yield frame
         if not found_rows:
-            first = next(iter(self.skipped.examples.values()))
+            first = next(iter(self.skipped.examples.values()), "it has none")
             raise InputError(f"{self.path} has no good row: {first}; {_COLUMN_HINT}")
 
     @abstractmethod
@@ -166,7 +167,7 @@ class LogFile(ABC):
             f"{self.path}: column {name!r} is not as it is described: {len(bad):,} of "
             f"{there:,} values are bad, the first is {shown(value)} in row "
             f"{int(numbers[first])}, expected {kind.expected}{kind.explain(value)}; "
-            f"{_COLUMN_HINT}"
+            f"{_column_hint(value, name in self.columns.dense_features)}"
         )
 
     def _refuse(self, bad_rows: list[BadLogRow]) -> None:
@@ -194,7 +195,15 @@ class LogFile(ABC):
         return reading(self.path, f"a {self.columns.format} file")
 
 
+def _column_hint(value: object, is_dense: bool) -> str:
+    if isinstance(value, bytes) and value.startswith(b'"'):
+        return "if quotes are not part of values, say `quote: '\"'` in the description"
+    return _COLUMN_HINT + (": text is categorical" if is_dense else "")
+
+
 def _names_hint(name: str, there: list[str]) -> str:
+    if len(there) == 1 and any(each in there[0] for each in ",;|\t"):
+        return "say what separates them by `separator` in the description"
     if f'"{name}"' in there:
         return "its head line is in quotes: say `quote: '\"'` in the description"
     return "mend the description of the columns, or the file"

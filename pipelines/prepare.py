@@ -67,13 +67,14 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
             else, or the disk refuses.
     """
     from pipelines.building import remove_remains
-    from pipelines.inputs import Inputs
+    from pipelines.inputs import Inputs, require_outside
     from pipelines.output import describe_source, existing_data_set
 
     is_remote = storage.is_remote(output)
     if is_remote:
         _refuse_spark(output, config)
     start = time.perf_counter()
+    require_outside(output, raw)
     raw = Inputs.of(raw)
     for path in raw:
         refuse_pipe("raw", path)

@@ -28,8 +28,8 @@ CHUNK_BYTES = 16 * 2**20
 _PEEK_BYTES = 2**16
 _FIRST = 100
 _OWN_LOG_HINT = (
-    "a log of your own is prepared with --columns, a description of its columns "
-    "(docs/own_data.md)"
+    "a log of your own is prepared with --columns (of tfdlrm.train "
+    "--prepare.columns), a description of its columns: see docs/own_data.md"
 )
 _FIELD_BYTES = b"0123456789abcdefABCDEF-"
 

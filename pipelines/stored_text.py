@@ -4,7 +4,7 @@ import gzip
 import io
 import re
 from pathlib import Path
-from typing import BinaryIO, NoReturn, cast
+from typing import BinaryIO, cast
 
 import pyarrow as pa
 
@@ -66,7 +66,9 @@ def open_text(stored: BinaryIO, path: Path) -> BinaryIO:
     if text is not stored:
         head = _peek(text)
         if is_compressed(head):
-            _refuse(path, "compressed twice", "text compressed once", "unpack it once")
+            raise InputError(
+                f"{path} is compressed twice, expected text compressed once: unpack it"
+            )
     _refuse_other(head, path)
     if head.startswith(BOM):
         text.read(len(BOM))
@@ -81,19 +83,19 @@ def _peek(file: BinaryIO) -> bytes:
 def _refuse_other(head: bytes, path: Path) -> None:
     for magic, name, command in _COMPRESSIONS:
         if re.match(magic, head):
-            hint = f"unpack it, such as by {command}"
-            _refuse(path, f"compressed by {name}", "plain text, gzip or zstd", hint)
+            raise InputError(
+                f"{path} is compressed by {name}, expected plain text, gzip or zstd: "
+                f"unpack it, such as by {command}"
+            )
     for magic, name, hint in _TABLES:
         if re.match(magic, head):
-            _refuse(path, name, "plain text, gzip or zstd", hint)
+            raise InputError(f"{path} is {name}, expected text: {hint}")
     for pattern, name in _WIDE:
         if pattern.match(head):
-            hint = f"convert it, such as by iconv -f {name} -t UTF-8"
-            _refuse(path, f"text in {name}", "UTF-8", hint)
-
-
-def _refuse(path: Path, found: str, expected: str, hint: str) -> NoReturn:
-    raise InputError(f"{path} is {found}, expected {expected}: {hint}")
+            raise InputError(
+                f"{path} is text in {name}, expected UTF-8: convert it, such as by "
+                f"iconv -f {name} -t UTF-8"
+            )
 
 
 class _Zstd(io.RawIOBase):

@@ -14,10 +14,11 @@ import pyarrow.csv as pa_csv
 
 from pipelines.bad_rows import EmptyLogError
 from pipelines.columns import Columns
-from pipelines.logs import BadLogRow, LogFile
+from pipelines.logs import BadLogRow, LogFile, MissingColumnError
 from pipelines.parallel import map_in_order, read_ahead
 from pipelines.stored_text import open_text
 from pipelines.text_rows import (
+    UNDESCRIBED,
     MalformedRow,
     Rows,
     RowTooLongError,
@@ -28,12 +29,16 @@ from tfdlrm.errors import InputError
 
 CHUNK_BYTES = 16 * 2**20
 
-_UNDESCRIBED = b'"\\'
+_REFUSED = b'"\\'
 _QUOTED = re.compile(r'".*"', re.DOTALL)
 _HINT = (
     "expected quotes as in RFC 4180: a value that begins with a quote ends with one, "
     "and quotes in it are doubled; if they are part of values, or escaped, say so by "
     "`quote: none` or `escape` in the description of the columns"
+)
+_UNDESCRIBED_HINT = (
+    "and nothing says what that means: give --columns, the description of the columns "
+    "that the model's data set was prepared with"
 )
 
 
@@ -141,7 +146,7 @@ class TextLog(LogFile):
             escape=columns.escape.encode() if columns.escape else None,
         )
         if not self._is_described:
-            style = replace(style, quote=None, refused=_UNDESCRIBED)
+            style = replace(style, quote=None, refused=_REFUSED)
         with self._opened() as (text, _):
             beginning = b""
             while piece := text.read(self._chunk_bytes):
@@ -170,7 +175,7 @@ class TextLog(LogFile):
             if row is None:
                 malformed = rows.malformed[0] if rows.malformed else None
                 if self._has_head and malformed and not malformed.rows_before:
-                    raise InputError(str(self._bad_row(1, malformed, [])))
+                    raise MissingColumnError(str(self._bad_row(1, malformed, [])))
                 first = style.first_line(text)
                 if first is None:
                     continue
@@ -231,10 +236,13 @@ class TextLog(LogFile):
         blank_is_row = len(self._names) == 1
         frame = pl.DataFrame(schema=dict.fromkeys(sources, pl.Binary))
         if text if blank_is_row else text.strip(b"\r\n"):
+            is_utf_8 = _is_utf_8(text)
+            # Arrow decodes a row of the wrong width to report it.
+            known = text if is_utf_8 else text.decode("latin-1").encode()
             table = pa_csv.read_csv(
-                pa.BufferReader(_arrows_escapes(text, style)),
+                pa.BufferReader(_arrows_escapes(known, style)),
                 pa_csv.ReadOptions(
-                    block_size=2 * len(text) + 1,
+                    block_size=2 * len(known) + 1,
                     use_threads=False,  # otherwise rows have no number
                     column_names=self._names,
                 ),
@@ -247,6 +255,8 @@ class TextLog(LogFile):
                 ),
             )
             frame = pl.DataFrame(table)
+            if not is_utf_8:
+                frame = frame.select(map(_as_stored, frame.iter_columns()))
         return self._numbered(frame, wrong, rows.malformed, int(has_head))
 
     def _numbered(
@@ -288,6 +298,8 @@ class TextLog(LogFile):
         problem = f"column {name} {row.problem}"
         if "quote" in row.kind:
             problem += f"; {_HINT}"
+        if row.kind == UNDESCRIBED:
+            problem += f", {_UNDESCRIBED_HINT}"
         return BadLogRow(self.path, number, row.kind, problem)
 
     @contextmanager
@@ -333,6 +345,22 @@ def _parse_options(style: TextStyle, leave_out: Any, ignore_blank: bool) -> Any:
         ignore_empty_lines=ignore_blank,
         invalid_row_handler=leave_out,
     )
+
+
+def _is_utf_8(text: bytes) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _as_stored(values: pl.Series) -> pl.Series:
+    """The bytes of a file that were taken for Latin-1."""
+    stored = [each and each.decode().encode("latin-1") for each in values]
+    return pl.Series(values.name, stored, pl.Binary)
 
 
 def _values(row: bytes, style: TextStyle) -> list[str]:

@@ -21,6 +21,7 @@ UNDESCRIBED = "undescribed"
 
 _NEWLINE, _RETURN = b"\n\r"
 _EXCERPT_BYTES = 30
+_NAMES = {b'"': "quote", b"\\": "backslash", b",": "comma", b"\t": "tab"}
 _NOTHING = np.zeros(0, np.int64)
 
 
@@ -36,7 +37,8 @@ class TextStyle:
             follows it, or `None`.
         line_end: What ends a row: a line feed, a carriage return before it being part
             of the end, or a carriage return alone.
-        refused: Bytes whose meaning nobody has told: a row with one is malformed.
+        refused: Quotes, backslashes, commas or tabs whose meaning nobody has told: a
+            row with one is malformed.
     """
 
     separator: bytes
@@ -220,10 +222,10 @@ class _Splitter:
         active = places[(np.arange(len(places)) - starts) % 2 == 0]
         is_escaped = np.zeros(len(self._text) + 1, bool)
         is_escaped[active + 1] = True
-        # Of a line end of two bytes both belong to the value.
-        returns = active[active + 2 < len(self._text)]
-        returns = returns[self._codes[returns + 1] == _RETURN]
-        is_escaped[returns[self._codes[returns + 2] == _NEWLINE] + 2] = True
+        if self._style.line_end == b"\n":  # both bytes of a line end are escaped
+            returns = active[active + 2 < len(self._text)]
+            returns = returns[self._codes[returns + 1] == _RETURN]
+            is_escaped[returns[self._codes[returns + 2] == _NEWLINE] + 2] = True
         return is_escaped
 
     def _meant(self, places: np.ndarray) -> np.ndarray:
@@ -322,15 +324,14 @@ class _Splitter:
             end = "line feeds" if found == b"\r" else "carriage returns"
             problem = f"has a {name} where rows end in {end}"
             return _Fault(place, "stray line end", problem)
-        name = "a quote" if found == b'"' else f"{found.decode()!r}"
-        return _Fault(place, UNDESCRIBED, f"has {name} in it")
+        return _Fault(place, UNDESCRIBED, f"has a {_NAMES[found]} in it")
 
     def _of_quote(self, quotes: np.ndarray, number: int) -> _Fault:
         place = int(quotes[number])
         if number % 2:
             value = shown(self._text[quotes[number - 1] : place + _EXCERPT_BYTES])
-            problem = f"has text behind its closing quote: {value}"
-            return _Fault(place, "text behind a quote", problem)
+            kind = "text behind a quote"
+            return _Fault(place, kind, f"has text behind its closing quote: {value}")
         low = max(place - _EXCERPT_BYTES, 0)
         value = shown(self._text[low : place + _EXCERPT_BYTES // 3])
         problem = f"has a quote in it and does not begin with one: {value}"

@@ -100,6 +100,7 @@ def test_fields_are_sent_as_utf_8(server, tmp_path, protocol):
         (b"1\t2\n", "row 1: has 2 columns, expected 4"),
         (b"1\t2\tx\n1\t2\n", "row 2: has 2 columns, expected 3"),
         (b"1\t2\t\xff\n", r"row 1: column 'C1' is '.*' \(not UTF-8\)"),
+        (b'1\t2\tx\n1\t2\t"x"\n', "row 2: column 'C1' has a quote .*--columns"),
         (b"one\t2\tx\n", "the server refuses: StringToNumberOp"),
         pytest.param(
             gzip.compress(b"1\t2\tx\n")[:-9], "is a damaged gzip", id="gzip cut short"

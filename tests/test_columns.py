@@ -58,6 +58,29 @@ def test_each_format_has_its_separator(load, kind, separator):
     assert load(f"{{format: {kind}, label: y, dense: [a]}}").separator == separator
 
 
+def test_quotes_and_escapes_are_read(load):
+    columns = load("""{format: tsv, label: y, dense: [a], quote: '"', escape: '\\'}""")
+    assert (columns.quote, columns.escape) == ('"', "\\")
+    assert columns.quote_mark == b'"'
+    assert Columns.from_json(json.loads(json.dumps(columns.to_json()))) == columns
+    none = load("{label: y, dense: [a], quote: none, escape: none}")
+    assert (none.quote_mark, none.escape) == (None, None)
+    assert load("{label: y, dense: [a]}").quote_mark == b'"'
+    assert load("{format: tsv, label: y, dense: [a]}").quote_mark is None
+
+
+@pytest.mark.parametrize("form", ["csv", "tsv"])
+def test_descriptions_of_earlier_versions_mean_what_they_did(load, form):
+    described = load(f"{{format: {form}, label: y, dense: [a]}}").to_json()
+    described.pop("quote", None)
+    columns = Columns.from_json(described)
+    assert columns.quote_mark == b'"'
+    assert columns.to_json() == {
+        **described,
+        **({"quote": '"'} if form == "tsv" else {}),
+    }
+
+
 def test_columns_of_one_kind_are_enough(load):
     assert load("{label: y, dense: [a]}").categorical_features == ()
     assert load("{label: y, categorical: [b]}").dense_features == ()
@@ -70,6 +93,14 @@ def test_columns_of_one_kind_are_enough(load):
     [
         ("", "columns.yaml is None, expected a mapping of format, separator"),
         ("{label: y", "columns.yaml is not YAML: "),
+        ("{label: y, dense: [a], quote: single}", "quote is 'single', expected one of"),
+        ("{label: y, dense: [a], quote: ~}", "quote is None, expected one of none, "),
+        ("{label: y, dense: [a], escape: xx}", "escape is 'xx', expected none, or one"),
+        ("{label: y, dense: [a], escape: ','}", "escape is ',', expected no quote, se"),
+        ("{label: y, dense: [a], escape: n}", "that is no letter or digit"),
+        ("{label: y, dense: [a], separator: '\"'}", "expected no quote or line end"),
+        ("{format: parquet, label: y, dense: [a], quote: none}", "has no quotes"),
+        ("{format: parquet, label: y, dense: [a], escape: '|'}", "none for parquet"),
         ("{dense: [a]}", "label is missing"),
         ("{label: y}", "dense names no feature, nor does categorical"),
         ("{label: y, dense: [], categorical: []}", "names no feature"),

@@ -185,6 +185,16 @@ def test_a_damaged_gzip_file_always_stops(tmp_path, on_bad_row, damage):
         list(RawFile(path, on_bad_row, chunk_bytes=SMALL))
 
 
+@pytest.mark.parametrize("text", ["y,a,b\n1,2,3\n0,2,3\n", "1\tde\n0\tfr\n0\tit\n"])
+def test_a_log_of_ones_own_is_not_blamed_on_its_rows(tmp_path, text):
+    path = tmp_path / "log.csv"
+    path.write_text(text)
+    for on_bad_row in ("stop", "skip"):
+        with pytest.raises(InputError, match=r"prepared with --columns") as caught:
+            list(RawFile(path, on_bad_row))
+        assert "mend the line" not in str(caught.value)
+
+
 def test_files_that_cannot_be_read_are_refused(tmp_path):
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "empty.gz").write_bytes(gzip.compress(b""))
@@ -215,7 +225,9 @@ def is_well_formed(column: int, value: str) -> bool:
     if not digits or not set(digits) <= set(legal):
         return False
     if column <= 14:
-        return -(2**63) <= int(value) < 2**63
+        number = digits.lstrip("0")  # Python does not read thousands of digits
+        limit = 2**63 - (digits == value)
+        return len(number) < 20 and int(number or "0") <= limit
     return int(value, 16) < 2**32
 
 
@@ -224,6 +236,9 @@ def is_well_formed(column: int, value: str) -> bool:
 @example(2, "9223372036854775807")
 @example(2, "-9223372036854775809")
 @example(2, "0" * 30 + "7")
+@example(2, "-" + "0" * 5000 + "7")  # more digits than Python reads
+@example(2, "0" * 5000)
+@example(15, "0" * 5000)
 @example(2, "-0")
 @example(15, "-0")
 @example(15, "0" * 30 + "ffffffff")

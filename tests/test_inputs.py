@@ -147,6 +147,13 @@ def test_criteos_parts_may_be_empty_but_not_all(tmp_path, contents, capsys):
         prepare([folder], tmp_path / "none", config)
 
 
+def test_a_data_set_is_not_made_among_its_raw_files(tmp_path):
+    write_rows(tmp_path / "part-0", make_rows(60))
+    for output in (tmp_path, tmp_path / "data"):
+        with pytest.raises(InputError, match="which is read as a log"):
+            prepare([tmp_path], output, PrepareConfig(min_frequency=1))
+
+
 def test_a_day_without_rows_is_no_day(tmp_path):
     for day in range(4):
         write_rows(tmp_path / f"day_{day}", make_rows(50 * (day < 3), seed=day))

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -187,6 +188,7 @@ def test_rows_are_counted_past_bad_ones(tmp_path):
         ("y,a\n", "has a head line and no rows below it"),
         ("y,b\n1,2\n", "has no column 'a', expected one: it has 'y', 'b'"),
         ("y,a,a\n1,2,3\n", "has several columns 'a'"),
+        ("y;a\n1;2\n", "no column 'y', .*; say what separates"),
         ("y,a\n1," + "9" * 5000, "has a row of more than 1,000 bytes"),
         (
             '"y,a\n' + "1,2\n" * 40_000,
@@ -212,3 +214,37 @@ def test_damaged_and_missing_files_are_refused(tmp_path):
             open_log(tmp_path / "none", columns)
     with pytest.raises(InputError, match="cannot be read as parquet"):
         open_log(path, columns)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (Columns("y", ("a",), ()), r"column 'a' is not as it is described: 3 of 4 va"),
+        (Columns("a", ("b",), ()), r"column 'a' is not as .*: 4 of 5 .* expected 0 or"),
+    ],
+)
+def test_a_column_that_is_mostly_bad_is_at_fault_itself(tmp_path, columns, message):
+    path = write(tmp_path / "log.csv", "y,a,b\n1,de,1\n1,,1\n1,fr,1\n0,1,0\n0,it,0\n")
+    with pytest.raises(InputError, match=message) as caught:
+        read(open_log(path, columns))
+    assert "describe the column otherwise" in str(caught.value)
+    assert "mend the row" not in str(caught.value)
+    write(path, "y\ta\tb\n" + '1\t"2"\t1\n' * 3)
+    tsv = replace(columns, format="tsv", separator="\t", quote="none")
+    if tsv.dense_features == ("a",):
+        with pytest.raises(InputError, match="say `quote: '\"'` in the description"):
+            read(open_log(path, tsv))
+    write(path, "y,a,b\n" + "0,de,x\n" * 5)
+    with pytest.raises(InputError, match=r"has no good row.*describe the column other"):
+        read(open_log(path, columns, "skip"))
+
+
+@pytest.mark.parametrize("bad", [b"1,\xff,3\n", b"1,caf\xe9\n1,\xe9,\xe9\n"])
+def test_rows_of_the_wrong_width_need_not_be_utf_8(tmp_path, bad):
+    path = write(tmp_path / "log.csv", b"y,a\n1,\xc3\xa9\n" + bad)
+    columns = Columns("y", (), ("a",))
+    with pytest.raises(InputError, match=r"row 3: (has 3 columns|column 'a' is)"):
+        read(open_log(path, columns))
+    log = open_log(path, columns, "skip")
+    assert read(log)["a"] == ["\u00e9"]
+    assert log.skipped.counts.total() == bad.count(b"\n")

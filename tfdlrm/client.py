@@ -149,12 +149,9 @@ def _batches(command: ClientCommand, rows: ClientRows, read: RowsToScore) -> Bat
             for batch in frame.iter_slices(command.batch_size):
                 yield as_texts(batch, rows.columns)
     except BadRowError as error:
-        if error.row.kind != UNDESCRIBED:
-            raise
-        raise InputError(
-            f"{error.row}, and the server does not say what that means: give "
-            "--columns, the description that the model's data set was prepared with"
-        ) from None
+        if error.row.kind == UNDESCRIBED:  # the row is not at fault
+            raise InputError(str(error.row)) from None
+        raise
 
 
 def _scored(
