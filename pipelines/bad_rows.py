@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from pipelines.criteo import DENSE_FEATURES, LABEL
 from tfdlrm import storage
 from tfdlrm.errors import InputError
@@ -184,6 +186,8 @@ def _is_valid(value: bytes, pattern: bytes) -> bool:
 
 def shown(value: object) -> str:
     """A bad value, as a message quotes it."""
+    if isinstance(value, pl.Series):
+        value = value.to_list()
     if value is None or value == b"":
         return "missing" if value is None else "empty"
     try:

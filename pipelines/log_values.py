@@ -68,7 +68,6 @@ class Kind:
 
     def problem(self, name: str, value: Any) -> str:
         """Say what is wrong with a bad value of a column."""
-        value = value.to_list() if isinstance(value, pl.Series) else value
         found = f"{name!r} is {shown(value)}, expected {self.expected}"
         return f"{found}{self.explain(value)}"
 

@@ -134,6 +134,11 @@ def test_a_value_that_cannot_be_right_is_named(path, settings, array, row):
         read(log_of(path, array, **settings))
 
 
+def test_a_column_of_lists_that_cannot_be_right_is_refused(path):
+    with pytest.raises(InputError, match=r"2 of 2 values are bad, the first is .*7\.5"):
+        read(log_of(path, pa.array([[7.5], [8.5]]), bags=("x",)))
+
+
 def test_what_pandas_writes_is_what_it_had(path):
     frame = pd.DataFrame({"y": [0, 1, 1], "user": [7, None, 8], "a": [1.0, None, 2.5]})
     assert frame["user"].dtype == np.float64
