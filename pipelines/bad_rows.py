@@ -1,5 +1,6 @@
 """Which line of a raw file is malformed, and why; slow and exact."""
 
+import datetime
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -188,6 +189,8 @@ def shown(value: object) -> str:
     """A bad value, as a message quotes it."""
     if isinstance(value, pl.Series):
         value = value.to_list()
+    if isinstance(value, datetime.date):
+        value = value.isoformat()
     if value is None or value == b"":
         return "missing" if value is None else "empty"
     try:

@@ -123,7 +123,11 @@ def describe_labels(counts: Mapping[str, int], columns: Columns) -> str:
     >>> describe_labels({"no": 1200, "yes": 30}, columns)
     "label bought: 'no' in 1,200 rows, 'yes' (means 1) in 30 rows"
     """
-    return f"label {columns.label}: {_in_words(counts, columns.positive)}"
+    positive = columns.positive
+    words = _in_words(counts, positive)
+    if positive is not None and positive not in counts:
+        words += f", {shown(positive)} (means 1) in no row"
+    return f"label {columns.label}: {words}"
 
 
 def _in_words(counts: Mapping[str, int], positive: str | None = None) -> str:

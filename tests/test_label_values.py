@@ -117,6 +117,12 @@ def test_without_a_positive_value_only_0_and_1_are_labels(tmp_path, label):
         read(open_log(path, Columns("y", ("a",), ())))
 
 
+def test_a_positive_value_that_no_row_has_is_told(tmp_path, capsys):
+    make(tmp_path, "{name: y, positive: 'Yes'}", [["yes", "no", "no"]])
+    told = "'no' in 2 rows, 'yes' in 1 row, 'Yes' (means 1) in no row"
+    assert told in capsys.readouterr().out
+
+
 def test_minus_one_may_mean_0(tmp_path):
     schema = make(tmp_path, "{name: y, positive: 1, negative: -1}", [["1", "-1", "-1"]])
     assert schema.positives["train"] == 1

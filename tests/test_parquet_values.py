@@ -222,6 +222,14 @@ def test_columns_that_are_not_described_are_not_read(path, array):
     assert read(open_log(path, columns)) == {"y": [1], "a": [2.0]}
 
 
+@pytest.mark.parametrize("name", ["^x$", "*", "a.b", "", "0", "x y"])
+def test_columns_of_any_name_are_read(path, name):
+    pa_parquet.write_table(pa.table({"y": [0, 1], name: ["u", "v"], "x": [1, 2]}), path)
+    columns = Columns("y", ("x",), (name,), format="parquet")
+    expected = {"y": [0, 1], "x": [1.0, 2.0], name: ["u", "v"]}
+    assert read(open_log(path, columns)) == expected
+
+
 @pytest.mark.parametrize(
     "array",
     [
