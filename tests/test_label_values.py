@@ -49,6 +49,12 @@ def test_a_third_value_is_refused_with_all_counts(tmp_path, others):
         assert f"{other!r} in 1 row" in message
 
 
+def test_a_word_for_a_missing_label_is_explained(tmp_path):
+    path = write(tmp_path / "log.csv", log_text(["yes", "no", "NA"]))
+    with pytest.raises(InputError, match="missing value, list it as `missing`"):
+        read(open_log(path, YES))
+
+
 def test_a_third_value_ends_the_reading_where_it_comes(tmp_path):
     labels = [*["yes", "no"] * 2000, "Yes", *["yes", "no"] * 2000]
     path = write(tmp_path / "log.csv", log_text(labels))
