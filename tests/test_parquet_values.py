@@ -4,7 +4,6 @@ import datetime
 from decimal import Decimal
 
 import numpy as np
-import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pa_parquet
@@ -140,6 +139,7 @@ def test_a_column_of_lists_that_cannot_be_right_is_refused(path):
 
 
 def test_what_pandas_writes_is_what_it_had(path):
+    pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"y": [0, 1, 1], "user": [7, None, 8], "a": [1.0, None, 2.5]})
     assert frame["user"].dtype == np.float64
     frame.astype({"user": "category"}).to_parquet(path)
