@@ -1,11 +1,14 @@
 """Which line of a raw file is malformed, and why; slow and exact."""
 
+import datetime
 import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+import polars as pl
 
 from pipelines.criteo import DENSE_FEATURES, LABEL
 from tfdlrm import storage
@@ -184,6 +187,10 @@ def _is_valid(value: bytes, pattern: bytes) -> bool:
 
 def shown(value: object) -> str:
     """A bad value, as a message quotes it."""
+    if isinstance(value, pl.Series):
+        value = value.to_list()
+    if isinstance(value, datetime.date):
+        value = value.isoformat()
     if value is None or value == b"":
         return "missing" if value is None else "empty"
     try:

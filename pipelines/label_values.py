@@ -8,6 +8,7 @@ import polars as pl
 
 from pipelines.bad_rows import shown
 from pipelines.columns import Columns
+from pipelines.missing_values import explain_missing
 from pipelines.value_texts import texts
 from tfdlrm.errors import InputError
 
@@ -96,11 +97,13 @@ def require_described(counts: Mapping[str, int], columns: Columns, place: str) -
     """
     if columns.positive is None or columns.negative or len(counts) <= 2:
         return
+    hint = max((explain_missing(value) for value in counts), default="")
     raise InputError(
         f"{place}: column {columns.label!r} has more than two values: "
         f"{_in_words(counts)}; label.positive is {columns.positive!r}, and nothing "
         "says that all others mean 0: list those that do as label.negative in the "
         "columns file (other rows are bad then), or say `negative: others` there"
+        f"{hint}"
     )
 
 
@@ -123,7 +126,11 @@ def describe_labels(counts: Mapping[str, int], columns: Columns) -> str:
     >>> describe_labels({"no": 1200, "yes": 30}, columns)
     "label bought: 'no' in 1,200 rows, 'yes' (means 1) in 30 rows"
     """
-    return f"label {columns.label}: {_in_words(counts, columns.positive)}"
+    positive = columns.positive
+    words = _in_words(counts, positive)
+    if positive is not None and positive not in counts:
+        words += f", {shown(positive)} (means 1) in no row"
+    return f"label {columns.label}: {words}"
 
 
 def _in_words(counts: Mapping[str, int], positive: str | None = None) -> str:

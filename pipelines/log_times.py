@@ -2,6 +2,7 @@
 
 import datetime
 import math
+import re
 
 import polars as pl
 
@@ -153,7 +154,10 @@ def explain_day(value: object) -> str:
     '; 1714550400000 is 2024-05-01 in ms: split by it as a time with unit: ms'
     """
     number = _number(value)
-    fitting = None if number is None else _fitting_unit(number)
+    if number is None:
+        has_time = re.match(r"\d{4}-\d{2}-\d{2}[Tt ]", _shown(value))
+        return "; it has a time of the day: split by it as a time" if has_time else ""
+    fitting = _fitting_unit(number)
     if fitting is None:
         return ""
     unit, words = fitting

@@ -20,12 +20,12 @@ from pipelines.log_times import (
     plausible_seconds,
 )
 from pipelines.log_times import seconds as seconds  # part of what values mean
+from pipelines.missing_values import explain_missing, without_spellings
 from pipelines.value_texts import (
     floats_as_integers,
     list_texts,
     lists_as_integers,
     texts,
-    whole_number_texts,
 )
 
 TIME_KEY = "/time"
@@ -34,11 +34,6 @@ TIME_KEY = "/time"
 KEYS_PER_DAY = {"day": 1, "time": 86_400}
 
 _TEXT = (pl.String, pl.Binary)
-_MISSING_WORDS = (
-    *("na", "n/a", "#n/a", "<na>", "nan", "null", "(null)", "none", "nil", "nat"),
-    *("\\n", "-", "--", "?", "missing", "unknown"),
-)
-"""Usual spellings of a missing value, in small letters."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,6 @@ class Kind:
 
     def problem(self, name: str, value: Any) -> str:
         """Say what is wrong with a bad value of a column."""
-        value = value.to_list() if isinstance(value, pl.Series) else value
         found = f"{name!r} is {shown(value)}, expected {self.expected}"
         return f"{found}{self.explain(value)}"
 
@@ -139,15 +133,8 @@ def _number_kind(missing: tuple[str, ...]) -> Kind:
         takes=_is_number,
         missing=missing,
         is_number=True,
-        explain=_explain_missing,
+        explain=explain_missing,
     )
-
-
-def _explain_missing(value: Any) -> str:
-    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-    if text.strip().lower() not in _MISSING_WORDS:
-        return ""
-    return "; if it means a missing value, list it as `missing` in the columns file"
 
 
 def _bag_kind(
@@ -208,53 +195,6 @@ def _is_label(dtype: Any) -> bool:
 def _is_time(dtype: Any) -> bool:
     kinds = (*_TEXT, pl.Date, pl.Datetime, pl.Null)
     return dtype.is_numeric() or isinstance(dtype, kinds)
-
-
-def without_spellings(
-    values: pl.Series, spellings: tuple[str, ...], are_numbers: bool = False
-) -> pl.Series:
-    """Return `values` with null for those that spell a missing value.
-
-    Text must be spelled the same, unless it stands for numbers: these are compared by
-    value, as those of a typed column are, so that `-1` is also `-1.0`.
-    """
-    if not spellings or isinstance(values.dtype, (pl.List, pl.Null)):
-        return values
-    if values.dtype.is_numeric():
-        return _without(values, _is_number_of(values, spellings))
-    if values.dtype == pl.Binary:
-        is_missing = values.is_in([each.encode() for each in spellings])
-    else:
-        is_missing = values.cast(pl.String).is_in(list(spellings))
-    if are_numbers and spelled_numbers(spellings):
-        number = texts(values).cast(pl.Float64, strict=False)
-        is_missing |= number.is_in(spelled_numbers(spellings)).fill_null(False)
-    return _without(values, is_missing)
-
-
-def _without(values: pl.Series, is_missing: pl.Series) -> pl.Series:
-    frame = pl.DataFrame({"values": values, "is_missing": is_missing})
-    kept = pl.when(~pl.col("is_missing")).then("values")
-    return frame.select(kept.alias(values.name)).to_series()
-
-
-def _is_number_of(values: pl.Series, spellings: tuple[str, ...]) -> pl.Series:
-    """Which numbers are among those that are spelled."""
-    if values.dtype.is_integer():
-        whole = pl.Series(list(spellings)).cast(pl.Int64, strict=False)
-        floats = pl.Series(spelled_numbers(spellings), dtype=pl.Float64)
-        whole = whole.append(whole_number_texts(floats).cast(pl.Int64)).drop_nulls()
-        return values.is_in(whole.cast(values.dtype, strict=False).drop_nulls())
-    numbers = spelled_numbers(spellings)
-    if isinstance(values.dtype, pl.Decimal):
-        return values.cast(pl.Float64).is_in(numbers)
-    return values.is_in(pl.Series(numbers, dtype=pl.Float64).cast(values.dtype))
-
-
-def spelled_numbers(spellings: tuple[str, ...]) -> list[float]:
-    """The numbers among spellings of a missing value."""
-    found = pl.Series(list(spellings), dtype=pl.String).cast(pl.Float64, strict=False)
-    return found.filter(found.is_finite()).to_list()
 
 
 def numbers(values: pl.Series) -> pl.Series:

@@ -57,14 +57,21 @@ class ParquetLog(LogFile):
                 yield as_frame(batch), numbers, []
 
     def _batches(self, file: Any, names: list[str]) -> Iterator[Any]:
-        types = [file.schema_arrow.field(name).type for name in names]
-        if not any(map(pa.types.is_fixed_size_list, types)):
-            yield from file.iter_batches(self._chunk_rows, columns=names)
+        done = 0
+        try:
+            for batch in file.iter_batches(self._chunk_rows, columns=names):
+                yield batch
+                done += batch.num_rows
             return
-        # Arrow reads no such lists where one of them is missing, Polars does.
+        except pa.ArrowInvalid:
+            types = [file.schema_arrow.field(name).type for name in names]
+            if not any(map(pa.types.is_fixed_size_list, types)):
+                raise
+        # Of lists of a fixed size Arrow reads none where one is missing. Polars does,
+        # but of files that have time zones such as +05:30.
         rows = pl.scan_parquet(storage.local_copy(self.path), glob=False)
         rows = rows.select(pl.selectors.by_name(*names))
-        for start in range(0, self._num_rows, self._chunk_rows):
+        for start in range(done, self._num_rows, self._chunk_rows):
             yield rows.slice(start, self._chunk_rows).collect().to_arrow()
 
     @contextmanager
@@ -76,7 +83,11 @@ class ParquetLog(LogFile):
                 pa_parquet.ParquetFile(storage.local_copy(self.path)) as file,
             ):
                 yield file
-        except (pa.ArrowException, pl.exceptions.PolarsError) as error:
+        except (
+            pa.ArrowException,
+            pl.exceptions.PolarsError,
+            pl.exceptions.PanicException,
+        ) as error:
             reason = " ".join(str(error).split())
             raise InputError(
                 f"{self.path} cannot be read as parquet: {reason}; expected a whole "

@@ -20,8 +20,15 @@ def as_frame(rows: Any) -> pl.DataFrame:
         pl.exceptions.PolarsError: If Polars knows no such type.
     """
     arrays = [_known(rows.column(index)) for index in range(rows.num_columns)]
-    frame = pl.DataFrame(pa.table(arrays, names=rows.schema.names))
-    return frame.select(_without_nothing(pl.col(n), t) for n, t in frame.schema.items())
+    # Polars takes names such as `^a$` and `*` for patterns.
+    numbered = [str(number) for number in range(len(arrays))]
+    frame = pl.DataFrame(pa.table(arrays, names=numbered))
+    frame = frame.select(
+        _without_nothing(pl.col(name), dtype).alias(name)
+        for name, dtype in frame.schema.items()
+    )
+    frame.columns = rows.schema.names
+    return frame
 
 
 def _known(array: Any) -> Any:

@@ -54,6 +54,7 @@ def test_days_and_times_become_numbers(tmp_path, kind, unit, values, expected):
         ("time", "1989-12-31T23:59:59", "of a year from 1990 to 2100"),
         ("time", "2101-01-01", "of a year from 1990 to 2100"),
         ("day", "1970-01-05", "of a year from 1990 to 2100"),
+        ("day", "2024-05-01 08:00:00", "it has a time of the day: split by it as a"),
         ("day", "1714550400", "2024-05-01 in s: split by it as a time with unit: s"),
         ("time", "2024-13-01", "expected a time such as"),
     ],

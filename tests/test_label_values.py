@@ -49,6 +49,12 @@ def test_a_third_value_is_refused_with_all_counts(tmp_path, others):
         assert f"{other!r} in 1 row" in message
 
 
+def test_a_word_for_a_missing_label_is_explained(tmp_path):
+    path = write(tmp_path / "log.csv", log_text(["yes", "no", "NA"]))
+    with pytest.raises(InputError, match="missing value, list it as `missing`"):
+        read(open_log(path, YES))
+
+
 def test_a_third_value_ends_the_reading_where_it_comes(tmp_path):
     labels = [*["yes", "no"] * 2000, "Yes", *["yes", "no"] * 2000]
     path = write(tmp_path / "log.csv", log_text(labels))
@@ -115,6 +121,12 @@ def test_without_a_positive_value_only_0_and_1_are_labels(tmp_path, label):
     path = write(tmp_path / "log.csv", log_text(["1", "0", label]))
     with pytest.raises(InputError, match=r"label\.positive and label\.neg"):
         read(open_log(path, Columns("y", ("a",), ())))
+
+
+def test_a_positive_value_that_no_row_has_is_told(tmp_path, capsys):
+    make(tmp_path, "{name: y, positive: 'Yes'}", [["yes", "no", "no"]])
+    told = "'no' in 2 rows, 'yes' in 1 row, 'Yes' (means 1) in no row"
+    assert told in capsys.readouterr().out
 
 
 def test_minus_one_may_mean_0(tmp_path):

@@ -4,7 +4,6 @@ import datetime
 from decimal import Decimal
 
 import numpy as np
-import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pa_parquet
@@ -134,7 +133,13 @@ def test_a_value_that_cannot_be_right_is_named(path, settings, array, row):
         read(log_of(path, array, **settings))
 
 
+def test_a_column_of_lists_that_cannot_be_right_is_refused(path):
+    with pytest.raises(InputError, match=r"2 of 2 values are bad, the first is .*7\.5"):
+        read(log_of(path, pa.array([[7.5], [8.5]]), bags=("x",)))
+
+
 def test_what_pandas_writes_is_what_it_had(path):
+    pd = pytest.importorskip("pandas")
     frame = pd.DataFrame({"y": [0, 1, 1], "user": [7, None, 8], "a": [1.0, None, 2.5]})
     assert frame["user"].dtype == np.float64
     frame.astype({"user": "category"}).to_parquet(path)
@@ -215,6 +220,14 @@ def test_columns_that_are_not_described_are_not_read(path, array):
     pa_parquet.write_table(pa.table({"y": [1], "a": [2], "x": array}), path)
     columns = Columns("y", ("a",), (), format="parquet")
     assert read(open_log(path, columns)) == {"y": [1], "a": [2.0]}
+
+
+@pytest.mark.parametrize("name", ["^x$", "*", "a.b", "", "0", "x y"])
+def test_columns_of_any_name_are_read(path, name):
+    pa_parquet.write_table(pa.table({"y": [0, 1], name: ["u", "v"], "x": [1, 2]}), path)
+    columns = Columns("y", ("x",), (name,), format="parquet")
+    expected = {"y": [0, 1], "x": [1.0, 2.0], name: ["u", "v"]}
+    assert read(open_log(path, columns)) == expected
 
 
 @pytest.mark.parametrize(
