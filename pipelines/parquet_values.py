@@ -5,6 +5,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+from polars.selectors import by_name
 
 
 def as_frame(rows: Any) -> pl.DataFrame:
@@ -21,7 +22,9 @@ def as_frame(rows: Any) -> pl.DataFrame:
     """
     arrays = [_known(rows.column(index)) for index in range(rows.num_columns)]
     frame = pl.DataFrame(pa.table(arrays, names=rows.schema.names))
-    return frame.select(_without_nothing(pl.col(n), t) for n, t in frame.schema.items())
+    return frame.select(
+        _without_nothing(by_name(n), t) for n, t in frame.schema.items()
+    )
 
 
 def _known(array: Any) -> Any:
