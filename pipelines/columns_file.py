@@ -25,7 +25,7 @@ from tfdlrm.piped_input import refuse_pipe
 
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
 _TEXT_TAG = "tag:yaml.org,2002:str"
-_NAMES_IN_RECORDS = ("label", "dense_features", "categorical_features", TIME_KEY)
+_NAMES_IN_RECORDS = ("label", "dense_features", "categorical_features")
 
 
 def load_columns(path: Path) -> Columns:
@@ -282,12 +282,12 @@ class _Reader:
                     self._refuse(
                         "names", f"lacks {name}", f"every column of the files{hint}"
                     )
-        for name in columns.features:
-            if name in _NAMES_IN_RECORDS:
+        for name in used:
+            if name == TIME_KEY or (name in _NAMES_IN_RECORDS and name != used[0]):
                 self._refuse(
                     name,
                     "cannot be the name of a feature",
-                    f"none of {', '.join(_NAMES_IN_RECORDS)}",
+                    f"none of {', '.join((*_NAMES_IN_RECORDS, TIME_KEY))}",
                 )
 
     def _listed(self, top: Mapping[str, Any], key: str) -> Iterable[tuple[str, Any]]:

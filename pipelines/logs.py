@@ -115,8 +115,7 @@ class LogFile(ABC):
     ) -> pl.DataFrame:
         typed: dict[str, pl.Series] = {}
         for name, (source, kind) in self._kinds.items():
-            # Polars takes `^…$` for a pattern
-            values = self._values(rows, source).alias("values")
+            values = self._values(rows, source)
             typed[name], is_bad = kind.typed(values)
             bad = is_bad.arg_true()
             self._refuse_column(source, kind, values, bad, numbers)
@@ -145,7 +144,8 @@ class LogFile(ABC):
     def _values(self, rows: pl.DataFrame, source: str) -> pl.Series:
         """A column, or the value of all rows that the file's folder names."""
         if source in self._in_file:
-            return rows[source]
+            # Polars takes a name such as `^…$` for a pattern.
+            return rows[source].alias("values")
         value = self._partitions[source]
         return pl.repeat(value, rows.height, dtype=pl.String, eager=True)
 

@@ -15,6 +15,7 @@ from tfdlrm.command_line import parse, run_command
 from tfdlrm.config import PrepareConfig
 from tfdlrm.errors import InputError
 from tfdlrm.piped_input import refuse_pipe
+from tfdlrm.plain_text import visible
 from tfdlrm.schema import COVERAGE_FILE, FILE_NAME, SPLITS, FeatureSchema
 
 if TYPE_CHECKING:
@@ -221,7 +222,8 @@ def _print_summary(prepared: "Prepared", output: Path, seconds: float) -> None:
         print(f"  {split:<11}{rows:>14,} rows in {num_shards} {files}  {share}")
     if schema.columns is not None:
         columns = Columns.from_json(schema.columns)
-        print(f"  {describe_labels(prepared.skipped.labels, columns)}")
+        labels = describe_labels(prepared.skipped.labels, columns)
+        print(f"  {visible(labels)}")
     if schema.has_one_class("train"):
         print(
             "  all rows of train have the same label: nothing is learned from such.\n"
@@ -232,7 +234,7 @@ def _print_summary(prepared: "Prepared", output: Path, seconds: float) -> None:
     rows = sum(schema.num_rows(split) for split in SPLITS)
     print(f"  {seconds:.1f} s, {rows / seconds:,.0f} rows/s")
     for line in prepared.skipped.report():
-        print(line)
+        print(visible(line))
     features = read_coverage(output)
     if features:
         Console(width=80).print(as_table(features, schema.dialect))

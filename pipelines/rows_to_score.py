@@ -88,7 +88,7 @@ def as_texts(frame: pl.DataFrame, columns: Columns) -> dict[str, list[bytes]]:
     separators = dict(zip(columns.multi_hot, columns.separators, strict=True))
     texts = {}
     for name in columns.features:
-        values = frame[name]
+        values = frame[name].alias("value")
         if columns.is_criteo and name in columns.single_hot:
             texts[name] = _hexadecimal(values.to_list())
             continue

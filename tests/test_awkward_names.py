@@ -30,7 +30,17 @@ from tfdlrm.serving.vocabulary_tables import read_values
 
 DENSE = ["a$b", "^p.*$", "*", "price [€]"]
 CATEGORICAL = ["x[1]", "x1", "new?", "news", "a/b", "..", "日付", "[red]c", "a|b"]
-CATEGORICAL += ["file", "file.npy", "^.*$", "*c", "y" * 300, "two\nlines", "ctr%", "🙂"]
+CATEGORICAL += [
+    "file",
+    "file.npy",
+    "^.*$",
+    "^no$",
+    "*c",
+    "y" * 300,
+    "two\nlines",
+    "ctr%",
+    "🙂",
+]
 BAG = "bag*s"
 
 
@@ -151,6 +161,68 @@ def test_every_column_has_its_own_ids(awkward):
     for feature in described["features"][:-1]:
         assert feature["coverage"]["train"] == 1, feature["name"]
         assert feature["distinct"] == len(set(columns[feature["name"]]))
+
+
+def features_of(path, bag):
+    """The bytes of a shard's records, without the name of the bag."""
+    records = []
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        features = tf.train.Example.FromString(record).features.feature
+        names = ["label", "dense_features", "categorical_features"]
+        names += [f"{bag}.values", f"{bag}.row_lengths"]
+        records.append([features[name].bytes_list.value[0] for name in names])
+    return records
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_names_that_polars_takes_for_patterns_are_names(tmp_path, form):
+    """The same log as under ordinary names gives the same ids."""
+    rng = np.random.default_rng(2)
+    numbers = range(300)
+    log = {
+        "y": [["no", "yes", "no"][i % 3] for i in numbers],
+        "t": [1_700_000_000 + 3_600 * i for i in numbers],
+        "p": [round(value, 3) for value in rng.random(300)],
+        "q": [None if i % 7 == 0 else i for i in numbers],
+        "c": [f"c{rng.integers(5)}" for _ in numbers],
+        "d": [f"d{rng.integers(5)}" if i % 5 else None for i in numbers],
+        "b": ["|".join(rng.choice(["r", "s"], i % 3)) for i in numbers],
+    }
+    awkward = ["^y.*$", "^.*$", "*", "^q$", "^c.*$", "x[1]*", "^b.*$"]
+    schemas, coverages = [], []
+    for number, names in enumerate((list(log), awkward)):
+        names = dict(zip(log, names, strict=True))
+        frame = pl.DataFrame({names[name]: values for name, values in log.items()})
+        directory = tmp_path / str(number)
+        directory.mkdir()
+        path = directory / f"log.{form}"
+        frame.write_csv(path) if form == "csv" else frame.write_parquet(path)
+        described = {
+            "format": form,
+            "label": {"name": names["y"], "positive": "yes", "negative": ["no"]},
+            "dense": [names["p"], {"name": names["q"], "transform": "none"}],
+            "categorical": [names["c"], names["d"]],
+            "split": {"time": names["t"]},
+        }
+        described["categorical"].append({"name": names["b"], "separator": "|"})
+        (directory / "columns.yaml").write_text(yaml.safe_dump(described))
+        config = PrepareConfig(
+            min_frequency=1,
+            columns=directory / "columns.yaml",
+            validation_days=1,
+            test_days=1,
+        )
+        schemas.append(prepare([path], directory / "data", config))
+        coverages.append(json.loads((directory / "data" / "coverage.json").read_text()))
+    ordinary, others = schemas
+    assert ordinary.vocabulary_sizes == others.vocabulary_sizes
+    assert [shard.rows for shard in ordinary.shards] == [s.rows for s in others.shards]
+    for split in ("train", "validation", "test"):
+        (path,) = (tmp_path / "0" / "data" / split).iterdir()
+        (other,) = (tmp_path / "1" / "data" / split).iterdir()
+        assert features_of(path, "b") == features_of(other, "^b.*$")
+    for one, two in zip(*(each["features"] for each in coverages), strict=True):
+        assert {**one, "name": two["name"]} == two
 
 
 def write_model(data, directory):

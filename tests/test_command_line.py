@@ -217,6 +217,9 @@ def test_nothing_is_named_that_is_not_near():
 def test_a_value_of_another_type_is_told_in_words():
     with pytest.raises(InputError, match="epochs is 'three', expected a whole number"):
         train_config("--epochs", "three")
+    expected = "early_stopping is 'soon', expected a whole number or null"
+    with pytest.raises(InputError, match=expected):
+        train_config("--early_stopping", "soon")
 
 
 def test_an_error_cannot_act_on_the_terminal(capsys):

@@ -72,6 +72,14 @@ def test_no_output_replaces_a_part_of_the_model(log, tmp_path, part):
     PredictCommand(tmp_path / "model", log, tmp_path / "model" / "scores.csv")
 
 
+def test_no_output_replaces_a_part_of_a_folder_of_logs(tmp_path):
+    part = tmp_path / "logs" / "day=1" / "part-0.csv"
+    part.parent.mkdir(parents=True)
+    part.touch()
+    with pytest.raises(InputError, match="would replace input"):
+        PredictCommand(tmp_path / "model", tmp_path / "logs", part)
+
+
 def test_measures_do_not_replace_the_schema(data_dir, tmp_path):
     before = (data_dir / "schema.json").read_bytes()
     with pytest.raises(InputError, match=r"json .* would replace data_dir"):

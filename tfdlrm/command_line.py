@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import io
 import os
 import signal
 import sys
@@ -272,6 +273,9 @@ def run_command(main: Callable[[], None]) -> NoReturn:
     """
     # Before anything imports TensorFlow: its start-up log is not for the user.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A path need not be text, nor a terminal have all characters.
+        sys.stdout.reconfigure(errors="backslashreplace")
     standard_output: Any = _UntilClosed(sys.stdout)
     with redirect_stdout(standard_output):
         _run(main)

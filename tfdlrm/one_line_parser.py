@@ -14,9 +14,15 @@ _UNKNOWN_KEY = re.compile(
 )
 _NOT_A_GROUP = re.compile(r'Parser key "([^"]*)": Unable to load config')
 _BAD_VALUE = re.compile(r'Parser key "([^"]*)": Expected a (.*)\. Got value: (.*)')
+_BAD_FOR_ALL = re.compile(
+    r'Parser key "([^"]*)": Does not validate against any of the Union subtypes '
+    r"Subtypes: \[(.*?)\] Errors: .* Given value: (.*)"
+)
 """What jsonargparse says."""
 
 _TYPES = {
+    "<class 'NoneType'>": "null",
+    "<class 'pathlib.Path'>": "a path",
     "<class 'int'>": "a whole number",
     "<class 'float'>": "a number",
     "<class 'bool'>": "true or false",
@@ -32,6 +38,9 @@ class OneLineParser(jsonargparse.ArgumentParser):
         text = " ".join(message.split())
         if found := _BAD_VALUE.fullmatch(text):
             text = _bad_value(*found.groups())
+        elif found := _BAD_FOR_ALL.fullmatch(text):
+            kinds = [_TYPES.get(kind, kind) for kind in found[2].split(", ")]
+            text = f"{found[1]} is {found[3]!r}, expected {' or '.join(kinds)}"
         raise InputError(f"{text}{self._hint(text)} (--help lists what there is)")
 
     def _hint(self, message: str) -> str:

@@ -50,7 +50,8 @@ def check_output(name: str, output: Path, **inputs: Path | None) -> None:
         kind = "a directory" if stat.S_ISDIR(mode) else "a block device"
         raise InputError(f"{name} {output} is {kind}, expected a file to write")
     for setting, path in inputs.items():
-        if path is not None and _is_part(output, path):
+        # Of a folder of raw files every one is read.
+        if path is not None and _is_part(output, path, setting == "input"):
             raise InputError(
                 f"{name} {output} would replace {setting} {path} or a part of it, "
                 "expected a file that is not read: give another one"
@@ -140,7 +141,7 @@ def _mode(path: Path) -> int | None:
         return None
 
 
-def _is_part(output: Path, path: Path) -> bool:
+def _is_part(output: Path, path: Path, of_any_name: bool) -> bool:
     mode = _mode(output)
     if mode is None or not stat.S_ISREG(mode) or _mode(path) is None:
         return False
@@ -148,4 +149,4 @@ def _is_part(output: Path, path: Path) -> bool:
         return path.samefile(output)
     root, file = path.resolve(), output.resolve()
     parts = file.relative_to(root).parts if file.is_relative_to(root) else ()
-    return not _OF_DIRECTORIES.isdisjoint(parts)
+    return bool(parts) and (of_any_name or not _OF_DIRECTORIES.isdisjoint(parts))

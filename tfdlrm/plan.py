@@ -15,6 +15,7 @@ from tfdlrm.errors import require
 from tfdlrm.fitting import Memory, memory_here, require_memory
 from tfdlrm.machine_memory import UNKNOWN
 from tfdlrm.memory_plan import MemoryPlan, table_state
+from tfdlrm.plain_text import markdown
 from tfdlrm.schema import CategoricalFeature, FeatureSchema
 
 KAGGLE_ROWS = 39_291_954
@@ -149,9 +150,8 @@ def tables_of(found: MemoryPlan, optimizer: str) -> str:
     for table in size.tables:
         weights = format_byte_size(4 * table.parameters)
         state = format_byte_size(table_state(table, optimizer))
-        lines.append(
-            f"| {table.name} | {table.rows:,} | {table.dim} | {weights} | {state} |"
-        )
+        name = markdown(table.name)
+        lines.append(f"| {name} | {table.rows:,} | {table.dim} | {weights} | {state} |")
     return "\n".join(lines)
 
 

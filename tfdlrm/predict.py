@@ -12,6 +12,7 @@ from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError
 from tfdlrm.output_file import check_output, messages_apart, output_file
 from tfdlrm.piped_input import as_file
+from tfdlrm.plain_text import visible
 from tfdlrm.raw_features import RawFeatures
 
 
@@ -71,7 +72,7 @@ def _predict(command: PredictCommand) -> int:
                 scored.write_csv(file, include_header=False)
             num_rows += chunk.height
     for line in features_of.unknown.report():
-        print(line, file=sys.stderr)
+        print(visible(line), file=sys.stderr)
     return num_rows
 
 

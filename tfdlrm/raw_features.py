@@ -63,7 +63,7 @@ class RawFeatures:
         ids = encode_categories(frame, columns.single_hot, self.tables[:width])
         rows = self.unknown.rows(frame.height)
         for position, name in enumerate(columns.single_hot):
-            values = frame[name]
+            values = frame[name].alias("value")
             are_unknown = self.tables[position].are_unknown(values, ids[:, position])
             rows.add(name, values, are_unknown)
         if not columns.multi_hot:
