@@ -147,6 +147,37 @@ def test_code_in_a_file_is_not_run(tmp_path, monkeypatch):
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize(
+    "rename",
+    [
+        "module.{}".format,
+        "_orig_mod.{}".format,
+        "_orig_mod.module.{}".format,
+        "module._orig_mod.{}".format,
+        # As the reference wraps only its MLPs on several machines.
+        lambda name: name.replace("bot_l.", "bot_l.module."),
+    ],
+)
+@pytest.mark.parametrize("wrap", [dict, lambda state: {"state_dict": state, "iter": 3}])
+def test_what_pytorch_puts_around_a_model_is_left_out(rename, wrap):
+    state = make_state()
+    model = to_keras(wrap({rename(name): value for name, value in state.items()}))
+    assert_equal_states(from_keras(model), state)
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({"state_dict": [1]}, "holds a list, expected weights by their names"),
+        ([1], "holds a list, expected weights by their names"),
+        ({**make_state(), "module.emb_l.0.weight": 0}, "has module.emb_l.0.weight"),
+    ],
+)
+def test_what_holds_no_weights_is_refused(state, message):
+    with pytest.raises(InputError, match=message):
+        to_keras(state)
+
+
 def test_a_file_that_is_none_of_torch_is_refused(tmp_path):
     pytest.importorskip("torch")
     path = tmp_path / "model.pt"

@@ -14,7 +14,8 @@ from tfdlrm.models import DLRM
 
 _NAME = re.compile(r"emb_l\.\d+\.weight|(bot|top)_l\.\d*[02468]\.(weight|bias)")
 
-_AROUND = re.compile(r"^((module|_orig_mod)\.)+")  # DataParallel, torch.compile
+_AROUND = {"module", "_orig_mod"}
+"""Names of a module within DataParallel and torch.compile."""
 
 
 def to_keras(
@@ -27,10 +28,10 @@ def to_keras(
     Args:
         state: The reference's names (`emb_l.0.weight`, `bot_l.0.weight`,
             `bot_l.0.bias`, `top_l.0.weight`…) with their arrays or tensors, also where
-            they are under `state_dict`, or begin with the `module.` of DataParallel or
-            the `_orig_mod.` of torch.compile; or the path of a `.pt` file that holds
-            them, as `--save-model` writes it. Reading a file needs PyTorch, and runs
-            no code that may be hidden in it.
+            they are under `state_dict`, or have the `module.` of DataParallel or the
+            `_orig_mod.` of torch.compile in their names; or the path of a `.pt` file
+            that holds them, as `--save-model` writes it. Reading a file needs PyTorch,
+            and runs no code that may be hidden in it.
         self_interaction: Whether it was trained with `--arch-interaction-itself`.
 
     Returns:
@@ -148,8 +149,11 @@ def _state_in(loaded: Any, source: str) -> Mapping[str, Any]:
 
 
 def _with_bare_names(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The weights without the names of the modules that were around the model."""
-    bare = {_AROUND.sub("", str(name)): value for name, value in state.items()}
+    """The weights without the names of modules around the model or parts of it."""
+    bare = {
+        ".".join(part for part in str(name).split(".") if part not in _AROUND): value
+        for name, value in state.items()
+    }
     # Two that become one are left as they are, and refused by their names.
     return bare if len(bare) == len(state) else dict(state)
 

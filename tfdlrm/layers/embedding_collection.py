@@ -301,6 +301,11 @@ class EmbeddingCollection(keras.layers.Layer):
         sizes = sizes[features] if is_static else ops.take(sizes, features)
         return ids, ops.convert_to_tensor(sizes)
 
+    def compute_output_spec(self, ids: Any, weights: Any = None) -> Any:
+        if not is_indices_and_offsets(ids, self.name):
+            require_integers(ids.dtype, self.name)
+        return super().compute_output_spec(ids, weights)
+
     def compute_output_shape(
         self, ids_shape: Any, weights_shape: Any = None
     ) -> tuple[int | None, int, int]:

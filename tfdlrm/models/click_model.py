@@ -174,6 +174,15 @@ class ClickModel(keras.Model):
 
         return replicas.train_step(self, *args)
 
+    def test_step(self, *args: Any) -> Any:
+        if not self._has_replicas:
+            return super().test_step(*args)
+        from tfdlrm.models import replicas
+
+        if not replicas.has_one_copy(self.distribute_strategy):
+            return super().test_step(*args)
+        return replicas.test_step(self, *args)
+
     def make_test_function(self, force: bool = False) -> None:
         if not self._has_replicas:
             super().make_test_function(force)

@@ -1,6 +1,7 @@
 """A training step on several devices at once, with the numbers of a single one."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -21,34 +22,102 @@ def train_step(model: keras.Model, data: Any) -> dict[str, Any]:
     Returns:
         The metrics, the same on every replica.
     """
-    replicas = tf.distribute.get_replica_context()
-    features, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
-    all_labels = replicas.all_gather(tf.identity(labels), axis=0)
-    all_weights = (
-        None if weights is None else replicas.all_gather(tf.identity(weights), axis=0)
-    )
-    num_rows, all_rows = (
-        tf.cast(tf.shape(each)[0], tf.float32) for each in (labels, all_labels)
-    )
+    batch = _Batch.of(data)
     with tf.GradientTape() as tape:
-        logits = model(features, training=True)
-        loss = model.compute_loss(features, labels, logits, weights)
-        # Keras has divided this mean by the number of replicas, whose gradients are
-        # added up. Of no rows a regularizer has no mean.
-        weight = num_rows * replicas.num_replicas_in_sync / all_rows
-        share = tf.math.multiply_no_nan(loss, weight)
+        logits = model(batch.features, training=True)
+        share = batch.share_of_loss(model, logits, training=True)
         scaled = model.optimizer.scale_loss(share)
     variables = model.trainable_variables
     model.optimizer.apply(tape.gradient(scaled, variables), variables)
-
-    all_logits = replicas.all_gather(logits, axis=0)
-    for metric in model.metrics:
-        if metric.name == "loss":
-            mean = replicas.all_reduce(tf.distribute.ReduceOp.SUM, share)
-            metric.update_state(mean, sample_weight=all_rows)
-        else:
-            metric.update_state(all_labels, all_logits, sample_weight=all_weights)
+    _update_metrics(model, batch, logits, share)
     return model.get_metrics_result()
+
+
+def test_step(model: keras.Model, data: Any) -> dict[str, Any]:
+    """Score one replica's rows of a batch, together with the other replicas.
+
+    Args:
+        model: A compiled model.
+        data: This replica's features, labels and, it may be, weights of rows.
+
+    Returns:
+        The metrics of the whole batch, the same on every replica.
+    """
+    batch = _Batch.of(data)
+    logits = model(batch.features, training=False)
+    share = batch.share_of_loss(model, logits, training=False)
+    _update_metrics(model, batch, logits, share)
+    return model.get_metrics_result()
+
+
+def has_one_copy(strategy: tf.distribute.Strategy) -> bool:
+    """Whether all replicas of a strategy share its variables.
+
+    Keras' metrics add to what they are by an assignment, of which such a strategy
+    takes the sum over replicas, with what they were before in each.
+    """
+    return isinstance(strategy, tf.distribute.experimental.CentralStorageStrategy)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """One replica's rows of a batch, and what belongs to the whole of it."""
+
+    features: Any
+    labels: tf.Tensor
+    weights: tf.Tensor | None
+    all_labels: tf.Tensor
+    all_weights: tf.Tensor | None
+
+    @classmethod
+    def of(cls, data: Any) -> "_Batch":
+        features, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
+        all_labels, all_weights = (
+            None if each is None else _gathered(each) for each in (labels, weights)
+        )
+        return cls(features, labels, weights, all_labels, all_weights)
+
+    @property
+    def all_rows(self) -> tf.Tensor:
+        return tf.cast(tf.shape(self.all_labels)[0], tf.float32)
+
+    def share_of_loss(self, model: keras.Model, logits: Any, training: bool) -> Any:
+        """What the loss of these rows adds to that of the batch."""
+        loss = model.compute_loss(
+            self.features, self.labels, logits, self.weights, training=training
+        )
+        # Keras has divided this mean by the number of replicas, whose gradients are
+        # added up. Of no rows a regularizer has no mean.
+        num_rows = tf.cast(tf.shape(self.labels)[0], tf.float32)
+        replicas = tf.distribute.get_replica_context().num_replicas_in_sync
+        return tf.math.multiply_no_nan(loss, num_rows * replicas / self.all_rows)
+
+
+def _gathered(values: tf.Tensor) -> tf.Tensor:
+    return tf.distribute.get_replica_context().all_gather(tf.identity(values), axis=0)
+
+
+def _update_metrics(model: keras.Model, batch: _Batch, logits: Any, share: Any) -> None:
+    replicas = tf.distribute.get_replica_context()
+    mean = replicas.all_reduce(tf.distribute.ReduceOp.SUM, share)
+    values = mean, batch.all_rows, batch.all_labels, _gathered(logits)
+
+    def update(mean: Any, rows: Any, labels: Any, logits: Any, weights: Any) -> None:
+        for metric in model.metrics:
+            if metric.name == "loss":
+                metric.update_state(mean, sample_weight=rows)
+            else:
+                metric.update_state(labels, logits, sample_weight=weights)
+
+    def update_once(strategy: tf.distribute.Strategy, *values: Any) -> None:
+        first = [strategy.experimental_local_results(each)[0] for each in values]
+        update(*first[:4], *(first[4:] or [None]))
+
+    if not has_one_copy(replicas.strategy):
+        update(*values, batch.all_weights)
+        return
+    weights = () if batch.all_weights is None else (batch.all_weights,)
+    replicas.merge_call(update_once, args=(*values, *weights))
 
 
 def function_of_iterator(

@@ -25,7 +25,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     Raises:
         ValueError: If an option is set that would have to touch, at every step, rows
             that no id of the batch named: weight decay, clipping, moving averages and
-            gradient accumulation.
+            gradient accumulation; or under a `tf.distribute.ParameterServerStrategy`.
     """
 
     def __init__(self, learning_rate: Any, name: str, **kwargs: Any) -> None:
@@ -48,6 +48,13 @@ class SparseOptimizer(keras.optimizers.Optimizer):
                 "every step. Leave them unset."
             )
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
+        strategy = self._distribution_strategy
+        if isinstance(strategy, tf.distribute.ParameterServerStrategy):
+            raise ValueError(
+                f"{type(self).__name__} does not work under ParameterServerStrategy: "
+                "make model and optimizer under a MirroredStrategy or a "
+                "MultiWorkerMirroredStrategy."
+            )
         # A function and no dictionary, for Keras would save what is in that.
         self._flags_of: Callable[[Any], Any] = {}.get
         self._at_home: frozenset[Any] = frozenset()
