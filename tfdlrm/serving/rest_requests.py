@@ -170,7 +170,7 @@ async def _receive_body(
     if length.isdigit() and int(length) > most:
         raise too_large(most)
     parts: list[bytes] = []
-    size = 0
+    size = held = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -180,7 +180,8 @@ async def _receive_body(
         if size > most:
             raise too_large(most)
         if size > INLINE_BYTES:
-            hold(len(parts[-1]))
+            hold(size - held)
+            held = size
         if not message.get("more_body"):
             return parts
 
