@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import threading
+import time
 
 import grpc
 import ml_dtypes
@@ -318,9 +319,9 @@ def test_what_arrives_at_a_time_is_limited(server, table):
     try:
         for connection in slow:
             connection.sendall(head + b" " * (size - 1))
+        while server._readers._held_bytes < len(slow) * (size - 1):
+            time.sleep(0.05)
         status, answer = post(url, body)
-        while status == 200:  # they have not arrived yet
-            status, answer = post(url, body)
         assert status == 503 and "too many large requests" in answer["error"]
         still_right(server)
     finally:
