@@ -21,6 +21,7 @@ from tensorflow_serving.apis import (
 )
 
 from tests.limited_server import code_of, still_right
+from tests.processes import run_command_line
 from tests.served_model import expected, save_kinds, save_scores
 from tests.serving_thread import embedded, post, predict_request, rows
 from tfdlrm.serving.bodies import INLINE_BYTES, JsonBounds, is_small, read_body
@@ -395,3 +396,11 @@ def test_arrays_go_through_the_channel_as_they_are():
         assert found[name].dtype == array.dtype
         np.testing.assert_array_equal(found[name], array)
     assert found["same"].strides == (0, 0)
+
+
+def test_the_process_that_reads_loads_no_tensorflow():
+    program = "import sys, tfdlrm.serving.reader_process as _; print(*sys.modules)"
+    done = run_command_line(f'python -c "{program}"')
+    assert done.returncode == 0, done.stderr
+    assert "tfdlrm.serving.json_requests" in done.stdout.split()
+    assert "tensorflow" not in done.stdout.split()
