@@ -320,7 +320,7 @@ def test_what_arrives_at_a_time_is_limited(server, table):
     try:
         for connection in slow:
             connection.sendall(head + b" " * (size - 1))
-        while server._readers._held_bytes < len(slow) * (size - 1):
+        while server._readers.held_bytes < len(slow) * (size - 1):
             time.sleep(0.05)
         status, answer = post(url, body)
         assert status == 503 and "too many large requests" in answer["error"]
