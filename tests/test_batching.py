@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from tests.served_model import save_kinds
-from tfdlrm.serving.batching import Batcher, BatchingParameters
+from tfdlrm.serving.batching import PART_ROWS, Batcher, BatchingParameters
 from tfdlrm.serving.errors import ServingError
 from tfdlrm.serving.servable import Servable
 
@@ -99,3 +99,68 @@ def test_a_full_batch_does_not_wait_for_its_time(tmp_path):
 
     asyncio.run(fill())
     assert len(runs) == 1
+
+
+def test_a_large_request_is_run_in_parts_and_others_get_their_turns(tmp_path):
+    servable = Servable("kinds", 1, save_kinds(tmp_path / "1"))
+    signature = servable.signature("logarithm")
+    values = np.arange(1, 2001, dtype=np.float32)
+    runs, order = [], []
+
+    async def ask():
+        parameters = BatchingParameters(max_batch_size=300)
+        batcher = Batcher(parameters, True, lambda *_: None, lambda *_: runs.append(1))
+        large = asyncio.create_task(batcher.run(signature, [values], len(values)))
+        large.add_done_callback(lambda _: order.append("large"))
+        await asyncio.sleep(0)
+        small = asyncio.create_task(batcher.run(signature, [values[:3]], 3))
+        small.add_done_callback(lambda _: order.append("small"))
+        answers = await asyncio.gather(large, small)
+        await batcher.close()
+        return answers
+
+    (found,), (few,) = asyncio.run(ask())
+    np.testing.assert_allclose(found, np.log(values.astype(float)), rtol=1e-6)
+    np.testing.assert_allclose(few, np.log([1, 2, 3]), atol=1e-6)
+    assert order == ["small", "large"]
+    assert len(runs) >= math.ceil(2000 / PART_ROWS)
+
+
+def test_parts_are_as_large_as_the_sizes_that_are_allowed(tmp_path):
+    servable = Servable("kinds", 1, save_kinds(tmp_path / "1"))
+    signature = servable.signature("logarithm")
+    values, rows = np.arange(1, 2001, dtype=np.float32), []
+    run = signature.run
+    signature.run = lambda *inputs: rows.append(len(inputs[0])) or run(*inputs)
+
+    async def ask():
+        parameters = BatchingParameters(
+            max_batch_size=600, allowed_batch_sizes=(100, 600)
+        )
+        batcher = Batcher(parameters, True, lambda *_: None, lambda *_: None)
+        answer = await batcher.run(signature, [values], len(values))
+        await batcher.close()
+        return answer
+
+    (found,) = asyncio.run(ask())
+    np.testing.assert_allclose(found, np.log(values.astype(float)), rtol=1e-6)
+    assert rows == [600, 600, 600, 600]
+
+
+def test_a_large_request_that_is_no_row_for_a_row_is_run_as_a_whole(tmp_path):
+    module = tf.Module()
+    module.distinct = tf.function(
+        lambda ids: {"distinct": tf.unique(ids).y},
+        input_signature=[tf.TensorSpec([None], tf.int64, name="ids")],
+    )
+    tf.saved_model.save(module, tmp_path / "1", signatures=module.distinct)
+    signature = Servable("distinct", 1, tmp_path / "1").signature("")
+    ids = np.arange(3000) % 200
+
+    async def ask():
+        batcher = Batcher(BatchingParameters(), True, lambda *_: None, lambda *_: None)
+        (found,) = await batcher.run(signature, [ids], len(ids))
+        await batcher.close()
+        return found
+
+    assert asyncio.run(ask()).tolist() == list(range(200))

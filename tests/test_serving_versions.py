@@ -1,5 +1,6 @@
 """New versions, broken ones, and nothing lost meanwhile."""
 
+import os
 import shutil
 import sys
 import threading
@@ -22,7 +23,13 @@ from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.models import Models
 from tfdlrm.serving.servable import Servable
 from tfdlrm.serving.server import ServerSettings
-from tfdlrm.serving.version_directories import EXTRA_DIRECTORY, WARM_UP_FILE
+from tfdlrm.serving.version_directories import (
+    EXTRA_DIRECTORY,
+    MAX_VERSION,
+    WARM_UP_FILE,
+    new_version,
+    versions_in,
+)
 from tfdlrm.serving.versions import ModelSettings, VersionPolicy
 
 
@@ -146,6 +153,28 @@ def test_half_written_versions_and_other_files_are_no_versions(base):
     assert loaded(base).available == [2]
 
 
+def test_of_two_directories_of_one_number_the_plain_one_is_served(base, caplog):
+    shutil.copytree(base / "1", base / "03")
+    model = loaded(base)
+    assert model.available == [3]
+    shutil.move(base / "2", base / "3")
+    caplog.clear()
+    for _ in range(3):
+        assert versions_in(base)[3] == base / "3"
+    (record,) = caplog.records
+    assert f"03 is no version: {base / '3'} has its number" in record.getMessage()
+
+
+def test_no_version_is_written_beyond_the_last_number(base):
+    shutil.move(base / "2", base / str(MAX_VERSION))
+    assert loaded(base).available == [MAX_VERSION]
+    with (
+        pytest.raises(InputError, match="has version 9223372036854775807, and no"),
+        new_version(base),
+    ):
+        raise AssertionError("nothing is to be written")
+
+
 def test_what_cannot_be_served_is_said_at_once(base, tmp_path):
     with pytest.raises(InputError, match=r"expected the directory of its versions"):
         loaded(base / "1")
@@ -260,6 +289,14 @@ def test_the_command_serves_swaps_and_stops_in_good_order(base, tmp_path):
         np.testing.assert_allclose(
             answer["outputs"], expected(dense, ids, 4.0), atol=1e-6
         )
+        # It is asked to stop while it loads a version whose files do not come.
+        shutil.copytree(base / "1", base / "_5")
+        index = base / "_5" / "variables" / "variables.index"
+        index.unlink()
+        os.mkfifo(index)
+        (base / "_5").rename(base / "5")
+        while get(url)[1]["model_version_status"][0]["state"] != "LOADING":
+            time.sleep(0.1)
     assert server.process.returncode == 0
     assert "stopping" in "".join(server.log)
 

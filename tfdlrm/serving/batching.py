@@ -20,12 +20,16 @@ Key = tuple[Signature, tuple[tuple[int, ...], ...]]
 """Only requests of the same signature and the same row shapes go together."""
 
 
+PART_ROWS = 256
+"""Rows of a large request that are run together; more are hardly faster."""
+
+
 @dataclass(frozen=True)
 class BatchingParameters:
     """TF Serving's `batching_parameters`.
 
     Args:
-        max_batch_size: Most rows in a batch; a request of more is a batch by itself.
+        max_batch_size: Most rows in a batch; a request of more is run in parts.
         batch_timeout_micros: How long a request waits for others to join. With 0,
             a batch is what came while the one before it ran.
         max_enqueued_batches: Most batches that wait; further requests are refused.
@@ -118,6 +122,32 @@ class Batcher:
         self._num_running = 0
         self._is_look_due = False
         self._timer: asyncio.TimerHandle | None = None
+
+    async def run(self, signature: Signature, inputs: Arrays, rows: int) -> Arrays:
+        """Run a request of checked inputs, a large one in parts.
+
+        Others get their turns between the parts.
+
+        Raises:
+            ServingError: If too many wait, or the model refuses the inputs.
+        """
+        parameters = self._parameters
+        is_small = rows <= parameters.max_batch_size
+        if is_small or not self._shares_runs(signature):
+            return await self.submit(signature, inputs, rows)
+        size = parameters.max_batch_size
+        if not parameters.allowed_batch_sizes:
+            size = min(size, PART_ROWS)
+        parts = []
+        for begin in range(0, rows, size):
+            part = [array[begin : begin + size] for array in inputs]
+            number = min(size, rows - begin)
+            outputs = await self.submit(signature, part, number)
+            if any(len(output) != number for output in outputs):
+                # Not a row for a row: parts would be another answer.
+                return await self.submit(signature, inputs, rows)
+            parts.append(outputs)
+        return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
     def submit(
         self, signature: Signature, inputs: Arrays, rows: int

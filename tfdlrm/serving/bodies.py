@@ -13,13 +13,13 @@ from tfdlrm.serving.errors import ServingError, refuse
 INLINE_BYTES = 2**18
 """Larger requests are read in a process next to the server."""
 
-INLINE_LISTS = 2**12
-INLINE_VALUES = 2**15
+INLINE_LISTS = 2_000
+INLINE_VALUES = 12_000
 """So are those of more lists and objects, or values; 256 rows are well below."""
 
 _CERTAINLY_SMALL_BYTES = 2**13
 _STEP_BYTES = 2**20
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,14 @@ def read_body(parts: Sequence[bytes], is_gzip: bool, bounds: JsonBounds) -> byte
         if not piece and not body:
             break
         pieces.append(piece)
-        if counts.add(piece):
+        was_too_many = counts.are_too_many
+        counts.add(piece)
+        if counts.are_too_many and not was_too_many:
             counts.check(b"".join(pieces))
     _check_end(inflater)
-    return b"".join(pieces)
+    body = b"".join(pieces)
+    counts.check(body)
+    return body
 
 
 def too_large(most: int) -> ServingError:
@@ -135,15 +139,19 @@ class _Counts:
         }
         self._counts = dict.fromkeys(self._most, 0)
 
-    def add(self, text: bytes) -> bool:
-        """Count, and say whether it is too much unless it is in strings."""
+    @property
+    def are_too_many(self) -> bool:
+        """Whether there are too many, unless they are in strings."""
+        return self._too_many(self._counts) is not None
+
+    def add(self, text: bytes) -> None:
+        """Count what is in a piece of the request."""
         for name, number in _count(text).items():
             self._counts[name] += number
-        return self._too_many(self._counts) is not None
 
     def check(self, text: bytes) -> None:
         """Refuse what is too much outside of strings too."""
-        if self._too_many(self._counts) is None:
+        if not self.are_too_many:
             return
         # The last string may be cut short; what follows its quote is one too.
         counts = _count(_STRING.sub(b"", text).partition(b'"')[0])

@@ -212,8 +212,8 @@ class GrpcServer:
             refuse(f"the request has {len(payload)} bytes, which no {api} has")
         task = Task(name, is_gzip=False, max_rows=limits.rows, bounds=None)
         async with asyncio.timeout(limits.seconds):
-            with readers.hold() as hold:
-                hold(len(payload))
+            with readers.hold() as held:
+                held.set(len(payload))
                 async with readers.read(task, (payload,)) as reading:
                     request = request_class.FromString(bytes(reading.head))
                     model = _model(api, request)

@@ -11,6 +11,9 @@ import grpc
 
 from tfdlrm.serving.errors import ServingError
 
+MOST_KNOWN = 100
+"""Values of `Host` that need not be looked at again."""
+
 
 class AllowedHosts:
     """Checks the `Host` of HTTP requests.
@@ -28,6 +31,7 @@ class AllowedHosts:
         self._names = {_without_port(name) for name in (host, *names)}
         is_checked = _is_loopback(host) or len(self._names) > 1
         self._is_any = "*" in self._names or not is_checked
+        self._known: set[bytes] = set()
 
     def check(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Refuse a request for another site's name.
@@ -38,12 +42,16 @@ class AllowedHosts:
         if self._is_any:
             return
         for name, value in headers:
-            if name == b"host" and not self._allows(value.decode("latin-1")):
+            if name != b"host" or value in self._known:
+                continue
+            if not self._allows(value.decode("latin-1")):
                 raise ServingError(
                     grpc.StatusCode.PERMISSION_DENIED,
                     f"Host is {value.decode('latin-1')[:200]!r}, expected an address, "
                     "localhost or one of --allowed_hosts",
                 )
+            if len(self._known) < MOST_KNOWN:
+                self._known.add(value)
 
     def _allows(self, host: str) -> bool:
         name = _without_port(host)

@@ -51,6 +51,7 @@ class _LimitedProtocol(HttpToolsProtocol):
     """Bytes since the last head or piece of a body was complete."""
     _header_bytes = 0
     _num_headers = 0
+    _answers = 0
     _is_refused = False
     _refusal = (400, "the bytes are no HTTP/1.1 request")
 
@@ -135,6 +136,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         if self.cycle.response_complete and self.cycle.more_body:
             self._unset_keepalive_if_required()
             self._lingering = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        self._answers += 1
         if self._writing is None:
             self._watch_writing(before=None)
 
@@ -186,16 +188,23 @@ class _LimitedProtocol(HttpToolsProtocol):
         if self._waiting is None:
             self._waiting = self.loop.call_later(self.seconds, self.transport.abort)
 
-    def _watch_writing(self, before: int | None) -> None:
-        """Close the connection of a client that does not read its answer."""
+    def _watch_writing(self, before: tuple[int, int] | None) -> None:
+        """Close the connection of a client that does not read its answers.
+
+        Args:
+            before: Bytes that were not sent the last time, and answers that were given.
+        """
         self._writing = None
         unread = self.transport.get_write_buffer_size()
         if not unread:
             return
-        if before is not None and unread >= before:
+        # There are further answers only where the ones before are read.
+        if before is not None and unread >= before[0] and self._answers == before[1]:
             self.transport.abort()
             return
-        self._writing = self.loop.call_later(self.seconds, self._watch_writing, unread)
+        self._writing = self.loop.call_later(
+            self.seconds, self._watch_writing, (unread, self._answers)
+        )
 
     def _cancel(self, name: str) -> None:
         timer = getattr(self, name)

@@ -9,13 +9,15 @@ Json = dict[str, Any]
 
 _ERRORS = {
     "400": "The request cannot be understood, or the model refuses its values.",
+    "403": "The request is for another host's name.",
     "404": "No such model, version or page.",
     "405": "A page is read with GET.",
     "413": "The request is too large.",
     "415": "The request is compressed otherwise than by gzip.",
     "429": "Too many requests wait.",
+    "431": "The request's head is too large.",
     "500": "A defect of the server or the model.",
-    "503": "The server has too many connections, or stops.",
+    "503": "The server has too many connections or large requests, or stops.",
     "504": "No answer within the time limit.",
 }
 

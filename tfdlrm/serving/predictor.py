@@ -134,7 +134,7 @@ class Predictor:
         rows = signature.check(inputs, self.limits.rows)
         self.metrics.examples(signature.servable.name, rows)
         arrays = ordered(signature, inputs)
-        outputs = await self._batcher.submit(signature, arrays, rows)
+        outputs = await self._batcher.run(signature, arrays, rows)
         named = dict(zip(signature.fetched, outputs, strict=True))
         self._count_unknown(signature, named)
         return {name: named[name] for name in names}

@@ -31,8 +31,11 @@ MAX_HEAD_BYTES = 2**16
 """Most bytes of a message without its tensors or examples."""
 
 _BULK = ("input", "inputs")
-_MEMORY_TO_KEEP = 2**20
-"""In KiB: a process that took more gives way to a fresh one."""
+_MEMORY_TO_KEEP = 2**29
+"""In bytes: a process that holds more after a request gives way to a fresh one."""
+
+_STATISTICS = Path("/proc/self/statm")
+"""On Linux."""
 
 
 class _Reader:
@@ -132,7 +135,7 @@ def main(descriptor: int, memory: int) -> None:
     channel = Channel(socket.socket(fileno=descriptor))
     try:
         reader = _Reader(channel.receive())
-        while resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < _MEMORY_TO_KEEP:
+        while _memory()[1] < _MEMORY_TO_KEEP:
             task, payload = channel.receive()
             answer = _answer(reader.head, task, payload)
             del payload
@@ -147,10 +150,17 @@ def main(descriptor: int, memory: int) -> None:
 
 
 def _limit_memory(size: int) -> None:
-    statistics = Path("/proc/self/statm")
-    if statistics.exists():  # on Linux
-        size += int(statistics.read_text().split()[0]) * resource.getpagesize()
+    if _STATISTICS.exists():
+        size += _memory()[0]
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+
+def _memory() -> tuple[int, int]:
+    """Addresses and memory in use, in bytes."""
+    if not _STATISTICS.exists():
+        return 0, 0
+    addresses, resident, *_ = map(int, _STATISTICS.read_text().split())
+    return addresses * resource.getpagesize(), resident * resource.getpagesize()
 
 
 if __name__ == "__main__":

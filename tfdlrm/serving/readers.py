@@ -6,9 +6,9 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +185,40 @@ class Reading:
             self._readers.give_back(self._process)
 
 
+class Held:
+    """The bytes of a request that arrives and waits, until the context is left.
+
+    Args:
+        readers: They count the bytes of all requests.
+        most: So many at a time.
+    """
+
+    def __init__(self, readers: "Readers", most: int) -> None:
+        self._readers = readers
+        self._most = most
+        self._size = 0
+
+    def __enter__(self) -> "Held":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._readers.held_bytes -= self._size
+
+    def set(self, size: int) -> None:
+        """Say how many bytes there are by now.
+
+        Raises:
+            ServingError: UNAVAILABLE, if it is too many with those of others.
+        """
+        self._readers.held_bytes += size - self._size
+        self._size = size
+        if self._readers.held_bytes > self._most:
+            raise ServingError(
+                grpc.StatusCode.UNAVAILABLE,
+                "too many large requests wait to be read; try again later",
+            )
+
+
 class Readers:
     """The processes that read large requests.
 
@@ -200,31 +234,11 @@ class Readers:
         memory = 2**30 + 32 * limits.message_bytes
         self._idle = [_Process(memory) for _ in range(number)]
         self._processes = list(self._idle)
-        self._held_bytes = 0
+        self.held_bytes = 0
 
-    @contextmanager
-    def hold(self) -> Iterator[Callable[[int], None]]:
-        """Count the bytes of a request while it arrives and waits.
-
-        Yields:
-            Counts bytes, or raises `ServingError`, UNAVAILABLE, if it is too many.
-        """
-        held = 0
-
-        def add(size: int) -> None:
-            nonlocal held
-            held += size
-            self._held_bytes += size
-            if self._held_bytes > MOST_HELD * self._limits.message_bytes:
-                raise ServingError(
-                    grpc.StatusCode.UNAVAILABLE,
-                    "too many large requests wait to be read; try again later",
-                )
-
-        try:
-            yield add
-        finally:
-            self._held_bytes -= held
+    def hold(self) -> "Held":
+        """Count the bytes of a request while it arrives and waits."""
+        return Held(self, MOST_HELD * self._limits.message_bytes)
 
     @asynccontextmanager
     async def read(

@@ -30,8 +30,8 @@ from tfdlrm.serving.rest_requests import (
     Receive,
     RestRequest,
     Scope,
+    answer_request,
     json_bounds,
-    read_request,
 )
 
 log = logging.getLogger("tfdlrm.serving")
@@ -139,17 +139,17 @@ class RestApp:
         spec, method = _spec(match), match["method"].lower()
         limits = self._predictor.limits
         with self._predictor.request(spec.name, method.capitalize(), "REST"):
-            async with (
-                asyncio.timeout(limits.seconds),
-                read_request(
-                    scope,
-                    receive,
-                    self._predictor.readers,
-                    limits,
-                    lambda: self._bounds(spec, method),
-                ) as request,
-            ):
-                return Response(await self._answer(spec, method, request))
+            async with asyncio.timeout(limits.seconds):
+                return Response(
+                    await answer_request(
+                        scope,
+                        receive,
+                        self._predictor.readers,
+                        limits,
+                        lambda: self._bounds(spec, method),
+                        lambda request: self._answer(spec, method, request),
+                    )
+                )
 
     def _bounds(self, spec: model_pb2.ModelSpec, method: str) -> JsonBounds:
         with self._predictor.models.use(spec) as servable:

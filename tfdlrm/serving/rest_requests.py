@@ -1,8 +1,7 @@
 """REST requests: small ones are read at once, large ones by another process."""
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,7 +20,7 @@ from tfdlrm.serving.errors import ServingError
 from tfdlrm.serving.json_requests import Layout
 from tfdlrm.serving.limits import Limits
 from tfdlrm.serving.reader_channel import Task
-from tfdlrm.serving.readers import Readers, Reading
+from tfdlrm.serving.readers import Held, Readers, Reading
 from tfdlrm.serving.requests import NamedArrays, as_only_input
 from tfdlrm.serving.servable import Servable, Signature
 
@@ -53,7 +52,7 @@ class RestRequest(Protocol):
         """Return the input of a `:classify` or `:regress` request."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Small:
     document: Mapping[str, Any]
     signature_name: str
@@ -71,7 +70,7 @@ class _Small:
         return as_only_input(signature, examples)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Large:
     reading: Reading
 
@@ -86,15 +85,15 @@ class _Large:
         return as_only_input(signature, await self.reading.examples())
 
 
-@asynccontextmanager
-async def read_request(
+async def answer_request(
     scope: Scope,
     receive: Receive,
     readers: Readers,
     limits: Limits,
     bounds: Callable[[], JsonBounds],
-) -> AsyncIterator[RestRequest]:
-    """Receive and read a request.
+    answer: Callable[[RestRequest], Awaitable[bytes]],
+) -> bytes:
+    """Receive and read a request, and return the answer to it.
 
     Args:
         scope: ASGI's.
@@ -102,23 +101,24 @@ async def read_request(
         readers: Read large ones.
         limits: On requests.
         bounds: Says the most that a valid request can hold.
+        answer: Answers what was read.
 
     Raises:
-        ServingError: If it cannot be read.
+        ServingError: If it cannot be read or answered.
         ClientGoneError: If the client goes away before it is whole.
     """
-    is_gzip = _is_gzip(scope)
-    with readers.hold() as hold:
-        parts = await _receive_body(scope, receive, limits.message_bytes, hold)
+    headers = dict(scope["headers"])
+    is_gzip = _is_gzip(headers)
+    with readers.hold() as held:
+        parts = await _receive_body(headers, receive, limits.message_bytes, held)
         body = _small_body(parts, is_gzip, limits.message_bytes)
         if body is not None:
             document = json_requests.parse(body)
             name = json_requests.signature_name(document)
-            yield _Small(document, name, limits.rows)
-            return
+            return await answer(_Small(document, name, limits.rows))
         task = Task("", is_gzip, limits.rows, bounds())
         async with readers.read(task, tuple(parts)) as reading:
-            yield _Large(reading)
+            return await answer(_Large(reading))
 
 
 def json_bounds(servable: Servable, method: str, limits: Limits) -> JsonBounds:
@@ -154,8 +154,7 @@ def _per_row(signature: Signature) -> tuple[int, int] | None:
     return values, lists
 
 
-def _is_gzip(scope: Scope) -> bool:
-    headers = dict(scope["headers"])
+def _is_gzip(headers: Mapping[bytes, bytes]) -> bool:
     encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").lower()
     if encoding not in ("identity", "gzip"):
         text = f"Content-Encoding is {encoding[:20]}, expected gzip or none"
@@ -164,9 +163,9 @@ def _is_gzip(scope: Scope) -> bool:
 
 
 async def _receive_body(
-    scope: Scope, receive: Receive, most: int, hold: Callable[[int], None]
+    headers: Mapping[bytes, bytes], receive: Receive, most: int, held: Held
 ) -> list[bytes]:
-    length = dict(scope["headers"]).get(b"content-length", b"0")
+    length = headers.get(b"content-length", b"0")
     if length.isdigit() and int(length) > most:
         raise too_large(most)
     parts: list[bytes] = []
@@ -180,14 +179,14 @@ async def _receive_body(
         if size > most:
             raise too_large(most)
         if size > INLINE_BYTES:
-            hold(len(parts[-1]))
+            held.set(size)
         if not message.get("more_body"):
             return parts
 
 
 def _small_body(parts: list[bytes], is_gzip: bool, most: int) -> bytes | None:
     """Return the whole body, unless it is a large one."""
-    if sum(map(len, parts)) > INLINE_BYTES:
+    if len(parts) > 1 and sum(map(len, parts)) > INLINE_BYTES:
         return None
     body = b"".join(parts)
     if not is_gzip:

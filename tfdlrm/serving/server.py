@@ -157,6 +157,7 @@ def serve(settings: ServerSettings) -> None:
 async def _serve(settings: ServerSettings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(_tell_of_defects)
     for each in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(each, partial(_ask_to_stop, stop, each))
     stopped = asyncio.create_task(stop.wait())
@@ -173,6 +174,12 @@ async def _serve(settings: ServerSettings) -> None:
     print(f"Serving {server}", flush=True)
     await stopped
     await server.stop()
+
+
+def _tell_of_defects(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # A client is gone, or speaks no TLS: many of these would fill the log.
+    if not isinstance(context.get("exception"), OSError):
+        loop.default_exception_handler(context)
 
 
 def _load_beside(settings: ServerSettings) -> "Future[EmbeddedServer]":
