@@ -101,8 +101,8 @@ def go_back(place: Building, problem: str | None = None) -> None:
     for name in ("data", "work"):
         (place.work.parent / name).mkdir(exist_ok=True)
     if lost:
-        others = f", and {len(lost) - 1} more are not whole" if len(lost) > 1 else ""
-        print(f"{lost[0]}{others}: what was lost is made again")
+        in_all = f" ({len(lost)} files in all)" if len(lost) > 1 else ""
+        print(f"{lost[0]}{in_all}: what was lost is made again")
 
 
 def start_again(

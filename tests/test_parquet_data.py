@@ -126,3 +126,19 @@ def test_what_is_no_shard_is_refused_before_it_is_read(
     expected = rf"{re.escape(str(path))} cannot be read as a shard .*: {problem}"
     with pytest.raises(InputError, match=expected):
         read_split(tmp_path, schema, "test", 100)
+
+
+def test_a_column_name_with_a_flipped_bit_is_refused_in_one_line(parquet, tmp_path):
+    schema = FeatureSchema.load(parquet)
+    (shard,) = schema.split_shards("test")
+    contents = (parquet / shard.path).read_bytes()
+    damaged = bytearray(contents)
+    footer = len(contents) - 8 - int.from_bytes(contents[-8:-4], "little")
+    damaged[contents.index(b"label", footer)] ^= 0x80  # no UTF-8 any more
+    path = tmp_path / shard.path
+    path.parent.mkdir()
+    path.write_bytes(damaged)
+    with pytest.raises(InputError, match="cannot be read as a shard") as told:
+        read_split(tmp_path, schema, "test", 100)
+    assert str(path) in str(told.value)
+    assert "\n" not in str(told.value)

@@ -64,7 +64,7 @@ def check_file(path: Path, schema: FeatureSchema) -> None:
     try:
         with path.open("rb") as file:
             problem = column_problem(pa_parquet.read_schema(file), expected)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # names in no UTF-8
         problem = " ".join(str(error).split())
     if problem:
         raise InputError(

@@ -92,8 +92,8 @@ def read_rows(
 
 def _tell_lost(lost: Sequence[str]) -> None:
     if lost:
-        others = f", and {len(lost) - 1} more parts" if len(lost) > 1 else ""
-        print(f"{lost[0]}{others}: read again from the raw files")
+        in_all = f" ({len(lost)} parts in all)" if len(lost) > 1 else ""
+        print(f"{lost[0]}{in_all}: read again from the raw files")
 
 
 def _parts(number: int, file: RawSource) -> Iterator[Part]:

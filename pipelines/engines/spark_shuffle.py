@@ -165,8 +165,8 @@ def _to_do(cluster: Cluster, shards: _Shards) -> frozenset[int]:
     found = cluster.map(shards.finished, len(numbers))
     lost = [problem for _, problem in found if problem]
     if lost:
-        others = f", and {len(lost) - 1} more shards" if len(lost) > 1 else ""
-        print(f"{lost[0]}{others}: written again")
+        in_all = f" ({len(lost)} shards in all)" if len(lost) > 1 else ""
+        print(f"{lost[0]}{in_all}: written again")
     return frozenset(number for number in numbers if found[number][0] is None)
 
 
