@@ -89,7 +89,9 @@ class VocabularyTable(tf.Module):
             return
         separator = None
         if values.dtype == pl.String:
-            separator = _separator(values)
+            # Polars takes a name such as `^…$` for a pattern.
+            name, values = values.name, values.alias("value")
+            separator = _separator(values, name)
             path = path.with_name(f"{path.name}.txt")
             # Not written as CSV, which would quote some of them.
             path.write_bytes(values.str.join(separator)[0].encode())
@@ -154,12 +156,12 @@ def _low_bits(values: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(values, tf.int32)[..., 0]
 
 
-def _separator(values: pl.Series) -> str:
+def _separator(values: pl.Series, name: str) -> str:
     """The first of `_SEPARATORS` that no value holds."""
     for separator in _SEPARATORS:
         if not values.str.contains(separator, literal=True).any():
             return separator
     raise InputError(
-        f"{values.name} has values with every separator that a vocabulary could be "
+        f"{name} has values with every separator that a vocabulary could be "
         "written with: take control characters out of the log"
     )
