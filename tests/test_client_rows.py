@@ -59,7 +59,7 @@ def numbers_alike(texts):
         (HEAD + ROWS)[:-1],
         HEAD.replace("user", '"user"') + ROWS,
         HEAD.replace("user", '"user"') + ROWS.replace("u1", '"u1"'),
-        gzip.compress((HEAD + ROWS).encode()),
+        gzip.compress((HEAD + ROWS).encode(), mtime=0),
         pa.compress((HEAD + ROWS).encode(), "zstd", asbytes=True),
     ],
 )
