@@ -128,7 +128,9 @@ def test_a_folder_without_files_is_refused(tmp_path):
         input_files(tmp_path)
 
 
-@pytest.mark.parametrize("contents", [b"", gzip.compress(b"", mtime=0), b"\xef\xbb\xbf"])
+@pytest.mark.parametrize(
+    "contents", [b"", gzip.compress(b"", mtime=0), b"\xef\xbb\xbf"]
+)
 def test_criteos_parts_may_be_empty_but_not_all(tmp_path, contents, capsys):
     rows = make_rows(60)
     folder = tmp_path / "log"
