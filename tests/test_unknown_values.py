@@ -10,6 +10,8 @@ from pipelines.prepare import prepare
 from tests.own_log import CONFIG, DESCRIPTION, ROWS, write_log
 from tests.raw_rows import make_rows, read_plainly, write_rows
 from tfdlrm.config import PrepareConfig
+from tfdlrm.errors import InputError
+from tfdlrm.evaluate import EvaluateCommand, evaluate_model
 from tfdlrm.predict import PredictCommand, predict
 from tfdlrm.raw_features import RawFeatures
 from tfdlrm.schema import FeatureSchema
@@ -122,3 +124,46 @@ def test_predict_reports_the_shares_that_plain_python_counts(
     assert f"C1: {unknown} of 400 values ({unknown / 400:.2%}) are unknown" in said
     usual = json.loads((data_dir / "coverage.json").read_text())["features"][0]
     assert f"{max(usual['unknown'].values()):.2%} in its data set" in said
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    path = tmp_path_factory.mktemp("labelled") / "clicks.tsv"
+    return write_rows(path, CRITEO)
+
+
+def test_evaluate_measures_a_raw_log_as_scikit_learn_does(
+    exported, labelled, tmp_path, capfd
+):
+    metrics = pytest.importorskip("sklearn.metrics")
+    predict(PredictCommand(exported, labelled, tmp_path / "scores.csv"))
+    expected_report = capfd.readouterr().err
+    labels = read_plainly(CRITEO)[0]
+    scores = np.loadtxt(tmp_path / "scores.csv", skiprows=1)
+    json_file = tmp_path / "measures.json"
+    evaluate_model(EvaluateCommand(exported, raw=labelled, json=json_file))
+    found = json.loads(json_file.read_text())["raw"]
+    assert found["rows"] == 700
+    assert found["auc"] == pytest.approx(metrics.roc_auc_score(labels, scores))
+    assert found["log_loss"] == pytest.approx(metrics.log_loss(labels, scores), 1e-5)
+    assert capfd.readouterr().err == expected_report
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "neither is given, expected one"),
+        ({"data_dir": "a", "raw": "b"}, "both are given, expected one"),
+        ({"raw": "b", "splits": ("test",)}, "splits goes with data_dir"),
+    ],
+)
+def test_evaluate_takes_a_data_set_or_a_log(settings, message):
+    with pytest.raises(InputError, match=message):
+        EvaluateCommand("model", **settings)
+
+
+def test_a_log_without_labels_cannot_be_evaluated(exported, tmp_path):
+    rows = [row.split(b"\t", 1)[1] for row in CRITEO[:20]]
+    raw = write_rows(tmp_path / "clicks.tsv", rows)
+    with pytest.raises(InputError, match="its rows have no label"):
+        evaluate_model(EvaluateCommand(exported, raw=raw))

@@ -1,13 +1,18 @@
-"""`python -m tfdlrm.evaluate`: measures of an exported model on a data set."""
+"""`python -m tfdlrm.evaluate`: measures of an exported model on a data set or a log."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tfdlrm import storage
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError
 from tfdlrm.output_file import check_output, messages_apart, output_file
+from tfdlrm.piped_input import as_file
 from tfdlrm.schema import FeatureSchema
+
+if TYPE_CHECKING:
+    from tfdlrm.serving.saved_model import Scorer
 
 
 @dataclass(frozen=True)
@@ -18,58 +23,88 @@ class EvaluateCommand:
         model: SavedModel directory, such as saved_models/dlrm/1, or the directory of
             its versions for the newest.
         data_dir: Data set directory written by `pipelines.prepare`.
+        raw: Raw file with labels instead, or a folder of such files, in the format that
+            the model's data set was prepared from; ids come from the model's own
+            vocabularies.
         splits: Which splits; null means those held out from training that have rows.
         json: File that the measures also go to; `-` for standard output, where the
             table then goes to standard error.
     """
 
     model: Path
-    data_dir: Path
+    data_dir: Path | None = None
+    raw: Path | None = None
     splits: tuple[str, ...] | None = None
     json: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.data_dir is None) == (self.raw is None):
+            both = "neither is given" if self.raw is None else "both are given"
+            raise InputError(
+                f"data_dir and raw: {both}, expected one: a data set directory, or a "
+                "raw log"
+            )
+        if self.raw is not None and self.splits:
+            raise InputError("splits goes with data_dir: a raw log has none")
 
 
 def evaluate_model(command: EvaluateCommand) -> None:
     """Print the table and, when asked for, write the JSON.
 
     Raises:
-        InputError: If the model, the data set or a split of it cannot be used.
+        InputError: If the model, the data set or a split of it, or the log cannot be
+            used.
     """
-    schema = FeatureSchema.load(command.data_dir)
-    if command.json is not None:
-        check_output(
-            "json", command.json, model=command.model, data_dir=command.data_dir
-        )
-        if not command.json.parent.is_dir():
-            raise InputError(f"{command.json.parent} is no directory: make it first")
-    if not command.splits and not schema.held_out_splits:
-        raise InputError(
-            f"{command.data_dir} holds out no rows: prepare it with some, or name "
-            "--splits train"
-        )
+    _check_json(command)
+    schema = None
+    if command.data_dir is not None:
+        schema = FeatureSchema.load(command.data_dir)
+        if not command.splits and not schema.held_out_splits:
+            raise InputError(
+                f"{command.data_dir} holds out no rows: prepare it with some, or name "
+                "--splits train"
+            )
 
-    from tfdlrm.evaluation import (
-        against_reachable,
-        as_table,
-        check_columns,
-        measures_by_split,
-        score_splits,
-    )
+    from tfdlrm.evaluation import against_reachable, as_table, measures_by_split
     from tfdlrm.metrics import binary_metrics
     from tfdlrm.serving.saved_model import load_scorer
 
     scorer = load_scorer(command.model)
-    check_columns(scorer.schema, schema, scorer.path, command.data_dir)
-    scored = score_splits(scorer, command.data_dir, schema, command.splits)
+    scored = _scored(command, scorer, schema)
     metrics = {split: binary_metrics(*found) for split, found in scored.items()}
-    print(f"{scorer.path} on {command.data_dir} ({schema.dialect} dialect)\n")
+    dialect = scorer.schema.dialect
+    print(f"{scorer.path} on {command.data_dir or command.raw} ({dialect} dialect)\n")
     print(as_table(metrics))
-    if schema.reachable:
+    if schema is not None and schema.reachable:
         print(f"\n{against_reachable(metrics, schema.reachable)}")
     if command.json is not None:
-        measures = measures_by_split(metrics, schema.dialect)
         with output_file("json", command.json) as file:
-            file.write(storage.as_json(measures))
+            file.write(storage.as_json(measures_by_split(metrics, dialect)))
+
+
+def _check_json(command: EvaluateCommand) -> None:
+    if command.json is None:
+        return
+    inputs = {"model": command.model, "data_dir": command.data_dir, "raw": command.raw}
+    check_output("json", command.json, **inputs)
+    if not command.json.parent.is_dir():
+        raise InputError(f"{command.json.parent} is no directory: make it first")
+
+
+def _scored(
+    command: EvaluateCommand, scorer: "Scorer", schema: FeatureSchema | None
+) -> dict[str, tuple[Any, Any]]:
+    """Labels and probabilities by split, or of the log as `raw`."""
+    if command.raw is not None:
+        from tfdlrm.raw_scores import score_log
+
+        with as_file("raw", command.raw) as path:
+            return {"raw": score_log(scorer, path)}
+    from tfdlrm.evaluation import check_columns, score_splits
+
+    assert schema is not None and command.data_dir is not None
+    check_columns(scorer.schema, schema, scorer.path, command.data_dir)
+    return score_splits(scorer, command.data_dir, schema, command.splits)
 
 
 def main() -> None:
