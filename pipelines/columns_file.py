@@ -50,7 +50,7 @@ def load_columns(path: Path) -> Columns:
             f"{path} cannot be read: {reason}; expected a YAML file that describes the "
             "columns of a log"
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # a number too long, no date, no text
         reason = " ".join(str(error).split())
         raise InputError(f"{path} is not YAML: {reason}") from None
     return _Reader(path).columns(described)

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NoReturn
+from typing import BinaryIO, Literal, NoReturn
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 
+from pipelines.arrow_rows import first_values, parse_rows
 from pipelines.bad_rows import EmptyLogError
 from pipelines.columns import Columns
 from pipelines.logs import BadLogRow, LogFile, MissingColumnError
@@ -22,9 +22,9 @@ from pipelines.text_rows import (
     MalformedRow,
     Rows,
     RowTooLongError,
-    TextStyle,
     whole_rows,
 )
+from pipelines.text_style import TextStyle
 from tfdlrm.errors import InputError
 
 CHUNK_BYTES = 16 * 2**20
@@ -179,7 +179,7 @@ class TextLog(LogFile):
                 first = style.first_line(text)
                 if first is None:
                     continue
-                row = _values(text[first[0] : first[1]], style)
+                row = first_values(text[first[0] : first[1]], style)
                 text = text[first[1] :]
             has_row = text if len(row) == 1 else text.strip(b"\r\n")
             if not self._has_head or rows.malformed or has_row:
@@ -225,38 +225,7 @@ class TextLog(LogFile):
 
     def _parse(self, part: tuple[Rows, bool]) -> _Chunk:
         rows, has_head = part
-        text, style = rows.text, self._style
-        wrong: list[tuple[int, int]] = []
-
-        def leave_out(row: Any) -> str:
-            wrong.append((row.number, row.actual_columns))
-            return "skip"
-
-        sources = self._in_file
-        blank_is_row = len(self._names) == 1
-        frame = pl.DataFrame(schema=dict.fromkeys(sources, pl.Binary))
-        if text if blank_is_row else text.strip(b"\r\n"):
-            is_utf_8 = _is_utf_8(text)
-            # Arrow decodes a row of the wrong width to report it.
-            known = text if is_utf_8 else text.decode("latin-1").encode()
-            table = pa_csv.read_csv(
-                pa.BufferReader(_arrows_escapes(known, style)),
-                pa_csv.ReadOptions(
-                    block_size=2 * len(known) + 1,
-                    use_threads=False,  # otherwise rows have no number
-                    column_names=self._names,
-                ),
-                _parse_options(style, leave_out, not blank_is_row),
-                pa_csv.ConvertOptions(
-                    include_columns=sources,
-                    column_types=dict.fromkeys(sources, pa.binary()),
-                    null_values=[""],
-                    strings_can_be_null=True,
-                ),
-            )
-            frame = pl.DataFrame(table)
-            if not is_utf_8:
-                frame = frame.select(map(_as_stored, frame.iter_columns()))
+        frame, wrong = parse_rows(rows.text, self._style, self._names, self._in_file)
         return self._numbered(frame, wrong, rows.malformed, int(has_head))
 
     def _numbered(
@@ -334,71 +303,3 @@ def _quoted_as_head(style: TextStyle, beginning: bytes) -> TextStyle:
     if style.quote is None and any(map(_QUOTED.fullmatch, fields)):
         return replace(style, quote=b'"', refused=style.refused.replace(b'"', b""))
     return style
-
-
-def _parse_options(style: TextStyle, leave_out: Any, ignore_blank: bool) -> Any:
-    return pa_csv.ParseOptions(
-        delimiter=style.separator.decode(),
-        quote_char=style.quote.decode() if style.quote else False,
-        escape_char=style.escape.decode() if style.escape else False,
-        newlines_in_values=True,
-        ignore_empty_lines=ignore_blank,
-        invalid_row_handler=leave_out,
-    )
-
-
-def _is_utf_8(text: bytes) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _as_stored(values: pl.Series) -> pl.Series:
-    """The bytes of a file that were taken for Latin-1."""
-    stored = [each and each.decode().encode("latin-1") for each in values]
-    return pl.Series(values.name, stored, pl.Binary)
-
-
-def _values(row: bytes, style: TextStyle) -> list[str]:
-    """The values of one row."""
-    most = row.count(style.separator) + 1
-    table = pa_csv.read_csv(
-        pa.BufferReader(_arrows_escapes(row, style)),
-        pa_csv.ReadOptions(
-            block_size=2 * len(row) + 1,
-            use_threads=False,
-            autogenerate_column_names=True,
-        ),
-        _parse_options(style, None, True),
-        pa_csv.ConvertOptions(
-            column_types={f"f{number}": pa.binary() for number in range(most)},
-            strings_can_be_null=False,
-        ),
-    )
-    return [column[0].as_py().decode(errors="replace") for column in table.columns]
-
-
-def _arrows_escapes(text: bytes, style: TextStyle) -> bytes:
-    r"""The same text as Arrow takes it, to which an escape is one before any byte.
-
-    Example:
-
-    >>> _arrows_escapes(rb"C:\data,\N,a\,b", TextStyle(b",", escape=b"\\"))
-    b'C:\\\\data,\\\\N,a\\,b'
-    """
-    escape = style.escape
-    if escape is None or escape not in text:
-        return text
-    specials = {style.separator, b'"', escape, b"\r", b"\n"}
-
-    def rewrite(found: re.Match[bytes]) -> bytes:
-        if found[1] == b"\r\n":
-            return escape + b"\r" + escape + b"\n"
-        return found[0] if found[1] in specials else escape + found[0]
-
-    pattern = re.escape(escape) + rb"(\r\n|.)"
-    return re.sub(pattern, rewrite, text, flags=re.DOTALL)

@@ -178,12 +178,14 @@ def read_trace(path: Path) -> np.ndarray:
     """
     fields = _read_text(path).replace(",", " ").split()
     for number, field in enumerate(fields, start=1):
-        if not field.isdecimal() or int(field) >= 2**64:
+        # Python refuses to read thousands of digits, even if they are zeros.
+        digits = field.lstrip("0") or "0"
+        if not field.isdecimal() or len(digits) > 20 or int(digits) >= 2**64:
             raise InputError(
                 f"{path} has {field[:40]!r} as id {number}, expected integers from 0 "
                 "to 2**64 - 1, separated by commas"
             )
-    return np.array([int(field) for field in fields], np.uint64)
+    return np.array([int(field.lstrip("0") or "0") for field in fields], np.uint64)
 
 
 def write_replay(path: Path, profile: TraceProfile, accesses: int, seed: int) -> None:

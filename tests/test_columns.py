@@ -93,6 +93,8 @@ def test_columns_of_one_kind_are_enough(load):
     [
         ("", "columns.yaml is None, expected a mapping of format, separator"),
         ("{label: y", "columns.yaml is not YAML: "),
+        (f"{{label: {'9' * 5000}}}", "columns.yaml is not YAML: "),
+        ("{label: 2024-13-45}", "columns.yaml is not YAML: month must be in"),
         ("{label: y, dense: [a], quote: single}", "quote is 'single', expected one of"),
         ("{label: y, dense: [a], quote: ~}", "quote is None, expected one of none, "),
         ("{label: y, dense: [a], escape: xx}", "escape is 'xx', expected none, or one"),

@@ -141,7 +141,13 @@ def test_what_is_no_profile_is_refused_with_its_file(tmp_path, text, message):
 
 def test_what_is_no_trace_is_refused(tmp_path):
     path = tmp_path / "trace.log"
-    for text, message in (("1, 2.5", r"'2\.5' as id 2"), ("-2", "'-2' as id 1")):
+    path.write_text("0" * 5000 + "7, 0, 00")
+    assert read_trace(path).tolist() == [7, 0, 0]
+    for text, message in (
+        ("1, 2.5", r"'2\.5' as id 2"),
+        ("-2", "'-2' as id 1"),
+        ("9" * 5000, "'999.*' as id 1"),
+    ):
         path.write_text(text)
         with pytest.raises(InputError, match=message):
             read_trace(path)
