@@ -31,6 +31,13 @@ def test_another_number_of_vectors_is_refused(number, as_list, training):
         layer(vectors, training=training)
 
 
+def test_another_number_of_vectors_is_refused_where_a_model_is_made():
+    layer = DotInteraction()
+    layer(keras.Input((3, 4)))
+    with pytest.raises(ValueError, match="it was built for 3 vectors"):
+        layer(keras.Input((5, 4)))
+
+
 def test_a_number_of_vectors_that_is_not_known_is_refused():
     layer = DotInteraction()
     layer(ROWS[:, :3])

@@ -91,6 +91,15 @@ def test_variables_keep_their_order():
     assert state_shapes(optimizer) == [(ROWS,), (2,)]
 
 
+def test_tensorflows_own_checkpoints_hold_the_new_state(tmp_path):
+    variable, optimizer = ones(), RowWiseAdagrad(0.1)
+    apply(optimizer, variable, steps=3)
+    path = tf.train.Checkpoint(optimizer=optimizer).save(str(tmp_path / "c"))
+    shapes = [tuple(shape) for _, shape in tf.train.list_variables(path)]
+    assert (ROWS,) in shapes
+    assert shapes.count((ROWS, DIM)) == 1  # the table itself
+
+
 class Store(dict):
     """As Keras has it in a file."""
 

@@ -73,12 +73,7 @@ class DotInteraction(keras.layers.Layer):
         vectors = inputs
         if isinstance(inputs, list | tuple):
             vectors = ops.stack(inputs, axis=1)  # (batch, n, dim)
-        if vectors.shape[1] != self._num_vectors:
-            raise ValueError(
-                f"{self.name}: got vectors of shape {tuple(vectors.shape)}, expected "
-                f"(batch, {self._num_vectors}, dim): it was built for "
-                f"{self._num_vectors} vectors."
-            )
+        self._check_number(vectors.shape[1], vectors.shape)
         if training and keras.backend.backend() == "tensorflow":
             return self._compiled_pairs(vectors)
         products = ops.matmul(vectors, ops.transpose(vectors, (0, 2, 1)))
@@ -87,7 +82,17 @@ class DotInteraction(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:
         batch, n, _ = _stacked_shape(input_shape)
+        if self.built:
+            self._check_number(n, input_shape)
         return batch, n * (n + 1 if self.self_interaction else n - 1) // 2
+
+    def _check_number(self, number: int | None, shape: Any) -> None:
+        if number != self._num_vectors:
+            raise ValueError(
+                f"{self.name}: got vectors of shape {tuple(shape)}, expected "
+                f"(batch, {self._num_vectors}, dim): it was built for "
+                f"{self._num_vectors} vectors."
+            )
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "self_interaction": self.self_interaction}

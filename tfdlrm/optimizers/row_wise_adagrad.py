@@ -113,9 +113,16 @@ class RowWiseAdagrad(Adagrad):
         old, tables = self._accumulators[position], {*self.tables}
         self.tables = sorted(tables | {position} if is_table else tables - {position})
         new = self._make_state(self._trainable_variables[position], is_table)
-        self._accumulators[position] = new
-        self._variables.pop()  # where Keras has put it: it has the place of the old one
-        self._variables[_place(old, self._variables)] = new
+        # The new one takes the place of the old one, in new lists: TensorFlow's own
+        # checkpoints refuse a list of which an element was replaced.
+        self._accumulators = [
+            new if each is old else each for each in self._accumulators
+        ]
+        variables = [each for each in self.variables if each is not new]
+        variables[_place(old, variables)] = new
+        self._variables: list[Any] = variables
+        is_variable, _ = self._tracker.config["variables"]
+        self._tracker.config["variables"] = is_variable, self._variables
 
     def load_own_variables(self, store: Any) -> None:
         if len(store.keys()) == len(self.variables):
