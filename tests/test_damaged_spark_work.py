@@ -94,6 +94,6 @@ def test_another_input_is_noticed_although_its_part_was_lost(log, tmp_path, caps
     partial = stop_before("write_shards", log, output)
     (partial / "work" / "000000.json").unlink()
     text = log[0][0].read_text()
-    log[0][0].write_text(text.replace(",yes,", ",no_,", 1))
+    log[0][0].write_text(text.replace(",x,", ",y,", 1))
     prepare(log[0], output, log[1])
     assert f"{log[0][0]} is not what it was" in capsys.readouterr().out
