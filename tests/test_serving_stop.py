@@ -153,4 +153,4 @@ def test_the_client_asks_again_when_a_stop_cancelled_it(monkeypatch):
         found = with_retries(lambda: model.score({"I1": [b"1"]}), 3, "the server")
     finally:
         server.stop(0).wait()
-    assert found.tolist() == [0.25] and len(waits) == 2
+    assert found.probabilities.tolist() == [0.25] and len(waits) == 2

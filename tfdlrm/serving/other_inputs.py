@@ -5,10 +5,14 @@ from collections.abc import Iterator, Mapping
 import grpc
 
 from tfdlrm.serving.errors import ServingError
+from tfdlrm.serving.raw_columns import COVERAGE_SIGNATURE, UNKNOWN_SIGNATURE
 from tfdlrm.serving.servable import Servable, Signature
 from tfdlrm.serving.tensor_specs import TensorSpec
 
 MOST_TOLD = 4
+
+_OPTIONAL = (UNKNOWN_SIGNATURE, COVERAGE_SIGNATURE)
+"""Signatures that clients do without where a model has none."""
 
 
 class OtherInputsError(ServingError):
@@ -44,6 +48,8 @@ def _differences(
 ) -> Iterator[str]:
     for name, signature in sorted(served.items()):
         other = new.get(name)
+        if other is None and name in _OPTIONAL:
+            continue
         if other is None:
             yield f"it has no signature {name}"
             continue
