@@ -113,7 +113,7 @@ def test_nothing_is_left_of_an_export_that_fails(
     shutil.copytree(small_config.run_dir, run)
     settings = yaml.safe_load((run / "config.yaml").read_text())
     (run / "config.yaml").write_text(yaml.dump({**settings, "data_dir": str(damaged)}))
-    with pytest.raises(InputError, match=r"C3\.parquet cannot be read as a vocabulary"):
+    with pytest.raises(InputError, match=r"C3\.parquet has the checksum"):
         export(ExportCommand(run, tmp_path / "clicks"))
     assert not any((tmp_path / "clicks").iterdir())
 
