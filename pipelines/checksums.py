@@ -72,16 +72,6 @@ def file_checksum(path: Path) -> str:
         return checksum.whole()
 
 
-def stored_checksum(path: Path) -> str:
-    """The SHA-256 of a file of a data set, in hexadecimal.
-
-    Raises:
-        OSError: If it cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def identity(path: Path) -> tuple[int, ...]:
     """What is another when a file is replaced or written to.
 

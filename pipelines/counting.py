@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from pipelines.kept_files import KeptFile
-from tfdlrm.checked_files import file_crc32c
+from tfdlrm.checksums import file_crc32c
 
 _BATCH_VALUES = 2**23
 _BYTES_PER_VALUE = 200

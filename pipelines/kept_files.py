@@ -7,7 +7,7 @@ from typing import Any
 
 import google_crc32c
 
-from tfdlrm.checked_files import file_crc32c
+from tfdlrm.checksums import file_crc32c
 from tfdlrm.storage import sync, whole
 
 GROWING_SUFFIX = ".rows"

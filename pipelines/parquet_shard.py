@@ -6,10 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 
-from pipelines.checksums import stored_checksum
 from pipelines.columns import Columns
 from pipelines.encoded_rows import EncodedRows
-from tfdlrm.checked_files import file_crc32c
+from tfdlrm.checksums import file_crc32c, file_sha256
 from tfdlrm.parquet_files import column_problem, column_types
 from tfdlrm.schema import ROW_GROUP_ROWS, FeatureSchema, Shard
 from tfdlrm.storage import whole
@@ -42,7 +41,7 @@ def write_parquet_shard(
     arrays = {name: np.ascontiguousarray(column) for name, column in values.items()}
     with whole(target) as aside:
         pa_parquet.write_table(pa.table(arrays), aside, row_group_size=ROW_GROUP_ROWS)
-        checksums = stored_checksum(aside), file_crc32c(aside)
+        checksums = file_sha256(aside), file_crc32c(aside)
     return Shard(path, len(rows), target.stat().st_size, *checksums)
 
 

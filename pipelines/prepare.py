@@ -121,9 +121,9 @@ def _make(
 ) -> tuple[FeatureSchema, "Prepared"]:
     from pipelines.bad_rows import BadRowError
     from pipelines.building import building
-    from pipelines.checksums import stored_checksum
     from pipelines.output import with_checksums
     from pipelines.truth import reachable
+    from tfdlrm.checksums import file_sha256
 
     try:
         with building(directory, source, config.engine, stays) as place:
@@ -131,7 +131,7 @@ def _make(
             schema = replace(
                 prepared.schema,
                 vocabularies=vocabularies,
-                coverage=stored_checksum(place.directory / COVERAGE_FILE),
+                coverage=file_sha256(place.directory / COVERAGE_FILE),
                 source=with_checksums(source, prepared.checksums),
                 reachable=reachable(raw, prepared.schema, prepared.positives),
                 positives=prepared.positives,
@@ -180,7 +180,7 @@ def _run(
 
 
 def _vocabularies(place: "Building", schema: FeatureSchema) -> dict[str, str]:
-    from pipelines.checksums import stored_checksum
+    from tfdlrm.checksums import file_sha256
     from tfdlrm.column_files import vocabulary_path
 
     names = [each.name for each in schema.categorical_features]
@@ -189,9 +189,7 @@ def _vocabularies(place: "Building", schema: FeatureSchema) -> dict[str, str]:
     for path in paths.values():
         if path in kept:
             kept[path].check()
-    return {
-        name: stored_checksum(path) for name, path in paths.items() if path.exists()
-    }
+    return {name: file_sha256(path) for name, path in paths.items() if path.exists()}
 
 
 def _refuse_spark(output: Path, config: PrepareConfig) -> None:

@@ -17,7 +17,7 @@ from pipelines.journal import Entry, Journal
 from pipelines.kept_files import KeptFile, keep
 from pipelines.parallel import map_in_order
 from pipelines.progress import stage
-from tfdlrm.checked_files import file_crc32c
+from tfdlrm.checksums import file_crc32c
 from tfdlrm.storage import whole
 
 Transform = Callable[[pl.DataFrame], pl.DataFrame]

@@ -7,12 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from pipelines.blocks import check_record
-from pipelines.checksums import stored_checksum
 from pipelines.dialects import dialect
 from pipelines.parallel import map_in_order
 from pipelines.parquet_shard import check_parquet
 from pipelines.progress import stage
-from tfdlrm.checked_files import checked_bytes
+from tfdlrm.checksums import checked_bytes, file_sha256
 from tfdlrm.column_files import vocabulary_path
 from tfdlrm.command_line import parse, run_command
 from tfdlrm.errors import InputError
@@ -72,7 +71,7 @@ def _check_shard(directory: Path, schema: FeatureSchema, shard: Shard) -> list[s
     path = directory / shard.path
     try:
         size = path.stat().st_size
-        checksum = stored_checksum(path)
+        checksum = file_sha256(path)
     except OSError as error:
         return [f"{path} cannot be read: {error.strerror}"]
     problems = _check_records(path, schema, shard.rows)
@@ -122,7 +121,7 @@ def _check_vocabularies(directory: Path, schema: FeatureSchema) -> Iterator[str]
         try:
             # Data sets of earlier versions have no checksums of them.
             expected = schema.vocabularies.get(feature.name)
-            found = expected and stored_checksum(path)
+            found = expected and file_sha256(path)
             if found != expected:
                 yield f"{path} has the checksum {found}, expected {expected}"
             else:

@@ -10,7 +10,7 @@ import polars as pl
 
 from pipelines.kept_files import DamagedFileError
 from tfdlrm import storage
-from tfdlrm.checked_files import checked_bytes
+from tfdlrm.checksums import checked_bytes
 from tfdlrm.column_files import require_own_file, vocabulary_path
 from tfdlrm.errors import InputError
 from tfdlrm.schema import MISSING_ID, UNKNOWN_ID

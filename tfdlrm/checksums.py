@@ -1,9 +1,15 @@
-"""SHA-256 checksums of files, and JSON that carries its own."""
+"""Checksums of files, checked where these are read, and JSON that carries its own."""
 
 import hashlib
 import json
 from pathlib import Path
 from typing import Any
+
+import google_crc32c
+
+from tfdlrm.errors import InputError
+
+_READ_BYTES = 2**20
 
 SEAL = "sha256"
 """The entry of sealed JSON that holds the checksum of all others."""
@@ -17,6 +23,42 @@ def file_sha256(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def checked_bytes(path: Path, sha256: str | None) -> bytes:
+    """Read a file of a data set.
+
+    Args:
+        path: The file.
+        sha256: Its checksum by the schema, in hexadecimal; `None` if that has none.
+
+    Raises:
+        InputError: If the file is not what was written.
+        OSError: If it cannot be read.
+    """
+    contents = path.read_bytes()
+    found = hashlib.sha256(contents).hexdigest()
+    if sha256 not in (None, found):
+        raise InputError(
+            f"{path} has the checksum {found}, expected {sha256} by the schema: the "
+            "data set is damaged; remove it and prepare it again"
+        )
+    return contents
+
+
+def file_crc32c(path: Path, num_bytes: int | None = None) -> int:
+    """Return the CRC32C of a file, or of its first bytes.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    left = path.stat().st_size if num_bytes is None else num_bytes
+    crc = 0
+    with path.open("rb") as file:
+        while left and (contents := file.read(min(left, _READ_BYTES))):
+            crc = google_crc32c.extend(crc, contents)
+            left -= len(contents)
+    return crc
 
 
 def seal(value: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import pyarrow.parquet
 
 from tfdlrm import storage
 from tfdlrm.byte_size import format_byte_size
-from tfdlrm.checked_files import checked_bytes
+from tfdlrm.checksums import checked_bytes
 from tfdlrm.cluster import Cluster
 from tfdlrm.column_files import vocabulary_path
 from tfdlrm.config import TrainConfig

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from tfdlrm.checked_files import file_crc32c
+from tfdlrm.checksums import file_crc32c
 from tfdlrm.errors import InputError
 from tfdlrm.records import read_records
 from tfdlrm.schema import FeatureSchema, RecordFormat, Shard

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from tfdlrm import storage
-from tfdlrm.checked_files import checked_bytes
+from tfdlrm.checksums import checked_bytes
 from tfdlrm.errors import InputError
 from tfdlrm.schema import COVERAGE_FILE
 

@@ -21,7 +21,7 @@ from pipelines.piece_encoding import PieceEncoder
 from pipelines.progress import stage
 from pipelines.spill import Spill
 from pipelines.vocabulary import Table, vocabulary_path
-from tfdlrm.checked_files import file_crc32c
+from tfdlrm.checksums import file_crc32c
 from tfdlrm.schema import CategoricalFeature
 from tfdlrm.storage import whole
 

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from tfdlrm import storage
-from tfdlrm.checked_files import checked_bytes
+from tfdlrm.checksums import checked_bytes
 from tfdlrm.column_files import vocabulary_path
 from tfdlrm.errors import InputError
 from tfdlrm.layers.fused_tables import FusedTables

@@ -12,7 +12,7 @@ import polars as pl
 import tensorflow as tf
 
 from tfdlrm import storage
-from tfdlrm.checked_files import checked_bytes
+from tfdlrm.checksums import checked_bytes
 from tfdlrm.column_files import vocabulary_file
 from tfdlrm.errors import InputError
 from tfdlrm.schema import VOCABULARY_FOLDER, FeatureSchema
