@@ -82,7 +82,8 @@ class VocabularyTable(tf.Module):
         is_shared = 0 <= position < len(values)
         self.namesake = values[position] if is_shared else None
         self.has_integers = bool(
-            values.dtype == pl.String and values.str.contains("^-?[0-9]+$").any()
+            values.dtype == pl.String
+            and values.alias("value").str.contains("^-?[0-9]+$").any()
         )
         self.table = None
         if not len(values):
