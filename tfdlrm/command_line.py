@@ -267,16 +267,16 @@ def run_command(main: Callable[[], None]) -> NoReturn:
 
     0 when done, 2 with one line on standard error for bad input or configuration, or a
     file that the machine refuses to read or write, 130 when interrupted, 141 when
-    nobody reads the pipe that is written to, 1 with one line where another machine is
-    gone or a benchmark could not measure; anything else is a defect and shows its
-    traceback with status 1.
+    nobody reads the pipe that the output goes to, 1 with one line where another machine
+    is gone or a benchmark could not measure; anything else is a defect and shows its
+    traceback with status 1. Messages that nobody reads are dropped.
     """
     # Before anything imports TensorFlow: its start-up log is not for the user.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A path need not be text, nor a terminal have all characters.
         sys.stdout.reconfigure(errors="backslashreplace")
-    standard_output: Any = _UntilClosed(sys.stdout)
+    standard_output: Any = _WhileRead(sys.stdout)
     with redirect_stdout(standard_output):
         _run(main)
     storage.leave(0)
@@ -316,21 +316,22 @@ def _run(main: Callable[[], None]) -> None:
         storage.leave(1)
 
 
-class _UntilClosed:
-    """Standard output that ends the program once nobody reads it.
+class _WhileRead:
+    """Standard output that drops messages once nobody reads it.
 
-    Not by an `OSError`, which would be taken for one of whatever is written just then.
+    Training, say, goes on, and saves what it has when it is asked to stop.
     """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        with _ending_quietly():
+        with _dropping():
             return self._stream.write(text)
+        return len(text)
 
     def flush(self) -> None:
-        with _ending_quietly():
+        with _dropping():
             self._stream.flush()
 
     def __getattr__(self, name: str) -> Any:
@@ -338,12 +339,11 @@ class _UntilClosed:
 
 
 @contextmanager
-def _ending_quietly() -> Iterator[None]:
+def _dropping() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
         _forget_standard_output()
-        raise SystemExit(_CLOSED_PIPE) from None
 
 
 def _forget_standard_output() -> None:
