@@ -23,19 +23,19 @@ class EvaluateCommand:
         model: SavedModel directory, such as saved_models/dlrm/1, or the directory of
             its versions for the newest.
         data_dir: Data set directory written by `pipelines.prepare`.
-        raw: Raw file with labels instead, or a folder of such files, in the format that
-            the model's data set was prepared from; ids come from the model's own
-            vocabularies.
         splits: Which splits; null means those held out from training that have rows.
         json: File that the measures also go to; `-` for standard output, where the
             table then goes to standard error.
+        raw: Instead of data_dir a raw file with labels, or a folder of such files, in
+            the format that the model's data set was prepared from; ids come from the
+            model's own vocabularies.
     """
 
     model: Path
     data_dir: Path | None = None
-    raw: Path | None = None
     splits: tuple[str, ...] | None = None
     json: Path | None = None
+    raw: Path | None = None
 
     def __post_init__(self) -> None:
         if (self.data_dir is None) == (self.raw is None):
