@@ -48,7 +48,8 @@ def test_the_messages_that_are_explained_are_the_codes():
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_the_python_of_a_page_runs(document):
+def test_the_python_of_a_page_runs(document, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # what it writes is not for the repository
     for block in blocks(document, "python"):
         exec(compile(block, document, "exec"), {})
 
