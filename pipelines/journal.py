@@ -38,6 +38,8 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lines: list[tuple[str, Entry]] = []
+        # Asked for each raw file, of which a folder may have thousands.
+        self._by_kind: dict[str, list[Entry]] = {}
         self._ends = [0]  # where each line ends in the file, in bytes
         self._checksums = [0]
         self.damage: str | None = None
@@ -71,11 +73,14 @@ class Journal:
 
     def _append(self, kind: str, entry: Entry, checksum: int, num_bytes: int) -> None:
         self._lines.append((kind, entry))
+        self._by_kind.setdefault(kind, []).append(entry)
         self._ends.append(self._ends[-1] + num_bytes)
         self._checksums.append(checksum)
 
     def _cut(self, num_lines: int) -> None:
         """Forget all lines but the first."""
+        for kind, _ in self._lines[num_lines:]:
+            self._by_kind[kind].pop()
         del self._lines[num_lines:]
         del self._ends[num_lines + 1 :], self._checksums[num_lines + 1 :]
         os.truncate(self._path, self._ends[-1])
@@ -155,13 +160,13 @@ class Journal:
 
     def entries(self, kind: str) -> list[Entry]:
         """Everything of that kind, in order."""
-        return [entry for each, entry in self._lines if each == kind]
+        return list(self._by_kind.get(kind, ()))
 
     def count(self, kind: str) -> int:
         """How many of that kind there are."""
-        return len(self.entries(kind))
+        return len(self._by_kind.get(kind, ()))
 
     def last(self, kind: str) -> Entry | None:
         """The newest of that kind."""
-        entries = self.entries(kind)
+        entries = self._by_kind.get(kind)
         return entries[-1] if entries else None
