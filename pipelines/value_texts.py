@@ -5,12 +5,12 @@ from typing import Any
 
 import polars as pl
 
+from tfdlrm.schema import WHOLE_FLOAT
+
 _EXACT_BITS: dict[Any, int] = {pl.Float32: 24, pl.Float64: 53}
 """For each type of floats the bits of the integers that it holds exactly."""
 
 _FLOAT_16_BITS = 11
-
-_WHOLE_FLOAT = r"^-?(0)\.0$|^(-?[1-9][0-9]{0,15})\.0$"
 
 
 def texts(values: pl.Series) -> pl.Series:
@@ -63,14 +63,14 @@ def floats_as_integers(text: pl.Series) -> pl.Series:
     """
     if not text.str.ends_with(".0").any():
         return text
-    return text.str.replace(_WHOLE_FLOAT, "$1$2")
+    return text.str.replace(WHOLE_FLOAT, "$1$2")
 
 
 def lists_as_integers(lists: pl.Series) -> pl.Series:
     """Return lists of text as `floats_as_integers` does their values."""
     if not lists.explode().str.ends_with(".0").any():
         return lists
-    return lists.list.eval(pl.element().str.replace(_WHOLE_FLOAT, "$1$2"))
+    return lists.list.eval(pl.element().str.replace(WHOLE_FLOAT, "$1$2"))
 
 
 def with_floats(spellings: tuple[str, ...]) -> tuple[str, ...]:

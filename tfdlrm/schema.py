@@ -32,6 +32,12 @@ MISSING_ID = 1
 
 NUM_RESERVED_IDS = 2
 
+WHOLE_FLOAT = r"^-?(0)\.0$|^(-?[1-9][0-9]{0,15})\.0$"
+"""A category that is an integer as pandas writes it in a column with missing values.
+
+The integer is the first group or the second one. Polars and TensorFlow read it alike.
+"""
+
 
 @dataclass(frozen=True)
 class CategoricalFeature:
@@ -220,10 +226,7 @@ class FeatureSchema:
                 if found is not None and not storage.is_remote(path):
                     path.open("rb").close()  # it may be there and not for us to read
             except OSError as error:
-                raise InputError(
-                    f"{path} cannot be read: {error.strerror or error}; expected a "
-                    "shard of the data set: see who may read it, and the disk"
-                ) from None
+                raise unreadable_shard(path, error) from None
             if found != shard.bytes:
                 what = "is missing" if found is None else f"has {found:,} bytes"
                 raise InputError(
@@ -258,6 +261,14 @@ class FeatureSchema:
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path} cannot be read as JSON: {error}") from None
         return _from_json(fields, path)
+
+
+def unreadable_shard(path: Path, error: OSError) -> InputError:
+    """Return the error of a shard that the machine does not let us read."""
+    return InputError(
+        f"{path} cannot be read: {error.strerror or error}; expected a shard of the "
+        "data set: see who may read it, and the disk"
+    )
 
 
 def _checksum(fields: dict[str, Any]) -> str:

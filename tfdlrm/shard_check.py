@@ -4,16 +4,15 @@ TFRecords have a checksum in each record, but none that tells a shard from anoth
 Parquet files have none that tensorflow-io would look at.
 """
 
-import hashlib
 from collections import deque
 from pathlib import Path
 
 import tensorflow as tf
 
-from tfdlrm.checksums import file_crc32c
+from tfdlrm.checksums import file_crc32c, file_sha256
 from tfdlrm.errors import InputError
 from tfdlrm.records import read_records
-from tfdlrm.schema import FeatureSchema, RecordFormat, Shard
+from tfdlrm.schema import FeatureSchema, RecordFormat, Shard, unreadable_shard
 
 _whole: dict[str, tuple[object, ...]] = {}
 """The shards that were checked, by path, and what would differ for another file."""
@@ -85,10 +84,7 @@ def check_shard(path: Path, shard: Shard, record_format: RecordFormat) -> None:
             return
         is_same = _is_same(path, shard)
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror or error}; expected a shard of "
-            "the data set: see who may read it, and the disk"
-        ) from None
+        raise unreadable_shard(path, error) from None
     if not is_same:
         if record_format != "parquet":
             deque(read_records(path), maxlen=0)  # names the first damaged record
@@ -102,5 +98,4 @@ def check_shard(path: Path, shard: Shard, record_format: RecordFormat) -> None:
 def _is_same(path: Path, shard: Shard) -> bool:
     if shard.crc32c is not None:
         return file_crc32c(path) == shard.crc32c
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == shard.sha256
+    return file_sha256(path) == shard.sha256

@@ -10,7 +10,7 @@ from keras import ops
 
 from tfdlrm.layers.fused_tables import FusedTables
 from tfdlrm.layers.id_bags import IdBags
-from tfdlrm.layers.id_forms import is_indices_and_offsets, require_integers
+from tfdlrm.layers.id_forms import is_indices_and_offsets, is_shape, require_integers
 
 
 @dataclass(frozen=True)
@@ -309,7 +309,7 @@ class EmbeddingCollection(keras.layers.Layer):
     def compute_output_shape(
         self, ids_shape: Any, weights_shape: Any = None
     ) -> tuple[int | None, int, int]:
-        batch = ids_shape[0] if _is_shape(ids_shape) else None
+        batch = ids_shape[0] if is_shape(ids_shape) else None
         return batch, self.num_features, self.embedding_dim
 
     def get_config(self) -> dict[str, Any]:
@@ -340,7 +340,3 @@ def _is_valid(ids: Any, sizes: Any) -> Any:
 
 def _columns(values: Any, positions: np.ndarray) -> Any:
     return ops.take(values, positions, axis=1)
-
-
-def _is_shape(shape: Any) -> bool:
-    return all(side is None or isinstance(side, int) for side in shape)

@@ -40,6 +40,11 @@ def _is_pair(ids: Any) -> bool:
     return len(getattr(ids[1], "shape", ())) == 2
 
 
+def is_shape(shape: Any) -> bool:
+    """Whether this is the shape of one tensor, and not those of several."""
+    return all(side is None or isinstance(side, int) for side in shape)
+
+
 def require_integers(dtype: Any, name: str) -> None:
     """See to it that ids are of an integer type.
 

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from tfdlrm.layers import EmbeddingCollection
+from tfdlrm.layers.id_forms import is_shape
 from tfdlrm.schema import FeatureSchema
 
 
@@ -62,7 +63,7 @@ class ClickModel(keras.Model):
         dense_shape = input_shape["dense_features"]
         ids_shape = input_shape["categorical_features"]
         self.build_parts(dense_shape, ids_shape)
-        if keras.backend.backend() == "tensorflow" and _is_shape(ids_shape):
+        if keras.backend.backend() == "tensorflow" and is_shape(ids_shape):
             from tfdlrm.models.input_form import InputForm
 
             self._input_form = InputForm.of_shapes(dense_shape, ids_shape)
@@ -227,10 +228,6 @@ def embeddings_of(
         name="embeddings",
         **kwargs,
     )
-
-
-def _is_shape(shape: Any) -> bool:
-    return all(side is None or isinstance(side, int) for side in shape)
 
 
 def _has_ragged(signature: Any) -> bool:

@@ -13,6 +13,7 @@ from tfdlrm.schema import (
     MISSING_ID,
     NUM_RESERVED_IDS,
     UNKNOWN_ID,
+    WHOLE_FLOAT,
     CategoricalFeature,
     FeatureSchema,
 )
@@ -26,8 +27,6 @@ _INTEGER = "-?[0-9]+"
 _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
 _HASH = "0*[0-9a-fA-F]{1,8}"
 _UTF_8 = "(?s).*"
-_WHOLE_FLOAT = r"^-?(0)\.0$|^(-?[1-9][0-9]{0,15})\.0$"
-"""An integer as pandas writes it in a column with missing values."""
 
 _HEX_DIGITS = 8
 _POWERS_OF_16 = 16 ** np.arange(_HEX_DIGITS - 1, -1, -1, dtype=np.int64)
@@ -160,7 +159,7 @@ class RawFeatures(tf.Module):
         """The ids of values of one column that are not missing."""
         table = self.tables[position]
         if self._joins_floats and (table is None or table.has_integers):
-            values = tf.strings.regex_replace(values, _WHOLE_FLOAT, r"\1\2")
+            values = tf.strings.regex_replace(values, WHOLE_FLOAT, r"\1\2")
         if table is not None:
             return table.ids(values)
         size = self.schema.vocabulary_sizes[position]
