@@ -129,11 +129,19 @@ def test_what_was_damaged_is_made_again_and_said(
         shutil.copytree(left, directory)
         damaged = directory / path.relative_to(left)
         rng.choice(DAMAGES)(damaged, rng)
+        # A journal cut between two lines is one that an earlier kill leaves.
+        is_shorter_journal = (
+            damaged.suffix == ".jsonl"
+            and damaged.exists()
+            and damaged.read_bytes()[-1:] == b"\n"
+            and path.read_bytes().startswith(damaged.read_bytes())
+        )
         capsys.readouterr()
         prepare(log[0], directory / "data", log[1])
         assert files_of(directory / "data") == expected, damaged
         said = capsys.readouterr().out
-        assert damaged.name in said or "lost its journal" in said
+        if not is_shorter_journal:
+            assert damaged.name in said or "lost its journal" in said
         shutil.rmtree(directory)
 
 
