@@ -18,7 +18,7 @@ from pipelines.logs.times import (
     explain_day,
     explain_time,
     plausible_days,
-    plausible_seconds,  # part of what values mean
+    plausible_seconds,
 )
 from pipelines.logs.value_texts import (
     floats_as_integers,

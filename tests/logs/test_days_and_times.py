@@ -8,7 +8,8 @@ import pytest
 
 from pipelines.logs.columns import Columns, DaysBy
 from pipelines.logs.opening import open_log
-from pipelines.logs.values import TIME_KEY, seconds
+from pipelines.logs.times import seconds
+from pipelines.logs.values import TIME_KEY
 from tests.support.log_files import read, write
 from tfdlrm.base.errors import InputError
 
