@@ -3,9 +3,12 @@
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.support.processes import ROOT
 
@@ -51,8 +54,63 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel):
         ).decode()
     tracked = run("git", "ls-files", "tfdlrm", "pipelines", cwd=ROOT).splitlines()
     assert sorted(names) == sorted(tracked)
-    assert "Requires-Dist: tensorflow==" in described
+    assert "Requires-Dist: tensorflow>=" in described
     assert "License-Expression: Apache-2.0" in described
+
+
+def requirements_of(file, **environment):
+    """The requirements of a file that hold in an environment, by name."""
+    lines = [line.partition("#")[0].strip() for line in file.read_text().splitlines()]
+    requirements = [
+        Requirement(line) for line in lines if line and not line.startswith("-r")
+    ]
+    return {
+        canonicalize_name(requirement.name): requirement
+        for requirement in requirements
+        if requirement.marker is None or requirement.marker.evaluate(environment)
+    }
+
+
+def project_requirements(*extras):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = list(project["dependencies"])
+    for extra in extras:
+        lines += project["optional-dependencies"][extra]
+    return [Requirement(line) for line in lines]
+
+
+@pytest.mark.parametrize("python_version", ["3.11", "3.12", "3.13"])
+def test_the_first_command_installs_what_the_wheel_allows(python_version):
+    pins = requirements_of(ROOT / "requirements.txt", python_version=python_version)
+    for requirement in project_requirements("serving", "tfrs"):
+        (pin,) = pins[canonicalize_name(requirement.name)].specifier
+        assert pin.operator == "=="
+        assert pin.version in requirement.specifier, requirement
+
+
+def test_a_wheel_beside_the_newest_tensorflow_needs_no_pin():
+    pins = requirements_of(ROOT / "requirements-latest.txt")
+    for requirement in project_requirements("serving", "tfrs"):
+        (pin,) = pins[canonicalize_name(requirement.name)].specifier
+        assert pin.version in requirement.specifier, requirement
+
+
+def test_all_five_packages_of_the_application_are_installed_by_its_first_command():
+    pins = requirements_of(ROOT / "requirements.txt", python_version="3.11")
+    five = {
+        "tensorflow",
+        "tensorflow-recommenders",
+        "keras",
+        "tensorflow-io",
+        "pytest",
+    }
+    assert five <= set(pins)
+    newer = requirements_of(ROOT / "requirements.txt", python_version="3.13")
+    assert five - set(newer) == {"tensorflow-io"}  # there is none for Python 3.13
+
+
+def test_the_wheel_does_not_need_the_test_runner():
+    assert "pytest" not in {requirement.name for requirement in project_requirements()}
 
 
 @pytest.mark.slow
