@@ -8,7 +8,7 @@ themselves, `tfdlrm.FeatureSchema` and `tfdlrm.read_split`.
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+from tfdlrm.base.version import __version__
 
 _PACKAGES = ("config", "data", "interop", "layers", "models", "optimizers")
 

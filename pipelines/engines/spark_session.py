@@ -15,8 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pipelines
-import tfdlrm
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.kept_files import DamagedFileError
 from tfdlrm.config import PrepareConfig
@@ -197,8 +195,8 @@ def _zipped() -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = folder / f"{folder.name}.zip"
     with zipfile.ZipFile(path, "w") as zipped:
-        for package in (pipelines, tfdlrm):
-            root = Path(str(package.__file__)).parent
+        for package in ("pipelines", "tfdlrm"):
+            root = Path(__file__).parents[2] / package
             for file in sorted(root.rglob("*.py")):
                 zipped.write(file, file.relative_to(root.parent))
     return path

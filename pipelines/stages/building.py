@@ -10,9 +10,9 @@ from typing import Any
 
 from pipelines.stages.journal import Journal
 from pipelines.stages.provenance import first_difference
-from tfdlrm import __version__
 from tfdlrm.base import aside, storage
 from tfdlrm.base.errors import InputError
+from tfdlrm.base.version import __version__
 
 
 @dataclass(frozen=True)

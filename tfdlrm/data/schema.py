@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from tfdlrm import __version__
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
+from tfdlrm.base.version import __version__
 
 FILE_NAME = "schema.json"
 VOCABULARY_FOLDER = "vocabulary"

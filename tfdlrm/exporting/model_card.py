@@ -9,8 +9,8 @@ import keras
 import polars as pl
 import tensorflow as tf
 
-from tfdlrm import __version__
 from tfdlrm.base import storage
+from tfdlrm.base.version import __version__
 from tfdlrm.data.column_files import vocabulary_file
 from tfdlrm.data.schema import FeatureSchema
 

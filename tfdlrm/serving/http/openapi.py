@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from tfdlrm import __version__
+from tfdlrm.base.version import __version__
 
 Json = dict[str, Any]
 
