@@ -14,7 +14,7 @@ from tfdlrm.config import OptimizerConfig, TrainConfig
 from tfdlrm.data.reading import without_tuning
 from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 from tfdlrm.layers import MLP, DotInteraction, EmbeddingCollection
-from tfdlrm.layers._table_placement import place_tables, tables_on
+from tfdlrm.layers.table_placement import place_tables, tables_on
 from tfdlrm.models import DLRM
 from tfdlrm.planning.memory_plan import memory_plan
 from tfdlrm.training.distribution import strategy, tables_placed

@@ -14,7 +14,7 @@ from tfdlrm.layers import (
     FeatureCross,
     LinearTerms,
 )
-from tfdlrm.layers._table_placement import tables_on
+from tfdlrm.layers.table_placement import tables_on
 
 MIXED = ["mixed_bfloat16", "mixed_float16"]
 ROWS = 6000  # of ones a sum ends at 256 in bfloat16, and at 2,048 in float16

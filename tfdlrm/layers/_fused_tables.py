@@ -8,8 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfdlrm.layers._table_placement import current_placement
 from tfdlrm.layers._wide_sums import sum_dtype
+from tfdlrm.layers.table_placement import current_placement
 
 CHUNK_ROWS = 1 << 15
 """Rows initialised at once, so that making a table takes little more than the table.

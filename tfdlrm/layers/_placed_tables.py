@@ -12,9 +12,9 @@ import tensorflow as tf
 # A variable that belongs to no strategy; TensorFlow has no public name for it.
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
-from tfdlrm.layers._table_placement import Placement
 from tfdlrm.layers._table_rows import write_rows
 from tfdlrm.layers._wide_sums import sum_dtype
+from tfdlrm.layers.table_placement import Placement
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfdlrm.base.errors import InputError, LostWorkerError
 from tfdlrm.config.cluster import Cluster
 from tfdlrm.data.reading_order import WorkerShare
-from tfdlrm.layers._table_placement import tables_on
+from tfdlrm.layers.table_placement import tables_on
 
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
 """What a collective operation fails with where one of its workers is gone."""
