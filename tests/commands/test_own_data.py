@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 import tensorflow as tf
 
-from pipelines.logs import text_log
+from pipelines.logs import opening, text_log
 from pipelines.prepare import prepare
-from pipelines.stages import encoding, prepared
+from pipelines.stages import encoding
 from pipelines.stages.journal import Journal
 from pipelines.verify import verify
 from tests.support.own_log import CONFIG, DESCRIPTION, ROWS, write_log
@@ -158,7 +158,7 @@ def test_small_pieces_and_several_passes_change_nothing_that_is_learned(
     place, config, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(encoding, "_TABLES_SHARE", 10**9)  # a pass for each column
-    monkeypatch.setattr(prepared, "open_log", partial(small_log, chunk_bytes=4096))
+    monkeypatch.setattr(opening, "open_log", partial(small_log, chunk_bytes=4096))
     zipped = write_log(tmp_path / "log.csv.gz", ROWS)
     prepare([zipped], tmp_path / "data", config)
     assert_holds(tmp_path / "data")
@@ -171,7 +171,7 @@ def small_log(path, columns, on_bad_row, chunk_bytes):
 def test_an_interrupted_run_goes_on_to_the_same_bytes(
     place, config, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(prepared, "open_log", partial(small_log, chunk_bytes=20_000))
+    monkeypatch.setattr(opening, "open_log", partial(small_log, chunk_bytes=20_000))
     log = place / "log.csv"
     prepare([log], tmp_path / "whole", config)
     whole = files_of(tmp_path / "whole")

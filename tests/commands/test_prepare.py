@@ -14,9 +14,9 @@ import pytest
 import tensorflow as tf
 
 from pipelines.engines import local
+from pipelines.logs import opening
 from pipelines.logs.criteo_file import RawFile
 from pipelines.prepare import PrepareCommand, prepare
-from pipelines.stages import prepared
 from tests.support.processes import run_command_line
 from tests.support.raw_rows import make_rows, read_plainly, replace_field, write_rows
 from tfdlrm.base import storage
@@ -154,7 +154,7 @@ def test_training_rows_are_shuffled_over_several_shards(tmp_path, output):
 
 def test_large_splits_keep_their_order_over_several_shards(raw, output, monkeypatch):
     monkeypatch.setattr("pipelines.stages.buckets.MAX_SHARD_ROWS", 30)
-    monkeypatch.setattr(prepared, "RawFile", partial(RawFile, chunk_bytes=4000))
+    monkeypatch.setattr(opening, "RawFile", partial(RawFile, chunk_bytes=4000))
     schema = prepare([raw], output, CONFIG)
     rows = [shard.rows for shard in schema.split_shards("validation")]
     assert rows == [30, 30, 11]

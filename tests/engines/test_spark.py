@@ -13,10 +13,11 @@ import pytest
 
 from pipelines.engines import spark, spark_reading, spark_session
 from pipelines.engines.spark_parts import Part, PartRead
+from pipelines.logs import opening
 from pipelines.logs.bad_rows import BadRow, SkippedRows
 from pipelines.logs.criteo_file import RawFile
 from pipelines.prepare import prepare
-from pipelines.stages import buckets, prepared
+from pipelines.stages import buckets
 from pipelines.verify import verify
 from tests.support.own_log import CONFIG as OWN_CONFIG
 from tests.support.own_log import DESCRIPTION, write_log
@@ -49,7 +50,7 @@ def session(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
-    monkeypatch.setattr(prepared, "RawFile", partial(RawFile, chunk_bytes=20_000))
+    monkeypatch.setattr(opening, "RawFile", partial(RawFile, chunk_bytes=20_000))
     monkeypatch.setattr(spark_reading, "CHUNKS_PER_PART", 3)
     monkeypatch.setattr(buckets, "MAX_SHARD_ROWS", 300)
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tests.support.served import Served
 from tfdlrm.data.reading import read_split
 from tfdlrm.data.schema import FeatureSchema
-from tfdlrm.exporting import saved_model
+from tfdlrm.exporting import scorer
 from tfdlrm.exporting.quantization import quantized
 from tfdlrm.exporting.signatures import raw_columns
 from tfdlrm.metrics.binary import binary_metrics
@@ -56,7 +56,7 @@ def test_int8_scores_hardly_differ_and_the_command_tells(
     (batch,) = read_split(small_config.data_dir, schema, "test", 10_000)
     labels = batch[1].numpy().ravel()
     before, after = (
-        saved_model.load_scorer(path)(batch[0]).numpy().ravel()
+        scorer.load_scorer(path)(batch[0]).numpy().ravel()
         for path in (exported, version)
     )
     assert 0 < np.abs(before - after).max() < 0.02

@@ -11,7 +11,7 @@ from tests.support.processes import ROOT, run_command_line
 def test_the_layers_work_on_other_backends(backend, tmp_path):
     if find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
-    script = ROOT / "tests" / "layers_on_backend.py"
+    script = ROOT / "tests" / "support" / "layers_on_backend.py"
     result = run_command_line(f"KERAS_BACKEND={backend} python {script} {tmp_path}")
     assert result.returncode == 0, result.stderr
     assert result.stdout == f"the layers agree with NumPy on {backend}\n"

@@ -37,7 +37,12 @@ def test_no_input_crashes_hangs_or_loses_a_row(tmp_path, kind):
         (corpus / str(number)).write_bytes(seed)
     done = subprocess.run(
         [
-            *(sys.executable, str(ROOT / "tests" / "fuzz_rows.py"), kind, str(corpus)),
+            *(
+                sys.executable,
+                str(ROOT / "tests" / "support" / "fuzz_rows.py"),
+                kind,
+                str(corpus),
+            ),
             *("-max_total_time=20", "-timeout=20", "-max_len=2000", "-seed=1"),
             # Linux hands the peak of the tests' own process on to this one.
             *("-rss_limit_mb=0", "-malloc_limit_mb=2048"),

@@ -17,7 +17,7 @@ from tfdlrm.data.reading import read_split
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.evaluate import EvaluateCommand, evaluate_model
 from tfdlrm.export import ExportCommand, export
-from tfdlrm.exporting import saved_model
+from tfdlrm.exporting import scorer as scorers
 from tfdlrm.predict import PredictCommand, predict
 from tfdlrm.train import train
 
@@ -71,7 +71,7 @@ def probabilities(path):
 def scored_rows(config):
     """Labels and probabilities of the test rows, as the exported model has them."""
     schema = FeatureSchema.load(config.data_dir)
-    scorer = saved_model.load_scorer(config.export_dir)
+    scorer = scorers.load_scorer(config.export_dir)
     batches = read_split(config.data_dir, schema, "test", 100)
     found = [(label.numpy(), scorer(features).numpy()) for features, label in batches]
     labels, scores = (np.concatenate(each).ravel() for each in zip(*found, strict=True))
@@ -139,7 +139,7 @@ def test_a_bad_row_is_named_when_scoring(trained, tmp_path):
     ],
 )
 def test_the_signature_has_the_kinds_of_features_there_are(trained, kind, inputs):
-    scorer = saved_model.load_scorer(trained(kind).export_dir)
+    scorer = scorers.load_scorer(trained(kind).export_dir)
     signature = scorer.module.signatures["serving_default"]
     found = {
         name: spec.shape.as_list()[1:]
@@ -150,9 +150,9 @@ def test_the_signature_has_the_kinds_of_features_there_are(trained, kind, inputs
 
 @pytest.mark.parametrize("kind", ["both", pytest.param("bags", marks=pytest.mark.slow)])
 def test_padding_counts_as_nothing(trained, kind):
-    signature = saved_model.load_scorer(trained(kind).export_dir).module.signatures
+    signature = scorers.load_scorer(trained(kind).export_dir).module.signatures
     score = signature["serving_default"]
-    pad = saved_model.PADDING_ID
+    pad = scorers.PADDING_ID
     narrow, wide = [[2], [pad]], [[pad, 2, pad], [pad, pad, pad]]
     inputs = {}
     if kind == "both":  # a price, an age and a user before the bags
@@ -168,7 +168,7 @@ def test_padding_counts_as_nothing(trained, kind):
 def test_long_bags_are_scored_in_parts(trained, monkeypatch):
     config = trained("both")
     _, whole = scored_rows(config)
-    monkeypatch.setattr(saved_model, "MAX_PADDED_IDS", 20)
+    monkeypatch.setattr(scorers, "MAX_PADDED_IDS", 20)
     _, parts = scored_rows(config)
     np.testing.assert_allclose(parts, whole, rtol=1e-5)
 

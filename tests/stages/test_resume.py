@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from pipelines.ids import coverage_picture
+from pipelines.logs import opening
 from pipelines.logs.criteo_file import RawFile
 from pipelines.prepare import prepare
-from pipelines.stages import buckets, encoding, prepared
+from pipelines.stages import buckets, encoding
 from pipelines.stages.journal import Journal
 from tests.support.processes import ROOT
 from tests.support.raw_rows import make_rows, replace_field, write_rows
@@ -29,7 +30,7 @@ CONFIG = PrepareConfig(min_frequency=2, on_bad_row="skip")
 def shrink(monkeypatch: pytest.MonkeyPatch | None = None) -> None:
     """Make every piece of work so small that a few rows are many; draw nothing."""
     settings = [
-        (prepared, "RawFile", partial(RawFile, chunk_bytes=20_000)),
+        (opening, "RawFile", partial(RawFile, chunk_bytes=20_000)),
         (buckets, "MAX_SHARD_ROWS", 200),
         (encoding, "_WAITING_SHARE", 10**6),  # 8 kB of 8 GB
         (coverage_picture, "draw", lambda features, dialect, path: None),
