@@ -70,6 +70,7 @@ def evaluate_model(command: EvaluateCommand) -> None:
     from tfdlrm.serving.saved_model import load_scorer
 
     scorer = load_scorer(command.model)
+    print(f"Scoring on {scorer.device}")
     scored = _scored(command, scorer, schema)
     metrics = {split: binary_metrics(*found) for split, found in scored.items()}
     dialect = scorer.schema.dialect

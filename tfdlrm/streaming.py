@@ -13,6 +13,7 @@ from tfdlrm.best_weights import load_kept_weights
 from tfdlrm.checkpoint_writer import CheckpointWriter
 from tfdlrm.checkpoints import CheckpointDirectory
 from tfdlrm.config import TrainConfig
+from tfdlrm.devices import announce
 from tfdlrm.errors import InputError
 from tfdlrm.interruption import StopRequest, stop_requests
 from tfdlrm.meaning import Meaning
@@ -55,6 +56,7 @@ class Learner:
         schema = FeatureSchema.load(self._data_dir)
         self.schema = with_contents(schema, self._data_dir)
         self._meaning = Meaning.of(self.schema)
+        announce()
         make_reproducible(trained.seed)
         start_xla_quietly()
         keras.config.set_dtype_policy(trained.precision)

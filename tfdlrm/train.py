@@ -11,6 +11,7 @@ from tfdlrm import storage
 from tfdlrm.cluster import Cluster
 from tfdlrm.command_line import gives, parse, run_command
 from tfdlrm.config import PrepareConfig, TrainConfig
+from tfdlrm.devices import announce
 from tfdlrm.errors import InputError
 from tfdlrm.fitting import memory_here, require_memory
 from tfdlrm.meaning import Meaning
@@ -63,6 +64,7 @@ def train(config: TrainConfig) -> Path | None:
             "validation rows: prepare it with some, or leave early_stopping out"
         )
     schema.check_shards(data_dir)
+    announce(config.strategy)
     memory = memory_here(config.strategy, _num_gpus())
     require_memory(schema, config, memory, data_dir)
 

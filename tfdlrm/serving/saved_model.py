@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfdlrm import storage
 from tfdlrm.checksums import checked_bytes
 from tfdlrm.column_files import vocabulary_path
+from tfdlrm.devices import holding_device
 from tfdlrm.errors import InputError
 from tfdlrm.layers.fused_tables import FusedTables
 from tfdlrm.remote_path import storage_errors
@@ -58,6 +59,11 @@ class Scorer:
     def __call__(self, features: dict[str, Any]) -> tf.Tensor:
         """Click probabilities `(batch, 1)` of a batch as `tfdlrm.data` gives it."""
         return score(self.module.signatures["serving_default"], self.schema, features)
+
+    @property
+    def device(self) -> str:
+        """What it scores on, in words."""
+        return holding_device(*self.module.signatures["serving_default"].variables)
 
     @property
     def extra_directory(self) -> Path:
