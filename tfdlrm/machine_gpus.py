@@ -115,13 +115,15 @@ def _parsed(line: str) -> MachineGpu:
 
 def _of_files(root: Path) -> Iterator[MachineGpu]:
     """The GPUs that the kernel module lists, or else their device files."""
-    models = []
-    for path in sorted(root.glob("proc/driver/nvidia/gpus/*/information")):
-        try:
-            model = re.search(r"^Model:\s*(.+)$", path.read_text("utf-8"), re.MULTILINE)
-        except (OSError, ValueError):
-            model = None
-        models.append(model[1].strip() if model else "NVIDIA")
+    listed = sorted(root.glob("proc/driver/nvidia/gpus/*/information"))
     devices = [path for path in root.glob("dev/nvidia*") if path.name[6:].isdigit()]
-    for model in models or ["NVIDIA"] * len(devices):
-        yield MachineGpu(model)
+    for path in listed or devices:
+        yield MachineGpu(_model(path) if listed else "NVIDIA")
+
+
+def _model(path: Path) -> str:
+    try:
+        model = re.search(r"^Model:\s*(.+)$", path.read_text("utf-8"), re.MULTILINE)
+    except (OSError, ValueError):
+        model = None
+    return model[1].strip() if model else "NVIDIA"
