@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdlrm.cluster import VARIABLE, Cluster
-from tfdlrm.devices import VISIBLE
+from tfdlrm.device_names import VISIBLE
 from tfdlrm.errors import InputError, LostWorkerError
 from tfdlrm.layers.table_placement import tables_on
 from tfdlrm.reading_order import WorkerShare

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from tfdlrm import __version__
 from tfdlrm.cuda_libraries import missing_libraries
-from tfdlrm.devices import INSTALL, cpu, hides_gpus, too_new
+from tfdlrm.device_names import INSTALL, cpu, hides_gpus, too_new
 from tfdlrm.import_check import Imports, check_imports
 from tfdlrm.machine_gpus import MachineGpu, MachineGpus, machine_gpus
 from tfdlrm.what_works import (

@@ -134,7 +134,7 @@ def _ask_tensorflow() -> dict[str, Any]:
     """What only TensorFlow knows, each by itself: one question may fail."""
     import tensorflow as tf
 
-    from tfdlrm.devices import computing_devices, unseen_gpus
+    from tfdlrm.device_names import computing_devices, unseen_gpus
     from tfdlrm.step_kernels import missing_kernels
 
     answers: dict[str, Any] = {}

@@ -47,15 +47,15 @@ class MachineGpus:
     @property
     def names(self) -> str:
         """The GPUs in words: `2 GPUs (NVIDIA L4)`."""
-        return count_gpus([gpu.name for gpu in self.gpus])
+        return describe_gpus([gpu.name for gpu in self.gpus])
 
 
-def count_gpus(names: list[str]) -> str:
+def describe_gpus(names: list[str]) -> str:
     """Return how many GPUs there are, and their names.
 
     Example:
 
-    >>> count_gpus(["NVIDIA L4", "NVIDIA L4"])
+    >>> describe_gpus(["NVIDIA L4", "NVIDIA L4"])
     '2 GPUs (NVIDIA L4)'
     """
     number = "a GPU" if len(names) == 1 else f"{len(names)} GPUs"

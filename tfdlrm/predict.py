@@ -9,7 +9,7 @@ import polars as pl
 
 from pipelines.rows_to_score import RowsToScore
 from tfdlrm.command_line import parse, run_command
-from tfdlrm.devices import holding_device
+from tfdlrm.device_names import holding_device
 from tfdlrm.errors import InputError
 from tfdlrm.output_file import check_output, messages_apart, output_file
 from tfdlrm.piped_input import as_file

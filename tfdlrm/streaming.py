@@ -13,7 +13,7 @@ from tfdlrm.best_weights import load_kept_weights
 from tfdlrm.checkpoint_writer import CheckpointWriter
 from tfdlrm.checkpoints import CheckpointDirectory
 from tfdlrm.config import TrainConfig
-from tfdlrm.devices import announce
+from tfdlrm.device_names import announce
 from tfdlrm.errors import InputError
 from tfdlrm.interruption import StopRequest, stop_requests
 from tfdlrm.meaning import Meaning

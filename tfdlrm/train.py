@@ -11,7 +11,7 @@ from tfdlrm import storage
 from tfdlrm.cluster import Cluster
 from tfdlrm.command_line import gives, parse, run_command
 from tfdlrm.config import PrepareConfig, TrainConfig
-from tfdlrm.devices import announce
+from tfdlrm.device_names import announce
 from tfdlrm.errors import InputError
 from tfdlrm.fitting import memory_here, require_memory
 from tfdlrm.meaning import Meaning

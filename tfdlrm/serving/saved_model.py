@@ -13,7 +13,7 @@ import tensorflow as tf
 from tfdlrm import storage
 from tfdlrm.checksums import checked_bytes
 from tfdlrm.column_files import vocabulary_path
-from tfdlrm.devices import holding_device
+from tfdlrm.device_names import holding_device
 from tfdlrm.errors import InputError
 from tfdlrm.layers.fused_tables import FusedTables
 from tfdlrm.remote_path import storage_errors

@@ -6,9 +6,9 @@ from unittest import mock
 import pytest
 import tensorflow as tf
 
-from tfdlrm import cuda_libraries, devices
+from tfdlrm import cuda_libraries, device_names
 from tfdlrm.cuda_libraries import missing_libraries
-from tfdlrm.devices import announce, computing_devices, holding_device, too_new
+from tfdlrm.device_names import announce, computing_devices, holding_device, too_new
 from tfdlrm.machine_gpus import MachineGpu, MachineGpus, machine_gpus
 
 CUDA = {
@@ -113,10 +113,10 @@ def test_a_gpu_without_a_name_has_its_number():
 
 
 def test_scores_are_on_the_device_that_holds_them():
-    assert holding_device(tf.zeros(1)) == devices.cpu()
+    assert holding_device(tf.zeros(1)) == device_names.cpu()
     held = mock.Mock(device="/job:localhost/replica:0/task:0/device:GPU:0")
     with listed("NVIDIA L4"):
-        assert holding_device(tf.Variable(1.0)) == devices.cpu()
+        assert holding_device(tf.Variable(1.0)) == device_names.cpu()
         assert holding_device(tf.zeros(1), held) == "a GPU (NVIDIA L4)"
 
 
@@ -147,19 +147,21 @@ def test_gpus_that_tensorflow_sees_are_not_looked_for(nvidia_smi, capsys):
 
 def why(machine=None, build=CUDA):
     gpu = MachineGpu("NVIDIA L4")
-    return devices.why_unseen(machine or MachineGpus((gpu,)), build, "2.17.1")
+    return device_names.why_unseen(machine or MachineGpus((gpu,)), build, "2.17.1")
 
 
 def test_missing_libraries_are_the_reason(monkeypatch):
-    monkeypatch.setattr(devices, "missing_libraries", lambda build: ["libcudnn.so.8"])
+    monkeypatch.setattr(
+        device_names, "missing_libraries", lambda build: ["libcudnn.so.8"]
+    )
     assert why() == "libcudnn.so.8 not found; pip install -r requirements-gpu.txt"
 
 
 def test_the_driver_is_the_reason_where_it_does_not_answer(monkeypatch):
     broken = MachineGpus((MachineGpu("NVIDIA"),), "nvidia-smi says: no driver")
     assert why(broken).startswith("its driver does not answer (nvidia-smi says: no")
-    monkeypatch.setattr(devices, "missing_libraries", lambda build: [])
-    monkeypatch.setattr(devices, "has_driver", lambda: False)
+    monkeypatch.setattr(device_names, "missing_libraries", lambda build: [])
+    monkeypatch.setattr(device_names, "has_driver", lambda: False)
     assert why().startswith("libcuda.so.1 not found; install NVIDIA's driver")
 
 
@@ -170,8 +172,8 @@ def test_a_tensorflow_without_cuda_is_the_reason():
 
 
 def test_a_number_that_names_no_gpu_is_the_reason(monkeypatch):
-    monkeypatch.setattr(devices, "missing_libraries", lambda build: [])
-    monkeypatch.setattr(devices, "has_driver", lambda: True)
+    monkeypatch.setattr(device_names, "missing_libraries", lambda build: [])
+    monkeypatch.setattr(device_names, "has_driver", lambda: True)
     assert why() == "TF_CPP_MIN_LOG_LEVEL=0 before the command shows why"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     assert why().startswith("CUDA_VISIBLE_DEVICES is '7', which names none of them;")

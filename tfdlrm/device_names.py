@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from tfdlrm.cuda_libraries import DRIVER, has_driver, missing_libraries
-from tfdlrm.machine_gpus import MachineGpu, MachineGpus, count_gpus, machine_gpus
+from tfdlrm.machine_gpus import MachineGpu, MachineGpus, describe_gpus, machine_gpus
 from tfdlrm.plain_text import visible
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -43,8 +43,8 @@ def computing_devices(strategy: str = "default") -> str:
         return cpu()
     names = [_name(tf, gpu) for gpu in gpus]
     if strategy != "default" or len(gpus) == 1:
-        return count_gpus(names)
-    return f"one of {count_gpus(names)}; --strategy mirrored takes all"
+        return describe_gpus(names)
+    return f"one of {describe_gpus(names)}; --strategy mirrored takes all"
 
 
 def holding_device(*tensors: Any) -> str:
@@ -53,7 +53,7 @@ def holding_device(*tensors: Any) -> str:
 
     if not any("GPU" in tensor.device for tensor in tensors):
         return cpu()
-    return count_gpus([_name(tf, tf.config.list_physical_devices("GPU")[0])])
+    return describe_gpus([_name(tf, tf.config.list_physical_devices("GPU")[0])])
 
 
 def cpu() -> str:
