@@ -27,7 +27,7 @@ def announce(strategy: str = "default") -> None:
     print(f"Computing on {computing_devices(strategy)}")
     warning = unseen_gpus()
     if warning:
-        print(f"warning: {visible(warning)}", file=sys.stderr)
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def computing_devices(strategy: str = "default") -> str:
@@ -88,9 +88,9 @@ def unseen_gpus() -> str | None:
     machine = machine_gpus()
     if not machine.gpus:
         return None
-    return (
-        f"this machine has {machine.names} that TensorFlow does not see: "
-        f"{why_unseen(machine, dict(tf.sysconfig.get_build_info()), tf.__version__)}"
+    reason = why_unseen(machine, dict(tf.sysconfig.get_build_info()), tf.__version__)
+    return visible(
+        f"this machine has {machine.names} that TensorFlow does not see: {reason}"
     )
 
 
