@@ -17,6 +17,7 @@ from typing import Any, Literal
 from benchmarks.workload import LEARNING_RATE, make_batches, vocabulary_sizes
 from tfdlrm.command_line import parse, run_command
 
+Strategy = Literal["default", "mirrored", "multi_worker"]
 Tables = Literal["replicated", "sharded", "host"]
 
 NUM_BATCHES = 16
@@ -37,7 +38,7 @@ class DistributedJob:
         steps: Steps measured.
     """
 
-    strategy: Literal["default", "mirrored", "multi_worker"] = "default"
+    strategy: Strategy = "default"
     tables: Tables = "replicated"
     devices: int = 1
     batch_size: int = 2048

@@ -8,11 +8,13 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import get_args
 
 from benchmarks import machine
 from benchmarks.distributed_step import DistributedJob, DistributedTime, Tables
 from benchmarks.loopback import start_workers
+from benchmarks.processes import ROOT
 from benchmarks.table import Cell, markdown
 from benchmarks.workload import EMBEDDING_DIM, vocabulary_sizes
 from tfdlrm.command_line import parse, run_command
@@ -62,11 +64,20 @@ def jobs(config: DistributionConfig) -> list[tuple[int, DistributedJob]]:
     ]
 
 
-def run(num_workers: int, job: DistributedJob) -> DistributedTime:
-    """Do a job, in as many processes; returns the first one's measurement."""
+def run(num_workers: int, job: DistributedJob, source: Path = ROOT) -> DistributedTime:
+    """Do a job in `num_workers` processes and return the first one's measurement.
+
+    Args:
+        num_workers: Number of processes.
+        job: What each of them does.
+        source: Checkout whose code they run.
+    """
     options = [f"--{name}={value}" for name, value in asdict(job).items()]
     processes = start_workers(
-        num_workers, ["-m", "benchmarks.distributed_step", *options]
+        num_workers,
+        ["-m", "benchmarks.distributed_step", *options],
+        cwd=source,
+        source=source,
     )
     outputs = [each.communicate() for each in processes]
     for process, (_, stderr) in zip(processes, outputs, strict=True):
