@@ -1,6 +1,7 @@
 """This project's DLRM in an ordinary `fit`."""
 
 import keras
+import tensorflow as tf
 
 from benchmarks.data_set import schema_of
 from benchmarks.fit import as_dataset, time_fit
@@ -13,6 +14,7 @@ from benchmarks.workload import (
     Batches,
 )
 from tfdlrm import optimizers
+from tfdlrm.distribution import tables_placed
 from tfdlrm.model_config import DLRMConfig
 from tfdlrm.models.dlrm import DLRM
 
@@ -31,7 +33,9 @@ def time_step(job: Job, vocabulary_sizes: list[int], batches: Batches) -> StepTi
     """Train and time; see `benchmarks.fit.time_fit`."""
     if job.system == "tfdlrm-bf16":
         keras.config.set_dtype_policy("mixed_bfloat16")
-    model = build(vocabulary_sizes)
+    where = "host" if job.tables == "host" else "replicated"
+    with tables_placed(tf.distribute.get_strategy(), where):
+        model = build(vocabulary_sizes)
     optimizer_class = {"sgd": optimizers.SGD, "adagrad": optimizers.Adagrad}
     model.compile(
         optimizer=optimizer_class[job.optimizer](learning_rate=LEARNING_RATE),
