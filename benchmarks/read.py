@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             continue
         directory = data_sets[record_format]
         job = ReadJob(way, directory, config.batch_size, config.seconds)
-        found = answer_of("read_run", **vars(job))
+        found = answer_of("runs.read_run", **vars(job))
         rate, peak = found["rows_per_second"], found["peak_gb"]
         print(f"{description}: {rate:,.0f} rows/s", file=sys.stderr, flush=True)
         ratio = rate / float(str(rows[0][1])) if rows else 1.0

@@ -216,7 +216,7 @@ def server(versions: Path) -> Iterator[dict[str, str]]:
 
 
 def _child(module: str, **options: object) -> LoadResult:
-    """Run a module of this directory that prints a result."""
+    """Run a module of `benchmarks` that prints a result."""
     return LoadResult(**answer_of(module, **options))
 
 
@@ -242,7 +242,7 @@ def measure(benchmark: ServingBenchmark, workload: Workload) -> list[Sequence[Ce
                     "requests": workload.requests[protocol, size],
                     "seconds": benchmark.seconds,
                 }
-                result = _child("serving_load", concurrency=at_once, **options)
+                result = _child("runs.serving_load", concurrency=at_once, **options)
                 add(protocol, f"{at_once} at a time", size, result)
                 if protocol == "grpc" and serving_h2load.is_installed():
                     result = serving_h2load.ask(
@@ -255,11 +255,11 @@ def measure(benchmark: ServingBenchmark, workload: Workload) -> list[Sequence[Ce
                     add("grpc, by h2load", f"{at_once} at a time", size, result)
                 if size == 1 and protocol == "grpc":
                     for rate in benchmark.rates:
-                        result = _child("serving_load", rate=rate, **options)
+                        result = _child("runs.serving_load", rate=rate, **options)
                         add(protocol, f"{rate:,.0f} a second", size, result)
         for peer in (each for each in benchmark.peers if each in workload.models):
             result = _child(
-                "serving_inprocess",
+                "runs.serving_inprocess",
                 system=peer,
                 model=workload.models[peer],
                 rows=workload.rows,

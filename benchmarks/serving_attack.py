@@ -127,7 +127,7 @@ def measure(benchmark: AttackBenchmark, workload: Workload) -> Iterator[list[Cel
             def ask() -> LoadResult:
                 return LoadResult(
                     **answer_of(
-                        "serving_load",
+                        "runs.serving_load",
                         address=addresses["rest"],
                         protocol="rest",
                         requests=workload.requests["rest", 1],

@@ -23,9 +23,16 @@ def free_addresses(number: int) -> list[str]:
 
 
 def start_workers(
-    num_workers: int, arguments: Sequence[str], cwd: Path = ROOT
+    num_workers: int, arguments: Sequence[str], cwd: Path = ROOT, source: Path = ROOT
 ) -> list[subprocess.Popen[str]]:
-    """Start Python with these arguments as each of the workers of a cluster."""
+    """Start Python with these arguments as each of the workers of a cluster.
+
+    Args:
+        num_workers: Number of processes.
+        arguments: What follows `python`.
+        cwd: Directory that they start in.
+        source: Checkout whose code they run.
+    """
     workers = free_addresses(num_workers)
     processes = []
     for index in range(num_workers):
@@ -34,7 +41,7 @@ def start_workers(
         environment = {
             "CUDA_VISIBLE_DEVICES": "-1",  # they would share the GPUs of this machine
             **os.environ,
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": str(source),
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "TF_CONFIG": config,
         }

@@ -8,7 +8,10 @@ from tfdlrm.base.errors import InputError
 StepSystem = Literal[
     "tfdlrm", "tfdlrm-bf16", "keras", "tfrs", "torch", "products", "products-bf16"
 ]
-System = Literal[StepSystem, "tfdlrm-files", "ceiling", "ceiling-bf16"]
+System = Literal[
+    StepSystem, "torch-bf16", "tfdlrm-files", "ceiling", "ceiling-bf16", "bandwidth"
+]
+Tables = Literal["device", "host"]
 Optimizer = Literal["sgd", "adagrad"]
 
 
@@ -18,7 +21,8 @@ class Job:
 
     Args:
         system: What is measured. The two ceilings are large matrix products in float32
-            and in bfloat16; they have no other setting than seconds.
+            and in bfloat16, `bandwidth` is sums of large vectors; they have no other
+            settings than seconds and tf32.
         optimizer: Optimizer.
         batch_size: Rows in a step.
         steps_per_execution: Steps in one call of the compiled function.
@@ -26,6 +30,10 @@ class Job:
         seconds: Measure for this long at least.
         min_steps: Measure this many steps at least.
         seed: Seed of the rows.
+        tables: Where tables and their state lie: on the device that trains, or in the
+            machine's memory.
+        tf32: Whether a GPU may round the factors of float32 products to TF32, as
+            TensorFlow has it do unless told otherwise.
     """
 
     system: System
@@ -36,6 +44,8 @@ class Job:
     seconds: float = 5.0
     min_steps: int = 20
     seed: int = 0
+    tables: Tables = "device"
+    tf32: bool = True
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "steps_per_execution", "min_steps"):
@@ -69,6 +79,22 @@ class StepTime:
 
 
 @dataclass(frozen=True)
+class Device:
+    """What a process computed on.
+
+    Args:
+        name: A GPU's name, or `CPU`.
+        peak_gb: Most memory of a GPU that the process had in use, where it is known.
+    """
+
+    name: str
+    peak_gb: float | None = None
+
+
+CPU = Device("CPU")
+
+
+@dataclass(frozen=True)
 class Measurement:
     """Result of a job.
 
@@ -76,7 +102,9 @@ class Measurement:
         job: The job.
         step: Time of a training step; `None` for a ceiling or where there is a note.
         gflops: What a ceiling measured, in 10^9 operations a second.
+        gb_per_second: What `bandwidth` measured, in 10^9 bytes read or written.
         peak_gb: Peak resident memory of the process.
+        device: What it computed on; `None` where there is a note.
         note: Why there is no result.
         is_failure: Whether that is because something went wrong.
     """
@@ -85,6 +113,8 @@ class Measurement:
     step: StepTime | None = None
     gflops: float | None = None
     peak_gb: float | None = None
+    device: Device | None = None
+    gb_per_second: float | None = None
     note: str = ""
     is_failure: bool = False
 
@@ -98,11 +128,12 @@ class Measurement:
     @classmethod
     def from_json(cls, fields: dict) -> "Measurement":
         """The measurement that `dataclasses.asdict` made `fields` of."""
-        step = fields["step"]
+        step, device = fields["step"], fields["device"]
         return cls(
             **{
                 **fields,
                 "job": Job(**fields["job"]),
                 "step": StepTime(**step) if step else None,
+                "device": Device(**device) if device else None,
             }
         )

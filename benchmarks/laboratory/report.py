@@ -27,7 +27,7 @@ def ceilings_table(measurements: Sequence[Measurement]) -> str:
         (
             m.job.system,
             m.gflops,
-            None if m.gflops is None else _ceiling_rate(m.gflops),
+            None if m.gflops is None else ceiling_rate(m.gflops),
             m.note,
         )
         for m in measurements
@@ -58,7 +58,7 @@ def steps_table(measurements: Sequence[Measurement], ceilings: dict[str, float])
                 m.step.ms if m.step else None,
                 rate,
                 rate / _base_rate(measurements, m.job.optimizer),
-                _percent(rate / ceiling),
+                percent(rate / ceiling),
                 m.peak_gb,
                 m.note,
             )
@@ -91,13 +91,14 @@ def scales_table(large: Sequence[Measurement], small: Sequence[Measurement]) -> 
 def ceiling_rates(measurements: Sequence[Measurement]) -> dict[str, float]:
     """Samples a second that each dtype's matrix products allow at most."""
     return {
-        "bfloat16" if _is_bfloat16(m) else "float32": _ceiling_rate(m.gflops)
+        "bfloat16" if _is_bfloat16(m) else "float32": ceiling_rate(m.gflops)
         for m in measurements
         if m.gflops is not None
     }
 
 
-def _ceiling_rate(gflops: float) -> float:
+def ceiling_rate(gflops: float) -> float:
+    """Samples a second that so many 10^9 operations a second allow at most."""
     return gflops * 1e9 / flops_per_sample()
 
 
@@ -112,5 +113,6 @@ def _base_rate(measurements: Sequence[Measurement], optimizer: str) -> float:
     return math.nan
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """A share as a cell of a table."""
     return "-" if math.isnan(share) else f"{share:.0%}"

@@ -62,18 +62,23 @@ def stopwatch_for(
 
 
 def time_calls(
-    call: Callable[[int], object], seconds: float, min_calls: int
+    call: Callable[[int], object],
+    seconds: float,
+    min_calls: int,
+    wait: Callable[[], object] = lambda: None,
 ) -> Stopwatch:
     """Time `call(i)` for i = 0, 1, 2…, after a warm-up.
 
     Args:
-        call: What to time; it returns when its work is done.
+        call: What to time; it returns when its work is done, or is on its way.
         seconds: Measure for this long at least.
         min_calls: Measure this many calls at least.
+        wait: Returns when the work of all calls is done: a GPU works behind them.
     """
     for i in range(WARM_UP_STEPS):
         start = time.perf_counter()
         call(i)
+        wait()
         guess = time.perf_counter() - start
     stopwatch = stopwatch_for(guess, seconds, min_calls)
     is_done = False
@@ -82,5 +87,6 @@ def time_calls(
         stopwatch.start()
         for i in range(first, first + stopwatch.stretch_steps):
             call(i)
+        wait()
         is_done = stopwatch.stop()
     return stopwatch

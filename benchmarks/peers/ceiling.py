@@ -1,10 +1,19 @@
-"""How fast the machine multiplies large matrices: no training step can be faster."""
+"""How fast a device multiplies large matrices, and how fast its memory is.
+
+No training step can be faster than either lets it be.
+"""
 
 import tensorflow as tf
 
+from benchmarks.laboratory.device import has_gpu
 from benchmarks.laboratory.timing import time_calls
 
 SIZES = (1024, 2048, 4096)
+GPU_SIZES = (4096, 8192)
+"""A GPU is through with smaller matrices before the next call has begun."""
+
+VECTOR_NUMBERS = 1 << 26
+"""Numbers in a vector of 268 MB, which no cache holds."""
 
 
 def best_gflops(dtype: str, seconds: float) -> float:
@@ -14,11 +23,39 @@ def best_gflops(dtype: str, seconds: float) -> float:
         dtype: `float32` or `bfloat16`.
         seconds: Measure for this long in all, at least.
     """
-    return max(_gflops(size, dtype, seconds / len(SIZES)) for size in SIZES)
+    sizes = GPU_SIZES if has_gpu() else SIZES
+    return max(_gflops(size, dtype, seconds / len(sizes)) for size in sizes)
 
 
 def _gflops(size: int, dtype: str, seconds: float) -> float:
     left, right = (tf.cast(tf.random.normal((size, size)), dtype) for _ in range(2))
     matmul = tf.function(tf.matmul)
-    stopwatch = time_calls(lambda i: matmul(left, right), seconds, min_calls=3)
+    product = matmul(left, right)
+
+    def multiply(i: int) -> None:
+        nonlocal product
+        product = matmul(left, right)
+
+    stopwatch = time_calls(
+        multiply, seconds, min_calls=3, wait=lambda: product[0, 0].numpy()
+    )
     return 2 * size**3 / stopwatch.ms / 1e6
+
+
+def gb_per_second(seconds: float) -> float:
+    """10^9 bytes a second that are read and written where a vector is added to another.
+
+    Args:
+        seconds: Measure for this long, at least.
+    """
+    total = tf.Variable(tf.zeros((VECTOR_NUMBERS,)))
+    term = tf.ones((VECTOR_NUMBERS,))
+
+    @tf.function
+    def add() -> None:
+        total.assign_add(term)
+
+    stopwatch = time_calls(
+        lambda i: add(), seconds, min_calls=3, wait=lambda: total[0].numpy()
+    )
+    return 3 * VECTOR_NUMBERS * term.dtype.size / stopwatch.ms / 1e6

@@ -1,6 +1,7 @@
 """This project's DLRM in an ordinary `fit`."""
 
 import keras
+import tensorflow as tf
 
 from benchmarks.laboratory.fit import as_dataset, time_fit
 from benchmarks.laboratory.measurement import Job, StepTime
@@ -15,6 +16,7 @@ from benchmarks.workload.data_set import schema_of
 from tfdlrm import optimizers
 from tfdlrm.config.models import DLRMConfig
 from tfdlrm.models.dlrm import DLRM
+from tfdlrm.training.distribution import tables_placed
 
 
 def build(vocabulary_sizes: list[int]) -> DLRM:
@@ -31,7 +33,9 @@ def time_step(job: Job, vocabulary_sizes: list[int], batches: Batches) -> StepTi
     """Train and time; see `benchmarks.laboratory.fit.time_fit`."""
     if job.system == "tfdlrm-bf16":
         keras.config.set_dtype_policy("mixed_bfloat16")
-    model = build(vocabulary_sizes)
+    where = "host" if job.tables == "host" else "replicated"
+    with tables_placed(tf.distribute.get_strategy(), where):
+        model = build(vocabulary_sizes)
     optimizer_class = {"sgd": optimizers.SGD, "adagrad": optimizers.Adagrad}
     model.compile(
         optimizer=optimizer_class[job.optimizer](learning_rate=LEARNING_RATE),

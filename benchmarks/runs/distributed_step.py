@@ -21,6 +21,7 @@ from benchmarks.workload.criteo_kaggle import (
 )
 from tfdlrm.base.command_line import parse, run_command
 
+Strategy = Literal["default", "mirrored", "multi_worker"]
 Tables = Literal["replicated", "sharded", "host"]
 
 NUM_BATCHES = 16
@@ -41,7 +42,7 @@ class DistributedJob:
         steps: Steps measured.
     """
 
-    strategy: Literal["default", "mirrored", "multi_worker"] = "default"
+    strategy: Strategy = "default"
     tables: Tables = "replicated"
     devices: int = 1
     batch_size: int = 2048

@@ -157,7 +157,7 @@ def test_what_goes_wrong_in_a_process_becomes_a_note():
     assert found.note.startswith("failed: error: ")
     command = re.escape("(in python -m benchmarks.runs.read_run --way=nonsense)")
     with pytest.raises(InputError, match=command):
-        answer_of("read_run", way="nonsense")
+        answer_of("runs.read_run", way="nonsense")
 
 
 def test_the_lower_ids_are_the_more_frequent_ones():

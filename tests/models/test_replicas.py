@@ -6,18 +6,12 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
+from tests.support.train_with_overflow import ROWS, small_model, trained
 from tfdlrm import optimizers
-from tfdlrm.config import OptimizerConfig
-from tfdlrm.data.reading import without_tuning
 from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 from tfdlrm.exporting.saved_model import export_model
-from tfdlrm.layers import MLP, DotInteraction, EmbeddingCollection
-from tfdlrm.models import DLRM
-from tfdlrm.training.distribution import strategy, tables_placed
-from tfdlrm.training.fit import compile_model
+from tfdlrm.training.distribution import strategy
 
-SIZES = [20, 20, 20]
-ROWS = sum(SIZES)
 FEATURES = {
     "dense_features": tf.ones((8, 2)),
     "categorical_features": tf.constant([[1, 2, 3], [4, 5, 6]] * 4),
@@ -31,21 +25,6 @@ SCHEMA = FeatureSchema(
 def float32_afterwards():
     yield
     keras.config.set_dtype_policy("float32")
-
-
-def small_model(devices, tables="replicated"):
-    with devices.scope(), tables_placed(devices, tables):
-        keras.utils.set_random_seed(0)
-        model = DLRM(
-            EmbeddingCollection(SIZES, 4),
-            MLP([8, 4], final_activation="relu"),
-            DotInteraction(),
-            MLP([8, 1]),
-        )
-        model.build({"dense_features": (None, 2), "categorical_features": (None, 3)})
-        compile_model(model, OptimizerConfig("adagrad", 0.1))
-        model.optimizer.build(model.trainable_variables)
-    return model
 
 
 def graph_of(devices, step):
@@ -110,30 +89,6 @@ def test_a_model_of_several_devices_is_exported_with_gathers_of_rows(tmp_path):
     np.testing.assert_allclose(loaded(**features)["probability"], expected, rtol=1e-5)
 
 
-def half_overflowing(replica):
-    """Three batches; in the second one, half of the rows overflow float16."""
-    rng = np.random.default_rng(0)
-    dense = rng.random((48, 2)).astype("float32")
-    if replica is not None:
-        dense[16 + 8 * replica : 24 + 8 * replica] = 6e4
-    ids = rng.integers(0, 20, (48, 3))
-    labels = (rng.random((48, 1)) < 0.3).astype("float32")
-    rows = {"dense_features": dense, "categorical_features": ids}, labels
-    batches = tf.data.Dataset.from_tensor_slices(rows).batch(16)
-    return batches.with_options(without_tuning())
-
-
-def weights_and_scale(name, tables, replica):
-    keras.config.set_dtype_policy("mixed_float16")
-    devices = strategy(name)
-    model = small_model(devices, tables)
-    model.fit(half_overflowing(replica), verbose=0, shuffle=False)
-    scale = model.optimizer.dynamic_scale.value
-    (scale, *_) = devices.experimental_local_results(scale)
-    dense = [w.numpy() for w in model.trainable_weights if w.shape[0] < ROWS]
-    return dense, float(scale)
-
-
 @pytest.mark.parametrize(
     ("tables", "replica"),
     [
@@ -144,12 +99,10 @@ def weights_and_scale(name, tables, replica):
     ],
 )
 def test_a_step_that_overflows_on_one_replica_is_left_out_on_all(tables, replica):
-    expected, expected_scale = weights_and_scale("default", "replicated", replica)
-    found, scale = weights_and_scale("mirrored", tables, replica)
-    assert scale == expected_scale
-    expected = [w for w in expected if w.shape[0] != ROWS]
-    found = [w for w in found if w.shape[0] not in (ROWS, *SIZES, 30, 40)]
-    for ours, theirs in zip(found, expected, strict=True):
+    expected, expected_scale = trained("default", "replicated", replica)
+    weights, scale = trained("mirrored", tables, replica)
+    assert scale == expected_scale == 2.0**14
+    for ours, theirs in zip(weights, expected, strict=True):
         assert np.isfinite(ours).all()
         np.testing.assert_allclose(ours, theirs, rtol=2e-2, atol=2e-3)
 

@@ -1,10 +1,11 @@
 """Several processes on this machine train as one does on all their rows together."""
 
+import keras
 import numpy as np
 import pytest
 
 from benchmarks.laboratory.loopback import start_workers
-from tests.support import train_as_worker
+from tests.support import train_as_worker, train_with_overflow
 from tests.support.train_as_worker import (
     DIM,
     SIZES,
@@ -15,13 +16,23 @@ from tests.support.train_as_worker import (
 )
 
 
-def train_on(num_workers, names, directory):
-    """What each worker has at the end."""
-    arguments = ["-m", train_as_worker.__name__, str(directory / "worker"), *names]
-    for worker in start_workers(num_workers, arguments, directory):
-        _, stderr = worker.communicate(timeout=240)
-        assert worker.returncode == 0, stderr
+def results_of(num_workers, module, arguments, directory):
+    """What each worker has at the end; all are killed where one takes too long."""
+    command = ["-m", module.__name__, str(directory / "worker"), *arguments]
+    workers = start_workers(num_workers, command, directory)
+    try:
+        for worker in workers:
+            _, stderr = worker.communicate(timeout=240)
+            assert worker.returncode == 0, stderr
+    finally:
+        for worker in workers:
+            worker.kill()  # a worker that waits for another heeds no other signal
+            worker.communicate()
     return [np.load(directory / f"worker-{index}.npz") for index in range(num_workers)]
+
+
+def train_on(num_workers, names, directory):
+    return results_of(num_workers, train_as_worker, names, directory)
 
 
 def train_alone(name, num_workers):
@@ -54,3 +65,19 @@ def test_two_workers_train_as_one_does_and_exchange_ids_and_rows(tmp_path):
 @pytest.mark.slow
 def test_three_workers_train_as_one_does_with_every_optimizer(tmp_path):
     check(3, ["SGD", "Adagrad", "RowWiseAdagrad", "LazyAdam"], tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("replica", [0, 1])
+def test_a_step_that_overflows_on_one_worker_is_left_out_on_both(replica, tmp_path):
+    before = keras.config.dtype_policy()
+    try:
+        expected, scale = train_with_overflow.trained("default", "replicated", replica)
+    finally:
+        keras.config.set_dtype_policy(before)
+    for worker in results_of(2, train_with_overflow, [str(replica)], tmp_path):
+        assert worker["scale"] == scale == 2.0**14
+        weights = [worker[f"arr_{index}"] for index in range(len(expected))]
+        for ours, theirs in zip(weights, expected, strict=True):
+            assert np.isfinite(ours).all()
+            np.testing.assert_allclose(ours, theirs, rtol=2e-2, atol=2e-3)
