@@ -287,7 +287,7 @@ def test_what_a_worker_raises_is_raised_here():
     assert error.value.errno == 28
     with pytest.raises(InputError, match=r"^C1\.parquet cannot be read$"):
         spark_session._raise_as_here(
-            "Traceback ...\ntfdlrm.errors.InputError: C1.parquet cannot be read\n"
+            "Traceback ...\ntfdlrm.base.errors.InputError: C1.parquet cannot be read\n"
         )
     with pytest.raises(InputError, match="No module named 'polars'; expected"):
         spark_session._raise_as_here("ModuleNotFoundError: No module named 'polars'")
