@@ -70,6 +70,7 @@ def evaluate_model(command: EvaluateCommand) -> None:
     from tfdlrm.metrics.splits import against_reachable, as_table, measures_by_split
 
     scorer = load_scorer(command.model)
+    print(f"Scoring on {scorer.device}")
     scored = _scored(command, scorer, schema)
     metrics = {split: binary_metrics(*found) for split, found in scored.items()}
     dialect = scorer.schema.dialect

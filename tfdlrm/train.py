@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfdlrm.base import storage
 from tfdlrm.base.command_line import gives, parse, run_command
+from tfdlrm.base.device_names import announce
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.plain_text import visible
 from tfdlrm.config import PrepareConfig, TrainConfig
@@ -63,6 +64,7 @@ def train(config: TrainConfig) -> Path | None:
             "validation rows: prepare it with some, or leave early_stopping out"
         )
     schema.check_shards(data_dir)
+    announce(config.strategy)
     memory = memory_here(config.strategy, _num_gpus())
     require_memory(schema, config, memory, data_dir)
 

@@ -32,6 +32,7 @@ def start_workers(
         task = {"type": "worker", "index": index}
         config = json.dumps({"cluster": {"worker": workers}, "task": task})
         environment = {
+            "CUDA_VISIBLE_DEVICES": "-1",  # they would share the GPUs of this machine
             **os.environ,
             "PYTHONPATH": str(ROOT),
             "TF_CPP_MIN_LOG_LEVEL": "3",

@@ -33,6 +33,20 @@ def test_a_chief_of_its_own_comes_before_the_workers():
 
 
 @pytest.mark.parametrize(
+    ("addresses", "indices"),
+    [
+        (["a:1", "b:1"], (0,)),
+        (["a:1", "b:1", "A:2"], (0, 2)),
+        (["localhost:1", "127.0.0.1:2", "[::1]:3", "10.0.0.1:1"], (0, 1, 2)),
+        (["[fe80::1]:1", "[fe80::1]:2"], (0, 1)),
+    ],
+)
+def test_workers_on_one_machine_are_known_by_their_host(addresses, indices):
+    cluster = Cluster.from_environment(config({"worker": addresses}))
+    assert cluster.on_this_machine == indices
+
+
+@pytest.mark.parametrize(
     ("environment", "message"),
     [
         ({}, "TF_CONFIG is not set: expected JSON such as"),

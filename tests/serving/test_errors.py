@@ -34,6 +34,20 @@ Node: 'Assert'
 x is not finite : Tensor had NaN values [[{{node Assert}}]] [Op:__inference_f_435]"""
 
 
+ON_TWO_DEVICES = """2 root error(s) found.
+  (0) CANCELLED: Function was cancelled before it was started
+\t [[{{node Assert}}]]
+  (1) INVALID_ARGUMENT:  assertion failed: [I4 of row 1 is `inf`]
+\t [[{{node Assert}}]]
+0 successful operations.
+0 derived errors ignored. [Op:__inference_f_435]"""
+
+EAGER = (
+    "{{function_node __wrapped__Add_device_/job:localhost/replica:0/task:0/device:"
+    "GPU:0}} Incompatible shapes: [2] vs. [3] [Op:AddV2]"
+)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -41,16 +55,29 @@ x is not finite : Tensor had NaN values [[{{node Assert}}]] [Op:__inference_f_43
         (TRACE, "StringToNumberOp could not correctly convert string: q"),
         (OLD_TRACE, "x is not finite : Tensor had NaN values"),
         (f"Graph execution error:\n\n{ROOTS}", "convert string: p"),
+        (ON_TWO_DEVICES, "assertion failed: [I4 of row 1 is `inf`]"),
+        (EAGER, "Incompatible shapes: [2] vs. [3]"),
         ("Graph execution error:", "Graph execution error:"),
         ("x : had NaN\n\t [[{{node x}}]]", "x : had NaN"),
         ("", "InvalidArgumentError"),
     ],
-    ids=["several", "trace", "old trace", "both", "nothing else", "plain", "empty"],
+    ids=[
+        *("several", "trace", "old trace", "both", "two devices", "eager"),
+        *("nothing else", "plain", "empty"),
+    ],
 )
 def test_the_reason_is_told_and_not_what_stands_around_it(text, said):
     error = from_tensorflow(tf.errors.InvalidArgumentError(None, None, text))
     assert error.code == grpc.StatusCode.INVALID_ARGUMENT
     assert error.message.endswith(said) and "\n" not in error.message
+
+
+def test_the_status_is_that_of_the_reason():
+    cancelled = tf.errors.CancelledError(None, None, ON_TWO_DEVICES)
+    assert from_tensorflow(cancelled).code == grpc.StatusCode.INVALID_ARGUMENT
+    cancelled = tf.errors.CancelledError(None, None, "Step was cancelled")
+    assert from_tensorflow(cancelled).code == grpc.StatusCode.CANCELLED
+    assert from_tensorflow(ValueError("x")).code == grpc.StatusCode.INTERNAL
 
 
 def test_what_tensorflow_says_today_has_its_reason():

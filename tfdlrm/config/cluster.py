@@ -27,6 +27,12 @@ class Cluster:
         """Whether this is the worker that writes the run's files."""
         return self.index == 0
 
+    @property
+    def on_this_machine(self) -> tuple[int, ...]:
+        """The workers, this one among them, whose addresses have its host."""
+        host = _host(self.workers[self.index])
+        return tuple(i for i, each in enumerate(self.workers) if _host(each) == host)
+
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Cluster":
         """Read TensorFlow's own variable, `TF_CONFIG`.
@@ -71,6 +77,12 @@ class Cluster:
             )
         place = index + (len(chiefs) if kind == "worker" else 0)
         return cls(tuple(workers), place)
+
+
+def _host(address: object) -> str:
+    host = str(address).rpartition(":")[0].strip("[]").lower()
+    is_loopback = host in ("localhost", "::1") or host.startswith("127.")
+    return "localhost" if is_loopback else host
 
 
 _EXAMPLE = (

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfdlrm.base import storage
+from tfdlrm.base.device_names import holding_device
 from tfdlrm.base.errors import InputError
 from tfdlrm.data.meaning import Meaning, differences, named
 from tfdlrm.data.schema import FeatureSchema
@@ -42,6 +43,11 @@ class Scorer:
     def __call__(self, features: dict[str, Any]) -> tf.Tensor:
         """Click probabilities `(batch, 1)` of a batch as `tfdlrm.data` gives it."""
         return score(self.module.signatures["serving_default"], self.schema, features)
+
+    @property
+    def device(self) -> str:
+        """What it scores on, in words."""
+        return holding_device(*self.module.signatures["serving_default"].variables)
 
     @property
     def extra_directory(self) -> Path:

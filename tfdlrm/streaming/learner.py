@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdlrm.base import storage
+from tfdlrm.base.device_names import announce
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.signals import StopRequest, stop_requests
 from tfdlrm.checkpoints.directory import CheckpointDirectory
@@ -55,6 +56,7 @@ class Learner:
         schema = FeatureSchema.load(self._data_dir)
         self.schema = with_contents(schema, self._data_dir)
         self._meaning = Meaning.of(self.schema)
+        announce()
         make_reproducible(trained.seed)
         start_xla_quietly()
         keras.config.set_dtype_policy(trained.precision)

@@ -1,14 +1,17 @@
 """From the name of a strategy to TensorFlow's own, and what its workers agree on."""
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import tensorflow as tf
 
+from tfdlrm.base.device_names import VISIBLE
 from tfdlrm.base.errors import InputError, LostWorkerError
-from tfdlrm.config.cluster import Cluster
+from tfdlrm.config.cluster import VARIABLE, Cluster
 from tfdlrm.data.reading_order import WorkerShare
 from tfdlrm.layers.table_placement import tables_on
 
@@ -17,7 +20,7 @@ _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.Cancelled
 
 
 def strategy(name: str) -> tf.distribute.Strategy:
-    """The strategy to create and train a model under.
+    """The strategy to create and train a model under, one of each name in a process.
 
     Args:
         name: `default` for one device; `mirrored` for all GPUs with the weights of
@@ -27,7 +30,8 @@ def strategy(name: str) -> tf.distribute.Strategy:
             in its process, and waits for the others.
 
     Raises:
-        InputError: If `TF_CONFIG` is not set or malformed.
+        InputError: If `TF_CONFIG` is not set or malformed, or its workers would share
+            GPUs.
         LostWorkerError: If a worker does not come.
         ValueError: If there is no such strategy.
     """
@@ -35,26 +39,55 @@ def strategy(name: str) -> tf.distribute.Strategy:
         return tf.distribute.get_strategy()
     if name == "mirrored":
         gpus = tf.config.list_logical_devices("GPU")
-        if gpus:
-            return tf.distribute.MirroredStrategy([device.name for device in gpus])
-        cpus = tf.config.list_logical_devices("CPU")
-        return tf.distribute.MirroredStrategy(
-            [device.name for device in cpus],
-            # TensorFlow's collectives on CPUs mix up two strategies of one process.
-            cross_device_ops=tf.distribute.ReductionToOneDevice(),
-        )
+        devices = gpus or tf.config.list_logical_devices("CPU")
+        return _mirrored(tuple(device.name for device in devices), bool(gpus))
     if name == "multi_worker":
-        cluster = Cluster.from_environment()
-        try:
-            return tf.distribute.MultiWorkerMirroredStrategy()
-        except (RuntimeError, tf.errors.OpError) as error:
-            raise LostWorkerError(
-                f"the {len(cluster.workers)} workers did not come together "
-                f"({_first_line(error)}): start all of them, with one TF_CONFIG but "
-                "for the index"
-            ) from error
+        return _multi_worker(Cluster.from_environment())
     raise ValueError(
         f"strategy is {name!r}, expected 'default', 'mirrored' or 'multi_worker'."
+    )
+
+
+@cache
+def _mirrored(names: tuple[str, ...], are_gpus: bool) -> tf.distribute.Strategy:
+    """One strategy for all of a process: the collectives of two are mixed up."""
+    return tf.distribute.MirroredStrategy(
+        list(names),
+        # TensorFlow's collectives on CPUs mix up the strategies of others, too.
+        cross_device_ops=None if are_gpus else tf.distribute.ReductionToOneDevice(),
+    )
+
+
+@cache
+def _multi_worker(cluster: Cluster) -> tf.distribute.Strategy:
+    """One strategy for all of a process, which cannot start a second one."""
+    _require_own_gpus(cluster)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except (RuntimeError, tf.errors.OpError) as error:
+        raise LostWorkerError(
+            f"the {len(cluster.workers)} workers did not come together "
+            f"({_first_line(error)}): start all of them, with one TF_CONFIG but "
+            "for the index"
+        ) from error
+
+
+def _require_own_gpus(cluster: Cluster) -> None:
+    """Refuse workers that would share the GPUs of one machine, as NCCL does later.
+
+    Raises:
+        InputError: If there are GPUs and nothing says which of them are this worker's.
+    """
+    workers = cluster.on_this_machine
+    gpus = tf.config.list_physical_devices("GPU")
+    if len(workers) < 2 or not gpus or VISIBLE in os.environ:
+        return
+    numbers = ", ".join(map(str, workers))
+    raise InputError(
+        f"the workers {numbers} of {VARIABLE} are on one machine and would share its "
+        f"GPUs, expected one worker a GPU: give each its own, {VISIBLE}=0 to the first "
+        f"and so on, or {VISIBLE}=-1 to all for the CPU; or train by one process with "
+        "--strategy mirrored"
     )
 
 

@@ -1,16 +1,15 @@
 """Fitting a model and writing down how it learned."""
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfdlrm import optimizers
+from tfdlrm.base.quiet_start import without_greeting
 from tfdlrm.base.signals import stop_requests
 from tfdlrm.checkpoints.directory import CheckpointDirectory
 from tfdlrm.checkpoints.variables import SavedVariables
@@ -100,15 +99,9 @@ def probabilities_of(
 
 
 def start_xla_quietly() -> None:
-    """Let XLA, which training uses, say at its start what no log level stops."""
-    stderr = os.dup(2)
-    try:
-        with Path(os.devnull).open("w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-            tf.function(lambda: tf.constant(0) + 1, jit_compile=True)()
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
+    """Use XLA, as training does, for the first time, without its greeting."""
+    with without_greeting():
+        tf.function(lambda: tf.constant(0) + 1, jit_compile=True)()
 
 
 def fit(
