@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfdlrm.layers.devices import id_dtype
 from tfdlrm.layers.id_forms import require_integers
 
 
@@ -35,7 +36,7 @@ class IdBags:
     def of_padded(cls, ids: Any, weights: Any, num_features: int) -> "IdBags":
         """From ids `(batch, features, width)`; negative ones are no ids."""
         num_rows, _, width = ops.shape(ids)
-        bag = ops.arange(num_rows * num_features * width) // width
+        bag = ops.arange(num_rows * num_features * width, dtype=id_dtype()) // width
         bags = cls(
             ids=ops.reshape(ids, [-1]),
             features=bag % num_features,
@@ -56,11 +57,16 @@ class IdBags:
                 f"Got ragged ids of shape {ids.shape} and ragged rank "
                 f"{ids.ragged_rank}, expected (batch, features, None) and 2."
             )
-        message = f"each row of ragged ids must have {num_features} features"
-        wanted = tf.cast(num_features, ids.row_splits.dtype)
-        check = tf.debugging.assert_equal(ids.row_lengths(), wanted, message)
-        with tf.control_dependencies([check] if check is not None else []):
-            bag = tf.identity(ids.values.value_rowids())
+        if ids.uniform_row_length is not None and ids.shape[1] == num_features:
+            bag = ids.values.value_rowids()
+        else:
+            message = f"each row of ragged ids must have {num_features} features"
+            wanted = tf.cast(num_features, ids.row_splits.dtype)
+            check = tf.debugging.assert_equal(ids.row_lengths(), wanted, message)
+            with tf.control_dependencies([check] if check is not None else []):
+                bag = tf.identity(ids.values.value_rowids())
+        if bag.dtype == tf.int32:
+            bag = tf.cast(bag, id_dtype())
         return cls(
             ids=ids.flat_values,
             features=bag % num_features,
