@@ -29,7 +29,12 @@ from tfdlrm.stream_batches import Batch, Batches
 from tfdlrm.stream_config import StreamConfig
 from tfdlrm.stream_events import Events, Topic, partition_ends
 from tfdlrm.stream_exports import StreamExports
-from tfdlrm.training import compile_model, make_reproducible, start_xla_quietly
+from tfdlrm.training import (
+    compile_model,
+    make_reproducible,
+    set_precision,
+    start_xla_quietly,
+)
 from tfdlrm.vocabulary_contents import with_contents
 
 _WAIT_SECONDS = 0.5
@@ -57,7 +62,7 @@ class Learner:
         self._meaning = Meaning.of(self.schema)
         make_reproducible(trained.seed)
         start_xla_quietly()
-        keras.config.set_dtype_policy(trained.precision)
+        set_precision(trained)
         self._model, base = self._trained_model(trained)
         frozen, _ = self._trained_model(trained) if config.compare_frozen else (None, 0)
         directory = run.home / "stream"

@@ -109,8 +109,6 @@ def _fit(
     config: TrainConfig, data_dir: Path, schema: FeatureSchema, run: RunDirectory
 ) -> tuple["keras.Model", list["CurvePoint"]]:
     """Train in `run`; returns the model and its learning curves."""
-    import keras
-
     from tfdlrm.curves import curve_rows
     from tfdlrm.data import damage_named, read_split
     from tfdlrm.distribution import (
@@ -120,11 +118,11 @@ def _fit(
         tables_placed,
     )
     from tfdlrm.models import build_model
-    from tfdlrm.training import compile_model, fit, make_reproducible
+    from tfdlrm.training import compile_model, fit, make_reproducible, set_precision
 
     devices = strategy(config.strategy)
     make_reproducible(config.seed)
-    keras.config.set_dtype_policy(config.precision)
+    set_precision(config)
     with devices.scope(), tables_placed(devices, config.tables):
         model = build_model(schema, config.model)
         compile_model(model, config.optimizer, config.steps_per_execution)

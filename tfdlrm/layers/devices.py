@@ -1,4 +1,7 @@
-"""Whether a step runs on a GPU, where other types and operations are fast."""
+"""What is different on a GPU: fast types and operations, and TF32."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import keras
 
@@ -20,3 +23,16 @@ def id_dtype() -> str:
     operation; int64 stays there. On processors int32 is faster.
     """
     return "int64" if has_gpu() else "int32"
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Multiply float32 matrices in float32 meanwhile, on GPUs too."""
+    import tensorflow as tf
+
+    was_on = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(was_on)

@@ -39,9 +39,11 @@ def for_devices(
         return batches
     if isinstance(strategy.extended, _DefaultDistributionExtended):
         return _ahead_on_gpu(batches) if _computes_on_gpu(weights) else batches
-    if isinstance(strategy, tf.distribute.MirroredStrategy) and _has_bags(batches):
+    if not isinstance(strategy, tf.distribute.MirroredStrategy):
+        return batches
+    if _has_bags(batches):
         return _in_parts(batches, strategy)
-    return batches
+    return batches.map(_wide) if has_gpu() else batches
 
 
 def with_bags(data: Any) -> Any:
@@ -95,7 +97,7 @@ def _flat(features: dict[str, Any], *rest: Any) -> Any:
 
 
 def _wide(*batch: Any) -> Any:
-    """A batch whose integers GPUs keep in their own memory, which is not so of int32."""
+    """A batch whose integers stay in a GPU's own memory, as int32 does not."""
 
     def wide(values: tf.Tensor) -> tf.Tensor:
         return tf.cast(values, tf.int64) if values.dtype == tf.int32 else values
@@ -132,7 +134,8 @@ def _in_parts(
 
         return tf.data.Dataset.range(num_parts).map(part)
 
-    parts = batches.flat_map(cut).prefetch(num_parts)
+    parts = batches.flat_map(cut)
+    parts = (parts.map(_wide) if has_gpu() else parts).prefetch(num_parts)
     distributed = strategy.distribute_datasets_from_function(lambda _: parts)
     # Of batches, not of parts: Keras' steps.
     distributed._cardinality = batches.cardinality().numpy()
