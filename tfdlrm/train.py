@@ -111,8 +111,6 @@ def _fit(
     config: TrainConfig, data_dir: Path, schema: FeatureSchema, run: RunDirectory
 ) -> tuple["keras.Model", list["CurvePoint"]]:
     """Train in `run`; returns the model and its learning curves."""
-    import keras
-
     from tfdlrm.data.reading import damage_named, read_split
     from tfdlrm.models import build_model
     from tfdlrm.training.curves import curve_rows
@@ -122,11 +120,11 @@ def _fit(
         strategy,
         tables_placed,
     )
-    from tfdlrm.training.fit import compile_model, fit, make_reproducible
+    from tfdlrm.training.fit import compile_model, fit, make_reproducible, set_precision
 
     devices = strategy(config.strategy)
     make_reproducible(config.seed)
-    keras.config.set_dtype_policy(config.precision)
+    set_precision(config)
     with devices.scope(), tables_placed(devices, config.tables):
         model = build_model(schema, config.model)
         compile_model(model, config.optimizer, config.steps_per_execution)

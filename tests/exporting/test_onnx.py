@@ -15,6 +15,7 @@ from tfdlrm.export import ExportCommand, export
 from tfdlrm.exporting.onnx import write_onnx
 from tfdlrm.exporting.scorer import load_scorer
 from tfdlrm.layers import MLP, DotInteraction, EmbeddingCollection
+from tfdlrm.layers._devices import without_tf32
 from tfdlrm.models import DLRM
 from tfdlrm.train import train
 
@@ -154,6 +155,46 @@ def test_ids_beyond_the_precision_of_float32_stay_as_they_are(tmp_path):
         for attribute in node.attribute
     }
     assert onnx.TensorProto.FLOAT not in casts
+
+
+def as_tf32(values):
+    """Round to the 10 bits of mantissa that TF32 has, to nearest."""
+    bits = tf.bitcast(values, tf.uint32) + np.uint32(0x1000)
+    return tf.bitcast(tf.bitwise.bitwise_and(bits, np.uint32(0xFFFFE000)), tf.float32)
+
+
+@pytest.fixture
+def ampere(monkeypatch):
+    """Let products be rounded as GPUs do from Ampere on, where they may."""
+    exact = tf.matmul
+    is_allowed = tf.config.experimental.tensor_float_32_execution_enabled
+
+    def product(a, b, **options):
+        a, b = tf.convert_to_tensor(a), tf.convert_to_tensor(b)
+        if is_allowed() and a.dtype == tf.float32:
+            a, b = as_tf32(a), as_tf32(b)
+        return exact(a, b, **options)
+
+    monkeypatch.setattr(tf, "matmul", product)
+    monkeypatch.setattr(tf.linalg, "matmul", product)
+    was_allowed = is_allowed()
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    yield
+    tf.config.experimental.enable_tensor_float_32_execution(was_allowed)
+
+
+def test_a_gpu_that_rounds_products_does_not_spoil_the_comparison(ampere, tmp_path):
+    model = made([100, 7])
+    rows = rows_with([[99, 6], [0, 0], [50, 3]])
+    rows["dense_features"] *= 100
+    path = write_onnx(model, serving(model, 3, 2), rows, tmp_path)
+    (found,) = session(path).run(None, rows)
+    rounded = serving(model, 3, 2)(**rows)["probability"]
+    assert np.abs(found - rounded).max() > 1e-5  # as it would have been compared
+    with without_tf32():
+        exact = serving(model, 3, 2)(**rows)["probability"]
+    np.testing.assert_allclose(found, exact, atol=1e-6)
+    assert tf.config.experimental.tensor_float_32_execution_enabled()
 
 
 class Shuffled(keras.Model):

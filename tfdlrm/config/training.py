@@ -101,6 +101,8 @@ class TrainConfig:
         precision: `mixed_bfloat16` and `mixed_float16` compute in 16 bits and keep
             weights in 32; the first is for processors that have the instructions, the
             second, whose loss is scaled, for GPUs.
+        tf32: Whether GPUs may multiply float32 matrices as TF32, with 10 bits of
+            mantissa in place of 23, which is faster; processors never do.
         steps_per_execution: Training steps in one call of the compiled function; more
             are faster where batches are small.
         allow_one_class: Whether to train although all training rows have the same
@@ -127,6 +129,7 @@ class TrainConfig:
     strategy: Literal["default", "mirrored", "multi_worker"] = "default"
     tables: Literal["replicated", "sharded", "host"] = "replicated"
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    tf32: bool = False
     steps_per_execution: int = 1
     allow_one_class: bool = False
     profile_steps: tuple[int, int] | None = None

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdlrm.base.errors import InputError
+from tfdlrm.layers._devices import without_tf32
 
 FILE_NAME = "model.onnx"
 OPSET = 18
@@ -46,6 +47,16 @@ def write_onnx(
             cannot run what was written, or computes something else.
     """
     require_onnx()
+    with without_tf32():  # which ONNX Runtime does not have
+        return _write_and_verify(model, serving_function, rows, directory)
+
+
+def _write_and_verify(
+    model: keras.Model,
+    serving_function: Callable[..., Any],
+    rows: Mapping[str, tf.Tensor],
+    directory: Path,
+) -> Path:
     large = [
         weight
         for weight in model.weights

@@ -1,12 +1,14 @@
 """Ids out of range, for TensorFlow: refused, or their vectors made zero.
 
-Zeros are written where ids are absent, which is hardly ever. A product with a mask
+On processors zeros are written where ids are absent, which is hardly ever. A mask
 would read and write every vector of a batch, twice in a training step.
 """
 
 from collections.abc import Callable
 
 import tensorflow as tf
+
+from tfdlrm.layers._devices import has_gpu
 
 
 def are_out_of_range(ids: tf.Tensor, sizes: tf.Tensor) -> tf.Tensor:
@@ -43,9 +45,10 @@ def with_zeros_where(values: tf.Tensor, is_absent: tf.Tensor) -> tf.Tensor:
     >>> with_zeros_where(tf.ones((2, 2, 1)), is_absent).numpy().tolist()
     [[[1.0], [1.0]], [[0.0], [0.0]]]
     """
-    if values.dtype.size == 2:
+    if values.dtype.size == 2 or has_gpu():
         # On GPUs there is no kernel that writes to places of 16-bit numbers: the
-        # vectors of a batch would go to the CPU and back.
+        # vectors of a batch would go to the CPU and back. With other numbers the host
+        # would wait for how many places there are.
         missing = values.shape.rank - is_absent.shape.rank
         mask = tf.reshape(is_absent, tf.concat([tf.shape(is_absent), [1] * missing], 0))
         return tf.where(mask, tf.zeros([], values.dtype), values)

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfdlrm.layers._devices import id_dtype
 from tfdlrm.layers._wide_sums import sum_dtype
 from tfdlrm.layers.table_placement import current_placement
 
@@ -150,6 +151,8 @@ class FusedTables(keras.layers.Layer):
             bounds = bounds + [np.sqrt(3)] * len(vocabulary_sizes)
         self.starts = np.cumsum([0, *num_rows], dtype=np.int64)
         self._index_dtype = row_dtype(int(self.starts[-1]), dim)
+        if self._index_dtype == "int32":
+            self._index_dtype = id_dtype()
         self._placed: Any = None
         self._initializer = TableUniform(num_rows, [float(each) for each in bounds])
         self.build()

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfdlrm.layers._devices import has_gpu, id_dtype
 from tfdlrm.layers._id_forms import require_integers
 
 
@@ -34,8 +35,11 @@ class IdBags:
     @classmethod
     def of_padded(cls, ids: Any, weights: Any, num_features: int) -> "IdBags":
         """From ids `(batch, features, width)`; negative ones are no ids."""
+        if keras.backend.standardize_dtype(ids.dtype) == "int32":
+            ids = ops.cast(ids, id_dtype())
         num_rows, _, width = ops.shape(ids)
-        bag = ops.arange(num_rows * num_features * width) // width
+        numbers = ops.arange(num_rows * num_features * width, dtype=id_dtype())
+        bag = numbers // ops.cast(width, id_dtype())
         bags = cls(
             ids=ops.reshape(ids, [-1]),
             features=bag % num_features,
@@ -56,11 +60,16 @@ class IdBags:
                 f"Got ragged ids of shape {ids.shape} and ragged rank "
                 f"{ids.ragged_rank}, expected (batch, features, None) and 2."
             )
-        message = f"each row of ragged ids must have {num_features} features"
-        wanted = tf.cast(num_features, ids.row_splits.dtype)
-        check = tf.debugging.assert_equal(ids.row_lengths(), wanted, message)
-        with tf.control_dependencies([check] if check is not None else []):
-            bag = tf.identity(ids.values.value_rowids())
+        if has_gpu():
+            ids = ids.with_row_splits_dtype(tf.int64)  # see `id_dtype`
+        if ids.uniform_row_length is not None and ids.shape[1] == num_features:
+            bag = _bag_of_each(ids)
+        else:
+            message = f"each row of ragged ids must have {num_features} features"
+            wanted = tf.cast(num_features, ids.row_splits.dtype)
+            check = tf.debugging.assert_equal(ids.row_lengths(), wanted, message)
+            with tf.control_dependencies([check] if check is not None else []):
+                bag = tf.identity(_bag_of_each(ids))
         return cls(
             ids=ids.flat_values,
             features=bag % num_features,
@@ -150,6 +159,20 @@ class IdBags:
             rows=function(self.rows),
             weights=None if self.weights is None else function(self.weights),
         )
+
+
+def _bag_of_each(ids: Any) -> Any:
+    """The number of the bag of each of ragged ids, `(n,)`."""
+    partition = ids.values._row_partition
+    if not has_gpu() or partition._has_precomputed_value_rowids():
+        return ids.values.value_rowids()
+    import tensorflow as tf
+
+    # TensorFlow would use int32, and on a GPU several copies: see `id_dtype`.
+    starts = ids.values.row_starts()
+    marks = tf.zeros([tf.size(ids.flat_values) + 1], starts.dtype)
+    marks = tf.tensor_scatter_nd_add(marks, starts[:, None], tf.ones_like(starts))
+    return tf.cumsum(marks)[:-1] - 1
 
 
 def _as_integers(ids: Any, feature: int) -> Any:

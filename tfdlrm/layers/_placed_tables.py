@@ -125,7 +125,10 @@ class PlacedTables:
         """
         distinct, places = tf.unique(tf.reshape(rows, [-1]))
         slices = tf.searchsorted(
-            tf.constant(self._starts, distinct.dtype), distinct, side="right"
+            tf.constant(self._starts, distinct.dtype),
+            distinct,
+            side="right",
+            out_type=distinct.dtype,  # int32 would leave a GPU
         )
         owners = tf.gather(self._owners, slices - 1)
         local = distinct - tf.gather(tf.cast(self._shifts, distinct.dtype), slices - 1)

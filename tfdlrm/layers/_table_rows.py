@@ -7,9 +7,12 @@ import tensorflow as tf
 
 def write_rows(variable: tf.Variable, rows: Any, values: Any) -> None:
     """Write `values` to `rows` of `variable`, in place."""
-    if variable.dtype == tf.bool:
+    rows = tf.convert_to_tensor(rows)
+    if variable.dtype == tf.bool and rows.dtype != tf.int32:
         # On GPUs there is no kernel for bool values and int64 rows; a row has one.
-        rows = tf.cast(rows, tf.int32)
+        # TensorFlow's optimizer would move the cast before the reshape that rows come
+        # from, and GPUs reshape int32 in the memory of the host: hence the maximum.
+        rows = tf.cast(tf.maximum(rows, 0), tf.int32)
     tf.raw_ops.ResourceScatterUpdate(
         resource=variable.handle, indices=rows, updates=values
     )

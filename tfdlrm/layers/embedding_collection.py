@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfdlrm.layers._devices import id_dtype
 from tfdlrm.layers._fused_tables import FusedTables
 from tfdlrm.layers._id_bags import IdBags
 from tfdlrm.layers._id_forms import is_indices_and_offsets, is_shape, require_integers
@@ -294,7 +295,7 @@ class EmbeddingCollection(keras.layers.Layer):
         """Ids as integers, and the vocabulary size of each one's feature."""
         require_integers(ids.dtype, self.name)
         is_narrow = keras.backend.standardize_dtype(ids.dtype) == "int32"
-        dtype = "int32" if is_narrow else "int64"
+        dtype = id_dtype() if is_narrow else "int64"
         ids = ops.cast(ids, dtype)
         sizes = np.array(self.vocabulary_sizes, dtype)
         is_static = isinstance(features, np.ndarray)

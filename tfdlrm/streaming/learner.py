@@ -30,7 +30,12 @@ from tfdlrm.streaming.events import Events, Topic, partition_ends
 from tfdlrm.streaming.exports import StreamExports
 from tfdlrm.streaming.progressive import ProgressiveValidation
 from tfdlrm.training.best_weights import load_kept_weights
-from tfdlrm.training.fit import compile_model, make_reproducible, start_xla_quietly
+from tfdlrm.training.fit import (
+    compile_model,
+    make_reproducible,
+    set_precision,
+    start_xla_quietly,
+)
 from tfdlrm.training.run_directory import RunDirectory
 
 _WAIT_SECONDS = 0.5
@@ -59,7 +64,7 @@ class Learner:
         announce()
         make_reproducible(trained.seed)
         start_xla_quietly()
-        keras.config.set_dtype_policy(trained.precision)
+        set_precision(trained)
         self._model, base = self._trained_model(trained)
         frozen, _ = self._trained_model(trained) if config.compare_frozen else (None, 0)
         directory = run.home / "stream"

@@ -69,16 +69,28 @@ def _learning_rate(config: OptimizerConfig) -> Any:
 
 
 def make_reproducible(seed: int) -> None:
-    """Let the same seed give the same numbers, bit for bit where there is no GPU.
+    """Let the same seed give the same numbers, bit for bit on processors.
 
     Args:
         seed: Seed of initial weights and dropout.
     """
     keras.utils.set_random_seed(seed)
     if not tf.config.list_physical_devices("GPU"):
-        # SGD adds to a row that several threads may name at once. On a GPU the sparse
-        # operations know no fixed order.
+        # SGD adds to a row that several threads may name at once. On a GPU its
+        # scatter-add is made of atomic additions, in whatever order they come. The
+        # other optimizers sum repeated rows first, for which TensorFlow 2.17 has an
+        # ordered kernel there too; it was never tried.
         tf.config.experimental.enable_op_determinism()
+
+
+def set_precision(config: TrainConfig) -> None:
+    """Compute from now on in the precision of a run, and in no lower one.
+
+    TensorFlow has GPUs round what they multiply to TF32 unless told otherwise; that is
+    a choice of its own here.
+    """
+    keras.config.set_dtype_policy(config.precision)
+    tf.config.experimental.enable_tensor_float_32_execution(config.tf32)
 
 
 def probabilities_of(
