@@ -6,7 +6,7 @@ import re
 
 import polars as pl
 
-from pipelines.logs.value_texts import texts
+from pipelines.logs.value_texts import floats_as_integers, texts
 
 UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 SECONDS_PER_DAY = 86_400
@@ -27,7 +27,7 @@ _TIME = (
     r"^(?P<date>\d{4}-\d{2}-\d{2})"
     r"(?:[Tt ](?P<hour>[01]\d|2[0-3])(?::(?P<minute>[0-5]\d)"
     r"(?::(?P<second>[0-5]\d|60)(?:[.,]\d+)?)?)?"
-    r"(?: ?(?:[Zz]|UTC|GMT|(?P<sign>[+-])(?P<hours>\d{2})"
+    r"(?: ?(?:[Zz]|UTC|GMT|(?P<sign>[+-])(?P<hours>[01]\d|2[0-3])"
     r"(?::?(?P<minutes>[0-5]\d)(?::?(?P<seconds>[0-5]\d))?)?))?)?$"
 )
 
@@ -37,15 +37,15 @@ def days(values: pl.Series) -> pl.Series:
 
     Example:
 
-    >>> days(pl.Series(["7", "1970-01-03", "soon"])).to_list()
-    [7, 2, None]
+    >>> days(pl.Series(["7", "8.0", "1970-01-03", "soon"])).to_list()
+    [7, 8, 2, None]
     """
     if values.dtype.is_temporal():
         return values.cast(pl.Date).cast(pl.Int64)
     if values.dtype.is_numeric():
         whole = values.cast(pl.Int64, strict=False)
         return whole.set(whole.cast(pl.Float64) != values.cast(pl.Float64), None)
-    text = texts(values)
+    text = floats_as_integers(texts(values))
     number = text.cast(pl.Int64, strict=False)
     return number.zip_with(number.is_not_null(), _dates(text))
 
@@ -121,7 +121,8 @@ def plausible_days(values: pl.Series) -> pl.Series:
     elif values.dtype.is_temporal():
         is_date = True
     else:
-        is_date = texts(values).cast(pl.Int64, strict=False).is_null()
+        text = floats_as_integers(texts(values))
+        is_date = text.cast(pl.Int64, strict=False).is_null()
     is_dated = (number >= _FIRST_DAY) & (number < _END_DAY)
     is_numbered = number.abs() <= _LAST_NUMBER_OF_A_DAY
     if isinstance(is_date, bool):

@@ -179,6 +179,7 @@ def test_print_config_is_yaml_that_config_takes(tmp_path):
         ("--model.embeding_dim 4", "--model.embedding_dim"),
         ("--learning_rate 0.1", "--optimizer.learning_rate"),
         ("--run-dir runs/first", "--run_dir"),
+        ("--row clicks.tsv", "--raw"),
         ("--seed 3 --batchsize 4", "--batch_size"),
         ("--optimizer adagrad", "--optimizer.name"),
         ("--optimizer.name adagard", "adagrad"),
@@ -206,6 +207,20 @@ def test_the_nearest_key_of_a_file_is_named(tmp_path, text, meant):
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(InputError, match=f"; did you mean {meant}\\?"):
         train_config("--config", str(tmp_path / "config.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ("--early_stopping.patience 1", "itself is a whole number or null"),
+        ("--optimizer.name.x 1", "itself is one of sgd, adagrad"),
+    ],
+)
+def test_a_setting_below_a_plain_one_is_refused_in_words(argv, message):
+    option, _, name = argv.split()[0].removeprefix("--").rpartition(".")
+    with pytest.raises(InputError, match=f"^{option} has no setting {name}: ") as found:
+        train_config(*argv.split())
+    assert message in str(found.value)
 
 
 def test_nothing_is_named_that_is_not_near():

@@ -110,6 +110,17 @@ def test_one_bit_of_the_state_falls_back_to_the_checkpoint_before(
     assert_equal(resumed, whole[1])
 
 
+@pytest.mark.parametrize("name", ["state.json", "variables.pieces"])
+def test_a_file_of_another_checkpoint_counts_as_damage(run_dir, whole, capsys, name):
+    last, before = CheckpointDirectory(run_dir / "checkpoints").newest_first()
+    shutil.copy(before / name, last / name)
+    resumed, curves = train(run_dir)
+    told = capsys.readouterr().out
+    assert f"is damaged ({name} is that of step-0000000006)" in told
+    assert curves == whole[2]
+    assert_equal(resumed, whole[1])
+
+
 def test_a_damaged_state_does_not_cost_the_tables_of_others(tmp_path):
     checkpoints = CheckpointDirectory(tmp_path, keep=2)
     for step in (1, 2):

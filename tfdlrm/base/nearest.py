@@ -27,7 +27,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
         (_plain(name).rpartition(".")[2], by_last),
     ):
         begun = [key for key in choices if key.startswith(word)]
-        close = get_close_matches(word, choices, n=1, cutoff=0.7)
+        cutoff = 0.7 if len(word) > 3 else 0.6  # one letter of three may be another
+        close = get_close_matches(word, choices, n=1, cutoff=cutoff)
         for match in close or (begun if len(begun) == 1 else []):
             return f"; did you mean {choices[match]}?"
     return ""

@@ -18,6 +18,7 @@ _BAD_FOR_ALL = re.compile(
     r'Parser key "([^"]*)": Does not validate against any of the Union subtypes '
     r"Subtypes: \[(.*?)\] Errors: .* Given value: (.*)"
 )
+_NESTED = re.compile(r"NestedArg\(key='([^']*)', val=.*\)")
 """What jsonargparse says."""
 
 _TYPES = {
@@ -40,7 +41,7 @@ class OneLineParser(jsonargparse.ArgumentParser):
             text = _bad_value(*found.groups())
         elif found := _BAD_FOR_ALL.fullmatch(text):
             kinds = [_TYPES.get(kind, kind) for kind in found[2].split(", ")]
-            text = f"{found[1]} is {found[3]!r}, expected {' or '.join(kinds)}"
+            text = _is_not(found[1], found[3], " or ".join(kinds))
         raise InputError(f"{text}{self._hint(text)} (--help lists what there is)")
 
     def _hint(self, message: str) -> str:
@@ -62,7 +63,13 @@ def _bad_value(key: str, expected: str, value: str) -> str:
     """Say what was expected without the names of Python's types."""
     choices = re.fullmatch(r"typing\.Literal\[(.*)\]", expected)
     if choices is None:
-        return f"{key} is {value!r}, expected {_TYPES.get(expected, expected)}"
+        return _is_not(key, value, _TYPES.get(expected, expected))
     known = re.findall(r"'([^']*)'", choices[1])
     hint = did_you_mean(value, known)
-    return f"{key} is {value!r}, expected one of {', '.join(known)}{hint}"
+    return _is_not(key, value, f"one of {', '.join(known)}{hint}")
+
+
+def _is_not(key: str, value: str, expected: str) -> str:
+    if nested := _NESTED.fullmatch(value):
+        return f"{key} has no setting {nested[1]}: {key} itself is {expected}"
+    return f"{key} is {value!r}, expected {expected}"

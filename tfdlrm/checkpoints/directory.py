@@ -22,6 +22,10 @@ from tfdlrm.data.meaning import Meaning, differences, named, read_meaning
 STATE_FILE = "state.json"
 PIECES_FILE = "variables.pieces"
 
+_OWNER = "checkpoint"
+"""Entry of a state with the name of its checkpoint: that of another one, copied there,
+would send weights on from a step that they are not of."""
+
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, DamagedError)
 """What reading a checkpoint of an earlier release, without a checksum, may raise."""
 
@@ -89,9 +93,10 @@ class CheckpointDirectory:
                 storage.remove_tree(left_behind)
         with storage.new_directory(self.path / name, last=STATE_FILE) as aside:
             aside.mkdir()
-            write_pieces(aside / PIECES_FILE, pieces)
+            write_pieces(aside / PIECES_FILE, pieces, name)
             if state is not None:
-                (aside / STATE_FILE).write_text(seal(state), encoding="utf-8")
+                text = seal({**state, _OWNER: name})
+                (aside / STATE_FILE).write_text(text, encoding="utf-8")
 
     def _prune(self) -> None:
         """Remove checkpoints that are too old, and tables that none needs.
@@ -257,14 +262,18 @@ def _tables_of(path: Path) -> str | None:
 def _read(path: Path, variables: SavedVariables) -> dict[str, Any]:
     """Read a checkpoint into `variables`; returns its state."""
     state = unseal((path / STATE_FILE).read_text(encoding="utf-8"))
+    owner = state.pop(_OWNER, path.name)
+    if owner != path.name:
+        raise DamagedError(f"{STATE_FILE} is that of {owner}")
     for name, shape in variables.shapes.items():
         saved = state["shapes"].get(name)
         if saved != shape:
             raise DamagedError(f"{name} has shape {saved} there, {shape} in this model")
     variables.forget_changes()
     if state["tables"] is not None:
-        for piece in read_pieces(path.parent / state["tables"] / PIECES_FILE):
+        tables = path.parent / state["tables"]
+        for piece in read_pieces(tables / PIECES_FILE, tables.name):
             variables.assign(piece)
-    for piece in read_pieces(path / PIECES_FILE):
+    for piece in read_pieces(path / PIECES_FILE, path.name):
         variables.assign(piece, is_change=True)
     return state

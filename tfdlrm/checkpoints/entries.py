@@ -2,7 +2,7 @@
 
 A piece is a JSON header and its contents, each a record with a checksum as in a
 TFRecord file. The last record says how many there are, so that a file that was cut
-short is noticed too.
+short is noticed too, and what they belong to, which a file of another place does not.
 """
 
 import json
@@ -44,13 +44,14 @@ class DamagedError(Exception):
     """A file of pieces that is not what was written."""
 
 
-def write_pieces(path: Path, pieces: Iterable[Piece]) -> None:
+def write_pieces(path: Path, pieces: Iterable[Piece], owner: str = "") -> None:
     """Write a file, and return when it is on the disk.
 
     Args:
         path: The file.
         pieces: What it is to hold; drawn one by one, so that they need never be in
             memory together.
+        owner: Name of the checkpoint or tables that they belong to.
 
     Raises:
         OSError: If the disk refuses.
@@ -72,7 +73,7 @@ def write_pieces(path: Path, pieces: Iterable[Piece]) -> None:
             if isinstance(piece.rows, np.ndarray):
                 _write(file, piece.rows.astype("<i8").tobytes())
             _write(file, piece.values.tobytes())
-        _write(file, json.dumps({"pieces": number}).encode())
+        _write(file, json.dumps({"pieces": number, "owner": owner}).encode())
         file.flush()
         os.fsync(file.fileno())
 
@@ -82,12 +83,16 @@ def _write(file: BinaryIO, payload: bytes) -> None:
         file.write(part)
 
 
-def read_pieces(path: Path) -> Iterator[Piece]:
+def read_pieces(path: Path, owner: str = "") -> Iterator[Piece]:
     """Read a file that `write_pieces` wrote.
 
+    Args:
+        path: The file.
+        owner: What it has to belong to; files of earlier releases do not say.
+
     Raises:
-        DamagedError: If it cannot be read, or is not whole; pieces may have been given
-            before.
+        DamagedError: If it cannot be read, is not whole, or belongs to something else;
+            pieces may have been given before.
 
     Example:
 
@@ -119,3 +124,5 @@ def read_pieces(path: Path) -> Iterator[Piece]:
         raise DamagedError(f"{path.name} is no file of pieces: {error}") from None
     if header["pieces"] != number:
         raise DamagedError(f"{path.name} has {number} of {header['pieces']} pieces")
+    if header.get("owner", owner) != owner:
+        raise DamagedError(f"{path.name} is that of {header['owner']}")
