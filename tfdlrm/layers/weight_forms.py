@@ -101,6 +101,6 @@ def _after_check(expected: Any, actual: Any, values: Any) -> Any:
 def _other_form(weights: Any, expected: str) -> ValueError:
     size = f" of {len(weights)}" if isinstance(weights, list | tuple) else ""
     return ValueError(
-        f"Got weights as a {type(weights).__name__}{size}, expected {expected}: weights "
+        f"Got weights as a {type(weights).__name__}{size}, expected {expected}: they "
         "come in the form of the ids."
     )
