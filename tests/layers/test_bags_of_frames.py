@@ -1,5 +1,7 @@
 """Columns as pandas, Polars, PyArrow and NumPy hold them, in `index_columns`."""
 
+from array import array
+from collections import UserList
 from decimal import Decimal
 
 import numpy as np
@@ -172,3 +174,33 @@ def test_values_of_sets_are_numbered_alike_in_every_process():
     for seed in (1, 2):
         result = run_command_line(f'PYTHONHASHSEED={seed} python -c "{code}"')
         assert result.stdout == "[['a', 'b', 'c', 'd', 'e', 'f', 'g']]\n"
+
+
+@pytest.mark.parametrize("kind", [dict, pd.DataFrame, pl.DataFrame, pa.table])
+@pytest.mark.parametrize("columns_kind", [dict, pd.DataFrame, pl.DataFrame])
+def test_vocabularies_with_names_are_those_of_their_columns(kind, columns_kind):
+    columns = columns_kind({"x": ["a"], "y": ["b"]})
+    vocabularies = kind({"y": ["b", "a"], "x": ["b", "a"]})
+    vocabularies_of_x_and_y = {"y": ["b", "c"], "x": ["c", "a"]}
+    assert index_columns(columns, vocabularies).indices == [[1], [0]]
+    indexed = index_columns(columns, kind(vocabularies_of_x_and_y))
+    assert indexed.vocabularies == [["c", "a"], ["b", "c"]]
+
+
+@pytest.mark.parametrize("kind", [dict, pd.DataFrame, pl.DataFrame])
+def test_vocabularies_of_other_names_are_refused(kind):
+    vocabularies = kind({"x": ["a"], "z": ["b"]})
+    with pytest.raises(ValueError, match=r"Got vocabularies of \['x', 'z'\], expected"):
+        index_columns(pd.DataFrame({"x": ["a"], "y": ["b"]}), vocabularies)
+
+
+@pytest.mark.parametrize(
+    "bag", [{"k": "a", "m": "b"}.values(), UserList(["a", "b"]), array("u", "ab")]
+)
+def test_any_sequence_is_a_bag(bag):
+    indexed = index_columns([[bag]])
+    assert indexed.vocabularies == [["a", "b"]]
+
+
+def test_a_signalling_nan_is_missing():
+    assert index_columns([[Decimal("sNaN"), Decimal(1)]]).offsets.tolist() == [[0, 0]]

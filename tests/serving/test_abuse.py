@@ -114,6 +114,7 @@ def test_missing_values_are_what_tensorflow_takes_them_for(stub):
         (b'{"instances": []}', "No values"),
         (b'{"instances": {}}', "expected a list"),
         (b'{"instances": 1' + b"0" * 400 + b', "x": NaN}', "the number 1000"),
+        (b'{"inputs": [NaN, 1e400]}', "the number 1e400 is infinity"),
         (b'{"instances": [1, 2]}', "has the inputs"),
         (b'{"signature_name": 5, "inputs": 1}', "must be a string"),
         (b'{"signature_name": "../x", "inputs": 1}', "not found"),

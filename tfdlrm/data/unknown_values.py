@@ -20,8 +20,20 @@ _MAX_COLUMNS = 5
 
 
 def is_far_above(share: np.ndarray | float, usual: np.ndarray | float) -> Any:
-    """Return whether a share of unknown values needs a warning, number by number."""
-    return share > _FAR_ABOVE_FACTOR * usual + _FAR_ABOVE_SHARE
+    """Return whether a share of unknown values needs a warning, number by number.
+
+    It does where unknown values are more than twice as frequent as usual, or known
+    ones less than half as frequent, by more than a twentieth of all values.
+
+    Example:
+
+    >>> is_far_above(np.array([0.06, 0.8, 0.8, 1.0]), np.array([0.0, 0.3, 0.7, 0.7]))
+    array([ True,  True, False,  True])
+    """
+    is_above = share > usual + _FAR_ABOVE_SHARE
+    is_double = share > _FAR_ABOVE_FACTOR * usual + _FAR_ABOVE_SHARE
+    is_half_known = _FAR_ABOVE_FACTOR * (1 - share) < 1 - usual
+    return is_above & (is_double | is_half_known)
 
 
 def usual_shares(directory: Path, sha256: str | None = None) -> dict[str, float]:

@@ -1,7 +1,14 @@
 """Rows of a categorical column, whatever holds them, as bags of values."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import (
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+    Set,
+    ValuesView,
+)
 from typing import Any
 
 import numpy as np
@@ -10,7 +17,8 @@ Bag = list[Any]
 """The values of one row."""
 
 _SCALARS = frozenset({str, bytes, int, bool})
-_BAGS = (list, tuple, Set, range, deque, Iterator)
+_TEXTS = (str, bytes, bytearray, memoryview)
+_BAGS = (Sequence, Set, ValuesView, deque, Iterator)
 
 
 def named_columns(columns: Any) -> tuple[list[Any] | None, list[Any]]:
@@ -98,7 +106,8 @@ def bag_of(row: Any) -> Bag:
         raise ValueError(f"{_described(row)}, expected a value or a list of values")
     if isinstance(values, Set):
         values = _in_order(values)
-    if isinstance(values, _BAGS) or _is_array(values):
+    is_bag = isinstance(values, _BAGS) and not isinstance(values, _TEXTS)
+    if is_bag or _is_array(values):
         return [each for each in values if not _is_missing(each)]
     return [] if _is_missing(values) else [values]
 
@@ -141,6 +150,8 @@ def _is_missing(value: Any) -> bool:
         return True
     try:
         return bool(value != value)  # NaN and NaT equal nothing
+    except ArithmeticError:  # a signalling NaN
+        return True
     except (TypeError, ValueError):
         return False
 

@@ -10,6 +10,11 @@ from keras import ops
 
 from tfdlrm.layers._devices import has_gpu, id_dtype
 from tfdlrm.layers._id_forms import require_integers
+from tfdlrm.layers._weight_forms import (
+    dense_weights,
+    listed_weights,
+    ragged_weights,
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,14 @@ class IdBags:
 
     @classmethod
     def of_padded(cls, ids: Any, weights: Any, num_features: int) -> "IdBags":
-        """From ids `(batch, features, width)`; negative ones are no ids."""
+        """From ids `(batch, features, width)`; negative ones are no ids.
+
+        With weights also from one id a bag, `(batch, features)`.
+        """
+        if weights is not None:
+            weights = ops.reshape(dense_weights(ids, weights), [-1])
+        if len(ids.shape) == 2:
+            ids = ids[..., None]
         if keras.backend.standardize_dtype(ids.dtype) == "int32":
             ids = ops.cast(ids, id_dtype())
         num_rows, _, width = ops.shape(ids)
@@ -46,7 +58,7 @@ class IdBags:
             rows=bag // num_features,
             num_rows=num_rows,
             num_features=num_features,
-            weights=None if weights is None else ops.reshape(weights, [-1]),
+            weights=weights,
         )
         return bags.keep(bags.ids >= 0)
 
@@ -76,7 +88,7 @@ class IdBags:
             rows=bag // num_features,
             num_rows=ids.nrows(),
             num_features=num_features,
-            weights=None if weights is None else weights.flat_values,
+            weights=None if weights is None else ragged_weights(ids, weights),
         )
 
     @classmethod
@@ -109,7 +121,7 @@ class IdBags:
             rows=tf.concat([bags.value_rowids() for bags in ragged], axis=0),
             num_rows=tf.shape(offsets)[1],
             num_features=num_features,
-            weights=None if weights is None else tf.concat(list(weights), axis=0),
+            weights=None if weights is None else listed_weights(indices, weights),
         )
 
     def keep(self, mask: Any) -> "IdBags":

@@ -45,6 +45,19 @@ def is_shape(shape: Any) -> bool:
     return all(side is None or isinstance(side, int) for side in shape)
 
 
+def can_be_equal(shape: Any, other: Any) -> bool:
+    """Whether two shapes, of which some sides may be unknown, can be the same.
+
+    Example:
+
+    >>> can_be_equal((None, 3), (8, 3)), can_be_equal((8, 3), (3, 8))
+    (True, False)
+    """
+    return len(shape) == len(other) and all(
+        None in (a, b) or a == b for a, b in zip(shape, other, strict=True)
+    )
+
+
 def require_integers(dtype: Any, name: str) -> None:
     """See to it that ids are of an integer type.
 

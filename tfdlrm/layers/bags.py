@@ -61,7 +61,7 @@ def index_columns(columns: Any, vocabularies: Any = None) -> IndexedColumns:
             is one is an empty bag.
         vocabularies: For each column the values in the order of their ids, such as
             those of training; numbered as they come when `None`, those of a set in
-            sorted order. May be a dictionary by name where columns have names.
+            sorted order. Where columns have names, a dictionary or a frame by name.
 
     Returns:
         Indices, offsets and vocabularies.
@@ -109,14 +109,10 @@ def _vocabularies_of(
     """The vocabulary of each column, in their order."""
     if vocabularies is None:
         return [None] * len(titles)
-    if isinstance(vocabularies, Mapping):
-        if names is None or {*names} != {*vocabularies}:
-            raise ValueError(
-                f"Got vocabularies of {sorted(map(str, vocabularies))}, expected those "
-                f"of {', '.join(titles)}."
-            )
-        vocabularies = [vocabularies[each] for each in names]
-    _, found = named_columns(vocabularies)
+    own_names, found = named_columns(vocabularies)
+    is_by_name = isinstance(vocabularies, Mapping)
+    if (is_by_name or names is not None) and own_names not in (None, names):
+        found = _in_order_of(names, own_names, found, titles)
     if len(found) != len(titles):
         raise ValueError(
             f"Got {len(found)} vocabularies for {len(titles)} columns: expected one "
@@ -126,6 +122,20 @@ def _vocabularies_of(
         rows_of(each, f"The vocabulary of {title}")
         for each, title in zip(found, titles, strict=True)
     ]
+
+
+def _in_order_of(
+    names: list[Any] | None, own_names: Any, found: list[Any], titles: list[str]
+) -> list[Any]:
+    """The vocabularies in the order of the columns whose names they have."""
+    by_name = dict(zip(own_names, found, strict=True))
+    is_clear = len(by_name) == len(found)  # two may have one name
+    if names is None or {*names} != {*by_name} or not is_clear:
+        raise ValueError(
+            f"Got vocabularies of {sorted(map(str, own_names))}, expected those of "
+            f"{', '.join(titles)}."
+        )
+    return [by_name[name] for name in names]
 
 
 def _bags(rows: list[Any], title: str) -> list[Bag]:

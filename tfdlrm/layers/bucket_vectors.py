@@ -77,6 +77,13 @@ class BucketVectors(keras.layers.Layer):
         self.embeddings.build((None, num_features))
 
     def call(self, values: Any) -> Any:
+        if len(values.shape) != 2:
+            raise ValueError(
+                f"{self.name}: values have shape {tuple(values.shape)}, expected "
+                "(batch, features)."
+            )
+        if "int" in keras.backend.standardize_dtype(values.dtype):
+            values = ops.cast(values, "float32")
         buckets = ops.floor(values / self.bucket_width) + self.num_buckets // 2
         buckets = ops.clip(buckets, 0, self.num_buckets - 1)
         return self.embeddings(ops.cast(buckets, id_dtype()))  # (batch, features, dim)

@@ -75,7 +75,7 @@ class EmbeddingCollection(keras.layers.Layer):
     Raises:
         ValueError: If a size or width is impossible, or `ids` has another number of
             features, is not of an integer type, or is a list or dictionary of columns
-            or a sparse tensor.
+            or a sparse tensor; or `weights` are not one for each id.
 
     Example:
 
@@ -210,8 +210,6 @@ class EmbeddingCollection(keras.layers.Layer):
             if len(ids.shape) == 2 and weights is None:
                 return self._look_up_single(ids)
             form = IdBags.of_padded
-            if len(ids.shape) == 2:  # one id a bag, for its weight's sake
-                ids, weights = ids[..., None], ops.convert_to_tensor(weights)[..., None]
         return self._look_up_bags(form(ids, weights, self.num_features))
 
     def _look_up_single(self, ids: Any) -> Any:

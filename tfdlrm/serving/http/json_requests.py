@@ -8,6 +8,7 @@ Loads no TensorFlow: large requests are read in a process that has none.
 import base64
 import binascii
 import json
+import math
 from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any, Literal
@@ -36,7 +37,7 @@ def parse(body: bytes) -> dict[str, Any]:
         except orjson.JSONDecodeError:
             if b"NaN" not in body and b"Infinity" not in body:
                 raise
-            document = json.loads(body)
+            document = json.loads(body, parse_float=_finite)
             # Half of a surrogate pair is no text, which orjson knows.
             json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
@@ -44,6 +45,14 @@ def parse(body: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         refuse(f"JSON Value is {_kind(document)}, expected an object")
     return document
+
+
+def _finite(text: str) -> float:
+    """Read a number as `orjson` does, which takes none beyond float64 for infinity."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"the number {text[:40]} is infinity when parsed as double")
+    return number
 
 
 def signature_name(document: Mapping[str, Any]) -> str:
