@@ -2,15 +2,22 @@
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfdlrm import storage
 from tfdlrm.checksums import file_sha256
 from tfdlrm.errors import InputError
+from tfdlrm.layers.fused_tables import FusedTables
 from tfdlrm.run_directory import RunDirectory
+from tfdlrm.saved_variables import SavedVariables
+from tfdlrm.stored_variable import StoredVariable
 
 # HDF5 knows its own end, and ignores what follows it. A file beside it could be of
 # other weights after a kill between the two.
@@ -26,15 +33,16 @@ def write_best_weights(model: keras.Model, run: RunDirectory) -> None:
         OSError: If the disk refuses.
     """
     target = run.best_weights_file
-    partial = target.with_name(f".partial-{target.name}")
+    aside = target.with_name(f".partial-{target.name}")
     try:
-        model.save_weights(partial)
-        checksum = file_sha256(partial)
-        with partial.open("ab") as file:
+        with _tables_in_pieces(model):
+            model.save_weights(aside)
+        checksum = file_sha256(aside)
+        with aside.open("ab") as file:
             file.write(f"\nsha256 {checksum}\n".encode())
-        storage.rename(partial, target)
+        storage.rename(aside, target)
     finally:
-        partial.unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
 
 
 def load_best_weights(model: keras.Model, run: RunDirectory) -> None:
@@ -45,7 +53,8 @@ def load_best_weights(model: keras.Model, run: RunDirectory) -> None:
     """
     path = check_best_weights(run)
     try:
-        model.load_weights(path)
+        with _tables_in_pieces(model):
+            model.load_weights(path)
     except Exception as error:  # the file may be damaged in any way
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
@@ -99,6 +108,46 @@ def check_best_weights(run: RunDirectory) -> Path:
             "back a copy of the file, or train again with another --run_dir"
         )
     return path
+
+
+@contextmanager
+def _tables_in_pieces(model: keras.Model) -> Iterator[None]:
+    """While it lasts, Keras writes and reads the tables of a model piece by piece.
+
+    By itself it makes a copy of each, on the device that the table lies on.
+    """
+    variables = SavedVariables(model, with_optimizer=False)
+    layers = [
+        layer for layer in model._flatten_layers() if isinstance(layer, FusedTables)
+    ]
+    for layer in layers:
+        table = variables.holder_of(layer.tables[0])
+        layer.save_own_variables = partial(_save, table)
+        layer.load_own_variables = partial(_load, table)
+    try:
+        yield
+    finally:
+        for layer in layers:  # the methods of the class are there again
+            del layer.save_own_variables, layer.load_own_variables
+
+
+def _save(table: StoredVariable, store: Any) -> None:
+    """Write a table to Keras' file, under the name of a layer's only variable."""
+    store["0"] = np.empty(0)  # Keras makes a layer's group with its first variable
+    group = store._h5_entry_group
+    del group["0"]
+    rows = range(table.shape[0])
+    dataset = group.create_dataset("0", table.shape, table.dtype)
+    for piece in table.pieces(rows):
+        assert isinstance(piece.rows, range)
+        dataset[piece.rows.start : piece.rows.stop] = piece.values
+
+
+def _load(table: StoredVariable, store: Any) -> None:
+    values = store._h5_entry_group["0"]
+    if values.shape != table.shape:
+        raise ValueError(f"a table has shape {values.shape}, expected {table.shape}")
+    table.write(range(table.shape[0]), values)  # reads from the file as it goes
 
 
 def _checksums(path: Path) -> tuple[str, str | None]:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdlrm.cluster import Cluster
+from tfdlrm.devices import share_gpus
 from tfdlrm.errors import InputError, LostWorkerError
 from tfdlrm.layers.table_placement import tables_on
 from tfdlrm.reading_order import WorkerShare
@@ -31,6 +32,7 @@ def strategy(name: str) -> tf.distribute.Strategy:
         LostWorkerError: If a worker does not come.
         ValueError: If there is no such strategy.
     """
+    share_gpus()
     if name == "default":
         return tf.distribute.get_strategy()
     if name == "mirrored":

@@ -9,6 +9,7 @@ import polars as pl
 
 from pipelines.rows_to_score import RowsToScore
 from tfdlrm.command_line import parse, run_command
+from tfdlrm.devices import Device, use_device
 from tfdlrm.errors import InputError
 from tfdlrm.output_file import check_output, messages_apart, output_file
 from tfdlrm.piped_input import as_file
@@ -30,12 +31,15 @@ class PredictCommand:
         output: CSV file to write: one probability a row, in the order of the input;
             `-` for standard output.
         batch_size: Rows scored at once.
+        device: Where it is computed: `cpu` leaves a GPU to what trains on it, and takes
+            models that are larger; `gpu` is for many rows.
     """
 
     model: Path
     input: Path
     output: Path
     batch_size: int = 8192
+    device: Device = "cpu"
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -78,6 +82,7 @@ def _predict(command: PredictCommand) -> int:
 
 def main() -> None:
     command = parse(PredictCommand, "tfdlrm.predict")
+    use_device(command.device)
     start = time.perf_counter()
     with messages_apart(command.output):
         num_rows = predict(command)

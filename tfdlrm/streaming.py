@@ -13,6 +13,7 @@ from tfdlrm.best_weights import load_kept_weights
 from tfdlrm.checkpoint_writer import CheckpointWriter
 from tfdlrm.checkpoints import CheckpointDirectory
 from tfdlrm.config import TrainConfig
+from tfdlrm.devices import share_gpus
 from tfdlrm.errors import InputError
 from tfdlrm.interruption import StopRequest, stop_requests
 from tfdlrm.meaning import Meaning
@@ -233,6 +234,7 @@ def learn(config: StreamConfig) -> None:
     Raises:
         InputError: If the run, the stream or one of its events cannot be used.
     """
+    share_gpus()
     topic = Topic.from_url(config.stream, config.kafka)
     run = RunDirectory(config.run_dir)
     run.load_config()
