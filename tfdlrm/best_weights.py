@@ -15,6 +15,7 @@ from tfdlrm import storage
 from tfdlrm.checksums import file_sha256
 from tfdlrm.errors import InputError
 from tfdlrm.layers.fused_tables import FusedTables
+from tfdlrm.pieces import Piece
 from tfdlrm.run_directory import RunDirectory
 from tfdlrm.saved_variables import SavedVariables
 from tfdlrm.stored_variable import StoredVariable
@@ -112,42 +113,62 @@ def check_best_weights(run: RunDirectory) -> Path:
 
 @contextmanager
 def _tables_in_pieces(model: keras.Model) -> Iterator[None]:
-    """While it lasts, Keras writes and reads the tables of a model piece by piece.
+    """While it lasts, Keras saves and loads tables and their state piece by piece.
 
     By itself it makes a copy of each, on the device that the table lies on.
     """
-    variables = SavedVariables(model, with_optimizer=False)
-    layers = [
-        layer for layer in model._flatten_layers() if isinstance(layer, FusedTables)
-    ]
-    for layer in layers:
-        table = variables.holder_of(layer.tables[0])
-        layer.save_own_variables = partial(_save, table)
-        layer.load_own_variables = partial(_load, table)
+    optimizers = [each for each in _optimizers(model) if each.built]
+    variables = SavedVariables(model, with_optimizer=bool(optimizers))
+    owners = {
+        layer: layer.tables
+        for layer in model._flatten_layers()
+        if isinstance(layer, FusedTables)
+    }
+    owners |= {optimizer: optimizer.variables for optimizer in optimizers}
+    for owner, owned in owners.items():
+        held = [variables.holder_of(variable) for variable in owned]
+        owner.save_own_variables = partial(_save, held)
+        owner.load_own_variables = partial(_load, held)
     try:
         yield
     finally:
-        for layer in layers:  # the methods of the class are there again
-            del layer.save_own_variables, layer.load_own_variables
+        for owner in owners:  # the methods of the class are there again
+            del owner.save_own_variables, owner.load_own_variables
 
 
-def _save(table: StoredVariable, store: Any) -> None:
-    """Write a table to Keras' file, under the name of a layer's only variable."""
-    store["0"] = np.empty(0)  # Keras makes a layer's group with its first variable
+def _optimizers(model: keras.Model) -> list[Any]:
+    """Return the optimizer, and the one inside where a loss is scaled."""
+    optimizer = getattr(model, "optimizer", None)
+    inner = getattr(optimizer, "inner_optimizer", None)
+    return [each for each in (optimizer, inner) if each is not None]
+
+
+def _save(variables: list[StoredVariable], store: Any) -> None:
+    """Write what belongs to one layer or optimizer to Keras' file, as Keras would."""
+    for number, variable in enumerate(variables):
+        name = str(number)
+        if variable.fits_a_piece:
+            store[name] = variable.whole().values
+            continue
+        store[name] = np.empty(0)  # Keras makes the group with the first variable
+        group = store._h5_entry_group
+        del group[name]
+        values = group.create_dataset(name, variable.shape, variable.dtype)
+        for piece in variable.pieces(range(variable.shape[0])):
+            assert isinstance(piece.rows, range)
+            values[piece.rows.start : piece.rows.stop] = piece.values
+
+
+def _load(variables: list[StoredVariable], store: Any) -> None:
     group = store._h5_entry_group
-    del group["0"]
-    rows = range(table.shape[0])
-    dataset = group.create_dataset("0", table.shape, table.dtype)
-    for piece in table.pieces(rows):
-        assert isinstance(piece.rows, range)
-        dataset[piece.rows.start : piece.rows.stop] = piece.values
-
-
-def _load(table: StoredVariable, store: Any) -> None:
-    values = store._h5_entry_group["0"]
-    if values.shape != table.shape:
-        raise ValueError(f"a table has shape {values.shape}, expected {table.shape}")
-    table.write(range(table.shape[0]), values)  # reads from the file as it goes
+    if len(group) != len(variables):
+        raise ValueError(f"{len(group)} variables, expected {len(variables)}")
+    for number, variable in enumerate(variables):
+        values = group[str(number)]  # read from the file where it is sliced
+        if values.shape != variable.shape:
+            raise ValueError(f"shape {values.shape}, expected {variable.shape}")
+        rows = None if variable.fits_a_piece else range(variable.shape[0])
+        variable.assign(Piece("", values if rows else values[()], rows))
 
 
 def _checksums(path: Path) -> tuple[str, str | None]:

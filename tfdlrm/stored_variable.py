@@ -57,6 +57,11 @@ class StoredVariable:
         return int(np.prod(self.shape)) * int(self._first.dtype.size)
 
     @property
+    def fits_a_piece(self) -> bool:
+        """Whether it may be read and written at once."""
+        return self.num_bytes <= PIECE_BYTES
+
+    @property
     def _first(self) -> tf.Variable:
         return self.parts[0][0]
 
@@ -137,7 +142,7 @@ class StoredVariable:
         """Put the values of a piece where they were."""
         if piece.rows is not None:
             self.write(piece.rows, piece.values)
-        elif self.tables is not None or self.num_bytes > PIECE_BYTES:
+        elif self.tables is not None or not self.fits_a_piece:
             self.write(range(self.shape[0]), piece.values)
         else:
             for copy in self.parts[0]:
