@@ -21,6 +21,7 @@ import tensorflow as tf
 from pipelines import coverage_picture, synthetic
 from pipelines.prepare import prepare
 from tests.processes import run_command_line
+from tests.support.fake_gpu import machine
 from tfdlrm.config import PrepareConfig, TrainConfig
 from tfdlrm.model_config import DLRMConfig
 from tfdlrm.train import train
@@ -114,6 +115,15 @@ def kaggle_rows() -> Path:
     if not path.is_file():
         pytest.skip("real Criteo rows are not here")
     return path
+
+
+@pytest.fixture(scope="session")
+def fake_gpus(pytestconfig: pytest.Config) -> Path:
+    """Libraries that make GPUs of memory."""
+    try:
+        return machine.build(pytestconfig.cache.mkdir("fake_gpu"))
+    except machine.UnavailableError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
