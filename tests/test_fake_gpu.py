@@ -173,7 +173,7 @@ def many_values(tmp_path_factory):
 @pytest.mark.parametrize(
     ("num_gpus", "memory", "settings"),
     [
-        (1, 12 << 20, "--tables host"),
+        (1, 13 << 20, "--tables host"),
         (2, 26 << 20, "--strategy mirrored --tables sharded"),
     ],
     ids=["host", "sharded"],
@@ -184,7 +184,9 @@ def test_tables_that_no_gpu_has_room_for_are_trained_and_used(
     data_dir, raw = many_values
     machine = Machine(fake_gpus, tmp_path, num_gpus, memory)
     command = train_command(data_dir, settings, "--batch_size 16")
-    machine.run(command.replace("--model.embedding_dim 8", "--model.embedding_dim 512"))
+    machine.run(
+        command.replace("--model.embedding_dim 8", "--model.embedding_dim 1024")
+    )
     machine.run("python -m tfdlrm.export --run_dir run --export_dir again")
     machine.run(f"python -m tfdlrm.evaluate --model again --data_dir {data_dir}")
     machine.run(
