@@ -46,6 +46,11 @@ class Copies:
     within_devices: int
     bytes_within_devices: int
 
+    @classmethod
+    def read(cls, path: Path) -> "Copies":
+        """Read what the fake GPUs of a machine have counted until now."""
+        return cls(*np.fromfile(path, np.int64).tolist())
+
 
 @dataclass
 class Machine:
@@ -95,8 +100,7 @@ class Machine:
 
     def copies(self) -> Copies:
         """What was copied until now."""
-        counts = np.fromfile(self.directory / "copies", np.int64)
-        return Copies(*counts.tolist())
+        return Copies.read(self.directory / "copies")
 
 
 def build(directory: Path) -> Path:
