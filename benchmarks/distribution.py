@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import get_args
 
-from benchmarks import machine
-from benchmarks.distributed_step import DistributedJob, DistributedTime, Tables
-from benchmarks.loopback import start_workers
-from benchmarks.table import Cell, markdown
-from benchmarks.workload import EMBEDDING_DIM, vocabulary_sizes
-from tfdlrm.command_line import parse, run_command
+from benchmarks.laboratory import machine
+from benchmarks.laboratory.loopback import start_workers
+from benchmarks.laboratory.table import Cell, markdown
+from benchmarks.runs.distributed_step import DistributedJob, DistributedTime, Tables
+from benchmarks.workload.criteo_kaggle import EMBEDDING_DIM, vocabulary_sizes
+from tfdlrm.base.command_line import parse, run_command
 
 MB = 1e6
 FLOAT_BYTES = INDEX_BYTES = 4
@@ -66,7 +66,7 @@ def run(num_workers: int, job: DistributedJob) -> DistributedTime:
     """Do a job, in as many processes; returns the first one's measurement."""
     options = [f"--{name}={value}" for name, value in asdict(job).items()]
     processes = start_workers(
-        num_workers, ["-m", "benchmarks.distributed_step", *options]
+        num_workers, ["-m", "benchmarks.runs.distributed_step", *options]
     )
     outputs = [each.communicate() for each in processes]
     for process, (_, stderr) in zip(processes, outputs, strict=True):

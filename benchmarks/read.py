@@ -8,16 +8,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
-from benchmarks import machine
-from benchmarks.prepare_rows import write_rows
-from benchmarks.processes import answer_of
-from benchmarks.read_run import DESCRIPTIONS, ReadJob
-from benchmarks.table import Cell, markdown
+from benchmarks.laboratory import machine
+from benchmarks.laboratory.processes import answer_of
+from benchmarks.laboratory.table import Cell, markdown
+from benchmarks.runs.read_run import DESCRIPTIONS, ReadJob
+from benchmarks.workload.raw_file import write_rows
 from pipelines.prepare import prepare
-from tfdlrm.command_line import parse, run_command
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig
-from tfdlrm.errors import InputError
-from tfdlrm.schema import RecordFormat
+from tfdlrm.data.schema import RecordFormat
 
 
 @dataclass(frozen=True)

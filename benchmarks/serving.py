@@ -20,15 +20,15 @@ from typing import Any
 import numpy as np
 import orjson
 
-from benchmarks import serving_h2load
-from benchmarks.dlrm_tfdlrm import build
-from benchmarks.machine import describe
-from benchmarks.processes import ROOT, answer_of
-from benchmarks.serving_load import LoadResult, save_requests
-from benchmarks.table import Cell, markdown
-from benchmarks.workload import make_batches, vocabulary_sizes
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.errors import InputError, require
+from benchmarks.laboratory.machine import describe
+from benchmarks.laboratory.processes import ROOT, answer_of
+from benchmarks.laboratory.table import Cell, markdown
+from benchmarks.peers.dlrm_tfdlrm import build
+from benchmarks.runs import serving_h2load
+from benchmarks.runs.serving_load import LoadResult, save_requests
+from benchmarks.workload.criteo_kaggle import make_batches, vocabulary_sizes
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.errors import InputError, require
 
 NUM_ROWS = 4096
 """Different rows, each with a probability of its own."""
@@ -82,7 +82,7 @@ class Workload:
 
     Args:
         models: By system; the server's is the directory of versions.
-        rows: Rows, for `benchmarks.serving_inprocess`.
+        rows: Rows, for `benchmarks.runs.serving_inprocess`.
         requests: By protocol and rows a request.
     """
 
@@ -147,7 +147,7 @@ def _write_models(
     tf.saved_model.save(module, str(version), signatures=signatures)
     models = {"server": versions, "session": version}
     if "onnxruntime" in benchmark.peers:
-        from tfdlrm.interop.onnx import write_onnx
+        from tfdlrm.exporting.onnx import write_onnx
 
         dense, ids = rows
         features = {

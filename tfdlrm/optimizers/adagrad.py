@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
-from tfdlrm.layers.table_rows import write_rows
-from tfdlrm.optimizers.sparse import (
+from tfdlrm.layers._table_rows import write_rows
+from tfdlrm.optimizers._sparse import (
     SparseOptimizer,
     is_narrow,
     subtract,

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tests.support.processes import ROOT
+
 SOURCES = Path(__file__).parent
-ROOT = Path(__file__).parents[3]
 LIBRARIES = {"fake_gpu": ("device.cc", "kernels.cc"), "wait": ("wait.cc",)}
 TRIED = ("2.17",)
 """Versions of TensorFlow whose internals the sources are known to fit."""
@@ -75,6 +76,8 @@ class Machine:
             "PYTHONPATH": str(ROOT),
             "LD_PRELOAD": str(self.libraries / "libwait.so"),
             "TF_PLUGGABLE_DEVICE_LIBRARY_PATH": str(self.libraries / "libfake_gpu.so"),
+            # Tests otherwise hide GPUs.
+            "CUDA_VISIBLE_DEVICES": ",".join(map(str, range(self.num_gpus))),
             "FAKE_GPUS": str(self.num_gpus),
             "FAKE_GPU_BYTES": str(self.memory + LEFT_ALONE),
             "FAKE_GPU_COPIES": str(self.directory / "copies"),

@@ -13,14 +13,14 @@ from pathlib import Path
 import keras
 
 from tests.support.fake_gpu.machine import Copies
+from tfdlrm.checkpoints.variables import SavedVariables
 from tfdlrm.config import OptimizerConfig
+from tfdlrm.config.models import DLRMConfig
 from tfdlrm.data import read_split
-from tfdlrm.distribution import distributed, strategy, tables_placed
-from tfdlrm.model_config import DLRMConfig
+from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.models import build_model
-from tfdlrm.saved_variables import SavedVariables
-from tfdlrm.schema import FeatureSchema
-from tfdlrm.training import compile_model
+from tfdlrm.training.distribution import distributed, strategy, tables_placed
+from tfdlrm.training.fit import compile_model
 
 MODEL = DLRMConfig(embedding_dim=16, bottom_mlp_units=(16,), top_mlp_units=(16,))
 FIRST, LAST = 2, 6
