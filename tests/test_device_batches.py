@@ -8,13 +8,13 @@ import pytest
 import tensorflow as tf
 
 from tfdlrm.config import OptimizerConfig
-from tfdlrm.distribution import strategy
-from tfdlrm.model_config import DLRMConfig
+from tfdlrm.config.models import DLRMConfig
+from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 from tfdlrm.models import build_model, click_model, device_batches, metric_values
 from tfdlrm.models.device_batches import for_devices, with_bags
 from tfdlrm.models.metric_values import read_together
-from tfdlrm.schema import CategoricalFeature, FeatureSchema
-from tfdlrm.training import compile_model
+from tfdlrm.training.distribution import strategy
+from tfdlrm.training.fit import compile_model
 
 RNG = np.random.default_rng(0)
 LENGTHS = RNG.integers(0, 4, (23, 3)).astype(np.int32)

@@ -4,18 +4,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.test_gpu_kernels import step_graph
+from tests.optimizers.test_gpu_kernels import step_graph
 from tfdlrm.config import TrainConfig
-from tfdlrm.layers import (
-    BucketVectors,
-    EmbeddingCollection,
-    absent_ids,
-    devices,
-    id_bags,
-)
-from tfdlrm.layers import dense_products as products
+from tfdlrm.layers import BucketVectors, EmbeddingCollection
+from tfdlrm.layers import _absent_ids as absent_ids
+from tfdlrm.layers import _dense_products as products
+from tfdlrm.layers import _devices as devices
+from tfdlrm.layers import _id_bags as id_bags
 from tfdlrm.layers.table_placement import tables_on
-from tfdlrm.training import set_precision
+from tfdlrm.training.fit import set_precision
 
 ARITHMETIC = {"AddV2", "Sub", "Mul", "FloorDiv", "FloorMod", "Less", "GreaterEqual"}
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfdlrm.layers.devices import id_dtype
+from tfdlrm.layers._devices import id_dtype
 from tfdlrm.layers.embedding_collection import EmbeddingCollection
 
 

@@ -6,10 +6,10 @@ from typing import Any, ClassVar, Protocol
 import keras
 from keras import ops
 
+from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.layers import EmbeddingCollection
-from tfdlrm.layers.devices import has_gpu
-from tfdlrm.layers.id_forms import is_shape
-from tfdlrm.schema import FeatureSchema
+from tfdlrm.layers._devices import has_gpu
+from tfdlrm.layers._id_forms import is_shape
 
 
 class EmbeddingSettings(Protocol):

@@ -10,7 +10,7 @@ import tensorflow as tf
 # What `tf.distribute.get_strategy` returns without one; it has no public name.
 from tensorflow.python.distribute.distribute_lib import _DefaultDistributionExtended
 
-from tfdlrm.layers.devices import has_gpu
+from tfdlrm.layers._devices import has_gpu
 
 _IDS, _BAGS, _WIDTH = "categorical_features", "bags", "width"
 _GPU = "device:GPU"
