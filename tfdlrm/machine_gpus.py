@@ -15,7 +15,7 @@ _FIELDS = "name,compute_cap,driver_version,memory.free,memory.total"
 
 @dataclass(frozen=True)
 class MachineGpu:
-    """A GPU; `None` for what its driver does not tell.
+    """A GPU; `None` for what its driver does not say.
 
     Args:
         name: As its maker calls it.
@@ -34,7 +34,7 @@ class MachineGpu:
 
 @dataclass(frozen=True)
 class MachineGpus:
-    """What there is to know of the GPUs.
+    """The GPUs, and whether their driver answers.
 
     Args:
         gpus: All of the machine's, whichever of them a process may use.
@@ -78,7 +78,7 @@ def machine_gpus(root: Path = Path("/")) -> MachineGpus:
 
 
 def _ask(fields: str) -> tuple[list[str], str | None]:
-    """The lines of nvidia-smi, and what is wrong with it."""
+    """Return the lines of nvidia-smi, and what is wrong with it."""
     command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(
