@@ -1,6 +1,7 @@
 """What a command says of the devices it computes on, and of GPUs that it lacks."""
 
 import re
+import subprocess
 from contextlib import contextmanager
 from unittest import mock
 
@@ -227,6 +228,15 @@ def test_a_driver_that_fails_and_a_machine_without_gpus(nvidia_smi, tmp_path):
     assert machine_gpus(tmp_path) == MachineGpus()
     (tmp_path / "nvidia-smi").write_text("no program")
     assert machine_gpus(tmp_path).problem == "nvidia-smi cannot be run: OSError"
+
+
+def test_a_driver_that_hangs_is_asked_once(nvidia_smi, tmp_path, monkeypatch):
+    nvidia_smi()
+    late = subprocess.TimeoutExpired("nvidia-smi", 30)
+    run = mock.Mock(side_effect=late)
+    monkeypatch.setattr("subprocess.run", run)
+    assert machine_gpus(tmp_path).problem == "nvidia-smi cannot be run: TimeoutExpired"
+    assert run.call_count == 1
 
 
 def test_without_nvidia_smi_the_files_of_the_driver_tell(tmp_path):

@@ -10,6 +10,8 @@ from pathlib import Path
 _SECONDS = 30
 """The longest wait for nvidia-smi, which hangs where a driver does."""
 
+_REFUSAL = "nvidia-smi says:"
+
 _FIELDS = "name,compute_cap,driver_version,memory.free,memory.total"
 
 
@@ -71,7 +73,8 @@ def machine_gpus(root: Path = Path("/")) -> MachineGpus:
     problem = None
     if shutil.which("nvidia-smi"):
         lines, problem = _ask(_FIELDS)
-        lines = lines or _ask("name")[0]  # an old driver does not know all fields
+        if problem and problem.startswith(_REFUSAL):
+            lines, _ = _ask("name")  # an old driver does not know all fields
         if lines:
             return MachineGpus(tuple(map(_parsed, lines)))
     return MachineGpus(tuple(_of_files(root)), problem)
@@ -95,7 +98,7 @@ def _ask(fields: str) -> tuple[list[str], str | None]:
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
         reason = said[0] if said else f"status {done.returncode}"
-        return [], f"nvidia-smi says: {reason}"
+        return [], f"{_REFUSAL} {reason}"
     lines = [line for line in done.stdout.splitlines() if line.strip()]
     return [line for line in lines if line != "No devices were found"], None
 
