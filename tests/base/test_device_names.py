@@ -1,11 +1,14 @@
 """What a command says of the devices it computes on, and of GPUs that it lacks."""
 
+import re
+import subprocess
 from contextlib import contextmanager
 from unittest import mock
 
 import pytest
 import tensorflow as tf
 
+from tests.support.processes import ROOT
 from tfdlrm.base import cuda_libraries, device_names
 from tfdlrm.base.cuda_libraries import missing_libraries
 from tfdlrm.base.device_names import (
@@ -55,7 +58,7 @@ def nvidia_smi(tmp_path):
 
 
 @contextmanager
-def listed(*names):
+def listed(*names, capability=(8, 9)):
     """GPUs that TensorFlow lists, by these names."""
     real = tf.config.list_physical_devices
     gpus = [
@@ -65,7 +68,7 @@ def listed(*names):
 
     def details(gpu):
         name = names[gpus.index(gpu)]
-        return {"device_name": name} if name else {}
+        return {"device_name": name, "compute_capability": capability} if name else {}
 
     with (
         mock.patch(
@@ -106,6 +109,14 @@ def test_gpus_are_named(capsys):
     assert said.err == ""
 
 
+def test_a_training_is_warned_of_a_gpu_newer_than_tensorflow(capsys, monkeypatch):
+    monkeypatch.setattr("tensorflow.sysconfig.get_build_info", lambda: CUDA)
+    with listed("NVIDIA GeForce RTX 5090", capability=(12, 0)):
+        announce()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: NVIDIA GeForce RTX 5090 has compute capability 12")
+
+
 def test_of_several_gpus_the_default_strategy_takes_one():
     with listed("NVIDIA L4", "NVIDIA L4"):
         assert computing_devices("mirrored") == "2 GPUs (NVIDIA L4)"
@@ -132,7 +143,7 @@ def test_a_gpu_that_tensorflow_does_not_see_is_told_of(nvidia_smi, capsys):
     assert line.startswith(
         "warning: this machine has a GPU (NVIDIA L4) that TensorFlow does not see: "
     )
-    assert line.endswith("pip install -r requirements-gpu.txt")
+    assert line.endswith(device_names.install_command(tf.__version__))
 
 
 @pytest.mark.parametrize("value", ["", "-1"])
@@ -162,6 +173,17 @@ def test_missing_libraries_are_the_reason(monkeypatch):
     assert why() == "libcudnn.so.8 not found; pip install -r requirements-gpu.txt"
 
 
+def test_the_fix_leaves_the_version_of_tensorflow(monkeypatch):
+    monkeypatch.setattr(device_names, "missing_libraries", lambda build: ["lib"])
+    gpus = MachineGpus((MachineGpu("NVIDIA L4"),))
+    told = device_names.why_unseen(gpus, CUDA, "2.21.0")
+    assert told == 'lib not found; pip install "tensorflow[and-cuda]==2.21.0"'
+    pinned = re.search(
+        r"^tensorflow==(\S+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE
+    )
+    assert device_names.install_command(pinned[1]).endswith("requirements-gpu.txt")
+
+
 def test_the_driver_is_the_reason_where_it_does_not_answer(monkeypatch):
     broken = MachineGpus((MachineGpu("NVIDIA"),), "nvidia-smi says: no driver")
     assert why(broken).startswith("its driver does not answer (nvidia-smi says: no")
@@ -180,6 +202,8 @@ def test_a_number_that_names_no_gpu_is_the_reason(monkeypatch):
     monkeypatch.setattr(device_names, "missing_libraries", lambda build: [])
     monkeypatch.setattr(device_names, "has_driver", lambda: True)
     assert why() == "TF_CPP_MIN_LOG_LEVEL=0 before the command shows why"
+    # Without these TensorFlow lists a GPU all the same.
+    monkeypatch.setattr(device_names, "missing_libraries", lambda build: ["ptxas"])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     assert why().startswith("CUDA_VISIBLE_DEVICES is '7', which names none of them;")
 
@@ -209,6 +233,15 @@ def test_a_driver_that_fails_and_a_machine_without_gpus(nvidia_smi, tmp_path):
     assert machine_gpus(tmp_path) == MachineGpus()
     (tmp_path / "nvidia-smi").write_text("no program")
     assert machine_gpus(tmp_path).problem == "nvidia-smi cannot be run: OSError"
+
+
+def test_a_driver_that_hangs_is_asked_once(nvidia_smi, tmp_path, monkeypatch):
+    nvidia_smi()
+    late = subprocess.TimeoutExpired("nvidia-smi", 30)
+    run = mock.Mock(side_effect=late)
+    monkeypatch.setattr("subprocess.run", run)
+    assert machine_gpus(tmp_path).problem == "nvidia-smi cannot be run: TimeoutExpired"
+    assert run.call_count == 1
 
 
 def test_without_nvidia_smi_the_files_of_the_driver_tell(tmp_path):

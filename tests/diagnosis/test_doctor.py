@@ -101,6 +101,12 @@ def test_missing_kernels_are_named():
     assert lines["kernels"] == "not for GPUs: Unique (int64)"
 
 
+def test_a_tensorflow_without_cuda_has_no_kernels_for_gpus():
+    lines = lines_of(whole(build={"is_cuda_build": False}, missing_kernels=["MatMul"]))
+    assert lines["CUDA"] == "this TensorFlow is built without"
+    assert lines["kernels"].startswith("none for GPUs")
+
+
 def test_without_tensorflow_all_lines_are_there():
     problems = {"tensorflow": "is not installed", "keras": "is not installed"}
     lines = lines_of(Imports({"numpy": "1.26.4"}, problems), problem="no driver")
