@@ -18,6 +18,7 @@ from benchmarks.processes import ROOT
 from benchmarks.table import Cell, markdown
 from benchmarks.workload import EMBEDDING_DIM, vocabulary_sizes
 from tfdlrm.command_line import parse, run_command
+from tfdlrm.errors import InputError
 
 MB = 1e6
 FLOAT_BYTES = INDEX_BYTES = 4
@@ -71,6 +72,9 @@ def run(num_workers: int, job: DistributedJob, source: Path = ROOT) -> Distribut
         num_workers: Number of processes.
         job: What each of them does.
         source: Checkout whose code they run.
+
+    Raises:
+        InputError: If one of them fails, with the last line that it said.
     """
     options = [f"--{name}={value}" for name, value in asdict(job).items()]
     processes = start_workers(
@@ -82,7 +86,8 @@ def run(num_workers: int, job: DistributedJob, source: Path = ROOT) -> Distribut
     outputs = [each.communicate() for each in processes]
     for process, (_, stderr) in zip(processes, outputs, strict=True):
         if process.returncode:
-            sys.exit(f"{job} failed: {stderr.strip()[-2000:]}")
+            message = (stderr.strip().splitlines() or ["no message"])[-1]
+            raise InputError(f"{message} (in {job})")
     return DistributedTime(**json.loads(outputs[0][0].splitlines()[-1]))
 
 
