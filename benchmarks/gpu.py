@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal, get_args
 
-from benchmarks import machine, measurement
-from benchmarks.gpu_report import ceilings_table, device_line, steps_table
-from benchmarks.measurement import CPU, Job, Optimizer, Tables
-from benchmarks.processes import Laboratory, run_job
-from benchmarks.workload import flops_per_sample, vocabulary_sizes
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.errors import InputError
+from benchmarks.laboratory import machine, measurement
+from benchmarks.laboratory.gpu_report import ceilings_table, device_line, steps_table
+from benchmarks.laboratory.measurement import CPU, Job, Optimizer, Tables
+from benchmarks.laboratory.processes import Laboratory, run_job
+from benchmarks.workload.criteo_kaggle import flops_per_sample, vocabulary_sizes
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.errors import InputError
 
 System = Literal["tfdlrm", "torch"]
 Precision = Literal["tf32", "float32", "bfloat16"]

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from benchmarks import machine
-from benchmarks.distributed_step import DistributedJob, Strategy
-from benchmarks.distribution import FLOAT_BYTES, MB, run
-from benchmarks.processes import ROOT
-from benchmarks.table import Cell, markdown
-from benchmarks.workload import EMBEDDING_DIM, vocabulary_sizes
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.errors import InputError
+from benchmarks.distribution import FLOAT_BYTES, MB, run, step_file
+from benchmarks.laboratory import machine
+from benchmarks.laboratory.processes import ROOT
+from benchmarks.laboratory.table import Cell, markdown
+from benchmarks.runs.distributed_step import DistributedJob, Strategy
+from benchmarks.workload.criteo_kaggle import EMBEDDING_DIM, vocabulary_sizes
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.errors import InputError
 
 REPLICAS = 2
 
@@ -57,12 +57,8 @@ class TableSizesConfig:
                 raise InputError(f"{name} is {getattr(self, name)}, expected >= 1")
         if min(self.table_mb) <= 0:
             raise InputError(f"table_mb has {min(self.table_mb):g}, expected > 0")
-        step = "benchmarks/distributed_step.py"
-        if self.before is not None and not (self.before / step).is_file():
-            raise InputError(
-                f"before is {self.before}, which has no {step}: expected a checkout of "
-                "this project, as `git worktree add DIRECTORY COMMIT` makes one"
-            )
+        if self.before is not None:
+            step_file(self.before)
 
     @property
     def versions(self) -> list[Path]:
