@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tfdlrm import __version__
-from tfdlrm.cuda_libraries import missing_libraries
-from tfdlrm.device_names import cpu, hides_gpus, install_command, too_new
-from tfdlrm.import_check import Imports, check_imports
-from tfdlrm.machine_gpus import MachineGpu, MachineGpus, machine_gpus
-from tfdlrm.what_works import (
+from tfdlrm.base.cuda_libraries import missing_libraries
+from tfdlrm.base.device_names import cpu, hides_gpus, install_command, too_new
+from tfdlrm.base.machine_gpus import MachineGpu, MachineGpus, machine_gpus
+from tfdlrm.base.version import __version__
+from tfdlrm.diagnosis.imports import Imports, check_imports
+from tfdlrm.diagnosis.works import (
     PACKAGES,
     java_problem,
     not_working,
@@ -112,8 +112,8 @@ def _kernels(tensorflow: Mapping[str, Any]) -> str:
 
 
 def _memory(machine: MachineGpus) -> str:
-    from tfdlrm.byte_size import format_byte_size
-    from tfdlrm.machine_memory import available_memory
+    from tfdlrm.base.byte_size import format_byte_size
+    from tfdlrm.planning.machine_memory import available_memory
 
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     free = available_memory()
@@ -126,7 +126,7 @@ def _memory(machine: MachineGpus) -> str:
 
 
 def _disk() -> str:
-    from tfdlrm.byte_size import format_byte_size
+    from tfdlrm.base.byte_size import format_byte_size
 
     usage = shutil.disk_usage(Path.cwd())
     free, total = format_byte_size(usage.free), format_byte_size(usage.total)
@@ -169,7 +169,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     try:
-        from tfdlrm.command_line import run_command
+        from tfdlrm.base.command_line import run_command
     except Exception:  # a package is missing or broken, which the report names
         main()
     else:

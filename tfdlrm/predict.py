@@ -7,14 +7,14 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.rows_to_score import RowsToScore
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.device_names import holding_device
-from tfdlrm.errors import InputError
-from tfdlrm.output_file import check_output, messages_apart, output_file
-from tfdlrm.piped_input import as_file
-from tfdlrm.plain_text import visible
-from tfdlrm.raw_features import RawFeatures
+from pipelines.logs.rows_to_score import RowsToScore
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.device_names import holding_device
+from tfdlrm.base.errors import InputError
+from tfdlrm.base.output_file import check_output, messages_apart, output_file
+from tfdlrm.base.piped_input import as_file
+from tfdlrm.base.plain_text import visible
+from tfdlrm.exporting.raw_rows import RawFeatures
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def predict(command: PredictCommand) -> int:
 
 
 def _predict(command: PredictCommand) -> int:
-    from tfdlrm.serving.saved_model import load_scorer
+    from tfdlrm.exporting.scorer import load_scorer
 
     scorer = load_scorer(command.model)
     features_of = RawFeatures.load(scorer.extra_directory, scorer.schema)
