@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfdlrm.base import storage
 from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.devices import Device, use_device
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.output_file import check_output, messages_apart, output_file
 from tfdlrm.base.piped_input import as_file
@@ -26,6 +27,8 @@ class EvaluateCommand:
         splits: Which splits; null means those held out from training that have rows.
         json: File that the measures also go to; `-` for standard output, where the
             table then goes to standard error.
+        device: Where it is computed: `cpu` leaves a GPU to what trains on it, and takes
+            models that are larger; `gpu` is for many rows.
         raw: Instead of data_dir a raw file with labels, or a folder of such files, in
             the format that the model's data set was prepared from; ids come from the
             model's own vocabularies.
@@ -36,6 +39,7 @@ class EvaluateCommand:
     splits: tuple[str, ...] | None = None
     json: Path | None = None
     raw: Path | None = None
+    device: Device = "cpu"
 
     def __post_init__(self) -> None:
         if (self.data_dir is None) == (self.raw is None):
@@ -111,6 +115,7 @@ def _scored(
 
 def main() -> None:
     command = parse(EvaluateCommand, "tfdlrm.evaluate")
+    use_device(command.device)
     with messages_apart(command.json):
         evaluate_model(command)
 

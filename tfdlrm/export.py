@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tfdlrm.base import storage
 from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.devices import use_device
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import TrainConfig
 from tfdlrm.data.meaning import Meaning
@@ -24,6 +25,8 @@ ROWS_TO_COMPARE = 2048
 @dataclass(frozen=True)
 class ExportCommand:
     """Write the next version of a model, for TF Serving or ONNX Runtime.
+
+    It uses no GPU, so that a model may be larger than one.
 
     Args:
         run_dir: Directory of a run of `tfdlrm.train`; of an unfinished one, the newest
@@ -200,6 +203,7 @@ def _export_onnx(
 
 def main() -> None:
     command = parse(ExportCommand, "tfdlrm.export")
+    use_device("cpu")
     try:
         exported = export(command)
     except OSError as error:

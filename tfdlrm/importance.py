@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tfdlrm.base import storage
 from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.devices import Device, use_device
 from tfdlrm.base.errors import InputError, require
 from tfdlrm.data.schema import SPLITS, FeatureSchema
 
@@ -29,6 +30,8 @@ class ImportanceCommand:
         rows: Rows of the split to use, chosen at random; they are held in memory.
         repeats: Times that each column is shuffled; the spread is over these.
         seed: Seed of the choice of rows and of the shuffling.
+        device: Where it is computed: `cpu` leaves a GPU to what trains on it, and takes
+            models that are larger; `gpu` is for many rows.
     """
 
     model: Path
@@ -38,6 +41,7 @@ class ImportanceCommand:
     rows: int = 50_000
     repeats: int = 5
     seed: int = 0
+    device: Device = "cpu"
 
     def __post_init__(self) -> None:
         storage.require_local("output", self.output)
@@ -129,7 +133,9 @@ def _write(
 
 
 def main() -> None:
-    importance(parse(ImportanceCommand, "tfdlrm.importance"))
+    command = parse(ImportanceCommand, "tfdlrm.importance")
+    use_device(command.device)
+    importance(command)
 
 
 if __name__ == "__main__":

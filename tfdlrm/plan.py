@@ -160,6 +160,7 @@ def memory_of(found: MemoryPlan, memory: Memory) -> str:
     tables = device = "each GPU" if found.num_devices else "host"
     if found.num_devices and found.placement != "replicated":
         tables = "host" if found.placement == "host" else "all GPUs together"
+    whole = "the tables once more, to measure and export"
     lines = ["| memory | where | bytes |", "| ------ | ----- | ----: |"]
     for where, what, num_bytes in (
         (tables, "tables", found.tables),
@@ -169,6 +170,7 @@ def memory_of(found: MemoryPlan, memory: Memory) -> str:
         (device, "activations and their gradients", found.activations),
         ("host", "rows read ahead and shuffled", found.input),
         ("host", "copies of what is written to checkpoints", found.checkpoint),
+        *([("host", whole, found.whole_tables)] if found.whole_tables else []),
         ("host", "TensorFlow and the process", found.runtime),
     ):
         lines.append(f"| {what} | {where} | {format_byte_size(num_bytes)} |")

@@ -10,6 +10,7 @@ import polars as pl
 from pipelines.logs.rows_to_score import RowsToScore
 from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.device_names import holding_device
+from tfdlrm.base.devices import Device, use_device
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.output_file import check_output, messages_apart, output_file
 from tfdlrm.base.piped_input import as_file
@@ -31,12 +32,15 @@ class PredictCommand:
         output: CSV file to write: one probability a row, in the order of the input;
             `-` for standard output.
         batch_size: Rows scored at once.
+        device: Where it is computed: `cpu` leaves a GPU to what trains on it, and takes
+            models that are larger; `gpu` is for many rows.
     """
 
     model: Path
     input: Path
     output: Path
     batch_size: int = 8192
+    device: Device = "cpu"
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -82,6 +86,7 @@ def _predict(command: PredictCommand) -> int:
 
 def main() -> None:
     command = parse(PredictCommand, "tfdlrm.predict")
+    use_device(command.device)
     start = time.perf_counter()
     with messages_apart(command.output):
         num_rows = predict(command)

@@ -64,7 +64,7 @@ def train(config: TrainConfig) -> Path | None:
             "validation rows: prepare it with some, or leave early_stopping out"
         )
     schema.check_shards(data_dir)
-    memory = memory_here(config.strategy, _num_gpus())
+    memory = memory_here(config.strategy)  # before TensorFlow takes some
     announce(config.strategy)
     require_memory(schema, config, memory, data_dir)
 
@@ -98,13 +98,6 @@ def train(config: TrainConfig) -> Path | None:
         f"--input {shlex.quote(str(raw or 'RAW.tsv'))} --output predictions.csv"
     )
     return exported
-
-
-def _num_gpus() -> int:
-    """GPUs that TensorFlow has the libraries for."""
-    import tensorflow as tf
-
-    return len(tf.config.list_physical_devices("GPU"))
 
 
 def _fit(
@@ -158,14 +151,15 @@ def _on_one_device(
     model: "keras.Model", config: TrainConfig, schema: FeatureSchema
 ) -> "keras.Model":
     """The model with ordinary tables: what is measured is what will be served."""
-    if config.tables == "replicated":
-        return model
     import tensorflow as tf
 
     from tfdlrm.checkpoints.variables import copy_weights
+    from tfdlrm.layers._fused_tables import join_tables
     from tfdlrm.models import build_model
 
-    with tf.device("CPU:0"):
+    if join_tables(model):
+        return model
+    with tf.device("CPU:0"):  # pieces of the tables go there one by one
         whole = build_model(schema, config.model)
     copy_weights(model, whole)
     return whole

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.devices import use_device
 
 if TYPE_CHECKING:
     import numpy as np
@@ -229,6 +230,7 @@ _CHAPTERS = (
 
 def main() -> None:
     parse(WalkthroughCommand, "tfdlrm.walkthrough")
+    use_device("cpu")
 
     from tfdlrm.training.one_step import OneStep
 

@@ -146,7 +146,7 @@ def test_shares_of_tables_add_up():
     assert 4 * (four.device - four.layers - four.activations) == pytest.approx(
         one.with_tables
     )
-    assert four.host == one.host
+    assert four.host == one.host + one.tables  # whole, to be exported
 
 
 def test_where_no_change_alone_is_enough_two_are_suggested():

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfdlrm.checkpoints.entries import DamagedError, Piece
+from tfdlrm.checkpoints.entries import PIECE_BYTES, DamagedError, Piece
 from tfdlrm.checkpoints.variable import StoredVariable
 
 
@@ -29,6 +29,7 @@ class _Table:
         return sum(each.row_bytes + number for each in self.variables)
 
     def changed(self) -> np.ndarray:
+        """Return the numbers of the rows that have changed, in ascending order."""
         return np.flatnonzero(self.flags.whole().values)
 
 
@@ -44,7 +45,8 @@ class SavedVariables:
         self._model = model
         self._by_name: dict[str, StoredVariable] = {}
         self._name_of: dict[int, str] = {}
-        self._tables: list[_Table] = []
+        self._table_names: set[str] = set()
+        self._tables: list[_Table] = []  # those that are watched
         self._add("variables", model.variables)
         if with_optimizer:
             if not model.optimizer.built:
@@ -58,6 +60,8 @@ class SavedVariables:
         for place, parts in enumerate(_parts_together(variables)):
             name = f"{kind}/{place}"
             self._by_name[name] = self._stored(name, parts)
+            if getattr(parts[0], "is_embedding_table", False):
+                self._table_names.add(name)
             for part in parts:
                 self._name_of[id(part)] = name
 
@@ -73,6 +77,10 @@ class SavedVariables:
             tuple(tuple(copies_of(value)) for value in values),
             None if shard is None else shard.whole,
         )
+
+    def holder_of(self, variable: keras.Variable) -> StoredVariable:
+        """Return what holds a variable, or the table that it is a shard of."""
+        return self._by_name[self._name_of[id(variable)]]
 
     @property
     def shapes(self) -> dict[str, list[int]]:
@@ -141,7 +149,11 @@ class SavedVariables:
         in_tables = {each.name for table in self._tables for each in table.variables}
         for name, variable in self._by_name.items():
             if name not in in_tables:
-                yield variable.whole()
+                # What is no table may be large too, as its state that is not watched.
+                if name in self._table_names or variable.num_bytes > PIECE_BYTES:
+                    yield from variable.pieces(range(variable.shape[0]))
+                else:
+                    yield variable.whole()
 
     def all_pieces(self) -> Iterator[Piece]:
         """Everything."""

@@ -115,8 +115,12 @@ def _write(
     replaced = [id(layer.tables[0]) for layer in quantized]
     module = tf.Module()
     # The weights alone: the model itself would bring its optimizer's state along.
+    # Of those that a strategy has copies of, one copy: it is saved without another.
+    copies_of = model.distribute_strategy.experimental_local_results
     module.weights = [
-        weight.value for weight in model.weights if id(weight) not in replaced
+        copies_of(weight.value)[0]
+        for weight in model.weights
+        if id(weight) not in replaced
     ]
     module.quantized = list(quantized.values())
     module.serving_default = serving_function(model, schema, checked=True)

@@ -212,3 +212,23 @@ class FusedTables(keras.layers.Layer):
         # The variable itself, not its value: this becomes a resource gather, which
         # reads these rows and no others.
         return tf.nn.embedding_lookup(own_copy(self.tables[0].value), rows)
+
+    def join(self) -> None:
+        """Look up as in an ordinary table, which a single shard is."""
+        self._placed = None
+
+
+def join_tables(model: keras.Model) -> bool:
+    """Let a model look up as in ordinary tables where each of them is on one device.
+
+    Returns:
+        Whether it is so; otherwise nothing is changed.
+    """
+    layers = [
+        layer for layer in model._flatten_layers() if isinstance(layer, FusedTables)
+    ]
+    if any(len(layer.tables) > 1 for layer in layers):
+        return False
+    for layer in layers:
+        layer.join()
+    return True

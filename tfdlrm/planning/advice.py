@@ -11,13 +11,19 @@ import pyarrow.parquet
 from tfdlrm.base import storage
 from tfdlrm.base.byte_size import format_byte_size
 from tfdlrm.base.checksums import checked_bytes
+from tfdlrm.base.devices import count_gpus
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import TrainConfig
 from tfdlrm.config.cluster import Cluster
 from tfdlrm.config.models import DLRMConfig
 from tfdlrm.data.column_files import vocabulary_path
 from tfdlrm.data.schema import FeatureSchema
-from tfdlrm.planning.machine_memory import UNKNOWN, available_memory, gpu_memory
+from tfdlrm.planning.machine_memory import (
+    UNKNOWN,
+    available_memory,
+    available_on_gpu,
+    gpu_memory,
+)
 from tfdlrm.planning.memory_plan import MemoryPlan, memory_plan
 
 THRESHOLDS = (2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000)
@@ -33,8 +39,8 @@ class Memory:
     """Bytes there are.
 
     Args:
-        host: Of the machine's memory.
-        device: Of each GPU.
+        host: Of the machine's memory, free.
+        device: Of each GPU, free for TensorFlow.
         num_devices: GPUs of the machine.
         num_machines: Machines that are each like this one.
     """
@@ -63,19 +69,20 @@ def memory_here(strategy: str, num_devices: int | None = None) -> Memory:
     Args:
         strategy: The run's; `default` uses one GPU at most, and for `multi_worker`
             `TF_CONFIG` tells the machines.
-        num_devices: GPUs of this machine; `None` for those that there are.
+        num_devices: GPUs of this machine; `None` for those that TensorFlow sees.
 
     Raises:
         InputError: If `TF_CONFIG` is needed and is not set or malformed.
     """
-    gpus = [] if num_devices == 0 else gpu_memory()
-    number = len(gpus) if num_devices is None else num_devices
+    host = available_memory()  # before TensorFlow takes some, which is planned
+    number = count_gpus() if num_devices is None else num_devices
+    gpus = [available_on_gpu(free) for free in gpu_memory()] if number else []
     if strategy == "default":
         number = min(number, 1)
     machines = 1
     if strategy == "multi_worker":
         machines = len(Cluster.from_environment().workers)
-    return Memory(available_memory(), min(gpus, default=UNKNOWN), number, machines)
+    return Memory(host, min(gpus, default=UNKNOWN), number, machines)
 
 
 def require_memory(
@@ -238,8 +245,10 @@ def _placements(
         found += _first_that_fits(changes, memory, of_device=True)
     each = memory.device if num_here else UNKNOWN
     plan = memory_plan(schema, replace(config, tables="replicated"), max(1, num_here))
+    spread = replace(config, strategy="mirrored", tables="sharded")
+    host = memory_plan(schema, spread, max(2, num_here)).host
     room = each - plan.layers - plan.activations
-    if room <= 0 or plan.host > memory.host:
+    if room <= 0 or host > memory.host:
         return found
     number = max(2, -(-plan.with_tables // room))
     share = plan.layers + plan.activations + -(-plan.with_tables // number)

@@ -49,14 +49,15 @@ def _number(path: Path) -> int | None:
 
 
 def gpu_memory() -> list[int]:
-    """Bytes of each NVIDIA GPU that a process may use; nothing where there is none.
+    """Return the free bytes of each NVIDIA GPU that a process may use.
 
-    Of one that does not tell, as those that share the machine's memory, `UNKNOWN`.
+    There are none without NVIDIA's driver. A GPU that does not say, such as one that
+    shares the machine's memory, counts as `UNKNOWN`.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if shutil.which("nvidia-smi") is None or visible in ("", "-1"):
         return []
-    options = ["--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    options = ["--query-gpu=memory.free", "--format=csv,noheader,nounits"]
     if visible is not None:
         options.append(f"--id={visible}")
     done = subprocess.run(
@@ -68,3 +69,20 @@ def gpu_memory() -> list[int]:
         int(line) * 2**20 if line.strip().isdigit() else UNKNOWN
         for line in done.stdout.splitlines()
     ]
+
+
+def available_on_gpu(free: int) -> int:
+    """Return the bytes that TensorFlow takes of the free ones of a GPU.
+
+    It leaves the rest to the driver and to libraries: 1.5 GiB where the compute
+    capability is 8 or more, and less on older GPUs, which is not asked for here
+    (`MinSystemMemory` of TensorFlow's `gpu_device.cc`).
+
+    Example:
+
+    >>> available_on_gpu(16 * 2**30) / 2**30
+    14.5
+    """
+    if free == UNKNOWN:
+        return free
+    return free - (225 * 2**20 if free < 2**31 else 1536 * 2**20)

@@ -64,6 +64,15 @@ class MemoryPlan:
         return self.tables + self.table_state + self.changed_rows
 
     @property
+    def whole_tables(self) -> int:
+        """Bytes of the tables once more, which end in the host's memory if sharded.
+
+        There the model is measured and exported.
+        """
+        is_spread = self.placement == "sharded" and self.num_devices > 1
+        return self.tables if is_spread else 0
+
+    @property
     def device(self) -> int:
         """Bytes on each device."""
         if not self.num_devices:
@@ -80,7 +89,8 @@ class MemoryPlan:
         num_bytes = self.input + self.checkpoint + self.runtime
         if not self.num_devices:
             return num_bytes + self.with_tables + self.layers + self.activations
-        return num_bytes + (self.with_tables if self.placement == "host" else 0)
+        on_host = self.with_tables if self.placement == "host" else self.whole_tables
+        return num_bytes + on_host
 
     @property
     def checkpoint_file(self) -> int:

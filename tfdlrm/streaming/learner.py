@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfdlrm.base import storage
 from tfdlrm.base.device_names import announce
+from tfdlrm.base.devices import share_gpus
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.signals import StopRequest, stop_requests
 from tfdlrm.checkpoints.directory import CheckpointDirectory
@@ -240,6 +241,7 @@ def learn(config: StreamConfig) -> None:
     Raises:
         InputError: If the run, the stream or one of its events cannot be used.
     """
+    share_gpus()
     topic = Topic.from_url(config.stream, config.kafka)
     run = RunDirectory(config.run_dir)
     run.load_config()

@@ -2,14 +2,22 @@
 
 import hashlib
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfdlrm.base import storage
 from tfdlrm.base.checksums import file_sha256
 from tfdlrm.base.errors import InputError
+from tfdlrm.checkpoints.entries import Piece
+from tfdlrm.checkpoints.variable import StoredVariable
+from tfdlrm.checkpoints.variables import SavedVariables
+from tfdlrm.layers._fused_tables import FusedTables
 from tfdlrm.training.run_directory import RunDirectory
 
 # HDF5 knows its own end, and ignores what follows it. A file beside it could be of
@@ -26,15 +34,16 @@ def write_best_weights(model: keras.Model, run: RunDirectory) -> None:
         OSError: If the disk refuses.
     """
     target = run.best_weights_file
-    partial = target.with_name(f".partial-{target.name}")
+    aside = target.with_name(f".partial-{target.name}")
     try:
-        model.save_weights(partial)
-        checksum = file_sha256(partial)
-        with partial.open("ab") as file:
+        with _tables_in_pieces(model):
+            model.save_weights(aside)
+        checksum = file_sha256(aside)
+        with aside.open("ab") as file:
             file.write(f"\nsha256 {checksum}\n".encode())
-        storage.rename(partial, target)
+        storage.rename(aside, target)
     finally:
-        partial.unlink(missing_ok=True)
+        aside.unlink(missing_ok=True)
 
 
 def load_best_weights(model: keras.Model, run: RunDirectory) -> None:
@@ -45,7 +54,8 @@ def load_best_weights(model: keras.Model, run: RunDirectory) -> None:
     """
     path = check_best_weights(run)
     try:
-        model.load_weights(path)
+        with _tables_in_pieces(model):
+            model.load_weights(path)
     except Exception as error:  # the file may be damaged in any way
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
@@ -99,6 +109,66 @@ def check_best_weights(run: RunDirectory) -> Path:
             "back a copy of the file, or train again with another --run_dir"
         )
     return path
+
+
+@contextmanager
+def _tables_in_pieces(model: keras.Model) -> Iterator[None]:
+    """While it lasts, Keras saves and loads tables and their state piece by piece.
+
+    By itself it makes a copy of each, on the device that the table lies on.
+    """
+    optimizers = [each for each in _optimizers(model) if each.built]
+    variables = SavedVariables(model, with_optimizer=bool(optimizers))
+    owners = {
+        layer: layer.tables
+        for layer in model._flatten_layers()
+        if isinstance(layer, FusedTables)
+    }
+    owners |= {optimizer: optimizer.variables for optimizer in optimizers}
+    for owner, owned in owners.items():
+        held = [variables.holder_of(variable) for variable in owned]
+        owner.save_own_variables = partial(_save, held)
+        owner.load_own_variables = partial(_load, held)
+    try:
+        yield
+    finally:
+        for owner in owners:  # the methods of the class are there again
+            del owner.save_own_variables, owner.load_own_variables
+
+
+def _optimizers(model: keras.Model) -> list[Any]:
+    """Return the optimizer, and the one inside where a loss is scaled."""
+    optimizer = getattr(model, "optimizer", None)
+    inner = getattr(optimizer, "inner_optimizer", None)
+    return [each for each in (optimizer, inner) if each is not None]
+
+
+def _save(variables: list[StoredVariable], store: Any) -> None:
+    """Write what belongs to one layer or optimizer to Keras' file, as Keras would."""
+    for number, variable in enumerate(variables):
+        name = str(number)
+        if variable.fits_a_piece:
+            store[name] = variable.whole().values
+            continue
+        store[name] = np.empty(0)  # Keras makes the group with the first variable
+        group = store._h5_entry_group
+        del group[name]
+        values = group.create_dataset(name, variable.shape, variable.dtype)
+        for piece in variable.pieces(range(variable.shape[0])):
+            assert isinstance(piece.rows, range)
+            values[piece.rows.start : piece.rows.stop] = piece.values
+
+
+def _load(variables: list[StoredVariable], store: Any) -> None:
+    group = store._h5_entry_group
+    if len(group) != len(variables):
+        raise ValueError(f"{len(group)} variables, expected {len(variables)}")
+    for number, variable in enumerate(variables):
+        values = group[str(number)]  # read from the file where it is sliced
+        if values.shape != variable.shape:
+            raise ValueError(f"shape {values.shape}, expected {variable.shape}")
+        rows = None if variable.fits_a_piece else range(variable.shape[0])
+        variable.assign(Piece("", values if rows else values[()], rows))
 
 
 def _checksums(path: Path) -> tuple[str, str | None]:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdlrm.base.device_names import VISIBLE
+from tfdlrm.base.devices import share_gpus
 from tfdlrm.base.errors import InputError, LostWorkerError
 from tfdlrm.config.cluster import VARIABLE, Cluster
 from tfdlrm.data.reading_order import WorkerShare
@@ -35,6 +36,7 @@ def strategy(name: str) -> tf.distribute.Strategy:
         LostWorkerError: If a worker does not come.
         ValueError: If there is no such strategy.
     """
+    share_gpus()
     if name == "default":
         return tf.distribute.get_strategy()
     if name == "mirrored":
