@@ -64,7 +64,7 @@ def train(config: TrainConfig) -> Path | None:
             "validation rows: prepare it with some, or leave early_stopping out"
         )
     schema.check_shards(data_dir)
-    memory = memory_here(config.strategy)  # before TensorFlow takes some
+    memory = memory_here(config.strategy)
     announce(config.strategy)
     require_memory(schema, config, memory, data_dir)
 
