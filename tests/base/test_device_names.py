@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from contextlib import contextmanager
 from unittest import mock
 
@@ -25,6 +26,8 @@ CUDA = {
     "cudnn_version": "8",
     "cuda_compute_capabilities": ["sm_60", "sm_70", "sm_80", "sm_89", "compute_90"],
 }
+VERSION = device_names._PINNED
+
 LIBRARIES = [
     "libcudart.so.12",
     "libcublas.so.12",
@@ -163,7 +166,7 @@ def test_gpus_that_tensorflow_sees_are_not_looked_for(nvidia_smi, capsys):
 
 def why(machine=None, build=CUDA):
     gpu = MachineGpu("NVIDIA L4")
-    return device_names.why_unseen(machine or MachineGpus((gpu,)), build, "2.17.1")
+    return device_names.why_unseen(machine or MachineGpus((gpu,)), build, VERSION)
 
 
 def test_missing_libraries_are_the_reason(monkeypatch):
@@ -176,12 +179,12 @@ def test_missing_libraries_are_the_reason(monkeypatch):
 def test_the_fix_leaves_the_version_of_tensorflow(monkeypatch):
     monkeypatch.setattr(device_names, "missing_libraries", lambda build: ["lib"])
     gpus = MachineGpus((MachineGpu("NVIDIA L4"),))
-    told = device_names.why_unseen(gpus, CUDA, "2.21.0")
-    assert told == 'lib not found; pip install "tensorflow[and-cuda]==2.21.0"'
-    pinned = re.search(
-        r"^tensorflow==(\S+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE
-    )
-    assert device_names.install_command(pinned[1]).endswith("requirements-gpu.txt")
+    told = device_names.why_unseen(gpus, CUDA, "2.30.0")
+    assert told == 'lib not found; pip install "tensorflow[and-cuda]==2.30.0"'
+    text = (ROOT / "requirements-gpu.txt").read_text()
+    older, newer = re.findall(r"^tensorflow\[and-cuda\]==([^;]+); python", text, re.M)
+    pinned = older if sys.version_info < (3, 13) else newer
+    assert device_names.install_command(pinned).endswith("-r requirements-gpu.txt")
 
 
 def test_the_driver_is_the_reason_where_it_does_not_answer(monkeypatch):
@@ -194,7 +197,7 @@ def test_the_driver_is_the_reason_where_it_does_not_answer(monkeypatch):
 
 def test_a_tensorflow_without_cuda_is_the_reason():
     assert why(build={"is_cuda_build": False}).startswith(
-        "TensorFlow 2.17.1 is built without CUDA; pip install"
+        f"TensorFlow {VERSION} is built without CUDA; pip install"
     )
 
 

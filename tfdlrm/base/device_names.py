@@ -16,8 +16,8 @@ from tfdlrm.base.plain_text import visible
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
-_PINNED = "2.17.1"
-"""TensorFlow's version in requirements.txt and requirements-gpu.txt."""
+_PINNED = "2.17.1" if sys.version_info < (3, 13) else "2.21.0"
+"""TensorFlow's version in requirements-gpu.txt, for this Python."""
 
 _DRIVER = (
     "install NVIDIA's driver, or start the container with the machine's GPUs, such as "
