@@ -104,7 +104,9 @@ def test_a_share_as_in_the_data_set_is_no_warning():
     assert counts.report() == ["unknown values: C1 30.00%"]
 
 
-@pytest.mark.parametrize(("usual", "is_told"), [(0.5, True), (0.9, True), (0.97, False)])
+@pytest.mark.parametrize(
+    ("usual", "is_told"), [(0.5, True), (0.9, True), (0.97, False)]
+)
 def test_a_column_that_is_often_unknown_and_now_always_is_a_warning(usual, is_told):
     counts = UnknownValues(["C1"], {"C1": usual})
     counts.add("C1", num_values=100, num_unknown=100)
