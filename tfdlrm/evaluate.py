@@ -4,15 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfdlrm import storage
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.errors import InputError
-from tfdlrm.output_file import check_output, messages_apart, output_file
-from tfdlrm.piped_input import as_file
-from tfdlrm.schema import FeatureSchema
+from tfdlrm.base import storage
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.devices import Device, use_device
+from tfdlrm.base.errors import InputError
+from tfdlrm.base.output_file import check_output, messages_apart, output_file
+from tfdlrm.base.piped_input import as_file
+from tfdlrm.data.schema import FeatureSchema
 
 if TYPE_CHECKING:
-    from tfdlrm.serving.saved_model import Scorer
+    from tfdlrm.exporting.scorer import Scorer
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class EvaluateCommand:
         splits: Which splits; null means those held out from training that have rows.
         json: File that the measures also go to; `-` for standard output, where the
             table then goes to standard error.
+        device: Where it is computed: `cpu` leaves a GPU to what trains on it, and takes
+            models that are larger; `gpu` is for many rows.
         raw: Instead of data_dir a raw file with labels, or a folder of such files, in
             the format that the model's data set was prepared from; ids come from the
             model's own vocabularies.
@@ -36,6 +39,7 @@ class EvaluateCommand:
     splits: tuple[str, ...] | None = None
     json: Path | None = None
     raw: Path | None = None
+    device: Device = "cpu"
 
     def __post_init__(self) -> None:
         if (self.data_dir is None) == (self.raw is None):
@@ -65,11 +69,12 @@ def evaluate_model(command: EvaluateCommand) -> None:
                 "--splits train"
             )
 
-    from tfdlrm.evaluation import against_reachable, as_table, measures_by_split
-    from tfdlrm.metrics import binary_metrics
-    from tfdlrm.serving.saved_model import load_scorer
+    from tfdlrm.exporting.scorer import load_scorer
+    from tfdlrm.metrics.binary import binary_metrics
+    from tfdlrm.metrics.splits import against_reachable, as_table, measures_by_split
 
     scorer = load_scorer(command.model)
+    print(f"Scoring on {scorer.device}")
     scored = _scored(command, scorer, schema)
     metrics = {split: binary_metrics(*found) for split, found in scored.items()}
     dialect = scorer.schema.dialect
@@ -96,11 +101,12 @@ def _scored(
 ) -> dict[str, tuple[Any, Any]]:
     """Labels and probabilities by split, or of the log as `raw`."""
     if command.raw is not None:
-        from tfdlrm.raw_scores import score_log
+        from tfdlrm.exporting.raw_scores import score_log
 
         with as_file("raw", command.raw) as path:
             return {"raw": score_log(scorer, path)}
-    from tfdlrm.evaluation import check_columns, score_splits
+    from tfdlrm.exporting.scorer import check_columns
+    from tfdlrm.metrics.splits import score_splits
 
     assert schema is not None and command.data_dir is not None
     check_columns(scorer.schema, schema, scorer.path, command.data_dir)
@@ -109,6 +115,7 @@ def _scored(
 
 def main() -> None:
     command = parse(EvaluateCommand, "tfdlrm.evaluate")
+    use_device(command.device)
     with messages_apart(command.json):
         evaluate_model(command)
 

@@ -4,13 +4,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfdlrm import storage
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.errors import InputError, require
-from tfdlrm.schema import SPLITS, FeatureSchema
+from tfdlrm.base import storage
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.devices import Device, use_device
+from tfdlrm.base.errors import InputError, require
+from tfdlrm.data.schema import SPLITS, FeatureSchema
 
 if TYPE_CHECKING:
-    from tfdlrm.permutation import Importance
+    from tfdlrm.metrics.permutation import Importance
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class ImportanceCommand:
         rows: Rows of the split to use, chosen at random; they are held in memory.
         repeats: Times that each column is shuffled; the spread is over these.
         seed: Seed of the choice of rows and of the shuffling.
+        device: Where it is computed: `cpu` leaves a GPU to what trains on it, and takes
+            models that are larger; `gpu` is for many rows.
     """
 
     model: Path
@@ -38,6 +41,7 @@ class ImportanceCommand:
     rows: int = 50_000
     repeats: int = 5
     seed: int = 0
+    device: Device = "cpu"
 
     def __post_init__(self) -> None:
         storage.require_local("output", self.output)
@@ -62,15 +66,15 @@ def importance(command: ImportanceCommand) -> list["Importance"]:
             f"split is {split!r}, expected one of {', '.join(SPLITS)} that has rows"
         )
 
-    from tfdlrm.data import damage_named, read_split
-    from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, check_columns
-    from tfdlrm.permutation import (
+    from tfdlrm.data.reading import damage_named, read_split
+    from tfdlrm.exporting.scorer import check_columns, load_scorer
+    from tfdlrm.metrics.permutation import (
         as_table,
         measure,
         permutation_importances,
         sample_rows,
     )
-    from tfdlrm.serving.saved_model import load_scorer
+    from tfdlrm.metrics.splits import EVALUATION_BATCH_SIZE
 
     scorer = load_scorer(command.model)
     check_columns(scorer.schema, schema, scorer.path, command.data_dir)
@@ -115,7 +119,7 @@ def _write(
         f"repeats of what the model loses when a column is shuffled.\n\n{table}\n"
     )
 
-    from tfdlrm.report import plot_importances
+    from tfdlrm.metrics.permutation import plot_importances
 
     picture = directory / "importance.png"
     if plot_importances(importances, picture):
@@ -129,7 +133,9 @@ def _write(
 
 
 def main() -> None:
-    importance(parse(ImportanceCommand, "tfdlrm.importance"))
+    command = parse(ImportanceCommand, "tfdlrm.importance")
+    use_device(command.device)
+    importance(command)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from tfdlrm import storage
-from tfdlrm.byte_size import format_byte_size, parse_byte_size
-from tfdlrm.command_line import parse, run_command
+from tfdlrm.base import storage
+from tfdlrm.base.byte_size import format_byte_size, parse_byte_size
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.errors import require
+from tfdlrm.base.plain_text import markdown
 from tfdlrm.config import TrainConfig
-from tfdlrm.errors import require
-from tfdlrm.fitting import Memory, memory_here, require_memory
-from tfdlrm.machine_memory import UNKNOWN
-from tfdlrm.memory_plan import MemoryPlan, table_state
-from tfdlrm.plain_text import markdown
-from tfdlrm.schema import CategoricalFeature, FeatureSchema
+from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
+from tfdlrm.planning.advice import Memory, memory_here, require_memory
+from tfdlrm.planning.machine_memory import UNKNOWN
+from tfdlrm.planning.memory_plan import MemoryPlan, table_state
 
 KAGGLE_ROWS = 39_291_954
 """Of Criteo Kaggle, the six days that are trained on."""
@@ -109,7 +109,7 @@ def data_schema(command: PlanCommand) -> FeatureSchema:
     """The columns that the model is to be sized for."""
     if command.vocabulary_sizes is None and command.data_dir is not None:
         return FeatureSchema.load(command.data_dir)
-    from pipelines.synthetic_features import KAGGLE_VOCABULARY_SIZES, NUM_DENSE
+    from pipelines.twin.features import KAGGLE_VOCABULARY_SIZES, NUM_DENSE
 
     sizes = command.vocabulary_sizes or KAGGLE_VOCABULARY_SIZES
     return FeatureSchema(
@@ -160,6 +160,7 @@ def memory_of(found: MemoryPlan, memory: Memory) -> str:
     tables = device = "each GPU" if found.num_devices else "host"
     if found.num_devices and found.placement != "replicated":
         tables = "host" if found.placement == "host" else "all GPUs together"
+    whole = "the tables once more, to measure and export"
     lines = ["| memory | where | bytes |", "| ------ | ----- | ----: |"]
     for where, what, num_bytes in (
         (tables, "tables", found.tables),
@@ -169,6 +170,7 @@ def memory_of(found: MemoryPlan, memory: Memory) -> str:
         (device, "activations and their gradients", found.activations),
         ("host", "rows read ahead and shuffled", found.input),
         ("host", "copies of what is written to checkpoints", found.checkpoint),
+        *([("host", whole, found.whole_tables)] if found.whole_tables else []),
         ("host", "TensorFlow and the process", found.runtime),
     ):
         lines.append(f"| {what} | {where} | {format_byte_size(num_bytes)} |")

@@ -10,13 +10,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.errors import InputError, require
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.devices import Device, use_device
+from tfdlrm.base.errors import InputError, require
 
 if TYPE_CHECKING:
     from tfdlrm.serving.limits import Limits
+    from tfdlrm.serving.policies import ModelSettings
     from tfdlrm.serving.server import ServerSettings
-    from tfdlrm.serving.versions import ModelSettings
 
 SWITCHES = ("--enable_batching", "--allow_other_inputs")
 
@@ -52,6 +53,8 @@ class ServeCommand:
         max_requests: Most requests that are being answered at a time.
         request_timeout_seconds: Longest time for a request; over HTTP its arrival
             counts.
+        device: Where models lie and compute: `cpu`, or `gpu` for the first of this
+            machine's.
     """
 
     model_base_path: Path | None = None
@@ -71,6 +74,7 @@ class ServeCommand:
     max_rows: int = 65_536
     max_requests: int = 4096
     request_timeout_seconds: float = 30.0
+    device: Device = "cpu"
 
     def __post_init__(self) -> None:
         if (self.model_base_path is None) == (self.model_config_file is None):
@@ -137,8 +141,8 @@ def settings(command: ServeCommand) -> "ServerSettings":
 
 
 def _models(command: ServeCommand) -> "list[ModelSettings]":
+    from tfdlrm.serving.policies import ModelSettings, from_config
     from tfdlrm.serving.text_protos import read_model_config
-    from tfdlrm.serving.versions import ModelSettings, from_config
 
     if command.model_config_file is not None:
         config = read_model_config(command.model_config_file)
@@ -182,6 +186,7 @@ def main() -> None:
     logging.getLogger("tfdlrm.serving").setLevel(logging.INFO)
     read = settings(command)
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it calls the loader old
+    use_device(command.device)
 
     from tfdlrm.serving.server import serve
 

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfdlrm.layers._devices import id_dtype
 from tfdlrm.layers.embedding_collection import EmbeddingCollection
 
 
@@ -90,7 +91,7 @@ class BucketVectors(keras.layers.Layer):
             values = ops.cast(values, "float32")
         buckets = ops.floor(values / self.bucket_width) + self.num_buckets // 2
         buckets = ops.clip(buckets, 0, self.num_buckets - 1)
-        return self.embeddings(ops.cast(buckets, "int32"))  # (batch, features, dim)
+        return self.embeddings(ops.cast(buckets, id_dtype()))  # (batch, features, dim)
 
     def compute_output_shape(self, values_shape: Any) -> tuple[int | None, int, int]:
         return values_shape[0], values_shape[1], self.dim

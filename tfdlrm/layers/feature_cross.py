@@ -5,8 +5,8 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from tfdlrm.layers.id_forms import can_be_equal
-from tfdlrm.layers.wide_sums import sum_dtype
+from tfdlrm.layers._id_forms import can_be_equal
+from tfdlrm.layers._wide_sums import sum_dtype
 
 
 @keras.saving.register_keras_serializable("tfdlrm")
