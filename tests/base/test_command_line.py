@@ -223,6 +223,30 @@ def test_a_setting_below_a_plain_one_is_refused_in_words(argv, message):
     assert message in str(found.value)
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("--data_dir", ""),
+        ("--export_dir=",),
+        ("--prepare.columns", ""),
+        ("--seed", "3", "--run_dir", "", "--epochs", "2"),
+    ],
+)
+def test_an_empty_path_is_not_the_present_directory(argv):
+    with pytest.raises(InputError, match=r"^--[a-z_.]+ is empty, expected a path"):
+        train_config(*argv)
+
+
+def test_an_empty_file_name_among_several_is_refused():
+    with pytest.raises(InputError, match=r"^--raw is empty, expected a path"):
+        parse(PrepareCommand, "pipelines.prepare", ["--raw", "a", ""], several="raw")
+
+
+def test_paths_with_an_equals_sign_are_paths():
+    config = train_config("--data_dir", "day=", "--run_dir=a=")
+    assert (config.data_dir, config.run_dir) == (Path("day="), Path("a="))
+
+
 def test_nothing_is_named_that_is_not_near():
     with pytest.raises(InputError) as raised:
         train_config("--xyzzy", "3")

@@ -70,6 +70,8 @@ def parse(
     _require_settings(argv)
     chosen = _chosen_alternatives(config_class, argv)
     lists = set(_options(config_class, chosen, _takes_list)) - {f"--{several}"}
+    paths = set(_options(config_class, chosen, _is_path))
+    _refuse_empty_paths(argv, paths | {f"--{several}"})
     argv = _in_brackets(argv, lists)
     argv = _switched_on(argv, set(_options(config_class, chosen, _is_switch)))
     parser.add_class_arguments(
@@ -116,6 +118,29 @@ def _takes_list(kind: Any) -> bool:
 
 def _is_switch(kind: Any) -> bool:
     return kind is bool
+
+
+def _is_path(kind: Any) -> bool:
+    return Path in (kind, *get_args(kind))
+
+
+def _refuse_empty_paths(argv: Sequence[str], options: set[str]) -> None:
+    """Refuse an empty path, which would be the directory that the command runs in.
+
+    Raises:
+        InputError: If one of `options` has such a value.
+    """
+    option = ""
+    for argument in argv:
+        is_empty = not argument
+        if argument.startswith("--"):
+            option, equals, value = argument.partition("=")
+            is_empty = bool(equals) and not value
+        if is_empty and option in options:
+            raise InputError(
+                f"{option} is empty, expected a path; is a variable of the shell "
+                "without a value? (. is the present directory)"
+            )
 
 
 def _switched_on(argv: Sequence[str], options: set[str]) -> list[str]:

@@ -16,7 +16,7 @@ from tests.support.fake_gpu.machine import Copies
 from tfdlrm.checkpoints.variables import SavedVariables
 from tfdlrm.config import OptimizerConfig
 from tfdlrm.config.models import DLRMConfig
-from tfdlrm.data import read_split
+from tfdlrm.data.reading import read_split
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.models import build_model
 from tfdlrm.training.distribution import distributed, strategy, tables_placed
