@@ -10,7 +10,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # Tests are for a CPU, whatever the machine has; GPU_TESTS=1 is for those marked `gpu`.
 os.environ.update(
-    {"NVIDIA_TF32_OVERRIDE": "0"}
+    {"NVIDIA_TF32_OVERRIDE": "0", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
     if os.environ.get("GPU_TESTS") == "1"
     else {"CUDA_VISIBLE_DEVICES": "-1"}
 )
@@ -73,8 +73,11 @@ def pytest_collection_modifyitems(
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("gpu") and os.environ.get("GPU_TESTS") != "1":
-        pytest.skip("a GPU is hidden from tests unless GPU_TESTS=1 asks for it")
+    if item.get_closest_marker("gpu"):
+        if os.environ.get("GPU_TESTS") != "1":
+            pytest.skip("GPUs are hidden from tests unless GPU_TESTS=1 asks for them")
+        if not tf.config.list_physical_devices("GPU"):
+            pytest.skip("TensorFlow sees no GPU here")
     minutes = item.config.getoption("minutes")
     if minutes is not None and time.monotonic() - STARTED > 60 * minutes:
         pytest.skip(f"the {minutes:g} minutes given by --minutes are over")

@@ -55,29 +55,33 @@ class Copies:
 
 @dataclass
 class Machine:
-    """Runs commands beside fake GPUs.
+    """Runs commands beside fake GPUs, or beside those that are here.
 
     Args:
-        libraries: Directory of the libraries, from `build`.
+        libraries: Directory of the libraries, from `build`; `None` for real GPUs.
         directory: Current directory of the commands, and of the file of counts.
         num_gpus: How many GPUs there are.
-        memory: Bytes that TensorFlow has of each.
+        memory: Bytes that TensorFlow has of each fake one.
     """
 
-    libraries: Path
+    libraries: Path | None
     directory: Path
     num_gpus: int = 1
     memory: int = 2**30
 
     @property
     def environment(self) -> dict[str, str]:
-        return {
+        """Variables that lead a process to the GPUs and to this project."""
+        variables = {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
+            "CUDA_VISIBLE_DEVICES": ",".join(map(str, range(self.num_gpus))) or "-1",
+        }
+        if self.libraries is None:
+            return {**os.environ, **variables}
+        return variables | {
             "LD_PRELOAD": str(self.libraries / "libwait.so"),
             "TF_PLUGGABLE_DEVICE_LIBRARY_PATH": str(self.libraries / "libfake_gpu.so"),
-            # Tests otherwise hide GPUs.
-            "CUDA_VISIBLE_DEVICES": ",".join(map(str, range(self.num_gpus))),
             "FAKE_GPUS": str(self.num_gpus),
             "FAKE_GPU_BYTES": str(self.memory + LEFT_ALONE),
             "FAKE_GPU_COPIES": str(self.directory / "copies"),

@@ -1,9 +1,8 @@
-"""The product on a machine with GPUs, which are made of memory."""
+"""The commands on a machine with GPUs: of memory, or real ones."""
 
 import json
 import signal
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +14,6 @@ from tests.support.serving_process import serving
 from tfdlrm.client import ClientCommand, score_file
 from tfdlrm.config import PrepareConfig
 from tfdlrm.predict import PredictCommand, predict
-from tfdlrm.train import train
 
 
 def train_command(data_dir, *settings):
@@ -61,14 +59,19 @@ def stop_after_a_checkpoint(machine, command):
 
 @pytest.fixture(
     scope="module",
-    params=[(1, "default"), (2, "mirrored")],
-    ids=["one GPU", "two GPUs"],
+    params=[
+        ("fake", 1, "default"),
+        ("fake", 2, "mirrored"),
+        pytest.param(("real", 1, "default"), marks=pytest.mark.gpu),
+    ],
+    ids=["one GPU", "two GPUs", "a real GPU"],
 )
-def finished(request, fake_gpus, data_dir, tmp_path_factory):
+def finished(request, data_dir, tmp_path_factory):
     """A machine on which a run was stopped and went on."""
-    num_gpus, strategy = request.param
+    gpus, num_gpus, strategy = request.param
+    libraries = request.getfixturevalue("fake_gpus") if gpus == "fake" else None
     directory = tmp_path_factory.mktemp("machine")
-    machine = Machine(fake_gpus, directory, num_gpus)
+    machine = Machine(libraries, directory, num_gpus)
     settings = ["--strategy", strategy, "--checkpoints.steps 20 --epochs 2"]
     command = train_command(data_dir, *settings)
     assert stop_after_a_checkpoint(machine, command) == 130
@@ -77,12 +80,11 @@ def finished(request, fake_gpus, data_dir, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def on_cpu(small_config, tmp_path_factory):
+def on_cpu(data_dir, tmp_path_factory):
     """Measures of the same run on a CPU."""
-    run = tmp_path_factory.mktemp("cpu") / "run"
-    model = run.parent / "model"
-    train(replace(small_config, epochs=2, run_dir=run, export_dir=model))
-    return measures_of(run)
+    machine = Machine(None, tmp_path_factory.mktemp("cpu"), num_gpus=0)
+    machine.run(train_command(data_dir, "--epochs 2"))
+    return measures_of(machine.directory / "run")
 
 
 @pytest.mark.slow
@@ -157,6 +159,45 @@ def test_a_machine_with_gpus_serves_a_model(finished, raw_file, tmp_path):
         )
     expected = expected_scores(model, raw_file, tmp_path)
     np.testing.assert_allclose(scores_in(answers), expected, rtol=1e-5)
+
+
+@pytest.fixture(
+    params=["fake", pytest.param("real", marks=pytest.mark.gpu)],
+)
+def one_gpu(request, tmp_path):
+    """A machine with one GPU."""
+    is_fake = request.param == "fake"
+    libraries = request.getfixturevalue("fake_gpus") if is_fake else None
+    return Machine(libraries, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "tolerance"),
+    [
+        ("--optimizer.name sgd", 1e-3),
+        ("--optimizer.name row_wise_adagrad", 1e-3),
+        ("--optimizer.name lazy_adam", 1e-3),
+        ("--precision mixed_bfloat16", 2e-2),
+        ("--precision mixed_float16", 2e-2),
+    ],
+)
+def test_a_gpu_trains_as_a_cpu_does_with(one_gpu, data_dir, settings, tolerance):
+    one_gpu.run(train_command(data_dir, settings))
+    measures = measures_of(one_gpu.directory / "run")
+    cpu = Machine(None, one_gpu.directory / "cpu", num_gpus=0)
+    cpu.directory.mkdir()
+    cpu.run(train_command(data_dir, settings))
+    expected = measures_of(cpu.directory / "run")
+    assert measures == pytest.approx(expected, rel=tolerance)
+
+
+@pytest.mark.slow
+def test_a_run_on_a_gpu_becomes_an_onnx_file(one_gpu, data_dir):
+    pytest.importorskip("tf2onnx")
+    one_gpu.run(train_command(data_dir))
+    one_gpu.run("python -m tfdlrm.export --run_dir run --format onnx --export_dir onnx")
+    assert list((one_gpu.directory / "onnx").rglob("*.onnx"))
 
 
 @pytest.fixture(scope="module")
