@@ -10,9 +10,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import machine
-from benchmarks.table import Cell, markdown
-from tfdlrm.command_line import parse, run_command
+from benchmarks.laboratory import machine
+from benchmarks.laboratory.table import Cell, markdown
+from tfdlrm.base.command_line import parse, run_command
 
 COLUMNS = (
     "checkpoint",
@@ -53,12 +53,12 @@ class Training:
     def __init__(self, config: CheckpointBenchmark) -> None:
         import tensorflow as tf
 
-        from benchmarks.dlrm_tfdlrm import build
-        from benchmarks.fit import as_dataset
-        from benchmarks.workload import make_batches, vocabulary_sizes
+        from benchmarks.laboratory.fit import as_dataset
+        from benchmarks.peers.dlrm_tfdlrm import build
+        from benchmarks.workload.criteo_kaggle import make_batches, vocabulary_sizes
+        from tfdlrm.checkpoints.variables import SavedVariables
         from tfdlrm.config import OptimizerConfig
-        from tfdlrm.saved_variables import SavedVariables
-        from tfdlrm.training import compile_model
+        from tfdlrm.training.fit import compile_model
 
         sizes = vocabulary_sizes(config.table_scale)
         rows = make_batches(sizes, config.batch_size, seed=0)
@@ -108,8 +108,8 @@ def measure(training: Training, folder: Path) -> Iterator[tuple[Cell, ...]]:
     """Each way to write a checkpoint, as a row of the table."""
     import tensorflow as tf
 
-    from tfdlrm.checkpoint_writer import CheckpointWriter
-    from tfdlrm.checkpoints import CheckpointDirectory
+    from tfdlrm.checkpoints.directory import CheckpointDirectory
+    from tfdlrm.checkpoints.writer import CheckpointWriter
 
     directory = CheckpointDirectory(folder / "ours", keep=10)
     writer = CheckpointWriter(directory, training.variables, {"step": 0})

@@ -8,14 +8,17 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import get_args
 
-from benchmarks import machine
-from benchmarks.distributed_step import DistributedJob, DistributedTime, Tables
-from benchmarks.loopback import start_workers
-from benchmarks.table import Cell, markdown
-from benchmarks.workload import EMBEDDING_DIM, vocabulary_sizes
-from tfdlrm.command_line import parse, run_command
+from benchmarks.laboratory import machine
+from benchmarks.laboratory.loopback import start_workers
+from benchmarks.laboratory.processes import ROOT
+from benchmarks.laboratory.table import Cell, markdown
+from benchmarks.runs.distributed_step import DistributedJob, DistributedTime, Tables
+from benchmarks.workload.criteo_kaggle import EMBEDDING_DIM, vocabulary_sizes
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.errors import InputError
 
 MB = 1e6
 FLOAT_BYTES = INDEX_BYTES = 4
@@ -62,11 +65,35 @@ def jobs(config: DistributionConfig) -> list[tuple[int, DistributedJob]]:
     ]
 
 
-def run(num_workers: int, job: DistributedJob) -> DistributedTime:
-    """Do a job, in as many processes; returns the first one's measurement."""
+def step_file(source: Path) -> Path:
+    """Return the module of a checkout that times a step; older ones have it elsewhere.
+
+    Raises:
+        InputError: If it has none.
+    """
+    for path in (source / "benchmarks").rglob("distributed_step.py"):
+        return path
+    raise InputError(
+        f"{source} has no benchmarks/runs/distributed_step.py: expected a checkout of "
+        "this project, as `git worktree add DIRECTORY COMMIT` makes one"
+    )
+
+
+def run(num_workers: int, job: DistributedJob, source: Path = ROOT) -> DistributedTime:
+    """Do a job in `num_workers` processes and return the first one's measurement.
+
+    Args:
+        num_workers: Number of processes.
+        job: What each of them does.
+        source: Checkout whose code they run.
+    """
     options = [f"--{name}={value}" for name, value in asdict(job).items()]
+    module = ".".join(step_file(source).relative_to(source).with_suffix("").parts)
     processes = start_workers(
-        num_workers, ["-m", "benchmarks.distributed_step", *options]
+        num_workers,
+        ["-m", module, *options],
+        cwd=source,
+        source=source,
     )
     outputs = [each.communicate() for each in processes]
     for process, (_, stderr) in zip(processes, outputs, strict=True):

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks import machine
-from benchmarks.table import Cell, markdown
-from benchmarks.workload import EMBEDDING_DIM
+from benchmarks.laboratory import machine
+from benchmarks.laboratory.table import Cell, markdown
+from benchmarks.workload.criteo_kaggle import EMBEDDING_DIM
 from pipelines.synthetic import KAGGLE_VOCABULARY_SIZES
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.errors import InputError
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.errors import InputError
 
 COLUMNS = (
     "optimizer",
@@ -59,8 +59,8 @@ class EmbeddingUpdateConfig:
 def measure(config: EmbeddingUpdateConfig) -> list[tuple[Cell, ...]]:
     """The rows of the table."""
     # Only now: TensorFlow's start-up log is silenced by `run_command`.
-    from benchmarks import updates
-    from benchmarks.timing import time_calls
+    from benchmarks.laboratory.timing import time_calls
+    from benchmarks.peers import updates
 
     num_ids = config.batch_size * len(KAGGLE_VOCABULARY_SIZES)
 

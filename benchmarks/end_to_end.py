@@ -4,13 +4,19 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks import machine
-from benchmarks.measurement import Job, Measurement, Optimizer, StepTime, System
-from benchmarks.processes import Laboratory
-from benchmarks.table import markdown
-from benchmarks.workload import vocabulary_sizes
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.errors import require
+from benchmarks.laboratory import machine
+from benchmarks.laboratory.measurement import (
+    Job,
+    Measurement,
+    Optimizer,
+    StepTime,
+    System,
+)
+from benchmarks.laboratory.processes import Laboratory
+from benchmarks.laboratory.table import markdown
+from benchmarks.workload.criteo_kaggle import vocabulary_sizes
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.errors import require
 from tfdlrm.plan import KAGGLE_ROWS
 
 SYSTEMS: tuple[System, ...] = ("tfdlrm", "tfdlrm-files")

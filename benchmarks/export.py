@@ -13,20 +13,20 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from benchmarks import machine
-from benchmarks.processes import answer_of
-from benchmarks.table import markdown
-from benchmarks.workload import (
+from benchmarks.laboratory import machine
+from benchmarks.laboratory.processes import answer_of
+from benchmarks.laboratory.table import markdown
+from benchmarks.workload.criteo_kaggle import (
     BOTTOM_UNITS,
     EMBEDDING_DIM,
     TOP_UNITS,
     vocabulary_sizes,
 )
-from pipelines.criteo import CATEGORICAL_FEATURES, DENSE_FEATURES
-from pipelines.vocabulary import write_vocabulary
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.model_config import DLRMConfig
-from tfdlrm.schema import NUM_RESERVED_IDS, CategoricalFeature, FeatureSchema
+from pipelines.logs.criteo import CATEGORICAL_FEATURES, DENSE_FEATURES
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.config.models import DLRMConfig
+from tfdlrm.data.schema import NUM_RESERVED_IDS, CategoricalFeature, FeatureSchema
+from tfdlrm.data.vocabulary_files import write_vocabulary
 
 CALLS = 200
 COLUMNS = (
@@ -80,9 +80,9 @@ def _distinct(rng: np.random.Generator, count: int) -> np.ndarray:
 
 def export(directory: Path, quantize: bool) -> dict[str, float]:
     """Export a model that is not trained, and say what that took."""
+    from tfdlrm.exporting.quantization import quantize_tables
+    from tfdlrm.exporting.saved_model import export_model
     from tfdlrm.models import build_model
-    from tfdlrm.serving.quantization import quantize_tables
-    from tfdlrm.serving.saved_model import export_model
 
     schema = FeatureSchema.load(directory)
     config = DLRMConfig(
@@ -111,8 +111,8 @@ def load(directory: Path) -> dict[str, float]:
     """Load the newest version as a server does, and say what that took."""
     import tensorflow as tf
 
-    from tfdlrm.serving.signatures import raw_columns
-    from tfdlrm.serving.version_directories import versions_in
+    from tfdlrm.exporting.signatures import raw_columns
+    from tfdlrm.exporting.versions import versions_in
 
     schema = FeatureSchema.load(directory)
     versions = directory / "model"

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.data_set import write_data_set
-from benchmarks.measurement import Optimizer
-from benchmarks.processes import ROOT
-from benchmarks.table import Cell, markdown
-from benchmarks.workload import make_batches, vocabulary_sizes
-from tfdlrm.command_line import parse, run_command
+from benchmarks.laboratory.measurement import Optimizer
+from benchmarks.laboratory.processes import ROOT
+from benchmarks.laboratory.table import Cell, markdown
+from benchmarks.workload.criteo_kaggle import make_batches, vocabulary_sizes
+from benchmarks.workload.data_set import write_data_set
+from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.config import OptimizerConfig, TrainConfig
-from tfdlrm.memory_plan import memory_plan
+from tfdlrm.planning.memory_plan import memory_plan
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchmarks import machine
-from benchmarks.prepare_rows import write_rows
-from benchmarks.prepare_run import StageCost, measure
-from benchmarks.table import Cell, markdown
-from tfdlrm.byte_size import parse_byte_size
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.errors import InputError
+from benchmarks.laboratory import machine
+from benchmarks.laboratory.table import Cell, markdown
+from benchmarks.runs.prepare_run import StageCost, measure
+from benchmarks.workload.raw_file import write_rows
+from tfdlrm.base.byte_size import parse_byte_size
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
-from benchmarks import machine
-from benchmarks.prepare_rows import write_rows
-from benchmarks.processes import answer_of
-from benchmarks.read_run import DESCRIPTIONS, ReadJob
-from benchmarks.table import Cell, markdown
+from benchmarks.laboratory import machine
+from benchmarks.laboratory.processes import answer_of
+from benchmarks.laboratory.table import Cell, markdown
+from benchmarks.runs.read_run import DESCRIPTIONS, ReadJob
+from benchmarks.workload.raw_file import write_rows
 from pipelines.prepare import prepare
-from tfdlrm.command_line import parse, run_command
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig
-from tfdlrm.errors import InputError
-from tfdlrm.schema import RecordFormat
+from tfdlrm.data.schema import RecordFormat
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             continue
         directory = data_sets[record_format]
         job = ReadJob(way, directory, config.batch_size, config.seconds)
-        found = answer_of("read_run", **vars(job))
+        found = answer_of("runs.read_run", **vars(job))
         rate, peak = found["rows_per_second"], found["peak_gb"]
         print(f"{description}: {rate:,.0f} rows/s", file=sys.stderr, flush=True)
         ratio = rate / float(str(rows[0][1])) if rows else 1.0

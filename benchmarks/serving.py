@@ -20,15 +20,15 @@ from typing import Any
 import numpy as np
 import orjson
 
-from benchmarks import serving_h2load
-from benchmarks.dlrm_tfdlrm import build
-from benchmarks.machine import describe
-from benchmarks.processes import ROOT, answer_of
-from benchmarks.serving_load import LoadResult, save_requests
-from benchmarks.table import Cell, markdown
-from benchmarks.workload import make_batches, vocabulary_sizes
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.errors import InputError, require
+from benchmarks.laboratory.machine import describe
+from benchmarks.laboratory.processes import ROOT, answer_of
+from benchmarks.laboratory.table import Cell, markdown
+from benchmarks.peers.dlrm_tfdlrm import build
+from benchmarks.runs import serving_h2load
+from benchmarks.runs.serving_load import LoadResult, save_requests
+from benchmarks.workload.criteo_kaggle import make_batches, vocabulary_sizes
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.errors import InputError, require
 
 NUM_ROWS = 4096
 """Different rows, each with a probability of its own."""
@@ -82,7 +82,7 @@ class Workload:
 
     Args:
         models: By system; the server's is the directory of versions.
-        rows: Rows, for `benchmarks.serving_inprocess`.
+        rows: Rows, for `benchmarks.runs.serving_inprocess`.
         requests: By protocol and rows a request.
     """
 
@@ -147,7 +147,7 @@ def _write_models(
     tf.saved_model.save(module, str(version), signatures=signatures)
     models = {"server": versions, "session": version}
     if "onnxruntime" in benchmark.peers:
-        from tfdlrm.interop.onnx import write_onnx
+        from tfdlrm.exporting.onnx import write_onnx
 
         dense, ids = rows
         features = {
@@ -216,7 +216,7 @@ def server(versions: Path) -> Iterator[dict[str, str]]:
 
 
 def _child(module: str, **options: object) -> LoadResult:
-    """Run a module of this directory that prints a result."""
+    """Run a module of `benchmarks` that prints a result."""
     return LoadResult(**answer_of(module, **options))
 
 
@@ -242,7 +242,7 @@ def measure(benchmark: ServingBenchmark, workload: Workload) -> list[Sequence[Ce
                     "requests": workload.requests[protocol, size],
                     "seconds": benchmark.seconds,
                 }
-                result = _child("serving_load", concurrency=at_once, **options)
+                result = _child("runs.serving_load", concurrency=at_once, **options)
                 add(protocol, f"{at_once} at a time", size, result)
                 if protocol == "grpc" and serving_h2load.is_installed():
                     result = serving_h2load.ask(
@@ -255,11 +255,11 @@ def measure(benchmark: ServingBenchmark, workload: Workload) -> list[Sequence[Ce
                     add("grpc, by h2load", f"{at_once} at a time", size, result)
                 if size == 1 and protocol == "grpc":
                     for rate in benchmark.rates:
-                        result = _child("serving_load", rate=rate, **options)
+                        result = _child("runs.serving_load", rate=rate, **options)
                         add(protocol, f"{rate:,.0f} a second", size, result)
         for peer in (each for each in benchmark.peers if each in workload.models):
             result = _child(
-                "serving_inprocess",
+                "runs.serving_inprocess",
                 system=peer,
                 model=workload.models[peer],
                 rows=workload.rows,

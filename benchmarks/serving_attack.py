@@ -17,13 +17,13 @@ from pathlib import Path
 
 import orjson
 
-from benchmarks.machine import describe
-from benchmarks.processes import answer_of
+from benchmarks.laboratory.machine import describe
+from benchmarks.laboratory.processes import answer_of
+from benchmarks.laboratory.table import Cell, markdown
+from benchmarks.runs.serving_load import LoadResult
 from benchmarks.serving import ServingBenchmark, Workload, prepare, server
-from benchmarks.serving_load import LoadResult
-from benchmarks.table import Cell, markdown
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.errors import require
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.errors import require
 
 INFLATED_BYTES = 67_000_000
 HEADER = (
@@ -127,7 +127,7 @@ def measure(benchmark: AttackBenchmark, workload: Workload) -> Iterator[list[Cel
             def ask() -> LoadResult:
                 return LoadResult(
                     **answer_of(
-                        "serving_load",
+                        "runs.serving_load",
                         address=addresses["rest"],
                         protocol="rest",
                         requests=workload.requests["rest", 1],

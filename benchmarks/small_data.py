@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.table import markdown
+from benchmarks.laboratory.table import markdown
 from pipelines.prepare import prepare
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.comparison import Spread
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.errors import require
+from tfdlrm.comparison.runs import Spread
 from tfdlrm.config import PrepareConfig, TrainConfig
-from tfdlrm.errors import require
-from tfdlrm.model_config import (
+from tfdlrm.config.models import (
     DCNConfig,
     DCNV2Config,
     DeepFMConfig,
@@ -21,10 +21,10 @@ from tfdlrm.model_config import (
     MLPConfig,
     ModelConfig,
 )
-from tfdlrm.schema import FeatureSchema
+from tfdlrm.data.schema import FeatureSchema
 
 if TYPE_CHECKING:
-    from tfdlrm.metrics import BinaryMetrics
+    from tfdlrm.metrics.binary import BinaryMetrics
 
 RECIPE = Path(__file__).parents[1] / "configs" / "criteo_sample.yaml"
 
@@ -108,10 +108,10 @@ def _trained(config: TrainConfig, split: str) -> "BinaryMetrics":
     """Train as `tfdlrm.train` does, without its files, and measure a split."""
     import keras
 
-    from tfdlrm.data import read_split
-    from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, evaluate
+    from tfdlrm.data.reading import read_split
+    from tfdlrm.metrics.splits import EVALUATION_BATCH_SIZE, evaluate
     from tfdlrm.models import build_model
-    from tfdlrm.training import compile_model, make_reproducible, probabilities_of
+    from tfdlrm.training.fit import compile_model, make_reproducible, probabilities_of
 
     assert config.data_dir is not None
     keras.backend.clear_session()

@@ -8,13 +8,18 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal, get_args
 
-from benchmarks import machine, measurement
-from benchmarks.measurement import Job, Measurement, Optimizer, StepSystem
-from benchmarks.processes import Laboratory
-from benchmarks.report import ceiling_rates, ceilings_table, scales_table, steps_table
-from benchmarks.workload import flops_per_sample, vocabulary_sizes
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.errors import InputError
+from benchmarks.laboratory import machine, measurement
+from benchmarks.laboratory.measurement import Job, Measurement, Optimizer, StepSystem
+from benchmarks.laboratory.processes import Laboratory
+from benchmarks.laboratory.report import (
+    ceiling_rates,
+    ceilings_table,
+    scales_table,
+    steps_table,
+)
+from benchmarks.workload.criteo_kaggle import flops_per_sample, vocabulary_sizes
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.errors import InputError
 
 System = Literal[StepSystem, "ceiling"]
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from tfdlrm.layers import MLP, DotInteraction, EmbeddingCollection
-from tfdlrm.metrics import auc
+from tfdlrm.metrics.binary import auc
 from tfdlrm.optimizers import Adagrad
 
 NUM_ROWS, NUM_JOBS, NUM_TOWNS = 40_000, 30, 20

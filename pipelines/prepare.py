@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tfdlrm import storage
-from tfdlrm.command_line import parse, run_command
+from tfdlrm.base import storage
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.errors import InputError
+from tfdlrm.base.piped_input import refuse_pipe
+from tfdlrm.base.plain_text import visible
 from tfdlrm.config import PrepareConfig
-from tfdlrm.errors import InputError
-from tfdlrm.piped_input import refuse_pipe
-from tfdlrm.plain_text import visible
-from tfdlrm.schema import COVERAGE_FILE, FILE_NAME, SPLITS, FeatureSchema
+from tfdlrm.data.schema import COVERAGE_FILE, FILE_NAME, SPLITS, FeatureSchema
 
 if TYPE_CHECKING:
-    from pipelines.building import Building
-    from pipelines.prepared import Prepared
+    from pipelines.stages.building import Building
+    from pipelines.stages.prepared import Prepared
 
 MAX_RUNS = 3
 """How often an engine is run until no file turns out to be damaged meanwhile."""
@@ -55,7 +55,7 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
         raw: Raw files in order of time: Criteo's with 40 tab-separated columns (label,
             13 integers, 26 hexadecimal categories), plain, gzip or zstd; or what
             `config.columns` describes; or folders of such files. They may be remote;
-            see `tfdlrm.storage`.
+            see `tfdlrm.base.storage`.
         output: The data set directory to make; a remote one is made on this machine
             and uploaded.
         config: How rows are split, counted and shuffled.
@@ -67,9 +67,9 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
         InputError: If the files or settings cannot be used, `output` holds something
             else, or the disk refuses.
     """
-    from pipelines.building import remove_remains
-    from pipelines.inputs import Inputs, require_outside
-    from pipelines.output import describe_source, existing_data_set
+    from pipelines.logs.inputs import Inputs, require_outside
+    from pipelines.stages.building import remove_remains
+    from pipelines.stages.provenance import describe_source, existing_data_set
 
     is_remote = storage.is_remote(output)
     if is_remote:
@@ -119,11 +119,11 @@ def _make(
     config: PrepareConfig,
     stays: bool,
 ) -> tuple[FeatureSchema, "Prepared"]:
-    from pipelines.bad_rows import BadRowError
-    from pipelines.building import building
-    from pipelines.output import with_checksums
-    from pipelines.truth import reachable
-    from tfdlrm.checksums import file_sha256
+    from pipelines.logs.bad_rows import BadRowError
+    from pipelines.stages.building import building
+    from pipelines.stages.provenance import with_checksums
+    from pipelines.twin.truth import reachable
+    from tfdlrm.base.checksums import file_sha256
 
     try:
         with building(directory, source, config.engine, stays) as place:
@@ -158,10 +158,10 @@ def _run(
     Raises:
         InputError: If a disk or an input is never twice the same.
     """
-    from pipelines.building import go_back, start_again
-    from pipelines.checksums import InputChangedError
     from pipelines.engines import run
-    from pipelines.kept_files import DamagedFileError
+    from pipelines.logs.checksums import InputChangedError
+    from pipelines.stages.building import go_back, start_again
+    from tfdlrm.base.kept_files import DamagedFileError
 
     for _ in range(MAX_RUNS):
         try:
@@ -180,8 +180,8 @@ def _run(
 
 
 def _vocabularies(place: "Building", schema: FeatureSchema) -> dict[str, str]:
-    from tfdlrm.checksums import file_sha256
-    from tfdlrm.column_files import vocabulary_path
+    from tfdlrm.base.checksums import file_sha256
+    from tfdlrm.data.column_files import vocabulary_path
 
     names = [each.name for each in schema.categorical_features]
     paths = {name: vocabulary_path(place.directory, name) for name in names}
@@ -201,14 +201,14 @@ def _refuse_spark(output: Path, config: PrepareConfig) -> None:
 
 
 def _print_summary(prepared: "Prepared", output: Path, seconds: float) -> None:
-    from pipelines.columns import Columns
-    from pipelines.coverage_report import (
+    from pipelines.ids.coverage_report import (
         PAGE_NAME,
         PICTURE_NAME,
         as_table,
         read_coverage,
     )
-    from pipelines.label_values import describe_labels
+    from pipelines.logs.columns import Columns
+    from pipelines.logs.label_values import describe_labels
 
     schema = replace(prepared.schema, positives=prepared.positives)
     print(f"\n{output}")

@@ -22,10 +22,10 @@ import pyarrow as pa
 import pyarrow.parquet as pa_parquet
 import yaml
 
-from tfdlrm import storage
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.errors import require
-from tfdlrm.output_file import check_output, is_stream, messages_apart, output_file
+from tfdlrm.base import storage
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.errors import require
+from tfdlrm.base.output_file import check_output, is_stream, messages_apart, output_file
 
 BLOCK_ROWS = 2**13
 """Rows drawn from one seed, and in one row group of the file."""

@@ -15,9 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from pipelines.parallel import map_in_order
-from pipelines.planted import PlantedModel, planted_models
-from pipelines.synthetic_features import (
+from pipelines.twin.features import (
     KAGGLE_VOCABULARY_SIZES,
     NUM_DENSE,
     FeatureDistribution,
@@ -25,12 +23,14 @@ from pipelines.synthetic_features import (
     feature_distribution,
     power_law_ranks,
 )
-from pipelines.synthetic_text import format_rows
-from pipelines.truth import TRUTH, best_measures, count_range, truth_file, units
-from tfdlrm import storage
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.errors import require
-from tfdlrm.output_file import check_output, is_stream, messages_apart, output_file
+from pipelines.twin.planted import PlantedModel, planted_models
+from pipelines.twin.text import format_rows
+from pipelines.twin.truth import TRUTH, best_measures, count_range, truth_file, units
+from tfdlrm.base import storage
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.errors import require
+from tfdlrm.base.output_file import check_output, is_stream, messages_apart, output_file
+from tfdlrm.base.parallel import map_in_order
 
 __all__ = [
     "KAGGLE_VOCABULARY_SIZES",
@@ -86,7 +86,7 @@ class Block:
 
     Args:
         features: Their features.
-        truth: Their planted logits and labels, of type `pipelines.truth.TRUTH`.
+        truth: Their planted logits and labels, of type `pipelines.twin.truth.TRUTH`.
     """
 
     features: Features

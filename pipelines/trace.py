@@ -33,11 +33,11 @@ from typing import Literal
 
 import numpy as np
 
-from pipelines.lru_stack import LRUStack, stack_distances
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.errors import InputError, require
-from tfdlrm.output_file import check_output, messages_apart, output_file
-from tfdlrm.piped_input import as_file
+from pipelines.twin.lru_stack import LRUStack, stack_distances
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.errors import InputError, require
+from tfdlrm.base.output_file import check_output, messages_apart, output_file
+from tfdlrm.base.piped_input import as_file
 
 _DRAWS = 2**12
 _ROUNDING = 1e-6

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pipelines.blocks import check_record
-from pipelines.dialects import dialect
-from pipelines.parallel import map_in_order
-from pipelines.parquet_shard import check_parquet
-from pipelines.progress import stage
-from tfdlrm.checksums import checked_bytes, file_sha256
-from tfdlrm.column_files import vocabulary_path
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.errors import InputError
-from tfdlrm.records import read_records
-from tfdlrm.schema import COVERAGE_FILE, SPLITS, FeatureSchema, Shard
+from pipelines.ids.dialects import dialect
+from pipelines.shards.block_check import check_record
+from pipelines.shards.parquet_shard import check_parquet
+from tfdlrm.base.checksums import checked_bytes, file_sha256
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.errors import InputError
+from tfdlrm.base.parallel import map_in_order
+from tfdlrm.base.progress import stage
+from tfdlrm.data.column_files import vocabulary_path
+from tfdlrm.data.records import read_records
+from tfdlrm.data.schema import COVERAGE_FILE, SPLITS, FeatureSchema, Shard
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,12 @@ import keras
 import pytest
 import tensorflow as tf
 
-from pipelines import coverage_picture, synthetic
+from pipelines import synthetic
+from pipelines.ids import coverage_picture
 from pipelines.prepare import prepare
-from tests.processes import run_command_line
+from tests.support.processes import run_command_line
 from tfdlrm.config import PrepareConfig, TrainConfig
-from tfdlrm.model_config import DLRMConfig
+from tfdlrm.config.models import DLRMConfig
 from tfdlrm.train import train
 
 STARTED = time.monotonic()

@@ -1,3 +1,38 @@
-"""DLRM for TensorFlow and Keras: train, serve and reuse it."""
+"""DLRM for TensorFlow and Keras: train, serve and reuse it.
 
-__version__ = "0.1.0"
+The public names are loaded when they are asked for, so `import tfdlrm` takes no time:
+`tfdlrm.layers`, `tfdlrm.models`, `tfdlrm.optimizers`, `tfdlrm.data`, the models
+themselves, `tfdlrm.FeatureSchema` and `tfdlrm.read_split`.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from tfdlrm.base.version import __version__
+
+_PACKAGES = ("config", "data", "interop", "layers", "models", "optimizers")
+
+_HOMES = {
+    "DCN": "tfdlrm.models",
+    "DLRM": "tfdlrm.models",
+    "FM": "tfdlrm.models",
+    "EmbeddingMLP": "tfdlrm.models",
+    "LogisticRegression": "tfdlrm.models",
+    "MatrixFactorization": "tfdlrm.models",
+    "FeatureSchema": "tfdlrm.data",
+    "read_split": "tfdlrm.data",
+}
+
+__all__ = ["__version__", *_PACKAGES, *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return import_module(f"tfdlrm.{name}")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

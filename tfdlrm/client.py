@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from pipelines.bad_rows import BadRowError
-from pipelines.progress import stage
-from pipelines.rows_to_score import RowsToScore, as_texts
-from pipelines.text_rows import UNDESCRIBED
-from tfdlrm.client_rows import ClientRows, client_rows
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.errors import InputError, require
-from tfdlrm.output_file import STANDARD, check_output, messages_apart, output_file
-from tfdlrm.piped_input import as_file
-from tfdlrm.remote_counts import RemoteCounts
+from pipelines.logs.bad_rows import BadRowError
+from pipelines.logs.rows_to_score import RowsToScore, as_texts
+from pipelines.logs.text_rows import UNDESCRIBED
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.errors import InputError, require
+from tfdlrm.base.output_file import STANDARD, check_output, messages_apart, output_file
+from tfdlrm.base.piped_input import as_file
+from tfdlrm.base.progress import stage
+from tfdlrm.serving.client_rows import ClientRows, client_rows
+from tfdlrm.serving.remote_counts import RemoteCounts
 
 if TYPE_CHECKING:
     from tfdlrm.serving.remote import RemoteModel, Scores

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from tfdlrm import storage
-from tfdlrm.command_line import parse, run_command, to_yaml
-from tfdlrm.comparison import FinishedRun, read_run
+from tfdlrm.base import storage
+from tfdlrm.base.command_line import parse, run_command, to_yaml
+from tfdlrm.base.errors import InputError, require
+from tfdlrm.comparison.process import train_in_process
+from tfdlrm.comparison.runs import FinishedRun, read_run
 from tfdlrm.config import CheckpointConfig, OptimizerConfig, OptimizerName, TrainConfig
-from tfdlrm.errors import InputError, require
-from tfdlrm.meaning import Meaning, differences, named, read_meaning
-from tfdlrm.schema import FeatureSchema
-from tfdlrm.training_process import train_in_process
-from tfdlrm.vocabulary_contents import with_contents
+from tfdlrm.data.meaning import Meaning, differences, named, read_meaning
+from tfdlrm.data.schema import FeatureSchema
+from tfdlrm.data.vocabulary_contents import with_contents
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def compare(command: CompareCommand) -> Path:
         for optimizer in command.optimizers
     ]
 
-    from tfdlrm.comparison_report import write_comparison
+    from tfdlrm.comparison.report import write_comparison
 
     how = (
         f"{schema.num_rows('train'):,} training rows of {command.data_dir} "

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfdlrm import storage
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.devices import Device, use_device
-from tfdlrm.errors import InputError
-from tfdlrm.output_file import check_output, messages_apart, output_file
-from tfdlrm.piped_input import as_file
-from tfdlrm.schema import FeatureSchema
+from tfdlrm.base import storage
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.devices import Device, use_device
+from tfdlrm.base.errors import InputError
+from tfdlrm.base.output_file import check_output, messages_apart, output_file
+from tfdlrm.base.piped_input import as_file
+from tfdlrm.data.schema import FeatureSchema
 
 if TYPE_CHECKING:
-    from tfdlrm.serving.saved_model import Scorer
+    from tfdlrm.exporting.scorer import Scorer
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,12 @@ def evaluate_model(command: EvaluateCommand) -> None:
                 "--splits train"
             )
 
-    from tfdlrm.evaluation import against_reachable, as_table, measures_by_split
-    from tfdlrm.metrics import binary_metrics
-    from tfdlrm.serving.saved_model import load_scorer
+    from tfdlrm.exporting.scorer import load_scorer
+    from tfdlrm.metrics.binary import binary_metrics
+    from tfdlrm.metrics.splits import against_reachable, as_table, measures_by_split
 
     scorer = load_scorer(command.model)
+    print(f"Scoring on {scorer.device}")
     scored = _scored(command, scorer, schema)
     metrics = {split: binary_metrics(*found) for split, found in scored.items()}
     dialect = scorer.schema.dialect
@@ -100,11 +101,12 @@ def _scored(
 ) -> dict[str, tuple[Any, Any]]:
     """Labels and probabilities by split, or of the log as `raw`."""
     if command.raw is not None:
-        from tfdlrm.raw_scores import score_log
+        from tfdlrm.exporting.raw_scores import score_log
 
         with as_file("raw", command.raw) as path:
             return {"raw": score_log(scorer, path)}
-    from tfdlrm.evaluation import check_columns, score_splits
+    from tfdlrm.exporting.scorer import check_columns
+    from tfdlrm.metrics.splits import score_splits
 
     assert schema is not None and command.data_dir is not None
     check_columns(scorer.schema, schema, scorer.path, command.data_dir)

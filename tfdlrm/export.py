@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tfdlrm import storage
-from tfdlrm.command_line import parse, run_command
+from tfdlrm.base import storage
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.devices import use_device
+from tfdlrm.base.errors import InputError
 from tfdlrm.config import TrainConfig
-from tfdlrm.devices import use_device
-from tfdlrm.errors import InputError
-from tfdlrm.meaning import Meaning
-from tfdlrm.run_directory import RunDirectory
-from tfdlrm.schema import SPLITS, FeatureSchema
-from tfdlrm.serving.version_directories import next_version
-from tfdlrm.vocabulary_contents import with_contents
+from tfdlrm.data.meaning import Meaning
+from tfdlrm.data.schema import SPLITS, FeatureSchema
+from tfdlrm.data.vocabulary_contents import with_contents
+from tfdlrm.exporting.versions import next_version
+from tfdlrm.training.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     import keras
@@ -81,18 +81,18 @@ def export(command: ExportCommand) -> Path:
 
     import keras
 
-    from tfdlrm.best_weights import load_kept_weights
-    from tfdlrm.checkpoints import CheckpointDirectory
+    from tfdlrm.checkpoints.directory import CheckpointDirectory
+    from tfdlrm.exporting.deployment import write_deployment
+    from tfdlrm.exporting.versions import prune
     from tfdlrm.models import build_model
-    from tfdlrm.serving.deployment import write_deployment
-    from tfdlrm.serving.version_directories import prune
+    from tfdlrm.training.best_weights import load_kept_weights
 
     if command.format == "onnx":
-        from tfdlrm.interop.onnx import require_onnx
+        from tfdlrm.exporting.onnx import require_onnx
 
         require_onnx()
     if command.plot is not None:
-        from tfdlrm.interop.picture import check_picture_path, draw_model
+        from tfdlrm.exporting.picture import check_picture_path, draw_model
 
         check_picture_path(command.plot)
 
@@ -147,11 +147,11 @@ def _export_saved_model(
     is_quantized: bool,
     measures: dict[str, Any] | None,
 ) -> Path:
-    from tfdlrm.evaluation import measures_by_split
-    from tfdlrm.quantization_effect import as_table, measure
-    from tfdlrm.serving.model_card import ModelCard
-    from tfdlrm.serving.quantization import quantize_tables
-    from tfdlrm.serving.saved_model import export_model
+    from tfdlrm.exporting.model_card import ModelCard
+    from tfdlrm.exporting.quantization import quantize_tables
+    from tfdlrm.exporting.quantization_effect import as_table, measure
+    from tfdlrm.exporting.saved_model import export_model
+    from tfdlrm.metrics.splits import measures_by_split
 
     if not is_quantized:
         card = ModelCard(run.settings, measures)
@@ -180,11 +180,11 @@ def _measures(run: RunDirectory, is_newest: bool) -> dict[str, Any] | None:
 def _export_onnx(
     model: "keras.Model", schema: FeatureSchema, data_dir: Path, export_dir: Path
 ) -> Path:
-    from tfdlrm.data import damage_named, read_split
-    from tfdlrm.interop.onnx import write_onnx
-    from tfdlrm.serving.saved_model import copy_extras
-    from tfdlrm.serving.signatures import serving_function
-    from tfdlrm.serving.version_directories import new_version
+    from tfdlrm.data.reading import damage_named, read_split
+    from tfdlrm.exporting.onnx import write_onnx
+    from tfdlrm.exporting.saved_model import copy_extras
+    from tfdlrm.exporting.signatures import serving_function
+    from tfdlrm.exporting.versions import new_version
 
     if any(export_dir.glob("[0-9]*/saved_model.pb")):
         raise InputError(

@@ -4,14 +4,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfdlrm import storage
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.devices import Device, use_device
-from tfdlrm.errors import InputError, require
-from tfdlrm.schema import SPLITS, FeatureSchema
+from tfdlrm.base import storage
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.devices import Device, use_device
+from tfdlrm.base.errors import InputError, require
+from tfdlrm.data.schema import SPLITS, FeatureSchema
 
 if TYPE_CHECKING:
-    from tfdlrm.permutation import Importance
+    from tfdlrm.metrics.permutation import Importance
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,15 @@ def importance(command: ImportanceCommand) -> list["Importance"]:
             f"split is {split!r}, expected one of {', '.join(SPLITS)} that has rows"
         )
 
-    from tfdlrm.data import damage_named, read_split
-    from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, check_columns
-    from tfdlrm.permutation import (
+    from tfdlrm.data.reading import damage_named, read_split
+    from tfdlrm.exporting.scorer import check_columns, load_scorer
+    from tfdlrm.metrics.permutation import (
         as_table,
         measure,
         permutation_importances,
         sample_rows,
     )
-    from tfdlrm.serving.saved_model import load_scorer
+    from tfdlrm.metrics.splits import EVALUATION_BATCH_SIZE
 
     scorer = load_scorer(command.model)
     check_columns(scorer.schema, schema, scorer.path, command.data_dir)
@@ -119,7 +119,7 @@ def _write(
         f"repeats of what the model loses when a column is shuffled.\n\n{table}\n"
     )
 
-    from tfdlrm.report import plot_importances
+    from tfdlrm.metrics.permutation import plot_importances
 
     picture = directory / "importance.png"
     if plot_importances(importances, picture):

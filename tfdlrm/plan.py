@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from tfdlrm import storage
-from tfdlrm.byte_size import format_byte_size, parse_byte_size
-from tfdlrm.command_line import parse, run_command
+from tfdlrm.base import storage
+from tfdlrm.base.byte_size import format_byte_size, parse_byte_size
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.errors import require
+from tfdlrm.base.plain_text import markdown
 from tfdlrm.config import TrainConfig
-from tfdlrm.errors import require
-from tfdlrm.fitting import Memory, memory_here, require_memory
-from tfdlrm.machine_memory import UNKNOWN
-from tfdlrm.memory_plan import MemoryPlan, table_state
-from tfdlrm.plain_text import markdown
-from tfdlrm.schema import CategoricalFeature, FeatureSchema
+from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
+from tfdlrm.planning.advice import Memory, memory_here, require_memory
+from tfdlrm.planning.machine_memory import UNKNOWN
+from tfdlrm.planning.memory_plan import MemoryPlan, table_state
 
 KAGGLE_ROWS = 39_291_954
 """Of Criteo Kaggle, the six days that are trained on."""
@@ -109,7 +109,7 @@ def data_schema(command: PlanCommand) -> FeatureSchema:
     """The columns that the model is to be sized for."""
     if command.vocabulary_sizes is None and command.data_dir is not None:
         return FeatureSchema.load(command.data_dir)
-    from pipelines.synthetic_features import KAGGLE_VOCABULARY_SIZES, NUM_DENSE
+    from pipelines.twin.features import KAGGLE_VOCABULARY_SIZES, NUM_DENSE
 
     sizes = command.vocabulary_sizes or KAGGLE_VOCABULARY_SIZES
     return FeatureSchema(

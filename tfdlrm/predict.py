@@ -7,14 +7,15 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.rows_to_score import RowsToScore
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.devices import Device, use_device
-from tfdlrm.errors import InputError
-from tfdlrm.output_file import check_output, messages_apart, output_file
-from tfdlrm.piped_input import as_file
-from tfdlrm.plain_text import visible
-from tfdlrm.raw_features import RawFeatures
+from pipelines.logs.rows_to_score import RowsToScore
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.device_names import holding_device
+from tfdlrm.base.devices import Device, use_device
+from tfdlrm.base.errors import InputError
+from tfdlrm.base.output_file import check_output, messages_apart, output_file
+from tfdlrm.base.piped_input import as_file
+from tfdlrm.base.plain_text import visible
+from tfdlrm.exporting.raw_rows import RawFeatures
 
 
 @dataclass(frozen=True)
@@ -61,18 +62,21 @@ def predict(command: PredictCommand) -> int:
 
 
 def _predict(command: PredictCommand) -> int:
-    from tfdlrm.serving.saved_model import load_scorer
+    from tfdlrm.exporting.scorer import load_scorer
 
     scorer = load_scorer(command.model)
     features_of = RawFeatures.load(scorer.extra_directory, scorer.schema)
     rows = RowsToScore(command.input, features_of.columns)
-    num_rows = 0
+    num_rows, is_announced = 0, False
     with output_file("output", command.output) as file:
         file.write(b"probability\n")
         for chunk in rows:
             for frame in chunk.iter_slices(command.batch_size):
-                probabilities = scorer(features_of(frame)).numpy().ravel()
-                scored = pl.DataFrame({"probability": probabilities})
+                probabilities = scorer(features_of(frame))
+                if not is_announced:
+                    print(f"Scoring on {holding_device(probabilities)}")
+                    is_announced = True
+                scored = pl.DataFrame({"probability": probabilities.numpy().ravel()})
                 scored.write_csv(file, include_header=False)
             num_rows += chunk.height
     for line in features_of.unknown.report():

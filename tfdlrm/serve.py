@@ -10,14 +10,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.devices import Device, use_device
-from tfdlrm.errors import InputError, require
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.devices import Device, use_device
+from tfdlrm.base.errors import InputError, require
 
 if TYPE_CHECKING:
     from tfdlrm.serving.limits import Limits
+    from tfdlrm.serving.policies import ModelSettings
     from tfdlrm.serving.server import ServerSettings
-    from tfdlrm.serving.versions import ModelSettings
 
 SWITCHES = ("--enable_batching", "--allow_other_inputs")
 
@@ -141,8 +141,8 @@ def settings(command: ServeCommand) -> "ServerSettings":
 
 
 def _models(command: ServeCommand) -> "list[ModelSettings]":
+    from tfdlrm.serving.policies import ModelSettings, from_config
     from tfdlrm.serving.text_protos import read_model_config
-    from tfdlrm.serving.versions import ModelSettings, from_config
 
     if command.model_config_file is not None:
         config = read_model_config(command.model_config_file)

@@ -7,25 +7,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfdlrm import storage
-from tfdlrm.cluster import Cluster
-from tfdlrm.command_line import gives, parse, run_command
+from tfdlrm.base import storage
+from tfdlrm.base.command_line import gives, parse, run_command
+from tfdlrm.base.device_names import announce
+from tfdlrm.base.errors import InputError
+from tfdlrm.base.plain_text import visible
 from tfdlrm.config import PrepareConfig, TrainConfig
-from tfdlrm.errors import InputError
-from tfdlrm.fitting import memory_here, require_memory
-from tfdlrm.meaning import Meaning
-from tfdlrm.model_columns import ignored_columns
-from tfdlrm.plain_text import visible
-from tfdlrm.run_directory import RunDirectory
-from tfdlrm.schema import FeatureSchema
-from tfdlrm.serving.version_directories import find_export, next_version
-from tfdlrm.vocabulary_contents import with_contents
+from tfdlrm.config.cluster import Cluster
+from tfdlrm.config.model_columns import ignored_columns
+from tfdlrm.data.meaning import Meaning
+from tfdlrm.data.schema import FeatureSchema
+from tfdlrm.data.vocabulary_contents import with_contents
+from tfdlrm.exporting.versions import find_export, next_version
+from tfdlrm.planning.advice import memory_here, require_memory
+from tfdlrm.training.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     import keras
 
-    from tfdlrm.curves import CurvePoint
-    from tfdlrm.metrics import BinaryMetrics, Reliability
+    from tfdlrm.metrics.binary import BinaryMetrics, Reliability
+    from tfdlrm.training.curves import CurvePoint
 
 SYNTHETIC_FILE = Path("data/synthetic.tsv")
 SYNTHETIC_ROWS = 400_000
@@ -63,6 +64,7 @@ def train(config: TrainConfig) -> Path | None:
             "validation rows: prepare it with some, or leave early_stopping out"
         )
     schema.check_shards(data_dir)
+    announce(config.strategy)
     memory = memory_here(config.strategy)
     require_memory(schema, config, memory, data_dir)
 
@@ -102,22 +104,20 @@ def _fit(
     config: TrainConfig, data_dir: Path, schema: FeatureSchema, run: RunDirectory
 ) -> tuple["keras.Model", list["CurvePoint"]]:
     """Train in `run`; returns the model and its learning curves."""
-    import keras
-
-    from tfdlrm.curves import curve_rows
-    from tfdlrm.data import damage_named, read_split
-    from tfdlrm.distribution import (
+    from tfdlrm.data.reading import damage_named, read_split
+    from tfdlrm.models import build_model
+    from tfdlrm.training.curves import curve_rows
+    from tfdlrm.training.distribution import (
         distributed,
         losing_workers,
         strategy,
         tables_placed,
     )
-    from tfdlrm.models import build_model
-    from tfdlrm.training import compile_model, fit, make_reproducible
+    from tfdlrm.training.fit import compile_model, fit, make_reproducible, set_precision
 
     devices = strategy(config.strategy)
     make_reproducible(config.seed)
-    keras.config.set_dtype_policy(config.precision)
+    set_precision(config)
     with devices.scope(), tables_placed(devices, config.tables):
         model = build_model(schema, config.model)
         compile_model(model, config.optimizer, config.steps_per_execution)
@@ -153,9 +153,9 @@ def _on_one_device(
     """The model with ordinary tables: what is measured is what will be served."""
     import tensorflow as tf
 
-    from tfdlrm.layers.fused_tables import join_tables
+    from tfdlrm.checkpoints.variables import copy_weights
+    from tfdlrm.layers._fused_tables import join_tables
     from tfdlrm.models import build_model
-    from tfdlrm.saved_variables import copy_weights
 
     if join_tables(model):
         return model
@@ -166,7 +166,7 @@ def _on_one_device(
 
 
 def _wait_for_all(model: "keras.Model") -> None:
-    from tfdlrm.distribution import losing_workers, of_all_workers
+    from tfdlrm.training.distribution import losing_workers, of_all_workers
 
     with losing_workers(model.distribute_strategy):
         of_all_workers(model.distribute_strategy, 0)
@@ -181,10 +181,10 @@ def _finish(
     points: list["CurvePoint"],
 ) -> tuple[Path, Path]:
     """Measure, export and report; returns the version's directory and the report."""
-    from tfdlrm.checkpoints import CheckpointDirectory
-    from tfdlrm.report import write_report
-    from tfdlrm.serving.model_card import ModelCard
-    from tfdlrm.serving.saved_model import export_model
+    from tfdlrm.checkpoints.directory import CheckpointDirectory
+    from tfdlrm.exporting.model_card import ModelCard
+    from tfdlrm.exporting.saved_model import export_model
+    from tfdlrm.training.report import write_report
 
     metrics, bins = _measure(model, data_dir, schema)
     _show(metrics, schema, run)
@@ -242,10 +242,10 @@ def _data_set(config: TrainConfig) -> tuple[Path, Path | None, FeatureSchema]:
 def _measure(
     model: "keras.Model", data_dir: Path, schema: FeatureSchema
 ) -> tuple[dict[str, "BinaryMetrics"], dict[str, "Reliability"]]:
-    from tfdlrm.data import read_split
-    from tfdlrm.evaluation import EVALUATION_BATCH_SIZE, score_splits
-    from tfdlrm.metrics import binary_metrics, reliability
-    from tfdlrm.training import probabilities_of
+    from tfdlrm.data.reading import read_split
+    from tfdlrm.metrics.binary import binary_metrics, reliability
+    from tfdlrm.metrics.splits import EVALUATION_BATCH_SIZE, score_splits
+    from tfdlrm.training.fit import probabilities_of
 
     # Batches of all splits are alike.
     batches = read_split(data_dir, schema, "train", EVALUATION_BATCH_SIZE)
@@ -258,7 +258,7 @@ def _measure(
 def _show(
     metrics: dict[str, "BinaryMetrics"], schema: FeatureSchema, run: RunDirectory
 ) -> None:
-    from tfdlrm.evaluation import against_reachable, as_table, measures_by_split
+    from tfdlrm.metrics.splits import against_reachable, as_table, measures_by_split
 
     storage.replace_json(run.measures_file, measures_by_split(metrics, schema.dialect))
     print(f"\n{as_table(metrics)}\n")
@@ -268,8 +268,8 @@ def _show(
 
 def main() -> None:
     if gives(sys.argv[1:], "stream"):
-        from tfdlrm.stream_config import StreamConfig
-        from tfdlrm.streaming import learn
+        from tfdlrm.config.stream import StreamConfig
+        from tfdlrm.streaming.learner import learn
 
         learn(parse(StreamConfig, "tfdlrm.train"))
     else:

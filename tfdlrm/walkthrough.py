@@ -9,13 +9,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from tfdlrm.command_line import parse, run_command
-from tfdlrm.devices import use_device
+from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.devices import use_device
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tfdlrm.one_step import OneStep
+    from tfdlrm.training.one_step import OneStep
 
 WIDTH = 80
 
@@ -39,7 +39,7 @@ def walk_through(step: "OneStep", console: Console) -> None:
 
 
 def _row(step: "OneStep", console: Console) -> None:
-    from tfdlrm.one_step import VOCABULARIES
+    from tfdlrm.training.one_step import VOCABULARIES
 
     _print_matrix(console, "counts", [step.row.counts])
     _print_matrix(console, "dense_features = log(counts + 1)", [step.dense])
@@ -232,7 +232,7 @@ def main() -> None:
     parse(WalkthroughCommand, "tfdlrm.walkthrough")
     use_device("cpu")
 
-    from tfdlrm.one_step import OneStep
+    from tfdlrm.training.one_step import OneStep
 
     walk_through(OneStep(), Console(width=WIDTH, highlight=False, markup=False))
 

@@ -1,6 +1,7 @@
 """Writes the reference of settings from the dataclasses that hold them."""
 
 import dataclasses
+import re
 from typing import Any, get_type_hints
 
 import docstring_parser
@@ -10,16 +11,17 @@ from pipelines.random_data import RandomDataCommand
 from pipelines.synthetic import SyntheticCommand
 from pipelines.trace import TraceCommand
 from pipelines.verify import VerifyCommand
-from tfdlrm import config, model_config
+from tfdlrm import config
 from tfdlrm.client import ClientCommand
 from tfdlrm.compare import CompareCommand
+from tfdlrm.config import models
+from tfdlrm.config.stream import StreamConfig
 from tfdlrm.evaluate import EvaluateCommand
 from tfdlrm.export import ExportCommand
 from tfdlrm.importance import ImportanceCommand
 from tfdlrm.plan import PlanCommand
 from tfdlrm.predict import PredictCommand
 from tfdlrm.serve import ServeCommand
-from tfdlrm.stream_config import StreamConfig
 
 MARK = "<!-- settings -->"
 
@@ -30,7 +32,7 @@ SECTIONS = {
     "tfdlrm.train --checkpoints.…": config.CheckpointConfig,
     **{
         f"tfdlrm.train --model.name {each.name}": each
-        for each in vars(model_config).values()
+        for each in vars(models).values()
         if dataclasses.is_dataclass(each) and hasattr(each, "name")
     },
     "tfdlrm.train --stream": StreamConfig,
@@ -74,8 +76,7 @@ def _table(kind: type[Any]) -> str:
 
 def _name(hint: Any) -> str:
     name = hint.__name__ if isinstance(hint, type) else str(hint)
-    for prefix in ("typing.", "pathlib.", "tfdlrm.model_config.", "tfdlrm.config."):
-        name = name.replace(prefix, "")
+    name = re.sub(r"\b(typing|pathlib|tfdlrm\.config\.\w+)\.", "", name)
     return name.replace(" | ", " or ")
 
 

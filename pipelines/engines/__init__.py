@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipelines.building import Building
-from pipelines.prepared import Prepared
+from pipelines.stages.building import Building
+from pipelines.stages.prepared import Prepared
 from tfdlrm.config import PrepareConfig
 
 

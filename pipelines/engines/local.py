@@ -12,38 +12,39 @@ from pathlib import Path
 
 import polars as pl
 
-from pipelines.buckets import Buckets
-from pipelines.building import Building
-from pipelines.columns import Columns
-from pipelines.coverage import CountedFeature, Coverage
-from pipelines.coverage_report import write_coverage
-from pipelines.dialects import Dialect, dialect
-from pipelines.encoding import Encoder
-from pipelines.inputs import Inputs
-from pipelines.kept_files import KeptFile, keep
-from pipelines.parallel import map_in_order, num_cores
-from pipelines.prepared import (
+from pipelines.ids.coverage import CountedFeature, Coverage
+from pipelines.ids.coverage_report import write_coverage
+from pipelines.ids.dialects import Dialect, dialect
+from pipelines.logs.columns import Columns
+from pipelines.logs.inputs import Inputs
+from pipelines.logs.opening import open_all
+from pipelines.shards.tfrecord import shard_path, write_shard
+from pipelines.stages.buckets import Buckets
+from pipelines.stages.building import Building
+from pipelines.stages.encoding import Encoder
+from pipelines.stages.prepared import (
     BLOCK_ROWS,
     Prepared,
     categorical_features,
     make_buckets,
     make_schema,
-    open_all,
     read_columns,
     remove_other_shards,
     schema_without_shards,
     with_labels,
 )
-from pipelines.progress import stage
-from pipelines.spill import Spill, spill_columns
-from pipelines.split import Split, split_rows
-from pipelines.tfrecord import shard_path, write_shard
-from pipelines.time_split import split_by_time
-from pipelines.vocabulary import vocabulary_path, write_vocabulary
-from tfdlrm.byte_size import parse_byte_size
+from pipelines.stages.spill import Spill, spill_columns
+from pipelines.stages.split import Split, split_rows
+from pipelines.stages.time_split import split_by_time
+from tfdlrm.base.byte_size import parse_byte_size
+from tfdlrm.base.kept_files import KeptFile, keep
+from tfdlrm.base.parallel import map_in_order, num_cores
+from tfdlrm.base.progress import stage
 from tfdlrm.config import PrepareConfig
-from tfdlrm.meaning import Meaning
-from tfdlrm.schema import Shard
+from tfdlrm.data.column_files import vocabulary_path
+from tfdlrm.data.meaning import Meaning
+from tfdlrm.data.schema import Shard
+from tfdlrm.data.vocabulary_files import write_vocabulary
 
 
 def run(raw: Sequence[Path], place: Building, config: PrepareConfig) -> Prepared:
@@ -64,7 +65,7 @@ def run(raw: Sequence[Path], place: Building, config: PrepareConfig) -> Prepared
     raw = Inputs.of(raw)
     columns = read_columns(len(raw.lengths), config)
     budget = parse_byte_size(config.memory_budget, "memory_budget")
-    files = open_all(raw, columns, config)
+    files = open_all(raw, columns, config.on_bad_row)
     spill = spill_columns(files, place.work, place.journal, columns.transformed)
     columns = with_labels(columns, spill)
     spill, split = _split(raw, spill, columns, place, config)
@@ -121,7 +122,7 @@ def _make_vocabularies(
     names = columns.categorical_features
     noted = place.journal.entries("vocabulary")
     counted = [CountedFeature(**each["feature"]) for each in noted]
-    rows = rule.counted_rows(split)
+    rows = rule.counted_rows(split.ranges())
     with stage("count values", len(names)) as advance:
         for done, name in enumerate(names[len(counted) :], start=len(counted) + 1):
             values = _column(spill, name, len(rows))

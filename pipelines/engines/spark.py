@@ -13,22 +13,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipelines.building import Building
-from pipelines.checksums import InputChangedError
-from pipelines.columns import Columns
-from pipelines.coverage import Coverage
-from pipelines.coverage_report import write_coverage
-from pipelines.dialects import dialect
 from pipelines.engines.spark_counting import make_vocabularies
 from pipelines.engines.spark_encoding import Encoding, keep_ids
 from pipelines.engines.spark_reading import read_rows
 from pipelines.engines.spark_session import Cluster, cluster
 from pipelines.engines.spark_shuffle import write_shards
-from pipelines.inputs import Inputs
-from pipelines.journal import Journal
-from pipelines.log_values import KEYS_PER_DAY
-from pipelines.piece_encoding import PieceEncoder, table_groups
-from pipelines.prepared import (
+from pipelines.ids.coverage import Coverage
+from pipelines.ids.coverage_report import write_coverage
+from pipelines.ids.dialects import dialect
+from pipelines.logs.checksums import InputChangedError
+from pipelines.logs.columns import Columns
+from pipelines.logs.inputs import Inputs
+from pipelines.logs.values import KEYS_PER_DAY
+from pipelines.stages.building import Building
+from pipelines.stages.journal import Journal
+from pipelines.stages.piece_encoding import PieceEncoder, table_groups
+from pipelines.stages.prepared import (
     Prepared,
     categorical_features,
     make_buckets,
@@ -37,19 +37,19 @@ from pipelines.prepared import (
     schema_without_shards,
     with_labels,
 )
-from pipelines.progress import stage
-from pipelines.spill import Spill
-from pipelines.split import Split, split_rows
-from pipelines.time_split import (
+from pipelines.stages.spill import Spill
+from pipelines.stages.split import Split, split_rows
+from pipelines.stages.time_split import (
     PieceKeys,
     distribute,
     find_cuts,
     in_split_order,
     piece_keys,
 )
-from tfdlrm.byte_size import parse_byte_size
+from tfdlrm.base.byte_size import parse_byte_size
+from tfdlrm.base.progress import stage
 from tfdlrm.config import PrepareConfig
-from tfdlrm.meaning import Meaning
+from tfdlrm.data.meaning import Meaning
 
 
 def run(raw: Sequence[Path], place: Building, config: PrepareConfig) -> Prepared:
@@ -92,7 +92,7 @@ def _run(
         spill,
         columns,
         rule,
-        len(rule.counted_rows(split)),
+        len(rule.counted_rows(split.ranges())),
         place.directory,
         place.journal,
     )

@@ -9,16 +9,17 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.columns import Columns
-from pipelines.counting import Vocabulary, with_ids
-from pipelines.coverage import CountedFeature
-from pipelines.dialects import Dialect
 from pipelines.engines.spark_session import Cluster
-from pipelines.journal import Journal
-from pipelines.kept_files import keep
-from pipelines.progress import stage
-from pipelines.spill import Spill
-from pipelines.vocabulary import vocabulary_path, write_vocabulary
+from pipelines.ids.counting import Vocabulary, with_ids
+from pipelines.ids.coverage import CountedFeature
+from pipelines.ids.dialects import Dialect
+from pipelines.logs.columns import Columns
+from pipelines.stages.journal import Journal
+from pipelines.stages.spill import Spill
+from tfdlrm.base.kept_files import keep
+from tfdlrm.base.progress import stage
+from tfdlrm.data.column_files import vocabulary_path
+from tfdlrm.data.vocabulary_files import write_vocabulary
 
 _BATCH_RECORDS = 2**16
 

@@ -9,21 +9,22 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from pipelines.dialects import Dialect
 from pipelines.engines.spark_session import Cluster
-from pipelines.kept_files import (
+from pipelines.ids.dialects import Dialect
+from pipelines.ids.vocabulary import Table
+from pipelines.stages.piece_encoding import PieceEncoder
+from pipelines.stages.spill import Spill
+from tfdlrm.base.checksums import file_crc32c
+from tfdlrm.base.kept_files import (
     DamagedFileError,
     KeptFile,
     read_note,
     write_note,
 )
-from pipelines.piece_encoding import PieceEncoder
-from pipelines.progress import stage
-from pipelines.spill import Spill
-from pipelines.vocabulary import Table, vocabulary_path
-from tfdlrm.checksums import file_crc32c
-from tfdlrm.schema import CategoricalFeature
-from tfdlrm.storage import whole
+from tfdlrm.base.progress import stage
+from tfdlrm.base.storage import whole
+from tfdlrm.data.column_files import vocabulary_path
+from tfdlrm.data.schema import CategoricalFeature
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,16 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.bad_rows import BadRowError
-from pipelines.checksums import file_checksum
-from pipelines.columns import Columns
-from pipelines.kept_files import KeptFile, read_note, write_note
-from pipelines.prepared import RawSource, open_raw
-from pipelines.raw import RawFile
-from pipelines.reading import reading
-from pipelines.spill import write_piece
+from pipelines.logs.bad_rows import BadRowError
+from pipelines.logs.checksums import file_checksum
+from pipelines.logs.columns import Columns
+from pipelines.logs.criteo_file import RawFile
+from pipelines.logs.damage import reading
+from pipelines.logs.opening import RawSource, open_raw
+from pipelines.stages.spill import write_piece
+from tfdlrm.base.errors import InputError
+from tfdlrm.base.kept_files import KeptFile, read_note, write_note
 from tfdlrm.config import PrepareConfig
-from tfdlrm.errors import InputError
 
 _READ_BYTES = 2**20
 
@@ -145,7 +145,7 @@ def _read_before(noted: Path) -> PartRead:
 
 def _file(part: Part, columns: Columns, config: PrepareConfig) -> RawSource:
     if part.chunks is None:
-        return open_raw(part.path, columns, config)
+        return open_raw(part.path, columns, config.on_bad_row)
     return RawFile(part.path, config.on_bad_row, part.chunk_bytes)
 
 

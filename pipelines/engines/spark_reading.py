@@ -13,23 +13,23 @@ from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
 
-from pipelines.bad_rows import BadRow, BadRowError, SkippedRows
-from pipelines.checksums import (
+from pipelines.engines.spark_parts import Part, PartRead, piece_path, read_part
+from pipelines.engines.spark_session import Cluster
+from pipelines.logs.bad_rows import BadRow, BadRowError, SkippedRows
+from pipelines.logs.checksums import (
     InputChangedError,
     file_checksum,
     identity,
     require_unchanged,
 )
-from pipelines.columns import Columns
-from pipelines.engines.spark_parts import Part, PartRead, piece_path, read_part
-from pipelines.engines.spark_session import Cluster
-from pipelines.prepared import RawSource, open_all
-from pipelines.progress import stage
-from pipelines.raw import RawFile
-from pipelines.spill import Spill
+from pipelines.logs.columns import Columns
+from pipelines.logs.criteo_file import RawFile
+from pipelines.logs.opening import RawSource, open_all
+from pipelines.stages.spill import Spill
+from tfdlrm.base.errors import InputError
+from tfdlrm.base.progress import stage
+from tfdlrm.base.storage import is_remote
 from tfdlrm.config import PrepareConfig
-from tfdlrm.errors import InputError
-from tfdlrm.storage import is_remote
 
 CHUNKS_PER_PART = 8
 
@@ -62,7 +62,7 @@ def read_rows(
     """
     # Workers may be in another directory.
     places = [path if is_remote(path) else path.absolute() for path in raw]
-    files = open_all(places, columns, config)
+    files = open_all(places, columns, config.on_bad_row)
     before = [identity(path) for path in raw]
     parts = [part for number, file in enumerate(files) for part in _parts(number, file)]
     shutil.rmtree(work / _REFUSED, ignore_errors=True)

@@ -15,11 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pipelines
-import tfdlrm
-from pipelines.kept_files import DamagedFileError
+from tfdlrm.base.errors import InputError
+from tfdlrm.base.kept_files import DamagedFileError
 from tfdlrm.config import PrepareConfig
-from tfdlrm.errors import InputError
 
 MIN_JAVA = 17
 
@@ -105,7 +103,7 @@ def _raise_as_here(told: str) -> None:
     """Raise what a worker raised, where it is nobody's defect."""
     if found := re.search(r"^\w*Error: \[Errno (\d+)\] (.+?)(?:: '.*)?$", told, re.M):
         raise OSError(int(found[1]), found[2])
-    if found := re.search(r"^tfdlrm\.errors\.InputError: (.+)$", told, re.M):
+    if found := re.search(r"^tfdlrm\.base\.errors\.InputError: (.+)$", told, re.M):
         raise InputError(found[1])
     if found := re.search(r"^[\w.]+\.DamagedFileError: (.+)$", told, re.M):
         raise DamagedFileError(found[1])
@@ -197,8 +195,8 @@ def _zipped() -> Path:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = folder / f"{folder.name}.zip"
     with zipfile.ZipFile(path, "w") as zipped:
-        for package in (pipelines, tfdlrm):
-            root = Path(str(package.__file__)).parent
+        for package in ("pipelines", "tfdlrm"):
+            root = Path(__file__).parents[2] / package
             for file in sorted(root.rglob("*.py")):
                 zipped.write(file, file.relative_to(root.parent))
     return path

@@ -15,17 +15,17 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.buckets import Buckets
-from pipelines.coverage import Coverage
-from pipelines.encoded_rows import EncodedRows, concatenate
 from pipelines.engines.spark_encoding import Encoding
 from pipelines.engines.spark_session import Cluster
-from pipelines.kept_files import DamagedFileError, KeptFile, read_note, write_note
-from pipelines.piece_encoding import PieceEncoder
-from pipelines.prepared import BLOCK_ROWS, remove_other_shards
-from pipelines.progress import stage
-from pipelines.tfrecord import shard_path, write_shard
-from tfdlrm.schema import RecordFormat, Shard
+from pipelines.ids.coverage import Coverage
+from pipelines.ids.encoded_rows import EncodedRows, concatenate
+from pipelines.shards.tfrecord import shard_path, write_shard
+from pipelines.stages.buckets import Buckets
+from pipelines.stages.piece_encoding import PieceEncoder
+from pipelines.stages.prepared import BLOCK_ROWS, remove_other_shards
+from tfdlrm.base.kept_files import DamagedFileError, KeptFile, read_note, write_note
+from tfdlrm.base.progress import stage
+from tfdlrm.data.schema import RecordFormat, Shard
 
 _BATCH_RECORDS = 16
 """Each may hold a whole piece."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfdlrm.errors import InputError
+from tfdlrm.base.errors import InputError
 from tfdlrm.layers import MLP, DotInteraction, EmbeddingCollection
 from tfdlrm.models import DLRM
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfdlrm import storage
-from tfdlrm.errors import InputError
+from tfdlrm.base import storage
+from tfdlrm.base.errors import InputError
 from tfdlrm.interop import facebook
 from tfdlrm.models import DLRM
 
@@ -46,7 +46,7 @@ def to_keras(checkpoint: str | Path) -> DLRM:
 
     >>> to_keras("nowhere")
     Traceback (most recent call last):
-    tfdlrm.errors.InputError: nowhere/dense/config.json is missing: ...
+    tfdlrm.base.errors.InputError: nowhere/dense/config.json is missing: ...
     """
     directory = Path(checkpoint)
     config = _config(directory / "dense" / "config.json")

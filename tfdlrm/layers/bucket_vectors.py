@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfdlrm.layers._devices import id_dtype
 from tfdlrm.layers.embedding_collection import EmbeddingCollection
 
 
@@ -76,9 +77,16 @@ class BucketVectors(keras.layers.Layer):
         self.embeddings.build((None, num_features))
 
     def call(self, values: Any) -> Any:
+        if len(values.shape) != 2:
+            raise ValueError(
+                f"{self.name}: values have shape {tuple(values.shape)}, expected "
+                "(batch, features)."
+            )
+        if "int" in keras.backend.standardize_dtype(values.dtype):
+            values = ops.cast(values, "float32")
         buckets = ops.floor(values / self.bucket_width) + self.num_buckets // 2
         buckets = ops.clip(buckets, 0, self.num_buckets - 1)
-        return self.embeddings(ops.cast(buckets, "int32"))  # (batch, features, dim)
+        return self.embeddings(ops.cast(buckets, id_dtype()))  # (batch, features, dim)
 
     def compute_output_shape(self, values_shape: Any) -> tuple[int | None, int, int]:
         return values_shape[0], values_shape[1], self.dim

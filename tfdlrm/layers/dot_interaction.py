@@ -65,7 +65,7 @@ class DotInteraction(keras.layers.Layer):
         rows, columns = np.tril_indices(num_vectors, 0 if self.self_interaction else -1)
         self._pairs = rows * num_vectors + columns  # places in the flattened matrix
         if keras.backend.backend() == "tensorflow":
-            from tfdlrm.layers.compiled_pairs import compiled_pairs
+            from tfdlrm.layers._compiled_pairs import compiled_pairs
 
             self._compiled_pairs = compiled_pairs(num_vectors, self._pairs)
 

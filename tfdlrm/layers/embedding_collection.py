@@ -8,9 +8,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfdlrm.layers.fused_tables import FusedTables
-from tfdlrm.layers.id_bags import IdBags
-from tfdlrm.layers.id_forms import is_indices_and_offsets, is_shape, require_integers
+from tfdlrm.layers._devices import id_dtype
+from tfdlrm.layers._fused_tables import FusedTables
+from tfdlrm.layers._id_bags import IdBags
+from tfdlrm.layers._id_forms import is_indices_and_offsets, is_shape, require_integers
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class EmbeddingCollection(keras.layers.Layer):
     Raises:
         ValueError: If a size or width is impossible, or `ids` has another number of
             features, is not of an integer type, or is a list or dictionary of columns
-            or a sparse tensor.
+            or a sparse tensor; or `weights` are not one for each id.
 
     Example:
 
@@ -209,14 +210,12 @@ class EmbeddingCollection(keras.layers.Layer):
             if len(ids.shape) == 2 and weights is None:
                 return self._look_up_single(ids)
             form = IdBags.of_padded
-            if len(ids.shape) == 2:  # one id a bag, for its weight's sake
-                ids, weights = ids[..., None], ops.convert_to_tensor(weights)[..., None]
         return self._look_up_bags(form(ids, weights, self.num_features))
 
     def _look_up_single(self, ids: Any) -> Any:
         ids, sizes = self._with_sizes(ids, np.arange(self.num_features))
         if keras.backend.backend() == "tensorflow":
-            from tfdlrm.layers import absent_ids
+            from tfdlrm.layers import _absent_ids as absent_ids
 
             if self.validate_ids:
                 return self._vectors(absent_ids.refused(ids, sizes, self.name))
@@ -239,7 +238,7 @@ class EmbeddingCollection(keras.layers.Layer):
     def _look_up_bags(self, bags: IdBags) -> Any:
         ids, sizes = self._with_sizes(bags.ids, bags.features)
         if self.validate_ids:
-            from tfdlrm.layers import absent_ids
+            from tfdlrm.layers import _absent_ids as absent_ids
 
             bags = replace(bags, ids=absent_ids.refused(ids, sizes, self.name))
         else:
@@ -294,7 +293,7 @@ class EmbeddingCollection(keras.layers.Layer):
         """Ids as integers, and the vocabulary size of each one's feature."""
         require_integers(ids.dtype, self.name)
         is_narrow = keras.backend.standardize_dtype(ids.dtype) == "int32"
-        dtype = "int32" if is_narrow else "int64"
+        dtype = id_dtype() if is_narrow else "int64"
         ids = ops.cast(ids, dtype)
         sizes = np.array(self.vocabulary_sizes, dtype)
         is_static = isinstance(features, np.ndarray)

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tfdlrm.layers.wide_sums import sum_dtype
+from tfdlrm.layers._wide_sums import sum_dtype
 
 
 @keras.saving.register_keras_serializable("tfdlrm")

@@ -5,7 +5,8 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from tfdlrm.layers.wide_sums import sum_dtype
+from tfdlrm.layers._id_forms import can_be_equal
+from tfdlrm.layers._wide_sums import sum_dtype
 
 
 @keras.saving.register_keras_serializable("tfdlrm")
@@ -84,7 +85,7 @@ class FeatureCross(keras.layers.Layer):
 
     def call(self, x0: Any, x: Any = None) -> Any:
         x = x0 if x is None else x
-        if x.shape[-1] != x0.shape[-1]:
+        if not can_be_equal(x.shape, x0.shape):
             raise ValueError(
                 f"{self.name}: got x0 of shape {tuple(x0.shape)} and x of shape "
                 f"{tuple(x.shape)}, expected the same."

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfdlrm.layers._wide_sums import sum_dtype
 from tfdlrm.layers.embedding_collection import EmbeddingCollection
-from tfdlrm.layers.wide_sums import sum_dtype
 
 
 @keras.saving.register_keras_serializable("tfdlrm")
@@ -72,10 +72,11 @@ class LinearTerms(keras.layers.Layer):
             self.id_weights.build(categorical_features_shape)
 
     def call(self, dense_features: Any, categorical_features: Any = None) -> Any:
-        if dense_features.shape[-1] != self._num_dense:
+        shape = dense_features.shape
+        if len(shape) != 2 or shape[1] != self._num_dense:
             raise ValueError(
                 f"{self.name}: dense_features have shape "
-                f"{tuple(dense_features.shape)}, expected (batch, {self._num_dense}): "
+                f"{tuple(shape)}, expected (batch, {self._num_dense}): "
                 f"it was built for {self._num_dense} features."
             )
         dtype = sum_dtype(self.compute_dtype)

@@ -98,7 +98,7 @@ class MLP(keras.layers.Layer):
     def _dense(self, layer: keras.layers.Dense, inputs: Any, training: Any) -> Any:
         if not (training and keras.backend.backend() == "tensorflow"):
             return layer(inputs)
-        from tfdlrm.layers.dense_products import dense_products
+        from tfdlrm.layers._dense_products import dense_products
 
         shape = ops.shape(inputs)
         if len(shape) > 2:

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from tfdlrm.model_config import (
+from tfdlrm.config.models import (
     DCNConfig,
     DCNV2Config,
     DeepFMConfig,
@@ -15,13 +15,13 @@ from tfdlrm.model_config import (
     MLPConfig,
     ModelConfig,
 )
+from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.models.dcn import DCN
 from tfdlrm.models.dlrm import DLRM
 from tfdlrm.models.embedding_mlp import EmbeddingMLP
 from tfdlrm.models.fm import FM
 from tfdlrm.models.logistic_regression import LogisticRegression
 from tfdlrm.models.mf import MatrixFactorization
-from tfdlrm.schema import FeatureSchema
 
 _MODELS: dict[type, Any] = {
     DLRMConfig: DLRM,

@@ -6,9 +6,10 @@ from typing import Any, ClassVar, Protocol
 import keras
 from keras import ops
 
+from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.layers import EmbeddingCollection
-from tfdlrm.layers.id_forms import is_shape
-from tfdlrm.schema import FeatureSchema
+from tfdlrm.layers._devices import has_gpu
+from tfdlrm.layers._id_forms import is_shape
 
 
 class EmbeddingSettings(Protocol):
@@ -128,9 +129,51 @@ class ClickModel(keras.Model):
 
         return named_function(self, form)
 
+    def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Train the model, as `keras.Model.fit` does.
+
+        A `tf.data.Dataset` reaches a GPU ahead of the step that needs it.
+
+        Args:
+            x: Inputs, or batches of inputs and labels.
+            args: See Keras.
+            kwargs: See Keras.
+        """
+        # Keras weighs classes in the data set itself.
+        if kwargs.get("class_weight") is None:
+            x = self._for_devices(x)
+        if "validation_data" in kwargs:
+            batches = self._for_devices(kwargs["validation_data"])
+            kwargs["validation_data"] = batches
+        return super().fit(x, *args, **kwargs)
+
+    def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Measure the model, as `keras.Model.evaluate` does.
+
+        Args:
+            x: Inputs, or batches of inputs and labels.
+            args: See Keras.
+            kwargs: See Keras.
+        """
+        return super().evaluate(self._for_devices(x), *args, **kwargs)
+
+    def _for_devices(self, batches: Any) -> Any:
+        if keras.backend.backend() != "tensorflow":
+            return batches
+        from tfdlrm.models.device_batches import for_devices
+
+        return for_devices(batches, self.distribute_strategy, self.weights)
+
     def make_train_function(self, force: bool = False) -> None:
         if self.train_function is not None and not force:
             return
+        self._make_train_function(force)
+        if has_gpu():
+            from tfdlrm.models.metric_values import read_together
+
+            self.train_function = read_together(self.train_function)
+
+    def _make_train_function(self, force: bool) -> None:
         if self._has_replicas:
             from tfdlrm.models.replicas import function_of_iterator
 
@@ -159,6 +202,9 @@ class ClickModel(keras.Model):
                 lambda each: strategy.experimental_local_results(each)[0], next(batches)
             )
             iterator = None
+            from tfdlrm.models.device_batches import with_bags
+
+            data_batch = with_bags(data_batch)
         super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
 
     @property
@@ -169,6 +215,7 @@ class ClickModel(keras.Model):
         )
 
     def train_step(self, *args: Any) -> Any:
+        args = _with_bags(args)
         if not self._has_replicas:
             return super().train_step(*args)
         from tfdlrm.models import replicas
@@ -176,6 +223,7 @@ class ClickModel(keras.Model):
         return replicas.train_step(self, *args)
 
     def test_step(self, *args: Any) -> Any:
+        args = _with_bags(args)
         if not self._has_replicas:
             return super().test_step(*args)
         from tfdlrm.models import replicas
@@ -228,6 +276,15 @@ def embeddings_of(
         name="embeddings",
         **kwargs,
     )
+
+
+def _with_bags(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments of a step, of which the last is a batch."""
+    if keras.backend.backend() != "tensorflow":
+        return args
+    from tfdlrm.models.device_batches import with_bags
+
+    return *args[:-1], with_bags(args[-1])
 
 
 def _has_ragged(signature: Any) -> bool:

@@ -6,8 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfdlrm.config.models import DCNConfig, DCNV2Config
+from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.layers import MLP, FeatureCross
-from tfdlrm.model_config import DCNConfig, DCNV2Config
 from tfdlrm.models.click_model import (
     ClickModel,
     build_layer,
@@ -15,7 +16,6 @@ from tfdlrm.models.click_model import (
     embeddings_of,
     side_by_side,
 )
-from tfdlrm.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable("tfdlrm")

@@ -5,10 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfdlrm.config.models import DLRMConfig
+from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.layers import MLP, BucketVectors, DotInteraction
-from tfdlrm.model_config import DLRMConfig
 from tfdlrm.models.click_model import ClickModel, build_layer, embeddings_of
-from tfdlrm.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable("tfdlrm")

@@ -4,8 +4,9 @@ from typing import Any
 
 import keras
 
+from tfdlrm.config.models import MLPConfig
+from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.layers import MLP
-from tfdlrm.model_config import MLPConfig
 from tfdlrm.models.click_model import (
     ClickModel,
     build_layer,
@@ -13,7 +14,6 @@ from tfdlrm.models.click_model import (
     embeddings_of,
     side_by_side,
 )
-from tfdlrm.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable("tfdlrm")

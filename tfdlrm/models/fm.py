@@ -5,10 +5,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfdlrm.config.models import DeepFMConfig, FMConfig
+from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.layers import MLP, DenseVectors, FactorizationMachine, LinearTerms
-from tfdlrm.model_config import DeepFMConfig, FMConfig
 from tfdlrm.models.click_model import ClickModel, build_layer, embeddings_of
-from tfdlrm.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable("tfdlrm")

@@ -4,10 +4,10 @@ from typing import Any
 
 import keras
 
+from tfdlrm.config.models import LogisticRegressionConfig
+from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.layers import LinearTerms
-from tfdlrm.model_config import LogisticRegressionConfig
 from tfdlrm.models.click_model import ClickModel
-from tfdlrm.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable("tfdlrm")

@@ -5,13 +5,13 @@ from typing import Any
 import keras
 from keras import ops
 
+from tfdlrm.config.model_columns import factorized_columns
+from tfdlrm.config.models import MFConfig
+from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.layers import LinearTerms
-from tfdlrm.layers.id_forms import is_indices_and_offsets
-from tfdlrm.layers.wide_sums import sum_dtype
-from tfdlrm.model_columns import factorized_columns
-from tfdlrm.model_config import MFConfig
+from tfdlrm.layers._id_forms import is_indices_and_offsets
+from tfdlrm.layers._wide_sums import sum_dtype
 from tfdlrm.models.click_model import ClickModel, build_layer, embeddings_of
-from tfdlrm.schema import FeatureSchema
 
 
 @keras.saving.register_keras_serializable("tfdlrm")

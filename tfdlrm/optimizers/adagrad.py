@@ -5,8 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdlrm.layers.table_rows import write_rows
-from tfdlrm.optimizers.sparse import (
+from tfdlrm.layers._table_rows import write_rows
+from tfdlrm.optimizers._sparse import (
     SparseOptimizer,
     is_narrow,
     subtract,

@@ -5,9 +5,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdlrm.layers.table_rows import write_rows
-from tfdlrm.optimizers.sparse import (
+from tfdlrm.layers._table_rows import write_rows
+from tfdlrm.optimizers._sparse import (
     SparseOptimizer,
+    is_narrow,
     subtract,
     subtract_rows,
     sum_repeated,
@@ -69,18 +70,26 @@ class LazyAdam(SparseOptimizer):
         index = self._get_variable_index(table)
         return [self._moments[index], self._velocities[index]]
 
-    def _state(self, variable: tf.Variable) -> tuple[tf.Variable, tf.Variable, Any]:
-        """Both moments of `variable`, and the factor that corrects their start."""
+    def _state(self, variable: tf.Variable) -> tuple[tf.Variable, tf.Variable]:
+        """Both moments of `variable`."""
         index = self._get_variable_index(variable)
-        moment, velocity = self._moments[index].value, self._velocities[index].value
-        step = tf.cast(self.iterations.value + 1, moment.dtype)
+        return self._moments[index].value, self._velocities[index].value
+
+    def _backend_update_step(
+        self, grads: Any, trainable_variables: Any, learning_rate: Any
+    ) -> None:
+        # What corrects the start of the moments is the same for all variables.
+        widths = [tf.as_dtype(each.dtype).size for each in trainable_variables]
+        dtype = tf.float64 if max(widths) == 8 else tf.float32
+        step = tf.cast(self.iterations.value + 1, dtype)
         correction = tf.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
-        return moment, velocity, correction
+        learning_rate = tf.cast(learning_rate, dtype) * correction
+        super()._backend_update_step(grads, trainable_variables, learning_rate)
 
     def _update_rows(
         self, variable: tf.Variable, values: Any, rows: Any, learning_rate: Any
     ) -> None:
-        moment, velocity, correction = self._state(variable)
+        moment, velocity = self._state(variable)
         unique_rows, sums = sum_repeated(rows, values)
         moments = tf.gather(moment, unique_rows)
         moments += (1 - self.beta_1) * (sums - moments)
@@ -89,16 +98,33 @@ class LazyAdam(SparseOptimizer):
         write_rows(moment, unique_rows, moments)
         write_rows(velocity, unique_rows, velocities)
         steps = moments / (tf.sqrt(velocities) + self.epsilon)
-        subtract_rows(variable, unique_rows, learning_rate * correction * steps)
+        subtract_rows(variable, unique_rows, learning_rate * steps)
 
     def _update_dense(
         self, variable: tf.Variable, gradient: Any, learning_rate: Any
     ) -> None:
-        moment, velocity, correction = self._state(variable)
+        moment, velocity = self._state(variable)
+        if not is_narrow(variable):
+            # One kernel, which is a dozen written out. It has the factor of the step
+            # size by itself, which is 1 for powers of 0.
+            dtype = variable.dtype
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable.handle,
+                m=moment.handle,
+                v=velocity.handle,
+                beta1_power=tf.zeros([], dtype),
+                beta2_power=tf.zeros([], dtype),
+                lr=learning_rate,
+                beta1=tf.cast(self.beta_1, dtype),
+                beta2=tf.cast(self.beta_2, dtype),
+                epsilon=tf.cast(self.epsilon, dtype),
+                grad=gradient,
+            )
+            return
         moment.assign_add((1 - self.beta_1) * (gradient - moment))
         velocity.assign_add((1 - self.beta_2) * (tf.square(gradient) - velocity))
         steps = moment / (tf.sqrt(velocity) + self.epsilon)
-        subtract(variable, learning_rate * correction * steps)
+        subtract(variable, learning_rate * steps)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -6,9 +6,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdlrm.layers.table_rows import write_rows
+from tfdlrm.layers._table_rows import write_rows
+from tfdlrm.optimizers._sparse import subtract, subtract_rows, sum_repeated
 from tfdlrm.optimizers.adagrad import Adagrad
-from tfdlrm.optimizers.sparse import subtract, subtract_rows, sum_repeated
 
 
 @keras.saving.register_keras_serializable("tfdlrm")

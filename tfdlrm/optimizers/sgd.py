@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdlrm.optimizers.sparse import (
+from tfdlrm.optimizers._sparse import (
     SparseOptimizer,
     is_narrow,
     scatter_add,

@@ -12,7 +12,7 @@ from functools import partial
 import grpc
 import numpy as np
 
-from tfdlrm.errors import require
+from tfdlrm.base.errors import require
 from tfdlrm.serving.errors import ServingError, from_tensorflow
 from tfdlrm.serving.servable import Arrays, Signature
 

@@ -57,17 +57,25 @@ def refuse(message: str) -> NoReturn:
 
 def from_tensorflow(error: Exception) -> ServingError:
     """The error of a model's run, with the status that TensorFlow gave it."""
-    number = getattr(error, "error_code", None)
-    code = next(
-        (each for each in grpc.StatusCode if each.value[0] == number),
-        grpc.StatusCode.INTERNAL,
-    )
     text = getattr(error, "message", None) or str(error)
-    return ServingError(code, _reason(text) or type(error).__name__)
+    number = getattr(error, "error_code", None)
+    if root := _root(text):
+        code, reason = _named_or_numbered(root[1], number), root[2]
+    else:
+        code, reason = _named_or_numbered("", number), _reason(text)
+    return ServingError(code, _without_place(reason) or type(error).__name__)
 
 
-_ROOT = re.compile(r"^\s*\(\d+\)\s+[A-Z_ ]+: +(.+)", re.MULTILINE)
-"""The first of several errors at a time."""
+def _named_or_numbered(name: str, number: int | None) -> grpc.StatusCode:
+    for code in grpc.StatusCode:
+        if code.name == name:
+            return code
+    numbered = (code for code in grpc.StatusCode if code.value[0] == number)
+    return next(numbered, grpc.StatusCode.INTERNAL)
+
+
+_ROOT = re.compile(r"^\s*\(\d+\)\s+([A-Z_]+): +(.+)", re.MULTILINE)
+"""One of several errors at a time, as a model on several devices has them."""
 
 _NO_REASON = re.compile(
     r"\s|Graph execution error:|Detected at node|Node: |Original stack trace|"
@@ -77,16 +85,21 @@ _NO_REASON = re.compile(
 """How the lines begin that stand around the reason: indented ones are traces."""
 
 
+def _root(text: str) -> re.Match[str] | None:
+    """The first of several errors that did not come of another one."""
+    roots = list(_ROOT.finditer(text))
+    own = [root for root in roots if root[1] not in ("ABORTED", "CANCELLED")]
+    return next(iter(own or roots), None)
+
+
 def _reason(text: str) -> str:
     """The one line of TensorFlow's message that says what is wrong."""
-    root = _ROOT.search(text)
-    if root:
-        return _without_place(root[1])
     lines = [line for line in text.splitlines() if line.strip()]
     reasons = [line for line in lines if not _NO_REASON.match(line)]
-    return _without_place((reasons or lines or [""])[0])
+    return (reasons or lines or [""])[0]
 
 
 def _without_place(line: str) -> str:
     """A line without the node and the operation, which clients do not know."""
+    line = re.sub(r"^\s*(\{\{function_node [^}]*\}\}\s*)+", "", line)
     return re.sub(r"\s*\[(\[\{\{|Op:).*$", "", line).strip()

@@ -18,9 +18,9 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from tfdlrm.errors import InputError
-from tfdlrm.serving.bodies import INLINE_BYTES
+from tfdlrm.base.errors import InputError
 from tfdlrm.serving.errors import ServingError, refuse
+from tfdlrm.serving.http.bodies import INLINE_BYTES
 from tfdlrm.serving.predictor import Predictor
 from tfdlrm.serving.reader_channel import Task
 from tfdlrm.serving.requests import NamedArrays, as_only_input

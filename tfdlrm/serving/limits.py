@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tfdlrm.errors import require
+from tfdlrm.base.errors import require
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,13 @@ from pathlib import Path
 import grpc
 from tensorflow_serving.apis import get_model_status_pb2, model_pb2
 
-from tfdlrm.errors import InputError
+from tfdlrm.base.errors import InputError
+from tfdlrm.exporting.versions import is_whole, versions_in
 from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.other_inputs import OtherInputsError, refuse_other_inputs
+from tfdlrm.serving.policies import ModelSettings, fingerprint
 from tfdlrm.serving.servable import Servable
-from tfdlrm.serving.version_directories import is_whole, versions_in
-from tfdlrm.serving.versions import ModelSettings, fingerprint
 from tfdlrm.serving.warmup import warm_up
 
 log = logging.getLogger("tfdlrm.serving")

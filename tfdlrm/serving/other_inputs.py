@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 
 import grpc
 
+from tfdlrm.exporting.raw_columns import COVERAGE_SIGNATURE, UNKNOWN_SIGNATURE
 from tfdlrm.serving.errors import ServingError
-from tfdlrm.serving.raw_columns import COVERAGE_SIGNATURE, UNKNOWN_SIGNATURE
 from tfdlrm.serving.servable import Servable, Signature
 from tfdlrm.serving.tensor_specs import TensorSpec
 

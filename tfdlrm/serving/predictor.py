@@ -17,12 +17,12 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from tfdlrm.exporting.raw_columns import COUNTS
 from tfdlrm.serving.batching import Batcher
 from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.limits import Limits
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.models import Model, Models, VersionStatus
-from tfdlrm.serving.raw_columns import COUNTS
 from tfdlrm.serving.readers import Readers
 from tfdlrm.serving.requests import (
     CLASSIFY,

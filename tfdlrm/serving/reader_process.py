@@ -19,9 +19,9 @@ import numpy as np
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
-from tfdlrm.serving import json_requests
-from tfdlrm.serving.bodies import read_body
 from tfdlrm.serving.errors import ServingError, refuse
+from tfdlrm.serving.http import json_requests
+from tfdlrm.serving.http.bodies import read_body
 from tfdlrm.serving.proto_requests import input_examples, tensor_inputs
 from tfdlrm.serving.reader_channel import Channel, Task
 

@@ -17,8 +17,8 @@ from urllib.parse import quote
 import grpc
 import numpy as np
 
-from tfdlrm.errors import InputError
-from tfdlrm.serving.raw_columns import (
+from tfdlrm.base.errors import InputError
+from tfdlrm.exporting.raw_columns import (
     COUNTS,
     COVERAGE_SIGNATURE,
     RAW_SIGNATURE,

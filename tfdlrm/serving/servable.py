@@ -14,16 +14,16 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
-from tfdlrm import storage
-from tfdlrm.errors import InputError
+from tfdlrm.base import storage
+from tfdlrm.base.errors import InputError
+from tfdlrm.data.unknown_values import usual_shares
+from tfdlrm.exporting.manifest import EXTRA_DIRECTORY, check_version, unchecked
+from tfdlrm.exporting.raw_columns import COUNTS
+from tfdlrm.exporting.unknown_counts import COLUMNS_COLLECTION, COUNTS_COLLECTION
 from tfdlrm.serving.data_types import by_number
 from tfdlrm.serving.errors import ServingError, from_tensorflow, refuse
-from tfdlrm.serving.manifest import EXTRA_DIRECTORY, check_version, unchecked
-from tfdlrm.serving.raw_columns import COUNTS
 from tfdlrm.serving.tensor_specs import TensorSpec
-from tfdlrm.serving.unknown_counts import COLUMNS_COLLECTION, COUNTS_COLLECTION
 from tfdlrm.serving.unknown_monitor import UnknownMonitor
-from tfdlrm.unknown_values import usual_shares
 
 log = logging.getLogger("tfdlrm.serving")
 

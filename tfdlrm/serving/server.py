@@ -18,14 +18,14 @@ import uvloop
 
 from tfdlrm.serving.batching import Batcher, BatchingParameters
 from tfdlrm.serving.grpc_server import GrpcServer
-from tfdlrm.serving.hosts import AllowedHosts
-from tfdlrm.serving.http_server import HttpServer
+from tfdlrm.serving.http.hosts import AllowedHosts
+from tfdlrm.serving.http.rest import METRICS_PATH, RestApp
+from tfdlrm.serving.http.server import HttpServer
 from tfdlrm.serving.limits import Limits
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.models import WATCHER, Models
+from tfdlrm.serving.policies import ModelSettings
 from tfdlrm.serving.predictor import Predictor
-from tfdlrm.serving.rest import METRICS_PATH, RestApp
-from tfdlrm.serving.versions import ModelSettings
 
 log = logging.getLogger("tfdlrm.serving")
 

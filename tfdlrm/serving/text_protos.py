@@ -16,7 +16,7 @@ from google.protobuf import (
 )
 from tensorflow_serving.config import model_server_config_pb2
 
-from tfdlrm.errors import InputError
+from tfdlrm.base.errors import InputError
 from tfdlrm.serving.batching import BatchingParameters
 
 _PACKAGE = "tfdlrm.serving"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import grpc
 
-from tfdlrm.errors import InputError
+from tfdlrm.base.errors import InputError
 from tfdlrm.serving.text_protos import read_ssl
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfdlrm.unknown_values import is_far_above
+from tfdlrm.data.unknown_values import is_far_above
 
 log = logging.getLogger("tfdlrm.serving")
 

@@ -5,12 +5,12 @@ import sys
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
-from tfdlrm.errors import InputError
-from tfdlrm.records import read_records
+from tfdlrm.base.errors import InputError
+from tfdlrm.data.records import read_records
+from tfdlrm.exporting.versions import EXTRA_DIRECTORY, WARM_UP_FILE
 from tfdlrm.serving.errors import ServingError, from_tensorflow, refuse
 from tfdlrm.serving.requests import example_inputs, ordered, predict_inputs
 from tfdlrm.serving.servable import Servable
-from tfdlrm.serving.version_directories import EXTRA_DIRECTORY, WARM_UP_FILE
 
 MOST_RECORDS = 1000
 """As in TF Serving."""

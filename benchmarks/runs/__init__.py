@@ -1,0 +1,1 @@
+"""Single measurements, each a process that a command starts."""

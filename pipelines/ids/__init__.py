@@ -1,0 +1,1 @@
+"""Values to ids, and rows with ids."""

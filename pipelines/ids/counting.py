@@ -1,0 +1,165 @@
+"""Counting the values of one column, of any number of rows, in bounded memory."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from tfdlrm.base.checksums import file_crc32c
+from tfdlrm.base.kept_files import KeptFile
+
+_BATCH_VALUES = 2**23
+_BYTES_PER_VALUE = 200
+"""Peak memory of a count for each different 32-bit value of it, measured."""
+
+_NUM_PARTS = 64
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The values of one column that have an id.
+
+    Args:
+        values: Columns `value`, `id` (Int32) and `frequency` (Int64), by id.
+        num_distinct: Number of different values among the rows that were counted.
+    """
+
+    values: pl.DataFrame
+    num_distinct: int
+
+
+class ValueCounter:
+    """How often each value of a column occurs, and in which row it came first.
+
+    Rows are counted a batch at a time and the counts of batches added up. Once all
+    these counts outgrow the memory they go to disk, each value to the part that its
+    hash says, and in the end the parts are added up one by one. What comes out is the
+    same either way.
+
+    Args:
+        memory_bytes: What counting may take in memory; the result itself, of which one
+            asks to have it, is not part of it.
+        work: Where the parts go, in files that are removed in the end.
+
+    Example:
+
+    >>> counter = ValueCounter(memory_bytes=2**30, work=Path("."))
+    >>> counter.add(pl.Series([9, None, 7, 9], dtype=pl.UInt32))
+    >>> counter.counts().rows()
+    [(9, 2, 0), (7, 1, 2)]
+    """
+
+    def __init__(self, memory_bytes: int, work: Path) -> None:
+        self.num_distinct = 0
+        self._max_values = max(1, memory_bytes // _BYTES_PER_VALUE)
+        self._work = work
+        self._num_rows = self._batch_start = 0
+        self._batch: list[pl.DataFrame] = []
+        self._batch_cost = 0
+        self._counted: list[pl.DataFrame] = []
+        self._parts: list[list[KeptFile]] = [[] for _ in range(_NUM_PARTS)]
+
+    def add(self, values: pl.Series) -> None:
+        """Count the values of the next rows; null is none."""
+        frame = values.rename("value").to_frame()
+        # Within the batch, since Polars counts rows in 32 bits.
+        offset = self._num_rows - self._batch_start
+        self._batch.append(frame.with_row_index("first", offset=offset))
+        self._num_rows += len(values)
+        self._batch_cost += _cost(values)
+        if self._batch_cost >= min(_BATCH_VALUES, self._max_values):
+            self._count_batch()
+
+    def counts(self, min_frequency: int = 1) -> pl.DataFrame:
+        """All counts, once everything is added; `num_distinct` is then known.
+
+        Args:
+            min_frequency: Values that occur less often are left out.
+
+        Returns:
+            Columns `value`, `frequency` (Int64) and `first` (Int64), the number of the
+            value's first row; by that number.
+        """
+        self._count_batch()
+        kept = []
+        for counted in self._all_counted():
+            self.num_distinct += counted.height
+            kept.append(counted.filter(pl.col("frequency") >= min_frequency))
+        return pl.concat(kept).sort("first")
+
+    def _all_counted(self) -> Iterator[pl.DataFrame]:
+        if not any(self._parts):
+            yield self._total()
+            return
+        self._spill()
+        for files in filter(None, self._parts):
+            yield _add_up([pl.read_ipc(io.BytesIO(file.read())) for file in files])
+            for file in files:
+                file.path.unlink()
+
+    def _count_batch(self) -> None:
+        if not self._batch:
+            return
+        rows = pl.concat(self._batch)
+        self._batch, self._batch_cost = [], 0
+        self._counted.append(
+            rows.lazy()
+            .drop_nulls()
+            .group_by("value")
+            .agg(
+                pl.len().cast(pl.Int64).alias("frequency"),
+                pl.col("first").min().cast(pl.Int64) + self._batch_start,
+            )
+            .collect(engine="streaming")
+        )
+        self._batch_start = self._num_rows
+        # Adding up only what has doubled since keeps the work linear.
+        if sum(each.height for each in self._counted[1:]) >= self._counted[0].height:
+            self._counted = [self._total()]
+        if sum(_cost(each["value"]) for each in self._counted) >= self._max_values:
+            self._spill()
+
+    def _total(self) -> pl.DataFrame:
+        return _add_up(self._counted) if self._counted else _NOTHING
+
+    def _spill(self) -> None:
+        part = (pl.col("value").hash() % _NUM_PARTS).alias("part")
+        parts = self._total().with_columns(part).partition_by("part", as_dict=True)
+        self._counted = []
+        for (part_number,), counted in parts.items():
+            files = self._parts[part_number]
+            path = self._work / f"counts-{part_number:02d}-{len(files):04d}.arrow"
+            counted.drop("part").write_ipc(path)
+            files.append(KeptFile(path, path.stat().st_size, file_crc32c(path)))
+
+
+_NOTHING = pl.DataFrame(
+    schema={"value": pl.UInt32, "frequency": pl.Int64, "first": pl.Int64}
+)
+
+
+def _add_up(counted: list[pl.DataFrame]) -> pl.DataFrame:
+    if len(counted) == 1:
+        return counted[0]
+    return (
+        pl.concat(counted)
+        .lazy()
+        .group_by("value")
+        .agg(pl.col("frequency").sum(), pl.col("first").min())
+        .collect(engine="streaming")
+    )
+
+
+def _cost(values: pl.Series) -> int:
+    """What so many values take in memory, in 32-bit values that take as much."""
+    bytes_more = max(0, int(values.estimated_size()) - 8 * len(values))
+    return len(values) + 2 * bytes_more // _BYTES_PER_VALUE
+
+
+def with_ids(counts: pl.DataFrame, first_id: int) -> pl.DataFrame:
+    """Counts, in the order of the ids, as `Vocabulary.values`."""
+    return counts.with_row_index("id", offset=first_id).select(
+        "value", pl.col("id").cast(pl.Int32), "frequency"
+    )

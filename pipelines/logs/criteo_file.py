@@ -1,0 +1,252 @@
+"""Raw Criteo files as typed data frames, a bounded number of rows at a time."""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Literal, NoReturn
+
+import polars as pl
+
+from pipelines.logs import criteo
+from pipelines.logs.bad_rows import (
+    BadRow,
+    BadRowError,
+    EmptyLogError,
+    LineChecker,
+    SkippedRows,
+)
+from pipelines.logs.criteo_fields import UnusualTextError, read_fields
+from pipelines.logs.criteo_text import RawText
+from tfdlrm.base import storage
+from tfdlrm.base.errors import InputError
+from tfdlrm.base.parallel import map_in_order, read_ahead
+
+CHUNK_BYTES = 16 * 2**20
+"""Larger ones are slower: the allocator then fetches new pages for each of them."""
+
+_PEEK_BYTES = 2**16
+_FIRST = 100
+_OWN_LOG_HINT = (
+    "a log of your own is prepared with --columns (of tfdlrm.train "
+    "--prepare.columns), a description of its columns: see docs/own_data.md"
+)
+_FIELD_BYTES = b"0123456789abcdefABCDEF-"
+
+
+class RawFile:
+    """A raw Criteo file, plain, gzip or zstd, with or without labels.
+
+    Iterating reads it once from the start, in chunks of whole lines. Whether rows
+    begin with a label is decided by the number of columns of the first lines: 40 with
+    a label, 39 without.
+
+    Args:
+        path: The file.
+        on_bad_row: What a malformed line does: `stop` raises with its place, `skip`
+            leaves it out and counts it in `skipped`.
+        chunk_bytes: Bytes of text in a chunk.
+
+    Attributes:
+        labelled: Whether rows have a label.
+        num_bytes: Size of the file as stored.
+        num_lines: How many lines have been read.
+        position: Where `frames` goes on after the frame that it yielded last.
+        skipped: What `skip` left out so far.
+
+    Yields:
+        Data frames with the columns of `criteo.column_names(labelled)`: the label as
+        UInt8, dense columns as Int64 and categories as UInt32, null where empty.
+
+    Raises:
+        EmptyLogError: If the file is empty.
+        InputError: If the file is missing, unreadable, truncated or, under `stop`, has
+            a malformed line; and if it has no valid line at all.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        on_bad_row: Literal["stop", "skip"] = "stop",
+        chunk_bytes: int = CHUNK_BYTES,
+    ) -> None:
+        self.path = storage.at(path)
+        self.position = self.num_lines = 0
+        self.skipped = SkippedRows()
+        self._on_bad_row = on_bad_row
+        self._text = RawText(self.path, chunk_bytes)
+        first_bytes = self._text.first_bytes(_PEEK_BYTES)
+        if not first_bytes:
+            raise EmptyLogError(f"{path} is empty, expected rows of a Criteo click log")
+        self._first_lines = first_bytes.replace(b"\r\n", b"\n").split(b"\n")[:_FIRST]
+        self.num_bytes = self.path.stat().st_size
+        self.labelled = _has_label(self._first_lines)
+        self._columns = criteo.column_names(self.labelled)
+        self._checker = LineChecker(self.path, self._columns)
+
+    @property
+    def bytes_read(self) -> int:
+        """How many bytes of the stored file have been read."""
+        return self._text.bytes_read
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Bytes of text in a chunk."""
+        return self._text.chunk_bytes
+
+    @property
+    def num_chunks(self) -> int | None:
+        """Chunks that `part` takes; `None` where it can take none, of a zipped file."""
+        if self._text.is_compressed:
+            return None
+        return -(-self.num_bytes // self._text.chunk_bytes)
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        return self.frames()
+
+    def frames(self, position: int = 0) -> Iterator[pl.DataFrame]:
+        """The frames from `position` on, a value that the attribute had before."""
+        chunks = read_ahead(self._text.chunks())
+        self._begin(sum(chunk.count(b"\n") for chunk in islice(chunks, position)))
+        self.position, found_rows = position, position > 0
+        for chunk, frame in map_in_order(self._with_frame, chunks):
+            self.position += 1
+            frame = self._checked(chunk, frame)
+            if frame.height:
+                found_rows = True
+                yield frame
+        if not found_rows:
+            self.refuse_all_rows(next(iter(self.skipped.examples.values())))
+
+    def part(self, chunks: range) -> Iterator[pl.DataFrame]:
+        """The frames of some chunks of a plain file, by this thread alone.
+
+        The same frames as `frames` gives of them. Lines are counted from the first line
+        of the first chunk.
+
+        Args:
+            chunks: Their numbers, below `num_chunks`.
+        """
+        self._begin(0)
+        for chunk in self._text.part(chunks):
+            frame = self._checked(chunk, self._parse(chunk))
+            if frame.height:
+                yield frame
+
+    def _begin(self, num_lines: int) -> None:
+        self.skipped, self.num_lines = SkippedRows(), num_lines
+
+    def refuse_all_rows(self, first: BadRow) -> NoReturn:
+        """Say that not one row is well formed, such as `first`."""
+        raise InputError(
+            f"{self.path} has no well-formed row; {first}: {_OWN_LOG_HINT}"
+        )
+
+    def _with_frame(self, chunk: bytes) -> tuple[bytes, pl.DataFrame | None]:
+        return chunk, self._parse(chunk)
+
+    def _checked(self, chunk: bytes, frame: pl.DataFrame | None) -> pl.DataFrame:
+        """The rows of the next chunk, or of its good lines where there are others."""
+        if frame is None:
+            frame = self._parse_carefully(chunk, first_line=self.num_lines + 1)
+        self.num_lines += chunk.count(b"\n")
+        return frame
+
+    def _parse(self, chunk: bytes) -> pl.DataFrame | None:
+        """The rows of `chunk`, or `None` when any of them is malformed."""
+        try:
+            return _parse_usual(chunk, self.labelled)
+        except UnusualTextError:
+            return self._parse_unusual(chunk)
+
+    def _parse_unusual(self, chunk: bytes) -> pl.DataFrame | None:
+        num_lines = chunk.count(b"\n")
+        # What is left without the bytes that fields may hold are the separators.
+        left = chunk.translate(None, _FIELD_BYTES)
+        separators = b"\t" * (len(self._columns) - 1) + b"\n"
+        if len(left) != len(separators) * num_lines or left != separators * num_lines:
+            return None
+        try:
+            raw = pl.read_csv(
+                chunk,
+                separator="\t",
+                has_header=False,
+                quote_char=None,
+                schema=criteo.raw_schema(self.labelled),
+            )
+        except pl.exceptions.ComputeError:
+            return None
+        values = [
+            criteo.categorical_value(name) for name in criteo.CATEGORICAL_FEATURES
+        ]
+        if self.labelled:
+            values.append(criteo.label_value())
+        frame = raw.with_columns(values)
+        # A field that is not a number has become null; an empty one was null before.
+        malformed = frame.height != num_lines or (
+            frame.null_count().row(0) != raw.null_count().row(0)
+            or (self.labelled and frame[criteo.LABEL].null_count() > 0)
+        )
+        return None if malformed else frame
+
+    def _parse_carefully(self, chunk: bytes, first_line: int) -> pl.DataFrame:
+        """The well-formed rows of `chunk`, having raised or counted the others."""
+        good = []
+        for number, line in enumerate(chunk[:-1].split(b"\n"), start=first_line):
+            bad_row = self._checker.check(line, number)
+            if bad_row is None:
+                good.append(line)
+            else:
+                self._refuse(bad_row)
+        if not good:
+            return pl.DataFrame()
+        frame = self._parse(b"\n".join([*good, b""]))
+        if frame is None:
+            raise RuntimeError(f"{self.path}: the line checker passes what is refused")
+        return frame
+
+    def _refuse(self, bad_row: BadRow) -> None:
+        if self._on_bad_row == "stop":
+            self._refuse_other_format(bad_row)
+            raise BadRowError(bad_row)
+        self.skipped.add(bad_row)
+
+    def _refuse_other_format(self, bad_row: BadRow) -> None:
+        """Refuse a file that begins with malformed lines: no line is at fault then."""
+        lines = self._first_lines[:-1]  # the last one may be cut off
+        num_bad = sum(self._checker.check(line, 1) is not None for line in lines)
+        if num_bad > 1 and 2 * num_bad > len(lines):
+            raise InputError(
+                f"{bad_row}; {num_bad} of its first {len(lines)} lines are malformed, "
+                f"so it is no log of Criteo's: {_OWN_LOG_HINT}"
+            )
+
+
+def _parse_usual(chunk: bytes, labelled: bool) -> pl.DataFrame:
+    dense, categorical = criteo.DENSE_FEATURES, criteo.CATEGORICAL_FEATURES
+    fields = read_fields(chunk, labelled, len(dense), len(categorical))
+    values = pl.DataFrame(
+        [
+            pl.Series(name, column)
+            for name, column in zip(
+                dense + categorical, (*fields.dense, *fields.categories), strict=True
+            )
+        ]
+    )
+    is_empty = pl.DataFrame(
+        [pl.Series(f"{i}", column) for i, column in enumerate(fields.is_empty)]
+    )
+    frame = pl.concat([values, is_empty], how="horizontal").select(
+        pl.when(~pl.col(f"{i}")).then(pl.col(name)).alias(name)
+        for i, name in enumerate(dense + categorical)
+    )
+    if fields.labels is None:
+        return frame
+    return frame.insert_column(0, pl.Series(criteo.LABEL, fields.labels))
+
+
+def _has_label(first_lines: list[bytes]) -> bool:
+    # More than one line, so that a malformed first one does not decide alone.
+    widths = Counter(line.count(b"\t") + 1 for line in first_lines)
+    unlabelled, labelled = (len(criteo.column_names(each)) for each in (False, True))
+    return widths[labelled] >= widths[unlabelled]

@@ -1,0 +1,96 @@
+"""The raw files of a log, opened by their format."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from pipelines.logs.bad_rows import EmptyLogError, SkippedRows
+from pipelines.logs.columns import Columns
+from pipelines.logs.criteo_file import RawFile
+from pipelines.logs.log_file import LogFile
+from pipelines.logs.parquet_log import ParquetLog
+from pipelines.logs.text_log import TextLog
+from tfdlrm.base.errors import InputError
+
+
+def open_log(
+    path: Path,
+    columns: Columns,
+    on_bad_row: Literal["stop", "skip"] = "stop",
+    labelled: bool = True,
+) -> LogFile:
+    """The file of a log, by its format; arguments as for `LogFile`."""
+    kind = ParquetLog if columns.format == "parquet" else TextLog
+    return kind(path, columns, on_bad_row, labelled)
+
+
+class EmptyFile:
+    """A raw file without rows, as a job writes a part of its output for no rows.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.num_bytes = self.bytes_read = path.stat().st_size
+        self.position = 0
+        self.skipped = SkippedRows()
+
+    def frames(self, position: int = 0) -> Iterator[pl.DataFrame]:
+        """No frames."""
+        yield from ()
+
+
+RawSource = RawFile | LogFile | EmptyFile
+
+
+def open_all(
+    paths: Sequence[Path],
+    columns: Columns,
+    on_bad_row: Literal["stop", "skip"] = "stop",
+) -> list[RawSource]:
+    """Raw files that have labels, some of which may be empty.
+
+    Raises:
+        InputError: If one cannot be read, or has no labels; or if all are empty.
+    """
+    files = [open_raw(path, columns, on_bad_row) for path in paths]
+    empty = [file.path for file in files if isinstance(file, EmptyFile)]
+    if len(empty) == len(files):
+        _open(empty[0], columns, on_bad_row)  # says what it expected
+    if empty:
+        more = ", …" if len(empty) > 5 else ""
+        names = ", ".join(map(str, empty[:5]))
+        print(f"{len(empty)} of {len(files)} files have no rows: {names}{more}")
+    return files
+
+
+def open_raw(
+    path: Path, columns: Columns, on_bad_row: Literal["stop", "skip"] = "stop"
+) -> RawSource:
+    """A raw file that has labels, or is empty.
+
+    Raises:
+        InputError: If it cannot be read, or has none.
+    """
+    try:
+        return _open(path, columns, on_bad_row)
+    except EmptyLogError:
+        return EmptyFile(path)
+
+
+def _open(
+    path: Path, columns: Columns, on_bad_row: Literal["stop", "skip"] = "stop"
+) -> RawFile | LogFile:
+    if not columns.is_criteo:
+        return open_log(path, columns, on_bad_row)
+    file = RawFile(path, on_bad_row)
+    if not file.labelled:
+        raise InputError(
+            f"{path} has 39 columns, expected 40: its rows have no label, so they can "
+            "be scored with `python -m tfdlrm.predict` but not prepared for training"
+        )
+    return file

@@ -1,0 +1,104 @@
+"""Rows to score: `tfdlrm.predict` and `tfdlrm.client` read a file alike."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from pipelines.logs.bad_rows import EmptyLogError
+from pipelines.logs.columns import Columns
+from pipelines.logs.criteo_file import RawFile
+from pipelines.logs.damage import reading
+from pipelines.logs.inputs import input_files
+from pipelines.logs.log_file import LogFile
+from pipelines.logs.opening import open_log
+from pipelines.logs.text_log import TextLog
+
+
+class RowsToScore:
+    """The rows of a log, or of all files of a folder, without what only training needs.
+
+    Args:
+        path: The file or folder.
+        columns: What its columns are.
+        is_described: Whether these say what quotes and escapes mean; otherwise rows
+            with them are refused.
+
+    Attributes:
+        num_bytes: Size of the files as stored.
+        bytes_read: How many of these have been read, about.
+
+    Yields:
+        Data frames as `RawFile` and `LogFile` yield them, in the order of the rows.
+
+    Raises:
+        InputError: If a file cannot be read, or has a bad row; and if there is no row.
+    """
+
+    def __init__(self, path: Path, columns: Columns, is_described: bool = True) -> None:
+        self._files = input_files(path)
+        self._columns, self._is_described = columns, is_described
+        self.bytes_read = 0
+        self.num_bytes = sum(map(_num_bytes, self._files))
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        empty: EmptyLogError | None = None
+        bytes_before, num_rows = 0, 0
+        for path in self._files:
+            try:
+                file = self._open(path)
+            except EmptyLogError as error:
+                empty = empty or error
+                continue
+            for frame in file.frames():
+                self.bytes_read = bytes_before + file.bytes_read
+                num_rows += frame.height
+                yield frame
+            bytes_before += file.num_bytes
+        if empty and not num_rows:
+            raise empty
+
+    def _open(self, path: Path) -> RawFile | LogFile:
+        columns = self._columns
+        if columns.is_criteo:
+            return RawFile(path)
+        if not self._is_described:
+            return TextLog(path, columns, labelled=False, is_described=False)
+        return open_log(path, columns, labelled=False)
+
+
+def _num_bytes(path: Path) -> int:
+    with reading(path):
+        return path.stat().st_size
+
+
+def as_texts(frame: pl.DataFrame, columns: Columns) -> dict[str, list[bytes]]:
+    """Typed rows as text by column, blank where missing, as a model's `raw` takes them.
+
+    Args:
+        frame: Rows as `RowsToScore` yields them.
+        columns: Its columns, multi-hot ones with separators.
+
+    Example:
+
+    >>> columns = Columns("y", ("a",), ("b",), ("c",), separators=("|",))
+    >>> frame = pl.DataFrame({"a": [1.5], "b": [None], "c": [["x", "y"]]})
+    >>> as_texts(frame, columns)
+    {'a': [b'1.5'], 'b': [b''], 'c': [b'x|y']}
+    """
+    separators = dict(zip(columns.multi_hot, columns.separators, strict=True))
+    texts = {}
+    for name in columns.features:
+        values = frame[name].alias("value")
+        if columns.is_criteo and name in columns.single_hot:
+            texts[name] = _hexadecimal(values.to_list())
+            continue
+        if name in separators:
+            values = values.list.join(separators[name] or "")
+        text = values.cast(pl.String).fill_null("")
+        texts[name] = text.cast(pl.Binary).to_list()
+    return texts
+
+
+def _hexadecimal(values: Sequence[int | None]) -> list[bytes]:
+    return [b"" if value is None else b"%08x" % value for value in values]

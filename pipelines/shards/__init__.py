@@ -1,0 +1,1 @@
+"""Rows with ids to the files of a data set."""

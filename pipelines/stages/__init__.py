@@ -1,0 +1,1 @@
+"""The resumable work between raw files and shards."""

@@ -1,0 +1,150 @@
+"""One piece of typed rows becomes ids, for every engine in the same way."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from polars.selectors import by_name
+
+from pipelines.ids.coverage import Coverage
+from pipelines.ids.encoded_rows import Bags, EncodedRows, row_type
+from pipelines.ids.vocabulary import Table, encode_categories
+from pipelines.logs.columns import Columns
+from pipelines.stages.buckets import Buckets
+from pipelines.stages.split import Split
+
+Ids = Mapping[str, np.ndarray]
+"""Ids of single-hot columns together, under the first's name, and of each bag."""
+
+
+@dataclass(frozen=True)
+class EncodedPiece:
+    """A piece: its rows for each bucket of each split.
+
+    Args:
+        parts: For each split the rows of each bucket.
+        positives: For each split the rows with label 1.
+        counts: For each split what `Coverage.count` found.
+    """
+
+    parts: list[list[EncodedRows]]
+    positives: list[int]
+    counts: list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class PieceEncoder:
+    """Encodes pieces of typed rows; any thread or process may do this for any piece.
+
+    Args:
+        columns: What the columns are.
+        split: Where rows are cut.
+        buckets: The buckets of each split, in the order of their rows.
+        coverage: What counts unknown and missing values.
+    """
+
+    columns: Columns
+    split: Split
+    buckets: tuple[Buckets, ...]
+    coverage: Coverage
+
+    def ids(
+        self, frame: pl.DataFrame, names: Sequence[str], tables: Sequence[Table]
+    ) -> dict[str, np.ndarray]:
+        """Ids of some columns.
+
+        Args:
+            frame: Typed rows.
+            names: The columns, single-hot ones first.
+            tables: Their tables.
+        """
+        single = [name for name in names if name in self.columns.single_hot]
+        ids = {}
+        if single:
+            ids[single[0]] = encode_categories(frame, single, tables[: len(single)])
+        for name, table in zip(
+            names[len(single) :], tables[len(single) :], strict=True
+        ):
+            ids[name] = table.ids(frame[name].alias("value").explode().drop_nulls())
+        return ids
+
+    def kept_names(self, groups: Sequence[Sequence[str]]) -> list[str]:
+        """The names under which `ids` gives those of these groups of columns."""
+        return [
+            name
+            for names in groups
+            for place, name in enumerate(names)
+            if place == 0 or name in self.columns.multi_hot
+        ]
+
+    def encode(self, frame: pl.DataFrame, ids: Ids, start: int) -> EncodedPiece:
+        """Send the rows of a piece to their buckets.
+
+        Args:
+            frame: Typed rows.
+            ids: The ids of all their categorical columns.
+            start: Number of the first row.
+        """
+        rows = self._rows(frame, ids)
+        splits = rows.split([max(end - start, 0) for end in self.split.ends[:-1]])
+        starts = [max(start - rows.start, 0) for rows in self.split.ranges().values()]
+        return EncodedPiece(
+            parts=[
+                bucket.scatter(part, first)
+                for bucket, part, first in zip(
+                    self.buckets, splits, starts, strict=True
+                )
+            ],
+            positives=[int(each.fixed["label"].sum(dtype=np.int64)) for each in splits],
+            counts=[
+                self.coverage.count(each.fixed["categorical_features"], each.bags)
+                for each in splits
+            ],
+        )
+
+    def _rows(self, frame: pl.DataFrame, ids: Ids) -> EncodedRows:
+        columns = self.columns
+        kind = row_type(len(columns.dense_features), len(columns.single_hot))
+        rows = np.empty(frame.height, kind)
+        rows["label"] = frame[columns.label].to_numpy()
+        if columns.dense_features:
+            dense = frame.select(by_name(*columns.dense_features))
+            rows["dense_features"] = dense.to_numpy()
+        # In whatever groups they were encoded, these are in the order of the columns.
+        single = [ids[name] for name in columns.single_hot if name in ids]
+        if single:
+            rows["categorical_features"] = (
+                single[0] if len(single) == 1 else np.hstack(single)
+            )
+        lists = [frame[name].alias("value") for name in columns.multi_hot]
+        bags = [
+            Bags(ids[name], bag.list.len().cast(pl.Int32).to_numpy())
+            for name, bag in zip(columns.multi_hot, lists, strict=True)
+        ]
+        return EncodedRows(rows, tuple(bags))
+
+
+def table_groups(
+    table_bytes: Mapping[str, int], budget: int
+) -> tuple[tuple[str, ...], ...]:
+    """The columns in groups whose tables fit in `budget` bytes, or are one alone.
+
+    Args:
+        table_bytes: What the table of each column takes in memory.
+        budget: What the tables of a group may take.
+
+    Example:
+
+    >>> table_groups({"a": 320, "b": 320, "c": 3200, "d": 320}, 700)
+    (('a', 'b'), ('c',), ('d',))
+    """
+    groups: list[list[str]] = [[]]
+    num_bytes = 0
+    for name, size in table_bytes.items():
+        if groups[-1] and num_bytes + size > budget:
+            groups.append([])
+            num_bytes = 0
+        groups[-1].append(name)
+        num_bytes += size
+    return tuple(tuple(group) for group in groups)

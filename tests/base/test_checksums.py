@@ -1,0 +1,51 @@
+"""JSON that carries its own checksum."""
+
+import hashlib
+import json
+
+import pytest
+
+from tfdlrm.base.checksums import file_sha256, seal, unseal
+
+STATE = {"step": 120, "seconds": 1.5, "metrics": [[0.1, 1e-12]], "tables": None}
+
+
+def test_what_was_sealed_comes_back():
+    assert unseal(seal(STATE)) == STATE
+    assert unseal(seal({3: "a", "é": float("inf")})) == {"3": "a", "é": float("inf")}
+
+
+def test_any_json_reader_reads_it():
+    digest = hashlib.sha256(json.dumps(STATE).encode()).hexdigest()
+    assert json.loads(seal(STATE)) == {**STATE, "sha256": digest}
+
+
+def test_no_bit_changes_without_a_word():
+    sealed = seal(STATE).encode()
+    num_refused = 0
+    for place in range(8 * len(sealed)):
+        damaged = bytearray(sealed)
+        damaged[place // 8] ^= 1 << place % 8
+        try:
+            found = unseal(damaged.decode())
+        except ValueError:
+            num_refused += 1
+        else:  # the name of the checksum itself
+            assert {name: found[name] for name in STATE} == STATE
+    assert num_refused > 0.9 * 8 * len(sealed)
+
+
+def test_text_without_a_checksum_is_taken_as_it_is():
+    assert unseal('{"step": 3}') == {"step": 3}
+
+
+@pytest.mark.parametrize("text", ["", "\0\0", "[1]", "3", '{"step": 1'])
+def test_what_is_no_object_is_refused(text):
+    with pytest.raises(ValueError):
+        unseal(text)
+
+
+def test_the_checksum_of_a_file_is_that_of_its_bytes(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(bytes(range(256)) * 5_000)
+    assert file_sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,275 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines.prepare import PrepareCommand
+from tests.support.processes import run_command_line
+from tfdlrm.base.command_line import gives, parse, run_command, to_yaml
+from tfdlrm.base.errors import InputError
+from tfdlrm.config import TrainConfig
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+COMMANDS = [
+    "pipelines.prepare",
+    "tfdlrm.train",
+    "tfdlrm.plan",
+    "tfdlrm.evaluate",
+    "tfdlrm.predict",
+    "tfdlrm.export",
+    "tfdlrm.importance",
+]
+
+
+def train_config(*argv):
+    return parse(TrainConfig, "tfdlrm.train", list(argv))
+
+
+def test_a_dotted_override_wins_over_the_file(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("model: {embedding_dim: 8, dropout: 0.5}\nbatch_size: 64\n")
+    config = train_config("--config", str(path), "--model.embedding_dim", "4")
+    assert config.model.embedding_dim == 4
+    assert config.model.dropout == 0.5
+    assert config.batch_size == 64
+
+
+@pytest.mark.parametrize(
+    "argv", ["--model.top_mlp_units 3,2", "--model.top_mlp_units=[3,2]"]
+)
+def test_a_list_is_written_with_brackets_or_without(argv):
+    assert train_config(*argv.split()).model.top_mlp_units == (3, 2)
+    assert train_config("--profile_steps", "3,5").profile_steps == (3, 5)
+
+
+def test_a_list_that_may_be_absent_may_be_null():
+    assert train_config("--profile_steps", "null").profile_steps is None
+    assert train_config("--profile_steps=null").profile_steps is None
+
+
+def test_a_setting_is_seen_among_the_arguments_and_in_files(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("stream: kafka://host/clicks\n")
+    assert gives(["--stream", "a"], "stream") and gives(["--stream=a"], "stream")
+    assert gives(["--config", str(path)], "stream")
+    assert not gives(["--data_dir", "stream"], "stream")
+
+
+def test_files_in_a_row_are_read_as_they_are():
+    argv = ["--raw", "a.tsv", "b.tsv", "--output", "data"]
+    command = parse(PrepareCommand, "pipelines.prepare", argv, several="raw")
+    assert command.raw == (Path("a.tsv"), Path("b.tsv"))
+
+
+def test_the_yaml_of_a_configuration_reads_back(tmp_path):
+    config = train_config("--data_dir", "x", "--model.top_mlp_units", "[3,2]")
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config))
+    assert train_config("--config", str(path)) == config
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_every_shipped_configuration_is_valid(path):
+    train_config("--config", str(path))
+    assert path.read_text().startswith("# python -m tfdlrm.train --config configs/")
+
+
+def test_quickstart_is_what_happens_without_a_configuration():
+    path = next(path for path in CONFIGS if path.name == "quickstart.yaml")
+    assert train_config("--config", str(path)) == TrainConfig()
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--colour", "red"], "--colour"),
+        (["--model.embeding_dim", "8"], "embeding_dim"),
+        (["--batch_size", "many"], "batch_size"),
+        (["--optimizer.name", "adamax"], "adamax"),
+        (["--batch_size", "0"], "batch_size is 0, expected >= 1"),
+        (["--model.dropout", "1"], "dropout is 1"),
+        (["--model.top_mlp_units", "[8,-1]"], "top_mlp_units"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(argv, message):
+    with pytest.raises(InputError) as error:
+        train_config(*argv)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_key_in_a_file_is_refused(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("model: {depth: 3}\n")
+    with pytest.raises(InputError, match="depth"):
+        train_config("--config", str(path))
+
+
+def test_the_status_tells_bad_input_from_a_defect(capsys):
+    def fail(error):
+        raise error
+
+    with pytest.raises(SystemExit) as leave:
+        run_command(lambda: fail(InputError("rows are square")))
+    assert leave.value.code == 2
+    assert capsys.readouterr().err == "error: rows are square\n"
+    with pytest.raises(SystemExit) as leave:
+        run_command(lambda: fail(KeyboardInterrupt()))
+    assert leave.value.code == 130
+    with pytest.raises(SystemExit) as leave:
+        run_command(lambda: fail(SystemExit("2 measurements failed")))
+    assert leave.value.code == 1
+    assert "2 measurements failed" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as leave:
+        run_command(lambda: fail(PermissionError(13, "Permission denied", "a.csv")))
+    assert leave.value.code == 2
+    assert capsys.readouterr().err == "error: a.csv: Permission denied; mend that\n"
+    with pytest.raises(FileNotFoundError):
+        run_command(lambda: fail(FileNotFoundError(2, "No such file", "a.csv")))
+    with pytest.raises(ZeroDivisionError):
+        run_command(lambda: fail(ZeroDivisionError()))
+    with pytest.raises(SystemExit) as leave:
+        run_command(lambda: None)
+    assert leave.value.code == 0
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_help_names_the_settings(module):
+    result = run_command_line(f"python -m {module} --help")
+    assert result.returncode == 0
+    assert f"usage: python -m {module}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("tfdlrm.train --data_dir nowhere", "holds no schema.json"),
+        ("tfdlrm.train --raw nowhere.tsv", "nowhere.tsv"),
+        ("tfdlrm.evaluate --model m --data_dir nowhere", "holds no schema.json"),
+        ("tfdlrm.evaluate", "model"),
+        ("tfdlrm.importance --model m --data_dir nowhere", "holds no schema.json"),
+        ("tfdlrm.export --run_dir nowhere", "holds no config.yaml"),
+        ("tfdlrm.predict --model m --input nowhere.tsv --output x", "no SavedModel"),
+        ("pipelines.prepare --raw nowhere.tsv --output x", "nowhere.tsv"),
+    ],
+)
+def test_bad_input_ends_with_status_2_and_one_line(command, message, tmp_path):
+    result = run_command_line(f"python -m {command}", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_print_config_is_yaml_that_config_takes(tmp_path):
+    result = run_command_line("python -m tfdlrm.train --batch_size 32 --print_config")
+    assert yaml.safe_load(result.stdout)["batch_size"] == 32
+    path = tmp_path / "config.yaml"
+    path.write_text(result.stdout)
+    assert train_config("--config", str(path)) == TrainConfig(batch_size=32)
+
+
+@pytest.mark.parametrize(
+    ("argv", "meant"),
+    [
+        ("--epoch 3", "--epochs"),
+        ("--epoch=3", "--epochs"),
+        ("--model.embeding_dim 4", "--model.embedding_dim"),
+        ("--learning_rate 0.1", "--optimizer.learning_rate"),
+        ("--run-dir runs/first", "--run_dir"),
+        ("--row clicks.tsv", "--raw"),
+        ("--seed 3 --batchsize 4", "--batch_size"),
+        ("--optimizer adagrad", "--optimizer.name"),
+        ("--optimizer.name adagard", "adagrad"),
+        ("--model.name dlmr", "dlrm"),
+        ("--strategy miror", "mirrored"),
+        ("--model.name dcn --model.num_cross 3", "--model.num_cross_layers"),
+    ],
+)
+def test_the_nearest_option_or_value_is_named(argv, meant):
+    with pytest.raises(InputError, match=f"; did you mean {meant}\\?"):
+        train_config(*argv.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("epoch: 3", "epochs"),
+        ("optimizer: {learning_rat: 0.1}", "optimizer.learning_rate"),
+        ("model: {name: dcn, dep_units: [3]}", "model.deep_units"),
+        ("checkpoint: {steps: 4}", "checkpoints.steps"),
+        ("precision: mixed_bfloat", "mixed_bfloat16"),
+    ],
+)
+def test_the_nearest_key_of_a_file_is_named(tmp_path, text, meant):
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(InputError, match=f"; did you mean {meant}\\?"):
+        train_config("--config", str(tmp_path / "config.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ("--early_stopping.patience 1", "itself is a whole number or null"),
+        ("--optimizer.name.x 1", "itself is one of sgd, adagrad"),
+    ],
+)
+def test_a_setting_below_a_plain_one_is_refused_in_words(argv, message):
+    option, _, name = argv.split()[0].removeprefix("--").rpartition(".")
+    with pytest.raises(InputError, match=f"^{option} has no setting {name}: ") as found:
+        train_config(*argv.split())
+    assert message in str(found.value)
+
+
+def test_nothing_is_named_that_is_not_near():
+    with pytest.raises(InputError) as raised:
+        train_config("--xyzzy", "3")
+    assert "did you mean" not in str(raised.value)
+
+
+def test_a_value_of_another_type_is_told_in_words():
+    with pytest.raises(InputError, match="epochs is 'three', expected a whole number"):
+        train_config("--epochs", "three")
+    expected = "early_stopping is 'soon', expected a whole number or null"
+    with pytest.raises(InputError, match=expected):
+        train_config("--early_stopping", "soon")
+
+
+def test_an_error_cannot_act_on_the_terminal(capsys):
+    def fail():
+        raise InputError("column \x1b[2J\nof two lines")
+
+    with pytest.raises(SystemExit) as left:
+        run_command(fail)
+    assert left.value.code == 2
+    assert capsys.readouterr().err == "error: column \\x1b[2J\\nof two lines\n"
+
+
+@pytest.mark.parametrize(
+    ("contents", "reason"),
+    [
+        (b"", "holds no settings"),
+        (b"# nothing\n", "holds no settings"),
+        (b"- epochs\n", "holds no settings"),
+        (b"\0\0\0", "cannot be read as YAML"),
+        (b"\xffepochs: 2\n", "cannot be read as YAML"),
+        (b'epochs: "2\n', "cannot be read as YAML"),
+    ],
+)
+@pytest.mark.parametrize("written", ["--config={}", "--config {}"])
+def test_a_damaged_file_of_settings_is_named(tmp_path, contents, reason, written):
+    path = tmp_path / "settings.yaml"
+    path.write_bytes(contents)
+    with pytest.raises(InputError, match=f"^{path} {reason}") as refused:
+        parse(TrainConfig, "tfdlrm.train", written.format(path).split())
+    assert "\n" not in str(refused.value)
+
+
+def test_a_switch_may_stand_alone():
+    assert train_config("--allow_one_class").allow_one_class
+    assert train_config("--allow_one_class", "--seed", "1").allow_one_class
+    assert train_config("--allow_one_class", "true").allow_one_class
+    assert not train_config("--allow_one_class=false").allow_one_class
+    assert not train_config("--seed", "1").allow_one_class

@@ -1,0 +1,244 @@
+import dataclasses
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pipelines.prepare import prepare
+from tests.support.processes import ROOT, run_command_line
+from tfdlrm.base.command_line import parse, to_yaml
+from tfdlrm.base.errors import InputError
+from tfdlrm.compare import CompareCommand, compare
+from tfdlrm.comparison.report import write_comparison
+from tfdlrm.comparison.runs import FinishedRun, Spread, not_told_apart
+from tfdlrm.config import PrepareConfig
+
+COMMAND = (
+    "python -m tfdlrm.compare --models logistic_regression,dlrm --optimizers adagrad "
+    "--learning_rates 0.01,0.05 --batch_size 64 --evaluations_per_epoch 2 "
+    "--output compared --data_dir "
+)
+
+
+def finished(command, model="dlrm", auc=0.8, seed=0):
+    config = command.train_config(model, "sgd", 0.1, seed)
+    point = {"loss": 0.5, "auc": auc, "seconds": 1.0}
+    return FinishedRun(
+        config=config,
+        parameters=10,
+        peak_memory=10**9,
+        samples_per_second=1000.0,
+        metrics={
+            "test": {
+                "auc": auc,
+                "log_loss": 0.5,
+                "normalized_entropy": 0.9,
+                "accuracy": 0.7,
+            }
+        },
+        curves=[
+            {**point, "step": step, "split": split, "accuracy": 0.5 + step / 100}
+            for step in (5, 10)
+            for split in ("train", "validation")
+        ],
+    )
+
+
+@pytest.fixture
+def command(tmp_path):
+    return CompareCommand(tmp_path / "data", output=tmp_path)
+
+
+def test_mean_and_deviation_are_over_seeds():
+    spread = Spread.of([0.5, 0.7, 0.9])
+    assert (spread.mean, spread.deviation) == pytest.approx((0.7, 0.2))
+    assert f"{spread:.2f}" == "0.70 ± 0.20"
+    assert f"{Spread.of([0.5]):.2f}" == "0.50"
+
+
+@pytest.mark.parametrize(
+    ("deviation", "told"), [(0.001, ["a"]), (0.02, ["a", "b"]), (None, ["a", "b"])]
+)
+def test_only_what_the_spread_tells_apart_is_ranked(deviation, told):
+    spreads = {"b": Spread(0.77, deviation), "a": Spread(0.8, deviation)}
+    assert not_told_apart(spreads, highest=True) == told
+
+
+def test_the_page_holds_table_figure_and_verdict(command, tmp_path):
+    contenders = [
+        [finished(command, "dlrm", 0.80 + seed / 1e3, seed) for seed in (0, 1)],
+        [finished(command, "dcn", 0.70 + seed / 1e3, seed) for seed in (0, 1)],
+    ]
+    page = write_comparison(tmp_path, contenders, 2, "On <rows>.").read_text()
+    assert "<td>dlrm, sgd</td>" in page
+    assert "0.8005 ± 0.0007" in page
+    assert "On &lt;rows&gt;." in page
+    assert "By AUC dlrm, sgd is ahead of all others" in page
+    assert page.count("src=") == page.count('src="data:image/png;base64,') == 1
+    written = json.loads((tmp_path / "report.json").read_text())
+    assert [len(each["runs"]) for each in written] == [2, 2]
+    report = (tmp_path / "report.md").read_text()
+    assert "| dcn, sgd | 0.1 | 2 | 0.7005 ± 0.0007 |" in report
+
+
+def test_one_seed_makes_no_ranking(command, tmp_path):
+    contenders = [[finished(command, "dlrm", 0.8)], [finished(command, "dcn", 0.7)]]
+    write_comparison(tmp_path, contenders, 1, "")
+    assert "no ranking" in (tmp_path / "report.md").read_text()
+
+
+def test_seeds_that_diverged_are_told_and_ranked_nowhere(command, tmp_path):
+    whole = {name: [0.70, 0.71, 0.72] for name in ("dcn", "mlp")}
+    contenders = [
+        [finished(command, name, auc, seed) for seed, auc in enumerate(values)]
+        for name, values in {"dlrm": [0.8, 0.81], **whole}.items()
+    ]
+    write_comparison(tmp_path, contenders, 3, "")
+    report = (tmp_path / "report.md").read_text()
+    assert "| dlrm, sgd | 0.1 | 2 of 3 | 0.8050 ± 0.0071 |" in report
+    assert "over 3 seeds" in report
+    assert "in no ranking: dlrm, sgd." in report
+    assert "does not tell apart dcn, sgd and mlp, sgd" in report
+    alone = write_comparison(tmp_path, contenders[1:2], 3, "").read_text()
+    assert "ahead" not in alone
+
+
+def test_rows_to_train_on_alone_are_refused_before_training(raw_file, tmp_path):
+    held_out = PrepareConfig(validation_days=0, test_days=0)
+    prepare([raw_file], tmp_path / "data", held_out)
+    one_rate = CompareCommand(tmp_path / "data", learning_rates=(0.1,))
+    with pytest.raises(InputError, match="holds out no rows"):
+        compare(one_rate)
+
+
+def test_a_run_that_diverged_with_other_settings_is_not_taken(data_dir, tmp_path):
+    command = CompareCommand(
+        data_dir, ("dlrm",), ("sgd",), (0.1,), output=tmp_path / "compared"
+    )
+    config = command.train_config("dlrm", "sgd", 0.1, 0)
+    config.run_dir.parent.mkdir(parents=True)
+    config.run_dir.with_name("dlrm-sgd-0.1-0.yaml").write_text(to_yaml(config))
+    config.run_dir.with_name("dlrm-sgd-0.1-0.diverged").write_text("the loss became")
+    with pytest.raises(InputError, match="reached no finite loss"):
+        compare(command)
+    with pytest.raises(InputError, match="finished run with other settings"):
+        compare(dataclasses.replace(command, batch_size=32))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"models": ("nosuch",)},
+        {"models": ()},
+        {"seeds": (1, 1)},
+        {"seeds": (0, -1)},
+        {"learning_rates": (-1.0,)},
+        {"models": ("dlrm", "configs/dlrm.yaml")},
+    ],
+)
+def test_settings_that_make_no_comparison_are_refused(tmp_path, wrong):
+    with pytest.raises(InputError, match="expected"):
+        CompareCommand(tmp_path, **wrong)
+
+
+def test_lists_are_written_with_commas_alone():
+    argv = "--data_dir d --models dlrm,dcn --optimizers=sgd,adagrad --seeds 0,1"
+    command = parse(CompareCommand, "tfdlrm.compare", argv.split())
+    assert command.models == ("dlrm", "dcn")
+    assert command.optimizers == ("sgd", "adagrad")
+    assert command.seeds == (0, 1)
+
+
+def finish(run_dir, config):
+    """What a finished run leaves, as far as a comparison reads it."""
+    run_dir.mkdir(parents=True)
+    (run_dir / "config.yaml").write_text(to_yaml(config))
+    (run_dir / "summary.json").write_text('{"parameters": 1, "peak_memory": 1}')
+    point = {"step": 1, "split": "train", "accuracy": 0.5, "seconds": 1.0}
+    (run_dir / "metrics.jsonl").write_text(json.dumps(point))
+    measures = finished(CompareCommand(run_dir)).metrics["test"]
+    (run_dir / "metrics.json").write_text(json.dumps({"validation": measures}))
+    (run_dir / "report.md").touch()
+
+
+def test_runs_with_other_settings_or_rows_are_not_taken_for_these(data_dir, tmp_path):
+    command = CompareCommand(
+        data_dir, ("dlrm",), ("sgd",), (0.1,), output=tmp_path / "compared"
+    )
+    config = command.train_config("dlrm", "sgd", 0.1, 0)
+    finish(config.run_dir, config)
+    page = compare(command).read_text()
+    assert "Learning rate: 0.1." in page
+    assert "The model that drew the labels reaches AUC 0." in page
+    with pytest.raises(InputError, match="finished run with other settings"):
+        compare(dataclasses.replace(command, batch_size=32))
+    (command.output / "data_set.txt").write_text("another")
+    with pytest.raises(InputError, match="compares runs on another data set"):
+        compare(command)
+
+
+def test_a_learning_rate_is_chosen_by_validation_rows(command):
+    run = finished(command)
+    values = {**run.metrics["test"], "log_loss": 0.4}
+    run = dataclasses.replace(run, metrics={**run.metrics, "validation": values})
+    assert run.choice == 0.4
+    assert run.split == "test"
+
+
+@pytest.mark.slow
+def test_models_are_compared_and_a_second_call_trains_nothing(data_dir, tmp_path):
+    done = run_command_line(COMMAND + str(data_dir), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(re.findall(r": training$", done.stdout, re.MULTILINE)) == 4
+    report = (tmp_path / "compared" / "report.md").read_text()
+    assert "logistic_regression, adagrad" in report
+    written = json.loads((tmp_path / "compared" / "report.json").read_text())
+    for each in written:
+        assert each["runs"][0]["peak_memory"] > 10**8
+        assert each["parameters"] > 1000
+    again = run_command_line(COMMAND + str(data_dir), cwd=tmp_path)
+    assert again.returncode == 0
+    assert "training" not in again.stdout
+    assert (tmp_path / "compared" / "report.md").read_text() == report
+
+
+def wait_until(is_so):
+    deadline = time.monotonic() + 120
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_comparison_stops_its_run_and_goes_on(data_dir, tmp_path, how):
+    options = f"--models dlrm --optimizers sgd --learning_rates 0.1 --batch_size 8 \
+        --evaluations_per_epoch 200 --output {tmp_path} --data_dir {data_dir}"
+    command = [sys.executable, "-m", "tfdlrm.compare", *options.split()]
+    run = tmp_path / "runs" / "dlrm-sgd-0.1-0"
+    curves = run / "metrics.jsonl"
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        wait_until(lambda: curves.is_file() and curves.read_text())
+        process.send_signal(how)
+    assert process.returncode == (143 if how == signal.SIGTERM else -how)
+    wait_until(lambda: [*run.glob("checkpoints/step-*")])
+    assert not (run / "report.md").exists()
+    time.sleep(2)  # for the killed one's training to leave its directory
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    log = run.with_name(f"{run.name}.log").read_text()
+    assert "Going on after step" in log
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_a_data_set_or_a_run_takes_no_comparison(data_dir, tmp_path):
+    (tmp_path / "config.yaml").touch()
+    for output in (data_dir, tmp_path):
+        before = {path.name for path in output.iterdir()}
+        with pytest.raises(InputError, match=r"has a .*: it is a data set, a run"):
+            compare(CompareCommand(data_dir, output=output))
+        assert {path.name for path in output.iterdir()} == before

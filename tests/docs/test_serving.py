@@ -1,0 +1,75 @@
+"""What the serving page shows is run, with a model trained for it."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pipelines import synthetic
+from tests.docs.test_pages import blocks, commands
+from tests.support.processes import run_command_line
+from tests.support.serving_process import serving
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A directory with a trained model and rows to score."""
+    place = tmp_path_factory.mktemp("docs")
+    synthetic.write_raw(place / "train.txt", num_rows=20_000, seed=0)
+    lines = (place / "train.txt").read_text().splitlines()[:50]
+    unlabelled = "".join(line.partition("\t")[2] + "\n" for line in lines)
+    (place / "test.txt").write_text(unlabelled)
+    trained = run_command_line("python -m tfdlrm.train --raw train.txt", place)
+    assert trained.returncode == 0, trained.stderr
+    return place
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_serving_page_run(place):
+    serve, *ask, benchmark = commands("docs/serving.md")
+    assert serve == "python -m tfdlrm.serve saved_models/dlrm"
+    known = run_command_line(
+        "python -m tfdlrm.predict --model saved_models/dlrm --input test.txt "
+        "--output known.csv",
+        place,
+    )
+    assert known.returncode == 0, known.stderr
+    right = np.loadtxt(place / "known.csv", skiprows=1)
+    with serving(place / "saved_models" / "dlrm") as server:
+
+        def here(text):
+            return text.replace("8500", str(server.port)).replace(
+                "8501", str(server.rest_port)
+            )
+
+        assert len(ask) == 2
+        for command in ask:
+            if "--server" not in command:
+                command += " --server localhost:8500"
+            done = run_command_line(here(command), place)
+            assert done.returncode == 0, done.stderr
+            answers = np.loadtxt(place / "predictions.csv", skiprows=1)
+            np.testing.assert_allclose(answers, right, atol=1e-6)
+        (program,) = blocks("docs/serving.md", "python")
+        done = subprocess.run(
+            [sys.executable, "-c", here(program)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0 and done.stdout.startswith("[0."), done.stderr
+        if shutil.which("curl"):
+            (curl,) = (
+                block for block in blocks("docs/serving.md", "bash") if "curl" in block
+            )
+            done = run_command_line(here(curl), place)
+            assert done.stdout.startswith('{"outputs":[[0.'), done.stdout
+    tiny = "--seconds 0.3 --table_scale 0.0001 --batch_sizes '[1]' --rates '[50]'"
+    done = run_command_line(f"{benchmark} {tiny}", place)
+    assert done.returncode == 0, done.stderr
+    table = [line for line in done.stdout.splitlines() if line.startswith("|")][2:]
+    num_clients = 3 if shutil.which("h2load") else 2
+    assert len(table) == num_clients + 1 + 3, done.stderr  # open loop, peers
+    assert all(line.rstrip("| ").endswith(" 0") for line in table), done.stdout

@@ -1,0 +1,66 @@
+"""The site: what it says of messages and settings is what the code has."""
+
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.docs.test_pages import blocks
+from tests.support.processes import ROOT
+
+# What Python of these pages works on is made by their commands, with which it is run.
+NOT_ALONE = {"docs/from_nvidia.md", "docs/preparing.md", "docs/serving.md"}
+PAGES = {str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md")}
+DOCUMENTS = sorted(page for page in PAGES - NOT_ALONE if blocks(page, "python"))
+
+
+def text_of(node):
+    """The text of a string expression, `…` for what is filled in."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(
+            text_of(part) if isinstance(part, ast.Constant) else "…"
+            for part in node.values
+        )
+    return ""
+
+
+def messages():
+    for package in ("tfdlrm", "pipelines"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.Call):
+                    yield from (text_of(argument) for argument in node.args)
+
+
+def test_the_messages_that_are_explained_are_the_codes():
+    page = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
+    explained = re.findall(r"^\| `(.*?)` \|", page, re.MULTILINE)
+    assert len(explained) > 15
+    raised = [re.sub(r"`[^`]*`", "…", text) for text in messages()]
+    for message in explained:
+        parts = [re.escape(part) for part in message.split("…")]
+        pattern = re.compile(".*".join(parts))
+        assert any(pattern.search(text) for text in raised), message
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_python_of_a_page_runs(document, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # what it writes is not for the repository
+    for block in blocks(document, "python"):
+        exec(compile(block, document, "exec"), {})
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(tmp_path):
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path)]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    settings = (tmp_path / "settings" / "index.html").read_text("utf-8")
+    assert "embedding_dim" in settings
+    assert "<!-- settings -->" not in settings

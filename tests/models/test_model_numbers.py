@@ -1,0 +1,189 @@
+"""The models beside the DLRM against NumPy in float64."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from tests.support.small_models import CONFIGS, exact, inputs, randomized, schema
+from tfdlrm import optimizers
+from tfdlrm.base.errors import InputError
+from tfdlrm.config.model_columns import ignored_columns
+from tfdlrm.config.models import FMConfig, MFConfig
+from tfdlrm.models import build_model
+
+
+def mlp_in_float64(mlp, values, final=False):
+    last = len(mlp.dense_layers) - 1
+    for i, layer in enumerate(mlp.dense_layers):
+        values = values @ exact(layer.kernel) + exact(layer.bias)
+        if i < last or final:
+            values = np.maximum(values, 0)
+    return values
+
+
+def parts_in_float64(model, features):
+    """Embeddings `(batch, features, dim)`, and them beside the dense features."""
+    table = exact(model.embeddings.tables[0])
+    vectors = table[features["categorical_features"] + np.array([0, 5, 14])]
+    flat = vectors.reshape(len(vectors), -1)
+    return vectors, np.hstack([flat, exact(features["dense_features"])])
+
+
+def fm_in_float64(model, features):
+    """The sum over features and over pairs of them, in loops, and all vectors."""
+    vectors, _ = parts_in_float64(model, features)
+    own = exact(model.dense_vectors.vectors)
+    values = exact(features["dense_features"])
+    vectors = np.hstack([values[..., None] * own, vectors])
+    id_weights = exact(model.linear.id_weights.tables[0])[:, 0]
+    ids = features["categorical_features"] + np.array([0, 5, 14])
+    total = exact(model.linear.bias) + id_weights[ids].sum(axis=1)
+    total += values @ exact(model.linear.dense_weights)[:, 0]
+    for i in range(vectors.shape[1]):
+        for j in range(i):
+            total += (vectors[:, i] * vectors[:, j]).sum(axis=1)
+    return total[:, None], vectors.reshape(len(vectors), -1)
+
+
+@pytest.mark.parametrize("name", ["dcn", "dcn_v2", "dcn_v2 of low rank"])
+def test_deep_and_cross_is_that_of_the_articles(name):
+    model, features = randomized(CONFIGS[name]), inputs()
+    _, x0 = parts_in_float64(model, features)
+    crossed = x0
+    for layer in model.cross_layers:
+        product = crossed
+        for kernel in layer.kernels:
+            product = product @ exact(kernel)
+        bias = exact(layer.bias)
+        if layer.form == "vector":
+            crossed = x0 * product + bias + crossed
+        else:
+            crossed = x0 * (product + bias) + crossed
+    deep = mlp_in_float64(model.deep_mlp, x0, final=True)
+    expected = mlp_in_float64(model.head, np.hstack([crossed, deep]))
+    np.testing.assert_allclose(model(features), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_factorization_machine_is_that_of_the_article():
+    model, features = randomized(CONFIGS["fm"]), inputs()
+    expected, _ = fm_in_float64(model, features)
+    np.testing.assert_allclose(model(features), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_deepfm_adds_a_tower_on_the_same_vectors():
+    model, features = randomized(CONFIGS["deepfm"]), inputs()
+    expected, flat = fm_in_float64(model, features)
+    expected += mlp_in_float64(model.deep_mlp, flat)
+    np.testing.assert_allclose(model(features), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_plain_mlp_takes_everything_side_by_side():
+    model, features = randomized(CONFIGS["mlp"]), inputs()
+    _, flat = parts_in_float64(model, features)
+    expected = mlp_in_float64(model.mlp, flat)
+    np.testing.assert_allclose(model(features), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_matrix_factorization_is_a_product_and_biases():
+    model, features = randomized(CONFIGS["mf"]), inputs()
+    table, biases = (
+        exact(layer.tables[0]) for layer in (model.embeddings, model.biases.id_weights)
+    )
+    users = features["categorical_features"][:, 0]
+    items = features["categorical_features"][:, 2] + 5  # C3's table stands below C1's
+    expected = (table[users] * table[items]).sum(axis=1)
+    expected += biases[users, 0] + biases[items, 0] + exact(model.biases.bias)
+    np.testing.assert_allclose(model(features)[:, 0], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_matrix_factorization_says_what_it_ignores_and_does():
+    config, features = CONFIGS["mf"], inputs()
+    assert ignored_columns(schema(), config) == ["I1", "I2", "I3", "C2"]
+    assert ignored_columns(schema(), FMConfig()) == []
+    model = randomized(config)
+    expected = model(features)
+    features["dense_features"] += 1
+    features["categorical_features"][:, 1] += 1
+    np.testing.assert_array_equal(model(features), expected)
+
+
+def test_matrix_factorization_finds_a_planted_matrix():
+    keras.utils.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    users, items = rng.normal(size=(30, 2)), rng.normal(size=(20, 2))
+    biases = rng.normal(size=(30, 1)) + rng.normal(size=20) + 0.7
+    matrix = users @ items.T + biases
+    ids = np.argwhere(np.ones_like(matrix))
+    ids = rng.permutation(ids)
+    seen, unseen = ids[:480], ids[480:]  # of 600 cells; 150 numbers decide them all
+    model = build_model(schema(0, (30, 20)), MFConfig("C1", "C2", embedding_dim=2))
+    model.compile(optimizers.Adagrad(learning_rate=0.5), "mse")
+
+    def rows(cells):
+        return {
+            "dense_features": np.zeros((len(cells), 0), "float32"),
+            "categorical_features": cells,
+        }
+
+    for _ in range(400):
+        model.train_on_batch(rows(seen), matrix[*seen.T][:, None])
+    errors = model(rows(unseen))[:, 0] - matrix[*unseen.T]
+    assert np.sqrt(np.mean(errors**2)) < 0.02 * matrix.std()
+
+
+@pytest.mark.parametrize(
+    ("user", "item", "message"),
+    [
+        ("C1", "C9", "item is 'C9', expected a categorical column of the data set: C1"),
+        ("I1", "C1", "user is 'I1'"),
+    ],
+)
+def test_matrix_factorization_refuses_columns_that_are_not_there(user, item, message):
+    with pytest.raises(InputError, match=message):
+        ignored_columns(schema(), MFConfig(user, item))
+    with pytest.raises(InputError, match=message):
+        build_model(schema(), MFConfig(user, item))
+
+
+def test_matrix_factorization_needs_two_columns():
+    with pytest.raises(InputError, match="expected another column than user"):
+        MFConfig("C1", "C1")
+
+
+EVERY_TABLE = [config for config in CONFIGS.values() if hasattr(config, "embedding_l2")]
+
+
+@pytest.mark.parametrize("config", EVERY_TABLE, ids=lambda config: config.name)
+def test_embedding_l2_is_of_the_vectors_that_a_row_looks_up(config):
+    config = dataclasses.replace(config, embedding_l2=0.25)
+    model, features = randomized(config), inputs()
+    ids = features["categorical_features"]
+    if isinstance(config, MFConfig):
+        ids = ids[:, [0, 2]]
+    squares = np.square(exact(model.embeddings(ids))).sum((1, 2))
+    model(features, training=True)
+    assert exact(sum(model.losses)) == pytest.approx(0.25 * squares.mean(), rel=1e-5)
+
+
+def test_embedding_l2_pulls_at_the_rows_of_the_batch_and_no_others():
+    model = randomized(FMConfig(embedding_dim=4, embedding_l2=0.25))
+    model.compile(optimizers.SGD(learning_rate=0.5), lambda labels, logits: 0 * logits)
+    (table,) = model.embeddings.tables
+    before = exact(table)
+    features = inputs(batch=2)
+    features["categorical_features"] = np.array([[1, 2, 3], [1, 0, 3]])
+    model.train_on_batch(features, np.zeros((2, 1)))
+    # Each time that a row is looked up: 2 * 0.25 of it, over 2 rows of the batch.
+    times = np.zeros((18, 1))
+    times[[1, 14 + 3]] = 2
+    times[[5 + 2, 5 + 0]] = 1
+    np.testing.assert_allclose(table, before * (1 - 0.5 * times / 4), rtol=1e-6)
+
+
+@pytest.mark.parametrize("config", EVERY_TABLE, ids=lambda config: config.name)
+def test_initial_vectors_are_as_small_as_is_said(config):
+    config = dataclasses.replace(config, initial_bound=1e-3)
+    (table,) = build_model(schema(), config).embeddings.tables
+    assert 0.8e-3 < np.abs(exact(table)).max() <= 1e-3

@@ -1,0 +1,295 @@
+"""What a run takes, against the models themselves, and what is said where it is too
+much."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from benchmarks.workload.criteo_kaggle import flops_per_sample
+from pipelines.prepare import prepare
+from tests.support.processes import ROOT, run_command_line
+from tests.support.small_models import CONFIGS, schema
+from tfdlrm.base.byte_size import format_byte_size, parse_byte_size
+from tfdlrm.base.errors import InputError
+from tfdlrm.checkpoints.entries import MAX_COPY_BYTES
+from tfdlrm.checkpoints.variables import SavedVariables
+from tfdlrm.config import OptimizerConfig, PrepareConfig, TrainConfig
+from tfdlrm.config.models import DLRMConfig
+from tfdlrm.data.schema import FeatureSchema
+from tfdlrm.models import build_model
+from tfdlrm.plan import PlanCommand, data_schema, duration, plan, share_of_ceiling
+from tfdlrm.planning.advice import Memory, memory_here, require_memory, suggestions
+from tfdlrm.planning.machine_memory import UNKNOWN, available_memory, gpu_memory
+from tfdlrm.planning.memory_plan import memory_plan
+from tfdlrm.planning.model_size import model_size
+from tfdlrm.train import train
+from tfdlrm.training.fit import compile_model
+
+DLRM = DLRMConfig(embedding_dim=4, bottom_mlp_units=(8,), top_mlp_units=(8, 5))
+MODELS = {
+    **CONFIGS,
+    "dlrm": DLRM,
+    "dlrm with the diagonal": replace(DLRM, self_interaction=True),
+    "dlrm side by side": replace(DLRM, interaction="concatenate"),
+    "dlrm with buckets": replace(DLRM, dense_bucket_width=0.5),
+    "dlrm with collisions": replace(DLRM, num_collisions=3, collision_threshold=5),
+}
+KAGGLE = data_schema(PlanCommand())
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("num_dense", [3, 0])
+def test_parameters_are_those_of_the_model(name, num_dense):
+    columns = schema(num_dense=num_dense)
+    model = build_model(columns, MODELS[name])
+    assert model_size(columns, MODELS[name]).parameters == model.count_params()
+
+
+def test_the_article_s_model_has_its_parameters_and_operations():
+    size = model_size(KAGGLE, DLRMConfig())
+    assert size.parameters == 540_677_217
+    assert size.operations == flops_per_sample()
+
+
+@pytest.mark.parametrize(
+    "optimizer", ["sgd", "adagrad", "row_wise_adagrad", "lazy_adam"]
+)
+def test_a_checkpoint_has_the_bytes_that_were_planned(optimizer):
+    columns, config = schema(), TrainConfig(model=DLRM)
+    config = replace(config, optimizer=OptimizerConfig(optimizer))
+    model = build_model(columns, DLRM)
+    compile_model(model, config.optimizer)
+    variables = SavedVariables(model)
+    written = sum(each.values.nbytes for each in variables.all_pieces())
+    planned = memory_plan(columns, config).checkpoint_file
+    assert 0 <= written - planned <= 100  # step and learning rate, seeds of dropout
+
+
+def test_gpus_hold_the_model_and_the_host_the_rest():
+    config = TrainConfig(batch_size=4096)
+    alone, two = memory_plan(KAGGLE, config), memory_plan(KAGGLE, config, 2)
+    assert alone.host == alone.device
+    assert two.activations == alone.activations / 2
+    assert two.device + two.host == alone.host - two.activations
+    assert two.host < 2e9 < 4e9 < two.device
+
+
+def test_what_is_copied_for_a_checkpoint_is_bounded():
+    small, large = (
+        memory_plan(columns, TrainConfig()).checkpoint for columns in (schema(), KAGGLE)
+    )
+    assert small < large < 1.2 * MAX_COPY_BYTES
+
+
+def fits(words, memory, columns=KAGGLE):
+    """Whether the settings that a suggestion names fit, as it says."""
+    options = re.match(r"(.*) \((.*)\)$", words)
+    argv = options[1].split()
+    settings = dict(zip(argv[::2], argv[1::2], strict=True))
+    config = TrainConfig(
+        optimizer=OptimizerConfig(settings.pop("--optimizer.name", "adagrad")),
+        model=DLRMConfig(
+            **{name.rpartition(".")[2]: int(value) for name, value in settings.items()}
+        ),
+    )
+    found = memory_plan(columns, config).host
+    said = parse_byte_size(options[2], "bytes")
+    return found <= memory.host and said == pytest.approx(found, rel=0.006)
+
+
+def test_what_is_suggested_fits_and_takes_what_it_says():
+    memory = Memory(host=3_600_000_000)
+    *found, sharded = suggestions(KAGGLE, TrainConfig(), memory)
+    assert [each.partition(" ")[0] for each in found] == [
+        "--optimizer.name",
+        "--model.num_collisions",
+        "--model.embedding_dim",
+    ]
+    assert all(fits(each, memory) for each in found)
+    assert sharded == "--strategy mirrored --tables sharded on 2 GPUs (2.19 GB on each)"
+
+
+def test_where_a_gpu_is_large_enough_a_suggestion_tells_the_memory_beside_it():
+    host = memory_plan(KAGGLE, TrainConfig(), 1).host
+    memory = Memory(host=host - 1, device=80 * 10**9, num_devices=1)
+    [found] = suggestions(KAGGLE, TrainConfig(), memory)
+    words = "--model.num_collisions 32 --model.collision_threshold 10000"
+    model = DLRMConfig(num_collisions=32, collision_threshold=10_000)
+    needed = memory_plan(KAGGLE, TrainConfig(model=model), 1).host
+    assert found == f"{words} ({format_byte_size(needed)})"
+
+
+def test_tables_in_shares_or_beside_the_gpus_are_suggested_where_these_are_too_small():
+    memory = Memory(host=32 * 10**9, device=3 * 10**9, num_devices=2)
+    config = TrainConfig(strategy="mirrored")
+    *_, host, sharded = suggestions(KAGGLE, config, memory)
+    for words, tables in ((host, "host"), (sharded, "sharded")):
+        changed = replace(config, tables=tables)
+        plan = memory_plan(KAGGLE, changed, 2)
+        assert memory.holds(plan)
+        assert f"--tables {tables}" in words
+        shown = parse_byte_size(re.search(r"\(([\d.]+ .B)", words)[1], "bytes")
+        expected = plan.device
+        assert shown == pytest.approx(expected, rel=0.006)
+    beside = memory_plan(KAGGLE, replace(config, tables="host"), 2)
+    together = memory_plan(KAGGLE, config)
+    assert beside.host > together.tables + together.table_state
+
+
+def test_shares_of_tables_add_up():
+    config = TrainConfig(strategy="mirrored", tables="sharded")
+    one, four = (memory_plan(KAGGLE, config, number) for number in (1, 4))
+    assert 4 * (four.device - four.layers - four.activations) == pytest.approx(
+        one.with_tables
+    )
+    assert four.host == one.host + one.tables  # whole, to be exported
+
+
+def test_where_no_change_alone_is_enough_two_are_suggested():
+    columns = replace(
+        KAGGLE,
+        categorical_features=tuple(
+            replace(each, vocabulary_size=200 * each.vocabulary_size)
+            for each in KAGGLE.categorical_features
+        ),
+    )
+    memory = Memory(host=5_000_000_000)
+    found = suggestions(columns, TrainConfig(), memory)
+    assert found[0].startswith("--optimizer.name row_wise_adagrad --model.num_coll")
+    assert fits(found[0], memory, columns)
+
+
+def test_a_threshold_is_suggested_by_what_the_data_set_has_counted(
+    raw_file, data_dir, tmp_path
+):
+    config = TrainConfig(model=DLRM)
+    columns = FeatureSchema.load(data_dir)
+    five = prepare([raw_file], tmp_path / "five", PrepareConfig(min_frequency=5))
+    as_planned = replace(columns, categorical_features=five.categorical_features)
+    just_enough = Memory(host=memory_plan(as_planned, config).host)
+    assert just_enough.host < memory_plan(columns, config).host
+    found = suggestions(columns, config, just_enough, data_dir)
+    assert any(each.startswith("--min_frequency 5 for") for each in found)
+    too_little = Memory(host=just_enough.host - 1)
+    found = suggestions(columns, config, too_little, data_dir)
+    assert any(each.startswith("--min_frequency 10 for") for each in found)
+
+
+def test_a_run_that_cannot_fit_is_refused_before_it_makes_anything(
+    data_dir, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("tfdlrm.train.memory_here", lambda *_: Memory(10**8))
+    config = TrainConfig(data_dir=data_dir, model=DLRM, run_dir=tmp_path / "run")
+    with pytest.raises(InputError, match="of memory, and 100 MB are there"):
+        train(config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_memory_of_gpus_is_asked_for(tmp_path, monkeypatch):
+    fake = tmp_path / "nvidia-smi"
+    fake.write_text("#!/bin/sh\nprintf '81559\\n40960\\n'\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpu_memory() == [81559 * 2**20, 40960 * 2**20]
+    with pytest.raises(InputError, match="of memory of each GPU, and 1"):
+        require_memory(KAGGLE, TrainConfig(), Memory(10**11, 10**9, 2))
+
+
+def test_gpus_that_a_process_may_not_use_and_that_do_not_tell(tmp_path, monkeypatch):
+    fake = tmp_path / "nvidia-smi"
+    fake.write_text("#!/bin/sh\ncase $3 in --id=1) echo '[N/A]';; *) exit 6;; esac\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for visible, found in (("1", [UNKNOWN]), ("7", []), ("-1", []), ("", [])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert gpu_memory() == found
+
+
+def test_each_machine_of_several_has_its_part_of_a_batch(monkeypatch):
+    workers = {"cluster": {"worker": ["a:1", "b:1", "c:1", "d:1"]}}
+    task = {"task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps({**workers, **task}))
+    here = memory_here("multi_worker", num_devices=2)
+    assert (here.num_devices, here.num_machines) == (2, 4)
+    config = TrainConfig(batch_size=4096)
+    assert here.plan(KAGGLE, config).activations == pytest.approx(
+        memory_plan(KAGGLE, config).activations / 8
+    )
+
+
+def test_a_run_with_early_stopping_is_refused_for_its_memory_too():
+    config = TrainConfig(strategy="mirrored", early_stopping=2)
+    with pytest.raises(InputError, match="of memory of each GPU") as refused:
+        require_memory(KAGGLE, config, Memory(10**11, 10**9, 2))
+    assert "--tables" not in str(refused.value)
+
+
+def test_a_machine_without_nvidia_s_driver_has_no_gpus(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpu_memory() == []
+
+
+def test_there_is_memory_here():
+    assert 10**8 < available_memory() < 10**14
+
+
+def test_the_plan_says_what_a_data_set_takes(data_dir):
+    text = plan(PlanCommand(data_dir=data_dir, model=DLRM, samples_per_second=1000))
+    columns = FeatureSchema.load(data_dir)
+    for feature in columns.categorical_features:
+        assert f"| {feature.name} | {feature.vocabulary_size:,} | 4 |" in text
+    parameters = model_size(columns, DLRM).parameters
+    assert f"\n{parameters:,} parameters" in text
+    assert f"Columns and rows: {data_dir}." in text
+    assert "5,143 rows an epoch, 1 epoch(s): 5 s at 1,000 samples/s (as stated)" in text
+
+
+def test_a_rate_that_is_not_stated_is_called_an_estimate():
+    text = plan(PlanCommand(num_devices=0, rows=10**6))
+    assert "1,000,000 rows an epoch" in text
+    assert "those published of Criteo Kaggle, but rows as stated." in text
+    assert "(an estimate: 38% of the " in text
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "share"), [(1, 0.33), (2048, 0.55), (10**6, 0.6)]
+)
+def test_larger_batches_come_closer_to_the_ceiling(batch_size, share):
+    assert share_of_ceiling(batch_size) == pytest.approx(share)
+
+
+def test_the_command_refuses_with_status_2_and_one_line():
+    command = "python -m tfdlrm.plan --config configs/criteo_kaggle.yaml"
+    options = "--num_devices 0 --samples_per_second 50000"
+    shown = run_command_line(f"{command} {options} --memory 12GB", cwd=ROOT)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.endswith("It fits.\n")
+    refused = run_command_line(f"{command} {options} --memory 2GB", cwd=ROOT)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: this run needs 3.25 GB of memory, and 2.0")
+    assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_devices": 2}, "num_devices is 2, expected 1 at most with strategy"),
+        ({"num_devices": 0, "device_memory": "8GB"}, "none with num_devices 0"),
+    ],
+)
+def test_gpus_that_would_not_be_used_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        PlanCommand(**settings)
+
+
+def test_planning_needs_no_tensorflow():
+    code = "import sys, tfdlrm.plan; assert 'tensorflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_durations_are_told_in_units_of_their_size():
+    assert [duration(each) for each in (1, 119, 120)] == ["1 s", "119 s", "2 min"]

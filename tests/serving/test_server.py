@@ -1,0 +1,380 @@
+"""Conformance, with clients that were not written here."""
+
+import json
+import math
+import subprocess
+import sys
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client.parser import text_fd_to_metric_families
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2_grpc,
+    regression_pb2,
+)
+
+from tests.support.processes import ROOT
+from tests.support.served_model import expected, save_kinds, save_scores
+from tests.support.serving_thread import embedded, get, post, predict_request, rows
+from tfdlrm.serving.policies import ModelSettings, VersionPolicy
+from tfdlrm.serving.server import ServerSettings
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("models")
+    save_scores(directory / "scores" / "1")
+    save_scores(directory / "scores" / "20", bias=1.0)
+    save_kinds(directory / "kinds" / "3")
+    both = VersionPolicy("latest", count=2)
+    labels = {"stable": 1, "canary": 20, "gone": 7}
+    models = [
+        ModelSettings("scores", directory / "scores", both, labels),
+        ModelSettings("kinds", directory / "kinds"),
+    ]
+    with embedded(ServerSettings(models, poll_seconds=0)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def channel(server):
+    with grpc.insecure_channel(server.address) as channel:
+        yield channel
+
+
+@pytest.fixture(scope="module")
+def stub(channel):
+    return prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+
+def example(dense, ids):
+    features = {
+        "dense_features": tf.train.Feature(
+            float_list=tf.train.FloatList(value=np.asarray(dense).tolist())
+        ),
+        "categorical_features": tf.train.Feature(
+            int64_list=tf.train.Int64List(value=np.asarray(ids).tolist())
+        ),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=features))
+
+
+def scored(response):
+    return tf.make_ndarray(response.outputs["probability"])
+
+
+def refused(call, request, code):
+    with pytest.raises(grpc.RpcError) as caught:
+        call(request, timeout=30)
+    assert caught.value.code() == code, caught.value
+    return caught.value.details()
+
+
+@pytest.mark.parametrize("number", [1, 3, 300])
+def test_predict_gives_every_row_its_probability(stub, number):
+    dense, ids = rows(number)
+    request = predict_request("scores", dense_features=dense, categorical_features=ids)
+    response = stub.Predict(request)
+    np.testing.assert_allclose(scored(response), expected(dense, ids, 1.0), atol=1e-6)
+    assert len(response.outputs["probability"].float_val) == number
+    spec = response.model_spec
+    assert (spec.name, spec.version.value) == ("scores", 20)
+    assert spec.signature_name == "serving_default"
+
+
+def test_versions_and_labels_choose_the_model(stub):
+    dense, ids = rows(2)
+    request = predict_request("scores", dense_features=dense, categorical_features=ids)
+    for version, bias in ((1, 0.0), (20, 1.0)):
+        request.model_spec.version.value = version
+        answer = scored(stub.Predict(request))
+        np.testing.assert_allclose(answer, expected(dense, ids, bias), atol=1e-6)
+    request.model_spec.version_label = "stable"
+    assert stub.Predict(request).model_spec.version.value == 1
+    request.model_spec.version_label = "gone"
+    text = refused(stub.Predict, request, grpc.StatusCode.NOT_FOUND)
+    assert text == "Servable not found for request: Specific(scores, 7)"
+    request.model_spec.version_label = "nightly"
+    text = refused(stub.Predict, request, grpc.StatusCode.INVALID_ARGUMENT)
+    assert text == "Unrecognized servable version label: nightly"
+
+
+def test_an_output_filter_chooses_the_outputs(stub):
+    request = predict_request(
+        "kinds",
+        doubles=np.array([[1.0, 2.0]]),
+        flags=np.array([True]),
+        texts=np.array([b"a\0\xff"], object),
+        bytes=np.array([255], np.uint8),
+    )
+    answer = stub.Predict(request).outputs
+    assert set(answer) == {"doubles", "flags", "texts", "raw_bytes", "bytes"}
+    assert list(answer["doubles"].double_val) == [2.0, 4.0]
+    assert list(answer["flags"].bool_val) == [False]
+    assert list(answer["texts"].string_val) == [b"a\0\xff"]
+    assert tf.make_ndarray(answer["bytes"]) == np.array([255], np.uint8)
+    request.output_filter.append("flags")
+    assert set(stub.Predict(request).outputs) == {"flags"}
+    request.output_filter.append("nothing")
+    refused(stub.Predict, request, grpc.StatusCode.INVALID_ARGUMENT)
+
+
+def test_classify_regress_and_both_at_once(stub):
+    dense, ids = rows(3)
+    click = expected(dense, ids, 1.0).ravel()
+    classify = classification_pb2.ClassificationRequest()
+    classify.model_spec.name, classify.model_spec.signature_name = "scores", "classify"
+    classify.input.example_list.examples.extend(map(example, dense, ids))
+    found = stub.Classify(classify).result.classifications
+    assert [[each.label for each in row.classes] for row in found] == [["0", "1"]] * 3
+    scores = [[each.score for each in row.classes] for row in found]
+    np.testing.assert_allclose(scores, np.stack([1 - click, click], 1), atol=1e-6)
+
+    # The ids are the same for all examples, and come in the context.
+    regress = regression_pb2.RegressionRequest()
+    regress.model_spec.name, regress.model_spec.signature_name = "scores", "regress"
+    context = regress.input.example_list_with_context
+    context.context.CopyFrom(example([], ids[0]))
+    del context.context.features.feature["dense_features"]
+    for each in dense:
+        added = context.examples.add()
+        added.CopyFrom(example(each, []))
+        del added.features.feature["categorical_features"]
+    values = [each.value for each in stub.Regress(regress).result.regressions]
+    same = expected(dense, np.tile(ids[0], (3, 1)), 1.0).ravel()
+    np.testing.assert_allclose(values, same, atol=1e-6)
+
+    both = inference_pb2.MultiInferenceRequest(input=classify.input)
+    for name in ("classify", "regress"):
+        task = both.tasks.add(method_name=f"tensorflow/serving/{name}")
+        task.model_spec.name, task.model_spec.signature_name = "scores", name
+    first, second = stub.MultiInference(both).results
+    assert first.classification_result.classifications == found
+    values = [each.value for each in second.regression_result.regressions]
+    np.testing.assert_allclose(values, click, atol=1e-6)
+
+
+def test_metadata_and_status(stub, channel):
+    request = get_model_metadata_pb2.GetModelMetadataRequest()
+    request.model_spec.name = "scores"
+    refused(stub.GetModelMetadata, request, grpc.StatusCode.INVALID_ARGUMENT)
+    request.metadata_field.append("signature_def")
+    answer = stub.GetModelMetadata(request)
+    definitions = get_model_metadata_pb2.SignatureDefMap()
+    assert answer.metadata["signature_def"].Unpack(definitions)
+    default = definitions.signature_def["serving_default"]
+    assert set(default.inputs) == {"dense_features", "categorical_features"}
+    assert answer.model_spec.version.value == 20
+
+    models = model_service_pb2_grpc.ModelServiceStub(channel)
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = "scores"
+    statuses = models.GetModelStatus(request).model_version_status
+    assert [(each.version, each.state) for each in statuses] == [(20, 30), (1, 30)]
+    request.model_spec.name = "nothing"
+    refused(models.GetModelStatus, request, grpc.StatusCode.NOT_FOUND)
+    health = health_pb2_grpc.HealthStub(channel)
+    for service in ("", "tensorflow.serving.PredictionService"):
+        asked = health_pb2.HealthCheckRequest(service=service)
+        assert health.Check(asked).status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_what_cannot_be_answered_is_refused_with_the_reason(stub):
+    dense, ids = rows(2)
+    good = {"dense_features": dense, "categorical_features": ids}
+    bad = grpc.StatusCode.INVALID_ARGUMENT
+    cases = [
+        ("", "", good, bad, "no name"),
+        ("nothing", "", good, grpc.StatusCode.NOT_FOUND, "Latest(nothing)"),
+        ("../scores", "", good, grpc.StatusCode.NOT_FOUND, "../scores"),
+        ("scores", "x", good, grpc.StatusCode.FAILED_PRECONDITION, '"x" not found'),
+        ("scores", "", {"dense_features": dense}, bad, "{categorical_features}"),
+        ("scores", "", {**good, "more": 1.0}, bad, "Sent extra: {more}"),
+        ("scores", "", {**good, "dense_features": dense.astype(float)}, bad, "float64"),
+        ("scores", "", {**good, "dense_features": dense[:, :1]}, bad, "[2, 1]"),
+        ("scores", "", {**good, "dense_features": dense[:1]}, bad, "number of rows"),
+        ("scores", "", {**good, "dense_features": dense * np.nan}, bad, "not finite"),
+    ]
+    for model, signature, inputs, code, text in cases:
+        request = predict_request(model, signature, **inputs)
+        assert text in refused(stub.Predict, request, code)
+    wrong = classification_pb2.ClassificationRequest()
+    wrong.model_spec.name, wrong.model_spec.signature_name = "scores", "regress"
+    wrong.input.example_list.examples.append(example(dense[0], ids[0]))
+    assert "regress" in refused(stub.Classify, wrong, bad)
+    wrong.model_spec.signature_name = "classify"
+    del wrong.input.example_list.examples[:]
+    assert refused(stub.Classify, wrong, bad) == "Input is empty."
+
+
+def test_rest_answers_rows_and_columns_alike(server):
+    dense, ids = rows(3)
+    click = expected(dense, ids, 1.0)
+    columns = {"dense_features": dense.tolist(), "categorical_features": ids.tolist()}
+    instances = [
+        {"dense_features": d, "categorical_features": c}
+        for d, c in zip(*columns.values(), strict=True)
+    ]
+    url = f"{server.url}/v1/models/scores"
+    status, answer = post(f"{url}:predict", {"instances": instances})
+    assert status == 200 and list(answer) == ["predictions"]
+    np.testing.assert_allclose(answer["predictions"], click, atol=1e-6)
+    status, answer = post(f"{url}/versions/20:predict", {"inputs": columns})
+    assert status == 200 and list(answer) == ["outputs"]
+    np.testing.assert_allclose(answer["outputs"], click, atol=1e-6)
+    _, answer = post(f"{url}/labels/stable:predict", {"inputs": columns})
+    np.testing.assert_allclose(answer["outputs"], expected(dense, ids), atol=1e-6)
+    classify = {"signature_name": "classify", "examples": instances}
+    _, answer = post(f"{url}:classify", classify)
+    assert [row[1][0] for row in answer["results"]] == ["1"] * 3
+    np.testing.assert_allclose(
+        [row[1][1] for row in answer["results"]], click[:, 0], atol=1e-6
+    )
+    regress = {
+        "signature_name": "regress",
+        "context": {"categorical_features": ids[0].tolist()},
+        "examples": [{"dense_features": each} for each in columns["dense_features"]],
+    }
+    _, answer = post(f"{url}:regress", regress)
+    same = expected(dense, np.tile(ids[0], (3, 1)), 1.0)[:, 0]
+    np.testing.assert_allclose(answer["results"], same, atol=1e-6)
+
+
+def test_rest_writes_other_types_as_tf_serving_does(server):
+    url = f"{server.url}/v1/models/kinds:predict"
+    row = {
+        "doubles": [0.5, -math.inf],
+        "flags": True,
+        "texts": {"b64": "/wA="},
+        "bytes": 7,
+    }
+    status, answer = post(url, {"instances": [row]})
+    assert status == 200
+    assert answer["predictions"] == [
+        {
+            "bytes": 7,
+            "doubles": [1.0, -math.inf],
+            "flags": False,
+            "raw_bytes": {"b64": "/wA="},
+            "texts": {"b64": "/wA="},
+        }
+    ]
+    for text in ("/wA", "/w\nA="):
+        again = {"instances": [{**row, "texts": {"b64": text}}]}
+        assert post(url, again) == (status, answer)
+    total = {"signature_name": "total", "inputs": [1, 2.5]}
+    assert post(url, total) == (200, {"outputs": 3.5})
+    status, answer = post(url, {"signature_name": "total", "instances": [1, 2]})
+    assert status == 400 and "batch size" in answer["error"]
+    logarithm = {"signature_name": "logarithm", "instances": [0, -1, 2]}
+    _, answer = post(url, logarithm)
+    low, nan, two = answer["predictions"]
+    assert low == -math.inf and math.isnan(nan)
+    assert two == pytest.approx(math.log(2))
+
+
+def test_rest_floats_are_as_short_as_they_can_be(server):
+    url = f"{server.url}/v1/models/kinds:predict"
+    body = b'{"signature_name": "logarithm", "inputs": [1.1, NaN]}'
+    status, answer = post(url, body)
+    assert status == 200 and math.isnan(answer["outputs"][1])
+    assert repr(answer["outputs"][0]) == str(np.float32(answer["outputs"][0]))
+    assert answer["outputs"][0] == pytest.approx(math.log(1.1))
+
+
+def test_rest_tells_of_models(server):
+    url = f"{server.url}/v1/models/scores"
+    status, answer = get(url)
+    assert status == 200
+    assert answer["model_version_status"][0] == {
+        "version": "20",
+        "state": "AVAILABLE",
+        "status": {"error_code": "OK", "error_message": ""},
+    }
+    _, answer = get(f"{url}/versions/1")
+    assert [each["version"] for each in answer["model_version_status"]] == ["1"]
+    _, answer = get(f"{url}/labels/stable/metadata")
+    assert answer["model_spec"] == {
+        "name": "scores",
+        "signature_name": "",
+        "version": "1",
+    }
+    definition = answer["metadata"]["signature_def"]["signature_def"]["classify"]
+    assert definition["method_name"] == "tensorflow/serving/classify"
+    assert definition["inputs"]["inputs"]["dtype"] == "DT_STRING"
+    assert get(f"{url}/versions/9")[0] == 404
+    assert get(f"{server.url}/v1/models/nothing")[0] == 404
+
+
+def test_prometheus_reads_the_metrics(server, stub):
+    dense, ids = rows(2)
+
+    def read():
+        status, text = get(f"{server.url}/monitoring/prometheus/metrics")
+        assert status == 200
+        families = text_fd_to_metric_families(iter(text.splitlines(keepends=True)))
+        return {
+            (sample.name.removesuffix("_total"), *sample.labels.values()): sample.value
+            for family in families
+            for sample in family.samples
+        }
+
+    before = read()
+    request = predict_request("scores", dense_features=dense, categorical_features=ids)
+    for _ in range(3):
+        stub.Predict(request)
+    after = read()
+
+    def risen(*key):
+        return after[key] - before.get(key, 0)
+
+    name = ":tensorflow:serving:"
+    assert risen(f"{name}request_count", "scores", "OK") == 3
+    latency = (f"{name}request_latency_count", "scores", "Predict", "GRPC")
+    assert risen(*latency) == 3
+    assert risen(f"{name}request_example_count", "scores") == 6
+    assert risen(f"{name}request_example_counts_bucket", "scores", "2") == 3
+    assert risen(f"{name}request_example_counts_bucket", "scores", "1") == 0
+    assert 1 <= risen(":tensorflow:core:graph_runs") <= 3
+    loads = [key for key in after if key[0].endswith("load_attempt_count")]
+    assert [key[-1] for key in loads] == ["success"] * 3
+
+
+OVMS = """
+import sys, json, numpy as np, ovmsclient
+(address,) = sys.argv[1:]
+dense, ids = np.array([[1, 2], [3, 4]], np.float32), np.array([[1, 2], [3, 4]])
+inputs = {"dense_features": dense, "categorical_features": ids}
+client = ovmsclient.make_grpc_client(address)
+metadata = client.get_model_metadata("scores")
+print(json.dumps({
+    "grpc": client.predict(inputs, "scores").tolist(),
+    "status": client.get_model_status("scores")[20]["state"],
+    "inputs": {name: each["shape"] for name, each in metadata["inputs"].items()},
+}))
+"""
+
+
+def test_ovmsclient_is_served(server):
+    pytest.importorskip("ovmsclient", exc_type=ImportError)
+    done = subprocess.run(
+        [sys.executable, "-c", OVMS, server.address],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    dense, ids = np.array([[1, 2], [3, 4]]), np.array([[1, 2], [3, 4]])
+    np.testing.assert_allclose(answer["grpc"], expected(dense, ids, 1.0), atol=1e-6)
+    assert answer["status"] == "AVAILABLE"
+    assert answer["inputs"]["dense_features"] == [-1, 2]

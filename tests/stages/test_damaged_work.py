@@ -1,0 +1,331 @@
+"""What an interrupted run left is damaged: what was lost is made again."""
+
+import random
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+
+import polars as pl
+import pytest
+
+from pipelines.ids.counting import ValueCounter
+from pipelines.prepare import prepare
+from pipelines.stages import buckets, encoding
+from pipelines.stages.encoding import Encoder
+from pipelines.stages.journal import Journal
+from tests.stages.test_resume import files_of
+from tests.support.own_log import CONFIG, DESCRIPTION, ROWS, write_log
+from tfdlrm.base.errors import InputError
+from tfdlrm.base.kept_files import (
+    DamagedFileError,
+    KeptFile,
+    keep,
+    read_note,
+    write_note,
+)
+
+KINDS = ["piece", "file", "time piece", "vocabulary", "ids", "encoded", "shard"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_pieces():
+    """Make every piece of work so small that a few rows are many."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(buckets, "MAX_SHARD_ROWS", 200)
+        patch.setattr(encoding, "_WAITING_SHARE", 10**6)  # 8 kB of 8 GB
+        patch.setattr(encoding, "_TABLES_SHARE", 10**9)  # a group for each column
+        yield
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """Raw files of a log of our own, and what to do with it."""
+    directory = tmp_path_factory.mktemp("log")
+    (directory / "columns.yaml").write_text(DESCRIPTION)
+    raw = [
+        write_log(directory / f"{start}.csv", ROWS[start : start + 400])
+        for start in range(0, len(ROWS), 400)
+    ]
+    return raw, replace(CONFIG, columns=directory / "columns.yaml")
+
+
+@pytest.fixture(scope="module")
+def expected(log, tmp_path_factory):
+    """The files that a run makes which nothing happens to."""
+    output = tmp_path_factory.mktemp("whole") / "data"
+    prepare(log[0], output, log[1])
+    return files_of(output)
+
+
+@pytest.fixture(scope="module")
+def remains(log, tmp_path_factory):
+    """What a run leaves that is interrupted after the third entry of a kind."""
+    made: dict[str, Path] = {}
+    add = Journal.add
+
+    def make(kind: str) -> Path:
+        if kind in made:
+            return made[kind]
+        made[kind] = tmp_path_factory.mktemp("remains")
+
+        def add_and_stop(journal, name, entry):
+            add(journal, name, entry)
+            if name == kind and journal.count(kind) == 3:
+                raise KeyboardInterrupt
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Journal, "add", add_and_stop)
+            with pytest.raises(KeyboardInterrupt):
+                prepare(log[0], made[kind] / "data", log[1])
+        return made[kind]
+
+    return make
+
+
+def flip_a_bit(path: Path, rng: random.Random) -> None:
+    contents = bytearray(path.read_bytes())
+    contents[rng.randrange(len(contents))] ^= 1 << rng.randrange(8)
+    path.write_bytes(contents)
+
+
+def cut(path: Path, rng: random.Random) -> None:
+    path.write_bytes(path.read_bytes()[: rng.randrange(path.stat().st_size)])
+
+
+def lose(path: Path, rng: random.Random) -> None:
+    path.unlink()
+
+
+def fill_with_zeros(path: Path, rng: random.Random) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+DAMAGES = [flip_a_bit, cut, lose, fill_with_zeros]
+
+
+def some_of_each_kind(directory: Path, rng: random.Random) -> list[Path]:
+    """The journal, and of the files that it speaks of one of each folder and suffix."""
+    journal = directory / ".data.partial" / "work" / "journal.jsonl"
+    groups = {("", ""): [journal]}
+    for path in sorted(Journal(journal).kept()):
+        groups.setdefault((path.parent.name, path.suffix), []).append(path)
+    return [rng.choice(paths) for paths in groups.values()]
+
+
+@pytest.mark.parametrize(
+    ("kind", "seed"),
+    [
+        *((kind, 0) for kind in KINDS),
+        *(
+            pytest.param(kind, seed, marks=pytest.mark.slow)
+            for kind in KINDS
+            for seed in range(1, 12)
+        ),
+    ],
+)
+def test_what_was_damaged_is_made_again_and_said(
+    log, expected, remains, tmp_path, capsys, kind, seed
+):
+    rng = random.Random(f"{kind} {seed}")
+    left = remains(kind)
+    for number, path in enumerate(some_of_each_kind(left, rng)):
+        directory = tmp_path / str(number)
+        shutil.copytree(left, directory)
+        damaged = directory / path.relative_to(left)
+        rng.choice(DAMAGES)(damaged, rng)
+        # A journal cut between two lines is one that an earlier kill leaves.
+        is_shorter_journal = (
+            damaged.suffix == ".jsonl"
+            and damaged.exists()
+            and damaged.read_bytes()[-1:] == b"\n"
+            and path.read_bytes().startswith(damaged.read_bytes())
+        )
+        capsys.readouterr()
+        prepare(log[0], directory / "data", log[1])
+        assert files_of(directory / "data") == expected, damaged
+        said = capsys.readouterr().out
+        if not is_shorter_journal:
+            assert damaged.name in said or "lost its journal" in said
+        shutil.rmtree(directory)
+
+
+def other_shape(line: bytes) -> bytes:
+    return b'{"piece":1}\n'
+
+
+def not_utf_8(line: bytes) -> bytes:
+    return b"\xff" + line[1:]
+
+
+def zeros(line: bytes) -> bytes:
+    return bytes(len(line))
+
+
+def without_end(line: bytes) -> bytes:
+    return line[: len(line) // 2]
+
+
+def another_number(line: bytes) -> bytes:
+    """Well-formed, and as long."""
+    digit = next(place for place in range(len(line)) if line[place : place + 1] == b"4")
+    return line[:digit] + b"3" + line[digit + 1 :]
+
+
+def deep(line: bytes) -> bytes:
+    return b"[" * 100_000 + b"\n"
+
+
+def nothing(line: bytes) -> bytes:
+    return b""
+
+
+@pytest.mark.parametrize("place", [0, 2, -1])
+@pytest.mark.parametrize(
+    "change",
+    [other_shape, not_utf_8, zeros, without_end, another_number, deep, nothing],
+)
+def test_nothing_from_a_damaged_line_of_a_journal_on_is_believed(
+    tmp_path, change, place
+):
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    for number in range(5):
+        journal.add("piece", {"rows": 40 + number})
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[place] = change(lines[place])
+    path.write_bytes(b"".join(lines))
+    again = Journal(path)
+    kept = lines[:place]
+    assert again.entries("piece") == [{"rows": 40 + n} for n in range(len(kept))]
+    if (change, place) != (nothing, -1):
+        assert f"{path}, line {len(kept) + 1} is damaged" in again.damage
+    assert path.read_bytes() == b"".join(kept)
+    again.add("piece", {"rows": 7})
+    assert Journal(path).last("piece") == {"rows": 7}
+    assert Journal(path).damage is None
+
+
+def test_lines_that_changed_places_are_not_believed(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    for number in range(4):
+        journal.add("piece", {"rows": number})
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[1], lines[2] = lines[2], lines[1]
+    path.write_bytes(b"".join(lines))
+    assert Journal(path).count("piece") == 1
+
+
+def test_a_lost_file_takes_back_what_was_made_from_it(tmp_path):
+    journal = Journal(tmp_path / "journal.jsonl")
+    paths = [tmp_path / f"{number}.arrow" for number in range(3)]
+    for path in paths:
+        path.write_bytes(path.name.encode())
+        journal.add("piece", {"files": journal.note([keep(path)])})
+    (tmp_path / "a.rows").write_bytes(b"ab")
+    entry = {"files": journal.note([keep(tmp_path / "a.rows")])}
+    journal.add("encoded", {**entry, "released": [journal.name(paths[2])]})
+    paths[2].unlink()
+    assert journal.go_back() == []
+    (tmp_path / "a.rows").write_bytes(b"abc")  # it was being appended to
+    assert journal.go_back() == []
+    (tmp_path / "a.rows").write_bytes(b"aX")
+    (told,) = journal.go_back()
+    assert told == f"{tmp_path / 'a.rows'} has other contents than were written"
+    # The third piece is needed again, and is gone.
+    assert (journal.count("encoded"), journal.count("piece")) == (0, 2)
+    assert list(Journal(tmp_path / "journal.jsonl").kept()) == paths[:2]
+
+
+def test_a_lost_work_directory_begins_again(log, expected, remains, tmp_path, capsys):
+    for name in ("work", "data"):
+        directory = tmp_path / name
+        shutil.copytree(remains("shard"), directory)
+        shutil.rmtree(directory / ".data.partial" / name)
+        prepare(log[0], directory / "data", log[1])
+        assert files_of(directory / "data") == expected
+    said = capsys.readouterr().out
+    assert "has lost its journal: starting anew" in said
+    assert re.search(r"is missing \(\d+ files in all\): what was lost", said)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "suffix"),
+    [
+        (Encoder, "_fill_buckets", ".arrow"),
+        (Encoder, "_fill_buckets", ".npy"),
+        (Encoder, "_fill_buckets", ".parquet"),
+        (buckets.Buckets, "take", ".rows"),
+    ],
+)
+def test_damage_while_a_run_goes_on_is_noticed_where_the_bytes_are_read(
+    log, expected, tmp_path, monkeypatch, capsys, owner, name, suffix
+):
+    method, lock = getattr(owner, name), Lock()
+    damaged = []
+
+    def damage_once(self, *args):
+        with lock:  # threads take buckets
+            if not damaged:
+                paths = sorted((tmp_path / ".data.partial").rglob(f"*{suffix}"))
+                damaged.append(paths[-1])
+                flip_a_bit(paths[-1], random.Random(0))
+        return method(self, *args)
+
+    monkeypatch.setattr(owner, name, damage_once)
+    prepare(log[0], tmp_path / "data", log[1])
+    assert files_of(tmp_path / "data") == expected
+    said = capsys.readouterr().out
+    assert f"{damaged[0]} has other contents than were written" in said
+
+
+def test_counts_that_went_to_disk_are_checked(tmp_path):
+    counter = ValueCounter(memory_bytes=2_000, work=tmp_path)
+    for start in range(0, 200, 20):
+        counter.add(pl.Series(range(start, start + 20), dtype=pl.UInt32))
+    path = sorted(tmp_path.glob("*.arrow"))[-1]
+    flip_a_bit(path, random.Random(0))
+    with pytest.raises(DamagedFileError, match="has other contents"):
+        counter.counts()
+
+
+def test_a_disk_that_never_gives_back_what_was_written_is_refused(
+    log, tmp_path, monkeypatch
+):
+    def read(self):
+        raise DamagedFileError(f"{self.path} has other contents than were written")
+
+    monkeypatch.setattr(KeptFile, "read", read)
+    with pytest.raises(InputError, match="in 3 tries: expected a disk that gives back"):
+        prepare(log[0], tmp_path / "data", log[1])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_note_is_read_as_it_was_written_or_not_at_all(tmp_path):
+    path = tmp_path / "note.json"
+    value = {"rows": [1, 2], "name": "é"}
+    write_note(path, value)
+    assert read_note(path) == value
+    whole = path.read_bytes()
+    for seed in range(50):
+        flip_a_bit(path, random.Random(seed))
+        assert read_note(path) in (None, value)
+        path.write_bytes(whole)
+    for contents in (b"", whole[:-5], bytes(len(whole)), b"\xff" * 9):
+        path.write_bytes(contents)
+        assert read_note(path) is None
+    path.unlink()
+    assert read_note(path) is None
+
+
+def test_shards_of_a_run_that_was_taken_back_do_not_stay(
+    log, expected, remains, tmp_path
+):
+    shutil.copytree(remains("encoded"), tmp_path / "copy")
+    train = tmp_path / "copy" / ".data.partial" / "data" / "train"
+    train.mkdir()
+    (train / "part-00099-of-00100.tfrecord").write_bytes(b"rows")
+    prepare(log[0], tmp_path / "copy" / "data", log[1])
+    assert files_of(tmp_path / "copy" / "data") == expected

@@ -1,0 +1,42 @@
+"""A server with low limits, and whether it still answers as it should."""
+
+import time
+from contextlib import contextmanager
+
+import grpc
+import numpy as np
+
+from tests.support.served_model import expected, save_kinds, save_scores
+from tests.support.serving_thread import embedded, post, rows
+from tfdlrm.serving.limits import Limits
+from tfdlrm.serving.policies import ModelSettings
+from tfdlrm.serving.server import ServerSettings
+
+LIMITS = Limits(message_bytes=100_000, rows=50, requests=64, seconds=3.0)
+
+
+@contextmanager
+def limited_server(directory):
+    """Serve the models `scores` and `kinds`; yields the server."""
+    save_scores(directory / "scores" / "1")
+    save_kinds(directory / "kinds" / "1")
+    models = [ModelSettings(name, directory / name) for name in ("scores", "kinds")]
+    with embedded(ServerSettings(models, poll_seconds=0, limits=LIMITS)) as running:
+        yield running
+
+
+def still_right(server):
+    """A good request gets its own answer, whatever came before."""
+    dense, ids = rows(2, seed=time.time_ns() % 2**31)
+    inputs = {"dense_features": dense.tolist(), "categorical_features": ids.tolist()}
+    status, answer = post(f"{server.url}/v1/models/scores:predict", {"inputs": inputs})
+    assert status == 200, answer
+    np.testing.assert_allclose(answer["outputs"], expected(dense, ids), atol=1e-5)
+
+
+def code_of(call, *arguments, **options):
+    try:
+        call(*arguments, timeout=20, **options)
+    except grpc.RpcError as error:
+        return error.code()
+    return grpc.StatusCode.OK

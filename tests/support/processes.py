@@ -1,0 +1,32 @@
+"""Commands run as a user runs them: in a process of their own."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+# What TensorFlow from 2.20 on says of a machine without a GPU, at any log level.
+_TENSORFLOW_NOISE = re.compile(r"(WARNING: All log messages before|I0000 ).*\n")
+
+
+def run_command_line(
+    command: str, cwd: Path | None = None
+) -> subprocess.CompletedProcess:
+    """Run a shell line with this Python and this project in its reach."""
+    done = subprocess.run(
+        command,
+        shell=True,
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+        },
+    )
+    done.stderr = _TENSORFLOW_NOISE.sub("", done.stderr)
+    return done

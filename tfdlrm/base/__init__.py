@@ -1,0 +1,1 @@
+"""What everything stands on: errors, command line, storage, progress."""

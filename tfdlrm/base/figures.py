@@ -1,0 +1,105 @@
+"""Pictures in files, and names of columns in them."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, fontManager
+from matplotlib.ft2font import FT2Font
+
+from tfdlrm.base import storage
+from tfdlrm.base.plain_text import shortened
+
+_NAME_WIDTH = 40
+_HEAVIEST = 500
+"""The weight of bold fonts is above."""
+
+_NOT_DRAWN = {"Cc", "Cf", "Mn", "Zs"}
+"""Categories of characters that need no picture of their own."""
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a picture, complete or not at all, in the format that its name ends with.
+
+    Args:
+        figure: The picture.
+        path: The file.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    with storage.whole(path) as aside, aside.open("wb") as file:
+        figure.savefig(file, format=path.suffix[1:], dpi=120)
+
+
+def name_rows(axis: Any, names: Sequence[str], families: Sequence[str]) -> None:
+    """Name the rows 0, 1, … of a picture, the first on top.
+
+    Args:
+        axis: Matplotlib's axis.
+        names: Any text; it is shown as it is, but for the middle of long names.
+        families: What `font_families` found for them.
+    """
+    labels = [shortened(name, _NAME_WIDTH).replace("$", r"\$") for name in names]
+    axis.set_yticks(range(len(names)), labels, fontfamily=list(families))
+    axis.set_ylim(len(names) - 0.4, -0.6)
+
+
+def say_not_drawn(picture: str) -> None:
+    """Say why a picture with names of columns is missing."""
+    print(
+        f"no {picture}: this machine has no font for the names of all columns: install "
+        "one"
+    )
+
+
+def font_families(texts: Iterable[str]) -> list[str] | None:
+    """Return the families of fonts that draw some texts, as few as possible.
+
+    Returns:
+        The usual ones first; `None` if this machine has none for some character.
+    """
+    families = list(matplotlib.rcParams["font.family"])
+    missing = {
+        character
+        for character in set().union(*texts)
+        if unicodedata.category(character) not in _NOT_DRAWN
+    }
+    missing -= _characters(findfont(FontProperties()))
+    while missing:
+        family, drawn = max(
+            ((name, missing & _characters(path)) for name, path in _fonts().items()),
+            key=lambda found: len(found[1]),
+            default=("", set()),
+        )
+        if not drawn:
+            return None
+        families.append(family)
+        missing -= drawn
+    return families
+
+
+@cache
+def _fonts() -> dict[str, str]:
+    """The file of each upright family, without the one that draws boxes only."""
+    return {
+        font.name: font.fname
+        for font in sorted(fontManager.ttflist, key=lambda font: font.name)
+        if font.style == "normal"
+        and (not isinstance(font.weight, int) or font.weight <= _HEAVIEST)
+        and not font.name.startswith(("Last Resort", "LastResort"))
+    }
+
+
+@cache
+def _characters(path: str) -> frozenset[str]:
+    try:
+        font = FT2Font(path)
+    except (OSError, RuntimeError, ValueError):
+        return frozenset()
+    # Of pictures in colours Matplotlib draws nothing.
+    return frozenset(map(chr, font.get_charmap())) if font.scalable else frozenset()

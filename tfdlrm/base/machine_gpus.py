@@ -1,0 +1,129 @@
+"""The NVIDIA GPUs of this machine as its driver lists them, without TensorFlow."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_SECONDS = 30
+"""The longest wait for nvidia-smi, which hangs where a driver does."""
+
+_FIELDS = "name,compute_cap,driver_version,memory.free,memory.total"
+
+
+@dataclass(frozen=True)
+class MachineGpu:
+    """A GPU; `None` for what its driver does not tell.
+
+    Args:
+        name: As its maker calls it.
+        capability: CUDA's compute capability, such as (8, 9).
+        driver: Version of the driver.
+        free: Bytes of its memory that no process has.
+        total: Bytes of its memory.
+    """
+
+    name: str
+    capability: tuple[int, int] | None = None
+    driver: str | None = None
+    free: int | None = None
+    total: int | None = None
+
+
+@dataclass(frozen=True)
+class MachineGpus:
+    """What there is to know of the GPUs.
+
+    Args:
+        gpus: All of the machine's, whichever of them a process may use.
+        problem: Why the driver does not answer, or `None`.
+    """
+
+    gpus: tuple[MachineGpu, ...] = ()
+    problem: str | None = None
+
+    @property
+    def names(self) -> str:
+        """The GPUs in words: `2 GPUs (NVIDIA L4)`."""
+        return describe_gpus([gpu.name for gpu in self.gpus])
+
+
+def describe_gpus(names: list[str]) -> str:
+    """Return how many GPUs there are, and their names.
+
+    Example:
+
+    >>> describe_gpus(["NVIDIA L4", "NVIDIA L4"])
+    '2 GPUs (NVIDIA L4)'
+    """
+    number = "a GPU" if len(names) == 1 else f"{len(names)} GPUs"
+    return f"{number} ({', '.join(dict.fromkeys(names))})"
+
+
+def machine_gpus(root: Path = Path("/")) -> MachineGpus:
+    """Ask nvidia-smi, or see what the driver left in the file system.
+
+    Args:
+        root: The root of the file system.
+    """
+    problem = None
+    if shutil.which("nvidia-smi"):
+        lines, problem = _ask(_FIELDS)
+        lines = lines or _ask("name")[0]  # an old driver does not know all fields
+        if lines:
+            return MachineGpus(tuple(map(_parsed, lines)))
+    return MachineGpus(tuple(_of_files(root)), problem)
+
+
+def _ask(fields: str) -> tuple[list[str], str | None]:
+    """The lines of nvidia-smi, and what is wrong with it."""
+    command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        return [], f"nvidia-smi cannot be run: {type(error).__name__}"
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        reason = said[0] if said else f"status {done.returncode}"
+        return [], f"nvidia-smi says: {reason}"
+    lines = [line for line in done.stdout.splitlines() if line.strip()]
+    return [line for line in lines if line != "No devices were found"], None
+
+
+def _parsed(line: str) -> MachineGpu:
+    name, *others = (text.strip() for text in line.split(","))
+    capability, driver, free, total = [*others, "", "", "", ""][:4]
+    version = re.fullmatch(r"(\d+)\.(\d+)", capability)
+    return MachineGpu(
+        name,
+        (int(version[1]), int(version[2])) if version else None,
+        driver if driver[:1].isdigit() else None,
+        int(free) * 2**20 if free.isdigit() else None,
+        int(total) * 2**20 if total.isdigit() else None,
+    )
+
+
+def _of_files(root: Path) -> Iterator[MachineGpu]:
+    """The GPUs that the kernel module lists, or else their device files."""
+    listed = sorted(root.glob("proc/driver/nvidia/gpus/*/information"))
+    devices = [path for path in root.glob("dev/nvidia*") if path.name[6:].isdigit()]
+    for path in listed or devices:
+        yield MachineGpu(_model(path) if listed else "NVIDIA")
+
+
+def _model(path: Path) -> str:
+    try:
+        model = re.search(r"^Model:\s*(.+)$", path.read_text("utf-8"), re.MULTILINE)
+    except (OSError, ValueError):
+        model = None
+    return model[1].strip() if model else "NVIDIA"

@@ -1,0 +1,1 @@
+"""A run on disk: weights, optimizer state and progress."""

@@ -1,0 +1,212 @@
+"""The variables of a model and its optimizer, as pieces to write and to read back."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfdlrm.checkpoints.entries import PIECE_BYTES, DamagedError, Piece
+from tfdlrm.checkpoints.variable import StoredVariable
+
+
+@dataclass(frozen=True)
+class _Table:
+    """An embedding table and what the optimizer keeps for each of its rows.
+
+    Args:
+        variables: The table and the optimizer's variables.
+        flags: Bool `(rows,)`: which rows have changed.
+    """
+
+    variables: list[StoredVariable]
+    flags: StoredVariable
+
+    @property
+    def row_bytes(self) -> int:
+        number = 8  # stands beside the values
+        return sum(each.row_bytes + number for each in self.variables)
+
+    def changed(self) -> np.ndarray:
+        """Return the numbers of the rows that have changed, in ascending order."""
+        return np.flatnonzero(self.flags.whole().values)
+
+
+class SavedVariables:
+    """What a checkpoint holds of a model, by name, and which rows of it have changed.
+
+    Args:
+        model: A model, and a compiled one for more than its weights.
+        with_optimizer: Whether the optimizer's variables belong to it.
+    """
+
+    def __init__(self, model: keras.Model, with_optimizer: bool = True) -> None:
+        self._model = model
+        self._by_name: dict[str, StoredVariable] = {}
+        self._name_of: dict[int, str] = {}
+        self._table_names: set[str] = set()
+        self._tables: list[_Table] = []  # those that are watched
+        self._add("variables", model.variables)
+        if with_optimizer:
+            if not model.optimizer.built:
+                model.optimizer.build(model.trainable_variables)
+            self._add("optimizer", model.optimizer.variables)
+
+    def _add(self, kind: str, variables: list[keras.Variable]) -> None:
+        # Position by position, and not as a model: TensorFlow's own checkpoints do not
+        # look into the lists of layers that a Keras layer holds, and would leave out
+        # what is in them without a word.
+        for place, parts in enumerate(_parts_together(variables)):
+            name = f"{kind}/{place}"
+            self._by_name[name] = self._stored(name, parts)
+            if getattr(parts[0], "is_embedding_table", False):
+                self._table_names.add(name)
+            for part in parts:
+                self._name_of[id(part)] = name
+
+    def _stored(
+        self, name: str, parts: list[keras.Variable], values: Any = None
+    ) -> StoredVariable:
+        """The variable that lies in `parts`, or `values` that lie where these do."""
+        copies_of = self._model.distribute_strategy.experimental_local_results
+        values = values or [part.value for part in parts]
+        shard = getattr(parts[0], "shard", None)
+        return StoredVariable(
+            name,
+            tuple(tuple(copies_of(value)) for value in values),
+            None if shard is None else shard.whole,
+        )
+
+    def holder_of(self, variable: keras.Variable) -> StoredVariable:
+        """Return what holds a variable, or the table that it is a shard of."""
+        return self._by_name[self._name_of[id(variable)]]
+
+    @property
+    def shapes(self) -> dict[str, list[int]]:
+        """The shape of each variable."""
+        return {
+            name: [int(side) for side in each.shape]
+            for name, each in self._by_name.items()
+        }
+
+    def watch_tables(self) -> None:
+        """Keep note, from now on, of the rows of embedding tables that change.
+
+        To be called before a training step is compiled.
+        """
+        outer = self._model.optimizer
+        optimizer = getattr(outer, "inner_optimizer", outer)  # of loss scaling
+        tables = [
+            each
+            for each in self._model.trainable_variables
+            if getattr(each, "is_embedding_table", False)
+        ]
+        with self._model.distribute_strategy.scope():
+            all_flags = optimizer.watch_rows(tables)
+        flags_of = {id(t): flags for t, flags in zip(tables, all_flags, strict=True)}
+        for parts in _parts_together(tables):
+            # A state of another shape, such as row-wise Adagrad's, has the rows too.
+            variables = [parts[0], *optimizer.row_state(parts[0])]
+            names = [self._name_of[id(each)] for each in variables]
+            flags = [flags_of[id(part)] for part in parts]
+            self._tables.append(
+                _Table(
+                    [self._by_name[name] for name in names],
+                    self._stored("", parts, flags),
+                )
+            )
+
+    @property
+    def table_bytes(self) -> int:
+        """Bytes of the tables that are watched, and of the optimizer's rows."""
+        return sum(each.num_bytes for table in self._tables for each in table.variables)
+
+    def changed_bytes(self) -> int:
+        """Bytes that `changed_pieces` takes of the tables."""
+        return sum(len(each.changed()) * each.row_bytes for each in self._tables)
+
+    def forget_changes(self) -> None:
+        """Count changes from now on."""
+        for table in self._tables:
+            table.flags.fill(False)
+
+    def table_pieces(self) -> Iterator[Piece]:
+        """All rows of the tables, each as it is when its piece is drawn."""
+        for table in self._tables:
+            for variable in table.variables:
+                yield from variable.pieces(range(variable.shape[0]))
+
+    def changed_pieces(self) -> Iterator[Piece]:
+        """What is no table, and the rows of tables that have changed."""
+        yield from self._other_pieces()
+        for table in self._tables:
+            rows = table.changed()
+            for variable in table.variables:
+                yield from variable.pieces(rows)
+
+    def _other_pieces(self) -> Iterator[Piece]:
+        in_tables = {each.name for table in self._tables for each in table.variables}
+        for name, variable in self._by_name.items():
+            if name not in in_tables:
+                # What is no table may be large too, as its state that is not watched.
+                if name in self._table_names or variable.num_bytes > PIECE_BYTES:
+                    yield from variable.pieces(range(variable.shape[0]))
+                else:
+                    yield variable.whole()
+
+    def all_pieces(self) -> Iterator[Piece]:
+        """Everything."""
+        yield from self._other_pieces()
+        yield from self.table_pieces()
+
+    def assign(self, piece: Piece, is_change: bool = False) -> None:
+        """Put the values of a piece into its variable.
+
+        Args:
+            piece: The piece.
+            is_change: Whether its rows are to count as changed.
+
+        Raises:
+            DamagedError: If there is no such variable, or it has another shape.
+        """
+        variable = self._by_name.get(piece.name)
+        if variable is None:
+            return  # of the optimizer, where only the weights are wanted
+        shape = variable.shape
+        expected = shape if piece.rows is None else (len(piece.rows), *shape[1:])
+        if piece.values.shape != expected:
+            raise DamagedError(
+                f"{piece.name} has shape {piece.values.shape}, expected {expected}"
+            )
+        variable.assign(piece)
+        for table in self._tables:
+            if is_change and variable is table.variables[0] and piece.rows is not None:
+                table.flags.write(piece.rows, np.ones(len(piece.rows), bool))
+
+
+def copy_weights(source: keras.Model, target: keras.Model) -> None:
+    """Give a model the weights of another, wherever the tables of either lie.
+
+    Args:
+        source: The model with the weights.
+        target: Another of the same architecture.
+    """
+    there = SavedVariables(target, with_optimizer=False)
+    for piece in SavedVariables(source, with_optimizer=False).all_pieces():
+        there.assign(piece)
+
+
+def _parts_together(variables: list[keras.Variable]) -> list[list[keras.Variable]]:
+    """Variables in order, the shards of one table, or of one state of it, as one."""
+    together: dict[Any, list[keras.Variable]] = {}
+    times: dict[Any, int] = {}
+    for variable in variables:
+        key: Any = id(variable)
+        if (shard := getattr(variable, "shard", None)) is not None:
+            # The states of a shard come in the same order as those of another.
+            each = id(shard.whole), shard.number
+            times[each] = times.get(each, 0) + 1
+            key = id(shard.whole), times[each]
+        together.setdefault(key, []).append(variable)
+    return list(together.values())

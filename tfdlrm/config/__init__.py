@@ -1,0 +1,39 @@
+"""All settings, as frozen dataclasses; loads no TensorFlow."""
+
+from tfdlrm.config.models import (
+    DCNConfig,
+    DCNV2Config,
+    DeepFMConfig,
+    DLRMConfig,
+    FMConfig,
+    LogisticRegressionConfig,
+    MFConfig,
+    MLPConfig,
+    ModelConfig,
+)
+from tfdlrm.config.preparing import PrepareConfig
+from tfdlrm.config.stream import StreamConfig
+from tfdlrm.config.training import (
+    CheckpointConfig,
+    OptimizerConfig,
+    OptimizerName,
+    TrainConfig,
+)
+
+__all__ = [
+    "CheckpointConfig",
+    "DCNConfig",
+    "DCNV2Config",
+    "DLRMConfig",
+    "DeepFMConfig",
+    "FMConfig",
+    "LogisticRegressionConfig",
+    "MFConfig",
+    "MLPConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "OptimizerName",
+    "PrepareConfig",
+    "StreamConfig",
+    "TrainConfig",
+]

@@ -1,0 +1,115 @@
+"""Settings of preparing, as a frozen dataclass."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tfdlrm.base.byte_size import parse_byte_size
+from tfdlrm.base.errors import InputError, require
+from tfdlrm.data.schema import RecordFormat
+
+MIN_MEMORY = 10**9
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """How raw rows become a data set.
+
+    Args:
+        dialect: How categorical values become ids, and which rows are held out:
+            `default` counts the values of training rows; `facebook` does as the
+            reference implementation of DLRM; `hash` takes a remainder and counts
+            nothing.
+        min_frequency: A categorical value seen less often than this in training rows
+            gets the id of unknown values (dialect default; null means 10).
+        max_index_range: Hashes are taken modulo this before they get ids (dialect
+            facebook; null takes them as they are).
+        hash_buckets: Ids of each categorical feature beside the reserved ones (dialect
+            hash; null means 100,000).
+        days: Number of equal parts, in file order, that the rows are cut into; null
+            means one part a file when there are several files, and 7 otherwise.
+        validation_days: Parts, or a fraction of one, held out just before the test
+            rows.
+        test_days: Parts, or a fraction of one, held out at the end.
+        on_bad_row: What a malformed row does: `stop` with its place, or `skip` it,
+            count it and report it.
+        seed: Seed of the shuffle of the training rows.
+        columns: YAML file that says what the columns of a log are that is not in
+            Criteo's format; docs/own_data.md tells what it holds.
+        record_format: `block` for records that train fastest, `row` for ordinary
+            one-row Examples that other tools read too, `parquet` for Parquet, which
+            tensorflow-io reads.
+        memory_budget: Memory to use at most, about, such as `8GB`; what does not fit
+            waits on disk. It changes nothing in the data set.
+        engine: `local` works on this machine; `spark` on a Spark cluster, whose
+            machines see the files under the same paths. It changes nothing in the data
+            set.
+        master: The Spark cluster, such as `local[2]` or `spark://host:7077` (engine
+            spark; null leaves it to Spark's own configuration).
+    """
+
+    dialect: Literal["default", "facebook", "hash"] = "default"
+    min_frequency: int | None = None
+    max_index_range: int | None = None
+    hash_buckets: int | None = None
+    days: int | None = None
+    validation_days: float = 0.5
+    test_days: float = 0.5
+    on_bad_row: Literal["stop", "skip"] = "stop"
+    seed: int = 0
+    columns: Path | None = None
+    record_format: RecordFormat = "block"
+    memory_budget: str = "8GB"
+    engine: Literal["local", "spark"] = "local"
+    master: str | None = None
+
+    def __post_init__(self) -> None:
+        self._settle_dialect()
+        require(
+            self.master is None or self.engine == "spark",
+            "master",
+            self.master,
+            "none with engine local: add --engine spark",
+        )
+        require(self.days is None or self.days >= 1, "days", self.days, ">= 1")
+        require(
+            self.validation_days >= 0, "validation_days", self.validation_days, ">= 0"
+        )
+        require(self.test_days >= 0, "test_days", self.test_days, ">= 0")
+        require(self.seed >= 0, "seed", self.seed, ">= 0")
+        num_bytes = parse_byte_size(self.memory_budget, "memory_budget")
+        require(num_bytes >= MIN_MEMORY, "memory_budget", self.memory_budget, ">= 1GB")
+
+    def _settle_dialect(self) -> None:
+        """Refuse what the dialect does not use, and fill in what it needs."""
+        for dialect, name, highest, default in _DIALECT_SETTINGS:
+            value = getattr(self, name)
+            if dialect != self.dialect:
+                _refuse_unused(name, value, None, self.dialect)
+            elif value is None:
+                object.__setattr__(self, name, default)
+            else:
+                bounds = f"from 1 to {highest:,}"
+                require(1 <= value <= highest, name, value, bounds)
+        if self.dialect == "facebook":
+            for name in ("days", "validation_days", "test_days"):
+                default = getattr(PrepareConfig, name)
+                _refuse_unused(name, getattr(self, name), default, self.dialect)
+
+
+def _refuse_unused(name: str, value: object, default: object, dialect: str) -> None:
+    if value != default:
+        raise InputError(
+            f"{name} is {value}, but the {dialect} dialect has no such choice: leave "
+            f"{name} out, or give another --dialect"
+        )
+
+
+_DIALECT_SETTINGS = (
+    ("default", "min_frequency", 2**63 - 1, 10),
+    ("facebook", "max_index_range", 2**32, None),
+    # With 26 features of width 16 the tables of 100,000 take 166 MB, which trains on
+    # any machine; and the two reserved ids still leave an int32.
+    ("hash", "hash_buckets", 2**31 - 3, 100_000),
+)
+"""For each setting of one dialect: which one, its name, its bound and its default."""

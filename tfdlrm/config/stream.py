@@ -1,0 +1,52 @@
+"""Settings of learning from a stream."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tfdlrm.base.errors import require
+from tfdlrm.config.training import CheckpointConfig
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """Go on learning from a click stream: each event is predicted, and then learned.
+
+    Args:
+        stream: The topic, kafka://HOST:PORT/TOPIC. Its events are JSON objects of raw
+            columns, or block records.
+        run_dir: Run of `tfdlrm.train` that is finished; its model goes on learning.
+            What the stream adds is in `stream/` there.
+        start: Where a stream is begun; later it goes on from its last checkpoint.
+        stop_at_end: Stop at the events that were the last ones when the command began,
+            instead of waiting for more.
+        batch_size: Events of one step; null means as many as in training.
+        measure_every: Events from one point of the curves to the next.
+        compare_frozen: Also score each event with the model as the run left it.
+        export_minutes: Minutes from one exported version to the next; null exports
+            only at the end of `stop_at_end`.
+        export_dir: Where versions go; null means where the run's went.
+        checkpoints: When offsets and weights are committed, together.
+        on_bad_event: What an event does that cannot be read: `stop` with its offset,
+            or `skip` it and count it.
+        kafka: More settings of librdkafka, such as '[security.protocol=ssl]'.
+    """
+
+    stream: str
+    run_dir: Path
+    start: Literal["earliest", "latest"] = "earliest"
+    stop_at_end: bool = False
+    batch_size: int | None = None
+    measure_every: int = 10_000
+    compare_frozen: bool = False
+    export_minutes: float | None = 10.0
+    export_dir: Path | None = None
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    on_bad_event: Literal["stop", "skip"] = "stop"
+    kafka: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        size, minutes = self.batch_size, self.export_minutes
+        require(size is None or size >= 1, "batch_size", size, ">= 1")
+        require(self.measure_every >= 1, "measure_every", self.measure_every, ">= 1")
+        require(minutes is None or minutes > 0, "export_minutes", minutes, "> 0")

@@ -1,0 +1,191 @@
+"""Settings of training, as frozen dataclasses."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tfdlrm.base.errors import InputError, require
+from tfdlrm.config.models import DLRMConfig, ModelConfig
+from tfdlrm.config.preparing import PrepareConfig
+
+OptimizerName = Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam"]
+"""Those of `tfdlrm.optimizers`."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """The optimizer.
+
+    Args:
+        name: Which one of `tfdlrm.optimizers`.
+        learning_rate: Step size; where there is a schedule, what its warm-up leads to.
+        warm_up_steps: Training steps over which the learning rate rises to that from
+            0; as the reference implementation's `--lr-num-warmup-steps`.
+        decay_start_step: Training step at which a quadratic decay to 0 begins.
+        decay_steps: Its length; 0 for no decay.
+    """
+
+    name: OptimizerName = "adagrad"
+    learning_rate: float = 0.01
+    warm_up_steps: int = 0
+    decay_start_step: int = 0
+    decay_steps: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "> 0")
+        for name in ("warm_up_steps", "decay_start_step", "decay_steps"):
+            require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
+        start, end = self.decay_start_step, self.warm_up_steps
+        if self.decay_steps:
+            expected = f">= warm_up_steps, which is {end}"
+            require(start >= end, "decay_start_step", start, expected)
+        else:
+            require(start == 0, "decay_start_step", start, "0 without decay_steps")
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether the learning rate changes with the training step."""
+        return bool(self.warm_up_steps or self.decay_steps)
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """When a run writes a checkpoint, from which the same command goes on.
+
+    Args:
+        minutes: Minutes from one to the next; null writes none by the clock.
+        steps: Training steps from one to the next; null writes none by their number.
+        keep: How many of the newest are kept.
+    """
+
+    minutes: float | None = 10.0
+    steps: int | None = None
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        minutes, steps = self.minutes, self.steps
+        require(minutes is None or minutes > 0, "minutes", minutes, "> 0")
+        require(steps is None or steps >= 1, "steps", steps, ">= 1")
+        require(self.keep >= 1, "keep", self.keep, ">= 1")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train a model, evaluate it and export it for serving.
+
+    With neither data_dir nor raw, a small synthetic data set is made first. With
+    `--stream kafka://HOST:PORT/TOPIC`, a trained model goes on learning from a click
+    stream instead; put it before --help for its settings.
+
+    Args:
+        data_dir: Data set directory written by `pipelines.prepare`; with raw, where the
+            prepared data set goes.
+        raw: Raw log to prepare first, Criteo's or what prepare.columns tells of; what
+            an earlier run prepared from it is used again.
+        prepare: How raw rows become a data set.
+        model: Which model, and its architecture.
+        optimizer: Optimizer.
+        batch_size: Rows in one training step, over all devices.
+        epochs: Passes over the training rows.
+        seed: Seed of the initial weights and of the order of rows.
+        evaluations_per_epoch: Times an epoch that the curves get a point.
+        early_stopping: Points in a row of the validation curve whose log loss is no
+            lower than the lowest before them, after which training ends and the weights
+            of that lowest point are kept; null trains all epochs.
+        strategy: `mirrored` trains on all GPUs at once, `default` on one device;
+            `multi_worker` on all GPUs of several machines, each of which runs the same
+            command with its own `TF_CONFIG`.
+        tables: Where embedding tables lie: `replicated` on every device that trains;
+            `sharded`, with strategy mirrored, each row on one of them, so that each
+            holds its share; `host` in the memory of the machine, beside its GPUs.
+        precision: `mixed_bfloat16` and `mixed_float16` compute in 16 bits and keep
+            weights in 32; the first is for processors that have the instructions, the
+            second, whose loss is scaled, for GPUs.
+        tf32: Whether GPUs may multiply float32 matrices as TF32, with 10 bits of
+            mantissa in place of 23, which is faster; processors never do.
+        steps_per_execution: Training steps in one call of the compiled function; more
+            are faster where batches are small.
+        allow_one_class: Whether to train although all training rows have the same
+            label, of which nothing is learned.
+        profile_steps: The first and the last training step that TensorFlow's profiler
+            watches; what it sees goes to `profile` in the run's directory.
+        checkpoints: When to write checkpoints.
+        run_dir: Where the run's files go; null makes a new directory under `runs/`. A
+            run that was stopped goes on from its last checkpoint.
+        export_dir: Where the next version of the SavedModel goes; null means
+            `saved_models/` and the model's name.
+    """
+
+    data_dir: Path | None = None
+    raw: Path | None = None
+    prepare: PrepareConfig = field(default_factory=PrepareConfig)
+    model: ModelConfig = field(default_factory=DLRMConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    batch_size: int = 256
+    epochs: int = 1
+    seed: int = 0
+    evaluations_per_epoch: int = 10
+    early_stopping: int | None = None
+    strategy: Literal["default", "mirrored", "multi_worker"] = "default"
+    tables: Literal["replicated", "sharded", "host"] = "replicated"
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
+    tf32: bool = False
+    steps_per_execution: int = 1
+    allow_one_class: bool = False
+    profile_steps: tuple[int, int] | None = None
+    checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    run_dir: Path | None = None
+    export_dir: Path | None = None
+
+    def __post_init__(self) -> None:
+        for name in (
+            "batch_size",
+            "epochs",
+            "evaluations_per_epoch",
+            "steps_per_execution",
+        ):
+            require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        patience = self.early_stopping
+        is_possible = patience is None or patience >= 1
+        require(is_possible, "early_stopping", patience, "null or >= 1")
+        require(self.seed >= 0, "seed", self.seed, ">= 0")
+        if self.profile_steps is not None:
+            first, last = self.profile_steps
+            expected = "two steps, the first >= 1 and the last no smaller"
+            steps = [first, last]
+            require(1 <= first <= last, "profile_steps", steps, expected)
+        self._check_distribution()
+
+    @property
+    def versions_dir(self) -> Path:
+        """The directory of the model's versions, said or not."""
+        return self.export_dir or Path("saved_models") / self.model.name
+
+    def _check_distribution(self) -> None:
+        """Refuse what several devices or machines cannot do."""
+        homes = {
+            "default": ("replicated", "host"),
+            "mirrored": ("replicated", "sharded", "host"),
+            "multi_worker": ("replicated",),
+        }[self.strategy]
+        expected = f"{' or '.join(homes)} with strategy {self.strategy}"
+        require(self.tables in homes, "tables", self.tables, expected)
+        require(
+            self.early_stopping is None
+            or (self.tables == "replicated" and self.strategy != "multi_worker"),
+            "early_stopping",
+            self.early_stopping,
+            "null with strategy multi_worker and with tables that are not replicated",
+        )
+        if self.strategy != "multi_worker":
+            return
+        if self.data_dir is None or self.raw is not None:
+            raise InputError(
+                "strategy multi_worker trains on a prepared data set: make it first "
+                "with python -m pipelines.prepare, and give --data_dir alone"
+            )
+        if self.run_dir is None:
+            raise InputError(
+                "strategy multi_worker needs a run_dir that all workers share: give "
+                "--run_dir"
+            )

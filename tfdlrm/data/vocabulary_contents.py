@@ -1,0 +1,125 @@
+"""Checksums of vocabularies by their values, whatever the bytes of their files are."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from tfdlrm.base import storage
+from tfdlrm.base.errors import InputError
+from tfdlrm.data.column_files import vocabulary_path
+from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
+from tfdlrm.data.vocabulary_files import read_vocabulary
+
+_ROWS_AT_ONCE = 2**18
+
+_SHOWN = 40
+"""Characters of a value that a message shows."""
+
+
+def content_checksum(vocabulary: pl.DataFrame) -> str:
+    """Return the SHA-256 of the values and their ids, in hexadecimal.
+
+    A file that another version of Polars wrote, with other frequencies or compressed
+    in another way, has the same one as long as its values have the same ids.
+
+    Args:
+        vocabulary: Columns `value` (UInt32 or String) and `id`.
+
+    Example:
+
+    >>> first = pl.DataFrame({"value": ["b", "a"], "id": [2, 3]})
+    >>> content_checksum(first) == content_checksum(first.reverse())
+    True
+    >>> second = pl.DataFrame({"value": ["a", "b"], "id": [2, 3]})
+    >>> content_checksum(first) == content_checksum(second)
+    False
+    """
+    checksum = hashlib.sha256()
+    for part in vocabulary.sort("id").iter_slices(_ROWS_AT_ONCE):
+        values = part["value"]
+        checksum.update(part["id"].to_numpy().astype("<i4").tobytes())
+        if values.dtype == pl.String:
+            # With their lengths, "ab", "c" are not "a", "bc".
+            checksum.update(values.str.len_bytes().to_numpy().astype("<u4").tobytes())
+            checksum.update(values.str.join("")[0].encode())
+        else:
+            checksum.update(values.to_numpy().astype("<u4").tobytes())
+    return checksum.hexdigest()
+
+
+def with_contents(schema: FeatureSchema, directory: Path) -> FeatureSchema:
+    """Return `schema` with the checksum of every vocabulary.
+
+    Those that it lacks, as schemas of earlier releases do, are computed from the files.
+
+    Args:
+        schema: Schema of a data set or of an exported model.
+        directory: The directory that holds `vocabulary/`; a column without a file
+            there stays without a checksum.
+
+    Raises:
+        InputError: If a vocabulary is damaged, or does not fit the schema.
+    """
+    contents = dict(schema.vocabulary_contents)
+    directory = storage.at(directory)
+    for feature in schema.categorical_features:
+        name = feature.name
+        if name in contents or schema.dialect == "hash":
+            continue
+        if vocabulary_path(directory, name).is_file():
+            contents[name] = content_checksum(_read(directory, schema, feature))
+    return replace(schema, vocabulary_contents=contents)
+
+
+def example_of_difference(
+    there: tuple[FeatureSchema, Path], here: tuple[FeatureSchema, Path]
+) -> str | None:
+    """Name the first id that stands for another value, in the first such column.
+
+    Args:
+        there: Schema with contents, and the directory that holds its `vocabulary/`.
+        here: The same of the data at hand.
+
+    Returns:
+        A short text; `None` where no vocabulary differs, or there are none to read.
+    """
+    for feature, other in zip(
+        there[0].categorical_features, here[0].categorical_features, strict=False
+    ):
+        checksums = [
+            schema.vocabulary_contents.get(feature.name) for schema, _ in (there, here)
+        ]
+        if feature.name == other.name and len(set(checksums) - {None}) == 2:
+            try:
+                ours = _read(there[1], there[0], feature)
+                return _first_other(feature.name, ours, _read(here[1], here[0], other))
+            except InputError:
+                return None
+    return None
+
+
+def _read(
+    directory: Path, schema: FeatureSchema, feature: CategoricalFeature
+) -> pl.DataFrame:
+    num_values = feature.vocabulary_size - len(schema.reserved_ids)
+    sha256 = schema.vocabularies.get(feature.name)
+    return read_vocabulary(storage.at(directory), feature.name, num_values, sha256)
+
+
+def _first_other(name: str, there: pl.DataFrame, here: pl.DataFrame) -> str | None:
+    if there.schema["value"] != here.schema["value"]:
+        return None
+    both = there.join(here, on="id", how="full", coalesce=True, suffix="_here")
+    both = both.sort("id").filter(pl.col("value").ne_missing(pl.col("value_here")))
+    if both.is_empty():
+        return None
+    number, value, other = both.select("id", "value", "value_here").row(0)
+    return f"id {number} of {name} is {_shown(value)} there, {_shown(other)} here"
+
+
+def _shown(value: str | int | None) -> str:
+    if value is None:
+        return "no value's"
+    return repr(value[:_SHOWN]) if isinstance(value, str) else f"{value:08x}"

@@ -1,0 +1,63 @@
+"""The file of a vocabulary, written and read."""
+
+import io
+from pathlib import Path
+
+import polars as pl
+
+from tfdlrm.base import storage
+from tfdlrm.base.checksums import checked_bytes
+from tfdlrm.base.errors import InputError
+from tfdlrm.data.column_files import require_own_file, vocabulary_path
+
+
+def write_vocabulary(vocabulary: pl.DataFrame, directory: Path, name: str) -> None:
+    """Write `vocabulary` of column `name` below a data set directory, or nothing.
+
+    Args:
+        vocabulary: Columns `value` (UInt32 or String), `id` (Int32) and `frequency`
+            (Int64), by id.
+        directory: The data set directory.
+        name: The column.
+    """
+    path = vocabulary_path(directory, name)
+    path.parent.mkdir(exist_ok=True)
+    require_own_file(path, name)
+    with storage.whole(path) as aside:
+        vocabulary.write_parquet(aside)
+
+
+def read_vocabulary(
+    directory: Path, name: str, num_values: int, sha256: str | None = None
+) -> pl.DataFrame:
+    """Read the vocabulary of a column of a data set or of an exported model.
+
+    Args:
+        directory: The directory that holds `vocabulary/`.
+        name: The column.
+        num_values: Number of values by the schema.
+        sha256: Checksum of the file by the schema, if that has one.
+
+    Returns:
+        What `write_vocabulary` wrote.
+
+    Raises:
+        InputError: If the file is missing, damaged, or does not fit the schema.
+    """
+    path = vocabulary_path(directory, name)
+    try:
+        contents = checked_bytes(storage.local_copy(path), sha256)
+        vocabulary = pl.read_parquet(io.BytesIO(contents))
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{path} cannot be read as a vocabulary ({reason}): prepare the data again"
+        ) from None
+    expected = ["value", "id", "frequency"]
+    if vocabulary.columns != expected or vocabulary.height != num_values:
+        raise InputError(
+            f"{path} holds {vocabulary.height} values in columns "
+            f"{vocabulary.columns}, expected {num_values} in {expected} by the "
+            "schema: it belongs to another data set"
+        )
+    return vocabulary

@@ -1,0 +1,152 @@
+"""Whether packages can be imported, tried in another process that may die of it."""
+
+import importlib
+import importlib.metadata
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+_SECONDS = 300
+"""The longest wait for all imports; a busy machine takes some."""
+
+_PROGRAM = "import sys; from tfdlrm.diagnosis.imports import tell; tell(sys.argv[1:])"
+
+
+@dataclass
+class Imports:
+    """What came of it.
+
+    Args:
+        versions: Of the packages that can be imported, `?` where they have none.
+        problems: Why the others cannot, in words.
+        tensorflow: What TensorFlow says of itself and of this machine.
+    """
+
+    versions: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    tensorflow: dict[str, Any] = field(default_factory=dict)
+
+
+def check_imports(names: Sequence[str], seconds: float = _SECONDS) -> Imports:
+    """Import packages one after the other.
+
+    Args:
+        names: Names as in `import`.
+        seconds: The longest wait.
+    """
+    imports = Imports()
+    left = list(names)
+    while left:
+        told, end = _run(left, seconds)
+        for message in told:
+            imports.versions |= message.get("versions", {})
+            imports.problems |= message.get("problems", {})
+            imports.tensorflow |= message.get("tensorflow", {})
+        known = {*imports.versions, *imports.problems}
+        left = [name for name in left if name not in known]
+        if told and "asks" in told[-1]:
+            imports.problems["tensorflow"] = f"{end} when it looks for devices"
+        elif left:  # the first of them is what the process died of
+            imports.problems[left.pop(0)] = end
+    return imports
+
+
+def _run(names: Sequence[str], seconds: float) -> tuple[list[dict[str, Any]], str]:
+    """What a process tells of the packages, and how it ended."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _PROGRAM, *names],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=seconds,
+            check=False,
+            # TensorFlow Recommenders needs Keras 2, which leaves Keras 3 as it is.
+            env={"TF_USE_LEGACY_KERAS": "1", **os.environ},
+        )
+        output, end = done.stdout, _ending(done.returncode)
+    except subprocess.TimeoutExpired as error:
+        output, end = error.stdout or b"", f"is not imported within {seconds:g} s"
+    lines = output.decode(errors="replace").split("\n")[:-1]
+    return [json.loads(line) for line in lines], end
+
+
+def _ending(status: int) -> str:
+    if status >= 0:
+        return f"ends Python with status {status}"
+    try:
+        return f"ends Python by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"ends Python by signal {-status}"
+
+
+def tell(names: Sequence[str]) -> None:
+    """Import packages and write what comes of each to standard output, as JSON."""
+    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what packages print themselves
+    for name in names:
+        try:
+            message: dict[str, Any] = {"versions": {name: _import(name)}}
+        except BaseException as error:  # a broken package may raise anything
+            message = {"problems": {name: _problem(name, error)}}
+        print(json.dumps(message), file=output, flush=True)
+        if name == "tensorflow" and "versions" in message:
+            print(json.dumps({"asks": name}), file=output, flush=True)
+            print(
+                json.dumps({"tensorflow": _ask_tensorflow()}), file=output, flush=True
+            )
+    os._exit(0)  # tensorflow-io aborts an orderly exit
+
+
+def _import(name: str) -> str:
+    if name == "tensorflow_io":
+        from tfdlrm.base.remote_path import load_tensorflow_io
+
+        load_tensorflow_io("a path of s3:// or kafka://", "s3")
+    module = importlib.import_module(name)
+    version = getattr(module, "__version__", None)
+    if version is None:
+        try:
+            version = importlib.metadata.version(name.partition(".")[0])
+        except importlib.metadata.PackageNotFoundError:
+            version = "?"
+    return str(version)
+
+
+def _problem(name: str, error: BaseException) -> str:
+    is_missing = isinstance(error, ModuleNotFoundError) and error.name in (
+        name,
+        name.partition(".")[0],
+    )
+    if is_missing:
+        return "is not installed"
+    lines = str(error).strip().splitlines()
+    reason = f": {lines[0][:200]}" if lines else ""
+    return f"does not load ({type(error).__name__}{reason})"
+
+
+def _ask_tensorflow() -> dict[str, Any]:
+    """What only TensorFlow knows, each by itself: one question may fail."""
+    import tensorflow as tf
+
+    from tfdlrm.base.device_names import computing_devices, unseen_gpus
+    from tfdlrm.diagnosis.step_kernels import missing_kernels
+
+    answers: dict[str, Any] = {}
+    for name, ask in {
+        "build": lambda: dict(tf.sysconfig.get_build_info()),
+        "devices": lambda: computing_devices("mirrored"),
+        "sees_gpu": lambda: bool(tf.config.list_physical_devices("GPU")),
+        "unseen": unseen_gpus,
+        "missing_kernels": missing_kernels,
+    }.items():
+        try:
+            answers[name] = ask()
+        except Exception as error:  # whatever is broken, the rest is told
+            answers[f"{name}_problem"] = _problem(name, error)
+    return answers

@@ -1,0 +1,122 @@
+"""Which commands work with the packages that are installed."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_EVERYWHERE = (
+    "docstring_parser",
+    "farmhash",
+    "google_crc32c",
+    "jsonargparse",
+    "numpy",
+    "orjson",
+    "polars",
+    "pyarrow",
+    "rich",
+    "yaml",
+)
+
+_MODEL = (*_EVERYWHERE, "tensorflow", "keras", "matplotlib")
+
+JAVA = "java"
+"""The one program among the packages."""
+
+_NOT_BY_PIP = {JAVA, "tensorflow_io"}
+"""What no file of requirements fixes: tensorflow-io has its place in the message."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """Something that works where its packages do.
+
+    Args:
+        commands: In words.
+        packages: Names as in `import`.
+        requirements: File that installs them.
+    """
+
+    commands: str
+    packages: tuple[str, ...]
+    requirements: str = "requirements.txt"
+
+
+USES = (
+    Use("pipelines.prepare, tfdlrm.plan", (*_EVERYWHERE, "matplotlib")),
+    Use("train, evaluate, predict, export, importance, compare", _MODEL),
+    Use(
+        "serve",
+        (
+            *(*_EVERYWHERE, "tensorflow", "grpc", "grpc_health.v1", "httptools"),
+            *("tensorflow_serving.apis", "uvicorn", "uvloop"),
+        ),
+    ),
+    Use("client", (*_EVERYWHERE, "grpc", "tensorflow_serving.apis")),
+    Use("s3:// and kafka://", ("tensorflow", "tensorflow_io")),
+    Use(
+        "--format onnx",
+        (*_MODEL, "onnx", "onnxruntime", "tf2onnx"),
+        "requirements-onnx.txt",
+    ),
+    Use(
+        "--engine spark",
+        (*_EVERYWHERE, "pyspark", "pandas", JAVA),
+        "requirements-spark.txt",
+    ),
+    Use("TFRS models", (*_MODEL, "tf_keras", "tensorflow_recommenders")),
+)
+
+PACKAGES = tuple(
+    dict.fromkeys(
+        # TensorFlow first: others import it.
+        ["numpy", "tensorflow", "keras"]
+        + [name for use in USES for name in use.packages if name != JAVA]
+    )
+)
+
+
+def working(problems: Mapping[str, str]) -> list[str]:
+    """Return the uses of which nothing is missing.
+
+    Args:
+        problems: What is wrong, by the name of a package.
+    """
+    return [use.commands for use in USES if not problems.keys() & set(use.packages)]
+
+
+def not_working(problems: Mapping[str, str]) -> list[str]:
+    """Return what does not work, and why: those of one reason together.
+
+    Args:
+        problems: What is wrong, by the name of a package.
+    """
+    by_reason: dict[str, list[str]] = {}
+    for use in USES:
+        missing = [name for name in use.packages if name in problems]
+        if missing:
+            # A package that others stand on is the reason of all of them.
+            reason = f"{missing[0]} {problems[missing[0]]}"
+            by_reason.setdefault(reason, []).append(use.commands)
+    return [f"{', '.join(uses)}: {reason}" for reason, uses in by_reason.items()]
+
+
+def requirements_of(problems: Mapping[str, str]) -> list[str]:
+    """Return the files whose installation brings what is missing.
+
+    Args:
+        problems: What is wrong, by the name of a package.
+    """
+    files: dict[str, str] = {}
+    for use in reversed(USES):  # the first that names a package says where it is
+        files |= dict.fromkeys(use.packages, use.requirements)
+    packages = [name for name in files if name in problems.keys() - _NOT_BY_PIP]
+    return sorted({files[name] for name in packages})
+
+
+def java_problem() -> dict[str, str]:
+    """Return what is wrong with Java, which Spark runs on."""
+    home = os.environ.get("JAVA_HOME")
+    path = str(Path(home) / "bin" / JAVA) if home else JAVA
+    return {} if shutil.which(path) else {JAVA: "is not installed"}

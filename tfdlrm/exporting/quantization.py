@@ -1,0 +1,89 @@
+"""Embedding tables with 8 bits a number, for serving."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfdlrm.layers._fused_tables import CHUNK_ROWS, FusedTables
+
+_LARGEST = 127
+
+
+class QuantizedTable(tf.Module):
+    """The rows of a table as int8, each with a scale of its own.
+
+    A number is its int8 times the row's scale, which is the largest magnitude of the
+    row divided by 127: no number is off by more than half a scale.
+
+    Args:
+        layer: The layer whose table it is; the table itself stays as it is.
+    """
+
+    def __init__(self, layer: FusedTables) -> None:
+        super().__init__()
+        (table,) = layer.tables
+        num_rows, dim = table.shape
+        rows = np.empty((num_rows, dim), np.int8)
+        scales = np.empty(num_rows, np.float32)
+        # In pieces, and without ever reading the whole table: that would copy it.
+        for start in range(0, num_rows, CHUNK_ROWS):
+            part = slice(start, min(start + CHUNK_ROWS, num_rows))
+            values = tf.gather(table.value, tf.range(part.start, part.stop))
+            rows[part], scales[part] = quantized(values.numpy())
+        self.rows = tf.Variable(rows, trainable=False, name="rows")
+        self.scales = tf.Variable(scales, trainable=False, name="scales")
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that rows and scales take."""
+        return int(np.prod(self.rows.shape)) + 4 * int(self.scales.shape[0])
+
+    def gather(self, rows: Any) -> tf.Tensor:
+        """The vectors of these rows, float32."""
+        values = tf.cast(tf.nn.embedding_lookup(self.rows, rows), tf.float32)
+        return values * tf.nn.embedding_lookup(self.scales, rows)[..., None]
+
+
+def quantized(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows as int8, and their scales.
+
+    Args:
+        values: float32 `(rows, dim)`.
+
+    Example:
+
+    >>> rows, scales = quantized(np.array([[0.5, -1.0], [0.0, 0.0]], np.float32))
+    >>> rows.tolist(), (127 * scales).tolist()
+    ([[64, -127], [0, 0]], [1.0, 0.0])
+    """
+    scales = np.abs(values).max(axis=1) / np.float32(_LARGEST)
+    divisors = np.where(scales > 0, scales, np.float32(1))
+    return np.rint(values / divisors[:, None]).astype(np.int8), scales
+
+
+def quantize_tables(model: keras.Model) -> dict[FusedTables, QuantizedTable]:
+    """Quantize every table of a model that takes less room so.
+
+    Vectors of one number are left alone: with a scale they would take more.
+    """
+    return {
+        layer: QuantizedTable(layer)
+        for layer in model._flatten_layers()
+        if isinstance(layer, FusedTables) and layer.dim > 1
+    }
+
+
+@contextmanager
+def in_place(tables: Mapping[FusedTables, QuantizedTable]) -> Iterator[None]:
+    """While it lasts, a graph that is made looks up in these tables instead."""
+    for layer, table in tables.items():
+        layer.read_rows = table.gather  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for layer in tables:
+            del layer.read_rows  # the method of the class is there again

@@ -1,0 +1,127 @@
+"""What tables of fewer bits cost: size, quality and time on rows held out."""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfdlrm.data.reading import read_split
+from tfdlrm.data.schema import FeatureSchema
+from tfdlrm.exporting.quantization import QuantizedTable, in_place
+from tfdlrm.exporting.scorer import score
+from tfdlrm.exporting.signatures import serving_function
+from tfdlrm.layers._fused_tables import FusedTables
+from tfdlrm.metrics.binary import BinaryMetrics, binary_metrics, measure_text
+from tfdlrm.metrics.splits import score_splits
+
+BATCH_SIZES = (1, 256)
+CALLS = 200
+"""Calls of which the latency is the median."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """How large, good and fast a model is.
+
+    Args:
+        num_bytes: Of its weights.
+        metrics: Measures of each held-out split.
+        latencies: Median seconds of a call, by rows in it; empty without rows.
+    """
+
+    num_bytes: int
+    metrics: dict[str, BinaryMetrics]
+    latencies: dict[int, float]
+
+
+def measure(
+    model: keras.Model,
+    schema: FeatureSchema,
+    data_dir: Path,
+    quantized: Mapping[FusedTables, QuantizedTable] | None = None,
+) -> Effect:
+    """Measure a model as its `serving_default` will be.
+
+    Args:
+        model: The model.
+        schema: The data set that it was trained on.
+        data_dir: That data set's directory.
+        quantized: Tables to look up in instead of the model's own.
+    """
+    quantized = quantized or {}
+    with in_place(quantized):
+        function = serving_function(model, schema, checked=True)
+        function.get_concrete_function()  # type: ignore[attr-defined]
+
+    def score_features(features: dict[str, Any]) -> tf.Tensor:
+        return score(function, schema, features)
+
+    scored = score_splits(score_features, data_dir, schema)
+    metrics = {split: binary_metrics(*found) for split, found in scored.items()}
+    latencies = {}
+    if metrics:
+        split = next(iter(metrics))
+        features, _ = next(iter(read_split(data_dir, schema, split, max(BATCH_SIZES))))
+        latencies = {
+            num_rows: _latency(score_features, _repeated(features, num_rows))
+            for num_rows in BATCH_SIZES
+        }
+    num_bytes = sum(table.num_bytes for table in quantized.values()) + sum(
+        weight.value.dtype.size * weight.value.shape.num_elements()
+        for weight in model.weights
+        if all(weight is not layer.tables[0] for layer in quantized)
+    )
+    return Effect(num_bytes, metrics, latencies)
+
+
+def _repeated(features: dict[str, Any], num_rows: int) -> dict[str, Any]:
+    """So many rows, the first again after the last."""
+    there = features["dense_features"].shape[0]
+    rows = tf.range(num_rows) % there
+    return {name: tf.gather(values, rows) for name, values in features.items()}
+
+
+def _latency(score: Callable[[dict[str, Any]], tf.Tensor], features: Any) -> float:
+    seconds = []
+    for _ in range(CALLS):
+        start = time.perf_counter()
+        score(features).numpy()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def as_table(effects: Mapping[str, Effect]) -> str:
+    """A Markdown table with a line a model, the first the one to compare with.
+
+    Example:
+
+    >>> print(as_table({"float32": Effect(8_000_000, {}, {1: 0.001, 256: 0.002})}))
+    | tables | weights | 1 row | 256 rows |
+    |---|---:|---:|---:|
+    | float32 | 8.0 MB | 1.00 ms | 2.00 ms |
+    """
+    first = next(iter(effects.values()))
+    names = [
+        f"{split} {name}" for split in first.metrics for name in ("AUC", "log loss")
+    ]
+    times = [f"{rows} row{'s' if rows > 1 else ''}" for rows in first.latencies]
+    header = ["tables", "weights", *names, *times]
+    lines = [f"| {' | '.join(header)} |", f"|---|{'---:|' * (len(header) - 1)}"]
+    for tables, effect in effects.items():
+        cells = [tables, f"{effect.num_bytes / 1e6:,.1f} MB"]
+        for split, metrics in effect.metrics.items():
+            for name in ("auc", "log_loss"):
+                value = getattr(metrics, name)
+                change = value - getattr(first.metrics[split], name)
+                is_compared = effect is not first and math.isfinite(change)
+                compared = f" ({change:+.5f})" if is_compared else ""
+                cells.append(f"{measure_text(value, '.5f')}{compared}")
+        cells += [f"{1000 * seconds:.2f} ms" for seconds in effect.latencies.values()]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

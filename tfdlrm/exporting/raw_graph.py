@@ -1,0 +1,216 @@
+"""From raw columns to a model's features, inside a graph, as `pipelines` does it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfdlrm.base.whole_floats import WHOLE_FLOAT
+from tfdlrm.data.column_files import file_name
+from tfdlrm.data.parsing import bags_of, side_by_side
+from tfdlrm.data.schema import (
+    MISSING_ID,
+    NUM_RESERVED_IDS,
+    UNKNOWN_ID,
+    CategoricalFeature,
+    FeatureSchema,
+)
+from tfdlrm.exporting.checks import check_values
+from tfdlrm.exporting.missing_spellings import MissingSpellings
+from tfdlrm.exporting.raw_columns import COUNTS
+from tfdlrm.exporting.unknown_counts import UnknownCounter, join_counts
+from tfdlrm.exporting.vocabulary_tables import VocabularyTable, read_values
+
+_INTEGER = "-?[0-9]+"
+_NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
+_HASH = "0*[0-9a-fA-F]{1,8}"
+_UTF_8 = "(?s).*"
+
+_HEX_DIGITS = 8
+_POWERS_OF_16 = 16 ** np.arange(_HEX_DIGITS - 1, -1, -1, dtype=np.int64)
+
+
+class RawFeatures(tf.Module):
+    """The transforms and vocabularies of a data set.
+
+    Args:
+        schema: Its schema. Without a description of columns these are Criteo's: whole
+            numbers, and categories as hexadecimal numbers of up to 32 bits.
+        directory: The directory that holds `vocabulary/`, if the dialect has one.
+        work: Where files may go until the SavedModel is written.
+
+    Raises:
+        InputError: If a vocabulary cannot be read.
+    """
+
+    def __init__(self, schema: FeatureSchema, directory: Path, work: Path) -> None:
+        super().__init__()
+        self.schema = schema
+        self.is_criteo = schema.columns is None
+        described = schema.columns or {}
+        self._missing = MissingSpellings(described.get("missing", {}))
+        self._joins_floats = described.get("floats_as_integers", False)
+        self._untransformed = np.isin(schema.dense_features, schema.untransformed)
+        self.tables = [
+            None if schema.dialect == "hash" else _table(schema, each, directory, work)
+            for each in schema.categorical_features
+        ]
+        self._unknown = UnknownCounter(
+            schema,
+            [table.unknown_id if table else UNKNOWN_ID for table in self.tables],
+            [table.namesake if table else None for table in self.tables],
+        )
+
+    @property
+    def separators(self) -> list[str | None]:
+        """What stands between the values of each multi-hot column."""
+        described = self.schema.columns or {}
+        return list(described.get("separators", ()))
+
+    def numbers(self, texts: tf.Tensor) -> tf.Tensor:
+        """The numbers that texts `(batch, n)` stand for, as float64; missing is 0."""
+        texts = self._missing.blanked(texts, self.schema.dense_features)
+        is_blank = texts == ""
+        pattern = _INTEGER if self.is_criteo else _NUMBER
+        is_good = is_blank | tf.strings.regex_full_match(texts, pattern)
+        expected = "a 64-bit integer" if self.is_criteo else "a finite number"
+        names = self.schema.dense_features
+        check_values(texts, is_good, names, f"{expected} or nothing")
+        # The conversion itself must not meet what the check refuses.
+        texts = tf.where(is_blank | ~is_good, "0", texts)
+        dtype = tf.int64 if self.is_criteo else tf.float64
+        return self.given(tf.cast(tf.strings.to_number(texts, dtype), tf.float64))
+
+    def given(self, numbers: tf.Tensor) -> tf.Tensor:
+        """Numbers `(batch, n)` with 0 for those that spell a missing value."""
+        return self._missing.zeroed(numbers, self.schema.dense_features)
+
+    def dense(self, numbers: tf.Tensor) -> tf.Tensor:
+        """The dense features `(batch, n)`, float32, of numbers as float64."""
+        names = self.schema.dense_features
+        is_good = tf.math.is_finite(tf.cast(numbers, tf.float32))
+        if self.is_criteo:
+            is_good &= tf.floor(numbers) == numbers
+            check_values(numbers, is_good, names, "a whole number or nothing")
+        else:
+            check_values(numbers, is_good, names, "a finite number or nothing")
+        counts = tf.math.log1p(tf.maximum(numbers, 0))
+        return tf.cast(tf.where(self._untransformed, numbers, counts), tf.float32)
+
+    def ids(
+        self, texts: tf.Tensor, bags: Sequence[tf.RaggedTensor]
+    ) -> tuple[Any, dict[str, tf.Tensor]]:
+        """Return the ids of categorical values, and the counts of unknown ones.
+
+        Args:
+            texts: Of the single-hot columns, `(batch, features)`; blank where missing.
+            bags: Of each multi-hot column, `(batch, None)`.
+
+        Returns:
+            The ids, int64 `(batch, features)`, or a `tf.RaggedTensor` `(batch,
+            features, None)` where there are multi-hot columns; and the
+            `unknown_counts.COUNTS`, each `(batch, features)`.
+        """
+        ids = tf.zeros([tf.shape(texts)[0], 0], tf.int64)
+        counts = [[tf.zeros_like(ids, tf.int32)] * len(COUNTS)]
+        if self.schema.single_hot:
+            values, is_missing = self._values(texts)
+            columns = [
+                self._ids(position, column)
+                for position, column in enumerate(tf.unstack(values, axis=1))
+            ]
+            ids = tf.stack(columns, axis=1)
+            if self.schema.dialect != "facebook":  # there it is the value 0
+                ids = tf.where(is_missing, tf.constant(MISSING_ID, tf.int64), ids)
+            counts = [self._unknown.single_hot(values, ids, is_missing)]
+        if not self.schema.multi_hot:
+            return ids, join_counts(counts)
+        first = len(self.schema.single_hot)
+        bags_of_ids = [
+            self._bag(position, bag, separator)
+            for position, (bag, separator) in enumerate(
+                zip(bags, self.separators, strict=True), start=first
+            )
+        ]
+        counts += [self._unknown.bag(bag) for bag in bags_of_ids]
+        ids = bags_of(*side_by_side(tf.cast(ids, tf.int32), bags_of_ids))
+        return ids, join_counts(counts)
+
+    def _values(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the values that are looked up, and which are missing."""
+        names = self.schema.single_hot
+        texts = self._missing.blanked(texts, names)
+        is_missing = texts == ""
+        if not self.is_criteo:
+            is_good = tf.strings.regex_full_match(texts, _UTF_8)
+            check_values(texts, is_good, names, "text in UTF-8")
+            return texts, is_missing
+        is_good = is_missing | tf.strings.regex_full_match(texts, _HASH)
+        expected = "a hexadecimal number of at most 32 bits or nothing"
+        check_values(texts, is_good, names, expected)
+        values = _hexadecimal(texts)
+        if self.schema.dialect == "facebook":
+            values = _modulo(values, self.schema.max_index_range)
+        return values, is_missing
+
+    def _ids(self, position: int, values: tf.Tensor) -> tf.Tensor:
+        """The ids of values of one column that are not missing."""
+        table = self.tables[position]
+        if self._joins_floats and (table is None or table.has_integers):
+            values = tf.strings.regex_replace(values, WHOLE_FLOAT, r"\1\2")
+        if table is not None:
+            return table.ids(values)
+        size = self.schema.vocabulary_sizes[position]
+        num_buckets = size - NUM_RESERVED_IDS
+        if values.dtype == tf.string:
+            buckets = tf.strings.to_hash_bucket_fast(values, num_buckets)
+        else:
+            buckets = values % num_buckets
+        return buckets + NUM_RESERVED_IDS
+
+    def _bag(
+        self, position: int, bag: tf.RaggedTensor, separator: str | None
+    ) -> tf.RaggedTensor:
+        name = self.schema.categorical_features[position].name
+        if separator is not None:
+            bag = self._missing.blanked_bag(bag, name)
+            bag = tf.strings.split(bag, separator).merge_dims(1, 2)
+        bag = self._missing.blanked_bag(bag, name)
+        bag = tf.ragged.boolean_mask(bag, bag != "")
+        is_good = tf.strings.regex_full_match(bag.values, _UTF_8)
+        check_values(bag.values[:, None], is_good[:, None], [name], "text in UTF-8")
+        ids = tf.cast(self._ids(position, bag.values), tf.int32)
+        return bag.with_values(ids).with_row_splits_dtype(tf.int32)
+
+
+def _table(
+    schema: FeatureSchema, feature: CategoricalFeature, directory: Path, work: Path
+) -> VocabularyTable:
+    checksum = schema.vocabularies.get(feature.name)
+    values = read_values(directory, feature.name, checksum)
+    path = work / file_name(feature.name)
+    first_id, unknown_id = NUM_RESERVED_IDS, UNKNOWN_ID
+    if schema.dialect == "facebook":
+        zero = values["id"].filter(values["value"] == 0)
+        first_id, unknown_id = 0, zero[0] if len(zero) else 0
+    return VocabularyTable(
+        values["value"].alias(feature.name), first_id, unknown_id, path
+    )
+
+
+def _modulo(values: tf.Tensor, divisor: int | None) -> tf.Tensor:
+    return values if divisor is None else values % divisor
+
+
+def _hexadecimal(texts: tf.Tensor) -> tf.Tensor:
+    """The value of up to 8 hexadecimal digits, as int64; of no digit 0."""
+    padded = tf.strings.join(["0" * _HEX_DIGITS, texts])
+    last = tf.strings.substr(padded, -_HEX_DIGITS, _HEX_DIGITS)
+    codes = tf.cast(tf.io.decode_raw(last, tf.uint8), tf.int64)
+    # Of no text at all the number of bytes is not known.
+    codes = tf.reshape(codes, tf.concat([tf.shape(texts), [_HEX_DIGITS]], axis=0))
+    # Of a digit the low four bits are its value, of a letter those plus 9.
+    digits = tf.bitwise.bitwise_and(codes, np.int64(15)) + 9 * (codes // 64)
+    return tf.reduce_sum(digits * _POWERS_OF_16, axis=-1)

@@ -1,0 +1,85 @@
+"""Raw rows as a model takes them: the transforms and ids of its training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from polars.selectors import by_name
+
+from pipelines.ids.dialects import load_tables
+from pipelines.ids.vocabulary import Table, encode_categories
+from pipelines.logs.columns import Columns
+from tfdlrm.data.schema import FeatureSchema
+from tfdlrm.data.unknown_values import UnknownValues, usual_shares
+
+
+@dataclass(frozen=True)
+class RawFeatures:
+    """From typed raw rows to the features of a model.
+
+    Args:
+        columns: What the columns of the rows are.
+        tables: The ids of the categorical ones, in the order of the schema.
+        unknown: Counts the values that have no id, over all calls.
+    """
+
+    columns: Columns
+    tables: Sequence[Table]
+    unknown: UnknownValues
+
+    @classmethod
+    def load(cls, directory: Path, schema: FeatureSchema) -> "RawFeatures":
+        """Those of a data set, or of an exported model.
+
+        Args:
+            directory: The directory that holds `vocabulary/`, if the dialect has one.
+            schema: Its schema.
+
+        Raises:
+            InputError: If a vocabulary is missing or damaged.
+        """
+        described = schema.columns
+        columns = Columns.from_json(described) if described else Columns.criteo()
+        unknown = UnknownValues(
+            columns.categorical_features, usual_shares(directory, schema.coverage)
+        )
+        return cls(columns, load_tables(directory, schema), unknown)
+
+    def __call__(self, frame: pl.DataFrame) -> dict[str, Any]:
+        """A batch as `tfdlrm.data` gives it, of rows as `pipelines.logs` does."""
+        dense = np.zeros((frame.height, 0), np.float32)
+        if self.columns.dense_features:
+            numbers = self.columns.transformed(frame)
+            dense = numbers.select(by_name(*self.columns.dense_features)).to_numpy()
+        return {"dense_features": dense, "categorical_features": self._ids(frame)}
+
+    def _ids(self, frame: pl.DataFrame) -> Any:
+        """Ids `(rows, features)`, or bags of ids where there are multi-hot columns."""
+        columns = self.columns
+        width = len(columns.single_hot)
+        ids = encode_categories(frame, columns.single_hot, self.tables[:width])
+        rows = self.unknown.rows(frame.height)
+        for position, name in enumerate(columns.single_hot):
+            values = frame[name].alias("value")
+            are_unknown = self.tables[position].are_unknown(values, ids[:, position])
+            rows.add(name, values, are_unknown)
+        if not columns.multi_hot:
+            rows.finish()
+            return ids
+        import tensorflow as tf
+
+        from tfdlrm.data.parsing import bags_of, side_by_side
+
+        bags = []
+        for name, table in zip(columns.multi_hot, self.tables[width:], strict=True):
+            bag = frame[name].alias("value")
+            lengths = bag.list.len().cast(pl.Int32).to_numpy()
+            values = bag.explode().drop_nulls()
+            value_ids = table.ids(values)
+            rows.add_bags(name, values, table.are_unknown(values, value_ids), lengths)
+            bags.append(tf.RaggedTensor.from_row_lengths(value_ids, lengths))
+        rows.finish()
+        return bags_of(*side_by_side(tf.constant(ids), bags))

@@ -1,0 +1,1 @@
+"""Measures of scores: how good they are, and what they depend on."""

@@ -1,0 +1,157 @@
+"""What a training run takes, worked out before anything is allocated."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tfdlrm.checkpoints.entries import MAX_COPY_BYTES, PIECE_BYTES
+from tfdlrm.config import TrainConfig
+from tfdlrm.data.reading_order import WINDOW_ROWS
+from tfdlrm.data.schema import FeatureSchema
+from tfdlrm.planning.model_size import ModelSize, Table, model_size
+
+CURVE_VALIDATION_ROWS = 200_000
+"""Validation rows behind a point of the curves; the final measures use all of them."""
+
+FLOAT_BYTES = 4
+
+RUNTIME_BYTES = 700_000_000
+"""TensorFlow, Keras, the compiled steps and the libraries behind them, on a processor.
+
+Measured: see docs/long_runs.md.
+"""
+
+WINDOWS_IN_FLIGHT = 4
+"""Windows of rows that the input holds at once while it shuffles."""
+
+
+Placement = Literal["replicated", "sharded", "host"]
+"""As `TrainConfig.tables` has it."""
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Bytes of a training run, by what takes them.
+
+    Args:
+        size: The model.
+        tables: Embedding tables.
+        table_state: What the optimizer keeps for their rows.
+        layers: All other weights, their gradients and their optimizer state.
+        changed_rows: Which rows a checkpoint has to hold.
+        activations: A batch on its way through the model and back.
+        input: Rows that are read ahead and shuffled.
+        checkpoint: What is copied to be written.
+        runtime: The process itself.
+        num_devices: GPUs; 0 where the processor does everything.
+        placement: Where the tables lie, if there are GPUs.
+    """
+
+    size: ModelSize
+    tables: int
+    table_state: int
+    layers: int
+    changed_rows: int
+    activations: int
+    input: int
+    checkpoint: int
+    runtime: int
+    num_devices: int = 0
+    placement: Placement = "replicated"
+
+    @property
+    def with_tables(self) -> int:
+        """Bytes of the tables, their state, and what is known of their rows."""
+        return self.tables + self.table_state + self.changed_rows
+
+    @property
+    def whole_tables(self) -> int:
+        """Bytes of the tables once more, which end in the host's memory if sharded.
+
+        There the model is measured and exported.
+        """
+        is_spread = self.placement == "sharded" and self.num_devices > 1
+        return self.tables if is_spread else 0
+
+    @property
+    def device(self) -> int:
+        """Bytes on each device."""
+        if not self.num_devices:
+            return self.host
+        shares = {"replicated": 1, "sharded": self.num_devices}
+        share = 0
+        if self.placement != "host":
+            share = -(-self.with_tables // shares[self.placement])
+        return share + self.layers + self.activations
+
+    @property
+    def host(self) -> int:
+        """Bytes of the machine's own memory."""
+        num_bytes = self.input + self.checkpoint + self.runtime
+        if not self.num_devices:
+            return num_bytes + self.with_tables + self.layers + self.activations
+        on_host = self.with_tables if self.placement == "host" else self.whole_tables
+        return num_bytes + on_host
+
+    @property
+    def checkpoint_file(self) -> int:
+        """Bytes of a whole checkpoint on disk."""
+        weights = self.size.layers.parameters * FLOAT_BYTES
+        return self.tables + self.table_state + self.layers - weights
+
+
+def memory_plan(
+    schema: FeatureSchema,
+    config: TrainConfig,
+    num_devices: int = 0,
+    num_machines: int = 1,
+) -> MemoryPlan:
+    """What training a model on a data set takes, on each machine.
+
+    Args:
+        schema: The data set's columns, and rows if they are known.
+        config: The run's settings.
+        num_devices: GPUs of each machine that it trains on.
+        num_machines: Machines, which share a batch.
+
+    Raises:
+        InputError: If the settings name columns that the data set does not have.
+    """
+    size = model_size(schema, config.model)
+    optimizer = config.optimizer.name
+    tables = FLOAT_BYTES * sum(table.parameters for table in size.tables)
+    state = sum(table_state(table, optimizer) for table in size.tables)
+    slots = {"sgd": 0, "lazy_adam": 2}.get(optimizer, 1)
+    layers = (2 + slots) * FLOAT_BYTES * size.layers.parameters
+    batch_here = -(-config.batch_size // num_machines)
+    batch = -(-batch_here // max(1, num_devices))
+    width = 2 if config.precision.startswith("mixed") else FLOAT_BYTES
+    row = FLOAT_BYTES * (
+        1 + len(schema.dense_features) + len(schema.categorical_features)
+    )
+    # Each number is held until the backward pass, which makes a gradient of it.
+    activations = 2 * width * batch * size.layers.widths
+    curves = min(schema.num_rows("validation"), CURVE_VALIDATION_ROWS)
+    return MemoryPlan(
+        size=size,
+        tables=tables,
+        table_state=state,
+        layers=layers,
+        changed_rows=sum(table.rows for table in size.tables),
+        activations=activations,
+        input=row * (WINDOWS_IN_FLIGHT * WINDOW_ROWS + curves + 2 * batch_here),
+        checkpoint=min(tables + state, MAX_COPY_BYTES) + 2 * PIECE_BYTES,
+        runtime=RUNTIME_BYTES,
+        num_devices=num_devices,
+        placement=config.tables,
+    )
+
+
+def table_state(table: Table, optimizer: str) -> int:
+    """Bytes that an optimizer keeps for the rows of a table."""
+    numbers = {
+        "sgd": 0,
+        "adagrad": table.parameters,
+        "row_wise_adagrad": table.rows,
+        "lazy_adam": 2 * table.parameters,
+    }
+    return FLOAT_BYTES * numbers[optimizer]

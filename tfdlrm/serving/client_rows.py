@@ -1,0 +1,124 @@
+"""What the columns of a file are that a client sends to a model behind a server.
+
+The server names the columns that its model takes. The rest of a description (the
+separator, what quotes mean, how a missing value is spelled) comes from the columns file
+that the data set was prepared with, or from a head line if nothing else is in doubt.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.logs.bad_rows import EmptyLogError
+from pipelines.logs.columns import Columns, Format
+from pipelines.logs.columns_file import load_columns
+from pipelines.logs.inputs import input_files
+from pipelines.logs.log_file import MissingColumnError
+from pipelines.logs.rows_to_score import RowsToScore
+from pipelines.logs.text_log import TextLog
+from tfdlrm.base.errors import InputError
+from tfdlrm.exporting.raw_columns import are_criteos, in_order
+
+_GIVE = "give --columns, the description of the columns that it was prepared with"
+
+
+@dataclass(frozen=True)
+class ClientRows:
+    """How the rows of an input are read.
+
+    Args:
+        columns: What the columns are.
+        is_described: Whether a description says so, in which case quotes, escapes and
+            spellings of missing values are known.
+    """
+
+    columns: Columns
+    is_described: bool
+
+    def read(self, path: Path) -> RowsToScore:
+        """The rows of a file or folder."""
+        return RowsToScore(path, self.columns, self.is_described)
+
+
+def client_rows(
+    path: Path, names: Sequence[str], description: Path | None
+) -> ClientRows:
+    """How to read rows for a model.
+
+    Args:
+        path: The file or folder.
+        names: The columns that the model takes.
+        description: The columns file, if there is one.
+
+    Raises:
+        InputError: If the description is of other columns, or there is none and the
+            file does not say enough.
+    """
+    if description is not None:
+        return ClientRows(_described(description, names), True)
+    criteo = Columns.criteo()
+    for columns in _with_head_line(names):
+        if _fits(path, columns):
+            return ClientRows(columns, False)
+    if set(names) == set(criteo.features):
+        return ClientRows(criteo, True)
+    order = tuple(in_order(names))
+    if are_criteos(names):
+        label = criteo.label
+        all_names = (label, *order)
+        return ClientRows(_text_columns(label, order, "tsv", "\t", all_names), False)
+    raise InputError(
+        f"{path} has no head line with the names {', '.join(order)}, separated by tabs "
+        f"or commas: {_GIVE}"
+    )
+
+
+def _with_head_line(names: Sequence[str]) -> list[Columns]:
+    label = "label" if "label" not in names else ""
+    return [
+        _text_columns(label, names, "tsv", "\t"),
+        _text_columns(label, names, "csv", ","),
+    ]
+
+
+def _text_columns(
+    label: str,
+    features: Sequence[str],
+    form: Format,
+    separator: str,
+    names: tuple[str, ...] | None = None,
+) -> Columns:
+    """Columns that are sent as the text that they are, whatever they mean."""
+    return Columns(
+        label, (), tuple(features), format=form, separator=separator, names=names
+    )
+
+
+def _fits(path: Path, columns: Columns) -> bool:
+    """Whether a head line has the columns, in the first file that is not empty."""
+    for file in input_files(path):
+        try:
+            TextLog(file, columns, labelled=False, is_described=False)
+        except MissingColumnError:
+            return False
+        except EmptyLogError:
+            continue
+        return True
+    return True
+
+
+def _described(description: Path, names: Sequence[str]) -> Columns:
+    columns = load_columns(description)
+    other = set(columns.features).symmetric_difference(names)
+    if other:
+        raise InputError(
+            f"{description} describes other columns than the model takes: only one of "
+            f"both has {', '.join(sorted(other))}; {_GIVE}"
+        )
+    if None in columns.separators:
+        name = columns.multi_hot[columns.separators.index(None)]
+        raise InputError(
+            f"{description}: {name} has lists, which a client does not send: score the "
+            "file with tfdlrm.predict"
+        )
+    return columns

@@ -1,0 +1,95 @@
+"""TF Serving's JSON answers: arrays to rows or columns.
+
+NaN and the infinities are written as such, which JSON has no way to say otherwise.
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+import tensorflow as tf
+from tensorflow_serving.apis import classification_pb2, regression_pb2
+
+from tfdlrm.serving.errors import refuse
+from tfdlrm.serving.http.json_requests import Layout
+
+
+def predictions(outputs: Mapping[str, np.ndarray], layout: Layout) -> bytes:
+    """The answer to a `:predict` request, in the layout of its inputs.
+
+    Raises:
+        ServingError: If rows are asked for and the outputs are no batch.
+    """
+    plain = {name: _plain(name, array) for name, array in outputs.items()}
+    is_finite = all(map(_is_finite, outputs.values()))
+    if layout == "columnar":
+        values = plain if len(plain) > 1 else next(iter(plain.values()))
+        return _dumps({"outputs": values}, is_finite)
+    sizes = {
+        name: array.shape[0] if array.ndim else None for name, array in outputs.items()
+    }
+    if None in sizes.values() or len(set(sizes.values())) > 1:
+        refuse(f"outputs of inconsistent batch size: {sizes}; ask with 'inputs'")
+    if len(plain) == 1:
+        return _dumps({"predictions": next(iter(plain.values()))}, is_finite)
+    columns = zip(*plain.values(), strict=True)
+    rows = [dict(zip(plain, row, strict=True)) for row in columns]
+    return _dumps({"predictions": rows}, is_finite)
+
+
+def classifications(result: classification_pb2.ClassificationResult) -> bytes:
+    """The answer to a `:classify` request: label and score of every class."""
+    scores = [each.score for row in result.classifications for each in row.classes]
+    rows = [
+        [[each.label, np.float32(each.score)] for each in row.classes]
+        for row in result.classifications
+    ]
+    return _dumps({"results": rows}, _is_finite(np.array(scores)))
+
+
+def regressions(result: regression_pb2.RegressionResult) -> bytes:
+    """The answer to a `:regress` request."""
+    values = np.array([each.value for each in result.regressions], np.float32)
+    return _dumps({"results": values}, _is_finite(values))
+
+
+def _dumps(document: Any, is_finite: bool) -> bytes:
+    """JSON with the shortest decimals that are read back as the same floats."""
+    if is_finite:
+        return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+    # orjson would write null.
+    return json.dumps(document, default=_shortest).encode()
+
+
+def _shortest(value: Any) -> Any:
+    array = np.asarray(value)
+    if array.dtype.kind == "f":
+        array = array.astype(str).astype(np.float64)
+    return array.tolist()
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
+
+
+def _plain(name: str, array: np.ndarray) -> Any:
+    """What orjson and json can write."""
+    if array.dtype == object:
+        return _texts(array.tolist(), as_bytes=name.endswith("_bytes"))
+    if array.dtype == tf.bfloat16.as_numpy_dtype:
+        array = array.astype(np.float32)
+    return np.ascontiguousarray(array) if array.ndim else array[()]
+
+
+def _texts(value: Any, as_bytes: bool) -> Any:
+    if isinstance(value, list):
+        return [_texts(each, as_bytes) for each in value]
+    if not as_bytes:
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            pass  # as text it would not come back as it was
+    return {"b64": base64.b64encode(value).decode()}

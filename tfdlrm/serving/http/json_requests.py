@@ -1,0 +1,278 @@
+"""TF Serving's JSON requests: rows or columns to arrays.
+
+NaN and the infinities are read as such, which JSON has no way to say otherwise.
+
+Loads no TensorFlow: large requests are read in a process that has none.
+"""
+
+import base64
+import binascii
+import json
+import math
+from collections.abc import Callable, Mapping
+from itertools import chain
+from typing import Any, Literal
+
+import numpy as np
+import orjson
+
+from tfdlrm.serving.data_types import FLOAT32, DataType
+from tfdlrm.serving.errors import refuse
+from tfdlrm.serving.tensor_specs import Specs, only_input
+
+Layout = Literal["row", "columnar"]
+
+MAX_DIMENSIONS = 32
+
+
+def parse(body: bytes) -> dict[str, Any]:
+    """Read a request.
+
+    Raises:
+        ServingError: If it is no JSON object.
+    """
+    try:
+        try:
+            document = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            if b"NaN" not in body and b"Infinity" not in body:
+                raise
+            document = json.loads(body, parse_float=_finite)
+            # Half of a surrogate pair is no text, which orjson knows.
+            json.dumps(document, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        refuse(f"JSON Parse error: {error}")
+    if not isinstance(document, dict):
+        refuse(f"JSON Value is {_kind(document)}, expected an object")
+    return document
+
+
+def _finite(text: str) -> float:
+    """Read a number as `orjson` does, which takes none beyond float64 for infinity."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"the number {text[:40]} is infinity when parsed as double")
+    return number
+
+
+def signature_name(document: Mapping[str, Any]) -> str:
+    """The signature that a request names, or an empty string."""
+    name = document.get("signature_name", "")
+    if not isinstance(name, str):
+        refuse("'signature_name' key must be a string value.")
+    return name
+
+
+def predict_inputs(
+    document: Mapping[str, Any], specs: Specs, max_rows: int
+) -> tuple[dict[str, np.ndarray], Layout]:
+    """The arrays of a `:predict` request.
+
+    Args:
+        document: The request.
+        specs: The inputs of its signature.
+        max_rows: More instances than that are refused.
+
+    Raises:
+        ServingError: If they are not what the signature takes.
+    """
+    if ("instances" in document) == ("inputs" in document):
+        refuse("expected one of the keys 'inputs' and 'instances'")
+    layout: Layout = "columnar" if "inputs" in document else "row"
+    if layout == "columnar":
+        columns = _columns(document["inputs"], specs)
+    else:
+        _check_rows("instances", document["instances"], max_rows)
+        columns = _rows(document["instances"], specs)
+    arrays = {
+        name: to_array(name, values, specs[name].dtype)
+        for name, values in columns.items()
+    }
+    return arrays, layout
+
+
+def _columns(inputs: Any, specs: Specs) -> dict[str, Any]:
+    if not isinstance(inputs, dict) or _is_base64(inputs):
+        return {only_input(specs): inputs}
+    for name in specs:
+        if name not in inputs:
+            refuse(f"Missing named input: {name} in 'inputs' object.")
+    return {name: inputs[name] for name in specs}
+
+
+def _check_rows(key: str, rows: Any, max_rows: int) -> None:
+    if isinstance(rows, list) and len(rows) > max_rows:
+        refuse(f"'{key}' has {len(rows)} rows, expected <= {max_rows}")
+
+
+def _rows(instances: Any, specs: Specs) -> dict[str, Any]:
+    if not isinstance(instances, list):
+        refuse(f"'instances' is {_kind(instances)}, expected a list")
+    if not instances:
+        refuse("No values in 'instances' array")
+    are_objects = isinstance(instances[0], dict) and not _is_base64(instances[0])
+    if not are_objects:
+        name = only_input(specs)
+        for row, instance in enumerate(instances):
+            if isinstance(instance, dict) and not _is_base64(instance):
+                refuse(f"Expecting value/list but got object at item {row}")
+        return {name: instances}
+    names = specs.keys()
+    for row, instance in enumerate(instances):
+        if not isinstance(instance, dict):
+            refuse(f"Expecting object but got {_kind(instance)} at item {row}")
+        if instance.keys() != names:
+            refuse(
+                f"Failed to process element: {row} of 'instances' list. JSON object "
+                f"keys must be equal to: {','.join(names)}"
+            )
+    return {name: [instance[name] for instance in instances] for name in names}
+
+
+def to_array(name: str, values: Any, dtype: DataType) -> np.ndarray:
+    """An array of nested lists; nothing is converted that loses by it.
+
+    Raises:
+        ServingError: If the lists are ragged, or hold something else.
+    """
+    shape: list[int] = []
+    level: list[Any] = [values]
+    while level and isinstance(level[0], list):
+        size = len(level[0])
+        if any(type(each) is not list or len(each) != size for each in level):
+            refuse(f"input {name} has lists of different sizes at depth {len(shape)}")
+        shape.append(size)
+        level = list(chain.from_iterable(level))
+    if len(shape) > MAX_DIMENSIONS:
+        refuse(f"input {name} has {len(shape)} dimensions")
+    return _converted(name, level, dtype).reshape(shape)
+
+
+def _converted(name: str, values: list[Any], dtype: DataType) -> np.ndarray:
+    kinds = set(map(type, values))
+    expected: set[Any]
+    if dtype.is_text:
+        expected = {str, dict}
+    elif dtype.name == "bool":
+        expected = {bool}
+    else:
+        expected = {int, float} if dtype.is_floating else {int}
+    if not kinds <= expected:
+        odd = next(each for each in values if type(each) not in expected)
+        refuse(f"input {name} has {_kind(odd)}, expected {dtype.name}")
+    if dtype.is_text:
+        array = np.empty(len(values), object)
+        array[:] = [
+            each.encode() if isinstance(each, str) else _decoded(each)
+            for each in values
+        ]
+        return array
+    if dtype.is_floating:
+        return _floats(name, values, dtype, int in kinds)
+    try:
+        wide = np.array(values, np.uint64 if dtype.name == "uint64" else np.int64)
+        if dtype.name != "bool" and values:
+            info = np.iinfo(dtype.numpy)
+            if wide.min() < info.min or wide.max() > info.max:
+                raise OverflowError
+    except (OverflowError, ValueError, TypeError):
+        refuse(f"input {name} has an integer beyond {dtype.name}")
+    return wide.astype(dtype.numpy)
+
+
+def _floats(
+    name: str, values: list[Any], dtype: DataType, has_integers: bool
+) -> np.ndarray:
+    if has_integers:
+        for each in values:
+            if type(each) is int and abs(each) > dtype.largest_integer:
+                refuse(
+                    f"Cannot convert JSON value: {str(each)[:40]} of input {name} to "
+                    f"{dtype.name} without loss of precision."
+                )
+    wide = np.array(values, np.float64)
+    with np.errstate(over="ignore"):
+        array = wide.astype(dtype.numpy)
+    if (np.isinf(array) & np.isfinite(wide)).any():
+        refuse(f"input {name} has a number beyond {dtype.name}")
+    return array
+
+
+def _is_base64(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"b64"}
+        and isinstance(value["b64"], str)
+    )
+
+
+def _decoded(value: dict[str, Any]) -> bytes:
+    if not _is_base64(value):
+        refuse('an object is not formatted correctly for base64 data: {"b64": TEXT}')
+    # As TF Serving reads it: broken into lines, and without its padding too.
+    text = "".join(value["b64"].split()).rstrip("=")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        refuse("Unable to base64 decode")
+
+
+def examples(
+    document: Mapping[str, Any], new_example: Callable[[], Any], max_rows: int
+) -> list[bytes]:
+    """The serialized examples of a `:classify` or `:regress` request.
+
+    Args:
+        document: The request.
+        new_example: Makes an empty `tf.train.Example`.
+        max_rows: More examples than that are refused.
+
+    Raises:
+        ServingError: If they are no objects of features.
+    """
+    rows = document.get("examples")
+    if not isinstance(rows, list) or not rows:
+        refuse("expected the key 'examples' with a list of objects")
+    _check_rows("examples", rows, max_rows)
+    common = b""
+    if "context" in document:
+        # Protocol buffers merge when they are read one after the other.
+        common = _example(document["context"], new_example())
+    return [common + _example(row, new_example()) for row in rows]
+
+
+def _example(example: Any, target: Any) -> bytes:
+    if not isinstance(example, dict):
+        refuse(f"Example must be JSON object but got {_kind(example)}")
+    for name, content in example.items():
+        values = content if isinstance(content, list) else [content]
+        kinds = set(map(type, values))
+        feature = target.features.feature[name]
+        if kinds <= {int, bool}:
+            if any(not -(2**63) <= each < 2**63 for each in values):
+                refuse(f"Feature: {name} has an integer beyond int64")
+            feature.int64_list.value.extend(map(int, values))
+        elif kinds == {float}:
+            floats = _floats(name, values, FLOAT32, has_integers=False)
+            feature.float_list.value.extend(floats.tolist())
+        elif kinds <= {str, dict}:
+            feature.bytes_list.value.extend(
+                each.encode() if isinstance(each, str) else _decoded(each)
+                for each in values
+            )
+        else:
+            refuse(f"Feature: {name} has elements of other types, or of several")
+    return target.SerializeToString()
+
+
+def _kind(value: Any) -> str:
+    names: dict[type, str] = {
+        dict: "an object",
+        list: "a list",
+        str: "a string",
+        bool: "a bool",
+        type(None): "null",
+    }
+    if type(value) in (int, float):
+        return f"the number {str(value)[:40]}"
+    return names.get(type(value), type(value).__name__)

@@ -1,0 +1,260 @@
+"""TF Serving's REST interface, as an ASGI application."""
+
+import asyncio
+import logging
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import orjson
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    model_pb2,
+    regression_pb2,
+)
+
+from tfdlrm.serving.errors import ServingError, refuse
+from tfdlrm.serving.http import json_answers
+from tfdlrm.serving.http.bodies import JsonBounds
+from tfdlrm.serving.http.hosts import AllowedHosts
+from tfdlrm.serving.http.openapi import describe
+from tfdlrm.serving.http.page import POLICY, page
+from tfdlrm.serving.http.rest_requests import (
+    ClientGoneError,
+    Receive,
+    RestRequest,
+    Scope,
+    answer_request,
+    json_bounds,
+)
+from tfdlrm.serving.predictor import Predictor, beside
+
+log = logging.getLogger("tfdlrm.serving")
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+METRICS_PATH = "/monitoring/prometheus/metrics"
+
+_VERSION = r"(?:/versions/(?P<version>\d+)|/labels/(?P<label>[^/:]+))?"
+_MODEL = rf"/v1/models/(?P<name>[^/:]+){_VERSION}"
+_FLAGS = re.ASCII | re.IGNORECASE
+_PREDICTION = re.compile(rf"{_MODEL}:(?P<method>predict|classify|regress)", _FLAGS)
+_STATUS = re.compile(rf"{_MODEL}(?P<metadata>/metadata)?", _FLAGS)
+_API = re.compile("/v1/.*", _FLAGS)
+"""What TF Serving takes for a request of its own, well-formed or not."""
+
+
+@dataclass(frozen=True)
+class Response:
+    """What is sent back."""
+
+    body: bytes
+    status: int = 200
+    content_type: str = "application/json"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class RestApp:
+    """Answers HTTP requests.
+
+    Args:
+        predictor: Answers.
+        metrics_path: Where Prometheus finds its page; `None` for nowhere.
+        hosts: Names by which the server may be asked.
+    """
+
+    def __init__(
+        self, predictor: Predictor, metrics_path: str | None, hosts: AllowedHosts
+    ) -> None:
+        self._predictor = predictor
+        self._metrics_path = metrics_path
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI entry: one request, its arrival and departure timed."""
+        try:
+            response = await self._respond(scope, receive)
+        except ClientGoneError:
+            return
+        await _send(send, response, scope["method"])
+
+    async def _respond(self, scope: Scope, receive: Receive) -> Response:
+        try:
+            self._hosts.check(scope["headers"])
+            return await self._route(scope["method"], scope["path"], scope, receive)
+        except ServingError as error:
+            return _error(error.http_status, error.message)
+        except _NotAllowedError as error:
+            return _error(405, str(error), ((b"allow", b"GET, HEAD"),))
+        except TimeoutError:
+            return _error(504, f"no answer within {self._predictor.limits.seconds:g} s")
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception as error:
+            log.exception("%s %s", scope["method"], scope["path"])
+            return _error(500, f"{type(error).__name__} in the server")
+
+    async def _route(
+        self, method: str, path: str, scope: Scope, receive: Receive
+    ) -> Response:
+        prediction, status = _PREDICTION.fullmatch(path), _STATUS.fullmatch(path)
+        is_read = method in ("GET", "HEAD")
+        if prediction and method == "POST":
+            return await self._predict(prediction, scope, receive)
+        if status and is_read:
+            return self._tell_of_model(_spec(status), bool(status["metadata"]))
+        if _API.fullmatch(path):
+            refuse(f"Malformed request: {method[:20]} {path[:200]}")
+        if path not in ("/", "/openapi.json", self._metrics_path):
+            raise ServingError(grpc.StatusCode.NOT_FOUND, f"no page {path[:200]}")
+        if not is_read:
+            raise _NotAllowedError(f"Method {method[:20]} is not allowed, expected GET")
+        if path == "/":
+            policy = ((b"content-security-policy", POLICY.encode()),)
+            text = await asyncio.to_thread(page, self._predictor.models)
+            return Response(
+                text, content_type="text/html; charset=utf-8", headers=policy
+            )
+        if path == "/openapi.json":
+            names = [model.settings.name for model in self._predictor.models]
+            return Response(orjson.dumps(describe(names)))
+        metrics = self._predictor.metrics.text().encode()
+        return Response(metrics, content_type="text/plain; version=0.0.4")
+
+    def _tell_of_model(self, spec: model_pb2.ModelSpec, is_metadata: bool) -> Response:
+        api = "GetModelMetadata" if is_metadata else "GetModelStatus"
+        with self._predictor.request(spec.name, api, "REST"):
+            if is_metadata:
+                return _metadata(self._predictor, spec)
+            return Response(_to_json(_to_dict(self._predictor.status(spec))))
+
+    async def _predict(
+        self, match: re.Match[str], scope: Scope, receive: Receive
+    ) -> Response:
+        spec, method = _spec(match), match["method"].lower()
+        limits = self._predictor.limits
+        with self._predictor.request(spec.name, method.capitalize(), "REST"):
+            async with asyncio.timeout(limits.seconds):
+                return Response(
+                    await answer_request(
+                        scope,
+                        receive,
+                        self._predictor.readers,
+                        limits,
+                        lambda: self._bounds(spec, method),
+                        lambda request: self._answer(spec, method, request),
+                    )
+                )
+
+    def _bounds(self, spec: model_pb2.ModelSpec, method: str) -> JsonBounds:
+        with self._predictor.models.use(spec) as servable:
+            return json_bounds(servable, method, self._predictor.limits)
+
+    async def _answer(
+        self, spec: model_pb2.ModelSpec, method: str, request: RestRequest
+    ) -> bytes:
+        spec.signature_name = request.signature_name
+        if method == "predict":
+            return await self._predict_tensors(spec, request)
+        if method == "classify":
+            classified = await self._predictor.classify(
+                classification_pb2.ClassificationRequest(model_spec=spec),
+                request.examples,
+            )
+            rows = classified.result.classifications
+            return await beside(
+                len(rows), json_answers.classifications, classified.result
+            )
+        regressed = await self._predictor.regress(
+            regression_pb2.RegressionRequest(model_spec=spec), request.examples
+        )
+        return json_answers.regressions(regressed.result)
+
+    async def _predict_tensors(
+        self, spec: model_pb2.ModelSpec, request: RestRequest
+    ) -> bytes:
+        with self._predictor.models.use(spec) as servable:
+            signature = servable.signature(spec.signature_name)
+            arrays, layout = await request.tensors(signature)
+            outputs = await self._predictor.run(signature, arrays)
+        size = sum(array.size for array in outputs.values())
+        return await beside(size, json_answers.predictions, outputs, layout)
+
+
+class _NotAllowedError(Exception):
+    """A page was asked for by another method than GET."""
+
+
+def _spec(match: re.Match[str]) -> model_pb2.ModelSpec:
+    spec = model_pb2.ModelSpec(name=match["name"])
+    if match["version"]:
+        if len(match["version"]) > 19 or int(match["version"]) >= 2**63:
+            refuse(f"Failed to convert version: {match['version']} to numeric.")
+        spec.version.value = int(match["version"])
+    elif match["label"]:
+        spec.version_label = match["label"]
+    return spec
+
+
+async def _send(send: Send, response: Response, method: str) -> None:
+    headers = [
+        (b"content-type", response.content_type.encode()),
+        (b"content-length", str(len(response.body)).encode()),
+        (b"x-content-type-options", b"nosniff"),
+        *response.headers,
+    ]
+    await send(
+        {"type": "http.response.start", "status": response.status, "headers": headers}
+    )
+    body = b"" if method == "HEAD" else response.body
+    await send({"type": "http.response.body", "body": body})
+
+
+def _error(
+    status: int, text: str, headers: tuple[tuple[bytes, bytes], ...] = ()
+) -> Response:
+    text = text.encode("utf-8", "replace").decode()
+    return Response(orjson.dumps({"error": text}), status, headers=headers)
+
+
+def _metadata(predictor: Predictor, spec: model_pb2.ModelSpec) -> Response:
+    request = get_model_metadata_pb2.GetModelMetadataRequest(
+        model_spec=spec, metadata_field=["signature_def"]
+    )
+    answer = predictor.metadata(request)
+    definitions = get_model_metadata_pb2.SignatureDefMap()
+    answer.metadata["signature_def"].Unpack(definitions)
+    document = {
+        "model_spec": {
+            "name": answer.model_spec.name,
+            "signature_name": "",
+            "version": str(answer.model_spec.version.value),
+        },
+        "metadata": {"signature_def": _to_dict(definitions)},
+    }
+    return Response(_to_json(document))
+
+
+def _to_dict(message: Message) -> dict[str, Any]:
+    # The argument's name changed with protobuf 5.
+    try:
+        return MessageToDict(
+            message,
+            preserving_proto_field_name=True,
+            always_print_fields_with_no_presence=True,
+        )
+    except TypeError:
+        return MessageToDict(
+            message,
+            preserving_proto_field_name=True,
+            including_default_value_fields=True,
+        )
+
+
+def _to_json(document: Any) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2)

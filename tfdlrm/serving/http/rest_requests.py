@@ -1,0 +1,197 @@
+"""REST requests: small ones are read at once, large ones by another process."""
+
+import math
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import grpc
+from tensorflow.core.example import example_pb2
+
+from tfdlrm.serving.errors import ServingError
+from tfdlrm.serving.http import json_requests
+from tfdlrm.serving.http.bodies import (
+    INLINE_BYTES,
+    JsonBounds,
+    inflated_if_small,
+    is_small,
+    too_large,
+)
+from tfdlrm.serving.http.json_requests import Layout
+from tfdlrm.serving.limits import Limits
+from tfdlrm.serving.reader_channel import Task
+from tfdlrm.serving.readers import Held, Readers, Reading
+from tfdlrm.serving.requests import NamedArrays, as_only_input
+from tfdlrm.serving.servable import Servable, Signature
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+MOST_LISTS = 2**22
+"""Lists and objects in a request, where the model sets no other limit."""
+
+_SLACK = 1000
+"""For what is there once, not once a row."""
+
+
+class ClientGoneError(ConnectionError):
+    """The client went away before its request was whole."""
+
+
+class RestRequest(Protocol):
+    """A request of which the signature is known."""
+
+    @property
+    def signature_name(self) -> str:
+        """The signature that it names, or an empty string."""
+
+    async def tensors(self, signature: Signature) -> tuple[NamedArrays, Layout]:
+        """Return the inputs of a `:predict` request."""
+
+    async def examples(self, signature: Signature) -> NamedArrays:
+        """Return the input of a `:classify` or `:regress` request."""
+
+
+@dataclass
+class _Small:
+    document: Mapping[str, Any]
+    signature_name: str
+    max_rows: int
+
+    async def tensors(self, signature: Signature) -> tuple[NamedArrays, Layout]:
+        return json_requests.predict_inputs(
+            self.document, signature.inputs, self.max_rows
+        )
+
+    async def examples(self, signature: Signature) -> NamedArrays:
+        examples = json_requests.examples(
+            self.document, example_pb2.Example, self.max_rows
+        )
+        return as_only_input(signature, examples)
+
+
+@dataclass
+class _Large:
+    reading: Reading
+
+    @property
+    def signature_name(self) -> str:
+        return self.reading.head
+
+    async def tensors(self, signature: Signature) -> tuple[NamedArrays, Layout]:
+        return await self.reading.inputs(signature.inputs)
+
+    async def examples(self, signature: Signature) -> NamedArrays:
+        return as_only_input(signature, await self.reading.examples())
+
+
+async def answer_request(
+    scope: Scope,
+    receive: Receive,
+    readers: Readers,
+    limits: Limits,
+    bounds: Callable[[], JsonBounds],
+    answer: Callable[[RestRequest], Awaitable[bytes]],
+) -> bytes:
+    """Receive and read a request, and return the answer to it.
+
+    Args:
+        scope: ASGI's.
+        receive: ASGI's.
+        readers: Read large ones.
+        limits: On requests.
+        bounds: Says the most that a valid request can hold.
+        answer: Answers what was read.
+
+    Raises:
+        ServingError: If it cannot be read or answered.
+        ClientGoneError: If the client goes away before it is whole.
+    """
+    headers = dict(scope["headers"])
+    is_gzip = _is_gzip(headers)
+    with readers.hold() as held:
+        parts = await _receive_body(headers, receive, limits.message_bytes, held)
+        body = _small_body(parts, is_gzip, limits.message_bytes)
+        if body is not None:
+            document = json_requests.parse(body)
+            name = json_requests.signature_name(document)
+            return await answer(_Small(document, name, limits.rows))
+        task = Task("", is_gzip, limits.rows, bounds())
+        async with readers.read(task, tuple(parts)) as reading:
+            return await answer(_Large(reading))
+
+
+def json_bounds(servable: Servable, method: str, limits: Limits) -> JsonBounds:
+    """Return the most that a request can hold of which the signature is not known.
+
+    Args:
+        servable: What is to answer it.
+        method: `predict`, `classify` or `regress`.
+        limits: On requests.
+    """
+    sizes = [_per_row(signature) for signature in servable.signatures.values()]
+    if method != "predict" or None in sizes:
+        return JsonBounds(limits.message_bytes, MOST_LISTS, None)
+    values, lists = map(max, zip(*filter(None, sizes), strict=True))
+    return JsonBounds(
+        limits.message_bytes,
+        min(limits.rows * lists + _SLACK, MOST_LISTS),
+        limits.rows * values + _SLACK,
+    )
+
+
+def _per_row(signature: Signature) -> tuple[int, int] | None:
+    """Values, and lists with objects and names, of a row of any layout."""
+    values, lists = 0, 1
+    for spec in signature.inputs.values():
+        sizes = (-1,) if spec.shape is None else spec.shape[1:]
+        if -1 in sizes:
+            return None
+        count = math.prod(sizes)
+        values += count
+        # A text may be an object with a name; each input has one too.
+        lists += math.prod(sizes[:-1]) + 1 + (2 * count if spec.dtype.is_text else 0)
+    return values, lists
+
+
+def _is_gzip(headers: Mapping[bytes, bytes]) -> bool:
+    encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").lower()
+    if encoding not in ("identity", "gzip"):
+        text = f"Content-Encoding is {encoding[:20]}, expected gzip or none"
+        raise ServingError(grpc.StatusCode.INVALID_ARGUMENT, text, 415)
+    return encoding == "gzip"
+
+
+async def _receive_body(
+    headers: Mapping[bytes, bytes], receive: Receive, most: int, held: Held
+) -> list[bytes]:
+    length = headers.get(b"content-length", b"0")
+    if length.isdigit() and int(length) > most:
+        raise too_large(most)
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > most:
+            raise too_large(most)
+        if size > INLINE_BYTES:
+            held.set(size)
+        if not message.get("more_body"):
+            return parts
+
+
+def _small_body(parts: list[bytes], is_gzip: bool, most: int) -> bytes | None:
+    """Return the whole body, unless it is a large one."""
+    if len(parts) > 1 and sum(map(len, parts)) > INLINE_BYTES:
+        return None
+    body = b"".join(parts)
+    if not is_gzip:
+        return body if is_small(body) else None
+    inflated = inflated_if_small(body)
+    if inflated is not None and len(inflated) > most:
+        raise too_large(most)
+    return inflated

@@ -1,0 +1,121 @@
+"""Which versions of a model are to be served, of those that are there."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from tensorflow_serving.config import model_server_config_pb2
+
+from tfdlrm.base import storage
+from tfdlrm.base.errors import InputError, require
+
+Kind = Literal["latest", "all", "specific"]
+
+
+@dataclass(frozen=True)
+class VersionPolicy:
+    """TF Serving's `model_version_policy`.
+
+    Args:
+        kind: The newest `count` versions, all, or those of `versions`.
+        count: How many of the newest.
+        versions: Specific ones.
+    """
+
+    kind: Kind = "latest"
+    count: int = 1
+    versions: tuple[int, ...] = ()
+
+    def choose(self, there: Collection[int]) -> list[int]:
+        """The versions to serve, the newest first.
+
+        Example:
+
+        >>> VersionPolicy("latest", count=2).choose([1, 10, 2])
+        [10, 2]
+        """
+        newest_first = sorted(there, reverse=True)
+        if self.kind == "all":
+            return newest_first
+        if self.kind == "specific":
+            return [version for version in newest_first if version in self.versions]
+        return newest_first[: self.count]
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """A model to serve.
+
+    Args:
+        name: What clients call it.
+        base_path: Directory of its versions.
+        policy: Which of them to serve.
+        labels: Versions by label.
+    """
+
+    name: str
+    base_path: Path
+    policy: VersionPolicy = VersionPolicy()
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # Names are parts of paths and of metrics.
+        is_good = bool(self.name) and not set(self.name) & set("/:?#%\\\"'<>|*\n")
+        expected = "a name without / : ? # % or quotes"
+        require(is_good, "model_name", repr(self.name), expected)
+
+
+def from_config(
+    config: model_server_config_pb2.ModelServerConfig, path: Path
+) -> list[ModelSettings]:
+    """The models of a `--model_config_file`.
+
+    Raises:
+        InputError: If one of them cannot be served from what is said about it.
+    """
+    models = [_model(each, path) for each in config.model_config_list.config]
+    names = [model.name for model in models]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice or not models:
+        said = f"the name {twice[0]} twice" if twice else "no model"
+        raise InputError(f"{path} has {said}")
+    return models
+
+
+def _model(config: model_server_config_pb2.ModelConfig, path: Path) -> ModelSettings:
+    if config.model_platform not in ("", "tensorflow"):
+        raise InputError(
+            f"{path}: model_platform of {config.name} is {config.model_platform!r}, "
+            "expected 'tensorflow'"
+        )
+    chosen = config.model_version_policy
+    kind: Kind = chosen.WhichOneof("policy_choice") or "latest"
+    policy = VersionPolicy(
+        kind,
+        chosen.latest.num_versions or 1,
+        tuple(chosen.specific.versions),
+    )
+    if kind == "specific" and not policy.versions:
+        raise InputError(f"{path}: {config.name} has a specific policy of no versions")
+    try:
+        return ModelSettings(
+            config.name,
+            storage.at(config.base_path),
+            policy,
+            dict(config.version_labels),
+        )
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def fingerprint(version: Path) -> tuple[tuple[str, int, int], ...]:
+    """Changes whenever a file of the version does."""
+    files = []
+    for path in sorted(version.rglob("*")):
+        try:
+            status = path.stat()
+        except OSError:  # written or removed this very moment
+            continue
+        files.append((str(path), status.st_size, status.st_mtime_ns))
+    return tuple(files)

@@ -1,0 +1,186 @@
+"""The weights that early stopping keeps: one file, with its checksum behind it."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfdlrm.base import storage
+from tfdlrm.base.checksums import file_sha256
+from tfdlrm.base.errors import InputError
+from tfdlrm.checkpoints.entries import Piece
+from tfdlrm.checkpoints.variable import StoredVariable
+from tfdlrm.checkpoints.variables import SavedVariables
+from tfdlrm.layers._fused_tables import FusedTables
+from tfdlrm.training.run_directory import RunDirectory
+
+# HDF5 knows its own end, and ignores what follows it. A file beside it could be of
+# other weights after a kill between the two.
+_TRAILER = re.compile(rb"\nsha256 ([0-9a-f]{64})\n")
+_TRAILER_BYTES = 73
+_READ_BYTES = 2**22
+
+
+def write_best_weights(model: keras.Model, run: RunDirectory) -> None:
+    """Write the weights of a model in place of those before.
+
+    Raises:
+        OSError: If the disk refuses.
+    """
+    target = run.best_weights_file
+    aside = target.with_name(f".partial-{target.name}")
+    try:
+        with _tables_in_pieces(model):
+            model.save_weights(aside)
+        checksum = file_sha256(aside)
+        with aside.open("ab") as file:
+            file.write(f"\nsha256 {checksum}\n".encode())
+        storage.rename(aside, target)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def load_best_weights(model: keras.Model, run: RunDirectory) -> None:
+    """Give a model the best weights of a run.
+
+    Raises:
+        InputError: If they are missing, damaged, or of another model.
+    """
+    path = check_best_weights(run)
+    try:
+        with _tables_in_pieces(model):
+            model.load_weights(path)
+    except Exception as error:  # the file may be damaged in any way
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"{run.best_weights_file} cannot be read ({reason}): expected the best "
+            "weights of this run; put back a copy of the file, or train again with "
+            "another --run_dir"
+        ) from None
+
+
+def load_kept_weights(
+    model: keras.Model, run: RunDirectory, stops_early: bool, state: dict[str, Any]
+) -> None:
+    """Give a model the best weights of a run, if the run keeps such.
+
+    Args:
+        model: The model, with the weights of a checkpoint.
+        run: The run.
+        stops_early: Whether the run has early stopping.
+        state: The state of the checkpoint.
+
+    Raises:
+        InputError: If they should be there and are missing, or are damaged.
+    """
+    splits = [point["split"] for point in state.get("points", [])]
+    if run.best_weights_file.is_file() or (stops_early and "validation" in splits):
+        load_best_weights(model, run)
+
+
+def check_best_weights(run: RunDirectory) -> Path:
+    """Compare the best weights of a run with their checksum.
+
+    Returns:
+        The file, on this machine.
+
+    Raises:
+        InputError: If it is missing or damaged.
+    """
+    target = run.best_weights_file
+    if not target.is_file():
+        raise InputError(
+            f"{target} is missing, expected the weights of the best step: put it back, "
+            "or train again with another --run_dir"
+        )
+    path = storage.local_copy(target)
+    found, written = _checksums(path)
+    if written is None:
+        print(f"{target} holds no checksum of its own: it cannot be checked for damage")
+    elif found != written:
+        raise InputError(
+            f"{target} is damaged: its SHA-256 is {found}, expected {written}; put "
+            "back a copy of the file, or train again with another --run_dir"
+        )
+    return path
+
+
+@contextmanager
+def _tables_in_pieces(model: keras.Model) -> Iterator[None]:
+    """While it lasts, Keras saves and loads tables and their state piece by piece.
+
+    By itself it makes a copy of each, on the device that the table lies on.
+    """
+    optimizers = [each for each in _optimizers(model) if each.built]
+    variables = SavedVariables(model, with_optimizer=bool(optimizers))
+    owners = {
+        layer: layer.tables
+        for layer in model._flatten_layers()
+        if isinstance(layer, FusedTables)
+    }
+    owners |= {optimizer: optimizer.variables for optimizer in optimizers}
+    for owner, owned in owners.items():
+        held = [variables.holder_of(variable) for variable in owned]
+        owner.save_own_variables = partial(_save, held)
+        owner.load_own_variables = partial(_load, held)
+    try:
+        yield
+    finally:
+        for owner in owners:  # the methods of the class are there again
+            del owner.save_own_variables, owner.load_own_variables
+
+
+def _optimizers(model: keras.Model) -> list[Any]:
+    """Return the optimizer, and the one inside where a loss is scaled."""
+    optimizer = getattr(model, "optimizer", None)
+    inner = getattr(optimizer, "inner_optimizer", None)
+    return [each for each in (optimizer, inner) if each is not None]
+
+
+def _save(variables: list[StoredVariable], store: Any) -> None:
+    """Write what belongs to one layer or optimizer to Keras' file, as Keras would."""
+    for number, variable in enumerate(variables):
+        name = str(number)
+        if variable.fits_a_piece:
+            store[name] = variable.whole().values
+            continue
+        store[name] = np.empty(0)  # Keras makes the group with the first variable
+        group = store._h5_entry_group
+        del group[name]
+        values = group.create_dataset(name, variable.shape, variable.dtype)
+        for piece in variable.pieces(range(variable.shape[0])):
+            assert isinstance(piece.rows, range)
+            values[piece.rows.start : piece.rows.stop] = piece.values
+
+
+def _load(variables: list[StoredVariable], store: Any) -> None:
+    group = store._h5_entry_group
+    if len(group) != len(variables):
+        raise ValueError(f"{len(group)} variables, expected {len(variables)}")
+    for number, variable in enumerate(variables):
+        values = group[str(number)]  # read from the file where it is sliced
+        if values.shape != variable.shape:
+            raise ValueError(f"shape {values.shape}, expected {variable.shape}")
+        rows = None if variable.fits_a_piece else range(variable.shape[0])
+        variable.assign(Piece("", values if rows else values[()], rows))
+
+
+def _checksums(path: Path) -> tuple[str, str | None]:
+    """Return the checksum of the weights in a file, and the one written behind them.
+
+    The second is `None` where an earlier release wrote the file.
+    """
+    left = path.stat().st_size - _TRAILER_BYTES
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while left > 0 and (contents := file.read(min(_READ_BYTES, left))):
+            digest.update(contents)
+            left -= len(contents)
+        trailer = _TRAILER.fullmatch(file.read())
+    return digest.hexdigest(), trailer[1].decode() if trailer else None

@@ -1,0 +1,155 @@
+"""The learning curves of a run: taken while it trains, and kept in its directory."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import orjson
+import tensorflow as tf
+
+from tfdlrm.base import storage
+from tfdlrm.data.reading import read_split
+from tfdlrm.data.schema import FeatureSchema
+from tfdlrm.metrics.binary import BinaryMetrics
+from tfdlrm.metrics.splits import EVALUATION_BATCH_SIZE
+from tfdlrm.planning.memory_plan import CURVE_VALIDATION_ROWS
+from tfdlrm.training.run_directory import RunDirectory
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """One point of the learning curves.
+
+    Args:
+        step: Training steps done.
+        split: `train` or `validation`.
+        loss: Mean log loss: of the training rows since the point before, or of the
+            validation rows.
+        accuracy: Likewise.
+        auc: Likewise; for training rows from 200 bins, for validation rows exact.
+        seconds: Since training began, validation included.
+    """
+
+    step: int
+    split: str
+    loss: float
+    accuracy: float
+    auc: float
+    seconds: float
+
+
+def curve_rows(data_dir: Path, schema: FeatureSchema) -> tf.data.Dataset | None:
+    """The validation rows that the curves look at, or `None` if there are none."""
+    if not schema.num_rows("validation"):
+        return None
+    batches = read_split(data_dir, schema, "validation", EVALUATION_BATCH_SIZE)
+    return batches.take(-(-CURVE_VALIDATION_ROWS // EVALUATION_BATCH_SIZE)).cache()
+
+
+class CurveRecorder(keras.callbacks.Callback):
+    """Takes a point of the training and validation curves every so many steps.
+
+    Args:
+        run: Where `metrics.jsonl` and the TensorBoard events go.
+        every: Steps between two points.
+        steps_per_epoch: Steps of an epoch; the last one always has a point.
+        validate: The measures of the validation rows, by the weights of the moment;
+            `None` if there are none.
+        points: Points that an interrupted run took; the files are written anew with
+            them.
+        step: Training steps done before.
+        seconds: Seconds of training before.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        every: int,
+        steps_per_epoch: int,
+        validate: Callable[[], BinaryMetrics] | None,
+        points: Sequence[CurvePoint] = (),
+        step: int = 0,
+        seconds: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.points = list(points)
+        self.step = step
+        self._run = run
+        self._every = every
+        self._steps_per_epoch = steps_per_epoch
+        self._start = time.perf_counter() - seconds
+        self._validate = validate
+        self._first_step = step
+        run.clear_curves()
+        self._writers = {
+            split: tf.summary.create_file_writer(str(run.events_directory / split))
+            for split in ("train", "validation")
+        }
+        self._write(self.points)
+
+    @property
+    def seconds(self) -> float:
+        """Since training began."""
+        return round(time.perf_counter() - self._start, 3)
+
+    def step_at(self, batch: int) -> int:
+        """Steps done at the end of what Keras calls this batch of the epoch."""
+        # An execution may be several steps; the last one of an epoch may be cut short,
+        # which Keras does not count.
+        start = self._first_step // self._steps_per_epoch * self._steps_per_epoch
+        return min(self._first_step + batch + 1, start + self._steps_per_epoch)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._first_step = self.step  # from which Keras counts
+
+    def on_train_batch_begin(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        # Not right after a point, so that the progress bar ends on its values.
+        if self.points and self.points[-1].step == self.step:
+            self.model.reset_metrics()
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        start = self._first_step // self._steps_per_epoch * self._steps_per_epoch
+        end = start + self._steps_per_epoch
+        before, self.step = self.step, self.step_at(batch)
+        num_due = (self.step - start) // self._every - (before - start) // self._every
+        if not num_due and self.step != end:
+            return
+        logs = logs or {}
+        self._take(
+            "train", *(float(logs[name]) for name in ("loss", "accuracy", "auc"))
+        )
+        if self._validate is not None:
+            metrics = self._validate()
+            self._take("validation", metrics.log_loss, metrics.accuracy, metrics.auc)
+
+    def close(self) -> None:
+        """Finish the TensorBoard events."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def _take(self, split: str, loss: float, accuracy: float, auc: float) -> None:
+        values = float(loss), float(accuracy), float(auc)
+        self.points.append(CurvePoint(self.step, split, *values, seconds=self.seconds))
+        self._write(self.points[-1:])
+
+    def _write(self, new: Sequence[CurvePoint]) -> None:
+        """Write the curves, of which some points are new to TensorBoard.
+
+        A disk that refuses does not stop a long run: the next point writes all again.
+        """
+        lines = [f"{orjson.dumps(point).decode()}\n" for point in self.points]
+        try:
+            storage.replace_text(self._run.metrics_file, "".join(lines))
+            for point in new:
+                with self._writers[point.split].as_default(step=point.step):
+                    for name in ("loss", "accuracy", "auc"):
+                        tf.summary.scalar(name, getattr(point, name))
+        except (OSError, tf.errors.OpError) as error:
+            print(f"\nthe curves of step {self.step:,} are not on disk: {error}")

@@ -1,0 +1,215 @@
+"""From the name of a strategy to TensorFlow's own, and what its workers agree on."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+
+import numpy as np
+import tensorflow as tf
+
+from tfdlrm.base.device_names import VISIBLE
+from tfdlrm.base.devices import share_gpus
+from tfdlrm.base.errors import InputError, LostWorkerError
+from tfdlrm.config.cluster import VARIABLE, Cluster
+from tfdlrm.data.reading_order import WorkerShare
+from tfdlrm.layers.table_placement import tables_on
+
+_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
+"""What a collective operation fails with where one of its workers is gone."""
+
+
+def strategy(name: str) -> tf.distribute.Strategy:
+    """The strategy to create and train a model under, one of each name in a process.
+
+    Args:
+        name: `default` for one device; `mirrored` for all GPUs with the weights of
+            each kept equal, on a machine without a GPU for all logical CPUs;
+            `multi_worker` for all GPUs, or else the CPU, of each of the machines that
+            `TF_CONFIG` names. The last has to be the first thing that TensorFlow does
+            in its process, and waits for the others.
+
+    Raises:
+        InputError: If `TF_CONFIG` is not set or malformed, or its workers would share
+            GPUs.
+        LostWorkerError: If a worker does not come.
+        ValueError: If there is no such strategy.
+    """
+    share_gpus()
+    if name == "default":
+        return tf.distribute.get_strategy()
+    if name == "mirrored":
+        gpus = tf.config.list_logical_devices("GPU")
+        devices = gpus or tf.config.list_logical_devices("CPU")
+        return _mirrored(tuple(device.name for device in devices), bool(gpus))
+    if name == "multi_worker":
+        return _multi_worker(Cluster.from_environment())
+    raise ValueError(
+        f"strategy is {name!r}, expected 'default', 'mirrored' or 'multi_worker'."
+    )
+
+
+@cache
+def _mirrored(names: tuple[str, ...], are_gpus: bool) -> tf.distribute.Strategy:
+    """One strategy for all of a process: the collectives of two are mixed up."""
+    return tf.distribute.MirroredStrategy(
+        list(names),
+        # TensorFlow's collectives on CPUs mix up the strategies of others, too.
+        cross_device_ops=None if are_gpus else tf.distribute.ReductionToOneDevice(),
+    )
+
+
+@cache
+def _multi_worker(cluster: Cluster) -> tf.distribute.Strategy:
+    """One strategy for all of a process, which cannot start a second one."""
+    _require_own_gpus(cluster)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except (RuntimeError, tf.errors.OpError) as error:
+        raise LostWorkerError(
+            f"the {len(cluster.workers)} workers did not come together "
+            f"({_first_line(error)}): start all of them, with one TF_CONFIG but "
+            "for the index"
+        ) from error
+
+
+def _require_own_gpus(cluster: Cluster) -> None:
+    """Refuse workers that would share the GPUs of one machine, as NCCL does later.
+
+    Raises:
+        InputError: If there are GPUs and nothing says which of them are this worker's.
+    """
+    workers = cluster.on_this_machine
+    gpus = tf.config.list_physical_devices("GPU")
+    if len(workers) < 2 or not gpus or VISIBLE in os.environ:
+        return
+    numbers = ", ".join(map(str, workers))
+    raise InputError(
+        f"the workers {numbers} of {VARIABLE} are on one machine and would share its "
+        f"GPUs, expected one worker a GPU: give each its own, {VISIBLE}=0 to the first "
+        f"and so on, or {VISIBLE}=-1 to all for the CPU; or train by one process with "
+        "--strategy mirrored"
+    )
+
+
+@contextmanager
+def tables_placed(strategy: tf.distribute.Strategy, where: str) -> Iterator[None]:
+    """Say where embedding tables that are made meanwhile are to lie.
+
+    Args:
+        strategy: The strategy of their model.
+        where: `replicated`, `sharded` or `host`, as in `TrainConfig.tables`.
+    """
+    if where == "replicated":
+        yield
+        return
+    host = tf.config.list_logical_devices("CPU")[0].name
+    devices = strategy.extended.worker_devices if where == "sharded" else [host]
+    with tables_on(devices):
+        yield
+
+
+def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
+    """Whether there are other processes, with which collectives must be in step."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def distributed(
+    strategy: tf.distribute.Strategy,
+    read: Callable[[WorkerShare | None], tf.data.Dataset],
+) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+    """The batches for Keras' `fit`: of several workers, each reads its own part.
+
+    Args:
+        strategy: The strategy.
+        read: From a worker's part, `None` where there is but one worker, to its
+            batches.
+    """
+    if not is_multi_worker(strategy):
+        return read(None)
+
+    def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        num_workers = context.num_input_pipelines
+        devices = context.num_replicas_in_sync // num_workers
+        return read(WorkerShare(context.input_pipeline_id, num_workers, devices))
+
+    return strategy.distribute_datasets_from_function(of_worker)
+
+
+def of_all_workers(strategy: tf.distribute.Strategy, number: int) -> list[int]:
+    """The numbers that the workers give, in order; waits for all of them.
+
+    Args:
+        strategy: The strategy; where it has no other workers, they are one.
+        number: This worker's.
+    """
+    if not is_multi_worker(strategy):
+        return [number]
+
+    @tf.function
+    def gather() -> tf.Tensor:
+        mine = tf.constant([number], tf.int64)
+        return tf.distribute.get_replica_context().all_gather(mine, axis=0)
+
+    everyone = strategy.experimental_local_results(strategy.run(gather))[0].numpy()
+    devices = strategy.num_replicas_in_sync // len(Cluster.from_environment().workers)
+    return [int(each) for each in np.asarray(everyone)[::devices]]
+
+
+def check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
+    """Refuse workers that would go on from different steps.
+
+    Args:
+        strategy: The strategy.
+        step: Training steps that this worker found done.
+
+    Raises:
+        InputError: Unless all workers found the same.
+    """
+    steps = of_all_workers(strategy, step)
+    if len(set(steps)) > 1:
+        raise InputError(
+            f"the workers found checkpoints of different steps ({steps}): run_dir has "
+            "to be the same directory for all of them, on a disk that they share"
+        )
+
+
+@contextmanager
+def chief_first(strategy: tf.distribute.Strategy, is_chief: bool) -> Iterator[None]:
+    """Let the chief do something before the other workers do it."""
+    if not is_chief:
+        of_all_workers(strategy, 0)
+    yield
+    if is_chief:
+        of_all_workers(strategy, 0)
+
+
+@contextmanager
+def losing_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Say in one line that a worker is gone, where that is what went wrong.
+
+    Raises:
+        LostWorkerError: If a worker is gone.
+    """
+    try:
+        yield
+    except _LOST as error:
+        if not is_multi_worker(strategy):
+            raise
+        raise LostWorkerError(
+            f"{_lost(error, strategy)} is gone: mend it and give all workers the same "
+            "command again; they go on from the last checkpoint"
+        ) from error
+
+
+def _lost(error: tf.errors.OpError, strategy: tf.distribute.Strategy) -> str:
+    """The worker that TensorFlow's message tells of, as TF_CONFIG names it."""
+    here = strategy.cluster_resolver
+    named = re.findall(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)", str(error.message))
+    others = [each for each in named if each != (here.task_type, str(here.task_id))]
+    return " ".join(others[-1]) if others else "a worker"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,87 @@
+"""Stopping when validation rows say that more training makes it worse."""
+
+from typing import Any
+
+import keras
+
+from tfdlrm.base.errors import InputError
+from tfdlrm.training.best_weights import (
+    check_best_weights,
+    load_best_weights,
+    write_best_weights,
+)
+from tfdlrm.training.curves import CurvePoint, CurveRecorder
+from tfdlrm.training.run_directory import RunDirectory
+
+
+class EarlyStopping(keras.callbacks.Callback):
+    """Ends training some points of the validation curve after its best one.
+
+    Everything it goes by is in the curve, which a checkpoint holds: a run that goes on
+    after a kill ends where it would have.
+
+    Args:
+        run: Keeps the weights of the best point.
+        recorder: Takes the curve; its turn comes before.
+        patience: Points in a row that are no better than the best before them.
+
+    Raises:
+        InputError: If the run goes on, and its best weights are missing or damaged.
+    """
+
+    def __init__(
+        self, run: RunDirectory, recorder: CurveRecorder, patience: int
+    ) -> None:
+        super().__init__()
+        self._run = run
+        self._recorder = recorder
+        self._patience = patience
+        self._num_seen = len(self._validation_points())
+        if self._num_seen:
+            check_best_weights(run)  # now, not after hours of training
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the curve says that training is to end."""
+        points = self._validation_points()
+        return bool(points) and len(points) - 1 - _best_of(points) >= self._patience
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        points = self._validation_points()
+        if len(points) == self._num_seen:
+            return
+        self._num_seen = len(points)
+        if _best_of(points) == len(points) - 1:
+            self._save()
+        elif self.is_over:
+            self.model.stop_training = True
+
+    def _save(self) -> None:
+        try:
+            write_best_weights(self.model, self._run)
+        except OSError as error:
+            raise InputError(
+                f"the weights of step {self._recorder.step:,}, the best so far, cannot "
+                f"be written ({error}): make room, and give the same command with this "
+                "run's directory as --run_dir; it goes on from the last checkpoint"
+            ) from error
+
+    def restore_best(self, model: keras.Model) -> None:
+        """Give `model` the weights of the best point, and say which it was."""
+        points = self._validation_points()
+        best = points[_best_of(points)]
+        load_best_weights(model, self._run)
+        print(
+            f"Keeping the weights of step {best.step:,}, of the lowest validation log "
+            f"loss, {best.loss:.4f}"
+        )
+
+    def _validation_points(self) -> list[CurvePoint]:
+        return [point for point in self._recorder.points if point.split == "validation"]
+
+
+def _best_of(points: list[CurvePoint]) -> int:
+    """Which point has the lowest loss, the first of equals."""
+    return min(range(len(points)), key=lambda i: points[i].loss)

@@ -1,0 +1,231 @@
+"""What lets a long run stop and go on: checkpoints, signals, a look at the loss."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfdlrm.base import storage
+from tfdlrm.base.errors import InputError
+from tfdlrm.base.signals import StopRequest
+from tfdlrm.checkpoints.writer import CheckpointWriter
+from tfdlrm.config import CheckpointConfig
+from tfdlrm.training.curves import CurvePoint, CurveRecorder
+from tfdlrm.training.run_directory import RunDirectory
+
+
+class Checkpointer(keras.callbacks.Callback):
+    """Begins a checkpoint every so often, and writes one when a signal asks to stop.
+
+    Args:
+        writer: Writes them.
+        config: How often.
+        recorder: Keeps count of the steps, and the curves; its turn comes before.
+        request: Whether a signal has come.
+        state: What else a checkpoint is to hold.
+    """
+
+    def __init__(
+        self,
+        writer: CheckpointWriter,
+        config: CheckpointConfig,
+        recorder: CurveRecorder,
+        request: StopRequest,
+        state: dict[str, Any],
+    ) -> None:
+        super().__init__()
+        self._writer = writer
+        self._config = config
+        self._recorder = recorder
+        self._request = request
+        self._state = state
+        self._begun_step = recorder.step
+        self._begun_at = time.perf_counter()
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        self.leave_if_asked()
+        is_due = self._is_due()
+        if self._writer.is_busy and (self._writer.writes_tables or not is_due):
+            return
+        try:
+            if self._writer.poll() or is_due:
+                self._begin()
+        except OSError as error:
+            print(f"\nno checkpoint of step {self._begun_step:,}: {error}")
+
+    def leave_if_asked(self) -> None:
+        """End the program where a signal has come, with this step saved."""
+        if self._request.signal is None:
+            return
+        self.save_last()
+        print(f"\nstopped after step {self._recorder.step:,}, which was saved")
+        self._request.leave()
+
+    def save_last(self) -> None:
+        """Write a checkpoint of the step, unless there is one.
+
+        Raises:
+            InputError: If the disk refuses.
+        """
+        try:
+            self._writer.save(self._recorder.step, self._whole_state())
+        except OSError as error:
+            raise InputError(
+                f"the last checkpoint cannot be written ({error}): make room, and give "
+                "the same command with this run's directory as --run_dir; it goes on "
+                "from the checkpoint before"
+            ) from error
+
+    def _begin(self) -> None:
+        self._begun_step = self._recorder.step
+        self._begun_at = time.perf_counter()
+        self._writer.begin(self._begun_step, self._whole_state())
+
+    def _whole_state(self) -> dict[str, Any]:
+        return {
+            **self._state,
+            "step": self._recorder.step,
+            "seconds": self._recorder.seconds,
+            "points": [asdict(point) for point in self._recorder.points],
+            "metrics": [
+                copies[0].numpy().tolist() for copies in _metric_variables(self.model)
+            ],
+        }
+
+    def _is_due(self) -> bool:
+        steps = self._recorder.step - self._begun_step
+        minutes = (time.perf_counter() - self._begun_at) / 60
+        return (
+            self._config.minutes is not None and minutes >= self._config.minutes
+        ) or (self._config.steps is not None and steps >= self._config.steps)
+
+
+class StopWithChief(keras.callbacks.Callback):
+    """Lets a worker that a signal asks to stop go on until the chief has stopped.
+
+    Where all workers are asked at once, the chief needs them for the step that it is
+    in, and saves it; then this worker finds it gone. Where it is this one alone, it
+    leaves after a while, and the others find it gone.
+
+    Args:
+        request: Whether a signal has come.
+    """
+
+    SECONDS = 10.0
+
+    def __init__(self, request: StopRequest) -> None:
+        super().__init__()
+        self._request = request
+        self._noticed_at: float | None = None
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        if self._request.signal is None:
+            return
+        self._noticed_at = self._noticed_at or time.perf_counter()
+        if time.perf_counter() - self._noticed_at > self.SECONDS:
+            self._request.leave()
+
+
+class MetricsRestorer(keras.callbacks.Callback):
+    """Puts the metrics of a half-done epoch back where Keras has set them to zero.
+
+    Args:
+        values: Of each variable, in order.
+    """
+
+    def __init__(self, values: list[Any]) -> None:
+        super().__init__()
+        self._values = values
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._values:
+            variables = _metric_variables(self.model)
+            for copies, value in zip(variables, self._values, strict=True):
+                for copy in copies:
+                    copy.assign(value)
+            self._values = []
+
+
+class FiniteLoss(keras.callbacks.Callback):
+    """Stops at a loss that is no finite number, and saves the rows it came from.
+
+    Args:
+        run: Where the rows go.
+        recorder: Keeps count of the steps; its turn comes after.
+        batch_at: From a step to its batch, read once more.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        recorder: CurveRecorder,
+        batch_at: Callable[[int], tuple[dict[str, Any], tf.Tensor]],
+    ) -> None:
+        super().__init__()
+        self._run = run
+        self._recorder = recorder
+        self._batch_at = batch_at
+
+    def on_train_batch_end(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
+        loss = (logs or {})["loss"]
+        if math.isfinite(loss):
+            return
+        # An execution of several steps does not tell in which of them it happened.
+        first = self._recorder.step + 1
+        last = max(first, self._recorder.step_at(batch))
+        paths = [self._save_batch(step) for step in range(first, last + 1)]
+        directory = self._run.remote or self._run.own_directory
+        when, where = f"at step {first:,}", str(directory / paths[0].name)
+        if len(paths) > 1:
+            when = f"in one of the steps {first:,} to {last:,}"
+            where += f" to {paths[-1].name}"
+        raise InputError(
+            f"the loss became {loss} {when}, expected a finite number; the rows are in "
+            f"{where}: lower --optimizer.learning_rate, or look at the rows"
+        )
+
+    def _save_batch(self, step: int) -> Path:
+        directory = self._run.own_directory
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"batch-at-step-{step}.npz"
+        features, label = self._batch_at(step - 1)
+        copies_of = self.model.distribute_strategy.experimental_local_results
+        arrays = {
+            name: _dense(tf.concat(copies_of(values), axis=0))
+            for name, values in {"label": label, **features}.items()
+        }
+        with storage.whole(path) as aside, aside.open("wb") as file:
+            np.savez(file, **arrays)
+        return path
+
+
+def restored_points(state: dict[str, Any]) -> list[CurvePoint]:
+    """The points of the curves that a checkpoint holds."""
+    return [CurvePoint(**point) for point in state["points"]]
+
+
+def _metric_variables(model: keras.Model) -> list[tuple[tf.Variable, ...]]:
+    """The state of the metrics, which each device of this process has a copy of.
+
+    To read such a variable as a whole would add up the copies, of other workers too.
+    """
+    variables = [variable for metric in model.metrics for variable in metric.variables]
+    copies_of = model.distribute_strategy.experimental_local_results
+    return [copies_of(variable.value) for variable in variables]
+
+
+def _dense(values: Any) -> np.ndarray:
+    ragged = isinstance(values, tf.RaggedTensor)
+    return np.asarray(values.to_tensor(-1) if ragged else values)
