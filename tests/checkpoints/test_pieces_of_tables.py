@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.test_replicas import FEATURES, SCHEMA, SIZES, small_model
+from tests.models.test_replicas import FEATURES, SCHEMA
+from tests.support.train_with_overflow import ROWS, small_model
 from tfdlrm.checkpoints import variable as stored_variable
 from tfdlrm.checkpoints.entries import Piece
 from tfdlrm.checkpoints.variables import SavedVariables, copy_weights
@@ -54,7 +55,7 @@ def steps(monkeypatch):
 def assert_in_steps(steps, num_copies):
     sizes = [num_bytes for num_bytes, _ in steps]
     assert max(sizes) <= BOUND
-    assert sum(sizes) == num_copies * sum(SIZES) * (4 * 4 + 8)
+    assert sum(sizes) == num_copies * ROWS * (4 * 4 + 8)
 
 
 @pytest.mark.parametrize(("name", "tables"), PLACES)
@@ -90,7 +91,7 @@ def test_a_piece_of_all_rows_is_written_in_steps(steps):
     model = small_model(strategy("mirrored"), "sharded")
     variables = SavedVariables(model, with_optimizer=False)
     holder = variables.holder_of(model.embeddings.tables[0])
-    values = np.arange(sum(SIZES) * 4, dtype=np.float32).reshape(-1, 4)
+    values = np.arange(ROWS * 4, dtype=np.float32).reshape(-1, 4)
     holder.assign(Piece(holder.name, values))
     assert_in_steps(steps, num_copies=1)
     np.testing.assert_array_equal(holder.whole().values, values)
@@ -109,7 +110,7 @@ def test_the_best_weights_are_written_and_read_in_pieces(
     )
     write_best_weights(source, RunDirectory(run))
     copies = source.distribute_strategy.num_replicas_in_sync
-    assert sum(SIZES) * 4 not in sizes  # Keras itself has seen no table
+    assert ROWS * 4 not in sizes  # Keras itself has seen no table
     load_best_weights(target, RunDirectory(run))
     assert_in_steps(steps, num_copies=4)  # the accumulators too
     load_best_weights(source, RunDirectory(run))
