@@ -123,8 +123,8 @@ def _loaded(path: Path, literal: str) -> Any:
         if "GPU" not in error.message:
             raise
         raise InputError(
-            f"{path} does not fit into what is free of the GPU's memory: leave --device "
-            "out to compute on the CPU"
+            f"{path} does not fit into what is free of the GPU's memory: leave "
+            "--device out to compute on the CPU"
         ) from error
 
 
