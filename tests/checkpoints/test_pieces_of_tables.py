@@ -12,6 +12,7 @@ from tfdlrm.checkpoints.entries import Piece
 from tfdlrm.checkpoints.variables import SavedVariables, copy_weights
 from tfdlrm.exporting.saved_model import export_model
 from tfdlrm.layers._fused_tables import join_tables
+from tfdlrm.optimizers import Adagrad, LossScaleOptimizer
 from tfdlrm.training.best_weights import load_best_weights, write_best_weights
 from tfdlrm.training.distribution import strategy
 from tfdlrm.training.run_directory import RunDirectory
@@ -147,3 +148,21 @@ def test_one_copy_of_mirrored_weights_is_exported(tmp_path, monkeypatch):
         export_model(model, SCHEMA, tmp_path, tmp_path / "model")
     assert len(saved) == len(model.weights)
     assert not any(isinstance(each, tf.distribute.DistributedValues) for each in saved)
+
+
+def test_the_optimizer_inside_of_loss_scaling_is_saved_too(steps, tmp_path):
+    models = []
+    for value in (0.5, 0.25):
+        model = small_model(strategy("default"))
+        inner = Adagrad(0.1, initial_accumulator_value=value)
+        model.compile(LossScaleOptimizer(inner), "mse")
+        model.optimizer.build(model.trainable_variables)
+        models.append(model)
+    source, target = models
+    write_best_weights(source, RunDirectory(tmp_path))
+    load_best_weights(target, RunDirectory(tmp_path))
+    for ours, theirs in zip(
+        target.optimizer.variables, source.optimizer.variables, strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+    assert max(num_bytes for num_bytes, _ in steps) <= BOUND
