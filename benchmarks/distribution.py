@@ -86,6 +86,9 @@ def run(num_workers: int, job: DistributedJob, source: Path = ROOT) -> Distribut
         num_workers: Number of processes.
         job: What each of them does.
         source: Checkout whose code they run.
+
+    Raises:
+        InputError: If one of them fails, with the last line that it said.
     """
     options = [f"--{name}={value}" for name, value in asdict(job).items()]
     module = ".".join(step_file(source).relative_to(source).with_suffix("").parts)
@@ -98,7 +101,8 @@ def run(num_workers: int, job: DistributedJob, source: Path = ROOT) -> Distribut
     outputs = [each.communicate() for each in processes]
     for process, (_, stderr) in zip(processes, outputs, strict=True):
         if process.returncode:
-            sys.exit(f"{job} failed: {stderr.strip()[-2000:]}")
+            message = (stderr.strip().splitlines() or ["no message"])[-1]
+            raise InputError(f"{message} (in {job})")
     return DistributedTime(**json.loads(outputs[0][0].splitlines()[-1]))
 
 

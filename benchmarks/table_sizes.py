@@ -5,6 +5,7 @@ tables. What is left of growth is that larger tables have more distinct rows in 
 and fewer of them in a cache: `default`, one device, shows it.
 """
 
+import math
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
@@ -78,6 +79,8 @@ def scale_of(table_mb: float) -> float:
 def measure(config: TableSizesConfig) -> dict[Path, dict[Key, float]]:
     """Return the milliseconds of a step of each version, strategy and size.
 
+    They are not a number where every measurement failed.
+
     Rounds are the outermost loop and versions the innermost one: what else the machine
     does in the meantime then meets all of them alike.
     """
@@ -97,13 +100,21 @@ def measure(config: TableSizesConfig) -> dict[Path, dict[Key, float]]:
             steps=config.steps,
         )
         num_workers = REPLICAS if strategy == "multi_worker" else 1
-        ms = run(num_workers, job, version).ms
+        try:
+            ms = run(num_workers, job, version).ms
+        except InputError as error:  # hours of measurements are not lost for one
+            print(f"failed: {error}", file=sys.stderr, flush=True)
+            continue
         print(f"{ms:.1f} ms", file=sys.stderr, flush=True)
         times[version][strategy, table_mb].append(ms)
     return {
-        version: {key: statistics.median(ms) for key, ms in by_key.items()}
+        version: {key: _median(ms) for key, ms in by_key.items()}
         for version, by_key in times.items()
     }
+
+
+def _median(times: Sequence[float]) -> float:
+    return statistics.median(times) if times else math.nan
 
 
 def table(now: Mapping[Key, float], before: Mapping[Key, float] | None) -> str:
@@ -141,6 +152,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     print(f"## A step by the size of its tables\n\n{machine.describe()}\n")
     print(f"Batch {config.batch_size:,}, Adagrad, medians of {config.rounds}.\n")
     print(table(times[ROOT], before))
+    if any(math.isnan(ms) for by_key in times.values() for ms in by_key.values()):
+        sys.exit("some measurements failed: see above")
 
 
 if __name__ == "__main__":

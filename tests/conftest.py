@@ -8,6 +8,12 @@ from datetime import date
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# Tests are for a CPU, whatever the machine has; GPU_TESTS=1 is for those marked `gpu`.
+os.environ.update(
+    {"NVIDIA_TF32_OVERRIDE": "0"}
+    if os.environ.get("GPU_TESTS") == "1"
+    else {"CUDA_VISIBLE_DEVICES": "-1"}
+)
 # TFRS, an oracle in some tests, refuses to be imported without it.
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
@@ -21,6 +27,7 @@ import tensorflow as tf
 from pipelines import synthetic
 from pipelines.ids import coverage_picture
 from pipelines.prepare import prepare
+from tests.support.fake_gpu import machine
 from tests.support.processes import run_command_line
 from tfdlrm.config import PrepareConfig, TrainConfig
 from tfdlrm.config.models import DLRMConfig
@@ -66,6 +73,8 @@ def pytest_collection_modifyitems(
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and os.environ.get("GPU_TESTS") != "1":
+        pytest.skip("a GPU is hidden from tests unless GPU_TESTS=1 asks for it")
     minutes = item.config.getoption("minutes")
     if minutes is not None and time.monotonic() - STARTED > 60 * minutes:
         pytest.skip(f"the {minutes:g} minutes given by --minutes are over")
@@ -115,6 +124,15 @@ def kaggle_rows() -> Path:
     if not path.is_file():
         pytest.skip("real Criteo rows are not here")
     return path
+
+
+@pytest.fixture(scope="session")
+def fake_gpus(pytestconfig: pytest.Config) -> Path:
+    """Libraries that make GPUs of memory."""
+    try:
+        return machine.build(pytestconfig.cache.mkdir("fake_gpu"))
+    except machine.UnavailableError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

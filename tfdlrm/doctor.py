@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tfdlrm.base.cuda_libraries import missing_libraries
-from tfdlrm.base.device_names import INSTALL, cpu, hides_gpus, too_new
+from tfdlrm.base.device_names import cpu, hides_gpus, install_command, too_new
 from tfdlrm.base.machine_gpus import MachineGpu, MachineGpus, machine_gpus
 from tfdlrm.base.version import __version__
 from tfdlrm.diagnosis.imports import Imports, check_imports
@@ -91,7 +91,7 @@ def _described(gpu: MachineGpu) -> str:
 def _cuda(tensorflow: Mapping[str, Any], machine: MachineGpus) -> str:
     build = tensorflow.get("build", {})
     if not build.get("is_cuda_build"):
-        return "none: this TensorFlow is built without" if build else "not known"
+        return "this TensorFlow is built without" if build else "not known"
     name = f"CUDA {build.get('cuda_version')}, cuDNN {build.get('cudnn_version')}"
     missing = missing_libraries(build)
     if not missing:
@@ -104,6 +104,8 @@ def _kernels(tensorflow: Mapping[str, Any]) -> str:
     missing = tensorflow.get("missing_kernels")
     if missing is None:
         return "not known"
+    if not tensorflow.get("build", {}).get("is_cuda_build"):
+        return "none for GPUs: this TensorFlow is built without CUDA"
     if missing:
         return f"not for GPUs: {', '.join(missing)}"
     return "a training step has all of its kernels for GPUs"
@@ -141,7 +143,7 @@ def _to_do(imports: Imports, machine: MachineGpus) -> list[str]:
         if tensorflow.get("unseen"):
             steps.append(str(tensorflow["unseen"]))
         elif tensorflow.get("sees_gpu") and missing_libraries(build):
-            steps.append(INSTALL)
+            steps.append(install_command(version))
         newer = {too_new(gpu, build, version) for gpu in machine.gpus}
         steps += sorted(filter(None, newer))
     files = " -r ".join(requirements_of(imports.problems))

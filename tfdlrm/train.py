@@ -64,8 +64,8 @@ def train(config: TrainConfig) -> Path | None:
             "validation rows: prepare it with some, or leave early_stopping out"
         )
     schema.check_shards(data_dir)
-    announce(config.strategy)
     memory = memory_here(config.strategy)
+    announce(config.strategy)
     require_memory(schema, config, memory, data_dir)
 
     ignored = ignored_columns(schema, config.model)

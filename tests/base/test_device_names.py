@@ -1,11 +1,15 @@
 """What a command says of the devices it computes on, and of GPUs that it lacks."""
 
+import re
+import subprocess
+import sys
 from contextlib import contextmanager
 from unittest import mock
 
 import pytest
 import tensorflow as tf
 
+from tests.support.processes import ROOT
 from tfdlrm.base import cuda_libraries, device_names
 from tfdlrm.base.cuda_libraries import missing_libraries
 from tfdlrm.base.device_names import (
@@ -22,6 +26,8 @@ CUDA = {
     "cudnn_version": "8",
     "cuda_compute_capabilities": ["sm_60", "sm_70", "sm_80", "sm_89", "compute_90"],
 }
+VERSION = device_names._PINNED
+
 LIBRARIES = [
     "libcudart.so.12",
     "libcublas.so.12",
@@ -55,7 +61,7 @@ def nvidia_smi(tmp_path):
 
 
 @contextmanager
-def listed(*names):
+def listed(*names, capability=(8, 9)):
     """GPUs that TensorFlow lists, by these names."""
     real = tf.config.list_physical_devices
     gpus = [
@@ -65,7 +71,7 @@ def listed(*names):
 
     def details(gpu):
         name = names[gpus.index(gpu)]
-        return {"device_name": name} if name else {}
+        return {"device_name": name, "compute_capability": capability} if name else {}
 
     with (
         mock.patch(
@@ -106,6 +112,14 @@ def test_gpus_are_named(capsys):
     assert said.err == ""
 
 
+def test_a_training_is_warned_of_a_gpu_newer_than_tensorflow(capsys, monkeypatch):
+    monkeypatch.setattr("tensorflow.sysconfig.get_build_info", lambda: CUDA)
+    with listed("NVIDIA GeForce RTX 5090", capability=(12, 0)):
+        announce()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: NVIDIA GeForce RTX 5090 has compute capability 12")
+
+
 def test_of_several_gpus_the_default_strategy_takes_one():
     with listed("NVIDIA L4", "NVIDIA L4"):
         assert computing_devices("mirrored") == "2 GPUs (NVIDIA L4)"
@@ -132,7 +146,7 @@ def test_a_gpu_that_tensorflow_does_not_see_is_told_of(nvidia_smi, capsys):
     assert line.startswith(
         "warning: this machine has a GPU (NVIDIA L4) that TensorFlow does not see: "
     )
-    assert line.endswith("pip install -r requirements-gpu.txt")
+    assert line.endswith(device_names.install_command(tf.__version__))
 
 
 @pytest.mark.parametrize("value", ["", "-1"])
@@ -152,7 +166,7 @@ def test_gpus_that_tensorflow_sees_are_not_looked_for(nvidia_smi, capsys):
 
 def why(machine=None, build=CUDA):
     gpu = MachineGpu("NVIDIA L4")
-    return device_names.why_unseen(machine or MachineGpus((gpu,)), build, "2.17.1")
+    return device_names.why_unseen(machine or MachineGpus((gpu,)), build, VERSION)
 
 
 def test_missing_libraries_are_the_reason(monkeypatch):
@@ -160,6 +174,17 @@ def test_missing_libraries_are_the_reason(monkeypatch):
         device_names, "missing_libraries", lambda build: ["libcudnn.so.8"]
     )
     assert why() == "libcudnn.so.8 not found; pip install -r requirements-gpu.txt"
+
+
+def test_the_fix_leaves_the_version_of_tensorflow(monkeypatch):
+    monkeypatch.setattr(device_names, "missing_libraries", lambda build: ["lib"])
+    gpus = MachineGpus((MachineGpu("NVIDIA L4"),))
+    told = device_names.why_unseen(gpus, CUDA, "2.30.0")
+    assert told == 'lib not found; pip install "tensorflow[and-cuda]==2.30.0"'
+    text = (ROOT / "requirements-gpu.txt").read_text()
+    older, newer = re.findall(r"^tensorflow\[and-cuda\]==([^;]+); python", text, re.M)
+    pinned = older if sys.version_info < (3, 13) else newer
+    assert device_names.install_command(pinned).endswith("-r requirements-gpu.txt")
 
 
 def test_the_driver_is_the_reason_where_it_does_not_answer(monkeypatch):
@@ -172,7 +197,7 @@ def test_the_driver_is_the_reason_where_it_does_not_answer(monkeypatch):
 
 def test_a_tensorflow_without_cuda_is_the_reason():
     assert why(build={"is_cuda_build": False}).startswith(
-        "TensorFlow 2.17.1 is built without CUDA; pip install"
+        f"TensorFlow {VERSION} is built without CUDA; pip install"
     )
 
 
@@ -180,6 +205,8 @@ def test_a_number_that_names_no_gpu_is_the_reason(monkeypatch):
     monkeypatch.setattr(device_names, "missing_libraries", lambda build: [])
     monkeypatch.setattr(device_names, "has_driver", lambda: True)
     assert why() == "TF_CPP_MIN_LOG_LEVEL=0 before the command shows why"
+    # Without these TensorFlow lists a GPU all the same.
+    monkeypatch.setattr(device_names, "missing_libraries", lambda build: ["ptxas"])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     assert why().startswith("CUDA_VISIBLE_DEVICES is '7', which names none of them;")
 
@@ -209,6 +236,15 @@ def test_a_driver_that_fails_and_a_machine_without_gpus(nvidia_smi, tmp_path):
     assert machine_gpus(tmp_path) == MachineGpus()
     (tmp_path / "nvidia-smi").write_text("no program")
     assert machine_gpus(tmp_path).problem == "nvidia-smi cannot be run: OSError"
+
+
+def test_a_driver_that_hangs_is_asked_once(nvidia_smi, tmp_path, monkeypatch):
+    nvidia_smi()
+    late = subprocess.TimeoutExpired("nvidia-smi", 30)
+    run = mock.Mock(side_effect=late)
+    monkeypatch.setattr("subprocess.run", run)
+    assert machine_gpus(tmp_path).problem == "nvidia-smi cannot be run: TimeoutExpired"
+    assert run.call_count == 1
 
 
 def test_without_nvidia_smi_the_files_of_the_driver_tell(tmp_path):

@@ -67,6 +67,25 @@ def test_versions_are_measured_in_turn_and_medians_count(
     assert [row[2:] for row in rows] == [["2.00", "1.00", "20.0", "1.00", "10.0"]] * 2
 
 
+def test_a_measurement_that_fails_leaves_the_others(monkeypatch, capsys):
+    def run(num_workers, job, source):
+        if num_workers == 2:
+            raise InputError("a worker is gone")
+        return DistributedTime(ms=3.0, sent=None, held=0)
+
+    monkeypatch.setattr(table_sizes, "run", run)
+    with pytest.raises(SystemExit, match="some measurements failed"):
+        table_sizes.main(["--table_mb=17", "--rounds=1"])
+    printed = capsys.readouterr()
+    assert "multi_worker, tables of 17 MB, " in printed.err
+    assert "failed: a worker is gone" in printed.err
+    assert [row[2:] for row in cells(printed.out)[1:]] == [
+        ["3.00", "1.00"],
+        ["3.00", "1.00"],
+        ["-", "-"],
+    ]
+
+
 @pytest.mark.parametrize(
     "wrong", [{"table_mb": ()}, {"table_mb": (0.0,)}, {"rounds": 0}, {"strategies": ()}]
 )

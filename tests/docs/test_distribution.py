@@ -6,14 +6,14 @@ import pytest
 
 from benchmarks.laboratory.loopback import free_addresses
 from tests.docs.test_pages import blocks
-from tests.support.processes import run_command_line
+from tests.support.processes import ROOT, run_command_line
 
 PAGE = "docs/distribution.md"
 
 
 @pytest.mark.slow
 def test_the_commands_run(tmp_path):
-    one_machine, several, benchmark = blocks(PAGE, "bash")
+    one_machine, several, benchmark, table_sizes = blocks(PAGE, "bash")
     done = run_command_line(f"set -e\n{one_machine}", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "runs" / "sharded" / "report.md").is_file()
@@ -30,6 +30,13 @@ def test_the_commands_run(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("| multi_worker |") == 1
     assert done.stdout.count("| mirrored     |") == 3
+
+    _, compared = table_sizes.strip().splitlines()
+    small = "--table_mb 0.1,0.2 --batch_size 64 --steps 2 --rounds 1"
+    compared = compared.replace("../before", str(ROOT))
+    done = run_command_line(f"{compared} {small}", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("| mirrored     |") == 2
 
 
 def test_the_python_of_the_page_runs():

@@ -42,6 +42,8 @@ TINY = {
     "--optimizers '[sgd]' --steps_per_execution '[1]'",
     "benchmarks.embedding_update": "--table_rows '[100]' --batch_size 8 "
     "--seconds 0.01 --min_steps 1",
+    "benchmarks.gpu": "--batch_sizes 64 --precisions float32 --tables device "
+    "--table_scale 0.0001 --seconds 0.1 --min_steps 1 --steps_per_execution 1",
 }
 
 

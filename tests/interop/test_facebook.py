@@ -240,6 +240,27 @@ def test_a_state_that_does_not_fit_is_refused(state, message):
         to_keras(state)
 
 
+class _Bfloat16:
+    """A tensor of a type that NumPy has not, as PyTorch hands it out."""
+
+    dtype = "torch.bfloat16"
+
+    def detach(self):
+        return self
+
+    def cpu(self):
+        return self
+
+    def __array__(self, *_, **__):
+        raise TypeError("Got unsupported ScalarType BFloat16")
+
+
+def test_a_type_that_numpy_has_not_is_refused():
+    message = r"bot_l.0.weight of type torch.bfloat16, expected float32: save model.fl"
+    with pytest.raises(InputError, match=message):
+        to_keras({"bot_l.0.weight": _Bfloat16()})
+
+
 def test_a_bottom_of_another_width_than_the_tables_is_refused():
     state = make_state(sizes=(30,), dim=3, top=(4, 1))
     state["emb_l.0.weight"] = np.ones((30, 5), "float32")

@@ -1,5 +1,6 @@
 """Weights of ids, one for each, and what is refused in their place."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -88,6 +89,11 @@ def test_values_that_are_no_rows_of_features_are_refused(layer, shape):
     layer(np.ones((2, 4), "float32"))
     with pytest.raises(ValueError, match=r"expected \(batch, "):
         layer(np.ones(shape, "float32"))
+
+
+def test_buckets_of_unknown_features_are_refused():
+    with pytest.raises(ValueError, match="a fixed number of features"):
+        BucketVectors(2)(keras.Input((None,)))
 
 
 def test_whole_numbers_have_buckets():

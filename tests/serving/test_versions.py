@@ -6,7 +6,8 @@ import sys
 import threading
 import time
 from itertools import count
-from unittest.mock import Mock
+from types import SimpleNamespace
+from unittest.mock import Mock, patch
 
 import grpc
 import numpy as np
@@ -17,6 +18,7 @@ from tests.support.processes import run_command_line
 from tests.support.served_model import expected, save_scores
 from tests.support.serving_process import serving
 from tests.support.serving_thread import embedded, get, post, predict_request, rows
+from tfdlrm.base.device_names import cpu
 from tfdlrm.base.errors import InputError
 from tfdlrm.exporting.versions import (
     EXTRA_DIRECTORY,
@@ -323,3 +325,13 @@ def test_bad_arguments_are_said_in_one_line(arguments, said, tmp_path, monkeypat
         serve.main()
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_version_names_the_device_that_it_is_on(base):
+    servable = Servable("scores", 1, base / "1")
+    assert servable.device == cpu()
+    gpu = SimpleNamespace(
+        name="/job:localhost/replica:0/task:0/device:GPU:0", device_type="GPU"
+    )
+    with patch.object(servable._session, "list_devices", return_value=[gpu]):
+        assert servable.device == "a GPU (GPU:0)"

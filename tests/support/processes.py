@@ -8,6 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
+_GPUS = ("CUDA_VISIBLE_DEVICES", "NVIDIA_TF32_OVERRIDE")
+
 # What TensorFlow from 2.20 on says of a machine without a GPU, at any log level.
 _TENSORFLOW_NOISE = re.compile(r"(WARNING: All log messages before|I0000 ).*\n")
 
@@ -26,6 +28,7 @@ def run_command_line(
         env={
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
+            **{name: os.environ[name] for name in _GPUS if name in os.environ},
         },
     )
     done.stderr = _TENSORFLOW_NOISE.sub("", done.stderr)

@@ -37,14 +37,18 @@ def free_port():
 
 
 @contextmanager
-def serving(*arguments, rest=True):
-    """Start `python -m tfdlrm.serve` and stop it at the end."""
+def serving(*arguments, rest=True, environment=()):
+    """Start `python -m tfdlrm.serve`, and stop it at the end.
+
+    Args:
+        environment: Variables besides those of this process.
+    """
     port, rest_port = free_port(), free_port() if rest else 0
     command = [sys.executable, "-m", "tfdlrm.serve", *map(str, arguments)]
     process = subprocess.Popen(
         [*command, f"--port={port}", f"--rest_api_port={rest_port}"],
         cwd=ROOT,
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        env={**os.environ, **dict(environment)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -11,7 +11,7 @@ from tensorflow.python.distribute.cross_device_ops import CollectiveAllReduce
 
 from tests.support.train_as_worker import data_set, fit, make_model
 
-OPTIMIZERS = ["SGD", "Adagrad", "RowWiseAdagrad", "LazyAdam"]
+OPTIMIZERS = ["Adagrad", "LazyAdam"]
 BATCHES = [range(20), [20], range(21, 54), range(54, 56), range(56, 75), range(75, 105)]
 """Rows of uneven batches; that of a single row leaves a replica without any."""
 

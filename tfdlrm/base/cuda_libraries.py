@@ -17,6 +17,9 @@ _OF_CUDA_12 = (
 
 DRIVER = "libcuda.so.1"
 
+OF_STEPS = {"libnccl.so.2", "ptxas", "libdevice"}
+"""What TensorFlow lists GPUs without, and training wants: NCCL, and XLA's compiler."""
+
 
 def has_driver() -> bool:
     """Whether the driver's own library is where programs find it."""

@@ -4,7 +4,7 @@ import os
 import sys
 from typing import Any
 
-from tfdlrm.base.cuda_libraries import DRIVER, has_driver, missing_libraries
+from tfdlrm.base.cuda_libraries import DRIVER, OF_STEPS, has_driver, missing_libraries
 from tfdlrm.base.machine_gpus import (
     MachineGpu,
     MachineGpus,
@@ -15,12 +15,25 @@ from tfdlrm.base.plain_text import visible
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 
-INSTALL = "pip install -r requirements-gpu.txt"
+
+_PINNED = "2.17.1" if sys.version_info < (3, 13) else "2.21.0"
+"""TensorFlow's version in requirements-gpu.txt, for this Python."""
 
 _DRIVER = (
     "install NVIDIA's driver, or start the container with the machine's GPUs, such as "
     "by docker run --gpus all"
 )
+
+
+def install_command(version: str) -> str:
+    """Return what installs the libraries of CUDA.
+
+    Args:
+        version: TensorFlow's, which it leaves as it is.
+    """
+    if version in ("", _PINNED):
+        return "pip install -r requirements-gpu.txt"
+    return f'pip install "tensorflow[and-cuda]=={version}"'
 
 
 def announce(strategy: str = "default") -> None:
@@ -30,8 +43,7 @@ def announce(strategy: str = "default") -> None:
         strategy: As `TrainConfig.strategy` has it.
     """
     print(f"Computing on {computing_devices(strategy)}")
-    warning = unseen_gpus()
-    if warning:
+    for warning in filter(None, (unseen_gpus(), _too_new_gpu())):
         print(f"warning: {warning}", file=sys.stderr)
 
 
@@ -68,10 +80,15 @@ def cpu() -> str:
 
 
 def _name(tf: Any, gpu: Any) -> str:
+    number = str(gpu.name).removeprefix("/physical_device:")
+    return str(_details(tf, gpu).get("device_name", number))
+
+
+def _details(tf: Any, gpu: Any) -> dict[str, Any]:
     try:
-        return tf.config.experimental.get_device_details(gpu)["device_name"]
-    except (KeyError, ValueError, RuntimeError, tf.errors.OpError):
-        return str(gpu.name).removeprefix("/physical_device:")
+        return tf.config.experimental.get_device_details(gpu)
+    except (ValueError, RuntimeError, tf.errors.OpError):
+        return {}
 
 
 def hides_gpus() -> bool:
@@ -107,13 +124,14 @@ def why_unseen(machine: MachineGpus, build: dict[str, Any], version: str) -> str
         build: `tf.sysconfig.get_build_info()`.
         version: TensorFlow's.
     """
+    install = install_command(version)
     if not build.get("is_cuda_build"):
-        return f"TensorFlow {version} is built without CUDA; {INSTALL}"
+        return f"TensorFlow {version} is built without CUDA; {install}"
     if machine.problem:
         return f"its driver does not answer ({machine.problem}); {_DRIVER}"
     missing = missing_libraries(build)
-    if missing:
-        return f"{', '.join(missing)} not found; {INSTALL}"
+    if set(missing) - OF_STEPS:
+        return f"{', '.join(missing)} not found; {install}"
     if not has_driver():
         return f"{DRIVER} not found; {_DRIVER}"
     visible = os.environ.get(VISIBLE)
@@ -123,6 +141,19 @@ def why_unseen(machine: MachineGpus, build: dict[str, Any], version: str) -> str
             f"{VISIBLE}=0, or unset it"
         )
     return "TF_CPP_MIN_LOG_LEVEL=0 before the command shows why"
+
+
+def _too_new_gpu() -> str | None:
+    """Say that TensorFlow was built before one of the GPUs that it sees, if it was."""
+    import tensorflow as tf
+
+    build = dict(tf.sysconfig.get_build_info())
+    for gpu in tf.config.list_physical_devices("GPU"):
+        capability = _details(tf, gpu).get("compute_capability")
+        warning = too_new(MachineGpu(_name(tf, gpu), capability), build, tf.__version__)
+        if warning:
+            return visible(warning)
+    return None
 
 
 def too_new(gpu: MachineGpu, build: dict[str, Any], version: str) -> str | None:

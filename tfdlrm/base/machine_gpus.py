@@ -10,12 +10,14 @@ from pathlib import Path
 _SECONDS = 30
 """The longest wait for nvidia-smi, which hangs where a driver does."""
 
+_REFUSAL = "nvidia-smi says:"
+
 _FIELDS = "name,compute_cap,driver_version,memory.free,memory.total"
 
 
 @dataclass(frozen=True)
 class MachineGpu:
-    """A GPU; `None` for what its driver does not tell.
+    """A GPU; `None` for what its driver does not say.
 
     Args:
         name: As its maker calls it.
@@ -34,7 +36,7 @@ class MachineGpu:
 
 @dataclass(frozen=True)
 class MachineGpus:
-    """What there is to know of the GPUs.
+    """The GPUs, and whether their driver answers.
 
     Args:
         gpus: All of the machine's, whichever of them a process may use.
@@ -71,14 +73,15 @@ def machine_gpus(root: Path = Path("/")) -> MachineGpus:
     problem = None
     if shutil.which("nvidia-smi"):
         lines, problem = _ask(_FIELDS)
-        lines = lines or _ask("name")[0]  # an old driver does not know all fields
+        if problem and problem.startswith(_REFUSAL):
+            lines, _ = _ask("name")  # an old driver does not know all fields
         if lines:
             return MachineGpus(tuple(map(_parsed, lines)))
     return MachineGpus(tuple(_of_files(root)), problem)
 
 
 def _ask(fields: str) -> tuple[list[str], str | None]:
-    """The lines of nvidia-smi, and what is wrong with it."""
+    """Return the lines of nvidia-smi, and what is wrong with it."""
     command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(
@@ -95,7 +98,7 @@ def _ask(fields: str) -> tuple[list[str], str | None]:
     if done.returncode:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
         reason = said[0] if said else f"status {done.returncode}"
-        return [], f"nvidia-smi says: {reason}"
+        return [], f"{_REFUSAL} {reason}"
     lines = [line for line in done.stdout.splitlines() if line.strip()]
     return [line for line in lines if line != "No devices were found"], None
 

@@ -24,17 +24,10 @@ def without_greeting() -> Iterator[None]:
     A process of its own reads standard error, so that the last words of one that is
     ended by XLA, such as for want of a CUDA library, still appear.
     """
-    try:
-        reader = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is not for it
-        )
-    except OSError:  # the greeting does no harm
+    reader = _started_reader()
+    if reader is None or reader.stdin is None:
         yield
         return
-    assert reader.stdin is not None
     sys.stderr.flush()
     stderr = os.dup(2)
     os.dup2(reader.stdin.fileno(), 2)
@@ -46,3 +39,18 @@ def without_greeting() -> Iterator[None]:
         os.dup2(stderr, 2)
         os.close(stderr)
         reader.wait()
+
+
+def _started_reader() -> subprocess.Popen[bytes] | None:
+    """Start the reader; `None` if that fails: the greeting does no harm."""
+    if sys.stderr is None:  # it was closed before Python started
+        return None
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _PROGRAM],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is not for it
+        )
+    except OSError:
+        return None

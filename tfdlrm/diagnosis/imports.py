@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tfdlrm.base.errors import InputError
+
 _SECONDS = 300
 """The longest wait for all imports; a busy machine takes some."""
 
@@ -19,7 +21,7 @@ _PROGRAM = "import sys; from tfdlrm.diagnosis.imports import tell; tell(sys.argv
 
 @dataclass
 class Imports:
-    """What came of it.
+    """Results of importing packages.
 
     Args:
         versions: Of the packages that can be imported, `?` where they have none.
@@ -57,7 +59,7 @@ def check_imports(names: Sequence[str], seconds: float = _SECONDS) -> Imports:
 
 
 def _run(names: Sequence[str], seconds: float) -> tuple[list[dict[str, Any]], str]:
-    """What a process tells of the packages, and how it ended."""
+    """Return what a process writes about the packages, and how it ended."""
     try:
         done = subprocess.run(
             [sys.executable, "-c", _PROGRAM, *names],
@@ -126,12 +128,14 @@ def _problem(name: str, error: BaseException) -> str:
     if is_missing:
         return "is not installed"
     lines = str(error).strip().splitlines()
+    if isinstance(error, InputError):
+        return f"does not load: {lines[0]}"
     reason = f": {lines[0][:200]}" if lines else ""
     return f"does not load ({type(error).__name__}{reason})"
 
 
 def _ask_tensorflow() -> dict[str, Any]:
-    """What only TensorFlow knows, each by itself: one question may fail."""
+    """Return what only TensorFlow knows; a question that fails is left out."""
     import tensorflow as tf
 
     from tfdlrm.base.device_names import computing_devices, unseen_gpus
@@ -147,6 +151,6 @@ def _ask_tensorflow() -> dict[str, Any]:
     }.items():
         try:
             answers[name] = ask()
-        except Exception as error:  # whatever is broken, the rest is told
-            answers[f"{name}_problem"] = _problem(name, error)
+        except Exception:  # whatever is broken, the other answers help
+            continue
     return answers

@@ -170,7 +170,7 @@ def _checked_arrays(state: Mapping[str, Any], source: str) -> dict[str, np.ndarr
             f"{source} has {unexpected[0]}, expected names such as emb_l.0.weight, "
             f"bot_l.0.weight, bot_l.0.bias and top_l.0.weight{hint}"
         )
-    arrays = {name: _as_array(value) for name, value in state.items()}
+    arrays = {name: _as_array(value, name, source) for name, value in state.items()}
     for name, array in arrays.items():
         rank = 1 if name.endswith("bias") else 2
         if array.dtype != np.float32 or array.ndim != rank:
@@ -181,8 +181,16 @@ def _checked_arrays(state: Mapping[str, Any], source: str) -> dict[str, np.ndarr
     return arrays
 
 
-def _as_array(value: Any) -> np.ndarray:
-    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+def _as_array(value: Any, name: str, source: str) -> np.ndarray:
+    if not hasattr(value, "detach"):
+        return np.asarray(value)
+    try:
+        return np.asarray(value.detach().cpu())
+    except TypeError:  # PyTorch has types that NumPy has not, such as bfloat16
+        raise InputError(
+            f"{source} has {name} of type {value.dtype}, expected float32: save "
+            "model.float().state_dict()"
+        ) from None
 
 
 def _tables(arrays: Mapping[str, np.ndarray], source: str) -> list[np.ndarray]:

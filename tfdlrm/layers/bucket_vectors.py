@@ -67,6 +67,11 @@ class BucketVectors(keras.layers.Layer):
 
     def build(self, values_shape: Any) -> None:
         num_features = values_shape[-1]
+        if num_features is None:
+            raise ValueError(
+                f"{self.name}: values have shape {tuple(values_shape)}, expected "
+                "(batch, features) with a fixed number of features."
+            )
         self.embeddings = EmbeddingCollection(
             [self.num_buckets] * num_features,
             self.dim,

@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
 from tfdlrm.layers._table_rows import write_rows
 from tfdlrm.optimizers._sparse import (
@@ -81,7 +82,9 @@ class Adagrad(SparseOptimizer):
     ) -> None:
         unique_rows, sums = sum_repeated(rows, values)
         accumulator = self._accumulator(variable)
-        if is_narrow(variable):
+        # XLA has no kernel for the operation below.
+        is_compiled = GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+        if is_narrow(variable) or is_compiled:
             totals = tf.gather(accumulator, unique_rows) + tf.square(sums)
             write_rows(accumulator, unique_rows, totals)
             steps = learning_rate * sums / (tf.sqrt(totals) + self.epsilon)

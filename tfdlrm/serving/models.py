@@ -165,7 +165,11 @@ class Model:
             self._loaded[version] = servable
         self.statuses[version] = VersionStatus(State.AVAILABLE)
         log.info(
-            "%s version %d is served after %.1f s", servable.name, version, seconds
+            "%s version %d is served after %.1f s, on %s",
+            servable.name,
+            version,
+            seconds,
+            servable.device,
         )
         return True
 

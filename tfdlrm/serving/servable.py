@@ -15,7 +15,9 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from tfdlrm.base import storage
+from tfdlrm.base.device_names import cpu
 from tfdlrm.base.errors import InputError
+from tfdlrm.base.machine_gpus import describe_gpus
 from tfdlrm.data.unknown_values import usual_shares
 from tfdlrm.exporting.manifest import EXTRA_DIRECTORY, check_version, unchecked
 from tfdlrm.exporting.raw_columns import COUNTS
@@ -130,6 +132,14 @@ class Servable:
             )
         if not is_checked:
             log.warning("%s", unchecked(path))
+
+    @property
+    def device(self) -> str:
+        """What it computes on, in words."""
+        devices = self._session.list_devices()
+        gpus = [device.name for device in devices if device.device_type == "GPU"]
+        names = [name.rpartition("/device:")[2] for name in gpus]
+        return describe_gpus(names) if names else cpu()
 
     def _signature(
         self, name: str, definition: meta_graph_pb2.SignatureDef

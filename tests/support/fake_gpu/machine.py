@@ -1,0 +1,157 @@
+"""A machine with GPUs that are made of memory, for commands in processes of their own.
+
+TensorFlow itself loads the library that `TF_PLUGGABLE_DEVICE_LIBRARY_PATH` names, in
+whatever process it starts: the product is run as it is, and so are its children.
+"""
+
+import ctypes
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tests.support.processes import ROOT
+
+SOURCES = Path(__file__).parent
+LIBRARIES = {"fake_gpu": ("device.cc", "kernels.cc"), "wait": ("wait.cc",)}
+TRIED = ("2.17",)
+"""Versions of TensorFlow whose internals the sources are known to fit."""
+
+LEFT_ALONE = 255 << 20
+"""Bytes that TensorFlow leaves to the driver, of a GPU with less than two GiB."""
+
+
+class UnavailableError(Exception):
+    """There is no fake GPU here, for the reason that the message gives."""
+
+
+class _CompilerError(Exception):
+    """g++ refuses the sources."""
+
+
+@dataclass
+class Copies:
+    """How often, and how many bytes, were copied since the machine was made."""
+
+    to_device: int
+    bytes_to_device: int
+    to_host: int
+    bytes_to_host: int
+    within_devices: int
+    bytes_within_devices: int
+
+    @classmethod
+    def read(cls, path: Path) -> "Copies":
+        """Read what the fake GPUs of a machine have counted until now."""
+        return cls(*np.fromfile(path, np.int64).tolist())
+
+
+@dataclass
+class Machine:
+    """Runs commands beside fake GPUs.
+
+    Args:
+        libraries: Directory of the libraries, from `build`.
+        directory: Current directory of the commands, and of the file of counts.
+        num_gpus: How many GPUs there are.
+        memory: Bytes that TensorFlow has of each.
+    """
+
+    libraries: Path
+    directory: Path
+    num_gpus: int = 1
+    memory: int = 2**30
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "LD_PRELOAD": str(self.libraries / "libwait.so"),
+            "TF_PLUGGABLE_DEVICE_LIBRARY_PATH": str(self.libraries / "libfake_gpu.so"),
+            # Tests otherwise hide GPUs.
+            "CUDA_VISIBLE_DEVICES": ",".join(map(str, range(self.num_gpus))),
+            "FAKE_GPUS": str(self.num_gpus),
+            "FAKE_GPU_BYTES": str(self.memory + LEFT_ALONE),
+            "FAKE_GPU_COPIES": str(self.directory / "copies"),
+        }
+
+    def start(self, command: str) -> subprocess.Popen:
+        """Start a shell line, whose process is that of its only command."""
+        return subprocess.Popen(
+            ["/bin/sh", "-c", f"exec {command}"],
+            cwd=self.directory,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, command: str) -> str:
+        """Run a shell line to its good end; returns its output."""
+        with self.start(command) as process:
+            output, errors = process.communicate()
+        assert process.returncode == 0, f"{command}: {output}{errors}"
+        return output
+
+    def copies(self) -> Copies:
+        """What was copied until now."""
+        return Copies.read(self.directory / "copies")
+
+
+def build(directory: Path) -> Path:
+    """Build the libraries, unless that is done; returns the directory they are in.
+
+    Raises:
+        UnavailableError: If there is no compiler, or the sources do not fit a version
+            of TensorFlow that is newer than they are.
+    """
+    if shutil.which("g++") is None:
+        raise UnavailableError("g++ is not here: install it to build the fake GPU")
+    finished = directory / _fingerprint()
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # other processes test beside this one
+        if not finished.is_dir():
+            unfinished = directory / "unfinished"
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            for name, sources in LIBRARIES.items():
+                _build_library(sources, unfinished / f"lib{name}.so")
+            unfinished.rename(finished)
+    return finished
+
+
+def _fingerprint() -> str:
+    digest = hashlib.sha256(tf.__version__.encode())
+    for path in sorted(SOURCES.glob("*.cc")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _build_library(sources: tuple[str, ...], library: Path) -> None:
+    try:
+        _compile(sources, library)
+        ctypes.CDLL(str(library), os.RTLD_NOW)  # TensorFlow has what it needs
+    except (_CompilerError, OSError) as error:
+        if tf.__version__.startswith(TRIED):
+            raise
+        reason = f"no fake GPU for TensorFlow {tf.__version__}: {error}"
+        raise UnavailableError(reason) from error
+
+
+def _compile(sources: tuple[str, ...], library: Path) -> None:
+    command = ["g++", "-O1", "-shared", "-fPIC", *sources, "-o", str(library)]
+    flags = tf.sysconfig.get_compile_flags() + tf.sysconfig.get_link_flags()
+    done = subprocess.run(
+        [*command, *flags], cwd=SOURCES, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        errors = [line for line in done.stderr.splitlines() if "error" in line]
+        raise _CompilerError(errors[0] if errors else done.stderr)
