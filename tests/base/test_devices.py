@@ -12,9 +12,10 @@ from tfdlrm.base.devices import count_gpus, use_device
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import TrainConfig
 from tfdlrm.config.stream import StreamConfig
+from tfdlrm.exporting.scorer import load_scorer
 from tfdlrm.plan import PlanCommand, memory_for, plan
 from tfdlrm.planning.machine_memory import UNKNOWN, available_on_gpu, gpu_memory
-from tfdlrm.streaming import learner as streaming
+from tfdlrm.streaming.learner import learn
 from tfdlrm.train import train
 from tfdlrm.training.distribution import strategy
 
@@ -62,7 +63,7 @@ def test_training_takes_memory_of_each_gpu_as_it_needs_it(gpus):
 def test_learning_from_a_stream_does_too(gpus, monkeypatch, tmp_path):
     config = StreamConfig("kafka://localhost:1/clicks", tmp_path / "no run")
     with pytest.raises(InputError):
-        streaming.learn(config)
+        learn(config)
     assert grows(gpus)
 
 
@@ -139,7 +140,12 @@ def test_plan_and_train_count_the_gpus_that_tensorflow_sees(
         request.getfixturevalue("gpus")
         expected = {"default": 1, "mirrored": 2}[name], 40960 * 2**20 - 3 * 2**29
     monkeypatch.setattr("tfdlrm.planning.advice.available_memory", lambda: 64 * GB)
-    settings = {"data_dir": data_dir, "model": DLRM, "strategy": name}
+    settings = {
+        "data_dir": data_dir,
+        "model": DLRM,
+        "strategy": name,
+        "export_dir": tmp_path / "model",
+    }
     planned = memory_for(PlanCommand(**settings))
     trained = memory_of_train(
         TrainConfig(**settings, run_dir=tmp_path / "run"), monkeypatch
@@ -184,3 +190,11 @@ def test_the_plan_of_shares_says_what_comes_together_on_the_host():
             strategy="mirrored", tables=other, num_devices=2, samples_per_second=1
         )
         assert "once more" not in plan(command)
+
+
+def test_a_model_larger_than_the_gpu_is_refused_in_a_line(exported, monkeypatch):
+    message = "Failed copying input tensor from CPU:0 to GPU:0: Dst tensor is not ..."
+    error = tf.errors.InternalError(None, None, message)
+    monkeypatch.setattr(tf.saved_model, "load", mock.Mock(side_effect=error))
+    with pytest.raises(InputError, match=r"1 does not fit .* leave --device out"):
+        load_scorer(exported)

@@ -5,12 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.test_replicas import FEATURES, SCHEMA, SIZES, small_model
+from tests.models.test_replicas import FEATURES, SCHEMA
+from tests.support.train_with_overflow import ROWS, small_model
 from tfdlrm.checkpoints import variable as stored_variable
 from tfdlrm.checkpoints.entries import Piece
 from tfdlrm.checkpoints.variables import SavedVariables, copy_weights
 from tfdlrm.exporting.saved_model import export_model
 from tfdlrm.layers._fused_tables import join_tables
+from tfdlrm.optimizers import Adagrad, LossScaleOptimizer
 from tfdlrm.training.best_weights import load_best_weights, write_best_weights
 from tfdlrm.training.distribution import strategy
 from tfdlrm.training.run_directory import RunDirectory
@@ -54,7 +56,7 @@ def steps(monkeypatch):
 def assert_in_steps(steps, num_copies):
     sizes = [num_bytes for num_bytes, _ in steps]
     assert max(sizes) <= BOUND
-    assert sum(sizes) == num_copies * sum(SIZES) * (4 * 4 + 8)
+    assert sum(sizes) == num_copies * ROWS * (4 * 4 + 8)
 
 
 @pytest.mark.parametrize(("name", "tables"), PLACES)
@@ -90,7 +92,7 @@ def test_a_piece_of_all_rows_is_written_in_steps(steps):
     model = small_model(strategy("mirrored"), "sharded")
     variables = SavedVariables(model, with_optimizer=False)
     holder = variables.holder_of(model.embeddings.tables[0])
-    values = np.arange(sum(SIZES) * 4, dtype=np.float32).reshape(-1, 4)
+    values = np.arange(ROWS * 4, dtype=np.float32).reshape(-1, 4)
     holder.assign(Piece(holder.name, values))
     assert_in_steps(steps, num_copies=1)
     np.testing.assert_array_equal(holder.whole().values, values)
@@ -109,7 +111,7 @@ def test_the_best_weights_are_written_and_read_in_pieces(
     )
     write_best_weights(source, RunDirectory(run))
     copies = source.distribute_strategy.num_replicas_in_sync
-    assert sum(SIZES) * 4 not in sizes  # Keras itself has seen no table
+    assert ROWS * 4 not in sizes  # Keras itself has seen no table
     load_best_weights(target, RunDirectory(run))
     assert_in_steps(steps, num_copies=4)  # the accumulators too
     load_best_weights(source, RunDirectory(run))
@@ -146,3 +148,21 @@ def test_one_copy_of_mirrored_weights_is_exported(tmp_path, monkeypatch):
         export_model(model, SCHEMA, tmp_path, tmp_path / "model")
     assert len(saved) == len(model.weights)
     assert not any(isinstance(each, tf.distribute.DistributedValues) for each in saved)
+
+
+def test_the_optimizer_inside_of_loss_scaling_is_saved_too(steps, tmp_path):
+    models = []
+    for value in (0.5, 0.25):
+        model = small_model(strategy("default"))
+        inner = Adagrad(0.1, initial_accumulator_value=value)
+        model.compile(LossScaleOptimizer(inner), "mse")
+        model.optimizer.build(model.trainable_variables)
+        models.append(model)
+    source, target = models
+    write_best_weights(source, RunDirectory(tmp_path))
+    load_best_weights(target, RunDirectory(tmp_path))
+    for ours, theirs in zip(
+        target.optimizer.variables, source.optimizer.variables, strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+    assert max(num_bytes for num_bytes, _ in steps) <= BOUND

@@ -49,8 +49,8 @@ def use_device(device: Device) -> None:
     if device == "gpu":
         if not count_gpus():
             raise InputError(
-                "device is gpu, but TensorFlow sees no GPU here: leave --device out to "
-                "compute on the processor"
+                "device is gpu, but TensorFlow sees no GPU here: python -m "
+                "tfdlrm.doctor says why, or leave --device out to compute on the CPU"
             )
         share_gpus()
         return

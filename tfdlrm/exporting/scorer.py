@@ -97,7 +97,8 @@ def load_scorer(path: Path) -> Scorer:
         path: A version's directory, or the directory of versions for the newest.
 
     Raises:
-        InputError: If there is no such model there, or a file of it is damaged.
+        InputError: If there is no such model there, a file of it is damaged, or it does
+            not fit into a GPU.
     """
     path = storage.at(path)
     if not is_whole(path):
@@ -112,7 +113,19 @@ def load_scorer(path: Path) -> Scorer:
         print(unchecked(path), file=sys.stderr)
     schema = FeatureSchema.load(path / EXTRA_DIRECTORY)
     with storage.literal(path) as literal:
-        return Scorer(path, schema, tf.saved_model.load(str(literal)))
+        return Scorer(path, schema, _loaded(path, str(literal)))
+
+
+def _loaded(path: Path, literal: str) -> Any:
+    try:
+        return tf.saved_model.load(literal)
+    except (tf.errors.ResourceExhaustedError, tf.errors.InternalError) as error:
+        if "GPU" not in error.message:
+            raise
+        raise InputError(
+            f"{path} does not fit into what is free of the GPU's memory: leave "
+            "--device out to compute on the CPU"
+        ) from error
 
 
 def check_columns(
