@@ -1,6 +1,7 @@
 """Batches as devices get them: ahead of their step, and bags as flat numbers."""
 
 from functools import cache, partial
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -87,7 +88,7 @@ def model_of(name):
 def learned(name):
     model = model_of(name)
     history = model.fit(
-        batches(), shuffle=False, verbose=0, validation_data=batches()
+        batches(size=11), shuffle=False, verbose=0, validation_data=batches()
     ).history
     return [*history["loss"], *history["val_loss"], *history["val_auc"]]
 
@@ -142,6 +143,19 @@ def test_one_gpu_gets_its_batches_ahead(processor_as_gpu):
         tf.bool,
     }
     assert integers == {tf.int64}  # int32 lives in the memory of the host
+
+
+def test_batches_that_a_gpu_cannot_hold_are_not_sent_ahead(processor_as_gpu):
+    text = batches(np.full((23, 3), "a"))
+    rows = batches(tf.RaggedTensor.from_row_lengths(IDS, LENGTHS.sum(1)))
+    for each in (text, rows):
+        assert for_devices(each, tf.distribute.get_strategy(), []) is each
+
+
+def test_a_model_on_the_processor_gets_its_batches_there(processor_as_gpu):
+    weight = SimpleNamespace(value=SimpleNamespace(device="/device:TPU:0"))
+    numbers = batches(LENGTHS)
+    assert for_devices(numbers, tf.distribute.get_strategy(), [weight]) is numbers
 
 
 def test_a_gpu_learns_what_a_processor_does(processor_as_gpu, monkeypatch, recwarn):

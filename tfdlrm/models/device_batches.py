@@ -12,7 +12,8 @@ from tensorflow.python.distribute.distribute_lib import _DefaultDistributionExte
 
 from tfdlrm.layers._devices import has_gpu
 
-_IDS, _BAGS, _WIDTH = "categorical_features", "bags", "width"
+_IDS = "categorical_features"
+_BAGS, _WIDTH = f"{_IDS}.bags", f"{_IDS}.width"
 _GPU = "device:GPU"
 
 AHEAD = 2
@@ -52,7 +53,7 @@ def with_bags(data: Any) -> Any:
         return data
     features = dict(data[0])
     bags, width = features.pop(_BAGS), features.pop(_WIDTH).shape[1]
-    # In the type of the bags, which TensorFlow looks up no more often than it must.
+    # A row partition has all its numbers in one type.
     num_rows = tf.shape(features["dense_features"], bags.dtype)[0]
     ids = tf.RaggedTensor.from_value_rowids(
         features[_IDS], bags, num_rows * width, validate=False
@@ -84,6 +85,16 @@ def _has_bags(batches: tf.data.Dataset) -> bool:
     )
 
 
+def _is_numeric(batches: tf.data.Dataset) -> bool:
+    """Return whether a GPU can hold all of a batch: no text, nothing ragged."""
+    return all(
+        isinstance(spec, tf.TensorSpec)
+        and spec.dtype.is_numpy_compatible
+        and spec.dtype != tf.string
+        for spec in tf.nest.flatten(batches.element_spec)
+    )
+
+
 def _flat(features: dict[str, Any], *rest: Any) -> Any:
     """A batch whose ragged ids are two flat tensors: ids, and the bag of each."""
     ids = features[_IDS]
@@ -107,11 +118,11 @@ def _wide(*batch: Any) -> Any:
 
 def _ahead_on_gpu(batches: tf.data.Dataset) -> tf.data.Dataset:
     num_batches = batches.cardinality()
-    if _has_bags(batches):
-        batches = batches.map(_flat)
-    batches = batches.map(_wide)
+    flat = batches.map(_flat) if _has_bags(batches) else batches
+    if not _is_numeric(flat):
+        return batches
     gpu = tf.config.list_logical_devices("GPU")[0].name
-    ahead = batches.apply(tf.data.experimental.prefetch_to_device(gpu, AHEAD))
+    ahead = flat.map(_wide).apply(tf.data.experimental.prefetch_to_device(gpu, AHEAD))
     # TensorFlow forgets it, and Keras would warn that data ran out.
     vars(ahead)["cardinality"] = lambda: num_batches
     return ahead
