@@ -1,6 +1,7 @@
 """`python -m tfdlrm.plan`: what a training run takes, before it is begun."""
 
 import shutil
+import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from tfdlrm.base import storage
 from tfdlrm.base.byte_size import format_byte_size, parse_byte_size
 from tfdlrm.base.command_line import parse, run_command
+from tfdlrm.base.device_names import unseen_gpus
 from tfdlrm.base.errors import require
 from tfdlrm.base.plain_text import markdown
 from tfdlrm.config import TrainConfig
@@ -266,6 +268,9 @@ def duration(seconds: float) -> str:
 def main() -> None:
     command = parse(PlanCommand, "tfdlrm.plan")
     print(plan(command))
+    warning = unseen_gpus() if command.num_devices is None else None
+    if warning:  # the plan is one of the processor
+        print(f"warning: {warning}", file=sys.stderr)
     schema, memory = data_schema(command), memory_for(command)
     # Sizes that are stated are of another data set.
     data_dir = None if command.vocabulary_sizes else command.data_dir

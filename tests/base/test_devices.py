@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tests.planning.test_plan import DLRM
 from tfdlrm import evaluate, export, importance, predict, serve, walkthrough
+from tfdlrm import plan as plan_module
 from tfdlrm.base.devices import count_gpus, use_device
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import TrainConfig
@@ -159,6 +160,18 @@ def test_gpus_of_a_driver_without_tensorflow_s_libraries_are_not_planned(nvidia_
     assert count_gpus() == 0
     text = plan(PlanCommand(strategy="mirrored", samples_per_second=1))
     assert "GPUs" not in text
+
+
+def test_the_plan_names_gpus_that_tensorflow_does_not_see(
+    nvidia_smi, monkeypatch, capsys
+):
+    nvidia_smi("echo 'NVIDIA L4, 8.9, 550.1, 20000, 23034'")
+    for devices, is_warned in (("", True), ("--num_devices 0", False)):
+        arguments = f"--memory 90GB --samples_per_second 1 {devices}"
+        monkeypatch.setattr(sys, "argv", ["plan", *arguments.split()])
+        plan_module.main()
+        errors = capsys.readouterr().err
+        assert is_warned == ("warning: this machine has a GPU (NVIDIA L4)" in errors)
 
 
 def test_free_memory_of_a_gpu_counts_and_not_all_of_it(nvidia_smi):

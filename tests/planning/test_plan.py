@@ -194,6 +194,7 @@ def test_memory_of_gpus_is_asked_for(tmp_path, monkeypatch):
     fake.write_text("#!/bin/sh\nprintf '81559\\n40960\\n'\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert gpu_memory() == [81559 * 2**20, 40960 * 2**20]
     with pytest.raises(InputError, match="of memory of each GPU, and 1"):
         require_memory(KAGGLE, TrainConfig(), Memory(10**11, 10**9, 2))
