@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pipelines.ids.dialects import dialect
+from pipelines.ids.dialects import dialect_of
 from pipelines.shards.block_check import check_record
 from pipelines.shards.parquet_shard import check_parquet
 from tfdlrm.base.checksums import checked_bytes, file_sha256
@@ -125,7 +125,7 @@ def _check_vocabularies(directory: Path, schema: FeatureSchema) -> Iterator[str]
             if found != expected:
                 yield f"{path} has the checksum {found}, expected {expected}"
             else:
-                dialect(schema).table(directory, feature)
+                dialect_of(schema).table(directory, feature)
         except InputError as error:
             yield str(error)
         except OSError as error:

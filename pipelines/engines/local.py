@@ -14,7 +14,7 @@ import polars as pl
 
 from pipelines.ids.coverage import CountedFeature, Coverage
 from pipelines.ids.coverage_report import write_coverage
-from pipelines.ids.dialects import Dialect, dialect
+from pipelines.ids.dialects import Dialect, dialect_of
 from pipelines.logs.columns import Columns
 from pipelines.logs.inputs import Inputs
 from pipelines.logs.opening import open_all
@@ -69,7 +69,7 @@ def run(raw: Sequence[Path], place: Building, config: PrepareConfig) -> Prepared
     spill = spill_columns(files, place.work, place.journal, columns.transformed)
     columns = with_labels(columns, spill)
     spill, split = _split(raw, spill, columns, place, config)
-    rule = dialect(config)
+    rule = dialect_of(config)
     counted = _make_vocabularies(spill, split, columns, place, rule, budget)
     features = categorical_features(counted, columns)
     coverage = Coverage(counted)

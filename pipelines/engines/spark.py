@@ -20,7 +20,7 @@ from pipelines.engines.spark_session import Cluster, cluster
 from pipelines.engines.spark_shuffle import write_shards
 from pipelines.ids.coverage import Coverage
 from pipelines.ids.coverage_report import write_coverage
-from pipelines.ids.dialects import dialect
+from pipelines.ids.dialects import dialect_of
 from pipelines.logs.checksums import InputChangedError
 from pipelines.logs.columns import Columns
 from pipelines.logs.inputs import Inputs
@@ -86,7 +86,7 @@ def _run(
     _require_same(raw, spill.checksums, place.journal)
     columns = with_labels(columns, spill)
     spill, split = _split(workers, raw, spill, columns, place, config)
-    rule = dialect(config)
+    rule = dialect_of(config)
     counted = make_vocabularies(
         workers,
         spill,

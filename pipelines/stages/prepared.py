@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipelines.ids.coverage import CountedFeature
-from pipelines.ids.dialects import dialect
+from pipelines.ids.dialects import dialect_of
 from pipelines.ids.encoded_rows import row_type
 from pipelines.logs.bad_rows import SkippedRows
 from pipelines.logs.columns import Columns
@@ -139,7 +139,7 @@ def schema_without_shards(
         min_frequency=config.min_frequency,
         max_index_range=config.max_index_range,
         hash_buckets=config.hash_buckets,
-        reserved_ids=dialect(config).reserved_ids,
+        reserved_ids=dialect_of(config).reserved_ids,
         split=split.description(config),
         columns=None if columns.is_criteo else columns.to_json(),
         record_format=config.record_format,
