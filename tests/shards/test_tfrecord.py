@@ -36,8 +36,8 @@ def test_a_shard_holds_blocks_of_rows_as_raw_bytes(tmp_path):
             ("categorical_features", "<i4", (2,)),
         ]:
             (value,) = block[name].bytes_list.value
-            found = np.frombuffer(value, number).reshape(size, *width)
-            np.testing.assert_array_equal(found, rows[name][start : start + size])
+            values = np.frombuffer(value, number).reshape(size, *width)
+            np.testing.assert_array_equal(values, rows[name][start : start + size])
         start += size
 
 

@@ -1,4 +1,4 @@
-"""The examples run as they stand, and do what they say."""
+"""The examples run as they are, and do what they say."""
 
 import re
 
@@ -8,11 +8,11 @@ from tests.support.processes import ROOT, run_command_line
 
 
 def numbers(name):
-    """What the example printed, as the numbers in it, line by line."""
+    """Return the numbers that the example prints, line by line."""
     result = run_command_line(f"python {ROOT / 'examples' / name}")
     assert result.returncode == 0, result.stderr
     return [
-        [float(each) for each in re.findall(r"\d+(?:\.\d+)?", line)]
+        [float(number) for number in re.findall(r"\d+(?:\.\d+)?", line)]
         for line in result.stdout.splitlines()
     ]
 
