@@ -19,17 +19,17 @@ from pipelines.ids.dialects import Dialect, dialect_of
 from pipelines.logs.columns import Columns
 from pipelines.logs.inputs import Inputs
 from pipelines.logs.opening import open_all
-from pipelines.shards.tfrecord import shard_path, write_shard
+from pipelines.shards.tfrecord import ShardFormat, shard_path, write_shard
 from pipelines.stages.buckets import Buckets
 from pipelines.stages.building import Building
 from pipelines.stages.encoding import Encoder
 from pipelines.stages.piece_encoding import PieceEncoder
 from pipelines.stages.prepared import (
-    BLOCK_ROWS,
     Prepared,
     categorical_features,
     make_buckets,
     make_schema,
+    make_shard_format,
     read_columns,
     remove_other_shards,
     schema_without_shards,
@@ -44,7 +44,6 @@ from tfdlrm.base.parallel import map_in_order, num_cores
 from tfdlrm.base.progress import stage
 from tfdlrm.config import PrepareConfig
 from tfdlrm.data.column_files import vocabulary_path
-from tfdlrm.data.meaning import Meaning
 from tfdlrm.data.schema import Shard
 from tfdlrm.data.vocabulary_files import write_vocabulary
 
@@ -84,8 +83,8 @@ def run(raw: Sequence[Path], building: Building, config: PrepareConfig) -> Prepa
     positives = Encoder(spill, pieces, tables, building.journal, budget).run()
     write_coverage(coverage, config.dialect, building.directory)
     schema = schema_without_shards(columns, features, split, building.directory, config)
-    mark = Meaning.of(schema).fingerprint
-    shards = list(_write_shards(buckets, columns, building, config, mark))
+    shard_format = make_shard_format(schema, columns)
+    shards = list(_write_shards(buckets, shard_format, building, budget))
     return Prepared(
         make_schema(schema, shards), positives, spill.skipped, spill.checksums
     )
@@ -154,15 +153,14 @@ def _column(spill: Spill, name: str, num_rows: int) -> Iterator[pl.Series]:
 
 def _write_shards(
     buckets: Sequence[Buckets],
-    columns: Columns,
+    shard_format: ShardFormat,
     building: Building,
-    config: PrepareConfig,
-    mark: str,
+    budget: int,
 ) -> Iterator[Shard]:
     """Write the shards in order, and remove the bucket of each finished shard."""
     entries = building.journal.entries("shard")
     finished = {entry["shard"]["path"]: Shard(**entry["shard"]) for entry in entries}
-    record_format = config.record_format
+    record_format = shard_format.record_format
     jobs = [
         (
             bucket,
@@ -179,13 +177,9 @@ def _write_shards(
         bucket, index, path = job
         if path in finished:
             return finished[path]
-        return write_shard(
-            bucket.take(index),
-            *(building.directory, path, BLOCK_ROWS, record_format, columns, mark),
-        )
+        return write_shard(bucket.take(index), building.directory, path, shard_format)
 
     num_done = 0
-    budget = parse_byte_size(config.memory_budget, "memory_budget")
     with stage("write shards", sum(bucket.num_rows for bucket in buckets)) as advance:
         shards = map_in_order(write, jobs, _num_writers(buckets, budget))
         for (bucket, index, path), shard in zip(jobs, shards, strict=True):

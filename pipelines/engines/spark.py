@@ -34,6 +34,7 @@ from pipelines.stages.prepared import (
     categorical_features,
     make_buckets,
     make_schema,
+    make_shard_format,
     read_columns,
     schema_without_shards,
     with_labels,
@@ -50,7 +51,6 @@ from pipelines.stages.time_split import (
 from tfdlrm.base.byte_size import parse_byte_size
 from tfdlrm.base.progress import stage
 from tfdlrm.config import PrepareConfig
-from tfdlrm.data.meaning import Meaning
 
 
 def run(raw: Sequence[Path], building: Building, config: PrepareConfig) -> Prepared:
@@ -110,9 +110,9 @@ def _run(
     )
     keep_ids(workers, encoding)
     schema = schema_without_shards(columns, features, split, building.directory, config)
-    mark = Meaning.of(schema).fingerprint
+    shard_format = make_shard_format(schema, columns)
     shards, positives, coverage = write_shards(
-        workers, encoding, building.work, config.record_format, mark
+        workers, encoding, building.work, shard_format
     )
     write_coverage(coverage, config.dialect, building.directory)
     return Prepared(

@@ -19,13 +19,12 @@ from pipelines.engines.spark_encoding import Encoding
 from pipelines.engines.spark_session import Cluster
 from pipelines.ids.coverage import Coverage
 from pipelines.ids.encoded_rows import EncodedRows, concatenate
-from pipelines.shards.tfrecord import shard_path, write_shard
+from pipelines.shards.tfrecord import ShardFormat, shard_path, write_shard
 from pipelines.stages.buckets import Buckets
-from pipelines.stages.piece_encoding import PieceEncoder
-from pipelines.stages.prepared import BLOCK_ROWS, remove_other_shards
+from pipelines.stages.prepared import remove_other_shards
 from tfdlrm.base.kept_files import DamagedFileError, KeptFile, read_note, write_note
 from tfdlrm.base.progress import stage
-from tfdlrm.data.schema import RecordFormat, Shard
+from tfdlrm.data.schema import Shard
 
 _BATCH_RECORDS = 16
 """A record may hold a whole piece."""
@@ -40,19 +39,15 @@ class _Shards:
 
     Args:
         buckets: The buckets of each split.
-        encoder: Has the columns.
         directory: The data set directory.
         work: Directory for the notes of finished shards.
-        record_format: Format of the records.
-        mark: Fingerprint of the data set, which the records bear.
+        shard_format: Format of the shards.
     """
 
     buckets: tuple[Buckets, ...]
-    encoder: PieceEncoder
     directory: Path
     work: Path
-    record_format: RecordFormat
-    mark: str
+    shard_format: ShardFormat
 
     @property
     def bucket_numbers(self) -> list[tuple[Buckets, int]]:
@@ -66,7 +61,8 @@ class _Shards:
     def path(self, number: int) -> str:
         """Return the path of a shard, relative to the data set."""
         bucket, index = self.bucket_numbers[number]
-        return shard_path(bucket.split, index, bucket.num_buckets, self.record_format)
+        record_format = self.shard_format.record_format
+        return shard_path(bucket.split, index, bucket.num_buckets, record_format)
 
     def note_path(self, number: int) -> Path:
         """Return the path of the note that a shard is finished."""
@@ -75,16 +71,8 @@ class _Shards:
     def write(self, number: int, parts: Sequence[EncodedRows]) -> None:
         """Write the shard of a bucket from its rows in the order of the split."""
         bucket, index = self.bucket_numbers[number]
-        record_format = self.record_format
-        shard = write_shard(
-            bucket.in_final_order(concatenate(parts), index),
-            self.directory,
-            self.path(number),
-            BLOCK_ROWS,
-            record_format,
-            self.encoder.columns,
-            self.mark,
-        )
+        rows = bucket.in_final_order(concatenate(parts), index)
+        shard = write_shard(rows, self.directory, self.path(number), self.shard_format)
         write_note(self.note_path(number), asdict(shard))
 
     def finished(self, number: int) -> tuple[Shard | None, str | None]:
@@ -110,8 +98,7 @@ def write_shards(
     cluster: Cluster,
     encoding: Encoding,
     work: Path,
-    record_format: RecordFormat,
-    mark: str,
+    shard_format: ShardFormat,
 ) -> tuple[list[Shard], dict[str, int], Coverage]:
     """Encode and shuffle all rows, and write the shards.
 
@@ -119,20 +106,16 @@ def write_shards(
         cluster: The cluster that works.
         encoding: Encodes a piece.
         work: Directory for notes of finished shards, which are not written again.
-        record_format: Format of the records.
-        mark: Fingerprint of the data set, which the records bear.
+        shard_format: Format of the shards.
 
     Returns:
         The shards, the number of rows with label 1 of each split, and the coverage.
     """
     encoder = encoding.encoder
-    shards = _Shards(
-        encoder.buckets, encoder, encoding.tables.directory, work, record_format, mark
-    )
+    directory = encoding.tables.directory
+    shards = _Shards(encoder.buckets, directory, work, shard_format)
     numbers = range(len(shards.bucket_numbers))
-    remove_other_shards(
-        encoding.tables.directory, [shards.path(number) for number in numbers]
-    )
+    remove_other_shards(directory, [shards.path(number) for number in numbers])
     unfinished = _find_unfinished(cluster, shards)
     num_rows = encoding.spill.starts[-1]
     cluster.limit_records(_BATCH_RECORDS)

@@ -8,16 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-
-def row_type(num_dense: int, num_categorical: int) -> np.dtype:
-    """Return the dtype of one row between encoding and writing, in file byte order."""
-    return np.dtype(
-        [
-            ("label", "<f4"),
-            ("dense_features", "<f4", (num_dense,)),
-            ("categorical_features", "<i4", (num_categorical,)),
-        ]
-    )
+from tfdlrm.data.block_format import INTEGER
 
 
 @dataclass(frozen=True)
@@ -59,8 +50,8 @@ class EncodedRows:
     """Rows whose values are ids and numbers.
 
     Args:
-        fixed: Array of `row_type`: label, dense features and the ids of single-hot
-            columns.
+        fixed: Array of type `block_format.row_type`: label, dense features and the ids
+            of single-hot columns.
         bags: The ids of each multi-hot column.
 
     Example:
@@ -148,7 +139,7 @@ class EncodedRows:
         while offset < len(contents):
             header = take_next("<i8", 1 + 2 * num_bags).tolist()
             fixed = take_next(row_type, header[0])
-            arrays = [take_next("<i4", count) for count in header[1:]]
+            arrays = [take_next(INTEGER, count) for count in header[1:]]
             bags = zip(arrays[1::2], arrays[::2], strict=True)
             parts.append(cls(fixed, tuple(Bags(*bag) for bag in bags)))
         return concatenate(parts)

@@ -8,11 +8,12 @@ import polars as pl
 from polars.selectors import by_name
 
 from pipelines.ids.coverage import Coverage
-from pipelines.ids.encoded_rows import Bags, EncodedRows, row_type
+from pipelines.ids.encoded_rows import Bags, EncodedRows
 from pipelines.ids.vocabulary import Table, encode_categories
 from pipelines.logs.columns import Columns
 from pipelines.stages.buckets import Buckets
 from pipelines.stages.split import Split
+from tfdlrm.data.block_format import DENSE, IDS, LABEL, row_type
 
 Ids = Mapping[str, np.ndarray]
 """Ids of all single-hot columns under the first one's name, and of each bag."""
@@ -98,13 +99,11 @@ class PieceEncoder:
                 )
             ],
             positives=[
-                int(rows_of_split.fixed["label"].sum(dtype=np.int64))
+                int(rows_of_split.fixed[LABEL].sum(dtype=np.int64))
                 for rows_of_split in splits
             ],
             counts=[
-                self.coverage.count(
-                    rows_of_split.fixed["categorical_features"], rows_of_split.bags
-                )
+                self.coverage.count(rows_of_split.fixed[IDS], rows_of_split.bags)
                 for rows_of_split in splits
             ],
         )
@@ -113,16 +112,14 @@ class PieceEncoder:
         columns = self.columns
         dtype = row_type(len(columns.dense_features), len(columns.single_hot))
         rows = np.empty(frame.height, dtype)
-        rows["label"] = frame[columns.label].to_numpy()
+        rows[LABEL] = frame[columns.label].to_numpy()
         if columns.dense_features:
             dense = frame.select(by_name(*columns.dense_features))
-            rows["dense_features"] = dense.to_numpy()
+            rows[DENSE] = dense.to_numpy()
         # In whatever groups they were encoded, these are in the order of the columns.
         single = [ids[name] for name in columns.single_hot if name in ids]
         if single:
-            rows["categorical_features"] = (
-                single[0] if len(single) == 1 else np.hstack(single)
-            )
+            rows[IDS] = single[0] if len(single) == 1 else np.hstack(single)
         lists = [frame[name].alias("value") for name in columns.multi_hot]
         bags = [
             Bags(ids[name], bag.list.len().cast(pl.Int32).to_numpy())

@@ -6,16 +6,18 @@ from pathlib import Path
 
 from pipelines.ids.coverage import CountedFeature
 from pipelines.ids.dialects import dialect_of
-from pipelines.ids.encoded_rows import row_type
 from pipelines.logs.bad_rows import SkippedRows
 from pipelines.logs.columns import Columns
 from pipelines.logs.columns_file import load_columns
 from pipelines.logs.label_values import require_described, with_negatives
+from pipelines.shards.tfrecord import ShardFormat
 from pipelines.stages.buckets import Buckets
 from pipelines.stages.spill import Spill
 from pipelines.stages.split import Split, num_days
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig
+from tfdlrm.data.block_format import row_type
+from tfdlrm.data.meaning import Meaning
 from tfdlrm.data.schema import SPLITS, CategoricalFeature, FeatureSchema, Shard
 from tfdlrm.data.vocabulary_contents import with_contents
 
@@ -148,6 +150,12 @@ def schema_without_shards(
         block_rows=BLOCK_ROWS,
     )
     return with_contents(schema, directory)
+
+
+def make_shard_format(schema: FeatureSchema, columns: Columns) -> ShardFormat:
+    """Return the format of the shards of a data set with this schema."""
+    fingerprint = Meaning.of(schema).fingerprint
+    return ShardFormat(BLOCK_ROWS, schema.record_format, columns, fingerprint)
 
 
 def make_schema(schema: FeatureSchema, shards: Sequence[Shard]) -> FeatureSchema:

@@ -230,10 +230,10 @@ def test_another_input_or_setting_is_refused_by_name(raw, output, tmp_path):
             prepare(files, output, config)
     write_rows(raw, [*ROWS[1:], ROWS[0]])
     os.utime(raw, (0, 0))
-    with pytest.raises(InputError, match=r"train.txt has another content since"):
+    with pytest.raises(InputError, match=r"train.txt has other contents now"):
         prepare([raw], output, CONFIG)
     write_rows(raw, ROWS[:-1])
-    with pytest.raises(InputError, match=r"train.txt had [\d,]+ bytes there"):
+    with pytest.raises(InputError, match=r"train.txt had [\d,]+ bytes, has"):
         prepare([raw], output, CONFIG)
     assert files_of(output) == before
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.ids.encoded_rows import Bags, EncodedRows, concatenate, row_type
+from pipelines.ids.encoded_rows import Bags, EncodedRows, concatenate
+from tfdlrm.data.block_format import row_type
 
 TYPE = row_type(2, 3)
 
