@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipelines.stages.prepared import Prepared
 
 MAX_RUNS = 3
-"""How often an engine is run until no file turns out to be damaged meanwhile."""
+"""How often an engine is run until no file is found damaged on the way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +32,8 @@ class PrepareCommand(PrepareConfig):
 
     Args:
         raw: Raw files in order of time: Criteo's, with 40 tab-separated columns; or
-            what `columns` describes. Text may be gzip or zstd. A folder stands for all
-            files below it, sorted by name.
+            files that `columns` describes. Text may be gzip or zstd. A folder stands
+            for all files below it, sorted by name.
         output: The data set directory to make; one on S3 is made here and uploaded.
     """
 
@@ -49,11 +49,11 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
     """Make the data set directory `output` from raw files.
 
     A data set that was made from the same files with the same settings is used again.
-    The directory appears only once it is whole.
+    The directory appears only when it is complete.
 
     Args:
         raw: Raw files in order of time: Criteo's with 40 tab-separated columns (label,
-            13 integers, 26 hexadecimal categories), plain, gzip or zstd; or what
+            13 integers, 26 hexadecimal categories), plain, gzip or zstd; or files that
             `config.columns` describes; or folders of such files. They may be remote;
             see `tfdlrm.base.storage`.
         output: The data set directory to make; a remote one is made on this machine
@@ -87,15 +87,15 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
             remove_remains(output)
         print(f"{output} is already prepared from these files with these settings")
         return schema
-    with _uploaded(output) if is_remote else nullcontext(output) as directory:
+    with _upload(output) if is_remote else nullcontext(output) as directory:
         schema, prepared = _make(raw, directory, source, config, not is_remote)
     _print_summary(prepared, output, time.perf_counter() - start)
     return schema
 
 
 @contextmanager
-def _uploaded(output: Path) -> Iterator[Path]:
-    """A local directory that is uploaded to the remote `output`, or nothing of it."""
+def _upload(output: Path) -> Iterator[Path]:
+    """Yield a local directory, and upload all of it or nothing to `output`."""
     uploaded = storage.new_directory(output, last=FILE_NAME)
     with _storage_errors(output), uploaded as directory:
         yield directory
@@ -108,7 +108,7 @@ def _storage_errors(output: Path) -> Iterator[None]:
     except OSError as error:
         raise InputError(
             f"{output} cannot be read or written: {error.strerror or error}; expected "
-            "a place for a data set: mend that, or give another one"
+            "a place for a data set: fix that, or give another one"
         ) from error
 
 
@@ -120,23 +120,23 @@ def _make(
     stays: bool,
 ) -> tuple[FeatureSchema, "Prepared"]:
     from pipelines.logs.bad_rows import BadRowError
-    from pipelines.stages.building import building
+    from pipelines.stages.building import build_in
     from pipelines.stages.provenance import with_checksums
     from pipelines.twin.truth import reachable
     from tfdlrm.base.checksums import file_sha256
 
     try:
-        with building(directory, source, config.engine, stays) as place:
-            prepared, vocabularies = _run(raw, place, source, config)
+        with build_in(directory, source, config.engine, stays) as building:
+            prepared, vocabularies = _run(raw, building, source, config)
             schema = replace(
                 prepared.schema,
                 vocabularies=vocabularies,
-                coverage=file_sha256(place.directory / COVERAGE_FILE),
+                coverage=file_sha256(building.directory / COVERAGE_FILE),
                 source=with_checksums(source, prepared.checksums),
                 reachable=reachable(raw, prepared.schema, prepared.positives),
                 positives=prepared.positives,
             )
-            schema.save(place.directory)
+            schema.save(building.directory)
     except BadRowError as error:
         raise InputError(
             f"{error}, or leave such {error.row.unit}s out with on_bad_row skip"
@@ -146,17 +146,17 @@ def _make(
 
 def _run(
     raw: Sequence[Path],
-    place: "Building",
+    building: "Building",
     source: dict[str, Any],
     config: PrepareConfig,
 ) -> tuple["Prepared", dict[str, str]]:
-    """Run the engine; what turns out to be changed or damaged is made again.
+    """Run the engine, again where files are found to be changed or damaged.
 
     Returns:
-        What it made, and the checksum of each vocabulary.
+        The engine's result, and the checksum of each vocabulary.
 
     Raises:
-        InputError: If a disk or an input is never twice the same.
+        InputError: If files are changed or damaged in every run.
     """
     from pipelines.engines import run
     from pipelines.logs.checksums import InputChangedError
@@ -165,38 +165,38 @@ def _run(
 
     for _ in range(MAX_RUNS):
         try:
-            prepared = run(raw, place, config)
-            return prepared, _vocabularies(place, prepared.schema)
+            prepared = run(raw, building, config)
+            return prepared, _vocabularies(building, prepared.schema)
         except InputChangedError as error:
-            reason = problem = f"{error} is not what it was"
-            place = start_again(place, source, config.engine, reason)
+            reason = problem = f"{error} has changed"
+            building = start_again(building, source, config.engine, reason)
         except DamagedFileError as error:
             problem = str(error)
-            go_back(place, problem)
+            go_back(building, problem)
     raise InputError(
-        f"{problem}, in {MAX_RUNS} tries: expected a disk that gives back what was "
+        f"{problem}, in {MAX_RUNS} tries: expected a disk that returns what was "
         "written, and inputs that nobody writes to; give an output on another disk"
     )
 
 
-def _vocabularies(place: "Building", schema: FeatureSchema) -> dict[str, str]:
+def _vocabularies(building: "Building", schema: FeatureSchema) -> dict[str, str]:
     from tfdlrm.base.checksums import file_sha256
     from tfdlrm.data.column_files import vocabulary_path
 
-    names = [each.name for each in schema.categorical_features]
-    paths = {name: vocabulary_path(place.directory, name) for name in names}
-    kept = place.journal.kept()
+    names = [feature.name for feature in schema.categorical_features]
+    paths = {name: vocabulary_path(building.directory, name) for name in names}
+    kept_files = building.journal.kept()
     for path in paths.values():
-        if path in kept:
-            kept[path].check()
+        if path in kept_files:
+            kept_files[path].check()
     return {name: file_sha256(path) for name, path in paths.items() if path.exists()}
 
 
 def _refuse_spark(output: Path, config: PrepareConfig) -> None:
     if config.engine == "spark":
         raise InputError(
-            f"output is {output}, expected a directory that the machines of Spark "
-            "share: give one, and copy it there afterwards"
+            f"output is {output}, expected a directory that all machines of Spark "
+            "share: give one, and copy it to the remote place afterwards"
         )
 
 
@@ -224,7 +224,7 @@ def _print_summary(prepared: "Prepared", output: Path, seconds: float) -> None:
         print(f"  {visible(labels)}")
     if schema.has_one_class("train"):
         print(
-            "  all rows of train have the same label: nothing is learned from such.\n"
+            "  all rows of train have the same label: no model can learn from them.\n"
             "  Is it the right column, and label.positive, if set, as in the log?"
         )
     sizes = schema.vocabulary_sizes

@@ -1,14 +1,14 @@
-"""Rows without any meaning, to time what reads them: `python -m pipelines.random_data`.
+"""Random rows for timing their readers: `python -m pipelines.random_data`.
 
 This is the `random` mode of the reference implementation (facebookresearch/dlrm,
-dlrm_data_pytorch.py): uniform dense features, and for each table a bag of uniform or
-Gaussian ids, of a fixed or a random number. Other than there
+dlrm_data_pytorch.py): uniform dense features, and for each table a bag of a fixed or
+random number of uniform or Gaussian ids. Four things differ from the reference:
 
-- a fixed number is fixed: ids that are drawn twice stay in a bag;
-- uniform ids are: rounding `u * (size - 1)` gives the first and the last id half of
-  what the others get;
-- Gaussian ids keep within their own table, instead of a range that all tables share;
-- labels are 0 or 1.
+- A fixed number of ids is fixed: ids that are drawn twice stay in a bag.
+- Uniform ids are uniform: rounding `u * (size - 1)`, as there, draws the first and the
+  last id half as often as the others.
+- Gaussian ids stay within their own table, instead of a range that all tables share.
+- Labels are 0 or 1.
 """
 
 import shlex
@@ -33,7 +33,7 @@ BLOCK_ROWS = 2**13
 
 @dataclass(frozen=True)
 class RandomData:
-    """Settings of random rows; they decide every byte.
+    """Settings of random rows; the same settings make the same bytes.
 
     Args:
         rows: Number of rows.
@@ -42,10 +42,10 @@ class RandomData:
         lookups: Number of ids in a bag, or the largest number.
         lookups_fixed: Whether every bag has that many ids; otherwise each has a random
             number from 1, and no more than its table.
-        ids: How ids are drawn.
-        mean: Of Gaussian ids; null means the middle of each table.
-        deviation: Standard deviation of Gaussian ids, which end at those of the table.
-        seed: Seed.
+        ids: Distribution of the ids.
+        mean: Mean of Gaussian ids; null means the middle of each table.
+        deviation: Standard deviation of Gaussian ids, which are cut to their table.
+        seed: Seed of the draw.
     """
 
     rows: int
@@ -139,9 +139,9 @@ def _draw_bags(
 def write_random(path: Path, data: RandomData) -> None:
     """Write the rows as Parquet, complete or not at all.
 
-    Beside it goes `<file>.columns.yaml`, which tells `pipelines.prepare` what the
-    columns are: `label`, `D1`, `D2`, … and `C1`, `C2`, …, lists unless `lookups` is 1.
-    A device or pipe has nothing next to it.
+    Next to it, `<file>.columns.yaml` describes the columns for `pipelines.prepare`:
+    `label`, `D1`, `D2`, … and `C1`, `C2`, …, lists unless `lookups` is 1. A device or
+    pipe has nothing next to it.
 
     Raises:
         InputError: If the disk refuses.
@@ -193,18 +193,18 @@ def _columns_yaml(data: RandomData) -> str:
     categorical: list[object] = list(_categorical_names(data))
     if not data.is_single_hot:
         categorical = [{"name": name, "multi_hot": True} for name in categorical]
-    described = {
+    columns = {
         "format": "parquet",
         "label": "label",
         "dense": [{"name": name, "transform": "none"} for name in _dense_names(data)],
         "categorical": categorical,
     }
-    return yaml.safe_dump(described, sort_keys=False)
+    return yaml.safe_dump(columns, sort_keys=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RandomDataCommand(RandomData):
-    """Write random rows as Parquet, and what their columns are beside them.
+    """Write random rows as Parquet, and next to them a description of their columns.
 
     Args:
         output: The Parquet file to write; `-` for standard output.

@@ -1,6 +1,6 @@
 """The Criteo twin: `python -m pipelines.synthetic` writes rows like Criteo's.
 
-Labels follow a planted model, so that it is known how well they can be predicted.
+Labels follow a planted model, so that the best possible predictions are known.
 """
 
 import json
@@ -46,15 +46,15 @@ BLOCK_ROWS = 2**13
 
 @dataclass(frozen=True)
 class Twin:
-    """Settings of the Criteo twin; they decide every byte.
+    """Settings of the Criteo twin; the same settings make the same bytes.
 
     Args:
         rows: Number of rows.
         seed: Seed of the features, the planted truth and the rows.
         vocabulary_scale: Factor of Criteo Kaggle's published vocabulary sizes.
         days: Number of equal parts, in the order of the rows, whose planted effects
-            drift from one to the next.
-        drift: How much, from 0, not at all, to 1, effects anew every day.
+            drift from one part to the next.
+        drift: How much they drift, from 0, not at all, to 1, new effects every day.
     """
 
     rows: int
@@ -75,7 +75,7 @@ class Twin:
 
     @property
     def day_starts(self) -> list[int]:
-        """The row that each day starts with, and the number of rows at the end."""
+        """First row of each day, and the number of all rows at the end."""
         size, remainder = divmod(self.rows, self.days)
         return [day * size + min(day, remainder) for day in range(self.days + 1)]
 
@@ -86,7 +86,7 @@ class Block:
 
     Args:
         features: Their features.
-        truth: Their planted logits and labels, of type `pipelines.twin.truth.TRUTH`.
+        truth: Their planted logits and labels, as `pipelines.twin.truth.TRUTH`.
     """
 
     features: Features
@@ -99,28 +99,30 @@ def draw_block(
     distribution: FeatureDistribution,
     models: tuple[PlantedModel, ...],
 ) -> Block:
-    """Draw the rows of one block, whatever was drawn before.
+    """Draw the rows of one block, independently of other blocks.
 
     Args:
         twin: The settings.
-        number: Which block, from 0; it has `BLOCK_ROWS` rows unless it is the last.
-        distribution: The features of `twin`.
-        models: The planted truth of its days.
+        number: Number of the block, from 0; all but the last have `BLOCK_ROWS` rows.
+        distribution: The distributions of the features.
+        models: The planted truth of each day.
     """
     rng = np.random.default_rng([twin.seed, 2, number])
-    # Whole, even if it is the last: the rows of a shorter file begin a longer one's.
+    # All rows, even of the last block: a longer file begins with a shorter one's rows.
     features = distribution.draw(BLOCK_ROWS, rng)
     uniform = rng.random(BLOCK_ROWS)
     start = number * BLOCK_ROWS
     stop = min(start + BLOCK_ROWS, twin.rows)
     truth = np.empty(stop - start, TRUTH)
-    for model, (first, end) in zip(models, pairwise(twin.day_starts), strict=True):
-        here = slice(max(first, start) - start, min(end, stop) - start)
-        if here.start >= here.stop:
+    for model, (day_start, day_end) in zip(
+        models, pairwise(twin.day_starts), strict=True
+    ):
+        rows = slice(max(day_start, start) - start, min(day_end, stop) - start)
+        if rows.start >= rows.stop:
             continue
-        logits = model.logits(features.rows(here.start, here.stop))
-        truth["logit"][here] = units(logits)
-        truth["label"][here] = uniform[here] < 1 / (1 + np.exp(-logits))
+        logits = model.logits(features.rows(rows.start, rows.stop))
+        truth["logit"][rows] = units(logits)
+        truth["label"][rows] = uniform[rows] < 1 / (1 + np.exp(-logits))
     return Block(features.rows(0, stop - start), truth)
 
 
@@ -134,20 +136,20 @@ def write_raw(
 ) -> dict[str, float]:
     """Write a Criteo TSV file of synthetic rows, complete or not at all.
 
-    Beside it go `<file>.truth.npy`, the planted logit and the label of each row, which
-    `pipelines.prepare` reads, and `<file>.truth.json`, the settings and how well the
-    rows of each day can be predicted. A device or pipe has nothing next to it.
+    Next to it, `<file>.truth.npy` has the planted logit and the label of each row, for
+    `pipelines.prepare`, and `<file>.truth.json` has the settings and the best possible
+    measures of each day. A device or pipe has nothing next to it.
 
     Args:
         path: The file.
-        num_rows: Rows in it.
-        seed: Seed; the same arguments give the same files.
+        num_rows: Number of rows.
+        seed: As in `Twin`; the same arguments write the same files.
         vocabulary_scale: As in `Twin`.
         days: As in `Twin`.
         drift: As in `Twin`.
 
     Returns:
-        How well all rows together can be predicted.
+        The best possible measures of all rows together.
 
     Raises:
         InputError: If a setting is out of range, or the disk refuses.
@@ -165,47 +167,47 @@ def write_raw(
     with (
         output_file("output", path) as text,
         storage.whole(truth_file(path)) as truth,
-        storage.whole(report) as aside,
+        storage.whole(report) as temporary_report,
     ):
         _write_rows(twin, text, truth)
         measures = [_best_measures(truth, *day) for day in pairwise(twin.day_starts)]
         settings = {"settings": asdict(twin), "reachable": measures}
-        aside.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+        temporary_report.write_text(
+            json.dumps(settings, indent=2) + "\n", encoding="utf-8"
+        )
         return _best_measures(truth, 0, num_rows)
 
 
 def _write_rows(twin: Twin, lines: BinaryIO, truth: Path) -> None:
-    described = np.lib.format.header_data_from_array_1_0(np.empty(0, TRUTH))
+    header = np.lib.format.header_data_from_array_1_0(np.empty(0, TRUTH))
     with truth.open("wb") as logged:
-        np.lib.format.write_array_header_1_0(
-            logged, described | {"shape": (twin.rows,)}
-        )
+        np.lib.format.write_array_header_1_0(logged, header | {"shape": (twin.rows,)})
         for block_lines, block_truth in _formatted_blocks(twin):
             lines.write(block_lines)
             logged.write(block_truth.tobytes())
 
 
-def _best_measures(truth: Path, first: int, end: int) -> dict[str, float]:
-    """Return how well some rows can be predicted."""
+def _best_measures(truth: Path, start: int, stop: int) -> dict[str, float]:
+    """Return the best possible measures of the rows from `start` up to `stop`."""
     truths = [np.load(truth, mmap_mode="r")]
-    return best_measures(count_range(truths, first, end))
+    return best_measures(count_range(truths, start, stop))
 
 
 def _formatted_blocks(twin: Twin) -> Iterator[tuple[bytes, np.ndarray]]:
-    """The text and the truth of every block, in order, drawn by several threads."""
+    """Yield the text and the truth of every block in order; threads draw them."""
     distribution = feature_distribution(twin.seed, twin.vocabulary_scale)
     models = planted_models(twin.seed, distribution, twin.days, twin.drift)
 
-    def formatted(number: int) -> tuple[bytes, np.ndarray]:
+    def draw_and_format(number: int) -> tuple[bytes, np.ndarray]:
         block = draw_block(twin, number, distribution, models)
         return format_rows(block.truth["label"], block.features), block.truth
 
-    yield from map_in_order(formatted, range(-(-twin.rows // BLOCK_ROWS)))
+    yield from map_in_order(draw_and_format, range(-(-twin.rows // BLOCK_ROWS)))
 
 
 @dataclass(frozen=True, kw_only=True)
 class SyntheticCommand(Twin):
-    """Write synthetic rows in Criteo's format, with the planted truth beside them.
+    """Write synthetic rows in Criteo's format, with the planted truth next to them.
 
     Args:
         output: The TSV file to write; `-` for standard output.
@@ -222,10 +224,10 @@ def main() -> None:
     """Write rows as the command line says."""
     command = parse(SyntheticCommand, "pipelines.synthetic")
     with messages_apart(command.output):
-        _write_as_told(command)
+        _write(command)
 
 
-def _write_as_told(command: SyntheticCommand) -> None:
+def _write(command: SyntheticCommand) -> None:
     start = time.perf_counter()
     best = write_raw(
         command.output,

@@ -1,27 +1,27 @@
 """Traces of ids like a recorded one: `python -m pipelines.trace`.
 
-A trace is profiled into what its caches care for: the ids in the order of their first
-access, and how often an access comes at which *stack distance*, the number of different
-ids since the last access to the same one, itself included; a first access has distance
-0. A replay draws distances and takes the ids from an LRU stack: any number of accesses
-with the same locality.
+The profile of a trace holds the statistics that caches depend on: the ids in the order
+of their first access, and the frequency of each *stack distance*, which is the number
+of different ids since the last access to the same id, that id included; a first access
+has distance 0. A replay draws distances and takes the ids from an LRU stack, for any
+number of accesses with the same locality.
 
 This is the `synthetic` mode of the reference implementation (facebookresearch/dlrm,
-dlrm_data_pytorch.py), whose files are read and written. What is mended here:
+dlrm_data_pytorch.py), whose files are read and written. These things are fixed here:
 
-- Its stack and its count of first accesses begin anew with every lookup, so that every
-  lookup of one id returns the trace's first id. Here they live as long as the replay.
-- It draws no distance above the number of ids seen so far, and smaller ones the more
-  often. Here such a distance waits, and none is lost.
-- Once all ids have been seen, it draws more first accesses and takes the least recently
-  used id for them, which is an access at the largest distance. Here there are none
-  after the last one. That makes the padding of profiles needless, which fails there (a
-  deque and a list do not add up).
+- Its stack and its count of first accesses start again with every lookup, so that every
+  lookup of one id returns the trace's first id. Here they last as long as the replay.
+- It never draws a distance above the number of ids accessed so far, and draws smaller
+  ones more often instead. Here such a distance waits, and none is lost.
+- After the last id it still draws first accesses, and uses the least recently used id
+  for them, which is an access at the largest distance. Here there are no first accesses
+  after the last id. So profiles need no padding, which fails there (a deque and a list
+  do not add up).
 - Its cumulative probabilities are sums of rounded shares; where they end below 1, a
   draw may find no distance. Here they are sums of counts, and the last one is 1.
 - It divides ids as floating-point numbers, which rounds those above 2**53.
 - It replaces every letter j of a path by the number of the feature.
-- It removes duplicates within a lookup and sorts it, after which distances are others.
+- It removes duplicates within a lookup and sorts it, which changes the distances.
 """
 
 import heapq
@@ -46,10 +46,10 @@ _IDS_AT_ONCE = 2**16
 
 @dataclass(frozen=True)
 class TraceProfile:
-    """What a replay needs to know of a trace.
+    """The statistics of a trace from which it can be replayed.
 
     Args:
-        unique_accesses: The different ids, in the order of their first access.
+        unique_accesses: The distinct ids, in the order of their first access.
         distances: The stack distances that occur, ascending; 0 is a first access.
         cumulative: Share of accesses at each distance or a smaller one; ends with 1.
 
@@ -68,8 +68,8 @@ class TraceProfile:
         shares = np.diff(self.cumulative, prepend=0.0)
         for holds, reason in (
             (len(ids) > 0, "no unique access"),
-            (len(set(ids)) == len(ids), "unique accesses that are there twice"),
-            (all(0 <= each < 2**64 for each in ids), "ids beyond 64 bits"),
+            (len(set(ids)) == len(ids), "repeated unique accesses"),
+            (all(0 <= id_ < 2**64 for id_ in ids), "ids beyond 64 bits"),
             (len(distances) == len(shares), "other distances than probabilities"),
             (self.distances[:1] == (0,), "stack distances that begin after 0"),
             (all(np.diff(distances) > 0), "stack distances that do not ascend"),
@@ -82,13 +82,13 @@ class TraceProfile:
 
 
 def profile_trace(ids: Sequence[int] | np.ndarray) -> TraceProfile:
-    """Profile a trace, in a time of n log(n)**2.
+    """Profile a trace in O(n log(n)**2) time.
 
     Args:
         ids: The ids in the order of access, 0 to 2**64 - 1; one or more.
 
     Raises:
-        InputError: If there are none.
+        InputError: If the trace is empty.
 
     Reference:
         [Mattson et al., 1970](https://doi.org/10.1147/sj.92.0078).
@@ -106,16 +106,16 @@ def profile_trace(ids: Sequence[int] | np.ndarray) -> TraceProfile:
 
 
 def replay(profile: TraceProfile, seed: int) -> Iterator[int]:
-    """Ids with the stack distances of `profile`, without end.
+    """Yield ids with the stack distances of `profile`, without end.
 
-    A distance above the number of ids seen so far waits until there are as many, so
-    that distances come as often as in the profile from the start. A first access
-    brings the next id of the profile; when all have been seen, only the other
-    distances are drawn. Where there are no others, the ids begin anew.
+    A distance above the number of ids accessed so far waits until there are that many,
+    so that distances come as often as in the profile from the start. A first access
+    yields the next id of the profile. After the last id only the other distances are
+    drawn; where there are no others, the ids start again from the first.
 
     Args:
         profile: The profile.
-        seed: Seed; the same seed gives the same ids.
+        seed: Seed of the draw; the same seed yields the same ids.
     """
     rng = np.random.default_rng(seed)
     distances = np.array(profile.distances)
@@ -123,8 +123,8 @@ def replay(profile: TraceProfile, seed: int) -> Iterator[int]:
     stack = LRUStack()
     waiting: list[int] = []
     while True:
-        places = np.searchsorted(profile.cumulative, rng.random(_DRAWS), "right")
-        for distance in distances[np.minimum(places, len(distances) - 1)].tolist():
+        drawn = np.searchsorted(profile.cumulative, rng.random(_DRAWS), "right")
+        for distance in distances[np.minimum(drawn, len(distances) - 1)].tolist():
             if not distance and len(stack) == num_ids:
                 if len(distances) == 1:
                     yield stack.access(num_ids)
@@ -150,8 +150,8 @@ def read_profile(path: Path) -> TraceProfile:
     lines = _read_text(path).splitlines()
     try:
         accesses, distances, cumulative = (line.split(",") for line in lines)
-        numbers = [float(each) for each in cumulative]
-        # Sums of rounded shares, as the reference writes them, may end beside 1.
+        numbers = [float(share) for share in cumulative]
+        # Sums of rounded shares, as the reference writes them, may end near 1.
         numbers[-1] = 1.0 if abs(numbers[-1] - 1) < _ROUNDING else numbers[-1]
         return TraceProfile(
             tuple(map(int, accesses)), tuple(map(int, distances)), tuple(numbers)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pipelines.ids.dialects import dialect
+from pipelines.ids.dialects import dialect_of
 from pipelines.shards.block_check import check_record
 from pipelines.shards.parquet_shard import check_parquet
 from tfdlrm.base.checksums import checked_bytes, file_sha256
@@ -37,11 +37,11 @@ def verify(directory: Path) -> list[str]:
         directory: The data set directory.
 
     Returns:
-        A line for each problem, with its file and, where it is in one, its record;
-        empty when the data set is whole.
+        A line for each problem, with its file and, if there is one, its record; empty
+        when the data set is undamaged.
 
     Raises:
-        InputError: If there is no schema to check against.
+        InputError: If the data set has no schema.
 
     Example:
 
@@ -55,8 +55,8 @@ def verify(directory: Path) -> list[str]:
     rows = 0
     with stage("check shards", sum(shard.rows for shard in schema.shards)) as advance:
         checked = map_in_order(partial(_check_shard, directory, schema), schema.shards)
-        for shard, found in zip(schema.shards, checked, strict=True):
-            problems += found
+        for shard, problems_of_shard in zip(schema.shards, checked, strict=True):
+            problems += problems_of_shard
             rows += shard.rows
             advance(rows, rows)
     return [
@@ -82,36 +82,36 @@ def _check_shard(directory: Path, schema: FeatureSchema, shard: Shard) -> list[s
     if checksum != shard.sha256:
         return [
             f"{path} has the checksum {checksum}, expected {shard.sha256}: its records "
-            "are whole, but not those that were written"
+            "are undamaged, but are not those that were written"
         ]
     return []
 
 
 def _check_records(path: Path, schema: FeatureSchema, num_rows: int) -> list[str]:
-    found = 0
+    num_found = 0
     try:
         if schema.record_format == "parquet":
-            found = check_parquet(path, schema)
+            num_found = check_parquet(path, schema)
         else:
             for number, payload in read_records(path):
                 try:
-                    found += check_record(payload, schema)
+                    num_found += check_record(payload, schema)
                 except ValueError as error:
                     return [f"{path}, record {number}: {error}"]
     except InputError as error:
         return [str(error)]
     except ValueError as error:
         return [f"{path}: {error}"]
-    if found != num_rows:
-        return [f"{path} holds {found:,} rows, expected {num_rows:,}"]
+    if num_found != num_rows:
+        return [f"{path} holds {num_found:,} rows, expected {num_rows:,}"]
     return []
 
 
 def _unknown_files(directory: Path, schema: FeatureSchema) -> Iterator[str]:
-    known = {directory / shard.path for shard in schema.shards}
+    shard_paths = {directory / shard.path for shard in schema.shards}
     for split in SPLITS:
         for path in sorted((directory / split).glob("*")):
-            if path not in known:
+            if path not in shard_paths:
                 yield f"{path} is not in the schema, expected only the shards in it"
 
 
@@ -119,13 +119,13 @@ def _check_vocabularies(directory: Path, schema: FeatureSchema) -> Iterator[str]
     for feature in schema.categorical_features:
         path = vocabulary_path(directory, feature.name)
         try:
-            # Data sets of earlier versions have no checksums of them.
+            # Data sets of earlier versions have no checksums of vocabularies.
             expected = schema.vocabularies.get(feature.name)
-            found = expected and file_sha256(path)
-            if found != expected:
-                yield f"{path} has the checksum {found}, expected {expected}"
+            checksum = expected and file_sha256(path)
+            if checksum != expected:
+                yield f"{path} has the checksum {checksum}, expected {expected}"
             else:
-                dialect(schema).table(directory, feature)
+                dialect_of(schema).table(directory, feature)
         except InputError as error:
             yield str(error)
         except OSError as error:
@@ -169,7 +169,7 @@ def main() -> None:
 
 
 def _is_path(arguments: list[str]) -> bool:
-    """Whether the directory alone is given, the usual way to call this command."""
+    """Whether the directory is the only argument, as usual for this command."""
     return len(arguments) == 1 and not arguments[0].startswith("-")
 
 

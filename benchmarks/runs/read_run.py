@@ -99,10 +99,12 @@ def _joined(paths: list[str], schema: FeatureSchema) -> Any:
 def _parse_block(schema: FeatureSchema) -> Callable[[Any], Any]:
     import tensorflow as tf
 
-    from tfdlrm.data.parsing import BLOCK_SPEC
+    from tfdlrm.data.parsing import block_spec
+
+    spec = block_spec(schema)
 
     def parse_block(record: Any) -> Any:
-        block = tf.io.parse_single_example(record, BLOCK_SPEC)
+        block = tf.io.parse_single_example(record, spec)
         label = tf.io.decode_raw(block["label"], tf.float32)
         dense = tf.io.decode_raw(block["dense_features"], tf.float32)
         ids = tf.io.decode_raw(block["categorical_features"], tf.int32)

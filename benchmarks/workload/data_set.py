@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.workload.criteo_kaggle import Batches
-from pipelines.ids.encoded_rows import EncodedRows, row_type
-from pipelines.shards.tfrecord import shard_path, write_shard
+from pipelines.ids.encoded_rows import EncodedRows
+from pipelines.shards.tfrecord import ShardFormat, shard_path, write_shard
 from pipelines.synthetic import NUM_DENSE
+from tfdlrm.data.block_format import row_type
 from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 
 NUM_SHARDS = 16
@@ -55,7 +56,7 @@ def write_data_set(
                     EncodedRows(rows[part].ravel()),
                     directory,
                     shard_path(split, i, NUM_SHARDS),
-                    schema.block_rows,
+                    ShardFormat(schema.block_rows),
                 )
             )
     schema = replace(schema, shards=tuple(shards))

@@ -1,4 +1,4 @@
-"""The engines: what turns raw files into a data set, and where."""
+"""The engines, which turn raw files into a data set: on this machine or on Spark."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,22 +8,22 @@ from pipelines.stages.prepared import Prepared
 from tfdlrm.config import PrepareConfig
 
 
-def run(raw: Sequence[Path], place: Building, config: PrepareConfig) -> Prepared:
+def run(raw: Sequence[Path], building: Building, config: PrepareConfig) -> Prepared:
     """Turn raw files into the shards and vocabularies of a data set.
 
     Args:
         raw: Raw files with labels, in order of time.
-        place: Where to write; `schema.json` is left to the caller.
+        building: The directories to write to; the caller writes `schema.json`.
         config: How rows are split, counted and shuffled, and by which engine.
 
     Returns:
-        The schema of the data set and what is worth telling about it.
+        The schema of the data set, and what the summary reports.
 
     Raises:
         InputError: If a file, the split or the engine cannot be used.
-        InputChangedError: If what an earlier run has read is not there now.
+        InputChangedError: If a file has changed since an earlier run read it.
     """
     from pipelines.engines import local, spark
 
     engine = spark if config.engine == "spark" else local
-    return engine.run(raw, place, config)
+    return engine.run(raw, building, config)

@@ -1,9 +1,9 @@
 """The default engine: one machine, Polars and NumPy, bounded memory.
 
-The raw text is parsed once and spilled as typed columns; the training part of each
-spilled column gives its vocabulary; every row is encoded and goes to the bucket that
-becomes its shard; then the shards are written. Each finished piece of work is in the
-journal, so that a run that was stopped goes on from there.
+The raw text is parsed once and spilled as typed columns. Vocabularies are counted from
+the training rows of each spilled column. Every row is encoded and goes to the bucket
+that becomes its shard; then the shards are written. Each finished step is in the
+journal, so that a run that was stopped can be resumed.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,22 +12,24 @@ from pathlib import Path
 
 import polars as pl
 
+from pipelines.ids.column_tables import ColumnTables
 from pipelines.ids.coverage import CountedFeature, Coverage
 from pipelines.ids.coverage_report import write_coverage
-from pipelines.ids.dialects import Dialect, dialect
+from pipelines.ids.dialects import Dialect, dialect_of
 from pipelines.logs.columns import Columns
 from pipelines.logs.inputs import Inputs
 from pipelines.logs.opening import open_all
-from pipelines.shards.tfrecord import shard_path, write_shard
+from pipelines.shards.tfrecord import ShardFormat, shard_path, write_shard
 from pipelines.stages.buckets import Buckets
 from pipelines.stages.building import Building
 from pipelines.stages.encoding import Encoder
+from pipelines.stages.piece_encoding import PieceEncoder
 from pipelines.stages.prepared import (
-    BLOCK_ROWS,
     Prepared,
     categorical_features,
     make_buckets,
     make_schema,
+    make_shard_format,
     read_columns,
     remove_other_shards,
     schema_without_shards,
@@ -42,64 +44,60 @@ from tfdlrm.base.parallel import map_in_order, num_cores
 from tfdlrm.base.progress import stage
 from tfdlrm.config import PrepareConfig
 from tfdlrm.data.column_files import vocabulary_path
-from tfdlrm.data.meaning import Meaning
 from tfdlrm.data.schema import Shard
 from tfdlrm.data.vocabulary_files import write_vocabulary
 
 
-def run(raw: Sequence[Path], place: Building, config: PrepareConfig) -> Prepared:
+def run(raw: Sequence[Path], building: Building, config: PrepareConfig) -> Prepared:
     """Turn raw files into the shards and vocabularies of a data set.
 
     Args:
         raw: Raw files with labels, or folders of them, in order of time.
-        place: Where to write; `schema.json` is left to the caller.
+        building: The directories to write to; the caller writes `schema.json`.
         config: How rows are split, counted and shuffled.
 
     Returns:
-        The schema of the data set and what is worth telling about it.
+        The schema of the data set, and what the summary reports.
 
     Raises:
         InputError: If a file or the split cannot be used.
-        InputChangedError: If what an earlier run has read is not there now.
+        InputChangedError: If a file has changed since an earlier run read it.
     """
     raw = Inputs.of(raw)
     columns = read_columns(len(raw.lengths), config)
     budget = parse_byte_size(config.memory_budget, "memory_budget")
     files = open_all(raw, columns, config.on_bad_row)
-    spill = spill_columns(files, place.work, place.journal, columns.transformed)
+    spill = spill_columns(files, building.work, building.journal, columns.transformed)
     columns = with_labels(columns, spill)
-    spill, split = _split(raw, spill, columns, place, config)
-    rule = dialect(config)
-    counted = _make_vocabularies(spill, split, columns, place, rule, budget)
-    features = categorical_features(counted, columns)
-    coverage = Coverage(counted)
-    buckets = make_buckets(split, columns, place.work, config)
-    encoder = Encoder(
-        spill,
-        split,
-        columns,
-        features,
-        rule,
-        buckets,
-        coverage,
-        place.directory,
-        place.journal,
-        budget,
+    spill, split = _split(raw, spill, columns, building, config)
+    dialect = dialect_of(config)
+    counted_features = _make_vocabularies(
+        spill, split, columns, building, dialect, budget
     )
-    positives = encoder.run()
-    write_coverage(coverage, config.dialect, place.directory)
-    schema = schema_without_shards(columns, features, split, place.directory, config)
-    mark = Meaning.of(schema).fingerprint
-    shards = list(_write_shards(buckets, columns, place, config, mark))
+    features = categorical_features(counted_features, columns)
+    coverage = Coverage(counted_features)
+    buckets = make_buckets(split, columns, building.work, config)
+    pieces = PieceEncoder(columns, split, buckets, coverage)
+    kept_files = building.journal.kept()
+    tables = ColumnTables(dialect, building.directory, features, kept_files)
+    positives = Encoder(spill, pieces, tables, building.journal, budget).run()
+    write_coverage(coverage, config.dialect, building.directory)
+    schema = schema_without_shards(columns, features, split, building.directory, config)
+    shard_format = make_shard_format(schema, columns)
+    shards = list(_write_shards(buckets, shard_format, building, budget))
     return Prepared(
         make_schema(schema, shards), positives, spill.skipped, spill.checksums
     )
 
 
 def _split(
-    raw: Inputs, spill: Spill, columns: Columns, place: Building, config: PrepareConfig
+    raw: Inputs,
+    spill: Spill,
+    columns: Columns,
+    building: Building,
+    config: PrepareConfig,
 ) -> tuple[Spill, Split]:
-    """The rows in the order of their splits, and where these are."""
+    """Return the rows in the order of their splits, and the split."""
     if columns.days_by is None:
         rows = raw.rows_per_input(spill.rows_per_file)
         return spill, split_rows(rows, config)
@@ -107,7 +105,7 @@ def _split(
         spill,
         columns.days_by,
         lambda rows: split_rows(rows, config, are_days=True),
-        place.journal,
+        building.journal,
     )
 
 
@@ -115,31 +113,36 @@ def _make_vocabularies(
     spill: Spill,
     split: Split,
     columns: Columns,
-    place: Building,
-    rule: Dialect,
+    building: Building,
+    dialect: Dialect,
     budget: int,
 ) -> list[CountedFeature]:
     names = columns.categorical_features
-    noted = place.journal.entries("vocabulary")
-    counted = [CountedFeature(**each["feature"]) for each in noted]
-    rows = rule.counted_rows(split.ranges())
+    entries = building.journal.entries("vocabulary")
+    features = [CountedFeature(**entry["feature"]) for entry in entries]
+    rows = dialect.counted_rows(split.ranges())
     with stage("count values", len(names)) as advance:
-        for done, name in enumerate(names[len(counted) :], start=len(counted) + 1):
+        for num_done, name in enumerate(
+            names[len(features) :], start=len(features) + 1
+        ):
             values = _column(spill, name, len(rows))
-            vocabulary = rule.vocabulary(values, budget // 2, place.work)
+            vocabulary = dialect.vocabulary(values, budget // 2, building.work)
             files = []
             if vocabulary is not None:
-                write_vocabulary(vocabulary.values, place.directory, name)
-                files = [keep(vocabulary_path(place.directory, name))]
-            counted.append(rule.describe(name, vocabulary))
-            entry = {"feature": asdict(counted[-1]), "files": place.journal.note(files)}
-            place.journal.add("vocabulary", entry)
-            advance(done, len(rows) * done // len(names))
-    return counted
+                write_vocabulary(vocabulary.values, building.directory, name)
+                files = [keep(vocabulary_path(building.directory, name))]
+            features.append(dialect.describe(name, vocabulary))
+            entry = {
+                "feature": asdict(features[-1]),
+                "files": building.journal.note(files),
+            }
+            building.journal.add("vocabulary", entry)
+            advance(num_done, len(rows) * num_done // len(names))
+    return features
 
 
 def _column(spill: Spill, name: str, num_rows: int) -> Iterator[pl.Series]:
-    """The first `num_rows` values of a column, piece by piece."""
+    """Yield the first `num_rows` values of a column, piece by piece."""
     for number, start in enumerate(spill.starts[:-1]):
         if start < num_rows:
             values = spill.read(number, [name])[name].alias("value")
@@ -150,53 +153,52 @@ def _column(spill: Spill, name: str, num_rows: int) -> Iterator[pl.Series]:
 
 def _write_shards(
     buckets: Sequence[Buckets],
-    columns: Columns,
-    place: Building,
-    config: PrepareConfig,
-    mark: str,
+    shard_format: ShardFormat,
+    building: Building,
+    budget: int,
 ) -> Iterator[Shard]:
-    """The shards, in order; a bucket is removed when its shard is whole."""
-    noted = place.journal.entries("shard")
-    whole = {each["shard"]["path"]: Shard(**each["shard"]) for each in noted}
-    form = config.record_format
-    todo = [
-        (bucket, index, shard_path(bucket.split, index, bucket.num_buckets, form))
+    """Write the shards in order, and remove the bucket of each finished shard."""
+    entries = building.journal.entries("shard")
+    finished = {entry["shard"]["path"]: Shard(**entry["shard"]) for entry in entries}
+    record_format = shard_format.record_format
+    jobs = [
+        (
+            bucket,
+            index,
+            shard_path(bucket.split, index, bucket.num_buckets, record_format),
+        )
         for bucket in buckets
         for index in range(bucket.num_buckets)
     ]
 
-    remove_other_shards(place.directory, [path for _, _, path in todo])
+    remove_other_shards(building.directory, [path for _, _, path in jobs])
 
     def write(job: tuple[Buckets, int, str]) -> Shard:
         bucket, index, path = job
-        if path in whole:
-            return whole[path]
-        return write_shard(
-            bucket.take(index),
-            *(place.directory, path, BLOCK_ROWS, form, columns, mark),
-        )
+        if path in finished:
+            return finished[path]
+        return write_shard(bucket.take(index), building.directory, path, shard_format)
 
-    done = 0
-    budget = parse_byte_size(config.memory_budget, "memory_budget")
+    num_done = 0
     with stage("write shards", sum(bucket.num_rows for bucket in buckets)) as advance:
-        shards = map_in_order(write, todo, _num_writers(buckets, budget))
-        for (bucket, index, path), shard in zip(todo, shards, strict=True):
-            if path not in whole:
+        shards = map_in_order(write, jobs, _num_writers(buckets, budget))
+        for (bucket, index, path), shard in zip(jobs, shards, strict=True):
+            if path not in finished:
                 assert shard.crc32c is not None  # it was just written
-                file = KeptFile(place.directory / path, shard.bytes, shard.crc32c)
+                file = KeptFile(building.directory / path, shard.bytes, shard.crc32c)
                 entry = {
                     "shard": asdict(shard),
-                    "files": place.journal.note([file]),
-                    "released": [place.journal.name(bucket.path(index))],
+                    "files": building.journal.note([file]),
+                    "released": [building.journal.name(bucket.path(index))],
                 }
-                place.journal.add("shard", entry)
+                building.journal.add("shard", entry)
             bucket.remove(index)
-            done += shard.rows
-            advance(done, done)
+            num_done += shard.rows
+            advance(num_done, num_done)
             yield shard
 
 
 def _num_writers(buckets: Sequence[Buckets], budget: int) -> int:
-    """Threads that may hold a bucket, its permutation and its shard at once."""
+    """Return how many threads may each hold a bucket, its permutation and its shard."""
     shard_bytes = 3 * max(bucket.largest_bytes for bucket in buckets)
     return max(1, min(num_cores(), budget // 2 // max(1, shard_bytes)))

@@ -1,10 +1,10 @@
-"""The Spark engine: the steps of the local one, spread over a cluster's machines.
+"""The Spark engine: the steps of the local engine, spread over a cluster's machines.
 
 Every machine sees the raw files and the data set under the same paths. The functions
-are those of `engines/local.py`: a piece of typed rows is parsed, counted and encoded by
-the same Polars and NumPy code, whoever does it. Spark hands out the pieces
-(`mapInArrow` over their numbers), adds up the counts of values, and brings the rows of
-each bucket together. The driver holds a few numbers for each piece, nothing for a row.
+are those of `engines/local.py`: the same Polars and NumPy code parses, counts and
+encodes a piece of typed rows on any machine. Spark hands out the pieces (`mapInArrow`
+over their numbers), adds up the counts of values, and brings the rows of each bucket
+together. The driver holds a few numbers for each piece and nothing for each row.
 """
 
 import uuid
@@ -18,9 +18,10 @@ from pipelines.engines.spark_encoding import Encoding, keep_ids
 from pipelines.engines.spark_reading import read_rows
 from pipelines.engines.spark_session import Cluster, cluster
 from pipelines.engines.spark_shuffle import write_shards
+from pipelines.ids.column_tables import ColumnTables
 from pipelines.ids.coverage import Coverage
 from pipelines.ids.coverage_report import write_coverage
-from pipelines.ids.dialects import dialect
+from pipelines.ids.dialects import dialect_of
 from pipelines.logs.checksums import InputChangedError
 from pipelines.logs.columns import Columns
 from pipelines.logs.inputs import Inputs
@@ -33,6 +34,7 @@ from pipelines.stages.prepared import (
     categorical_features,
     make_buckets,
     make_schema,
+    make_shard_format,
     read_columns,
     schema_without_shards,
     with_labels,
@@ -49,75 +51,70 @@ from pipelines.stages.time_split import (
 from tfdlrm.base.byte_size import parse_byte_size
 from tfdlrm.base.progress import stage
 from tfdlrm.config import PrepareConfig
-from tfdlrm.data.meaning import Meaning
 
 
-def run(raw: Sequence[Path], place: Building, config: PrepareConfig) -> Prepared:
+def run(raw: Sequence[Path], building: Building, config: PrepareConfig) -> Prepared:
     """Turn raw files into the shards and vocabularies of a data set.
 
-    The data set is the one that the local engine makes, byte for byte.
+    The data set is that of the local engine, byte for byte.
 
     Args:
         raw: Raw files with labels, in order of time.
-        place: Where to write; `schema.json` is left to the caller.
+        building: The directories to write to; the caller writes `schema.json`.
         config: How rows are split, counted and shuffled, and by which cluster.
 
     Returns:
-        The schema of the data set and what is worth telling about it.
+        The schema of the data set, and what the summary reports.
 
     Raises:
         InputError: If a file, the split or the cluster cannot be used.
-        InputChangedError: If what an earlier run has read is not there now.
+        InputChangedError: If a file has changed since an earlier run read it.
     """
     raw = Inputs.of(raw)
     columns = read_columns(len(raw.lengths), config)
     with cluster(config) as workers:
-        return _run(workers, raw, columns, place, config)
+        return _run(workers, raw, columns, building, config)
 
 
 def _run(
     workers: Cluster,
     raw: Inputs,
     columns: Columns,
-    place: Building,
+    building: Building,
     config: PrepareConfig,
 ) -> Prepared:
-    spill = read_rows(workers, raw, columns, place.work, config)
-    _require_same(raw, spill.checksums, place.journal)
+    spill = read_rows(workers, raw, columns, building.work, config)
+    _require_same(raw, spill.checksums, building.journal)
     columns = with_labels(columns, spill)
-    spill, split = _split(workers, raw, spill, columns, place, config)
-    rule = dialect(config)
-    counted = make_vocabularies(
+    spill, split = _split(workers, raw, spill, columns, building, config)
+    dialect = dialect_of(config)
+    counted_features = make_vocabularies(
         workers,
         spill,
         columns,
-        rule,
-        len(rule.counted_rows(split.ranges())),
-        place.directory,
-        place.journal,
+        dialect,
+        len(dialect.counted_rows(split.ranges())),
+        building,
     )
-    features = categorical_features(counted, columns)
-    buckets = make_buckets(split, columns, place.work, config)
+    features = categorical_features(counted_features, columns)
+    buckets = make_buckets(split, columns, building.work, config)
     budget = parse_byte_size(config.memory_budget, "memory_budget")
-    names = columns.categorical_features
-    sizes = {name: rule.table_bytes(place.directory, name) for name in names}
+    kept_files = building.journal.kept()
+    tables = ColumnTables(dialect, building.directory, features, kept_files)
     encoding = Encoding(
         spill,
-        PieceEncoder(columns, split, buckets, Coverage(counted)),
-        features,
-        rule,
-        place.directory,
-        table_groups(sizes, budget // 2 // workers.workers_here),
-        place.journal.kept(),
+        PieceEncoder(columns, split, buckets, Coverage(counted_features)),
+        tables,
+        table_groups(tables.sizes, budget // 2 // workers.workers_here),
         run=uuid.uuid4().hex,
     )
     keep_ids(workers, encoding)
-    schema = schema_without_shards(columns, features, split, place.directory, config)
-    mark = Meaning.of(schema).fingerprint
+    schema = schema_without_shards(columns, features, split, building.directory, config)
+    shard_format = make_shard_format(schema, columns)
     shards, positives, coverage = write_shards(
-        workers, encoding, place.work, config.record_format, mark
+        workers, encoding, building.work, shard_format
     )
-    write_coverage(coverage, config.dialect, place.directory)
+    write_coverage(coverage, config.dialect, building.directory)
     return Prepared(
         make_schema(schema, shards), positives, spill.skipped, spill.checksums
     )
@@ -126,16 +123,18 @@ def _run(
 def _require_same(
     raw: Sequence[Path], checksums: Sequence[str], journal: Journal
 ) -> None:
-    """Refuse to go on with what was made from other files.
+    """Refuse to resume a run on other raw files.
 
-    A part whose own checksum is lost is read again, and may be another one.
+    A part whose own checksum is lost is read again, and its file may have changed.
     """
-    noted = journal.last("raw")
-    if noted is None:
+    entry = journal.last("raw")
+    if entry is None:
         journal.add("raw", {"sha256": [*checksums]})
         return
-    for path, before, now in zip(raw, noted["sha256"], checksums, strict=True):
-        if before != now:
+    for path, old_checksum, checksum in zip(
+        raw, entry["sha256"], checksums, strict=True
+    ):
+        if old_checksum != checksum:
             raise InputChangedError(path)
 
 
@@ -144,29 +143,29 @@ def _split(
     raw: Inputs,
     spill: Spill,
     columns: Columns,
-    place: Building,
+    building: Building,
     config: PrepareConfig,
 ) -> tuple[Spill, Split]:
-    """The rows in the order of their splits, and where these are."""
+    """Return the rows in the order of their splits, and the split."""
     if columns.days_by is None:
         counts = raw.rows_per_input(spill.rows_per_file)
         return spill, split_rows(counts, config)
 
     def map_keys(function: Callable[[PieceKeys], Any]) -> Iterable[Any]:
-        return workers.map(partial(_of_keys, spill, function), len(spill.pieces))
+        return workers.map(partial(_map_keys, spill, function), len(spill.pieces))
 
     split_days = partial(split_rows, config=config, are_days=True)
-    noted = place.journal.last("time cuts")
-    if noted is None:
+    cuts = building.journal.last("time cuts")
+    if cuts is None:
         keys_per_day = KEYS_PER_DAY[columns.days_by.kind]
-        noted = find_cuts(map_keys, keys_per_day, split_days)
-        place.journal.add("time cuts", noted)
+        cuts = find_cuts(map_keys, keys_per_day, split_days)
+        building.journal.add("time cuts", cuts)
     with stage("split by time", spill.starts[-1]) as advance:
-        parts = workers.map(partial(distribute, spill, noted=noted), len(spill.pieces))
+        parts = workers.map(partial(distribute, spill, cuts=cuts), len(spill.pieces))
         advance(spill.starts[-1], spill.starts[-1])
-    split = split_days(noted["rows_per_day"])
+    split = split_days(cuts["rows_per_day"])
     return in_split_order(spill, parts), split
 
 
-def _of_keys(spill: Spill, function: Callable[[PieceKeys], Any], number: int) -> Any:
+def _map_keys(spill: Spill, function: Callable[[PieceKeys], Any], number: int) -> Any:
     return function(piece_keys(spill, number))

@@ -1,4 +1,4 @@
-"""Vocabularies on Spark: values are counted where they are, and added up by Spark."""
+"""Vocabularies on Spark: workers count the values of pieces, Spark adds them up."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from pipelines.ids.counting import Vocabulary, with_ids
 from pipelines.ids.coverage import CountedFeature
 from pipelines.ids.dialects import Dialect
 from pipelines.logs.columns import Columns
-from pipelines.stages.journal import Journal
+from pipelines.stages.building import Building
 from pipelines.stages.spill import Spill
 from tfdlrm.base.kept_files import keep
 from tfdlrm.base.progress import stage
@@ -26,22 +26,22 @@ _BATCH_RECORDS = 2**16
 
 @dataclass(frozen=True)
 class _Values:
-    """How the values of all columns are counted and numbered.
+    """The columns whose values are counted and numbered.
 
     Args:
         names: The columns.
         is_text: Whether values are text; 32-bit numbers otherwise.
-        rule: The dialect.
+        dialect: Numbers the values.
         directory: The data set directory.
     """
 
     names: tuple[str, ...]
     is_text: bool
-    rule: Dialect
+    dialect: Dialect
     directory: Path
 
     @property
-    def kind(self) -> str:
+    def spark_type(self) -> str:
         """The type of values in Spark."""
         return "string" if self.is_text else "long"
 
@@ -50,41 +50,39 @@ def make_vocabularies(
     cluster: Cluster,
     spill: Spill,
     columns: Columns,
-    rule: Dialect,
+    dialect: Dialect,
     num_rows: int,
-    directory: Path,
-    journal: Journal,
+    building: Building,
 ) -> list[CountedFeature]:
     """Count the values of each column and write the vocabularies.
 
     Args:
-        cluster: Where to do it.
+        cluster: The cluster that counts.
         spill: The typed rows.
-        columns: What their columns are.
-        rule: The dialect.
-        num_rows: Of how many rows, from the first on.
-        directory: The data set directory.
-        journal: What an earlier run has finished.
+        columns: Their columns.
+        dialect: Numbers the values.
+        num_rows: Number of rows to count, from the first one on.
+        building: The data set directory, and the finished steps.
 
     Returns:
-        What there is to say of each column, in order.
+        The ids of each column, in order.
     """
     names = columns.categorical_features
-    if not rule.counted_splits:
-        return [rule.describe(name, None) for name in names]
-    noted = journal.last("vocabularies")
-    if noted is None:
-        values = _Values(names, not columns.is_criteo, rule, directory)
+    if not dialect.counted_splits:
+        return [dialect.describe(name, None) for name in names]
+    entry = building.journal.last("vocabularies")
+    if entry is None:
+        values = _Values(names, not columns.is_criteo, dialect, building.directory)
         with stage("count values", len(names)) as advance:
             features = _count(cluster, spill, values, num_rows) if names else []
             advance(len(names), num_rows)
-        paths = [vocabulary_path(directory, name) for name in names]
-        noted = {
-            "features": [asdict(each) for each in features],
-            "files": journal.note(keep(path) for path in paths),
+        paths = [vocabulary_path(building.directory, name) for name in names]
+        entry = {
+            "features": [asdict(feature) for feature in features],
+            "files": building.journal.note(keep(path) for path in paths),
         }
-        journal.add("vocabularies", noted)
-    return [CountedFeature(**each) for each in noted["features"]]
+        building.journal.add("vocabularies", entry)
+    return [CountedFeature(**feature) for feature in entry["features"]]
 
 
 def _count(
@@ -99,7 +97,7 @@ def _count(
         cluster.numbers(num_pieces)
         .mapInArrow(
             partial(_piece_counts, spill, values, num_rows),
-            f"column int, value {values.kind}, frequency long, first long",
+            f"column int, value {values.spark_type}, frequency long, first long",
         )
         .groupBy("column", "value")
         .agg(F.sum("frequency").alias("frequency"), F.min("first").alias("first"))
@@ -109,22 +107,22 @@ def _count(
     distinct = {row["column"]: row["count"] for row in by_column}
     order = [
         F.desc(column) if descends else F.asc(column)
-        for column, descends in values.rule.order
+        for column, descends in values.dialect.order
     ]
-    written = cluster.collect(
-        counts.filter(F.col("frequency") >= (values.rule.min_frequency or 1))
+    rows = cluster.collect(
+        counts.filter(F.col("frequency") >= (values.dialect.min_frequency or 1))
         .repartition(len(values.names), "column")
         .sortWithinPartitions("column", *order)
         .mapInArrow(partial(_write, values, distinct), "column int, feature string")
     )
     counts.unpersist()
-    return _in_order(values, distinct, [(row[0], row[1]) for row in written])
+    return _in_order(values, distinct, [(row[0], row[1]) for row in rows])
 
 
 def _piece_counts(
     spill: Spill, values: _Values, num_rows: int, batches: Iterator[Any]
 ) -> Iterator[Any]:
-    """How often each value of a piece occurs in it, and in which row first."""
+    """Count how often each value of a piece occurs, and note its first row."""
     for batch in batches:
         for number in batch.column(0).to_pylist():
             start = spill.starts[number]
@@ -139,9 +137,9 @@ def _column_counts(raw: pl.Series, column: int, start: int, values: _Values) -> 
     import pyarrow as pa
 
     raw = raw.explode() if isinstance(raw.dtype, pl.List) else raw
-    counted = values.rule.counted(raw).alias("value").to_frame()
+    frame = values.dialect.counted(raw).alias("value").to_frame()
     table = (
-        counted.with_row_index("first")
+        frame.with_row_index("first")
         .drop_nulls()
         .group_by("value")
         .agg(
@@ -150,10 +148,10 @@ def _column_counts(raw: pl.Series, column: int, start: int, values: _Values) -> 
         )
         .select(pl.lit(column).alias("column"), "value", "frequency", "first")
     )
-    kind = pa.string() if values.is_text else pa.int64()
-    types = (pa.int32(), kind, pa.int64(), pa.int64())
+    value_type = pa.string() if values.is_text else pa.int64()
+    types = (pa.int32(), value_type, pa.int64(), pa.int64())
     schema = pa.schema(list(zip(table.columns, types, strict=True)))
-    # Not `to_batches`, which gives none where there are no rows.
+    # Not `to_batches`, which returns no batch where there are no rows.
     columns = table.to_arrow().cast(schema).columns
     arrays = [column.combine_chunks() for column in columns]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
@@ -173,7 +171,7 @@ def _write(
 
 
 def _by_column(batches: Iterator[Any]) -> Iterator[tuple[int, pl.DataFrame]]:
-    """The rows of each column together, where they come sorted by column."""
+    """Yield the rows of each column together, from batches sorted by column."""
     parts: list[pl.DataFrame] = []
     for batch in batches:
         frame = pl.DataFrame(batch)
@@ -189,28 +187,30 @@ def _by_column(batches: Iterator[Any]) -> Iterator[tuple[int, pl.DataFrame]]:
 def _write_one(
     values: _Values, distinct: dict[int, int], column: int, counts: pl.DataFrame
 ) -> str:
-    """Write a vocabulary; what there is to say of it, as JSON."""
+    """Write a vocabulary, and return its `CountedFeature` as JSON."""
     name = values.names[column]
-    kind = pl.String if values.is_text else pl.UInt32
+    value_type = pl.String if values.is_text else pl.UInt32
     numbered = with_ids(
-        counts.with_columns(pl.col("value").cast(kind)), values.rule.first_id
+        counts.with_columns(pl.col("value").cast(value_type)), values.dialect.first_id
     )
     write_vocabulary(numbered, values.directory, name)
     vocabulary = Vocabulary(numbered, distinct.get(column, 0))
-    return json.dumps(asdict(values.rule.describe(name, vocabulary)))
+    return json.dumps(asdict(values.dialect.describe(name, vocabulary)))
 
 
 def _in_order(
-    values: _Values, distinct: dict[int, int], written: Sequence[tuple[int, str]]
+    values: _Values,
+    distinct: dict[int, int],
+    features_by_column: Sequence[tuple[int, str]],
 ) -> list[CountedFeature]:
-    """What was said of each column; one without any value kept is written here."""
-    features = dict(written)
-    nothing = pl.DataFrame(
+    """Return all columns in order; write the empty vocabularies, which Spark lacks."""
+    features = dict(features_by_column)
+    no_counts = pl.DataFrame(
         schema={"value": pl.UInt32, "frequency": pl.Int64, "first": pl.Int64}
     )
     for column in range(len(values.names)):
         if column not in features:
-            features[column] = _write_one(values, distinct, column, nothing)
+            features[column] = _write_one(values, distinct, column, no_counts)
     return [
         CountedFeature(**json.loads(features[column]))
         for column in range(len(values.names))

@@ -1,4 +1,4 @@
-"""A part of a raw file, as one Spark task reads it."""
+"""A part of a raw file, which one Spark task reads."""
 
 import hashlib
 from collections.abc import Iterator
@@ -24,12 +24,12 @@ _READ_BYTES = 2**20
 
 @dataclass(frozen=True)
 class Part:
-    """What one task reads.
+    """The part of a raw file that one task reads.
 
     Args:
         file: Number of the raw file.
         path: The file.
-        chunks: The chunks of it; `None` for the whole file.
+        chunks: Its chunks; `None` for the whole file.
         chunk_bytes: Bytes of text in a chunk.
     """
 
@@ -39,33 +39,33 @@ class Part:
     chunk_bytes: int
 
     def checksum(self) -> str:
-        """The SHA-256 of the part as it is stored."""
+        """Return the SHA-256 of the part as it is stored."""
         if self.chunks is None:
             return file_checksum(self.path)
         digest = hashlib.sha256()
-        left = len(self.chunks) * self.chunk_bytes
+        bytes_left = len(self.chunks) * self.chunk_bytes
         with reading(self.path), self.path.open("rb") as file:
             file.seek(self.chunks.start * self.chunk_bytes)
-            while piece := file.read(min(_READ_BYTES, left)):
-                digest.update(piece)
-                left -= len(piece)
+            while contents := file.read(min(_READ_BYTES, bytes_left)):
+                digest.update(contents)
+                bytes_left -= len(contents)
         return digest.hexdigest()
 
 
 @dataclass(frozen=True)
 class PartRead:
-    """What became of a part.
+    """The result of reading a part.
 
     Args:
         rows: Number of rows of each piece.
-        num_lines: Lines that it had.
+        num_lines: Number of lines in the part.
         skipped: Malformed rows left out, lines counted from the part's first one.
         checksum: SHA-256 of the part.
-        bad_row: The row that stopped the work.
-        refusal: What else stopped it, in a line.
-        has_changed: Whether an earlier run has read something else.
+        bad_row: The malformed row that stopped the work.
+        refusal: Another reason why the work stopped, in a line.
+        has_changed: Whether the part has changed since an earlier run read it.
         pieces: Name, bytes and CRC32C of the file of each piece.
-        lost: What was damaged or missing of what an earlier run has read of it.
+        problem: The first damaged or missing file of an earlier run's work, in words.
     """
 
     rows: tuple[int, ...] = ()
@@ -76,41 +76,41 @@ class PartRead:
     refusal: str | None = None
     has_changed: bool = False
     pieces: tuple[tuple[str, int, int], ...] = ()
-    lost: str | None = None
+    problem: str | None = None
 
     @property
     def is_refused(self) -> bool:
-        """Whether something in the part stops the work."""
+        """Whether the part stops the work."""
         return self.bad_row is not None or self.refusal is not None
 
     def files(self, work: Path) -> list[KeptFile]:
-        """Return the files of the pieces, which are in `work`."""
+        """Return the files of the pieces, which are in the directory `work`."""
         return [KeptFile(work / name, size, crc) for name, size, crc in self.pieces]
 
 
 def read_part(
     part: Part, number: int, columns: Columns, work: Path, config: PrepareConfig
 ) -> PartRead:
-    """Parse a part and keep its typed rows on disk, unless an earlier run has.
+    """Parse a part and keep its typed rows on disk, unless an earlier run has done so.
 
     Args:
         part: The part.
-        number: Its number among all.
-        columns: What its columns are.
-        work: Where its pieces go, and a note that they are whole.
+        number: Its number among all parts.
+        columns: Its columns.
+        work: Directory for its pieces, and for a note that they are finished.
         config: What to do with a malformed row.
     """
-    noted = work / f"{number:06d}.json"
-    lost = None
+    note = work / f"{number:06d}.json"
+    problem = None
     try:
         checksum = part.checksum()
-        if noted.exists():
-            read = _read_before(noted)
-            if read.checksum and read.checksum != checksum:
-                return replace(read, has_changed=True)
-            if read.lost is None:
-                return read
-            lost = read.lost
+        if note.exists():
+            earlier = _read_before(note)
+            if earlier.checksum and earlier.checksum != checksum:
+                return replace(earlier, has_changed=True)
+            if earlier.problem is None:
+                return earlier
+            problem = earlier.problem
         file = _file(part, columns, config)
         frames = _frames(file, part)
         rows, files = [], []
@@ -124,23 +124,23 @@ def read_part(
     except InputError as error:
         return PartRead(refusal=str(error))
     num_lines = file.num_lines if isinstance(file, RawFile) else 0
-    pieces = tuple((each.path.name, each.num_bytes, each.crc32c) for each in files)
+    pieces = tuple((piece.path.name, piece.num_bytes, piece.crc32c) for piece in files)
     skipped = file.skipped.to_json()
-    read = PartRead(tuple(rows), num_lines, skipped, checksum, pieces=pieces)
-    write_note(noted, asdict(read))
-    return replace(read, lost=lost)
+    result = PartRead(tuple(rows), num_lines, skipped, checksum, pieces=pieces)
+    write_note(note, asdict(result))
+    return replace(result, problem=problem)
 
 
-def _read_before(noted: Path) -> PartRead:
-    """What an earlier run has read of a part, and what is lost of that."""
-    before = read_note(noted)
-    if before is None:
-        return PartRead(lost=f"{noted} is damaged")
-    read = PartRead(**{**before, "rows": tuple(before["rows"])})
-    for file in read.files(noted.parent):
+def _read_before(note: Path) -> PartRead:
+    """Return an earlier run's result for a part, with the problem of its files."""
+    values = read_note(note)
+    if values is None:
+        return PartRead(problem=f"{note} is damaged")
+    earlier = PartRead(**{**values, "rows": tuple(values["rows"])})
+    for file in earlier.files(note.parent):
         if problem := file.problem():
-            return replace(read, lost=f"{file.path} {problem}")
-    return read
+            return replace(earlier, problem=f"{file.path} {problem}")
+    return earlier
 
 
 def _file(part: Part, columns: Columns, config: PrepareConfig) -> RawSource:
@@ -156,5 +156,5 @@ def _frames(file: RawSource, part: Part) -> Iterator[pl.DataFrame]:
 
 
 def piece_path(work: Path, part: int, index: int) -> Path:
-    """Where a piece of a part is kept."""
+    """Return the path of a piece of a part."""
     return work / f"{part:06d}-{index:06d}.arrow"

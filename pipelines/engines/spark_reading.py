@@ -1,8 +1,8 @@
-"""The first stage on Spark: parts of raw files parsed, their typed rows on disk.
+"""The first stage on Spark: parse parts of raw files, keep typed rows on disk.
 
-A plain Criteo file is cut anywhere between lines, so many machines read it at once.
-Other files are read by one task each: zipped text has no place to begin, and what is a
-line in quoted text only its beginning tells.
+A plain Criteo file can be cut between any two lines, so many machines read it at once.
+Every other file is read by one task: zipped text cannot be read from the middle, and in
+quoted text only reading from the beginning shows where lines end.
 """
 
 import shutil
@@ -34,7 +34,7 @@ from tfdlrm.config import PrepareConfig
 CHUNKS_PER_PART = 8
 
 _REFUSED = "refused"
-"""Folder with a file for each part that stops the work: later ones are spared."""
+"""Folder with a file for each part that stops the work, so that later ones stop."""
 
 
 def read_rows(
@@ -46,54 +46,54 @@ def read_rows(
 ) -> Spill:
     """Parse raw files and keep their typed columns on disk, in order.
 
-    A part that an earlier run has read, and that is what it was, is not read again.
+    A part that an earlier run has read, and that is unchanged, is not read again.
 
     Args:
-        cluster: Where to do it.
+        cluster: The cluster that reads.
         raw: The raw files.
-        columns: What their columns are.
-        work: Where the pieces go.
+        columns: Their columns.
+        work: Directory for the pieces.
         config: What to do with a malformed row.
 
     Raises:
-        InputError: If a file cannot be used, or changes meanwhile; of several bad rows
-            the first is told.
-        InputChangedError: If what an earlier run has read is not there now.
+        InputError: If a file cannot be used, or changes while it is read; the message
+            names the first of several bad rows.
+        InputChangedError: If a file has changed since an earlier run read it.
     """
-    # Workers may be in another directory.
-    places = [path if is_remote(path) else path.absolute() for path in raw]
-    files = open_all(places, columns, config.on_bad_row)
-    before = [identity(path) for path in raw]
+    # Workers may have another working directory.
+    paths = [path if is_remote(path) else path.absolute() for path in raw]
+    files = open_all(paths, columns, config.on_bad_row)
+    identities = [identity(path) for path in raw]
     parts = [part for number, file in enumerate(files) for part in _parts(number, file)]
     shutil.rmtree(work / _REFUSED, ignore_errors=True)
     (work / _REFUSED).mkdir()
-    work_on = partial(_checksum_or_read, places, parts, columns, work, config)
+    work_on = partial(_checksum_or_read, paths, parts, columns, work, config)
     with stage("read rows", sum(file.num_bytes for file in files)) as advance:
-        results = cluster.map(work_on, len(files) + len(parts))
-        checksums, found = results[: len(files)], results[len(files) :]
-        rows = sum(sum(part.rows) for part in found)
+        task_results = cluster.map(work_on, len(files) + len(parts))
+        checksums, results = task_results[: len(files)], task_results[len(files) :]
+        rows = sum(sum(part.rows) for part in results)
         advance(sum(file.num_bytes for file in files), rows)
-    for path, part, read in zip(
-        [raw[part.file] for part in parts], parts, found, strict=True
+    for path, part, result in zip(
+        [raw[part.file] for part in parts], parts, results, strict=True
     ):
-        if read.has_changed:
+        if result.has_changed:
             raise InputChangedError(path)
-        if read.is_refused:
-            _refuse(path, part, read, _first_line(parts, found, part))
-        if not read.checksum:
+        if result.is_refused:
+            _refuse(path, part, result, _first_line(parts, results, part))
+        if not result.checksum:
             raise RuntimeError(f"{part} was not read, though nothing before it stops")
-    _tell_lost([read.lost for read in found if read.lost])
-    for path, each, checksum in zip(raw, before, checksums, strict=True):
+    _report([result.problem for result in results if result.problem])
+    for path, old_identity, checksum in zip(raw, identities, checksums, strict=True):
         if isinstance(checksum, InputError):
             raise checksum
-        require_unchanged(path, each)
-    return _spill(raw, parts, found, checksums, work)
+        require_unchanged(path, old_identity)
+    return _spill(raw, parts, results, checksums, work)
 
 
-def _tell_lost(lost: Sequence[str]) -> None:
-    if lost:
-        in_all = f" ({len(lost)} parts in all)" if len(lost) > 1 else ""
-        print(f"{lost[0]}{in_all}: read again from the raw files")
+def _report(problems: Sequence[str]) -> None:
+    if problems:
+        in_all = f" ({len(problems)} parts in all)" if len(problems) > 1 else ""
+        print(f"{problems[0]}{in_all}: read again from the raw files")
 
 
 def _parts(number: int, file: RawSource) -> Iterator[Part]:
@@ -114,77 +114,79 @@ def _checksum_or_read(
     config: PrepareConfig,
     number: int,
 ) -> Any:
-    """What a task does: the checksums of whole files first, since they take longest."""
+    """Do one task: checksums of whole files come first, since they take longest."""
     if number < len(paths):
         try:
             return file_checksum(paths[number])
         except InputError as error:
-            return error  # told unless whoever reads the rows says more
+            return error  # raised unless reading the rows has a better message
     number -= len(paths)
-    if any(int(each.name) < number for each in (work / _REFUSED).iterdir()):
+    if any(int(refused.name) < number for refused in (work / _REFUSED).iterdir()):
         return PartRead()  # the work stops before this part
-    read = read_part(parts[number], number, columns, work, config)
-    if read.is_refused:
+    result = read_part(parts[number], number, columns, work, config)
+    if result.is_refused:
         (work / _REFUSED / str(number)).touch()
-    return read
+    return result
 
 
-def _first_line(parts: Sequence[Part], found: Sequence[PartRead], part: Part) -> int:
-    """Lines of its file before a part."""
+def _first_line(parts: Sequence[Part], results: Sequence[PartRead], part: Part) -> int:
+    """Return the number of lines before a part in its file."""
     return sum(
-        read.num_lines
-        for each, read in zip(parts[: parts.index(part)], found, strict=False)
-        if each.file == part.file
+        result.num_lines
+        for earlier_part, result in zip(
+            parts[: parts.index(part)], results, strict=False
+        )
+        if earlier_part.file == part.file
     )
 
 
-def _refuse(path: Path, part: Part, read: PartRead, lines_before: int) -> None:
-    if read.bad_row is None:
-        raise InputError((read.refusal or "").replace(str(part.path), str(path), 1))
-    line = read.bad_row["line"] + lines_before
-    raise BadRowError(BadRow(**{**read.bad_row, "path": path, "line": line}))
+def _refuse(path: Path, part: Part, result: PartRead, lines_before: int) -> None:
+    if result.bad_row is None:
+        raise InputError((result.refusal or "").replace(str(part.path), str(path), 1))
+    line = result.bad_row["line"] + lines_before
+    raise BadRowError(BadRow(**{**result.bad_row, "path": path, "line": line}))
 
 
 def _spill(
     raw: Sequence[Path],
     parts: Sequence[Part],
-    found: Sequence[PartRead],
+    results: Sequence[PartRead],
     checksums: Sequence[str],
     work: Path,
 ) -> Spill:
     skipped = SkippedRows()
     rows_per_file = []
-    of_files = groupby(zip(parts, found, strict=True), key=lambda each: each[0].file)
-    for (_, group), path in zip(of_files, raw, strict=True):
-        reads = [read for _, read in group]
-        starts = accumulate((read.num_lines for read in reads), initial=0)
-        of_file = SkippedRows()
-        for start, read in zip(starts, reads, strict=False):
-            of_file.update(_moved(read, path, start))
-        rows_per_file.append(sum(sum(read.rows) for read in reads))
-        if not rows_per_file[-1] and of_file.examples:
-            RawFile(path).refuse_all_rows(next(iter(of_file.examples.values())))
-        skipped.update(of_file)
+    grouped = groupby(zip(parts, results, strict=True), key=lambda pair: pair[0].file)
+    for (_, group), path in zip(grouped, raw, strict=True):
+        results_of_file = [result for _, result in group]
+        starts = accumulate((result.num_lines for result in results_of_file), initial=0)
+        skipped_of_file = SkippedRows()
+        for start, result in zip(starts, results_of_file, strict=False):
+            skipped_of_file.update(_moved(result, path, start))
+        rows_per_file.append(sum(sum(result.rows) for result in results_of_file))
+        if not rows_per_file[-1] and skipped_of_file.examples:
+            RawFile(path).refuse_all_rows(next(iter(skipped_of_file.examples.values())))
+        skipped.update(skipped_of_file)
     pieces = [
         (piece_path(work, number, index), rows)
-        for number, read in enumerate(found)
-        for index, rows in enumerate(read.rows)
+        for number, result in enumerate(results)
+        for index, rows in enumerate(result.rows)
     ]
     return Spill(
         pieces=tuple(path for path, _ in pieces),
         rows_per_piece=tuple(rows for _, rows in pieces),
-        files=tuple(file for read in found for file in read.files(work)),
+        files=tuple(file for result in results for file in result.files(work)),
         rows_per_file=tuple(rows_per_file),
         checksums=tuple(checksums),
         skipped=skipped,
     )
 
 
-def _moved(read: PartRead, path: Path, lines_before: int) -> SkippedRows:
-    """The skipped rows of a part with their lines in the file."""
-    skipped = SkippedRows.from_json(read.skipped or {"counts": {}, "examples": []})
+def _moved(result: PartRead, path: Path, lines_before: int) -> SkippedRows:
+    """Return the skipped rows of a part, with their line numbers in the file."""
+    skipped = SkippedRows.from_json(result.skipped or {"counts": {}, "examples": []})
     skipped.examples = {
-        kind: replace(row, path=path, line=row.line + lines_before)
-        for kind, row in skipped.examples.items()
+        reason: replace(row, path=path, line=row.line + lines_before)
+        for reason, row in skipped.examples.items()
     }
     return skipped

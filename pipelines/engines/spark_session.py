@@ -22,13 +22,13 @@ from tfdlrm.config import PrepareConfig
 MIN_JAVA = 17
 
 _MAX_TASKS = 4096
-"""More would only cost: Spark takes some milliseconds for each."""
+"""Spark takes some milliseconds a task, so that more tasks would only cost."""
 
 _ARROW_RECORDS = "spark.sql.execution.arrow.maxRecordsPerBatch"
 
 
 class Cluster:
-    """What does the work, once a session is there.
+    """The workers of a Spark session.
 
     Args:
         session: The Spark session.
@@ -46,18 +46,18 @@ class Cluster:
         self.workers_here: int = parallelism if is_local else 1
 
     def numbers(self, count: int) -> Any:
-        """A data frame of the numbers below `count`, for as many tasks as is useful."""
+        """Return a data frame of the numbers below `count`, cut into tasks."""
         return self.session.range(0, count, 1, min(max(count, 1), _MAX_TASKS))
 
     def map(self, function: Callable[[int], Any], count: int) -> list[Any]:
-        """`function` of each number below `count`, in order.
+        """Return `function` of each number below `count`, in order.
 
         Args:
-            function: Done by Spark's workers; what it gives must be small.
+            function: Called by Spark's workers; its results must be small.
             count: How many numbers.
         """
         mapped = self.numbers(count).mapInArrow(
-            partial(_each, function), "number long, result binary"
+            partial(_call, function), "number long, result binary"
         )
         results = {
             number: pickle.loads(result) for number, result in self.collect(mapped)
@@ -65,19 +65,19 @@ class Cluster:
         return [results[number] for number in range(count)]
 
     def collect(self, frame: Any) -> list[Any]:
-        """The rows of a small data frame.
+        """Return the rows of a small data frame.
 
         Raises:
-            OSError: If a worker met one, such as a full disk.
-            InputError: If a worker met one, or found a library missing.
-            DamagedFileError: If a worker met one.
+            OSError: If a worker raised one, such as for a full disk.
+            InputError: If a worker raised one, or lacks a library.
+            DamagedFileError: If a worker raised one.
         """
         from pyspark.errors import PythonException
 
         try:
             return frame.collect()
         except PythonException as error:
-            _raise_as_here(str(error))
+            _raise_error_of(str(error))
             raise
 
     def limit_records(self, records: int) -> None:
@@ -85,7 +85,7 @@ class Cluster:
         self.session.conf.set(_ARROW_RECORDS, records)
 
 
-def _each(function: Callable[[int], Any], batches: Iterator[Any]) -> Iterator[Any]:
+def _call(function: Callable[[int], Any], batches: Iterator[Any]) -> Iterator[Any]:
     import pyarrow as pa
 
     for batch in batches:
@@ -99,17 +99,19 @@ def _each(function: Callable[[int], Any], batches: Iterator[Any]) -> Iterator[An
             )
 
 
-def _raise_as_here(told: str) -> None:
-    """Raise what a worker raised, where it is nobody's defect."""
-    if found := re.search(r"^\w*Error: \[Errno (\d+)\] (.+?)(?:: '.*)?$", told, re.M):
-        raise OSError(int(found[1]), found[2])
-    if found := re.search(r"^tfdlrm\.base\.errors\.InputError: (.+)$", told, re.M):
-        raise InputError(found[1])
-    if found := re.search(r"^[\w.]+\.DamagedFileError: (.+)$", told, re.M):
-        raise DamagedFileError(found[1])
-    if found := re.search(r"^ModuleNotFoundError: (.+)$", told, re.M):
+def _raise_error_of(traceback: str) -> None:
+    """Raise the error of a worker's traceback, if it is one that users can fix."""
+    if match := re.search(
+        r"^\w*Error: \[Errno (\d+)\] (.+?)(?:: '.*)?$", traceback, re.M
+    ):
+        raise OSError(int(match[1]), match[2])
+    if match := re.search(r"^tfdlrm\.base\.errors\.InputError: (.+)$", traceback, re.M):
+        raise InputError(match[1])
+    if match := re.search(r"^[\w.]+\.DamagedFileError: (.+)$", traceback, re.M):
+        raise DamagedFileError(match[1])
+    if match := re.search(r"^ModuleNotFoundError: (.+)$", traceback, re.M):
         raise InputError(
-            f"a Spark worker has not what it needs: {found[1]}; expected "
+            f"a Spark worker lacks a library: {match[1]}; expected "
             "requirements.txt and requirements-spark.txt installed on every machine "
             "for the Python that PYSPARK_PYTHON names"
         )
@@ -117,7 +119,7 @@ def _raise_as_here(told: str) -> None:
 
 @contextmanager
 def cluster(config: PrepareConfig) -> Iterator[Cluster]:
-    """A session by the settings; one that is there already is used, and stays.
+    """Yield a cluster by the settings; an active session is used and stays open.
 
     Raises:
         InputError: If pyspark or Java is missing, or Spark does not start.
@@ -132,7 +134,7 @@ def cluster(config: PrepareConfig) -> Iterator[Cluster]:
     active = SparkSession.getActiveSession()
     session = active or _start(SparkSession.builder, config)
     try:
-        session.sparkContext.addPyFile(str(_zipped()))
+        session.sparkContext.addPyFile(str(_zip_project()))
         is_local = str(session.sparkContext.master).startswith("local")
         yield Cluster(session, is_local)
     finally:
@@ -147,7 +149,7 @@ def _start(builder: Any, config: PrepareConfig) -> Any:
         "spark.app.name": "tfdlrm prepare",
         "spark.log.level": "ERROR",
         "spark.ui.showConsoleProgress": "false",
-        # A task is one thread: there are as many of them as there are cores.
+        # A task is one thread, and there is a task for each core.
         "spark.executorEnv.POLARS_MAX_THREADS": "1",
         # Two copies of a task would write the same file.
         "spark.speculation": "false",
@@ -177,19 +179,19 @@ def _check_java() -> None:
     needed = f"expected Java {MIN_JAVA} or later: install it, or set JAVA_HOME"
     if shutil.which(java) is None:
         raise InputError(f"the spark engine needs Java and finds no {java}, {needed}")
-    told = subprocess.run(
+    process = subprocess.run(
         [java, "-version"], capture_output=True, text=True, check=False
     )
-    found = re.search(r'version "(\d+)', told.stderr)
-    if found is None or int(found[1]) < MIN_JAVA:
-        version = f"Java {found[1]}" if found else "something else"
+    match = re.search(r'version "(\d+)', process.stderr)
+    if match is None or int(match[1]) < MIN_JAVA:
+        version = f"Java {match[1]}" if match else "something else"
         raise InputError(f"the spark engine finds {version} at {java}, {needed}")
 
 
-def _zipped() -> Path:
-    """This project's Python files, so that workers need its libraries only.
+def _zip_project() -> Path:
+    """Zip this project's Python files, so that workers need only its libraries.
 
-    They are there as long as this process, since a session that stays may ask again.
+    The file lasts as long as this process, since a session that stays may ask again.
     """
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

@@ -1,8 +1,8 @@
-"""The last stage on Spark: encoded rows are shuffled and become shards.
+"""The last stage on Spark: shuffle encoded rows and write the shards.
 
-What Spark moves between machines are not rows but all rows of a piece that belong to
-one bucket, as they lie in memory. Which these are, and their order within the bucket,
-is decided as `engines/local.py` decides it, so the shards are the same to the byte.
+Spark does not move single rows between machines, but all rows of a piece that belong to
+one bucket, as they are in memory. The choice of the bucket and the order within it are
+those of `engines/local.py`, so the shards are the same to the byte.
 """
 
 import pickle
@@ -19,43 +19,38 @@ from pipelines.engines.spark_encoding import Encoding
 from pipelines.engines.spark_session import Cluster
 from pipelines.ids.coverage import Coverage
 from pipelines.ids.encoded_rows import EncodedRows, concatenate
-from pipelines.shards.tfrecord import shard_path, write_shard
+from pipelines.shards.tfrecord import ShardFormat, shard_path, write_shard
 from pipelines.stages.buckets import Buckets
-from pipelines.stages.piece_encoding import PieceEncoder
-from pipelines.stages.prepared import BLOCK_ROWS, remove_other_shards
+from pipelines.stages.prepared import remove_other_shards
 from tfdlrm.base.kept_files import DamagedFileError, KeptFile, read_note, write_note
 from tfdlrm.base.progress import stage
-from tfdlrm.data.schema import RecordFormat, Shard
+from tfdlrm.data.schema import Shard
 
 _BATCH_RECORDS = 16
-"""Each may hold a whole piece."""
+"""A record may hold a whole piece."""
 
 _STATISTICS = -1
-"""In the place of a bucket's number: what was counted along the way."""
+"""The bucket number of records that hold what was counted."""
 
 
 @dataclass(frozen=True)
 class _Shards:
-    """How buckets become shards.
+    """The shards that buckets become.
 
     Args:
         buckets: The buckets of each split.
-        encoder: Has the columns.
         directory: The data set directory.
-        work: Where finished shards are noted.
-        record_format: Of the records.
-        mark: The fingerprint that they bear.
+        work: Directory for the notes of finished shards.
+        shard_format: Format of the shards.
     """
 
     buckets: tuple[Buckets, ...]
-    encoder: PieceEncoder
     directory: Path
     work: Path
-    record_format: RecordFormat
-    mark: str
+    shard_format: ShardFormat
 
     @property
-    def places(self) -> list[tuple[Buckets, int]]:
+    def bucket_numbers(self) -> list[tuple[Buckets, int]]:
         """Split and number of each bucket."""
         return [
             (bucket, index)
@@ -64,42 +59,35 @@ class _Shards:
         ]
 
     def path(self, number: int) -> str:
-        """Path of a shard, relative to the data set."""
-        bucket, index = self.places[number]
-        return shard_path(bucket.split, index, bucket.num_buckets, self.record_format)
+        """Return the path of a shard, relative to the data set."""
+        bucket, index = self.bucket_numbers[number]
+        record_format = self.shard_format.record_format
+        return shard_path(bucket.split, index, bucket.num_buckets, record_format)
 
-    def noted(self, number: int) -> Path:
-        """Where it is noted that a shard is finished."""
+    def note_path(self, number: int) -> Path:
+        """Return the path of the note that a shard is finished."""
         return self.work / f"shard-{number:06d}.json"
 
     def write(self, number: int, parts: Sequence[EncodedRows]) -> None:
         """Write the shard of a bucket from its rows in the order of the split."""
-        bucket, index = self.places[number]
-        form = self.record_format
-        shard = write_shard(
-            bucket.in_final_order(concatenate(parts), index),
-            self.directory,
-            self.path(number),
-            BLOCK_ROWS,
-            form,
-            self.encoder.columns,
-            self.mark,
-        )
-        write_note(self.noted(number), asdict(shard))
+        bucket, index = self.bucket_numbers[number]
+        rows = bucket.in_final_order(concatenate(parts), index)
+        shard = write_shard(rows, self.directory, self.path(number), self.shard_format)
+        write_note(self.note_path(number), asdict(shard))
 
     def finished(self, number: int) -> tuple[Shard | None, str | None]:
-        """The shard that an earlier run has finished, if it is whole.
+        """Return the shard that an earlier run has finished, if it is undamaged.
 
         Returns:
-            The shard, or else what is wrong with what there is, in words.
+            The shard or `None`, and what is wrong with its files, in words.
         """
-        noted = self.noted(number)
-        if not noted.exists():
+        note = self.note_path(number)
+        if not note.exists():
             return None, None
-        described = read_note(noted)
-        if described is None:
-            return None, f"{noted} is damaged"
-        shard = Shard(**described)
+        values = read_note(note)
+        if values is None:
+            return None, f"{note} is damaged"
+        shard = Shard(**values)
         assert shard.crc32c is not None  # `write` knows it
         path = self.directory / shard.path
         problem = KeptFile(path, shard.bytes, shard.crc32c).problem()
@@ -110,35 +98,32 @@ def write_shards(
     cluster: Cluster,
     encoding: Encoding,
     work: Path,
-    record_format: RecordFormat,
-    mark: str,
+    shard_format: ShardFormat,
 ) -> tuple[list[Shard], dict[str, int], Coverage]:
     """Encode and shuffle all rows, and write the shards.
 
     Args:
-        cluster: Where to do it.
-        encoding: How to encode a piece.
-        work: Where finished shards are noted, so that they are not written again.
-        record_format: Of the records.
-        mark: The fingerprint that they bear.
+        cluster: The cluster that works.
+        encoding: Encodes a piece.
+        work: Directory for notes of finished shards, which are not written again.
+        shard_format: Format of the shards.
 
     Returns:
-        The shards, the rows with label 1 of each split, and the coverage.
+        The shards, the number of rows with label 1 of each split, and the coverage.
     """
     encoder = encoding.encoder
-    shards = _Shards(
-        encoder.buckets, encoder, encoding.directory, work, record_format, mark
-    )
-    numbers = range(len(shards.places))
-    remove_other_shards(encoding.directory, [shards.path(number) for number in numbers])
-    todo = _to_do(cluster, shards)
+    directory = encoding.tables.directory
+    shards = _Shards(encoder.buckets, directory, work, shard_format)
+    numbers = range(len(shards.bucket_numbers))
+    remove_other_shards(directory, [shards.path(number) for number in numbers])
+    unfinished = _find_unfinished(cluster, shards)
     num_rows = encoding.spill.starts[-1]
     cluster.limit_records(_BATCH_RECORDS)
     with stage("encode and write", num_rows) as advance:
-        found = cluster.collect(
+        statistics_rows = cluster.collect(
             cluster.numbers(len(encoding.spill.pieces))
             .mapInArrow(
-                partial(_scatter, encoding, todo),
+                partial(_scatter, encoding, unfinished),
                 "bucket int, piece long, rows binary",
             )
             .repartition(len(numbers) + 1, "bucket")
@@ -148,41 +133,41 @@ def write_shards(
         advance(num_rows, num_rows)
     positives = dict.fromkeys((bucket.split for bucket in encoder.buckets), 0)
     coverage = Coverage(encoder.coverage.features)
-    for row in found:
+    for row in statistics_rows:
         for bucket, (count, counts) in zip(
             encoder.buckets, pickle.loads(row[0]), strict=True
         ):
             positives[bucket.split] += count
             coverage.add(bucket.split, counts)
-    return [_noted_shard(shards, each) for each in numbers], positives, coverage
+    return [_read_shard(shards, number) for number in numbers], positives, coverage
 
 
-def _to_do(cluster: Cluster, shards: _Shards) -> frozenset[int]:
-    """Numbers of the shards that are not finished, or not whole any more."""
-    numbers = range(len(shards.places))
-    if not any(shards.noted(number).exists() for number in numbers):
+def _find_unfinished(cluster: Cluster, shards: _Shards) -> frozenset[int]:
+    """Return the numbers of the shards that are unfinished or damaged."""
+    numbers = range(len(shards.bucket_numbers))
+    if not any(shards.note_path(number).exists() for number in numbers):
         return frozenset(numbers)
-    found = cluster.map(shards.finished, len(numbers))
-    lost = [problem for _, problem in found if problem]
-    if lost:
-        in_all = f" ({len(lost)} shards in all)" if len(lost) > 1 else ""
-        print(f"{lost[0]}{in_all}: written again")
-    return frozenset(number for number in numbers if found[number][0] is None)
+    results = cluster.map(shards.finished, len(numbers))
+    problems = [problem for _, problem in results if problem]
+    if problems:
+        in_all = f" ({len(problems)} shards in all)" if len(problems) > 1 else ""
+        print(f"{problems[0]}{in_all}: written again")
+    return frozenset(number for number in numbers if results[number][0] is None)
 
 
-def _noted_shard(shards: _Shards, number: int) -> Shard:
-    described = read_note(shards.noted(number))
-    if described is None:
-        raise DamagedFileError(f"{shards.noted(number)} is missing or damaged")
-    return Shard(**described)
+def _read_shard(shards: _Shards, number: int) -> Shard:
+    values = read_note(shards.note_path(number))
+    if values is None:
+        raise DamagedFileError(f"{shards.note_path(number)} is missing or damaged")
+    return Shard(**values)
 
 
 def _scatter(
-    encoding: Encoding, todo: frozenset[int], batches: Iterator[Any]
+    encoding: Encoding, unfinished: frozenset[int], batches: Iterator[Any]
 ) -> Iterator[Any]:
-    """The rows of each piece for each bucket, and at last what was counted."""
+    """Yield the rows of each piece for each bucket, and at the end the statistics."""
     encoder = encoding.encoder
-    statistics = [_no_statistics(encoder.coverage) for _ in encoder.buckets]
+    statistics = [_empty_statistics(encoder.coverage) for _ in encoder.buckets]
     number = -1
     for batch in batches:
         for number in batch.column(0).to_pylist():
@@ -192,25 +177,25 @@ def _scatter(
                 ids |= encoding.read_ids(number, group)
             ids |= encoding.ids(len(encoding.groups) - 1, frame)
             piece = encoder.encode(frame, ids, encoding.spill.starts[number])
-            for split, each in enumerate(
+            for split, statistics_of_piece in enumerate(
                 zip(piece.positives, piece.counts, strict=True)
             ):
-                statistics[split] = _added(statistics[split], each)
+                statistics[split] = _add(statistics[split], statistics_of_piece)
             parts = [part for split in piece.parts for part in split]
             for bucket, part in enumerate(parts):
-                if len(part) and bucket in todo:
+                if len(part) and bucket in unfinished:
                     yield _record(bucket, number, part.to_bytes())
     yield _record(_STATISTICS, number, pickle.dumps(statistics))
 
 
-def _no_statistics(coverage: Coverage) -> tuple[int, np.ndarray]:
+def _empty_statistics(coverage: Coverage) -> tuple[int, np.ndarray]:
     return 0, np.zeros((3, len(coverage.features)), np.int64)
 
 
-def _added(
-    one: tuple[int, np.ndarray], other: tuple[int, np.ndarray]
+def _add(
+    first_part: tuple[int, np.ndarray], second_part: tuple[int, np.ndarray]
 ) -> tuple[int, np.ndarray]:
-    return one[0] + other[0], one[1] + other[1]
+    return first_part[0] + second_part[0], first_part[1] + second_part[1]
 
 
 def _record(bucket: int, piece: int, rows: bytes) -> Any:
@@ -226,7 +211,7 @@ def _record(bucket: int, piece: int, rows: bytes) -> Any:
 
 
 def _write(shards: _Shards, batches: Iterator[Any]) -> Iterator[Any]:
-    """Write the shards of a partition, and hand on what was counted."""
+    """Write the shards of a partition, and yield the sum of its statistics."""
     import pyarrow as pa
 
     records = (
@@ -240,11 +225,11 @@ def _write(shards: _Shards, batches: Iterator[Any]) -> Iterator[Any]:
         if bucket == _STATISTICS:
             total: list[tuple[int, np.ndarray]] | None = None
             for _, pickled in group:
-                counted = pickle.loads(pickled)
+                statistics = pickle.loads(pickled)
                 total = (
-                    counted
+                    statistics
                     if total is None
-                    else [_added(*each) for each in zip(total, counted, strict=True)]
+                    else [_add(*pair) for pair in zip(total, statistics, strict=True)]
                 )
             yield pa.RecordBatch.from_pydict(
                 {"statistics": pa.array([pickle.dumps(total)], pa.binary())}

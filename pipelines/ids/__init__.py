@@ -1,1 +1,1 @@
-"""Values to ids, and rows with ids."""
+"""From values to ids, and rows that hold ids."""

@@ -1,4 +1,4 @@
-"""Counting the values of one column, of any number of rows, in bounded memory."""
+"""Count the values of one column in bounded memory, however many rows there are."""
 
 import io
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tfdlrm.base.kept_files import KeptFile
 
 _BATCH_VALUES = 2**23
 _BYTES_PER_VALUE = 200
-"""Peak memory of a count for each different 32-bit value of it, measured."""
+"""Peak memory for each distinct 32-bit value that is counted, measured."""
 
 _NUM_PARTS = 64
 
@@ -22,8 +22,8 @@ class Vocabulary:
     """The values of one column that have an id.
 
     Args:
-        values: Columns `value`, `id` (Int32) and `frequency` (Int64), by id.
-        num_distinct: Number of different values among the rows that were counted.
+        values: Columns `value`, `id` (Int32) and `frequency` (Int64), sorted by id.
+        num_distinct: Number of distinct values in the rows that were counted.
     """
 
     values: pl.DataFrame
@@ -31,17 +31,16 @@ class Vocabulary:
 
 
 class ValueCounter:
-    """How often each value of a column occurs, and in which row it came first.
+    """Count how often each value of a column occurs, and note its first row.
 
-    Rows are counted a batch at a time and the counts of batches added up. Once all
-    these counts outgrow the memory they go to disk, each value to the part that its
-    hash says, and in the end the parts are added up one by one. What comes out is the
-    same either way.
+    Rows are counted in batches and the counts of the batches are added up. When the
+    counts outgrow the memory, they go to disk in parts chosen by the hash of the value,
+    and the parts are added up one by one at the end. The result is the same either way.
 
     Args:
-        memory_bytes: What counting may take in memory; the result itself, of which one
-            asks to have it, is not part of it.
-        work: Where the parts go, in files that are removed in the end.
+        memory_bytes: Memory that counting may take, in bytes, without the result
+            itself.
+        work: Directory for the files of the parts, which are removed at the end.
 
     Example:
 
@@ -58,13 +57,13 @@ class ValueCounter:
         self._num_rows = self._batch_start = 0
         self._batch: list[pl.DataFrame] = []
         self._batch_cost = 0
-        self._counted: list[pl.DataFrame] = []
+        self._batch_counts: list[pl.DataFrame] = []
         self._parts: list[list[KeptFile]] = [[] for _ in range(_NUM_PARTS)]
 
     def add(self, values: pl.Series) -> None:
-        """Count the values of the next rows; null is none."""
+        """Count the values of the next rows, except null."""
         frame = values.rename("value").to_frame()
-        # Within the batch, since Polars counts rows in 32 bits.
+        # Row numbers within the batch, since Polars counts rows in 32 bits.
         offset = self._num_rows - self._batch_start
         self._batch.append(frame.with_row_index("first", offset=offset))
         self._num_rows += len(values)
@@ -73,21 +72,21 @@ class ValueCounter:
             self._count_batch()
 
     def counts(self, min_frequency: int = 1) -> pl.DataFrame:
-        """All counts, once everything is added; `num_distinct` is then known.
+        """Return all counts and set `num_distinct`; call it when all rows are added.
 
         Args:
             min_frequency: Values that occur less often are left out.
 
         Returns:
             Columns `value`, `frequency` (Int64) and `first` (Int64), the number of the
-            value's first row; by that number.
+            value's first row, by which they are sorted.
         """
         self._count_batch()
-        kept = []
-        for counted in self._all_counted():
-            self.num_distinct += counted.height
-            kept.append(counted.filter(pl.col("frequency") >= min_frequency))
-        return pl.concat(kept).sort("first")
+        kept_counts = []
+        for part in self._all_counted():
+            self.num_distinct += part.height
+            kept_counts.append(part.filter(pl.col("frequency") >= min_frequency))
+        return pl.concat(kept_counts).sort("first")
 
     def _all_counted(self) -> Iterator[pl.DataFrame]:
         if not any(self._parts):
@@ -104,7 +103,7 @@ class ValueCounter:
             return
         rows = pl.concat(self._batch)
         self._batch, self._batch_cost = [], 0
-        self._counted.append(
+        self._batch_counts.append(
             rows.lazy()
             .drop_nulls()
             .group_by("value")
@@ -115,36 +114,42 @@ class ValueCounter:
             .collect(engine="streaming")
         )
         self._batch_start = self._num_rows
-        # Adding up only what has doubled since keeps the work linear.
-        if sum(each.height for each in self._counted[1:]) >= self._counted[0].height:
-            self._counted = [self._total()]
-        if sum(_cost(each["value"]) for each in self._counted) >= self._max_values:
+        # Adding up only when the counts have doubled keeps the work linear.
+        if (
+            sum(counts.height for counts in self._batch_counts[1:])
+            >= self._batch_counts[0].height
+        ):
+            self._batch_counts = [self._total()]
+        if (
+            sum(_cost(counts["value"]) for counts in self._batch_counts)
+            >= self._max_values
+        ):
             self._spill()
 
     def _total(self) -> pl.DataFrame:
-        return _add_up(self._counted) if self._counted else _NOTHING
+        return _add_up(self._batch_counts) if self._batch_counts else _NO_COUNTS
 
     def _spill(self) -> None:
         part = (pl.col("value").hash() % _NUM_PARTS).alias("part")
         parts = self._total().with_columns(part).partition_by("part", as_dict=True)
-        self._counted = []
-        for (part_number,), counted in parts.items():
+        self._batch_counts = []
+        for (part_number,), counts in parts.items():
             files = self._parts[part_number]
             path = self._work / f"counts-{part_number:02d}-{len(files):04d}.arrow"
-            counted.drop("part").write_ipc(path)
+            counts.drop("part").write_ipc(path)
             files.append(KeptFile(path, path.stat().st_size, file_crc32c(path)))
 
 
-_NOTHING = pl.DataFrame(
+_NO_COUNTS = pl.DataFrame(
     schema={"value": pl.UInt32, "frequency": pl.Int64, "first": pl.Int64}
 )
 
 
-def _add_up(counted: list[pl.DataFrame]) -> pl.DataFrame:
-    if len(counted) == 1:
-        return counted[0]
+def _add_up(counts: list[pl.DataFrame]) -> pl.DataFrame:
+    if len(counts) == 1:
+        return counts[0]
     return (
-        pl.concat(counted)
+        pl.concat(counts)
         .lazy()
         .group_by("value")
         .agg(pl.col("frequency").sum(), pl.col("first").min())
@@ -153,13 +158,13 @@ def _add_up(counted: list[pl.DataFrame]) -> pl.DataFrame:
 
 
 def _cost(values: pl.Series) -> int:
-    """What so many values take in memory, in 32-bit values that take as much."""
+    """Return the number of 32-bit values that take as much memory as `values`."""
     bytes_more = max(0, int(values.estimated_size()) - 8 * len(values))
     return len(values) + 2 * bytes_more // _BYTES_PER_VALUE
 
 
 def with_ids(counts: pl.DataFrame, first_id: int) -> pl.DataFrame:
-    """Counts, in the order of the ids, as `Vocabulary.values`."""
+    """Return `Vocabulary.values` from counts that are in the order of the ids."""
     return counts.with_row_index("id", offset=first_id).select(
         "value", pl.col("id").cast(pl.Int32), "frequency"
     )

@@ -1,4 +1,4 @@
-"""How much of each split the ids of a data set cover, feature by feature."""
+"""The share of each split's values that have an id, feature by feature."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from tfdlrm.data.schema import SPLITS
 
 @dataclass(frozen=True)
 class CountedFeature:
-    """What counting found out about a categorical column.
+    """The number of ids of a categorical column, and its special ids.
 
     Args:
         name: The column.
         num_ids: Number of ids.
         num_kept: Number of values that have an id of their own; `None` without
             counting.
-        num_distinct: Number of different values in the rows that were counted; `None`
+        num_distinct: Number of distinct values in the rows that were counted; `None`
             without counting.
         unknown_id: Id of values without one of their own, if there is such an id.
         missing_id: Id of missing values, if there is such an id.
@@ -39,13 +39,13 @@ class FeatureCoverage:
 
     Args:
         name: The column.
-        distinct: Number of different values in the rows that were counted.
-        kept: Number of these that have an id of their own.
-        coverage: For each split with rows, the share of them whose value has an id of
+        distinct: Number of distinct values in the rows that were counted.
+        kept: Number of values that have an id of their own.
+        coverage: For each split with rows, the share of rows whose value has an id of
             its own (in the hash dialect: is not missing).
-        unknown: The share whose value has none.
-        missing: The share without a value; in the facebook dialect this includes the
-            value 0, which shares the id.
+        unknown: The share of rows whose value has no id of its own.
+        missing: The share of rows without a value; in the facebook dialect this
+            includes the value 0, which shares the id.
     """
 
     name: str
@@ -57,7 +57,7 @@ class FeatureCoverage:
 
 
 class Coverage:
-    """Counts of unknown and missing values, added to piece by piece.
+    """Counts of unknown and missing values, added up piece by piece.
 
     Args:
         features: The categorical columns.
@@ -73,24 +73,26 @@ class Coverage:
 
     def __init__(self, features: Sequence[CountedFeature]) -> None:
         self.features = tuple(features)
-        self._unknown_ids = self._ids(each.unknown_id for each in features)
-        self._missing_ids = self._ids(each.missing_id for each in features)
+        self._unknown_ids = self._ids(feature.unknown_id for feature in features)
+        self._missing_ids = self._ids(feature.missing_id for feature in features)
         self._counts = {
             split: np.zeros((3, len(self.features)), np.int64) for split in SPLITS
         }
 
     @staticmethod
     def _ids(ids: Any) -> np.ndarray:
-        """Ids to compare with, where -1 is none."""
-        return np.array([-1 if each is None else each for each in ids], np.int32)
+        """Return the ids to compare with; -1 stands for none."""
+        return np.array([-1 if id_ is None else id_ for id_ in ids], np.int32)
 
     def count(self, ids: np.ndarray, bags: Sequence[Bags] = ()) -> np.ndarray:
-        """Values, unknown and missing ones of each column; any thread may do this.
+        """Count the values of each column, the unknown and the missing ones.
+
+        It changes nothing, so that any thread may call it.
 
         Args:
             ids: int32 array `(rows, features)` of single-hot columns.
-            bags: The ids of multi-hot columns, which follow them; an empty bag counts
-                as a missing value.
+            bags: The ids of multi-hot columns, which follow the single-hot ones; an
+                empty bag counts as a missing value.
 
         Returns:
             int64 array `(3, features)`, for `add`.
@@ -107,22 +109,22 @@ class Coverage:
         return counts
 
     def add(self, split: str, counts: np.ndarray) -> None:
-        """Add what `count` found in rows of `split`."""
+        """Add the counts that `count` returned for rows of `split`."""
         self._counts[split] += counts
 
     def to_json(self) -> dict[str, list[list[int]]]:
-        """The counts so far, which `restore` takes back."""
+        """Return the counts so far, for `restore`."""
         return {split: counts.tolist() for split, counts in self._counts.items()}
 
     def restore(self, counts: dict[str, list[list[int]]]) -> None:
-        """Go on from what `to_json` gave."""
+        """Continue from the counts that `to_json` returned."""
         self._counts = {
-            split: np.array(each, np.int64).reshape(3, len(self.features))
-            for split, each in counts.items()
+            split: np.array(rows, np.int64).reshape(3, len(self.features))
+            for split, rows in counts.items()
         }
 
     def of_features(self) -> list[FeatureCoverage]:
-        """The coverage of each column."""
+        """Return the coverage of each column."""
         return [
             FeatureCoverage(
                 feature.name,
@@ -136,7 +138,7 @@ class Coverage:
         ]
 
     def _shares(self, number: int, weights: np.ndarray) -> dict[str, float]:
-        columns = {split: each[:, number] for split, each in self._counts.items()}
+        columns = {split: values[:, number] for split, values in self._counts.items()}
         return {
             split: float(weights @ column / column[0])
             for split, column in columns.items()

@@ -1,4 +1,4 @@
-"""The picture of a data set's coverage."""
+"""Draw the coverage of a data set as bars."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ _COLOURS = {"own id": "#4c78a8", "unknown": "#e45756", "missing": "#bab0ac"}
 
 
 def draw(features: Sequence[FeatureCoverage], dialect: str, path: Path) -> bool:
-    """Draw, for each split, a bar a feature: own id, unknown and missing.
+    """Draw one panel a split and one bar a feature: own id, unknown and missing.
 
     Args:
         features: The coverage of each column.
@@ -18,7 +18,7 @@ def draw(features: Sequence[FeatureCoverage], dialect: str, path: Path) -> bool:
         path: The PNG file to write.
 
     Returns:
-        Whether it was drawn; if there is no font for the names, a line says so.
+        Whether it was drawn; where no font has the names' letters, a line says so.
     """
     from matplotlib.figure import Figure
 
@@ -34,12 +34,14 @@ def draw(features: Sequence[FeatureCoverage], dialect: str, path: Path) -> bool:
     figure = Figure(figsize=(3.4 * max(len(splits), 2), height), layout="constrained")
     panels = figure.subplots(1, len(splits), sharey=True, squeeze=False)[0]
     for panel, split in zip(panels, splits, strict=True):
-        left = [0.0] * len(features)
-        for what, colour in _COLOURS.items():
-            shares = [100 * _shares(each, what)[split] for each in features]
+        starts = [0.0] * len(features)
+        for meaning, colour in _COLOURS.items():
+            shares = [100 * _shares(feature, meaning)[split] for feature in features]
             rows = range(len(features))
-            panel.barh(rows, shares, left=left, color=colour, label=what, height=0.75)
-            left = [sum(pair) for pair in zip(left, shares, strict=True)]
+            panel.barh(
+                rows, shares, left=starts, color=colour, label=meaning, height=0.75
+            )
+            starts = [sum(pair) for pair in zip(starts, shares, strict=True)]
         panel.set(title=split, xlim=(0, 100), xlabel="% of rows")
         name_rows(panel, names, families)
         panel.tick_params(axis="y", length=0)
@@ -51,6 +53,6 @@ def draw(features: Sequence[FeatureCoverage], dialect: str, path: Path) -> bool:
     return True
 
 
-def _shares(feature: FeatureCoverage, what: str) -> dict[str, float]:
+def _shares(feature: FeatureCoverage, meaning: str) -> dict[str, float]:
     shares = {"unknown": feature.unknown, "missing": feature.missing}
-    return shares.get(what, feature.coverage)
+    return shares.get(meaning, feature.coverage)

@@ -1,4 +1,4 @@
-"""The coverage of a data set as JSON, as a page with a picture, and on the screen."""
+"""Report the coverage of a data set as JSON, as a page with a picture, as a table."""
 
 import json
 from collections.abc import Sequence
@@ -30,12 +30,12 @@ def write_coverage(coverage: Coverage, dialect: str, directory: Path) -> None:
         directory: The data set directory.
     """
     features = coverage.of_features()
-    described = {"dialect": dialect, "features": [asdict(each) for each in features]}
-    text = json.dumps(described, indent=2) + "\n"
+    report = {"dialect": dialect, "features": [asdict(feature) for feature in features]}
+    text = json.dumps(report, indent=2) + "\n"
     (directory / COVERAGE_FILE).write_text(text, encoding="utf-8")
     is_drawn = False
     if features:
-        # Here, since only a data set that is made needs Matplotlib's second.
+        # Imported late: only making a data set needs Matplotlib, which takes a second.
         from pipelines.ids.coverage_picture import draw
 
         is_drawn = draw(features, dialect, directory / PICTURE_NAME)
@@ -44,24 +44,25 @@ def write_coverage(coverage: Coverage, dialect: str, directory: Path) -> None:
 
 
 def read_coverage(directory: Path) -> list[FeatureCoverage]:
-    """The coverage that `write_coverage` wrote into `directory`."""
-    described = json.loads((directory / COVERAGE_FILE).read_text(encoding="utf-8"))
-    return [FeatureCoverage(**each) for each in described["features"]]
+    """Read the coverage that `write_coverage` wrote into `directory`."""
+    report = json.loads((directory / COVERAGE_FILE).read_text(encoding="utf-8"))
+    return [FeatureCoverage(**feature) for feature in report["features"]]
 
 
 def as_table(features: Sequence[FeatureCoverage], dialect: str) -> Table:
-    """The coverage for a screen of 80 columns.
+    """Return the coverage as a table for a screen of 80 columns.
 
-    Of more features than a screen holds only those that are covered worst are shown.
+    When a screen does not hold all features, only those with the lowest coverage are
+    listed.
 
     Args:
         features: The coverage of each column.
         dialect: Name of the dialect, for the title.
     """
-    shown, title = list(features), f"Coverage ({dialect} dialect)"
-    if len(shown) > _MAX_LINES:
-        shown = sorted(shown, key=lambda each: each.coverage[_told_of(each)])
-        del shown[_MAX_LINES:]
+    rows, title = list(features), f"Coverage ({dialect} dialect)"
+    if len(rows) > _MAX_LINES:
+        rows.sort(key=lambda feature: feature.coverage[_last_split(feature)])
+        del rows[_MAX_LINES:]
         title += f": the lowest {_MAX_LINES} of {len(features)} features"
     table = Table(
         title=title,
@@ -76,14 +77,14 @@ def as_table(features: Sequence[FeatureCoverage], dialect: str) -> Table:
         table.add_column(
             heading, justify="left" if is_name else "right", no_wrap=is_name
         )
-    for feature in shown:
+    for feature in rows:
         name = Text(shortened(feature.name, _NAME_WIDTH))  # no markup
         table.add_row(name, *_cells(feature))
     return table
 
 
 def _page(features: Sequence[FeatureCoverage], dialect: str, is_drawn: bool) -> str:
-    """The coverage of every column in Markdown."""
+    """Return the coverage of every column in Markdown."""
     if not features:
         return f"# Coverage ({dialect} dialect)\n\nNo categorical features.\n"
     marks = ["---", *["---:"] * (len(_HEADINGS) - 1)]
@@ -97,28 +98,28 @@ def _page(features: Sequence[FeatureCoverage], dialect: str, is_drawn: bool) -> 
 
 
 def _explanation(features: Sequence[FeatureCoverage]) -> str:
-    told_of = _told_of(features[0]) if features else SPLITS[0]
+    split = _last_split(features[0]) if features else SPLITS[0]
     return (
-        "values: different ones in the rows that were counted; kept: those with an id "
-        "of their own; train, validation, test: share of the rows whose value has "
-        f"one; unknown, missing: share of the {told_of} rows whose value has none, or "
+        "values: number of distinct values in the counted rows; kept: values with an "
+        "id of their own; train, validation, test: share of rows whose value has an id "
+        f"of its own; unknown, missing: share of {split} rows whose value has none, or "
         "that have no value."
     )
 
 
-def _told_of(feature: FeatureCoverage) -> str:
-    """The last split that has rows: what is unknown there will be when serving."""
+def _last_split(feature: FeatureCoverage) -> str:
+    """Return the last split that has rows, which is most like the rows served later."""
     return [split for split in SPLITS if split in feature.coverage][-1]
 
 
 def _cells(feature: FeatureCoverage) -> list[str]:
-    told_of = _told_of(feature)
+    last_split = _last_split(feature)
     counts = [feature.distinct, feature.kept]
     return [
         *("-" if count is None else f"{count:,}" for count in counts),
         *(_percent(feature.coverage.get(split)) for split in SPLITS),
-        _percent(feature.unknown[told_of]),
-        _percent(feature.missing[told_of]),
+        _percent(feature.unknown[last_split]),
+        _percent(feature.missing[last_split]),
     ]
 
 

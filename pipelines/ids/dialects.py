@@ -1,4 +1,4 @@
-"""The dialects: three rules that turn raw categorical values into ids."""
+"""The dialects: three ways from raw categorical values to ids."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -26,16 +26,16 @@ from tfdlrm.data.vocabulary_files import read_vocabulary
 
 
 class Dialect(ABC):
-    """A rule that turns raw categorical values into ids.
+    """A way to turn raw categorical values into ids.
 
     Attributes:
-        reserved_ids: The ids that are no value's own, by what they stand for.
-        counted_splits: The splits whose rows make the vocabulary; without any, there is
-            none.
-        order: The order of the values that are kept: columns of the counts, each with
-            whether it descends.
-        first_id: Id of the first of them.
-        min_frequency: Values that were counted less often are left out.
+        reserved_ids: Ids that belong to no single value, by their meaning.
+        counted_splits: The splits whose values make the vocabulary; without any there
+            is no vocabulary.
+        order: The order of the vocabulary: columns of the counts, each with whether it
+            descends.
+        first_id: Id of the vocabulary's first value.
+        min_frequency: Values that occur less often are left out of the vocabulary.
     """
 
     reserved_ids: ClassVar[dict[str, int]] = {
@@ -48,7 +48,7 @@ class Dialect(ABC):
     min_frequency: int | None
 
     def counted_rows(self, ranges: Mapping[str, range]) -> range:
-        """The numbers of the rows whose values make the vocabulary.
+        """Return the numbers of the rows whose values make the vocabulary.
 
         Args:
             ranges: The row numbers of each split.
@@ -59,21 +59,21 @@ class Dialect(ABC):
         return range(max(ends, default=0))
 
     def counted(self, raw: pl.Series) -> pl.Series:
-        """The values that are counted for `raw` ones; null is none."""
+        """Return the values to count for raw values; null is not counted."""
         return raw
 
     def vocabulary(
         self, values: Iterable[pl.Series], memory_bytes: int, work: Path
     ) -> Vocabulary | None:
-        """Count a column.
+        """Count a column's values and return its vocabulary.
 
         Args:
             values: Its values in the rows that are counted, in order.
-            memory_bytes: What counting may take in memory.
-            work: Where files may go meanwhile.
+            memory_bytes: Memory that counting may take, in bytes.
+            work: Directory for temporary files.
 
         Returns:
-            Its vocabulary, or `None` when the dialect needs none.
+            The vocabulary, or `None` when the dialect needs none.
         """
         if not self.counted_splits:
             return None
@@ -87,34 +87,34 @@ class Dialect(ABC):
 
     @abstractmethod
     def describe(self, name: str, vocabulary: Vocabulary | None) -> CountedFeature:
-        """How many ids column `name` has with that vocabulary, and the special ones."""
+        """Return the number of ids and the special ids of a column."""
 
     def table_bytes(self, directory: Path, name: str) -> int:
-        """What the table of a column of the data set takes in memory, about."""
+        """Return roughly how much memory the table of a data set's column takes."""
         return table_bytes(directory, name) if self.counted_splits else 0
 
     @abstractmethod
     def table(
         self, directory: Path, feature: CategoricalFeature, sha256: str | None = None
     ) -> Table:
-        """The ids of a column of the data set or exported model in `directory`.
+        """Load the table from values to ids of a column of a data set or model.
 
         Args:
             directory: The directory that holds `vocabulary/`, if the dialect has one.
             feature: The column.
-            sha256: Checksum of its vocabulary by the schema, if that has one.
+            sha256: Checksum of its vocabulary in the schema, if there is one.
         """
 
 
 @dataclass(frozen=True)
 class DefaultDialect(Dialect):
-    """Frequent values of training rows get ids by descending frequency, from 2.
+    """Number the frequent values of training rows by descending frequency, from 2.
 
-    Equally frequent ones are in ascending order. Id 0 is that of all other values, id
-    1 that of missing ones.
+    Equally frequent values are in ascending order. All other values have id 0, missing
+    values have id 1.
 
     Args:
-        min_frequency: Values seen less often are left out.
+        min_frequency: Values that occur less often are left out.
     """
 
     counted_splits = ("train",)
@@ -143,12 +143,12 @@ class DefaultDialect(Dialect):
 
 @dataclass(frozen=True)
 class FacebookDialect(Dialect):
-    """The ids of the reference implementation's preprocessing.
+    """Number values as the reference implementation's preprocessing does.
 
-    Every value of any row, held-out ones too, has an id from 0 in the order in which
-    values are first seen. A missing value is the value 0. The reference cannot score a
-    value that it never saw; here such a value gets the id of the value 0, so that it
-    counts as missing, or id 0 where no row had that value.
+    Every value of any row, held-out rows too, has an id, from 0 in the order in which
+    values first occur. A missing value is the value 0. The reference cannot score a
+    value that no row had; here such a value gets the id of the value 0, so that it
+    counts as missing, or id 0 where no row had the value 0.
 
     Args:
         max_index_range: Values are taken modulo this; `None` takes them as they are.
@@ -164,7 +164,7 @@ class FacebookDialect(Dialect):
     max_index_range: int | None
 
     def counted(self, raw: pl.Series) -> pl.Series:
-        """What the reference makes of raw values before it numbers them."""
+        """Return raw values as the reference changes them before it numbers them."""
         values = raw.fill_null(0)
         if self.max_index_range is None or self.max_index_range == 2**32:
             return values
@@ -195,17 +195,17 @@ class _FacebookTable:
         self._dialect = dialect
         unknown_id = _id_of_zero(vocabulary) or 0
         self._table = IdTable(vocabulary, unknown_id)
-        namesake = vocabulary.filter(pl.col("id") == unknown_id)["value"]
-        self._namesake = namesake[0] if len(namesake) else None
+        sharing = vocabulary.filter(pl.col("id") == unknown_id)["value"]
+        self._value_of_unknown = sharing[0] if len(sharing) else None
 
     def ids(self, values: pl.Series) -> np.ndarray:
         return self._table.ids(self._dialect.counted(values))
 
     def are_unknown(self, values: pl.Series, ids: np.ndarray) -> np.ndarray:
-        # Unknown values share the id of one that is known.
-        is_other = self._dialect.counted(values).ne_missing(self._namesake)
-        is_given = (values.is_not_null() & is_other).to_numpy()
-        return self._table.are_unknown(values, ids) & is_given
+        # Unknown values share the id of a value of the vocabulary.
+        is_other = self._dialect.counted(values).ne_missing(self._value_of_unknown)
+        may_be_unknown = (values.is_not_null() & is_other).to_numpy()
+        return self._table.are_unknown(values, ids) & may_be_unknown
 
 
 @dataclass(frozen=True)
@@ -213,11 +213,11 @@ class HashDialect(Dialect):
     """Ids without counting: 2 + value % `hash_buckets`, and 1 for missing values.
 
     Id 0 stays unused, so that 0 means unknown in every dialect with reserved ids.
-    Criteo's values are 32-bit hashes already; of text it is the FarmHash fingerprint,
-    which `tf.strings.to_hash_bucket_fast` takes too, so that a serving graph can.
+    Criteo's values are 32-bit hashes already. Text is hashed by its FarmHash
+    fingerprint, as in `tf.strings.to_hash_bucket_fast`, which a serving graph has.
 
     Args:
-        hash_buckets: Ids beside the reserved ones.
+        hash_buckets: Number of ids besides the reserved ones.
     """
 
     counted_splits = ()
@@ -236,12 +236,12 @@ class HashDialect(Dialect):
         return HashTable(feature.vocabulary_size - NUM_RESERVED_IDS)
 
 
-def dialect(settings: PrepareConfig | FeatureSchema) -> Dialect:
-    """The dialect that settings ask for, or that a data set was made in.
+def dialect_of(settings: PrepareConfig | FeatureSchema) -> Dialect:
+    """Return the dialect that settings ask for, or that a data set was made in.
 
     Example:
 
-    >>> dialect(PrepareConfig(dialect="hash", hash_buckets=10))
+    >>> dialect_of(PrepareConfig(dialect="hash", hash_buckets=10))
     HashDialect(hash_buckets=10)
     """
     if settings.dialect == "facebook":
@@ -252,7 +252,7 @@ def dialect(settings: PrepareConfig | FeatureSchema) -> Dialect:
 
 
 def load_tables(directory: Path, schema: FeatureSchema) -> list[Table]:
-    """The ids of every categorical column of a data set or an exported model.
+    """Load the tables of all categorical columns of a data set or an exported model.
 
     Args:
         directory: The directory that holds `vocabulary/`, if the dialect has one.
@@ -264,10 +264,10 @@ def load_tables(directory: Path, schema: FeatureSchema) -> list[Table]:
     Raises:
         InputError: If a vocabulary is missing, damaged, or does not fit the schema.
     """
-    chosen = dialect(schema)
+    dialect = dialect_of(schema)
     return [
-        chosen.table(directory, each, schema.vocabularies.get(each.name))
-        for each in schema.categorical_features
+        dialect.table(directory, feature, schema.vocabularies.get(feature.name))
+        for feature in schema.categorical_features
     ]
 
 

@@ -1,4 +1,4 @@
-"""Encoded rows on their way to a shard: columns of a fixed width, and bags of ids."""
+"""Encoded rows on their way to a shard: columns of a fixed width and bags of ids."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -8,16 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-
-def row_type(num_dense: int, num_categorical: int) -> np.dtype:
-    """One row as it is kept between encoding and writing, in the file's byte order."""
-    return np.dtype(
-        [
-            ("label", "<f4"),
-            ("dense_features", "<f4", (num_dense,)),
-            ("categorical_features", "<i4", (num_categorical,)),
-        ]
-    )
+from tfdlrm.data.block_format import INTEGER
 
 
 @dataclass(frozen=True)
@@ -34,11 +25,11 @@ class Bags:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that they take."""
+        """Size in bytes."""
         return self.values.nbytes + self.lengths.nbytes
 
     def take(self, order: np.ndarray) -> "Bags":
-        """The bags of these rows, in that order."""
+        """Return the bags of the rows numbered `order`, in that order."""
         lengths = self.lengths.take(order)
         starts = np.cumsum(self.lengths, dtype=np.int64) - self.lengths
         new_starts = np.cumsum(lengths, dtype=np.int64) - lengths
@@ -46,12 +37,12 @@ class Bags:
         return Bags(self.values.take(np.arange(len(shifts)) + shifts), lengths)
 
     def split(self, ends: Sequence[int] | np.ndarray) -> "list[Bags]":
-        """The parts before, between and after these row numbers."""
+        """Return the parts before, between and after the row numbers `ends`."""
         starts = np.concatenate([[0], np.cumsum(self.lengths, dtype=np.int64)])
-        places = np.clip(np.asarray(ends, np.int64), 0, len(self.lengths))
-        parts = np.split(self.values, starts[places])
+        cuts = np.clip(np.asarray(ends, np.int64), 0, len(self.lengths))
+        parts = np.split(self.values, starts[cuts])
         lengths = np.split(self.lengths, ends)
-        return [Bags(*each) for each in zip(parts, lengths, strict=True)]
+        return [Bags(*part) for part in zip(parts, lengths, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -59,7 +50,7 @@ class EncodedRows:
     """Rows whose values are ids and numbers.
 
     Args:
-        fixed: Array of `row_type`: label, dense features and the ids
+        fixed: Array of type `block_format.row_type`: label, dense features and the ids
             of single-hot columns.
         bags: The ids of each multi-hot column.
 
@@ -80,27 +71,27 @@ class EncodedRows:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that they take."""
+        """Size in bytes."""
         return self.fixed.nbytes + sum(bags.nbytes for bags in self.bags)
 
     def take(self, order: np.ndarray) -> "EncodedRows":
-        """These rows, in that order."""
+        """Return the rows numbered `order`, in that order."""
         bags = tuple(bags.take(order) for bags in self.bags)
         return EncodedRows(self.fixed.take(order), bags)
 
     def split(self, ends: Sequence[int] | np.ndarray) -> "list[EncodedRows]":
-        """The parts before, between and after these row numbers."""
+        """Return the parts before, between and after the row numbers `ends`."""
         fixed = np.split(self.fixed, ends)
         bags = zip(*(bags.split(ends) for bags in self.bags), strict=True)
         parts = list(bags) if self.bags else [()] * len(fixed)
-        return [EncodedRows(*each) for each in zip(fixed, parts, strict=True)]
+        return [EncodedRows(*part) for part in zip(fixed, parts, strict=True)]
 
     def blocks(self, num_rows: int) -> "Iterator[EncodedRows]":
-        """The rows, so many at a time."""
+        """Yield the rows, `num_rows` at a time."""
         yield from self.split(range(num_rows, len(self), num_rows)) if len(self) else []
 
     def write(self, file: BinaryIO) -> int:
-        """Append the rows to a file that `read` reads; returns the bytes it grew by."""
+        """Append the rows to a file for `read`; return the number of bytes written."""
         if not self.bags:
             file.write(self.fixed.data)
             return self.fixed.nbytes
@@ -113,14 +104,14 @@ class EncodedRows:
         return header.nbytes + self.nbytes
 
     def to_bytes(self) -> bytes:
-        """Return what `write` writes."""
+        """Return the bytes that `write` writes."""
         file = io.BytesIO()
         self.write(file)
         return file.getvalue()
 
     @classmethod
     def read(cls, path: Path, row_type: np.dtype, num_bags: int) -> "EncodedRows":
-        """All rows that were written to a file.
+        """Read all rows that were written to a file.
 
         Args:
             path: The file.
@@ -132,34 +123,34 @@ class EncodedRows:
         return cls.parse(path.read_bytes(), row_type, num_bags)
 
     @classmethod
-    def parse(cls, written: bytes, row_type: np.dtype, num_bags: int) -> "EncodedRows":
-        """All rows of the bytes that were written to a file; see `read`."""
+    def parse(cls, contents: bytes, row_type: np.dtype, num_bags: int) -> "EncodedRows":
+        """Return all rows in the contents of a file; see `read`."""
         if not num_bags:
-            return cls(np.frombuffer(written, row_type))
+            return cls(np.frombuffer(contents, row_type))
         parts = []
-        place = 0
+        offset = 0
 
-        def following(kind: np.dtype | str, count: int) -> np.ndarray:
-            nonlocal place
-            values = np.frombuffer(written, kind, count, place)
-            place += values.nbytes
+        def take_next(dtype: np.dtype | str, count: int) -> np.ndarray:
+            nonlocal offset
+            values = np.frombuffer(contents, dtype, count, offset)
+            offset += values.nbytes
             return values
 
-        while place < len(written):
-            header = following("<i8", 1 + 2 * num_bags).tolist()
-            fixed = following(row_type, header[0])
-            arrays = [following("<i4", count) for count in header[1:]]
+        while offset < len(contents):
+            header = take_next("<i8", 1 + 2 * num_bags).tolist()
+            fixed = take_next(row_type, header[0])
+            arrays = [take_next(INTEGER, count) for count in header[1:]]
             bags = zip(arrays[1::2], arrays[::2], strict=True)
-            parts.append(cls(fixed, tuple(Bags(*each) for each in bags)))
+            parts.append(cls(fixed, tuple(Bags(*bag) for bag in bags)))
         return concatenate(parts)
 
 
 def concatenate(parts: Sequence[EncodedRows]) -> EncodedRows:
-    """The rows of one or more parts, one after the other."""
+    """Return the rows of one or more parts, one part after the other."""
     bags = [
         Bags(
-            np.concatenate([each.values for each in column]),
-            np.concatenate([each.lengths for each in column]),
+            np.concatenate([part.values for part in column]),
+            np.concatenate([part.lengths for part in column]),
         )
         for column in zip(*(part.bags for part in parts), strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Ids of values by a hash of theirs, without a vocabulary."""
+"""Ids by hashing the value; no vocabulary."""
 
 import farmhash
 import numpy as np
@@ -11,7 +11,7 @@ class HashTable:
     """From values to buckets; see `pipelines.ids.dialects.HashDialect`.
 
     Args:
-        num_buckets: Number of ids beside the reserved ones.
+        num_buckets: Number of ids besides the reserved ones.
 
     Example:
 
@@ -23,31 +23,31 @@ class HashTable:
         self._num_buckets = num_buckets
 
     def ids(self, values: pl.Series) -> np.ndarray:
-        """The id of each of `values`, as int32."""
+        """Return the id of each of `values`, as int32."""
         hashes = _fingerprints(values) if values.dtype == pl.String else values
         ids = (hashes % self._num_buckets).cast(pl.Int32) + NUM_RESERVED_IDS
         return ids.fill_null(MISSING_ID).to_numpy(writable=True)
 
     def are_unknown(self, values: pl.Series, ids: np.ndarray) -> np.ndarray:
-        """Return False for all of them: every value has a bucket."""
+        """Return False for all values: every value has a bucket."""
         del ids
         return np.zeros(len(values), bool)
 
 
 def _fingerprints(texts: pl.Series) -> pl.Series:
-    """The FarmHash fingerprint of each text, as UInt64; null of null."""
-    different = texts.drop_nulls().unique().alias("text")
+    """Return the FarmHash fingerprint of each text, as UInt64; null for null."""
+    distinct_texts = texts.drop_nulls().unique().alias("text")
     hashes = pl.Series(
-        "hash", [farmhash.fingerprint64(text) for text in different], pl.UInt64
+        "hash", [farmhash.fingerprint64(text) for text in distinct_texts], pl.UInt64
     )
-    joined = (
+    with_hashes = (
         texts.alias("text")
         .to_frame()
         .join(
-            pl.DataFrame([different, hashes]),
+            pl.DataFrame([distinct_texts, hashes]),
             on="text",
             how="left",
             maintain_order="left",
         )
     )
-    return joined["hash"]
+    return with_hashes["hash"]

@@ -1,4 +1,4 @@
-"""Which categorical values have an id of their own, and the way from value to id."""
+"""Look up the ids of categorical values in a vocabulary."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,14 +20,14 @@ _SPREAD = {
 
 
 class Table(Protocol):
-    """From the values of one column to ids."""
+    """Look up the ids of one column's values."""
 
     def ids(self, values: pl.Series) -> np.ndarray:
-        """The id of each of `values`, as int32."""
+        """Return the id of each of `values`, as int32."""
         ...
 
     def are_unknown(self, values: pl.Series, ids: np.ndarray) -> np.ndarray:
-        """Return which of `values` have no id of their own; missing ones do not count.
+        """Return which of `values` have no id of their own; False for missing ones.
 
         Args:
             values: Values of the column.
@@ -37,7 +37,7 @@ class Table(Protocol):
 
 
 def table_bytes(directory: Path, name: str) -> int:
-    """What the `IdTable` of a vocabulary takes in memory at most, by its file.
+    """Return how much memory the `IdTable` of a vocabulary file takes at most.
 
     Raises:
         DamagedFileError: If the file, which this run has written, cannot be read.
@@ -47,22 +47,22 @@ def table_bytes(directory: Path, name: str) -> int:
 
     path = vocabulary_path(directory, name)
     try:
-        found = pa_parquet.read_metadata(path)
+        metadata = pa_parquet.read_metadata(path)
     except (pa.ArrowException, OSError) as error:
         raise DamagedFileError(f"{path} cannot be read: {error}") from None
-    columns = [found.row_group(i).column(0) for i in range(found.num_row_groups)]
-    num_slots = 4 * found.num_rows + 2
-    if found.schema.column(0).physical_type == "INT32":
+    columns = [metadata.row_group(i).column(0) for i in range(metadata.num_row_groups)]
+    num_slots = 4 * metadata.num_rows + 2
+    if metadata.schema.column(0).physical_type == "INT32":
         return num_slots * (4 + _FREE.nbytes)
-    # Texts are found by hashes of 64 bits, and are there themselves, with a view each.
+    # Texts are looked up by 64-bit hashes and kept to compare, each with a view.
     text_bytes = sum(column.total_uncompressed_size for column in columns)
-    return num_slots * (8 + _FREE.nbytes) + 16 * found.num_rows + text_bytes
+    return num_slots * (8 + _FREE.nbytes) + 16 * metadata.num_rows + text_bytes
 
 
 def encode_categories(
     frame: pl.DataFrame, names: Sequence[str], tables: Sequence[Table]
 ) -> np.ndarray:
-    """Ids of the categorical columns of `frame`.
+    """Return the ids of the categorical columns of `frame`.
 
     Args:
         frame: Rows with 32-bit values or text, null where missing.
@@ -81,13 +81,13 @@ def encode_categories(
 class IdTable:
     """From values to ids: an open-addressing hash table in two arrays.
 
-    It is built once and then read by whole columns. For 8 million values that is
-    twenty times as fast as binary search, and joins would hash the vocabulary anew
-    for every chunk of rows. Text is found by a 64-bit hash of it and then compared.
+    It is built once and then looked up by whole columns. For 8 million values that is
+    twenty times as fast as binary search, and a join would hash the vocabulary again
+    for every chunk of rows. Text is looked up by its 64-bit hash and then compared.
 
     Args:
         vocabulary: Columns `value` and `id`.
-        unknown_id: Id of other values.
+        unknown_id: Id of values that the vocabulary lacks.
         missing_id: Id of null.
 
     Example:
@@ -106,7 +106,7 @@ class IdTable:
         self._unknown_id, self._missing_id = unknown_id, missing_id
         self._texts: pl.Series | None = None
         if vocabulary.schema["value"] == pl.String:
-            # By id, so that what was found can be looked up and compared.
+            # Sorted by id, so that the text of an id can be looked up and compared.
             self._first_id = int(vocabulary["id"].min() or 0)  # type: ignore[arg-type]
             self._texts = vocabulary.sort("id")["value"].rechunk()
             keys = vocabulary["value"].hash().to_numpy()
@@ -126,18 +126,18 @@ class IdTable:
             free = self._ids[slots] == _FREE
             self._keys[slots[free]] = keys[free]
             self._ids[slots[free]] = ids[free]
-            # Of several values that met in one slot the last has it; others go on.
+            # When several keys meet in one slot, the last one keeps it; others go on.
             homeless = self._ids[slots] != ids
             keys, ids = keys[homeless], ids[homeless]
             slots = (slots[homeless] + 1) & self._last_slot
 
     def ids(self, values: pl.Series) -> np.ndarray:
-        """The id of each of `values`, as int32."""
+        """Return the id of each of `values`, as int32."""
         if self._texts is None:
             ids = self._find(values.fill_null(0).to_numpy())
         else:
             ids = self._find(values.hash().to_numpy())
-            self._forget_others(ids, values, self._texts)
+            self._drop_false_matches(ids, values, self._texts)
         ids[ids == _FREE] = self._unknown_id
         if values.null_count():
             ids[values.is_null().to_numpy()] = self._missing_id
@@ -151,22 +151,22 @@ class IdTable:
     def _find(self, keys: np.ndarray) -> np.ndarray:
         slots = self._first_slots(keys)
         ids = self._ids[slots]
-        todo = np.flatnonzero((self._keys[slots] != keys) & (ids != _FREE))
-        while len(todo):
-            slots[todo] = (slots[todo] + 1) & self._last_slot
-            ids[todo] = self._ids[slots[todo]]
-            other = self._keys[slots[todo]] != keys[todo]
-            todo = todo[other & (ids[todo] != _FREE)]
+        unresolved = np.flatnonzero((self._keys[slots] != keys) & (ids != _FREE))
+        while len(unresolved):
+            slots[unresolved] = (slots[unresolved] + 1) & self._last_slot
+            ids[unresolved] = self._ids[slots[unresolved]]
+            is_other_key = self._keys[slots[unresolved]] != keys[unresolved]
+            unresolved = unresolved[is_other_key & (ids[unresolved] != _FREE)]
         return ids
 
-    def _forget_others(
+    def _drop_false_matches(
         self, ids: np.ndarray, values: pl.Series, texts: pl.Series
     ) -> None:
-        """Take back the ids of texts that only share a hash with a known one."""
-        known = np.flatnonzero(ids != _FREE)
-        found = texts.gather(ids[known] - self._first_id)
-        same = values.gather(known).eq_missing(found).to_numpy()
-        ids[known[~same]] = _FREE
+        """Unset the ids of texts that only share a hash with one of the vocabulary."""
+        matched_rows = np.flatnonzero(ids != _FREE)
+        matched_texts = texts.gather(ids[matched_rows] - self._first_id)
+        is_equal = values.gather(matched_rows).eq_missing(matched_texts).to_numpy()
+        ids[matched_rows[~is_equal]] = _FREE
 
     def _first_slots(self, keys: np.ndarray) -> np.ndarray:
         return ((keys * _SPREAD[keys.dtype]) >> self._shift).astype(np.int64)

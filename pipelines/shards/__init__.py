@@ -1,1 +1,1 @@
-"""Rows with ids to the files of a data set."""
+"""From rows with ids to the files of a data set."""

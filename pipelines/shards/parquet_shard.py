@@ -1,4 +1,4 @@
-"""Shards in Parquet, a column for every feature, as other tools read and write them."""
+"""Shards in Parquet, with a column for every feature, which other tools read too."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from pipelines.ids.encoded_rows import EncodedRows
 from pipelines.logs.columns import Columns
 from tfdlrm.base.checksums import file_crc32c, file_sha256
 from tfdlrm.base.storage import whole
+from tfdlrm.data.block_format import DENSE, IDS, LABEL
 from tfdlrm.data.parquet_files import column_problem, column_types
 from tfdlrm.data.schema import ROW_GROUP_ROWS, FeatureSchema, Shard
 
@@ -17,12 +18,12 @@ from tfdlrm.data.schema import ROW_GROUP_ROWS, FeatureSchema, Shard
 def write_parquet_shard(
     rows: EncodedRows, directory: Path, path: str, columns: Columns
 ) -> Shard:
-    """Write `rows` as one Parquet file, whole or not at all.
+    """Write `rows` as one Parquet file, complete or not at all.
 
     Args:
         rows: The rows.
         directory: The data set directory.
-        path: Where the file goes, relative to it.
+        path: Path of the file, relative to it.
         columns: Names of the features, none of them multi-hot.
 
     Returns:
@@ -32,16 +33,14 @@ def write_parquet_shard(
         OSError: If the file cannot be written.
     """
     target = directory / path
-    values = {columns.label: rows.fixed["label"]}
-    for names, field in (
-        (columns.dense_features, "dense_features"),
-        (columns.single_hot, "categorical_features"),
-    ):
+    values = {columns.label: rows.fixed[LABEL]}
+    for names, field in ((columns.dense_features, DENSE), (columns.single_hot, IDS)):
         values |= {name: rows.fixed[field][:, i] for i, name in enumerate(names)}
     arrays = {name: np.ascontiguousarray(column) for name, column in values.items()}
-    with whole(target) as aside:
-        pa_parquet.write_table(pa.table(arrays), aside, row_group_size=ROW_GROUP_ROWS)
-        checksums = file_sha256(aside), file_crc32c(aside)
+    table = pa.table(arrays)
+    with whole(target) as temporary:
+        pa_parquet.write_table(table, temporary, row_group_size=ROW_GROUP_ROWS)
+        checksums = file_sha256(temporary), file_crc32c(temporary)
     return Shard(path, len(rows), target.stat().st_size, *checksums)
 
 
@@ -52,19 +51,20 @@ def check_parquet(path: Path, schema: FeatureSchema) -> int:
         Number of rows in it.
 
     Raises:
-        ValueError: If it cannot be read, or is anything else than what the schema says.
+        ValueError: If it cannot be read, or does not agree with the schema.
     """
     expected = column_types(schema)
     sizes = dict(zip(schema.single_hot, schema.vocabulary_sizes, strict=True))
     try:
-        with path.open("rb") as opened, pa_parquet.ParquetFile(opened) as file:
+        with path.open("rb") as stream, pa_parquet.ParquetFile(stream) as file:
             problem = column_problem(file.schema_arrow, expected)
             if problem:
                 raise ValueError(problem)
-            for each in file.schema_arrow:
-                if each.name not in expected:
+            for field in file.schema_arrow:
+                if field.name not in expected:
                     raise ValueError(
-                        f"column {each.name} is {each.type}, expected none of that name"
+                        f"column {field.name} is {field.type}, "
+                        "expected none of that name"
                     )
             for batch in file.iter_batches(ROW_GROUP_ROWS):
                 for name, column in zip(batch.schema.names, batch.columns, strict=True):

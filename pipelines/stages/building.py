@@ -1,4 +1,4 @@
-"""A data set directory is whole or not there at all, and made by one process."""
+"""Build a data set directory so that it is complete or absent, in one process."""
 
 import shutil
 import sys
@@ -17,12 +17,12 @@ from tfdlrm.base.version import __version__
 
 @dataclass(frozen=True)
 class Building:
-    """Where a data set is being made.
+    """The directories of a data set that is being built.
 
     Args:
-        directory: What becomes the data set.
-        work: For what is needed only meanwhile.
-        journal: What an earlier run, that was stopped, has finished.
+        directory: The directory that becomes the data set.
+        work: Directory for temporary files.
+        journal: The steps that are finished, also by earlier runs that were stopped.
     """
 
     directory: Path
@@ -31,23 +31,23 @@ class Building:
 
 
 @contextmanager
-def building(
+def build_in(
     output: Path, source: dict[str, Any], engine: str, stays: bool = True
 ) -> Iterator[Building]:
-    """A directory that becomes `output` if all goes well.
+    """Yield a directory that becomes `output` if all goes well.
 
-    It lies beside `output`. What a killed or interrupted process left there is gone on
-    with when it was made from the same inputs by the same settings, version and engine;
-    whatever else goes wrong leaves nothing behind.
+    It is next to `output`. The work of a killed or interrupted process is resumed when
+    it has the same inputs, settings, version and engine. After any other failure
+    nothing is left.
 
     Args:
         output: The directory to make.
         source: Inputs and settings, from `describe_source`.
         engine: Name of the engine.
-        stays: Whether what an interrupt leaves is there for the next run.
+        stays: Whether the next run will find what an interrupted one has finished.
 
     Yields:
-        Where to write.
+        The directories to write to.
 
     Raises:
         InputError: If another process is making the same directory, or the disk
@@ -57,14 +57,17 @@ def building(
     try:
         with _only_process(partial):
             try:
-                place = _begin(partial, source, engine)
-                yield place
-                aside.remove_remains(place.directory)
-                storage.rename(place.directory, output.resolve())
+                building = _begin(partial, source, engine)
+                yield building
+                aside.remove_remains(building.directory)
+                storage.rename(building.directory, output.resolve())
             except KeyboardInterrupt:
                 if stays:
-                    told = "keeps what is done: the same command goes on from there"
-                    print(f"{partial} {told}", file=sys.stderr)
+                    print(
+                        f"{partial} keeps what is done: the same command continues "
+                        "from there",
+                        file=sys.stderr,
+                    )
                 raise
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -81,36 +84,36 @@ def building(
 
 
 def remove_remains(output: Path) -> None:
-    """Remove what a process left that was killed just when `output` was complete."""
+    """Remove the files of a process that was killed just when `output` was complete."""
     partial = _partial(output)
     if partial.exists():
         with _only_process(partial):
             shutil.rmtree(partial)
 
 
-def go_back(place: Building, problem: str | None = None) -> None:
-    """Forget what a run has finished whose files are not whole, saying what is lost.
+def go_back(building: Building, problem: str | None = None) -> None:
+    """Forget the finished steps whose files are damaged or missing, and print which.
 
     Args:
-        place: What the run left.
-        problem: What is known to be wrong already, in words.
+        building: The directories of the run.
+        problem: A problem that was noticed already, in words.
     """
-    lost = place.journal.go_back()
-    if problem is not None and not lost:
-        lost = [problem]
+    problems = building.journal.go_back()
+    if problem is not None and not problems:
+        problems = [problem]
     for name in ("data", "work"):
-        (place.work.parent / name).mkdir(exist_ok=True)
-    if lost:
-        in_all = f" ({len(lost)} files in all)" if len(lost) > 1 else ""
-        print(f"{lost[0]}{in_all}: what was lost is made again")
+        (building.work.parent / name).mkdir(exist_ok=True)
+    if problems:
+        in_all = f" ({len(problems)} files in all)" if len(problems) > 1 else ""
+        print(f"{problems[0]}{in_all}: made again")
 
 
 def start_again(
-    place: Building, source: dict[str, Any], engine: str, reason: str
+    building: Building, source: dict[str, Any], engine: str, reason: str
 ) -> Building:
-    """Forget what an earlier run has finished, saying why."""
-    partial = place.work.parent
-    print(f"starting anew instead of going on in {partial}: {reason}")
+    """Forget all finished steps of an earlier run, and print why."""
+    partial = building.work.parent
+    print(f"starting again instead of resuming {partial}: {reason}")
     return _new(partial, source, engine)
 
 
@@ -120,26 +123,26 @@ def _partial(output: Path) -> Path:
 
 
 def _begin(partial: Path, source: dict[str, Any], engine: str) -> Building:
-    place = Building(partial / "data", partial / "work", _journal(partial))
-    begun = place.journal.last("begin")
-    if place.journal.damage:
-        print(f"{place.journal.damage}: what it and later lines say is made again")
-    elif begun is None and any(partial.iterdir()):
-        print(f"{partial} has lost its journal: starting anew")
-    if begun is None:
+    building = Building(partial / "data", partial / "work", _journal(partial))
+    begin_entry = building.journal.last("begin")
+    if building.journal.damage:
+        print(f"{building.journal.damage}: steps from that line on are done again")
+    elif begin_entry is None and any(partial.iterdir()):
+        print(f"{partial} has lost its journal: starting again")
+    if begin_entry is None:
         return _new(partial, source, engine)
-    if begun["version"] != __version__:
-        reason = f"version {begun['version']} began it, this is {__version__}"
-        return start_again(place, source, engine, reason)
-    difference = first_difference(begun["source"], source)
-    if difference is None and begun["engine"] != engine:
-        difference = f"engine {begun['engine']} there, {engine} now"
+    if begin_entry["version"] != __version__:
+        reason = f"version {begin_entry['version']} began it, this is {__version__}"
+        return start_again(building, source, engine, reason)
+    difference = first_difference(begin_entry["source"], source)
+    if difference is None and begin_entry["engine"] != engine:
+        difference = f"engine was {begin_entry['engine']}, is {engine}"
     if difference:
-        return start_again(place, source, engine, difference)
+        return start_again(building, source, engine, difference)
     aside.remove_remains(partial)
-    print(f"going on with what an earlier run left in {partial}")
-    go_back(place)
-    return place
+    print(f"resuming an earlier run from {partial}")
+    go_back(building)
+    return building
 
 
 def _new(partial: Path, source: dict[str, Any], engine: str) -> Building:
@@ -160,7 +163,7 @@ def _journal(partial: Path) -> Journal:
 
 @contextmanager
 def _only_process(partial: Path) -> Iterator[None]:
-    """Hold `partial` so that no other process builds in it."""
+    """Lock `partial` so that no other process builds in it."""
     partial.mkdir(parents=True, exist_ok=True)
     with storage.only_process(
         partial,

@@ -1,7 +1,7 @@
-"""Typed rows become ids, and each row goes to the bucket that becomes its shard.
+"""Encode typed rows, and send each row to the bucket that becomes its shard.
 
-Where the tables of all columns do not fit in memory at once, all but the last columns
-are encoded in passes of their own, which keep their ids on disk.
+Where the tables of all columns do not fit in memory at once, all groups of columns but
+the last one are encoded in passes of their own, which keep their ids on disk.
 """
 
 import io
@@ -10,100 +10,80 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.ids.coverage import Coverage
-from pipelines.ids.dialects import Dialect
+from pipelines.ids.column_tables import ColumnTables
 from pipelines.ids.vocabulary import Table
-from pipelines.logs.columns import Columns
-from pipelines.stages.buckets import Buckets
 from pipelines.stages.journal import Journal
 from pipelines.stages.piece_encoding import EncodedPiece, PieceEncoder, table_groups
 from pipelines.stages.spill import Spill
-from pipelines.stages.split import Split
 from tfdlrm.base.kept_files import KeptFile, keep
 from tfdlrm.base.parallel import map_in_order
 from tfdlrm.base.progress import stage
-from tfdlrm.data.column_files import vocabulary_path
-from tfdlrm.data.schema import CategoricalFeature
 
 _TABLES_SHARE = 2
-"""The part of the memory budget, as one divided by this, for tables of ids."""
+"""The tables of ids get one part in this many of the memory budget."""
 
 _WAITING_SHARE = 8
-"""The part for rows that wait to be written to their buckets."""
+"""Rows that wait to be written to their buckets get one part in this many."""
 
 _WRITE_BYTES = 2**23
-"""A write to a bucket of more than this costs as much a row, and makes others wait."""
+"""Larger writes to a bucket cost as much a row, and make others wait."""
 
 
 class Encoder:
-    """The stage that encodes; it goes on after what the journal has of it.
+    """The stage that encodes; it resumes from the journal.
 
     Args:
         spill: The typed rows.
-        split: Where they are cut.
-        columns: What the columns are.
-        features: The categorical columns.
-        rule: The dialect, which has their ids.
-        buckets: The buckets of each split.
-        coverage: Where unknown and missing values are counted.
-        directory: The data set directory, which has the vocabularies already.
-        journal: What an earlier run has finished.
-        budget: Bytes of memory to use, about.
+        pieces: Encodes a piece of them.
+        tables: The tables from values to ids.
+        journal: The finished steps, also of an earlier run.
+        budget: Memory to use, roughly, in bytes.
     """
 
     def __init__(
         self,
         spill: Spill,
-        split: Split,
-        columns: Columns,
-        features: Sequence[CategoricalFeature],
-        rule: Dialect,
-        buckets: Sequence[Buckets],
-        coverage: Coverage,
-        directory: Path,
+        pieces: PieceEncoder,
+        tables: ColumnTables,
         journal: Journal,
         budget: int,
     ) -> None:
-        self._spill, self._buckets = spill, buckets
-        self._directory, self._journal = directory, journal
-        self._columns = columns
-        self._pieces = PieceEncoder(columns, split, tuple(buckets), coverage)
-        self._features = {feature.name: feature for feature in features}
-        self._rule, self._coverage = rule, coverage
+        self._spill, self._pieces = spill, pieces
+        self._tables, self._journal = tables, journal
         self._starts = spill.starts
-        sizes = {name: rule.table_bytes(directory, name) for name in self._features}
-        self._groups = table_groups(sizes, budget // _TABLES_SHARE)
-        num_buckets = sum(bucket.num_buckets for bucket in buckets)
+        self._groups = table_groups(tables.sizes, budget // _TABLES_SHARE)
+        num_buckets = sum(bucket.num_buckets for bucket in pieces.buckets)
         self._waiting_bytes = min(budget // _WAITING_SHARE, num_buckets * _WRITE_BYTES)
 
     def run(self) -> dict[str, int]:
-        """Encode every row; returns the positive rows of each split."""
-        done = self._journal.last("encoded")
-        kept = self._journal.kept()
-        for bucket in self._buckets:
-            bucket.restore(kept)
-        if done is None:
-            positives = dict.fromkeys((bucket.split for bucket in self._buckets), 0)
-            done = {"pieces": 0, "positives": positives}
+        """Encode every row; return the number of positive rows of each split."""
+        buckets = self._pieces.buckets
+        files = self._journal.kept()
+        for bucket in buckets:
+            bucket.restore(files)
+        entry = self._journal.last("encoded")
+        if entry is None:
+            num_encoded, positives = 0, {bucket.split: 0 for bucket in buckets}
         else:
-            self._coverage.restore(done["coverage"])
-        if done["pieces"] == len(self._spill.pieces):
-            return done["positives"]
+            num_encoded, positives = entry["pieces"], entry["positives"]
+            self._pieces.coverage.restore(entry["coverage"])
+        if num_encoded == len(self._spill.pieces):
+            return positives
         for group in self._groups[:-1]:
-            self._keep_ids(group, done["pieces"])
-        return self._fill_buckets(done["pieces"], done["positives"])
+            self._keep_ids(group, num_encoded)
+        return self._fill_buckets(num_encoded, positives)
 
-    def _keep_ids(self, names: Sequence[str], first: int) -> None:
-        """The pass over some columns whose ids stay on disk meanwhile."""
-        kept = self._journal.entries("ids")
-        groups = [list(group) for group in self._groups]
-        # With another memory budget the columns were in other groups.
-        if all(each["names"] in groups for each in kept):
-            done = [each["pieces"] for each in kept if each["names"] == [*names]]
-            first = max([first, *done])
-        if first == len(self._spill.pieces):
+    def _keep_ids(self, names: Sequence[str], num_encoded: int) -> None:
+        """Encode one group of columns, and keep their ids on disk until the last pass.
+
+        Args:
+            names: The columns.
+            num_encoded: Number of pieces whose rows are in their buckets already.
+        """
+        start = max(num_encoded, self._num_kept(names))
+        if start == len(self._spill.pieces):
             return
-        tables = [self._table(name) for name in names]
+        tables = [self._tables.load(name) for name in names]
 
         def keep_ids(number: int) -> list[KeptFile]:
             frame = self._spill.read(number, names)
@@ -115,53 +95,77 @@ class Encoder:
             return files
 
         with stage(f"ids of {names[0]} to {names[-1]}", self._starts[-1]) as advance:
-            todo = range(first, len(self._spill.pieces))
-            kept_files = map_in_order(keep_ids, todo)
-            for number, files in zip(todo, kept_files, strict=True):
+            numbers = range(start, len(self._spill.pieces))
+            files_of_pieces = map_in_order(keep_ids, numbers)
+            for number, files in zip(numbers, files_of_pieces, strict=True):
                 entry = {"names": [*names], "pieces": number + 1}
                 entry["files"] = self._journal.note(files)
                 self._journal.add("ids", entry)
                 advance(self._starts[number + 1], self._starts[number + 1])
 
-    def _fill_buckets(self, first: int, positives: dict[str, int]) -> dict[str, int]:
-        tables = [self._table(name) for name in self._groups[-1]]
-        kept = self._journal.kept()
-        todo = range(first, len(self._spill.pieces))
-        written = first
+    def _num_kept(self, names: Sequence[str]) -> int:
+        """Return the number of pieces for which an earlier run has kept these ids."""
+        entries = self._journal.entries("ids")
+        groups = [list(group) for group in self._groups]
+        # With another memory budget the columns were in other groups.
+        if any(entry["names"] not in groups for entry in entries):
+            return 0
+        counts = [entry["pieces"] for entry in entries if entry["names"] == [*names]]
+        return max(counts, default=0)
+
+    def _fill_buckets(self, start: int, positives: dict[str, int]) -> dict[str, int]:
+        """Encode the last group of columns, and send all rows to their buckets.
+
+        Args:
+            start: Number of the first piece.
+            positives: The positive rows of each split in the pieces before it.
+        """
+        buckets = self._pieces.buckets
+        tables = [self._tables.load(name) for name in self._groups[-1]]
+        kept_files = self._journal.kept()
+        numbers = range(start, len(self._spill.pieces))
+        num_written = start
         with stage("encode rows", self._starts[-1]) as advance:
-            pieces = map_in_order(lambda n: self._encode(n, tables, kept), todo)
-            for number, piece in zip(todo, pieces, strict=True):
-                for bucket, parts, count, counts in zip(
-                    self._buckets,
-                    piece.parts,
-                    piece.positives,
-                    piece.counts,
-                    strict=True,
-                ):
-                    bucket.append(parts)
-                    positives[bucket.split] += count
-                    self._coverage.add(bucket.split, counts)
-                waiting = sum(bucket.waiting_bytes for bucket in self._buckets)
-                if waiting >= self._waiting_bytes or number == todo[-1]:
-                    self._flush(written, number + 1, positives)
-                    written = number + 1
+            pieces = map_in_order(
+                lambda n: self._encode(n, tables, kept_files), numbers
+            )
+            for number, piece in zip(numbers, pieces, strict=True):
+                self._append(piece, positives)
+                waiting_bytes = sum(bucket.waiting_bytes for bucket in buckets)
+                if waiting_bytes >= self._waiting_bytes or number == numbers[-1]:
+                    self._flush(num_written, number + 1, positives)
+                    num_written = number + 1
                 advance(self._starts[number + 1], self._starts[number + 1])
         return positives
 
+    def _append(self, piece: EncodedPiece, positives: dict[str, int]) -> None:
+        """Append the rows of a piece to their buckets, and count them."""
+        for bucket, parts, num_positive, counts in zip(
+            self._pieces.buckets,
+            piece.parts,
+            piece.positives,
+            piece.counts,
+            strict=True,
+        ):
+            bucket.append(parts)
+            positives[bucket.split] += num_positive
+            self._pieces.coverage.add(bucket.split, counts)
+
     def _flush(self, start: int, end: int, positives: dict[str, int]) -> None:
-        files = [file for bucket in self._buckets for file in bucket.flush()]
+        """Write the waiting rows, and remove the pieces from `start` up to `end`."""
+        files = [file for bucket in self._pieces.buckets for file in bucket.flush()]
         released = [
             path
             for number in range(start, end)
             for path in (
                 self._spill.pieces[number],
-                *(self._ids_path(number, name) for name in self._kept()),
+                *(self._ids_path(number, name) for name in self._kept_names()),
             )
         ]
         entry = {
             "pieces": end,
             "positives": dict(positives),
-            "coverage": self._coverage.to_json(),
+            "coverage": self._pieces.coverage.to_json(),
             "files": self._journal.note(files),
             "released": [self._journal.name(path) for path in released],
         }
@@ -170,30 +174,25 @@ class Encoder:
             path.unlink(missing_ok=True)
 
     def _encode(
-        self, number: int, tables: Sequence[Table], kept: Mapping[Path, KeptFile]
+        self, number: int, tables: Sequence[Table], kept_files: Mapping[Path, KeptFile]
     ) -> EncodedPiece:
         frame = self._spill.read(number)
-        paths = {name: self._ids_path(number, name) for name in self._kept()}
+        paths = {name: self._ids_path(number, name) for name in self._kept_names()}
         ids = {
-            name: np.load(io.BytesIO(kept[path].read())) for name, path in paths.items()
+            name: np.load(io.BytesIO(kept_files[path].read()))
+            for name, path in paths.items()
         }
         ids |= self._pieces.ids(frame, self._groups[-1], tables)
         return self._pieces.encode(frame, ids, self._starts[number])
 
-    def _kept(self) -> list[str]:
-        """The names under which earlier passes kept ids."""
+    def _kept_names(self) -> list[str]:
+        """Return the names under which earlier passes kept ids."""
         return self._pieces.kept_names(self._groups[:-1])
 
-    def _table(self, name: str) -> Table:
-        path = vocabulary_path(self._directory, name)
-        if file := self._journal.kept().get(path):  # the hash dialect has none
-            file.check()
-        return self._rule.table(self._directory, self._features[name])
-
     def _ids_path(self, number: int, name: str) -> Path:
-        names = self._columns.categorical_features
+        names = self._pieces.columns.categorical_features
         (group,) = (group for group in self._groups if name in group)
         # With another memory budget the columns are in other groups.
-        first, last, position = (names.index(n) for n in (group[0], group[-1], name))
-        suffix = f".{first}-{last}.{position}.npy"
+        start, end, position = (names.index(n) for n in (group[0], group[-1], name))
+        suffix = f".{start}-{end}.{position}.npy"
         return self._spill.pieces[number].with_suffix(suffix)

@@ -1,4 +1,4 @@
-"""One piece of typed rows becomes ids, for every engine in the same way."""
+"""Turn one piece of typed rows into ids, in the same way for every engine."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,24 +8,25 @@ import polars as pl
 from polars.selectors import by_name
 
 from pipelines.ids.coverage import Coverage
-from pipelines.ids.encoded_rows import Bags, EncodedRows, row_type
+from pipelines.ids.encoded_rows import Bags, EncodedRows
 from pipelines.ids.vocabulary import Table, encode_categories
 from pipelines.logs.columns import Columns
 from pipelines.stages.buckets import Buckets
 from pipelines.stages.split import Split
+from tfdlrm.data.block_format import DENSE, IDS, LABEL, row_type
 
 Ids = Mapping[str, np.ndarray]
-"""Ids of single-hot columns together, under the first's name, and of each bag."""
+"""Ids of all single-hot columns under the first one's name, and of each bag."""
 
 
 @dataclass(frozen=True)
 class EncodedPiece:
-    """A piece: its rows for each bucket of each split.
+    """The rows of a piece by the bucket of each split that they go to.
 
     Args:
         parts: For each split the rows of each bucket.
-        positives: For each split the rows with label 1.
-        counts: For each split what `Coverage.count` found.
+        positives: For each split the number of rows with label 1.
+        counts: For each split the counts of `Coverage.count`.
     """
 
     parts: list[list[EncodedRows]]
@@ -35,13 +36,13 @@ class EncodedPiece:
 
 @dataclass(frozen=True)
 class PieceEncoder:
-    """Encodes pieces of typed rows; any thread or process may do this for any piece.
+    """Encode pieces of typed rows; any thread or process may encode any piece.
 
     Args:
-        columns: What the columns are.
-        split: Where rows are cut.
+        columns: The columns of the log.
+        split: The row numbers of each split.
         buckets: The buckets of each split, in the order of their rows.
-        coverage: What counts unknown and missing values.
+        coverage: Counts unknown and missing values.
     """
 
     columns: Columns
@@ -52,7 +53,7 @@ class PieceEncoder:
     def ids(
         self, frame: pl.DataFrame, names: Sequence[str], tables: Sequence[Table]
     ) -> dict[str, np.ndarray]:
-        """Ids of some columns.
+        """Return the ids of some columns.
 
         Args:
             frame: Typed rows.
@@ -70,12 +71,12 @@ class PieceEncoder:
         return ids
 
     def kept_names(self, groups: Sequence[Sequence[str]]) -> list[str]:
-        """The names under which `ids` gives those of these groups of columns."""
+        """Return the names under which `ids` returns the ids of groups of columns."""
         return [
             name
             for names in groups
-            for place, name in enumerate(names)
-            if place == 0 or name in self.columns.multi_hot
+            for position, name in enumerate(names)
+            if position == 0 or name in self.columns.multi_hot
         ]
 
     def encode(self, frame: pl.DataFrame, ids: Ids, start: int) -> EncodedPiece:
@@ -88,35 +89,37 @@ class PieceEncoder:
         """
         rows = self._rows(frame, ids)
         splits = rows.split([max(end - start, 0) for end in self.split.ends[:-1]])
-        starts = [max(start - rows.start, 0) for rows in self.split.ranges().values()]
+        ranges = self.split.ranges().values()
+        starts = [max(start - row_numbers.start, 0) for row_numbers in ranges]
         return EncodedPiece(
             parts=[
-                bucket.scatter(part, first)
-                for bucket, part, first in zip(
+                bucket.scatter(part, first_row)
+                for bucket, part, first_row in zip(
                     self.buckets, splits, starts, strict=True
                 )
             ],
-            positives=[int(each.fixed["label"].sum(dtype=np.int64)) for each in splits],
+            positives=[
+                int(rows_of_split.fixed[LABEL].sum(dtype=np.int64))
+                for rows_of_split in splits
+            ],
             counts=[
-                self.coverage.count(each.fixed["categorical_features"], each.bags)
-                for each in splits
+                self.coverage.count(rows_of_split.fixed[IDS], rows_of_split.bags)
+                for rows_of_split in splits
             ],
         )
 
     def _rows(self, frame: pl.DataFrame, ids: Ids) -> EncodedRows:
         columns = self.columns
-        kind = row_type(len(columns.dense_features), len(columns.single_hot))
-        rows = np.empty(frame.height, kind)
-        rows["label"] = frame[columns.label].to_numpy()
+        dtype = row_type(len(columns.dense_features), len(columns.single_hot))
+        rows = np.empty(frame.height, dtype)
+        rows[LABEL] = frame[columns.label].to_numpy()
         if columns.dense_features:
             dense = frame.select(by_name(*columns.dense_features))
-            rows["dense_features"] = dense.to_numpy()
+            rows[DENSE] = dense.to_numpy()
         # In whatever groups they were encoded, these are in the order of the columns.
         single = [ids[name] for name in columns.single_hot if name in ids]
         if single:
-            rows["categorical_features"] = (
-                single[0] if len(single) == 1 else np.hstack(single)
-            )
+            rows[IDS] = single[0] if len(single) == 1 else np.hstack(single)
         lists = [frame[name].alias("value") for name in columns.multi_hot]
         bags = [
             Bags(ids[name], bag.list.len().cast(pl.Int32).to_numpy())
@@ -128,11 +131,13 @@ class PieceEncoder:
 def table_groups(
     table_bytes: Mapping[str, int], budget: int
 ) -> tuple[tuple[str, ...], ...]:
-    """The columns in groups whose tables fit in `budget` bytes, or are one alone.
+    """Group columns so that the tables of a group fit in `budget` bytes.
+
+    A column whose table alone takes more is a group of its own.
 
     Args:
-        table_bytes: What the table of each column takes in memory.
-        budget: What the tables of a group may take.
+        table_bytes: Size of each column's table in memory.
+        budget: Memory for the tables of a group, in bytes.
 
     Example:
 

@@ -1,21 +1,23 @@
-"""What every engine begins with and ends with."""
+"""The steps that every engine begins and ends with."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipelines.ids.coverage import CountedFeature
-from pipelines.ids.dialects import dialect
-from pipelines.ids.encoded_rows import row_type
+from pipelines.ids.dialects import dialect_of
 from pipelines.logs.bad_rows import SkippedRows
 from pipelines.logs.columns import Columns
 from pipelines.logs.columns_file import load_columns
 from pipelines.logs.label_values import require_described, with_negatives
+from pipelines.shards.tfrecord import ShardFormat
 from pipelines.stages.buckets import Buckets
 from pipelines.stages.spill import Spill
 from pipelines.stages.split import Split, num_days
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig
+from tfdlrm.data.block_format import row_type
+from tfdlrm.data.meaning import Meaning
 from tfdlrm.data.schema import SPLITS, CategoricalFeature, FeatureSchema, Shard
 from tfdlrm.data.vocabulary_contents import with_contents
 
@@ -24,7 +26,7 @@ BLOCK_ROWS = 2048
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run of an engine made.
+    """The result of an engine's run.
 
     Args:
         schema: The schema, without its source.
@@ -40,10 +42,10 @@ class Prepared:
 
 
 def read_columns(num_files: int, config: PrepareConfig) -> Columns:
-    """What the columns of the raw files are, before any work is done.
+    """Read the columns of the raw files and check the settings, before any work.
 
     Raises:
-        InputError: If settings do not go together.
+        InputError: If the settings contradict each other.
     """
     columns = load_columns(config.columns) if config.columns else Columns.criteo()
     if config.dialect == "facebook" and not columns.is_criteo:
@@ -60,17 +62,17 @@ def read_columns(num_files: int, config: PrepareConfig) -> Columns:
         num_days(num_files, config)
     elif config.days is not None:
         raise InputError(
-            f"days is {config.days}, but {config.columns} says that "
-            f"{columns.days_by.name} tells the day of a row: drop one of the two"
+            f"days is {config.days}, but by {config.columns} the column "
+            f"{columns.days_by.name} has the day of a row: drop one of the two"
         )
     return columns
 
 
 def with_labels(columns: Columns, spill: Spill) -> Columns:
-    """Return `columns` with what the rows say of their label.
+    """Return `columns` with the label values that the rows have.
 
     Raises:
-        InputError: If it has more values than anything says the meaning of.
+        InputError: If the label has values whose meaning is not described.
     """
     counts = spill.skipped.labels
     require_described(counts, columns, "the raw files together")
@@ -80,37 +82,39 @@ def with_labels(columns: Columns, spill: Spill) -> Columns:
 def make_buckets(
     split: Split, columns: Columns, work: Path, config: PrepareConfig
 ) -> tuple[Buckets, ...]:
-    """The buckets of each split; only training rows are shuffled."""
+    """Return the buckets of each split; only training rows are shuffled."""
     seeds = {"train": config.seed}
-    kind = row_type(len(columns.dense_features), len(columns.single_hot))
+    dtype = row_type(len(columns.dense_features), len(columns.single_hot))
     num_bags = len(columns.multi_hot)
     return tuple(
-        Buckets(work, name, len(rows), kind, num_bags, seeds.get(name))
+        Buckets(work, name, len(rows), dtype, num_bags, seeds.get(name))
         for name, rows in split.ranges().items()
     )
 
 
 def remove_other_shards(directory: Path, paths: Iterable[str]) -> None:
-    """Remove shards of a run that was taken back and had other rows.
+    """Remove the shards of an earlier run that the data set will not have.
 
     Args:
         directory: The data set directory.
-        paths: The shards that it will have.
+        paths: Paths of the shards that it will have.
     """
-    known = {directory / path for path in paths}
+    shards = {directory / path for path in paths}
     for split in SPLITS:
         for path in (directory / split).glob("*"):
-            if path not in known:
+            if path not in shards:
                 path.unlink()
 
 
 def categorical_features(
     counted: Sequence[CountedFeature], columns: Columns
 ) -> tuple[CategoricalFeature, ...]:
-    """The categorical columns, as the schema has them."""
+    """Return the categorical columns as they are in the schema."""
     return tuple(
-        CategoricalFeature(each.name, each.num_ids, each.name in columns.multi_hot)
-        for each in counted
+        CategoricalFeature(
+            feature.name, feature.num_ids, feature.name in columns.multi_hot
+        )
+        for feature in counted
     )
 
 
@@ -121,12 +125,12 @@ def schema_without_shards(
     directory: Path,
     config: PrepareConfig,
 ) -> FeatureSchema:
-    """Return what the schema says before shards are written, source apart.
+    """Return the schema as it is before shards are written, without its source.
 
     Args:
         columns: The columns of the log.
         features: The categorical columns.
-        split: How rows are divided.
+        split: The row numbers of each split.
         directory: The data set directory, with its vocabularies.
         config: The settings.
     """
@@ -139,7 +143,7 @@ def schema_without_shards(
         min_frequency=config.min_frequency,
         max_index_range=config.max_index_range,
         hash_buckets=config.hash_buckets,
-        reserved_ids=dialect(config).reserved_ids,
+        reserved_ids=dialect_of(config).reserved_ids,
         split=split.description(config),
         columns=None if columns.is_criteo else columns.to_json(),
         record_format=config.record_format,
@@ -148,6 +152,12 @@ def schema_without_shards(
     return with_contents(schema, directory)
 
 
+def make_shard_format(schema: FeatureSchema, columns: Columns) -> ShardFormat:
+    """Return the format of the shards of a data set with this schema."""
+    fingerprint = Meaning.of(schema).fingerprint
+    return ShardFormat(BLOCK_ROWS, schema.record_format, columns, fingerprint)
+
+
 def make_schema(schema: FeatureSchema, shards: Sequence[Shard]) -> FeatureSchema:
-    """The schema of a data set, without its source."""
+    """Return the schema of a data set, without its source."""
     return replace(schema, shards=tuple(shards))

@@ -1,4 +1,4 @@
-"""What a data set is made from, so that it is made only once."""
+"""The inputs and settings of a data set, so that it is made only once."""
 
 import json
 from collections.abc import Sequence
@@ -15,23 +15,23 @@ from tfdlrm.config import PrepareConfig
 from tfdlrm.data.schema import FILE_NAME, FeatureSchema
 
 _WITHOUT_EFFECT = {"memory_budget", "engine", "master"}
-"""Settings that change how a data set is made, but none of its bytes."""
+"""Settings that change how a data set is made, but not its bytes."""
 
 
 def describe_source(raw: Sequence[Path], config: PrepareConfig) -> dict[str, Any]:
-    """The inputs and settings of a data set, as its schema records them.
+    """Describe the inputs and settings of a data set for its schema.
 
     Args:
         raw: The raw files.
         config: The settings.
 
     Returns:
-        A dictionary that JSON keeps as it is; checksums come from `with_checksums`.
+        A dictionary for JSON; `with_checksums` adds the checksums.
 
     Raises:
         InputError: If a file is missing.
     """
-    names = [each.name for each in fields(PrepareConfig)]
+    names = [setting.name for setting in fields(PrepareConfig)]
     settings = {
         name: getattr(config, name) for name in names if name not in _WITHOUT_EFFECT
     }
@@ -45,7 +45,7 @@ def describe_source(raw: Sequence[Path], config: PrepareConfig) -> dict[str, Any
 
 
 def with_checksums(source: dict[str, Any], checksums: Sequence[str]) -> dict[str, Any]:
-    """`source` with the SHA-256 of each file, known once it has been read."""
+    """Return `source` with the SHA-256 of each file, known when it has been read."""
     files = [
         {**file, "sha256": checksum}
         for file, checksum in zip(source["files"], checksums, strict=True)
@@ -66,19 +66,19 @@ def _describe_file(path: Path, name: str) -> dict[str, Any]:
 def existing_data_set(
     output: Path, source: dict[str, Any], raw: Sequence[Path]
 ) -> FeatureSchema | None:
-    """The data set that `output` already holds, if it is the one that is asked for.
+    """Return the schema of the data set in `output`, if it is the requested one.
 
     Args:
-        output: The data set directory; it may not exist, or be empty.
-        source: Inputs and settings of the data set that is asked for.
-        raw: The raw files; one whose time is another than it was is compared by its
-            checksum, since it may be a copy.
+        output: The data set directory; it may be missing or empty.
+        source: Inputs and settings of the requested data set.
+        raw: The raw files. A file whose modification time has changed is compared by
+            its checksum, since it may be a copy.
 
     Returns:
-        Its schema, or `None` when there is nothing yet.
+        The schema, or `None` when `output` is missing or empty.
 
     Raises:
-        InputError: If it holds something else, or the data set is damaged.
+        InputError: If `output` holds something else, or the data set is damaged.
     """
     if not output.exists():
         return None
@@ -103,35 +103,39 @@ def existing_data_set(
     return schema
 
 
-def first_difference(there: dict[str, Any] | None, now: dict[str, Any]) -> str | None:
-    """What differs between two sources, content apart, in words; `None` if nothing."""
-    if there is None or there.keys() != now.keys():
-        return "it does not say from what"
-    for name, value in now["settings"].items():
-        found = there["settings"].get(name)
-        if found != value:
+def first_difference(
+    old_source: dict[str, Any] | None, source: dict[str, Any]
+) -> str | None:
+    """Return the first difference of two sources in words, or `None`.
+
+    The contents of the files are not compared.
+    """
+    if old_source is None or old_source.keys() != source.keys():
+        return "it does not say what it was made from"
+    for name, value in source["settings"].items():
+        old_value = old_source["settings"].get(name)
+        if old_value != value:
             if name == "columns":
-                return "its columns are described otherwise"
+                return "columns describes other columns"
             # As it is written in a file of settings.
-            return f"{name} {json.dumps(found)} there, {json.dumps(value)} now"
-    names_there, names_now = (
-        [file["name"] for file in source["files"]] for source in (there, now)
-    )
-    if names_there != names_now:
-        return f"from {', '.join(names_there)} there, {', '.join(names_now)} now"
-    for file_there, file_now in zip(there["files"], now["files"], strict=True):
-        if file_there["bytes"] != file_now["bytes"]:
-            sizes = f"{file_there['bytes']:,} bytes there, {file_now['bytes']:,} now"
-            return f"{file_now['name']} had {sizes}"
+            return f"{name} was {json.dumps(old_value)}, is {json.dumps(value)}"
+    old_names = [file["name"] for file in old_source["files"]]
+    names = [file["name"] for file in source["files"]]
+    if old_names != names:
+        return f"the raw files were {', '.join(old_names)}, are {', '.join(names)}"
+    for old_file, file in zip(old_source["files"], source["files"], strict=True):
+        if old_file["bytes"] != file["bytes"]:
+            sizes = f"had {old_file['bytes']:,} bytes, has {file['bytes']:,}"
+            return f"{file['name']} {sizes}"
     return None
 
 
 def _changed_content(
-    there: dict[str, Any] | None, now: dict[str, Any], raw: Sequence[Path]
+    old_source: dict[str, Any] | None, source: dict[str, Any], raw: Sequence[Path]
 ) -> str | None:
-    files_there = there["files"] if there else []
-    for file_there, file_now, path in zip(files_there, now["files"], raw, strict=True):
-        is_newer = file_there["modified"] != file_now["modified"]
-        if is_newer and file_there["sha256"] != file_checksum(path):
-            return f"{file_now['name']} has another content since"
+    old_files = old_source["files"] if old_source else []
+    for old_file, file, path in zip(old_files, source["files"], raw, strict=True):
+        is_touched = old_file["modified"] != file["modified"]
+        if is_touched and old_file["sha256"] != file_checksum(path):
+            return f"{file['name']} has other contents now"
     return None

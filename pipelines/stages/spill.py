@@ -1,4 +1,4 @@
-"""The first stage: raw files parsed once and kept as typed columns on disk."""
+"""The first stage: parse raw files once and keep their typed columns on disk."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,15 +24,15 @@ Transform = Callable[[pl.DataFrame], pl.DataFrame]
 
 
 class LogSource(Protocol):
-    """A raw file as typed data frames, cut the same way each time it is read.
+    """A raw file as typed data frames, cut in the same way each time it is read.
 
     Attributes:
         path: The file.
         num_bytes: Its size as stored.
-        bytes_read: How many of these have been read; the frames yielded so far depend
-            on no others.
-        position: Where `frames` goes on after the frame that it yielded last.
-        skipped: The malformed rows that this call of `frames` left out so far.
+        bytes_read: Number of bytes read; the frames yielded so far depend on no others.
+        position: The position from which `frames` continues after the frame that it
+            yielded last.
+        skipped: The malformed rows that this call of `frames` has left out so far.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class LogSource(Protocol):
     def bytes_read(self) -> int: ...
 
     def frames(self, position: int = 0) -> Iterator[pl.DataFrame]:
-        """The frames from `position` on."""
+        """Yield the frames from `position` on."""
         ...
 
 
@@ -54,11 +54,11 @@ class Spill:
 
     Args:
         pieces: Arrow files, in order of their rows.
-        rows_per_piece: Number of rows of each.
+        rows_per_piece: Number of rows of each piece.
         rows_per_file: Number of rows of each raw file.
         checksums: SHA-256 of each raw file.
         skipped: Malformed rows that were left out.
-        files: What the pieces must be; empty if that is not known.
+        files: Size and checksum of each piece; empty if not known.
     """
 
     pieces: tuple[Path, ...]
@@ -73,16 +73,16 @@ class Spill:
 
     @cached_property
     def starts(self) -> list[int]:
-        """Number of the first row of each piece, and at last of all rows."""
+        """Number of the first row of each piece, then the number of all rows."""
         return list(accumulate(self.rows_per_piece, initial=0))
 
     def read(self, number: int, names: Sequence[str] | None = None) -> pl.DataFrame:
         """Read a piece, or some of its columns, and check its bytes.
 
         Args:
-            number: The piece.
-            names: The columns. Pieces are checked at their first such read only, and
-                at each read of all columns, which `names` left out asks for.
+            number: Number of the piece.
+            names: The columns; all by default. A read of all columns always checks the
+                piece, a read of some columns only the first time.
 
         Raises:
             DamagedFileError: If the piece is not what was written.
@@ -100,13 +100,13 @@ def spill_columns(
 
     Args:
         files: The raw files.
-        work: Where the pieces go.
-        journal: What an earlier run has finished.
-        transform: What is done to each frame before it is written.
+        work: Directory for the pieces.
+        journal: The finished steps, also of an earlier run.
+        transform: Applied to each frame before it is written.
 
     Raises:
-        InputError: If a file cannot be used, or changes meanwhile.
-        InputChangedError: If what an earlier run has read of a file is not there now.
+        InputError: If a file cannot be used, or changes while it is read.
+        InputChangedError: If a file has changed since an earlier run read it.
     """
     rows = sum(entry["rows"] for entry in journal.entries("piece"))
     bytes_before = 0
@@ -114,39 +114,39 @@ def spill_columns(
         for number, file in enumerate(files):
 
             def advance(
-                num_rows: int, file: LogSource = file, before: int = bytes_before
+                num_rows: int, file: LogSource = file, earlier_bytes: int = bytes_before
             ) -> None:
                 nonlocal rows
                 rows += num_rows
-                show(before + file.bytes_read, rows)
+                show(earlier_bytes + file.bytes_read, rows)
 
             _FileSpill(number, file, work, journal).run(transform, advance)
             bytes_before += file.num_bytes
     pieces = journal.entries("piece")
-    done = journal.entries("file")
+    file_entries = journal.entries("file")
     skipped = SkippedRows()
-    for entry in done:
+    for entry in file_entries:
         skipped.update(SkippedRows.from_json(entry["skipped"]))
     return Spill(
         pieces=tuple(piece_path(work, number) for number in range(len(pieces))),
         rows_per_piece=tuple(entry["rows"] for entry in pieces),
-        rows_per_file=tuple(entry["rows"] for entry in done),
-        checksums=tuple(entry["sha256"] for entry in done),
+        rows_per_file=tuple(entry["rows"] for entry in file_entries),
+        checksums=tuple(entry["sha256"] for entry in file_entries),
         skipped=skipped,
-        files=tuple(file for each in pieces for file in journal.files_of(each)),
+        files=tuple(file for entry in pieces for file in journal.files_of(entry)),
     )
 
 
 def piece_path(work: Path, number: int) -> Path:
-    """Where a piece of the rows is kept."""
+    """Return the path of a piece."""
     return work / f"{number:06d}.arrow"
 
 
 def write_piece(frame: pl.DataFrame, path: Path) -> KeptFile:
-    """Write typed rows aside and rename them: under its name a piece is whole."""
-    with whole(path) as aside:
-        frame.write_ipc(aside)
-        crc32c = file_crc32c(aside)
+    """Write typed rows to a temporary file and rename it when it is complete."""
+    with whole(path) as temporary:
+        frame.write_ipc(temporary)
+        crc32c = file_crc32c(temporary)
     return KeptFile(path, path.stat().st_size, crc32c)
 
 
@@ -154,8 +154,8 @@ def read_piece(path: Path, names: Sequence[str] | None = None) -> pl.DataFrame:
     """Read the columns of a piece, or some of them.
 
     Args:
-        path: The piece; `[`, `?` and `*` in it are themselves, as in names.
-        names: The columns; all by default.
+        path: The piece; `[`, `?` and `*` in its path stand for themselves.
+        names: The columns, with the same characters as they are; all by default.
     """
     piece = pl.scan_ipc(path, glob=False)
     if names is not None:
@@ -171,32 +171,34 @@ class _Piece:
 
 
 class _FileSpill:
-    """One file of the stage, from where an earlier run was stopped."""
+    """Spills one file, from the piece at which an earlier run was stopped."""
 
     def __init__(
         self, number: int, file: LogSource, work: Path, journal: Journal
     ) -> None:
         self._number, self._file = number, file
         self._work, self._journal = work, journal
-        last = journal.last("piece")
-        self._last = last if last and last["file"] == number else None
-        self._before = SkippedRows()
-        if self._last:
-            self._before = SkippedRows.from_json(self._last["skipped"])
-        self._rows = self._last["rows_of_file"] if self._last else 0
+        last_entry = journal.last("piece")
+        self._last_entry = (
+            last_entry if last_entry and last_entry["file"] == number else None
+        )
+        self._skipped_before = SkippedRows()
+        if self._last_entry:
+            self._skipped_before = SkippedRows.from_json(self._last_entry["skipped"])
+        self._rows = self._last_entry["rows_of_file"] if self._last_entry else 0
 
     def run(self, transform: Transform, advance: Callable[[int], None]) -> None:
-        """Spill what is left of the file; tells `advance` the rows of each piece."""
+        """Spill the remaining rows; call `advance` with the rows of each piece."""
         with FileChecksum(self._file.path) as checksum:
-            done = self._journal.entries("file")[self._number :]
-            if done:
-                _expect(checksum.whole(), done[0]["sha256"], self._file.path)
+            file_entries = self._journal.entries("file")[self._number :]
+            if file_entries:
+                _expect(checksum.whole(), file_entries[0]["sha256"], self._file.path)
                 return
             position = 0
-            if self._last:
-                digest = checksum.up_to(self._last["bytes"])
-                _expect(digest, self._last["sha256"], self._file.path)
-                position = self._last["position"]
+            if self._last_entry:
+                digest = checksum.up_to(self._last_entry["bytes"])
+                _expect(digest, self._last_entry["sha256"], self._file.path)
+                position = self._last_entry["position"]
             with ThreadPoolExecutor(max_workers=1) as thread:
 
                 def write(piece: _Piece) -> Entry:
@@ -205,14 +207,14 @@ class _FileSpill:
                     files = self._journal.note([keep(piece.path)])
                     return {**piece.entry, "sha256": digest.result(), "files": files}
 
-                # A thread writes, since this one has to keep those that parse busy.
+                # A thread writes, while this one keeps the parsing threads busy.
                 for entry in map_in_order(write, self._pieces(position), workers=1):
                     self._journal.add("piece", entry)
                     advance(entry["rows"])
             self._note_file(checksum.whole())
 
     def _pieces(self, position: int) -> Iterator[_Piece]:
-        """What is left of the file, with what the journal is to say of each piece."""
+        """Yield the remaining pieces of the file, with the journal entry of each."""
         numbers = count(self._journal.count("piece"))
         for number, frame in zip(numbers, self._file.frames(position), strict=False):
             self._rows += frame.height
@@ -232,10 +234,10 @@ class _FileSpill:
         self._journal.add("file", entry)
 
     def _skipped(self) -> SkippedRows:
-        both = SkippedRows()
-        both.update(self._before)
-        both.update(self._file.skipped)
-        return both
+        skipped = SkippedRows()
+        skipped.update(self._skipped_before)
+        skipped.update(self._file.skipped)
+        return skipped
 
 
 def _expect(digest: str, expected: str, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which rows are for training, validation and test: by time, that is file order."""
+"""Cut rows into training, validation and test by time, that is by file order."""
 
 import math
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ DEFAULT_DAYS = 7
 
 @dataclass(frozen=True)
 class Split:
-    """Where the rows of all files, in order, are cut.
+    """The row numbers at which the rows of all files, in order, are cut.
 
     Args:
-        rows_per_day: Number of rows in each part.
-        ends: Where each split ends, as row numbers.
+        rows_per_day: Number of rows in each day.
+        ends: Row number at which each split ends.
         order: The splits in the order of their rows.
     """
 
@@ -29,7 +29,7 @@ class Split:
     order: tuple[str, ...] = SPLITS
 
     def ranges(self) -> dict[str, range]:
-        """The row numbers of each split, in the order of their rows."""
+        """Return the row numbers of each split, in the order of their rows."""
         starts = (0, *self.ends[:-1])
         return {
             name: range(start, end)
@@ -37,7 +37,7 @@ class Split:
         }
 
     def description(self, config: PrepareConfig) -> dict[str, Any]:
-        """How rows were divided, for the schema."""
+        """Describe the split for the schema."""
         return {
             "days": len(self.rows_per_day),
             "validation_days": config.validation_days,
@@ -48,15 +48,15 @@ class Split:
 
 
 def num_days(num_files: int, config: PrepareConfig, are_days: bool = False) -> int:
-    """Number of parts that rows are cut into.
+    """Return the number of days that rows are cut into.
 
     Args:
         num_files: Number of files.
-        config: Its `days`, `validation_days` and `test_days` count.
-        are_days: Whether a "file" is the rows of a day, which is cut into no more.
+        config: Settings, of which `days`, `validation_days` and `test_days` are used.
+        are_days: Whether each "file" is the rows of one day of the log.
 
     Raises:
-        InputError: If held-out parts would leave none to train on.
+        InputError: If the held-out days leave none to train on.
     """
     days = config.days or (num_files if num_files > 1 or are_days else DEFAULT_DAYS)
     held_out = config.validation_days + config.test_days
@@ -73,20 +73,16 @@ def num_days(num_files: int, config: PrepareConfig, are_days: bool = False) -> i
 def split_rows(
     rows_per_file: Sequence[int], config: PrepareConfig, are_days: bool = False
 ) -> Split:
-    """Cut rows into days, and the last days off for validation and test.
+    """Cut rows into days, and hold out the last days for validation and test.
 
-    In the facebook dialect the test rows come before those for validation: of the last
-    day the reference tests on the first half.
+    In the facebook dialect the test rows come before the validation rows: the reference
+    tests on the first half of the last day.
 
     Args:
         rows_per_file: Number of rows of each file, in order.
-        config: Its `days`, `validation_days` and `test_days` count; a fraction of a
-            day that does not come out even gives the row more to its earlier part.
-        are_days: Whether these are the rows of each day that the log has, rather than
-            those of each file.
-
-    Returns:
-        The cuts.
+        config: Settings, of which `days`, `validation_days` and `test_days` are used.
+            Where a fraction of a day cuts through a row, the earlier part gets it.
+        are_days: Whether `rows_per_file` has the rows of each day of the log instead.
 
     Raises:
         InputError: If no row is left to train on.
@@ -103,13 +99,17 @@ def split_rows(
     else:
         size, remainder = divmod(total, days)
         rows_per_day = tuple(size + (day < remainder) for day in range(days))
-    # Fractions, since 0.1 + 0.9 should reach the end of a day exactly.
+    # Fractions, so that 0.1 + 0.9 is exactly the end of a day.
     validation_days = Fraction(str(config.validation_days))
     test_days = Fraction(str(config.test_days))
     is_facebook = config.dialect == "facebook"
-    last = days - (validation_days if is_facebook else test_days)
+    held_out_start = days - (validation_days if is_facebook else test_days)
     train_end = days - validation_days - test_days
-    ends = (_row_at(train_end, rows_per_day), _row_at(last, rows_per_day), total)
+    ends = (
+        _row_at(train_end, rows_per_day),
+        _row_at(held_out_start, rows_per_day),
+        total,
+    )
     if ends[0] == 0:
         raise InputError(
             f"no row is left to train on: {total} rows in {days} days, of which "
@@ -121,7 +121,7 @@ def split_rows(
 
 
 def _row_at(time: Fraction, rows_per_day: Sequence[int]) -> int:
-    """Number of rows before `time`, in days from the start."""
+    """Return the number of rows before `time`, which is in days from the start."""
     starts = [*accumulate(rows_per_day, initial=0)]
     day = math.floor(time)
     if day == len(rows_per_day):

@@ -1,4 +1,4 @@
-"""Rows put into training, validation and test by their day or time."""
+"""Put rows into training, validation and test by their day or time."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,9 +28,9 @@ class PieceKeys:
     """The days or times of a piece.
 
     Args:
-        number: The piece.
+        number: Number of the piece.
         start: Number of its first row.
-        keys: Of each row, int64.
+        keys: Day or time of each row, int64.
     """
 
     number: int
@@ -40,11 +40,11 @@ class PieceKeys:
 
 @dataclass(frozen=True)
 class Parts:
-    """What `distribute` made of a piece.
+    """The parts of a piece for training, validation and test.
 
     Args:
-        rows: Number of rows for training, validation and test.
-        files: The files of those that have rows.
+        rows: Number of rows of each part.
+        files: The files of the parts that have rows.
     """
 
     rows: list[int]
@@ -56,18 +56,23 @@ MapKeys = Callable[[Callable[[PieceKeys], Any]], Iterable[Any]]
 
 @dataclass(frozen=True)
 class Cut:
-    """A place in the order of rows by day or time, and then by row number.
+    """A cut in the order of rows by day or time, and then by row number.
 
     Args:
-        key: Rows of an earlier key come before it.
-        row: So do rows of this key with a lower number.
+        key: Day or time; rows with an earlier one are before the cut.
+        row: Row number; rows of the same day or time with a lower one are before it.
     """
 
     key: int
     row: int
 
     def is_before(self, keys: np.ndarray, start: int) -> np.ndarray:
-        """Which rows come before it, `keys` being those of the rows from `start` on."""
+        """Return which rows are before the cut.
+
+        Args:
+            keys: Day or time of consecutive rows.
+            start: Number of the first of them.
+        """
         numbers = np.arange(start, start + len(keys))
         return (keys < self.key) | ((keys == self.key) & (numbers < self.row))
 
@@ -77,15 +82,15 @@ def split_by_time(
 ) -> tuple[Spill, Split]:
     """Bring spilled rows into the order training, validation, test.
 
-    Days are the distinct ones that rows have, each with all its rows. A part of a day
-    has its first rows by time, or by place in the files where there are only days.
-    Whatever follows can then cut rows by their number.
+    The days are the distinct days of the rows, each with all its rows. A part of a day
+    takes its first rows by time, or by file order where there are only days. Later
+    stages can then cut rows by their number.
 
     Args:
         spill: Typed rows with the column `TIME_KEY`.
-        days_by: What that column is.
-        split_rows: From the number of rows of each day to the split.
-        journal: What an earlier run has finished.
+        days_by: The column with the day or time.
+        split_rows: Returns the split from the number of rows of each day.
+        journal: The finished steps, also of an earlier run.
 
     Returns:
         The rows in their new order, and the split.
@@ -98,14 +103,14 @@ def split_by_time(
         for number in range(len(spill.pieces)):
             yield function(piece_keys(spill, number))
 
-    noted = journal.last("time cuts")
-    if noted is None:
-        noted = find_cuts(map_keys, KEYS_PER_DAY[days_by.kind], split_rows)
-        journal.add("time cuts", noted)
+    cuts = journal.last("time cuts")
+    if cuts is None:
+        cuts = find_cuts(map_keys, KEYS_PER_DAY[days_by.kind], split_rows)
+        journal.add("time cuts", cuts)
     with stage("split by time", sum(spill.rows_per_piece)) as advance:
-        done = 0
+        num_done = 0
         for number in range(journal.count("time piece"), len(spill.pieces)):
-            parts = distribute(spill, number, noted)
+            parts = distribute(spill, number, cuts)
             entry = {
                 "rows": parts.rows,
                 "files": journal.note(parts.files),
@@ -113,39 +118,36 @@ def split_by_time(
             }
             journal.add("time piece", entry)
             spill.pieces[number].unlink(missing_ok=True)
-            done += sum(parts.rows)
-            advance(done, done)
+            num_done += sum(parts.rows)
+            advance(num_done, num_done)
     all_parts = [
         Parts(entry["rows"], journal.files_of(entry))
         for entry in journal.entries("time piece")
     ]
-    split = split_rows(noted["rows_per_day"])
+    split = split_rows(cuts["rows_per_day"])
     return in_split_order(spill, all_parts), split
 
 
 def piece_keys(spill: Spill, number: int) -> PieceKeys:
-    """The days or times of a piece."""
+    """Read the days or times of a piece."""
     keys = spill.read(number, [TIME_KEY])[TIME_KEY]
     return PieceKeys(number, spill.starts[number], keys.to_numpy())
 
 
-def distribute(spill: Spill, number: int, noted: Mapping[str, Any]) -> Parts:
+def distribute(spill: Spill, number: int, cuts: Mapping[str, Any]) -> Parts:
     """Cut a piece into its rows for training, validation and test.
 
     Args:
         spill: Typed rows with the column `TIME_KEY`.
-        number: The piece.
-        noted: What `find_cuts` gave.
-
-    Returns:
-        The parts.
+        number: Number of the piece.
+        cuts: The result of `find_cuts`.
     """
     frame = spill.read(number)
     keys, start = frame[TIME_KEY].to_numpy(), spill.starts[number]
     splits = np.zeros(len(keys), np.int8)
-    for each in noted["cuts"]:
-        if each is not None:
-            splits += ~Cut(**each).is_before(keys, start)
+    for cut in cuts["cuts"]:
+        if cut is not None:
+            splits += ~Cut(**cut).is_before(keys, start)
     files = []
     for split in range(3):
         part = frame.filter(splits == split)
@@ -156,7 +158,7 @@ def distribute(spill: Spill, number: int, noted: Mapping[str, Any]) -> Parts:
 
 
 def in_split_order(spill: Spill, parts: Sequence[Parts]) -> Spill:
-    """Return the parts that `distribute` made, by split.
+    """Return the parts that `distribute` wrote as pieces, in the order of the splits.
 
     Args:
         spill: The pieces that were cut.
@@ -165,10 +167,10 @@ def in_split_order(spill: Spill, parts: Sequence[Parts]) -> Spill:
     rows = {
         _part_path(piece, split): num_rows
         for split in range(3)
-        for piece, each in zip(spill.pieces, parts, strict=True)
-        if (num_rows := each.rows[split])
+        for piece, part in zip(spill.pieces, parts, strict=True)
+        if (num_rows := part.rows[split])
     }
-    files = {file.path: file for each in parts for file in each.files}
+    files = {file.path: file for part in parts for file in part.files}
     return replace(
         spill,
         pieces=tuple(rows),
@@ -180,12 +182,12 @@ def in_split_order(spill: Spill, parts: Sequence[Parts]) -> Spill:
 def find_cuts(
     map_keys: MapKeys, keys_per_day: int, split_rows: SplitRows
 ) -> dict[str, Any]:
-    """The rows of each day, and where validation and test begin, for the journal.
+    """Return the rows of each day and the two cuts, for the journal.
 
     Args:
-        map_keys: Gives a function the keys of each piece.
-        keys_per_day: Of `KEYS_PER_DAY`.
-        split_rows: From the number of rows of each day to the split.
+        map_keys: Calls a function with the keys of each piece.
+        keys_per_day: A value of `KEYS_PER_DAY`.
+        split_rows: Returns the split from the number of rows of each day.
     """
     rows_of_day = _total(map_keys(partial(_rows_of_day, keys_per_day)))
     days = sorted(rows_of_day)
@@ -193,8 +195,8 @@ def find_cuts(
     try:
         split = split_rows(rows_per_day)
     except InputError as error:
-        seen = _in_words(days)
-        raise InputError(f"{error}; the rows have {seen}") from None
+        days_in_words = _describe_days(days)
+        raise InputError(f"{error}; the rows have {days_in_words}") from None
     ends = list(accumulate(rows_per_day))
     cuts: list[dict[str, int] | None] = []
     for end in split.ends[:-1]:
@@ -202,62 +204,68 @@ def find_cuts(
             cuts.append(None)
             continue
         position = int(np.searchsorted(ends, end, side="right"))
-        before = end - ends[position] + rows_per_day[position]
-        cut = _cut_in_day(map_keys, days[position], keys_per_day, before)
+        rows_before = end - ends[position] + rows_per_day[position]
+        cut = _cut_in_day(map_keys, days[position], keys_per_day, rows_before)
         cuts.append({"key": cut.key, "row": cut.row})
     return {"rows_per_day": rows_per_day, "cuts": cuts}
 
 
-def _in_words(days: Sequence[int]) -> str:
-    """How many days there are, and the first and the last of them."""
-    first, last = describe_day(days[0]), describe_day(days[-1])
+def _describe_days(days: Sequence[int]) -> str:
+    """Return the number of days, and the first and the last one, as text."""
+    first_day, last_day = describe_day(days[0]), describe_day(days[-1])
     return (
-        f"1 day: {first}" if len(days) == 1 else f"{len(days)} days: {first} to {last}"
+        f"1 day: {first_day}"
+        if len(days) == 1
+        else f"{len(days)} days: {first_day} to {last_day}"
     )
 
 
-def _cut_in_day(map_keys: MapKeys, day: int, keys_per_day: int, before: int) -> Cut:
-    """The place in a day that so many of its rows come before."""
+def _cut_in_day(
+    map_keys: MapKeys, day: int, keys_per_day: int, rows_before: int
+) -> Cut:
+    """Return the cut in a day with `rows_before` of its rows before it."""
     rows_of_key = _total(map_keys(partial(_rows_of_key, keys_per_day, day)))
     for key in sorted(rows_of_key):
-        if rows_of_key[key] > before:
+        if rows_of_key[key] > rows_before:
             break
-        before -= rows_of_key[key]
+        rows_before -= rows_of_key[key]
     for piece, count in enumerate(map_keys(partial(_rows_with_key, key))):
-        if count > before:
-            places = map_keys(partial(_row_with_key, key, piece, before))
-            return Cut(key, next(row for row in places if row is not None))
-        before -= count
+        if count > rows_before:
+            row_numbers = map_keys(partial(_row_with_key, key, piece, rows_before))
+            return Cut(key, next(row for row in row_numbers if row is not None))
+        rows_before -= count
     raise RuntimeError(f"day {day} has fewer rows than were counted")
 
 
 def _total(counts: Iterable[dict[int, int]]) -> Counter[int]:
     total: Counter[int] = Counter()
-    for each in counts:
-        total.update(each)
+    for count in counts:
+        total.update(count)
     return total
 
 
 def _rows_of_day(keys_per_day: int, piece: PieceKeys) -> dict[int, int]:
-    return _counted(piece.keys // keys_per_day)
+    return _count_keys(piece.keys // keys_per_day)
 
 
 def _rows_of_key(keys_per_day: int, day: int, piece: PieceKeys) -> dict[int, int]:
-    return _counted(piece.keys[piece.keys // keys_per_day == day])
+    return _count_keys(piece.keys[piece.keys // keys_per_day == day])
 
 
 def _rows_with_key(key: int, piece: PieceKeys) -> int:
     return int(np.count_nonzero(piece.keys == key))
 
 
-def _row_with_key(key: int, number: int, before: int, piece: PieceKeys) -> int | None:
-    """The number of the row of this key that so many of a piece come before."""
+def _row_with_key(
+    key: int, number: int, rows_before: int, piece: PieceKeys
+) -> int | None:
+    """Return the number of a piece's row with this key, counted from `rows_before`."""
     if piece.number != number:
         return None
-    return piece.start + int(np.flatnonzero(piece.keys == key)[before])
+    return piece.start + int(np.flatnonzero(piece.keys == key)[rows_before])
 
 
-def _counted(keys: np.ndarray) -> dict[int, int]:
+def _count_keys(keys: np.ndarray) -> dict[int, int]:
     values, counts = np.unique(keys, return_counts=True)
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 

@@ -1,1 +1,1 @@
-"""Rows made up: the Criteo twin."""
+"""The Criteo twin: synthetic rows like Criteo's."""

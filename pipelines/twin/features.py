@@ -14,16 +14,16 @@ KAGGLE_VOCABULARY_SIZES = (
 )  # fmt: skip
 
 _MISSING_SHARES = (0.0, 0.03, 0.2, 0.45)
-"""Some of Criteo's columns are always there, others are empty in half of the rows."""
+"""Some of Criteo's columns are never empty, others are in half of the rows."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """Rows without labels, a feature a line.
+    """Rows without labels, as arrays with one line a feature.
 
     Args:
         counts: int64 `(13, rows)`, the continuous features.
-        ranks: int64 `(26, rows)`, the values of categorical features by frequency.
+        ranks: int64 `(26, rows)`, values of categorical features as frequency ranks.
         is_missing: bool `(39, rows)`, which fields are empty, dense ones first.
     """
 
@@ -32,7 +32,7 @@ class Features:
     is_missing: np.ndarray
 
     def rows(self, start: int, stop: int) -> "Features":
-        """The rows from `start` up to `stop`."""
+        """Return the rows from `start` up to `stop`."""
         return Features(
             self.counts[:, start:stop],
             self.ranks[:, start:stop],
@@ -42,12 +42,12 @@ class Features:
 
 @dataclass(frozen=True)
 class FeatureDistribution:
-    """How features are drawn, each independently of the others.
+    """The distributions of the features, which are independent of each other.
 
     Args:
         sizes: Number of values of each categorical feature.
-        exponents: Power-law exponent of each one's value frequencies.
-        missing: Share of empty fields: 13 dense and 26 categorical ones.
+        exponents: Power-law exponent of the value frequencies of each.
+        missing: Share of empty fields of 13 dense and 26 categorical features.
     """
 
     sizes: tuple[int, ...]
@@ -73,10 +73,10 @@ class FeatureDistribution:
 def feature_distribution(
     seed: int, vocabulary_scale: float = 1.0
 ) -> FeatureDistribution:
-    """The features that `seed` draws.
+    """Draw the distributions of the features.
 
     Args:
-        seed: Seed.
+        seed: Seed of the draw.
         vocabulary_scale: Factor of Criteo's vocabulary sizes.
     """
     rng = np.random.default_rng([seed, 0])
@@ -91,12 +91,12 @@ def feature_distribution(
 
 
 def power_law_ranks(uniform: np.ndarray, size: int, exponent: float) -> np.ndarray:
-    """Ranks 0 to `size - 1` whose density falls as `(rank + 1) ** -exponent`.
+    """Return ranks 0 to `size - 1` whose density falls as `(rank + 1) ** -exponent`.
 
     Args:
         uniform: Random numbers in [0, 1), of any shape.
         size: Number of ranks.
-        exponent: Not 1.
+        exponent: Any number but 1.
 
     Returns:
         int64 array of the shape of `uniform`.
@@ -104,11 +104,11 @@ def power_law_ranks(uniform: np.ndarray, size: int, exponent: float) -> np.ndarr
     power = 1.0 - exponent
     values = ((size + 1) ** power - 1) * uniform + 1
     ranks = np.floor(values ** (1 / power)).astype(np.int64) - 1
-    return np.clip(ranks, 0, size - 1)  # rounding may carry a rank one too far
+    return np.clip(ranks, 0, size - 1)  # rounding may make a rank one too large
 
 
 def power_law_shares(ranks: np.ndarray, size: int, exponent: float) -> np.ndarray:
-    """Probability of each of `ranks` under `power_law_ranks`.
+    """Return the probability of each of `ranks` under `power_law_ranks`.
 
     Example:
 

@@ -6,9 +6,9 @@ _PART = 512
 
 
 class LRUStack:
-    """Ids by their last access; the most recent has distance 1.
+    """Ids in the order of their last access; the most recent one has distance 1.
 
-    Kept in parts, so that an access moves the ids of its part only.
+    The ids are kept in parts, so that an access moves only the ids of its part.
 
     Example:
 
@@ -25,7 +25,7 @@ class LRUStack:
         return self._size
 
     def push(self, new_id: int) -> int:
-        """Put an id that was never accessed on top, and return it."""
+        """Put an id that was never accessed on top of the stack, and return it."""
         self._put(new_id)
         self._size += 1
         return new_id
@@ -37,11 +37,11 @@ class LRUStack:
             distance -= len(self._parts[index])
             index -= 1
         part = self._parts[index]
-        found = part.pop(len(part) - distance)
+        id_ = part.pop(len(part) - distance)
         if not part and len(self._parts) > 1:
             del self._parts[index]
-        self._put(found)
-        return found
+        self._put(id_)
+        return id_
 
     def _put(self, id_: int) -> None:
         if len(self._parts[-1]) >= 2 * _PART:
@@ -51,7 +51,7 @@ class LRUStack:
 
 
 def stack_distances(trace: np.ndarray) -> np.ndarray:
-    """The stack distance of each access; 0 for the first to an id.
+    """Return the stack distance of each access; 0 for the first access to an id.
 
     Args:
         trace: The ids in the order of access.
@@ -62,16 +62,16 @@ def stack_distances(trace: np.ndarray) -> np.ndarray:
     [0, 0, 1, 2]
     """
     previous = _previous_access(trace)
-    # Of the accesses since the previous one to the same id, those to an id that came
-    # since then already do not count: they are the ones whose own previous access is
-    # later than this one's.
-    here = np.arange(len(trace))
-    distances = here - previous - _num_greater_before(previous)
+    # The distance counts the different ids since the previous access to the same id.
+    # A repeated id counts once: its later accesses are those whose own previous access
+    # is after that of this one, and they are subtracted.
+    accesses = np.arange(len(trace))
+    distances = accesses - previous - _num_greater_before(previous)
     return np.where(previous < 0, 0, distances)
 
 
 def _previous_access(trace: np.ndarray) -> np.ndarray:
-    """Where each id was accessed before, or -1."""
+    """Return the position of the previous access to each id, or -1."""
     order = np.argsort(trace, kind="stable")
     is_same = trace[order[1:]] == trace[order[:-1]]
     previous = np.full(len(trace), -1, np.int64)
@@ -80,17 +80,17 @@ def _previous_access(trace: np.ndarray) -> np.ndarray:
 
 
 def _num_greater_before(values: np.ndarray) -> np.ndarray:
-    """For each value the number of greater ones before it, by merging from below."""
+    """Return for each value the number of greater ones before it, by merge sort."""
     greater = np.zeros(len(values), np.int64)
-    here = np.arange(len(values))
+    positions = np.arange(len(values))
     by_value = np.argsort(-values, kind="stable")
     width = 1
     while width < len(values):
-        # Blocks of two halves, each sorted from the greatest value to the least.
-        order = by_value[np.argsort(here[by_value] // (2 * width), kind="stable")]
+        # Runs of two halves, each run sorted from the greatest value to the least.
+        order = by_value[np.argsort(positions[by_value] // (2 * width), kind="stable")]
         is_left = (order // width) % 2 == 0
-        before = np.cumsum(is_left)
-        starts = (order // (2 * width)) * width  # values of left halves before a block
-        greater[order] += np.where(is_left, 0, before - starts)
+        num_left_before = np.cumsum(is_left)
+        starts = (order // (2 * width)) * width  # values of left halves in earlier runs
+        greater[order] += np.where(is_left, 0, num_left_before - starts)
         width *= 2
     return greater

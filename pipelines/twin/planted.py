@@ -1,4 +1,4 @@
-"""The planted truth of the Criteo twin: what decides the labels of its rows."""
+"""The planted truth of the Criteo twin, by which the labels of its rows are drawn."""
 
 import itertools
 from dataclasses import dataclass, replace
@@ -15,7 +15,7 @@ from pipelines.twin.features import (
 
 BASE_RATE = 0.256
 LOGIT_STEP = 1 / 1024
-"""Planted logits are multiples of it, so that counting them ranks rows exactly."""
+"""Planted logits are multiples of this step, so that counting ranks rows exactly."""
 
 MAX_LOGIT = 16.0
 
@@ -23,7 +23,7 @@ LATENT_DIM = 2
 NUM_INTERACTIONS = 10
 
 MIN_SHARE = 0.005
-"""Values less frequent than this have no effect: no model could learn many of them."""
+"""Rarer values have no effect, since no model could learn many of them."""
 
 # Standard deviations of the three parts of a row's logit.
 DENSE_DEVIATION = 0.5
@@ -35,17 +35,17 @@ _CALIBRATION_ROWS = 2**17
 
 @dataclass(frozen=True)
 class PlantedModel:
-    """Effects of counts, values and pairs of values: the log-odds of a click.
+    """The log-odds of a click: effects of counts, of values and of pairs of values.
 
-    A categorical feature's most frequent values have effects, one array entry each;
-    the last entry, all zeros, is that of the other values and of a missing one.
+    The most frequent values of a categorical feature have effects, one array entry
+    each. The last entry, all zeros, is for all other values and for a missing value.
 
     Args:
         dense: Effect of the logarithm of each dense feature.
         main: Effects of each feature's values, an array `(values + 1,)` a feature.
         latent: Vectors of the same values, an array `(values + 1, LATENT_DIM)` each.
-        pairs: The pairs of features whose vectors' dot product is an effect.
-        intercept: Logit of a row with no effects at all.
+        pairs: Pairs of features; the dot product of the two vectors is an effect.
+        intercept: Logit of a row without any effect.
     """
 
     dense: np.ndarray
@@ -59,26 +59,26 @@ class PlantedModel:
         return [self.latent[i] @ self.latent[j].T for i, j in self.pairs]
 
     def parts(self, features: Features) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What dense features, values and pairs of values add to each row's logit."""
+        """Return the parts of each row's logit: dense features, values and pairs."""
         logs = np.log1p(np.maximum(features.counts, 0), dtype=np.float32)
         logs[features.is_missing[:NUM_DENSE]] = 0
         dense = self.dense.astype(np.float32) @ logs
         main = np.zeros(features.ranks.shape[1])
         entries = []
         for i, ranks in enumerate(features.ranks):
-            last = len(self.main[i]) - 1
-            entry = np.minimum(ranks, last)
-            entry[features.is_missing[NUM_DENSE + i]] = last
+            last_entry = len(self.main[i]) - 1
+            entry = np.minimum(ranks, last_entry)
+            entry[features.is_missing[NUM_DENSE + i]] = last_entry
             main += self.main[i][entry]
             entries.append(entry)
         interactions = np.zeros_like(main)
         for (i, j), products in zip(self.pairs, self._products, strict=True):
-            places = entries[i] * products.shape[1] + entries[j]
-            interactions += products.ravel()[places]
+            products_index = entries[i] * products.shape[1] + entries[j]
+            interactions += products.ravel()[products_index]
         return dense, main, interactions
 
     def logits(self, features: Features) -> np.ndarray:
-        """Planted log-odds of each row, multiples of `LOGIT_STEP`."""
+        """Return the planted log-odds of each row, multiples of `LOGIT_STEP`."""
         dense, main, interactions = self.parts(features)
         logits = np.clip(
             self.intercept + dense + main + interactions, -MAX_LOGIT, MAX_LOGIT
@@ -89,18 +89,18 @@ class PlantedModel:
 def planted_models(
     seed: int, distribution: FeatureDistribution, days: int = 1, drift: float = 0.0
 ) -> tuple[PlantedModel, ...]:
-    """The planted truth of each day.
+    """Draw the planted truth of each day.
 
-    From a day to the next every effect `e` becomes `sqrt(1 - drift**2) * e + drift *
-    f`, where `f` is drawn as `e` was: the deviation of effects stays, and those of
-    days `n` apart correlate by `(1 - drift**2) ** (n / 2)`. The pairs stay. The
-    intercept gives each day the base rate.
+    From one day to the next every effect `e` becomes `sqrt(1 - drift**2) * e + drift *
+    f`, where `f` is drawn as `e` was: the deviation of the effects stays the same, and
+    effects `n` days apart correlate by `(1 - drift**2) ** (n / 2)`. The pairs stay the
+    same. Every day has the base rate, by its intercept.
 
     Args:
-        seed: Seed.
-        distribution: The features.
+        seed: Seed of the draw.
+        distribution: The distributions of the features.
         days: Number of days.
-        drift: From 0, no change, to 1, effects anew every day.
+        drift: From 0, no change, to 1, new effects every day.
     """
     rng = np.random.default_rng([seed, 1])
     sample = distribution.draw(_CALIBRATION_ROWS, rng)
@@ -115,12 +115,12 @@ def planted_models(
         MAIN_DEVIATION / main,
         np.sqrt(INTERACTION_DEVIATION / interactions),
     )
-    model = _scaled(model, scales)
-    models = [_at_base_rate(model, sample)]
+    model = _scale(model, scales)
+    models = [_set_base_rate(model, sample)]
     for _ in range(days - 1):
-        fresh = _scaled(_draw_effects(distribution, pairs, rng), scales)
-        model = _mixed(model, fresh, np.sqrt(1 - drift**2), drift)
-        models.append(_at_base_rate(model, sample))
+        fresh = _scale(_draw_effects(distribution, pairs, rng), scales)
+        model = _mix(model, fresh, np.sqrt(1 - drift**2), drift)
+        models.append(_set_base_rate(model, sample))
     return tuple(models)
 
 
@@ -138,7 +138,7 @@ def _draw_effects(
     return PlantedModel(dense, tuple(main), tuple(latent), pairs, 0.0)
 
 
-def _scaled(model: PlantedModel, scales: tuple[float, float, float]) -> PlantedModel:
+def _scale(model: PlantedModel, scales: tuple[float, float, float]) -> PlantedModel:
     dense, main, latent = scales
     return replace(
         model,
@@ -148,7 +148,7 @@ def _scaled(model: PlantedModel, scales: tuple[float, float, float]) -> PlantedM
     )
 
 
-def _mixed(
+def _mix(
     old: PlantedModel, new: PlantedModel, of_old: float, of_new: float
 ) -> PlantedModel:
     def mix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -162,8 +162,8 @@ def _mixed(
     )
 
 
-def _at_base_rate(model: PlantedModel, sample: Features) -> PlantedModel:
-    """The model whose mean probability is the base rate, by bisection."""
+def _set_base_rate(model: PlantedModel, sample: Features) -> PlantedModel:
+    """Return the model with the intercept for the base rate, found by bisection."""
     logits = sum(model.parts(sample))
     low, high = -20.0, 20.0
     for _ in range(50):
@@ -174,7 +174,7 @@ def _at_base_rate(model: PlantedModel, sample: Features) -> PlantedModel:
 
 
 def num_frequent(size: int, exponent: float) -> int:
-    """Number of ranks whose share is at least `MIN_SHARE`."""
+    """Return the number of ranks whose share is at least `MIN_SHARE`."""
     shares = power_law_shares(
         np.arange(min(size, round(1 / MIN_SHARE))), size, exponent
     )

@@ -1,11 +1,11 @@
-"""Rows as Criteo's tab-separated text, formatted by whole columns."""
+"""Format rows as Criteo's tab-separated text, by whole columns."""
 
 import numpy as np
 
 from pipelines.twin.features import NUM_DENSE, Features
 
-# Every field is laid out in three words of four bytes, and zero bytes are dropped at
-# the end: a row's fields then need no place of their own in a string.
+# Every field takes three words of four bytes, and zero bytes are dropped at the end, so
+# that no field's position in the text has to be computed.
 _TAB = int.from_bytes(b"\t", "little")
 _TAB_MINUS = int.from_bytes(b"\t-", "little")
 _NEWLINE = int.from_bytes(b"\n", "little")
@@ -17,11 +17,11 @@ MAX_COUNT = 10**8 - 1
 
 
 def format_rows(labels: np.ndarray, features: Features) -> bytes:
-    """The lines of rows: label, I1..I13 and C1..C26, empty where missing.
+    """Return the lines of rows: label, I1..I13 and C1..C26, empty where missing.
 
     Args:
         labels: Shape `(rows,)`, 0 or 1.
-        features: As many rows; counts beyond `MAX_COUNT` are cut to it.
+        features: The same rows; counts beyond `MAX_COUNT` are cut to it.
     """
     num_fields = NUM_DENSE + len(features.ranks)
     words = np.zeros((len(labels), 2 + _FIELD_WORDS * num_fields), "<u4")
@@ -37,7 +37,7 @@ def format_rows(labels: np.ndarray, features: Features) -> bytes:
 
 
 def value_hashes(feature: int, ranks: np.ndarray) -> np.ndarray:
-    """The 32-bit hash of each value; an odd factor keeps those of a feature apart."""
+    """Return the 32-bit hash of each value; the odd factor makes them all different."""
     return (ranks * 2654435761 + (feature + 1) * 97658963) % 2**32
 
 
@@ -62,7 +62,7 @@ def _write_hashes(
 
 
 def _words(texts: list[str]) -> np.ndarray:
-    """Texts of at most four characters as words, filled up with zero bytes."""
+    """Return texts of at most four characters as words, padded with zero bytes."""
     return np.array(texts, "S4").view("<u4")
 
 

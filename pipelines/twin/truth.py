@@ -1,4 +1,4 @@
-"""The planted truth beside a raw file, and how well it can be predicted at best."""
+"""The planted truth next to a raw file, and the best possible predictions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,76 +18,86 @@ _SLICE_ROWS = 2**20
 
 
 def truth_file(raw: Path) -> Path:
-    """Where the planted logits and labels of a raw file's rows are, in its order."""
+    """Return the path of the planted logits and labels of a raw file's rows."""
     return raw.with_name(f"{raw.name}.truth.npy")
 
 
 def units(logits: np.ndarray) -> np.ndarray:
-    """Logits as whole numbers of `LOGIT_STEP`."""
+    """Return logits in whole units of `LOGIT_STEP`."""
     return np.rint(logits / LOGIT_STEP).astype(np.int16)
 
 
 def count_rows(truth: np.ndarray) -> np.ndarray:
-    """How many rows of each label have each logit: `(2, number of logits)`.
+    """Count the rows of each label and logit: `(2, number of logits)`.
 
     Args:
         truth: Array of type `TRUTH`.
     """
     num_logits = 2 * _MAX_UNITS + 1
-    places = truth["logit"].astype(np.int64) + _MAX_UNITS
-    places += truth["label"] * np.int64(num_logits)
-    return np.bincount(places, minlength=2 * num_logits).reshape(2, num_logits)
+    cells = truth["logit"].astype(np.int64) + _MAX_UNITS
+    cells += truth["label"] * np.int64(num_logits)
+    return np.bincount(cells, minlength=2 * num_logits).reshape(2, num_logits)
 
 
 def count_range(truths: Sequence[np.ndarray], start: int, stop: int) -> np.ndarray:
-    """`count_rows` of the rows from `start` up to `stop` of several arrays as one."""
+    """Count the rows from `start` up to `stop` of the joined arrays; see `count_rows`.
+
+    Args:
+        truths: Arrays of type `TRUTH`.
+        start: Number of the first row.
+        stop: Number of the row after the last one.
+    """
     counts = count_rows(np.empty(0, TRUTH))
     for truth in truths:
         end = min(stop, len(truth))
-        for first in range(max(start, 0), end, _SLICE_ROWS):
-            counts += count_rows(truth[first : min(first + _SLICE_ROWS, end)])
+        for slice_start in range(max(start, 0), end, _SLICE_ROWS):
+            counts += count_rows(
+                truth[slice_start : min(slice_start + _SLICE_ROWS, end)]
+            )
         start, stop = start - len(truth), stop - len(truth)
     return counts
 
 
 def best_measures(counts: np.ndarray) -> dict[str, float]:
-    """Measures of predicting each row's planted probability.
+    """Return the measures of predicting each row's planted probability.
 
-    They are exact, since the logits take few values. No predictor has a lower log loss
-    or a higher AUC in expectation; `expected_` measures average over the labels that
-    the same rows could have been given.
+    They are exact, since the logits have few values. No predictor has a lower log loss
+    or a higher AUC in expectation; `expected_` measures average over all labels that
+    could have been drawn for the same rows.
 
     Args:
-        counts: As `count_rows` gives them, of one row or more.
+        counts: The counts of `count_rows`, of one row or more.
     """
     logits = np.arange(-_MAX_UNITS, _MAX_UNITS + 1) * LOGIT_STEP
     rates = 1 / (1 + np.exp(-logits))
     rows = counts.sum(axis=0)
     expected = np.stack([rows * (1 - rates), rows * rates])
     measures = {}
-    for prefix, each in (("", counts), ("expected_", expected)):
-        loss = _log_loss(each, logits)
-        measures[f"{prefix}auc"] = _auc(each)
+    for prefix, counts_of_labels in (("", counts), ("expected_", expected)):
+        loss = _log_loss(counts_of_labels, logits)
+        measures[f"{prefix}auc"] = _auc(counts_of_labels)
         measures[f"{prefix}log_loss"] = loss
-        measures[f"{prefix}normalized_entropy"] = _ratio(loss, _entropy(each))
+        measures[f"{prefix}normalized_entropy"] = _ratio(
+            loss, _entropy(counts_of_labels)
+        )
     return measures
 
 
 def reachable(
     raw: Sequence[Path], schema: FeatureSchema, positives: dict[str, int]
 ) -> dict[str, dict[str, float]] | None:
-    """The best measures of each split, if the planted truth is known.
+    """Return the best possible measures of each split, if the planted truth is known.
 
-    A damaged truth is told in a line and stops nothing: the rows are good without it.
+    For a damaged truth a line is printed; the rows are good without it.
 
     Args:
         raw: The raw files, in order.
-        schema: What was made from them, its splits being cut in the order of rows.
-        positives: Positive labels of each split.
+        schema: The schema of the data set, whose splits are cut in the order of rows.
+        positives: Number of positive labels of each split.
 
     Returns:
-        `best_measures` of each split that has rows, or `None` where a file's truth is
-        not beside it, is damaged or does not fit the rows.
+        `best_measures` of each split that has rows, or `None` where the truth of a
+        file is missing, is damaged or does not fit the rows.
     """
     paths = [truth_file(path) for path in raw]
     if not all(path.is_file() for path in paths):
@@ -95,7 +105,7 @@ def reachable(
     try:
         truths = [_load(path) for path in paths]
     except InputError as error:
-        print(f"{error}; without it the measures that can be reached are not known")
+        print(f"{error}: the best possible measures are not known without it")
         return None
     order = (schema.split or {}).get("rows", SPLITS)
     rows = {split: schema.num_rows(split) for split in order if schema.num_rows(split)}
@@ -116,7 +126,7 @@ def _load(path: Path) -> np.ndarray:
         truth = np.load(storage.local_copy(path), mmap_mode="r")
         logits, labels = truth["logit"], truth["label"]
         ends = [logits.min(initial=0), logits.max(initial=0), labels.max(initial=0)]
-    except Exception as error:  # of a damaged head NumPy makes many kinds of them
+    except Exception as error:  # NumPy raises many kinds for a damaged header
         reason = " ".join(str(error).split())
         raise InputError(f"{path} is not a planted truth ({reason})") from None
     is_within = ends[0] >= -_MAX_UNITS and ends[1] <= _MAX_UNITS and ends[2] <= 1

@@ -265,7 +265,7 @@ def test_a_data_set_is_prepared_on_s3_once_and_is_whole(s3, raw_file):
         prepare
     )
     assert "is already prepared from these files" in run(prepare)
-    assert "days null there, 5 now" in run(f"{prepare} --days 5", status=2)
+    assert "days was null, is 5" in run(f"{prepare} --days 5", status=2)
     found = run("pipelines.verify s3://clicks/prepared")
     assert "s3://clicks/prepared is whole: 6,000 rows" in found
 

@@ -145,7 +145,7 @@ def test_after_a_power_cut_preparing_goes_on_with_all_that_the_journal_says(
     capsys.readouterr()
     prepare(raw, output, CONFIG)
     said = capsys.readouterr().out
-    assert "going on with what an earlier run left" in said
+    assert "resuming an earlier run from" in said
     assert "made again" not in said
     assert files_of(output) == files_of(tmp_path / "whole")
 

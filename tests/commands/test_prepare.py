@@ -218,22 +218,22 @@ def test_another_input_or_setting_is_refused_by_name(raw, output, tmp_path):
     prepare([raw], output, CONFIG)
     before = files_of(output)
     for files, config, message in [
-        ([raw], PrepareConfig(), "min_frequency 5 there, 10 now"),
-        ([raw], PrepareConfig(min_frequency=5, days=3), "days null there, 3 now"),
+        ([raw], PrepareConfig(), "min_frequency was 5, is 10"),
+        ([raw], PrepareConfig(min_frequency=5, days=3), "days was null, is 3"),
         (
             [raw, write_rows(tmp_path / "b", ROWS)],
             CONFIG,
-            "from train.txt there, train.txt, b now",
+            "the raw files were train.txt, are train.txt, b",
         ),
     ]:
         with pytest.raises(InputError, match=f"{message}; give another directory"):
             prepare(files, output, config)
     write_rows(raw, [*ROWS[1:], ROWS[0]])
     os.utime(raw, (0, 0))
-    with pytest.raises(InputError, match=r"train.txt has another content since"):
+    with pytest.raises(InputError, match=r"train.txt has other contents now"):
         prepare([raw], output, CONFIG)
     write_rows(raw, ROWS[:-1])
-    with pytest.raises(InputError, match=r"train.txt had [\d,]+ bytes there"):
+    with pytest.raises(InputError, match=r"train.txt had [\d,]+ bytes, has"):
         prepare([raw], output, CONFIG)
     assert files_of(output) == before
 
@@ -420,7 +420,7 @@ def test_an_interrupt_before_the_upload_promises_nothing(
     monkeypatch.setattr(local, "make_schema", stop)
     with pytest.raises(KeyboardInterrupt):
         prepare([raw], output, CONFIG)
-    assert "goes on from there" not in capsys.readouterr().err
+    assert "continues from there" not in capsys.readouterr().err
     assert list(output.parent.iterdir()) == [raw]
 
 

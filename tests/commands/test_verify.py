@@ -101,13 +101,13 @@ def test_other_rows_with_good_records_are_found_by_their_checksum(data, shard):
 
     change_record(shard, 0, change)
     (problem,) = verify(data)
-    assert "its records are whole, but not those that were written" in problem
+    assert "its records are undamaged, but are not those that were written" in problem
 
 
 def test_something_else_in_a_record_is_no_example(data, shard):
     with tf.io.TFRecordWriter(str(shard)) as writer:
         writer.write(b"not an Example")
-    assert verify(data) == [f"{shard}, record 0: it is no tf.train.Example"]
+    assert verify(data) == [f"{shard}, record 0: it is not a tf.train.Example"]
 
 
 def test_a_vocabulary_that_does_not_fit_is_found(data):

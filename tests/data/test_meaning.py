@@ -21,8 +21,8 @@ from tfdlrm.compare import CompareCommand, compare
 from tfdlrm.config import OptimizerConfig, PrepareConfig, TrainConfig
 from tfdlrm.config.models import LogisticRegressionConfig
 from tfdlrm.config.stream import StreamConfig
+from tfdlrm.data.block_format import ORIGIN
 from tfdlrm.data.meaning import (
-    RECORD_FEATURE,
     Meaning,
     differences,
     named,
@@ -526,7 +526,7 @@ def test_a_stream_takes_blocks_that_mean_the_same(shop, capsys):
 
 def without_mark(payload):
     example = tf.train.Example.FromString(payload)
-    assert example.features.feature.pop(RECORD_FEATURE) is not None
+    assert example.features.feature.pop(ORIGIN) is not None
     return example.SerializeToString()
 
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines.ids.encoded_rows import EncodedRows, row_type
+from pipelines.ids.encoded_rows import EncodedRows
 from pipelines.logs.columns import Columns
-from pipelines.shards.tfrecord import shard_path, write_shard
+from pipelines.shards.tfrecord import ShardFormat, shard_path, write_shard
 from tfdlrm.base.errors import InputError
 from tfdlrm.data import reading_order
+from tfdlrm.data.block_format import row_type
 from tfdlrm.data.reading import read_split
 from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 
@@ -41,7 +42,8 @@ def write(directory, record_format, columns=COLUMNS) -> FeatureSchema:
             shards.append(
                 write_shard(
                     EncodedRows(rows),
-                    *(directory, path, BLOCK_ROWS, record_format, columns),
+                    *(directory, path),
+                    ShardFormat(BLOCK_ROWS, record_format, columns),
                 )
             )
     schema = FeatureSchema(

@@ -1,4 +1,4 @@
-"""What an interrupted run of the Spark engine left is damaged: it is made again."""
+"""Damage to the files of an interrupted Spark run: lost steps are done again."""
 
 import random
 import shutil
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("session")]
 
 @pytest.fixture
 def log(tmp_path, monkeypatch):
-    """Raw files of a log of our own, and what to do with it."""
+    """Raw files of a log that is not Criteo's, and the settings for it."""
     (tmp_path / "columns.yaml").write_text(DESCRIPTION)
     raw = [
         write_log(tmp_path / f"{start}.csv", ROWS[start : start + 750])
@@ -53,18 +53,18 @@ def stop_before(stage: str, log, output: Path) -> Path:
 
 def test_what_was_damaged_is_made_again(log, expected, tmp_path, capsys):
     rng = random.Random(0)
-    left = stop_before("make_schema", log, tmp_path / "left" / "data").parent
+    remaining = stop_before("make_schema", log, tmp_path / "left" / "data").parent
     groups: dict[tuple[str, str, bool], list[Path]] = {}
-    for path in sorted(left.rglob("*")):
+    for path in sorted(remaining.rglob("*")):
         # Parts of a split are written again by each run.
         if path.is_file() and not path.stem.endswith(("-0", "-1", "-2")):
-            kind = (path.parent.name, path.suffix, "shard" in path.name)
-            groups.setdefault(kind, []).append(path)
+            group = (path.parent.name, path.suffix, "shard" in path.name)
+            groups.setdefault(group, []).append(path)
     assert len(groups) > 6
     for number, paths in enumerate(groups.values()):
         directory = tmp_path / str(number)
-        shutil.copytree(left, directory)
-        damaged = directory / rng.choice(paths).relative_to(left)
+        shutil.copytree(remaining, directory)
+        damaged = directory / rng.choice(paths).relative_to(remaining)
         rng.choice(DAMAGES)(damaged, rng)
         prepare(log[0], directory / "data", log[1])
         assert files_of(directory / "data") == expected, damaged
@@ -74,17 +74,17 @@ def test_what_was_damaged_is_made_again(log, expected, tmp_path, capsys):
 def test_it_is_said_what_was_lost(log, expected, tmp_path, capsys):
     output = tmp_path / "data"
     partial = stop_before("make_schema", log, output)
-    for folder, pattern, told in (
+    for folder, pattern, consequence in (
         ("work", "000001-000000.arrow", "read again from the raw files"),
-        ("data/vocabulary", "user.parquet", "what was lost is made again"),
+        ("data/vocabulary", "user.parquet", ": made again"),
         ("data/train", "part-*", "written again"),
     ):
         (path, *_) = (partial / folder).glob(pattern)
         flip_a_bit(path, random.Random(0))
         stop_before("make_schema", log, output)
-        said = capsys.readouterr().out
-        assert f"{path} has other contents than were written" in said
-        assert told in said
+        printed = capsys.readouterr().out
+        assert f"{path} has other contents than were written" in printed
+        assert consequence in printed
     prepare(log[0], output, log[1])
     assert files_of(output) == expected
 
@@ -96,4 +96,4 @@ def test_another_input_is_noticed_although_its_part_was_lost(log, tmp_path, caps
     text = log[0][0].read_text()
     log[0][0].write_text(text.replace(",x,", ",y,", 1))
     prepare(log[0], output, log[1])
-    assert f"{log[0][0]} is not what it was" in capsys.readouterr().out
+    assert f"{log[0][0]} has changed" in capsys.readouterr().out

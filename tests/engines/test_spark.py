@@ -1,4 +1,4 @@
-"""The Spark engine, for real on two cores, against the local one."""
+"""The Spark engine, in a real session on two cores, against the local one."""
 
 import os
 import shutil
@@ -41,7 +41,7 @@ SPARK = {"engine": "spark", "master": "local[2]"}
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    """A session for several runs; the engine uses one that is there."""
+    """A session for several runs; the engine uses the active session."""
     config = PrepareConfig(**SPARK)
     with spark_session.cluster(config) as workers:
         workers.session.conf.set("spark.sql.shuffle.partitions", "2")
@@ -158,7 +158,7 @@ def test_a_stopped_run_goes_on_and_notices_a_changed_input(
     def stop(*_args):
         raise KeyboardInterrupt
 
-    before = None
+    earlier_pieces = None
     for stage in ("make_vocabularies", "write_shards", "make_schema"):
         with monkeypatch.context() as patch:
             patch.setattr(spark, stage, stop)
@@ -166,14 +166,14 @@ def test_a_stopped_run_goes_on_and_notices_a_changed_input(
                 prepare(raw, output, config)
         pieces = {path: path.stat().st_ino for path in work.glob("*.arrow")}
         assert pieces
-        assert before in (None, pieces)  # none is written twice
-        before = pieces
+        assert earlier_pieces in (None, pieces)  # none is written twice
+        earlier_pieces = pieces
     finished = work / "shard-000000.json"
     finished.unlink()  # as if killed before this one was written
     text = raw[0].read_bytes()
-    raw[0].write_bytes(text)  # written anew, and the same
+    raw[0].write_bytes(text)  # written again with the same contents
     prepare(raw, output, config)
-    assert "going on with what an earlier run left" in capsys.readouterr().out
+    assert "resuming an earlier run from" in capsys.readouterr().out
     prepare(raw, tmp_path / "whole", replace(config, engine="local", master=None))
     assert files_of(output) == files_of(tmp_path / "whole")
     shutil.rmtree(output)
@@ -184,7 +184,7 @@ def test_a_stopped_run_goes_on_and_notices_a_changed_input(
             prepare(raw, output, config)
     raw[0].write_bytes(bytes([text[0] ^ 1]) + text[1:])
     prepare(raw, output, config)
-    assert "day_0 is not what it was" in capsys.readouterr().out
+    assert "day_0 has changed" in capsys.readouterr().out
     prepare(raw, tmp_path / "other", replace(config, engine="local", master=None))
     assert files_of(output) == files_of(tmp_path / "other")
 
@@ -210,12 +210,12 @@ def test_the_command_goes_on_after_a_kill(tmp_path):
     child.kill()
     child.wait()
     assert not output.exists()
-    done = subprocess.run(
+    process = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True
     )
-    assert done.returncode == 0, done.stderr
-    assert "going on with what an earlier run left" in done.stdout
-    assert "next: python -m tfdlrm.train" in done.stdout
+    assert process.returncode == 0, process.stderr
+    assert "resuming an earlier run from" in process.stdout
+    assert "next: python -m tfdlrm.train" in process.stdout
     local = tmp_path / "local"
     command = [sys.executable, "-c", program, "--raw", str(raw), "--output", str(local)]
     subprocess.run(command, cwd=tmp_path, env=environment, check=True)
@@ -229,36 +229,36 @@ def test_a_part_of_a_file_has_the_rows_of_its_chunks(tmp_path):
         path.write_bytes(b"\r\n".join([*ROWS[:200], b"bad", *ROWS[200:400]]) + end)
         for chunk_bytes in (2000, 9973):
             file = RawFile(path, "skip", chunk_bytes)
-            whole = [frame.rows() for frame in file]
+            expected = [frame.rows() for frame in file]
             skipped = file.skipped.to_json()
             for size in (1, 4, 1000):
-                found, lines, bad = [], 0, []
+                frames, lines, bad = [], 0, []
                 for start in range(0, file.num_chunks, size):
                     stop = min(start + size, file.num_chunks)
-                    found += [frame.rows() for frame in file.part(range(start, stop))]
+                    frames += [frame.rows() for frame in file.part(range(start, stop))]
                     bad += [row.line + lines for row in file.skipped.examples.values()]
                     lines += file.num_lines
-                assert found == whole
+                assert frames == expected
                 assert lines == 401
                 assert bad == [skipped["examples"][0]["line"]] == [201]
 
 
 def test_a_file_without_good_rows_is_told_with_its_own_first_bad_one(raw):
     parts = [Part(0, raw[0], range(1), 9), *(Part(1, raw[1], range(1), 9),) * 2]
-    found = []
-    for line, kind, rows in ((3, "blank line", 1), (4, "bad label", 0), (2, "x", 0)):
+    results = []
+    for line, reason, rows in ((3, "blank line", 1), (4, "bad label", 0), (2, "x", 0)):
         skipped = SkippedRows()
-        skipped.add(BadRow(Path("/elsewhere"), line, kind, "is bad"))
-        found.append(PartRead((rows,), num_lines=9, skipped=skipped.to_json()))
+        skipped.add(BadRow(Path("/elsewhere"), line, reason, "is bad"))
+        results.append(PartRead((rows,), num_lines=9, skipped=skipped.to_json()))
     with pytest.raises(InputError, match=r"day_1.gz has no .*day_1.gz line 4: is bad"):
-        spark_reading._spill(raw, parts, found, ["", ""], raw[0].parent)
+        spark_reading._spill(raw, parts, results, ["", ""], raw[0].parent)
 
 
 def test_a_bad_row_keeps_its_remote_address():
     skipped = SkippedRows()
     skipped.add(BadRow(storage.at("s3://b/day_0"), 1, "blank line", "is blank"))
-    (kept,) = SkippedRows.from_json(skipped.to_json()).examples.values()
-    assert str(kept) == "s3://b/day_0 line 1: is blank"
+    (row,) = SkippedRows.from_json(skipped.to_json()).examples.values()
+    assert str(row) == "s3://b/day_0 line 1: is blank"
 
 
 def test_without_java_or_pyspark_one_line_says_what_to_install(tmp_path, monkeypatch):
@@ -281,16 +281,16 @@ def test_without_java_or_pyspark_one_line_says_what_to_install(tmp_path, monkeyp
 
 
 def test_what_a_worker_raises_is_raised_here():
-    told = "Traceback ...\nOSError: [Errno 28] No space left on device: '/x/y'\n"
+    traceback = "Traceback ...\nOSError: [Errno 28] No space left on device: '/x/y'\n"
     with pytest.raises(OSError, match=r"No space left on device$") as error:
-        spark_session._raise_as_here(told)
+        spark_session._raise_error_of(traceback)
     assert error.value.errno == 28
     with pytest.raises(InputError, match=r"^C1\.parquet cannot be read$"):
-        spark_session._raise_as_here(
+        spark_session._raise_error_of(
             "Traceback ...\ntfdlrm.base.errors.InputError: C1.parquet cannot be read\n"
         )
     with pytest.raises(InputError, match="No module named 'polars'; expected"):
-        spark_session._raise_as_here("ModuleNotFoundError: No module named 'polars'")
+        spark_session._raise_error_of("ModuleNotFoundError: No module named 'polars'")
 
 
 def test_a_master_without_spark_is_refused():
@@ -301,9 +301,9 @@ def test_a_master_without_spark_is_refused():
 @pytest.mark.slow
 def test_a_master_that_is_none_is_refused(tmp_path):
     raw = write_rows(tmp_path / "train.txt", ROWS)
-    done = run_command_line(
+    process = run_command_line(
         f"python -m pipelines.prepare --raw {raw} --output {tmp_path / 'data'} "
         "--engine spark --master nonsense"
     )
-    assert done.returncode == 2
-    assert "no Spark session on master nonsense" in done.stderr.splitlines()[-1]
+    assert process.returncode == 2
+    assert "no Spark session on master nonsense" in process.stderr.splitlines()[-1]

@@ -16,7 +16,7 @@ ROWS = make_rows(700)
 
 @pytest.fixture(autouse=True, scope="module")
 def no_pictures():
-    """They are drawn here."""
+    """Leave the pictures on: these tests look at them."""
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +37,15 @@ def test_coverage_is_what_plain_python_counts(directory):
     for number, feature in enumerate(read_coverage(directory)):
         counts = Counter(row[number] for row in parts["train"])
         missing = counts.pop(None)
-        kept = {value for value in counts if counts[value] >= 8}
-        assert (feature.distinct, feature.kept) == (len(counts), len(kept))
+        kept_values = {value for value in counts if counts[value] >= 8}
+        assert (feature.distinct, feature.kept) == (len(counts), len(kept_values))
         assert feature.missing["train"] == missing / 600
         for split, rows in parts.items():
-            known = sum(row[number] in kept for row in rows) / len(rows)
+            share_with_id = sum(row[number] in kept_values for row in rows) / len(rows)
             empty = sum(row[number] is None for row in rows) / len(rows)
-            assert feature.coverage[split] == pytest.approx(known)
+            assert feature.coverage[split] == pytest.approx(share_with_id)
             assert feature.missing[split] == pytest.approx(empty)
-            assert feature.unknown[split] == pytest.approx(1 - known - empty)
+            assert feature.unknown[split] == pytest.approx(1 - share_with_id - empty)
 
 
 def test_the_report_is_a_page_with_a_picture(directory):
@@ -54,8 +54,8 @@ def test_the_report_is_a_page_with_a_picture(directory):
     assert page.count("\n| C") == 26
     assert "![Coverage of each feature](coverage.png)" in page
     assert (directory / "coverage.png").read_bytes().startswith(b"\x89PNG")
-    described = json.loads((directory / "coverage.json").read_text())
-    assert described["dialect"] == "default"
+    report = json.loads((directory / "coverage.json").read_text())
+    assert report["dialect"] == "default"
 
 
 def test_the_facebook_dialect_knows_every_value(tmp_path):
@@ -81,7 +81,7 @@ def test_the_hash_dialect_tells_what_it_knows(tmp_path):
     assert "| C1 | - | - |" in page
 
 
-def counted(num_features: int) -> Coverage:
+def new_coverage(num_features: int) -> Coverage:
     features = [
         CountedFeature(f"a_long_name_{number}", 10**8, 10**8, 10**9, 0, 1)
         for number in range(num_features)
@@ -91,16 +91,20 @@ def counted(num_features: int) -> Coverage:
 
 def test_counting_goes_on_from_its_own_json():
     ids = np.random.default_rng(0).integers(4, size=(100, 3)).astype(np.int32)
-    whole, first, second = counted(3), counted(3), counted(3)
-    whole.add("train", whole.count(ids))
-    first.add("train", first.count(ids[:30]))
-    second.restore(json.loads(json.dumps(first.to_json())))
-    second.add("train", second.count(ids[30:]))
-    assert second.of_features() == whole.of_features()
-    assert whole.of_features()[0].unknown == {"train": np.mean(ids[:, 0] == 0)}
+    single_run, first_run, second_run = (
+        new_coverage(3),
+        new_coverage(3),
+        new_coverage(3),
+    )
+    single_run.add("train", single_run.count(ids))
+    first_run.add("train", first_run.count(ids[:30]))
+    second_run.restore(json.loads(json.dumps(first_run.to_json())))
+    second_run.add("train", second_run.count(ids[30:]))
+    assert second_run.of_features() == single_run.of_features()
+    assert single_run.of_features()[0].unknown == {"train": np.mean(ids[:, 0] == 0)}
 
 
-def shown(features: list[FeatureCoverage]) -> list[str]:
+def table_lines(features: list[FeatureCoverage]) -> list[str]:
     console = Console(width=80, record=True, quiet=False, file=None)
     with console.capture() as capture:
         console.print(as_table(features, "default"))
@@ -108,11 +112,11 @@ def shown(features: list[FeatureCoverage]) -> list[str]:
 
 
 def test_the_table_fits_a_screen_and_shows_the_worst_of_many():
-    coverage = counted(100)
+    coverage = new_coverage(100)
     ids = np.full((100, 100), 2, np.int32)
     ids[:50, 60] = 0
     coverage.add("test", coverage.count(ids))
-    lines = shown(coverage.of_features())
+    lines = table_lines(coverage.of_features())
     assert max(map(len, lines)) <= 80
     assert "the lowest 30 of 100 features" in lines[0]
     names = [line.split()[0] for line in lines if line.startswith(" a_long")]
@@ -122,7 +126,7 @@ def test_the_table_fits_a_screen_and_shows_the_worst_of_many():
 
 @pytest.mark.parametrize("splits", [("train",), ("train", "test")])
 def test_splits_without_rows_are_left_out(tmp_path, splits):
-    coverage = counted(2)
+    coverage = new_coverage(2)
     for split in splits:
         coverage.add(split, coverage.count(np.array([[0, 1], [2, 3]], np.int32)))
     write_coverage(coverage, "default", tmp_path)
@@ -132,7 +136,7 @@ def test_splits_without_rows_are_left_out(tmp_path, splits):
 
 
 def test_a_log_without_categories_has_an_empty_report(tmp_path):
-    write_coverage(counted(0), "default", tmp_path)
+    write_coverage(new_coverage(0), "default", tmp_path)
     assert read_coverage(tmp_path) == []
     assert not (tmp_path / "coverage.png").exists()
 
@@ -142,10 +146,10 @@ def test_names_with_markup_are_shown_as_they_are(tmp_path):
     features = [CountedFeature(name, 4, 2, 3, 0, 1) for name in names]
     coverage = Coverage(features)
     coverage.add("train", coverage.count(np.full((2, len(names)), 2, np.int32)))
-    lines = shown(coverage.of_features())
-    first = [line.split("  ")[0].strip() for line in lines[4 : 4 + len(names)]]
+    lines = table_lines(coverage.of_features())
+    shown_names = [line.split("  ")[0].strip() for line in lines[4 : 4 + len(names)]]
     expected = ["[red]x", "[/]", "a|b", r"two\nlines", r"\x1b[31m", "日付"]
-    assert first == [*expected, f"{'y' * 8}…{'y' * 7}"]
+    assert shown_names == [*expected, f"{'y' * 8}…{'y' * 7}"]
     assert all("100.00%" in line for line in lines[4 : 4 + len(names)])
     write_coverage(coverage, "default", tmp_path)
     page = (tmp_path / "coverage.md").read_text().splitlines()

@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.ids.dialects import dialect, load_tables
+from pipelines.ids.dialects import dialect_of, load_tables
 from pipelines.ids.hashing import HashTable
 from pipelines.logs import criteo
 from pipelines.prepare import prepare
@@ -32,21 +32,21 @@ DIALECTS = {
 
 def vocabulary_of(values, config, work):
     series = pl.Series("C1", values, pl.UInt32)
-    return dialect(config).vocabulary([series], MUCH, work)
+    return dialect_of(config).vocabulary([series], MUCH, work)
 
 
 def table_of(values, config, directory):
-    """The ids that a data set of one column has after counting `values`."""
-    rule = dialect(config)
+    """Return the table of a data set of one column after counting `values`."""
+    dialect = dialect_of(config)
     vocabulary = vocabulary_of(values, config, directory)
     if vocabulary:
         write_vocabulary(vocabulary.values, directory, "C1")
-    num_ids = rule.describe("C1", vocabulary).num_ids
-    return rule.table(directory, CategoricalFeature("C1", num_ids))
+    num_ids = dialect.describe("C1", vocabulary).num_ids
+    return dialect.table(directory, CategoricalFeature("C1", num_ids))
 
 
 def rows_of(directory, split):
-    """Labels, dense and categorical features of a split that is in file order."""
+    """Return labels, dense features and ids of a split that is in file order."""
     schema = FeatureSchema.load(directory)
     ((features, labels),) = read_split(directory, schema, split, 100_000)
     dense, ids = features["dense_features"], features["categorical_features"]
@@ -86,15 +86,16 @@ def test_default_ids_are_by_frequency_and_then_by_value(tmp_path):
     vocabulary = vocabulary_of(values, config, tmp_path)
     assert vocabulary.values.rows() == [(7, 2, 3), (5, 3, 2), (9, 4, 2)]
     assert vocabulary.num_distinct == 4
-    asked = pl.Series([1, None, 7, 5, 9, 3], dtype=pl.UInt32)
-    assert table_of(values, config, tmp_path).ids(asked).tolist() == [0, 1, 2, 3, 4, 0]
+    queries = pl.Series([1, None, 7, 5, 9, 3], dtype=pl.UInt32)
+    ids = table_of(values, config, tmp_path).ids(queries)
+    assert ids.tolist() == [0, 1, 2, 3, 4, 0]
 
 
 def test_default_ids_of_text(tmp_path):
     series = pl.Series("C1", ["b", "é", None, "b", "a"])
-    vocabulary = dialect(DIALECTS["default"]).vocabulary([series], MUCH, tmp_path)
+    vocabulary = dialect_of(DIALECTS["default"]).vocabulary([series], MUCH, tmp_path)
     assert vocabulary.values.is_empty()
-    vocabulary = dialect(PrepareConfig(min_frequency=1)).vocabulary(
+    vocabulary = dialect_of(PrepareConfig(min_frequency=1)).vocabulary(
         [series], MUCH, tmp_path
     )
     assert vocabulary.values["value"].to_list() == ["b", "a", "é"]
@@ -111,34 +112,34 @@ def test_facebook_ids_are_those_of_a_dictionary(tmp_path_factory, values, modulo
     expected = [
         ids.setdefault((value or 0) % (modulo or 2**32), len(ids)) for value in values
     ]
-    found = table_of(values, config, work).ids(pl.Series(values, dtype=pl.UInt32))
-    assert found.tolist() == expected
+    table = table_of(values, config, work)
+    assert table.ids(pl.Series(values, dtype=pl.UInt32)).tolist() == expected
 
 
 def test_facebook_ids_of_values_never_seen(tmp_path):
     config = DIALECTS["facebook"]
-    asked = pl.Series([8, None, 5], dtype=pl.UInt32)
+    values = pl.Series([8, None, 5], dtype=pl.UInt32)
     with_zero = table_of([5, 6, None, 7], config, tmp_path)
-    assert with_zero.ids(asked).tolist() == [2, 2, 0]  # as missing ones
+    assert with_zero.ids(values).tolist() == [2, 2, 0]  # as missing ones
     without_zero = table_of([6, 5, 7], config, tmp_path)
-    assert without_zero.ids(asked).tolist() == [0, 0, 1]
+    assert without_zero.ids(values).tolist() == [0, 0, 1]
 
 
 @pytest.mark.parametrize("num_buckets", [1, 10, 100_000, 2**31 - 3])
 def test_hashed_numbers_are_remainders(num_buckets):
     values = [0, 1, 25, 2**31, 2**32 - 1, None]
-    expected = [1 if each is None else 2 + each % num_buckets for each in values]
-    found = HashTable(num_buckets).ids(pl.Series(values, dtype=pl.UInt32))
-    assert found.dtype == np.int32
-    assert found.tolist() == expected
+    expected = [1 if value is None else 2 + value % num_buckets for value in values]
+    ids = HashTable(num_buckets).ids(pl.Series(values, dtype=pl.UInt32))
+    assert ids.dtype == np.int32
+    assert ids.tolist() == expected
 
 
 def test_hashed_text_is_what_tensorflow_makes_of_it():
     texts = ["", "a", "user_17", "é", "日本語", "a\0b", "x" * 1000, "a", "tab\t"]
     expected = tf.strings.to_hash_bucket_fast(texts, 1000).numpy() + 2
-    found = HashTable(1000).ids(pl.Series([*texts, None]))
-    assert found.dtype == np.int32
-    assert found.tolist() == [*expected, 1]
+    ids = HashTable(1000).ids(pl.Series([*texts, None]))
+    assert ids.dtype == np.int32
+    assert ids.tolist() == [*expected, 1]
 
 
 @pytest.mark.parametrize("modulo", [None, 1000])
@@ -167,13 +168,15 @@ def test_facebook_reproduces_the_reference(golden, tmp_path, modulo):
     for split, rows in [("train", train), ("validation", validation), ("test", test)]:
         labels, found_dense, ids = rows_of(output, split)
         counts = np.rint(np.expm1(found_dense.astype(np.float64)))
-        found = np.column_stack([labels, counts, ids])
-        wanted = expected[rows]
+        rows_read = np.column_stack([labels, counts, ids])
+        rows_expected = expected[rows]
         if split == "train":
-            found, wanted = (each[np.lexsort(each.T)] for each in (found, wanted))
+            rows_read, rows_expected = (
+                part[np.lexsort(part.T)] for part in (rows_read, rows_expected)
+            )
         else:
             np.testing.assert_allclose(found_dense, dense[rows], rtol=3e-7)
-        np.testing.assert_array_equal(found, wanted)
+        np.testing.assert_array_equal(rows_read, rows_expected)
 
 
 def test_facebook_takes_several_files_for_days(tmp_path):
@@ -192,7 +195,7 @@ def test_facebook_takes_several_files_for_days(tmp_path):
 
 @pytest.fixture(scope="module", params=DIALECTS)
 def prepared(request, tmp_path_factory):
-    """Rows, the data set of most of them, and the settings it was made with."""
+    """Raw rows, the data set made from them, and its settings."""
     directory = tmp_path_factory.mktemp("dialect")
     rows = make_rows(2000)
     raw = write_rows(directory / "train.txt", rows)
@@ -204,11 +207,11 @@ def prepared(request, tmp_path_factory):
 def test_the_schema_tells_how_to_encode_again(prepared):
     _, directory, config = prepared
     schema = FeatureSchema.load(directory)
-    assert dialect(schema) == dialect(config)
+    assert dialect_of(schema) == dialect_of(config)
     reserved = {} if config.dialect == "facebook" else {"unknown": 0, "missing": 1}
     assert schema.reserved_ids == reserved
-    described = json.loads((directory / "schema.json").read_text())
-    assert described["dialect"] == config.dialect
+    contents = json.loads((directory / "schema.json").read_text())
+    assert contents["dialect"] == config.dialect
 
 
 def test_raw_rows_are_scored_with_the_ids_they_were_prepared_with(
@@ -229,7 +232,7 @@ def test_raw_rows_are_scored_with_the_ids_they_were_prepared_with(
     command = PredictCommand(tmp_path, raw, tmp_path / "out.csv", batch_size=300)
     assert predict(command) == 2000
     dense, ids = (
-        np.concatenate([np.asarray(each[name]) for each in scored])
+        np.concatenate([np.asarray(features[name]) for features in scored])
         for name in ("dense_features", "categorical_features")
     )
     schema = FeatureSchema.load(directory)
@@ -246,9 +249,9 @@ def test_values_never_seen_are_scored_in_every_dialect(prepared):
     _, directory, config = prepared
     tables = load_tables(directory, FeatureSchema.load(directory))
     sizes = FeatureSchema.load(directory).vocabulary_sizes
-    asked = pl.Series([4_000_000_001, None], dtype=pl.UInt32)
+    values = pl.Series([4_000_000_001, None], dtype=pl.UInt32)
     for table, size in zip(tables, sizes, strict=True):
-        unseen, missing = table.ids(asked)
+        unseen, missing = table.ids(values)
         assert 0 <= unseen < size
         if config == DIALECTS["facebook"]:
             assert unseen == missing
@@ -279,6 +282,6 @@ def test_data_of_another_dialect_is_no_data_of_a_model(prepared):
     name = {"default": "dialect", "facebook": "max_index_range"}.get(
         schema.dialect, "hash_buckets"
     )
-    other = replace(schema, **{name: "hash" if name == "dialect" else 7})
+    other_schema = replace(schema, **{name: "hash" if name == "dialect" else 7})
     with pytest.raises(InputError, match=f"trained with: {name}: "):
-        check_columns(schema, other, prepared[1], prepared[1])
+        check_columns(schema, other_schema, prepared[1], prepared[1])

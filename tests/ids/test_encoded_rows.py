@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.ids.encoded_rows import Bags, EncodedRows, concatenate, row_type
+from pipelines.ids.encoded_rows import Bags, EncodedRows, concatenate
+from tfdlrm.data.block_format import row_type
 
 TYPE = row_type(2, 3)
 
 
 def rows_of(lists, seed=0):
-    """Random rows whose bags are `lists`: for each row a list for each column."""
+    """Return random rows with these bags: a list a row, of a list a column."""
     rng = np.random.default_rng(seed)
     fixed = np.frombuffer(rng.bytes(len(lists) * TYPE.itemsize), TYPE)
     bags = []
@@ -22,7 +23,7 @@ def rows_of(lists, seed=0):
 
 
 def plain(rows):
-    """Each row as bytes and a list for each bag."""
+    """Return each row as bytes and a list for each bag."""
     columns = []
     for bags in rows.bags:
         starts = np.cumsum([0, *bags.lengths])
@@ -41,8 +42,8 @@ def test_rows_are_taken_and_split_as_lists_are(lists, random):
     rows = rows_of(lists)
     expected = plain(rows)
     order = [random.randrange(len(lists)) for _ in range(random.randrange(30))]
-    taken = rows.take(np.array(order, np.int64))
-    assert plain(taken) == [expected[i] for i in order]
+    rows_taken = rows.take(np.array(order, np.int64))
+    assert plain(rows_taken) == [expected[i] for i in order]
     ends = sorted(random.randrange(len(lists) + 1) for _ in range(3))
     parts = rows.split(ends)
     starts = [0, *ends]
@@ -69,5 +70,5 @@ def test_what_was_appended_is_read_again(tmp_path, num_bags):
         for part in parts:
             sizes.append(part.write(file))
     assert path.stat().st_size == sum(sizes)
-    found = EncodedRows.read(path, TYPE, num_bags)
-    assert plain(found) == plain(concatenate(parts))
+    rows = EncodedRows.read(path, TYPE, num_bags)
+    assert plain(rows) == plain(concatenate(parts))

@@ -24,12 +24,16 @@ def table_of(values, dtype, **options) -> IdTable:
 )
 @given(st.data())
 def test_a_table_finds_what_a_dictionary_finds(dtype, values, data):
-    known = data.draw(st.lists(values, max_size=60, unique=True))
-    asked = data.draw(st.lists(values | st.none()))
-    ids = {None: 1} | {value: position + 2 for position, value in enumerate(known)}
-    found = table_of(known, dtype).ids(pl.Series(known + asked, dtype=dtype))
-    assert found.dtype == np.int32
-    assert found.tolist() == [ids.get(value, 0) for value in known + asked]
+    vocabulary = data.draw(st.lists(values, max_size=60, unique=True))
+    more_values = data.draw(st.lists(values | st.none()))
+    ids = {None: 1} | {value: position + 2 for position, value in enumerate(vocabulary)}
+    table_ids = table_of(vocabulary, dtype).ids(
+        pl.Series(vocabulary + more_values, dtype=dtype)
+    )
+    assert table_ids.dtype == np.int32
+    assert table_ids.tolist() == [
+        ids.get(value, 0) for value in vocabulary + more_values
+    ]
 
 
 @pytest.mark.parametrize("step", [1, 2**12, 2**16, 4093])
@@ -50,15 +54,15 @@ def test_texts_that_share_a_hash_with_a_known_one_are_unknown(monkeypatch):
 
 @pytest.mark.parametrize("dtype", [pl.UInt32, pl.String])
 def test_an_empty_table_knows_nothing(dtype):
-    asked = pl.Series([0, None, 1], dtype=pl.UInt32).cast(dtype)
-    assert table_of([], dtype).ids(asked).tolist() == [0, 1, 0]
-    assert table_of([], dtype).ids(asked.clear()).tolist() == []
+    values_to_score = pl.Series([0, None, 1], dtype=pl.UInt32).cast(dtype)
+    assert table_of([], dtype).ids(values_to_score).tolist() == [0, 1, 0]
+    assert table_of([], dtype).ids(values_to_score.clear()).tolist() == []
 
 
 def test_the_ids_of_unknown_and_missing_values_can_be_others():
     table = table_of([7], pl.UInt32, unknown_id=5, missing_id=6)
-    asked = pl.Series([7, 8, None], dtype=pl.UInt32)
-    assert table.ids(asked).tolist() == [2, 5, 6]
+    values = pl.Series([7, 8, None], dtype=pl.UInt32)
+    assert table.ids(values).tolist() == [2, 5, 6]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2**12, 50_000])
@@ -72,8 +76,8 @@ def test_a_table_takes_about_what_its_file_says(tmp_path, count, length):
     write_vocabulary(vocabulary, tmp_path, "C1")
     table = IdTable(vocabulary)
     texts = 0 if table._texts is None else table._texts.estimated_size()
-    taken = table._keys.nbytes + table._ids.nbytes + texts
-    assert taken <= table_bytes(tmp_path, "C1") <= 2.2 * taken + 100
+    table_size = table._keys.nbytes + table._ids.nbytes + texts
+    assert table_size <= table_bytes(tmp_path, "C1") <= 2.2 * table_size + 100
 
 
 def test_columns_are_encoded_each_by_its_own_vocabulary():

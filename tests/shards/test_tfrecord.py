@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines.ids.encoded_rows import EncodedRows, row_type
-from pipelines.shards.tfrecord import write_shard
+from pipelines.ids.encoded_rows import EncodedRows
+from pipelines.shards.tfrecord import ShardFormat, write_shard
 from tfdlrm.base import storage
+from tfdlrm.data.block_format import row_type
 
 
 def make_rows(num_rows: int) -> np.ndarray:
@@ -21,7 +22,7 @@ def make_rows(num_rows: int) -> np.ndarray:
 def test_a_shard_holds_blocks_of_rows_as_raw_bytes(tmp_path):
     rows = make_rows(10)
     shard = write_shard(
-        EncodedRows(rows), tmp_path, "train/part.tfrecord", block_rows=4
+        EncodedRows(rows), tmp_path, "train/part.tfrecord", ShardFormat(block_rows=4)
     )
     blocks = [
         tf.train.Example.FromString(record.numpy()).features.feature
@@ -36,14 +37,17 @@ def test_a_shard_holds_blocks_of_rows_as_raw_bytes(tmp_path):
             ("categorical_features", "<i4", (2,)),
         ]:
             (value,) = block[name].bytes_list.value
-            found = np.frombuffer(value, number).reshape(size, *width)
-            np.testing.assert_array_equal(found, rows[name][start : start + size])
+            values = np.frombuffer(value, number).reshape(size, *width)
+            np.testing.assert_array_equal(values, rows[name][start : start + size])
         start += size
 
 
 def test_a_shard_is_described_as_it_is_on_disk(tmp_path):
     shard = write_shard(
-        EncodedRows(make_rows(10)), tmp_path, "test/part.tfrecord", block_rows=4
+        EncodedRows(make_rows(10)),
+        tmp_path,
+        "test/part.tfrecord",
+        ShardFormat(block_rows=4),
     )
     stored = (tmp_path / "test" / "part.tfrecord").read_bytes()
     assert shard.rows == 10
@@ -60,5 +64,5 @@ def test_a_full_disk_is_an_operating_system_error(tmp_path, monkeypatch):
             EncodedRows(make_rows(10_000)),
             tmp_path,
             "train/part.tfrecord",
-            block_rows=4,
+            ShardFormat(block_rows=4),
         )

@@ -1,4 +1,4 @@
-"""What an interrupted run left is damaged: what was lost is made again."""
+"""Damage to the files of an interrupted run: lost steps are done again."""
 
 import random
 import re
@@ -26,12 +26,12 @@ from tfdlrm.base.kept_files import (
     write_note,
 )
 
-KINDS = ["piece", "file", "time piece", "vocabulary", "ids", "encoded", "shard"]
+STEPS = ["piece", "file", "time piece", "vocabulary", "ids", "encoded", "shard"]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def small_pieces():
-    """Make every piece of work so small that a few rows are many."""
+    """Make all units of work so small that a few rows fill many."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(buckets, "MAX_SHARD_ROWS", 200)
         patch.setattr(encoding, "_WAITING_SHARE", 10**6)  # 8 kB of 8 GB
@@ -41,7 +41,7 @@ def small_pieces():
 
 @pytest.fixture(scope="module")
 def log(tmp_path_factory):
-    """Raw files of a log of our own, and what to do with it."""
+    """Raw files of a log that is not Criteo's, and the settings for it."""
     directory = tmp_path_factory.mktemp("log")
     (directory / "columns.yaml").write_text(DESCRIPTION)
     raw = [
@@ -53,7 +53,7 @@ def log(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(log, tmp_path_factory):
-    """The files that a run makes which nothing happens to."""
+    """The files of a run that is never interrupted."""
     output = tmp_path_factory.mktemp("whole") / "data"
     prepare(log[0], output, log[1])
     return files_of(output)
@@ -61,25 +61,25 @@ def expected(log, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def remains(log, tmp_path_factory):
-    """What a run leaves that is interrupted after the third entry of a kind."""
-    made: dict[str, Path] = {}
+    """The directory of a run that is interrupted after the third entry of a step."""
+    directories: dict[str, Path] = {}
     add = Journal.add
 
-    def make(kind: str) -> Path:
-        if kind in made:
-            return made[kind]
-        made[kind] = tmp_path_factory.mktemp("remains")
+    def make(step: str) -> Path:
+        if step in directories:
+            return directories[step]
+        directories[step] = tmp_path_factory.mktemp("remains")
 
         def add_and_stop(journal, name, entry):
             add(journal, name, entry)
-            if name == kind and journal.count(kind) == 3:
+            if name == step and journal.count(step) == 3:
                 raise KeyboardInterrupt
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Journal, "add", add_and_stop)
             with pytest.raises(KeyboardInterrupt):
-                prepare(log[0], made[kind] / "data", log[1])
-        return made[kind]
+                prepare(log[0], directories[step] / "data", log[1])
+        return directories[step]
 
     return make
 
@@ -105,8 +105,8 @@ def fill_with_zeros(path: Path, rng: random.Random) -> None:
 DAMAGES = [flip_a_bit, cut, lose, fill_with_zeros]
 
 
-def some_of_each_kind(directory: Path, rng: random.Random) -> list[Path]:
-    """The journal, and of the files that it speaks of one of each folder and suffix."""
+def one_file_of_each_kind(directory: Path, rng: random.Random) -> list[Path]:
+    """Return the journal, and one of its files for each folder and suffix."""
     journal = directory / ".data.partial" / "work" / "journal.jsonl"
     groups = {("", ""): [journal]}
     for path in sorted(Journal(journal).kept()):
@@ -115,25 +115,25 @@ def some_of_each_kind(directory: Path, rng: random.Random) -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "seed"),
+    ("step", "seed"),
     [
-        *((kind, 0) for kind in KINDS),
+        *((step, 0) for step in STEPS),
         *(
-            pytest.param(kind, seed, marks=pytest.mark.slow)
-            for kind in KINDS
+            pytest.param(step, seed, marks=pytest.mark.slow)
+            for step in STEPS
             for seed in range(1, 12)
         ),
     ],
 )
 def test_what_was_damaged_is_made_again_and_said(
-    log, expected, remains, tmp_path, capsys, kind, seed
+    log, expected, remains, tmp_path, capsys, step, seed
 ):
-    rng = random.Random(f"{kind} {seed}")
-    left = remains(kind)
-    for number, path in enumerate(some_of_each_kind(left, rng)):
+    rng = random.Random(f"{step} {seed}")
+    remaining = remains(step)
+    for number, path in enumerate(one_file_of_each_kind(remaining, rng)):
         directory = tmp_path / str(number)
-        shutil.copytree(left, directory)
-        damaged = directory / path.relative_to(left)
+        shutil.copytree(remaining, directory)
+        damaged = directory / path.relative_to(remaining)
         rng.choice(DAMAGES)(damaged, rng)
         # A journal cut between two lines is one that an earlier kill leaves.
         is_shorter_journal = (
@@ -145,9 +145,9 @@ def test_what_was_damaged_is_made_again_and_said(
         capsys.readouterr()
         prepare(log[0], directory / "data", log[1])
         assert files_of(directory / "data") == expected, damaged
-        said = capsys.readouterr().out
+        printed = capsys.readouterr().out
         if not is_shorter_journal:
-            assert damaged.name in said or "lost its journal" in said
+            assert damaged.name in printed or "lost its journal" in printed
         shutil.rmtree(directory)
 
 
@@ -168,8 +168,12 @@ def without_end(line: bytes) -> bytes:
 
 
 def another_number(line: bytes) -> bytes:
-    """Well-formed, and as long."""
-    digit = next(place for place in range(len(line)) if line[place : place + 1] == b"4")
+    """Return a well-formed line of the same length."""
+    digit = next(
+        position
+        for position in range(len(line))
+        if line[position : position + 1] == b"4"
+    )
     return line[:digit] + b"3" + line[digit + 1 :]
 
 
@@ -181,27 +185,29 @@ def nothing(line: bytes) -> bytes:
     return b""
 
 
-@pytest.mark.parametrize("place", [0, 2, -1])
+@pytest.mark.parametrize("position", [0, 2, -1])
 @pytest.mark.parametrize(
     "change",
     [other_shape, not_utf_8, zeros, without_end, another_number, deep, nothing],
 )
 def test_nothing_from_a_damaged_line_of_a_journal_on_is_believed(
-    tmp_path, change, place
+    tmp_path, change, position
 ):
     path = tmp_path / "journal.jsonl"
     journal = Journal(path)
     for number in range(5):
         journal.add("piece", {"rows": 40 + number})
     lines = path.read_bytes().splitlines(keepends=True)
-    lines[place] = change(lines[place])
+    lines[position] = change(lines[position])
     path.write_bytes(b"".join(lines))
     again = Journal(path)
-    kept = lines[:place]
-    assert again.entries("piece") == [{"rows": 40 + n} for n in range(len(kept))]
-    if (change, place) != (nothing, -1):
-        assert f"{path}, line {len(kept) + 1} is damaged" in again.damage
-    assert path.read_bytes() == b"".join(kept)
+    lines_before = lines[:position]
+    assert again.entries("piece") == [
+        {"rows": 40 + n} for n in range(len(lines_before))
+    ]
+    if (change, position) != (nothing, -1):
+        assert f"{path}, line {len(lines_before) + 1} is damaged" in again.damage
+    assert path.read_bytes() == b"".join(lines_before)
     again.add("piece", {"rows": 7})
     assert Journal(path).last("piece") == {"rows": 7}
     assert Journal(path).damage is None
@@ -232,8 +238,8 @@ def test_a_lost_file_takes_back_what_was_made_from_it(tmp_path):
     (tmp_path / "a.rows").write_bytes(b"abc")  # it was being appended to
     assert journal.go_back() == []
     (tmp_path / "a.rows").write_bytes(b"aX")
-    (told,) = journal.go_back()
-    assert told == f"{tmp_path / 'a.rows'} has other contents than were written"
+    (problem,) = journal.go_back()
+    assert problem == f"{tmp_path / 'a.rows'} has other contents than were written"
     # The third piece is needed again, and is gone.
     assert (journal.count("encoded"), journal.count("piece")) == (0, 2)
     assert list(Journal(tmp_path / "journal.jsonl").kept()) == paths[:2]
@@ -246,9 +252,9 @@ def test_a_lost_work_directory_begins_again(log, expected, remains, tmp_path, ca
         shutil.rmtree(directory / ".data.partial" / name)
         prepare(log[0], directory / "data", log[1])
         assert files_of(directory / "data") == expected
-    said = capsys.readouterr().out
-    assert "has lost its journal: starting anew" in said
-    assert re.search(r"is missing \(\d+ files in all\): what was lost", said)
+    printed = capsys.readouterr().out
+    assert "has lost its journal: starting again" in printed
+    assert re.search(r"is missing \(\d+ files in all\): made again", printed)
 
 
 @pytest.mark.parametrize(
@@ -277,8 +283,8 @@ def test_damage_while_a_run_goes_on_is_noticed_where_the_bytes_are_read(
     monkeypatch.setattr(owner, name, damage_once)
     prepare(log[0], tmp_path / "data", log[1])
     assert files_of(tmp_path / "data") == expected
-    said = capsys.readouterr().out
-    assert f"{damaged[0]} has other contents than were written" in said
+    printed = capsys.readouterr().out
+    assert f"{damaged[0]} has other contents than were written" in printed
 
 
 def test_counts_that_went_to_disk_are_checked(tmp_path):
@@ -298,7 +304,7 @@ def test_a_disk_that_never_gives_back_what_was_written_is_refused(
         raise DamagedFileError(f"{self.path} has other contents than were written")
 
     monkeypatch.setattr(KeptFile, "read", read)
-    with pytest.raises(InputError, match="in 3 tries: expected a disk that gives back"):
+    with pytest.raises(InputError, match="in 3 tries: expected a disk that returns"):
         prepare(log[0], tmp_path / "data", log[1])
     assert list(tmp_path.iterdir()) == []
 
@@ -308,12 +314,12 @@ def test_a_note_is_read_as_it_was_written_or_not_at_all(tmp_path):
     value = {"rows": [1, 2], "name": "é"}
     write_note(path, value)
     assert read_note(path) == value
-    whole = path.read_bytes()
+    undamaged = path.read_bytes()
     for seed in range(50):
         flip_a_bit(path, random.Random(seed))
         assert read_note(path) in (None, value)
-        path.write_bytes(whole)
-    for contents in (b"", whole[:-5], bytes(len(whole)), b"\xff" * 9):
+        path.write_bytes(undamaged)
+    for contents in (b"", undamaged[:-5], bytes(len(undamaged)), b"\xff" * 9):
         path.write_bytes(contents)
         assert read_note(path) is None
     path.unlink()

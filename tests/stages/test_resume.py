@@ -28,7 +28,7 @@ CONFIG = PrepareConfig(min_frequency=2, on_bad_row="skip")
 
 
 def shrink(monkeypatch: pytest.MonkeyPatch | None = None) -> None:
-    """Make every piece of work so small that a few rows are many; draw nothing."""
+    """Make all units of work so small that a few rows fill many; draw no picture."""
     settings = [
         (opening, "RawFile", partial(RawFile, chunk_bytes=20_000)),
         (buckets, "MAX_SHARD_ROWS", 200),
@@ -70,18 +70,18 @@ def skipped_rows(printed: str) -> list[str]:
 
 
 class Stop:
-    """Interrupts a run at a journal entry: just before it is written, or after."""
+    """Interrupts a run at a journal entry: just before it is written, or just after."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.countdown, self.after = 10**9, False
-        self.kinds: list[str] = []
+        self.countdown, self.is_after = 10**9, False
+        self.steps: list[str] = []
         add = Journal.add
 
-        def add_or_stop(journal, kind, entry):
-            self.kinds.append(kind)
+        def add_or_stop(journal, step, entry):
+            self.steps.append(step)
             self.countdown -= 1
-            if self.countdown or self.after:
-                add(journal, kind, entry)
+            if self.countdown or self.is_after:
+                add(journal, step, entry)
             if not self.countdown:
                 raise KeyboardInterrupt
 
@@ -89,28 +89,28 @@ class Stop:
 
 
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("is_after", [False, True])
 @pytest.mark.parametrize("stride", [pytest.param(1, marks=pytest.mark.slow), 5, 14])
 def test_an_interrupted_run_goes_on_to_the_same_bytes(
-    raw, tmp_path, monkeypatch, capsys, stride, after
+    raw, tmp_path, monkeypatch, capsys, stride, is_after
 ):
     stop = Stop(monkeypatch)
     prepare(raw, tmp_path / "whole", CONFIG)
     report = skipped_rows(capsys.readouterr().out)
-    whole, kinds = files_of(tmp_path / "whole"), stop.kinds.copy()
-    assert {kinds.count(each) for each in ("file", "vocabulary")} == {2, 26}
-    assert all(kinds.count(each) > 4 for each in ("piece", "ids", "encoded", "shard"))
-    stop.after = after
+    expected, steps = files_of(tmp_path / "whole"), stop.steps.copy()
+    assert {steps.count(step) for step in ("file", "vocabulary")} == {2, 26}
+    assert all(steps.count(step) > 4 for step in ("piece", "ids", "encoded", "shard"))
+    stop.is_after = is_after
     num_stops = 0
     while not (tmp_path / "data").exists():
-        # A run that goes on has `stride` entries to add before it is stopped.
-        stop.countdown = 1 + stride + after
+        # A resumed run has `stride` entries to add before it is stopped.
+        stop.countdown = 1 + stride + is_after
         try:
             prepare(raw, tmp_path / "data", CONFIG)
         except KeyboardInterrupt:
             num_stops += 1
-    assert num_stops >= len(kinds) // (stride + 1 + after) - 1
-    assert files_of(tmp_path / "data") == whole
+    assert num_stops >= len(steps) // (stride + 1 + is_after) - 1
+    assert files_of(tmp_path / "data") == expected
     assert skipped_rows(capsys.readouterr().out) == report
     assert not (tmp_path / ".data.partial").exists()
 
@@ -121,7 +121,7 @@ from pathlib import Path
 from pipelines.prepare import prepare
 from tests.stages.test_resume import CONFIG, shrink
 shrink()
-prepare([Path(each) for each in sys.argv[2:]], Path(sys.argv[1]), CONFIG)
+prepare([Path(path) for path in sys.argv[2:]], Path(sys.argv[1]), CONFIG)
 """
 
 
@@ -157,8 +157,8 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     output = tmp_path / "data"
     for _ in range(num_kills):
         child = run_child(raw, output)
-        before = journal_size(output)
-        while child.poll() is None and journal_size(output) == before:
+        size_before = journal_size(output)
+        while child.poll() is None and journal_size(output) == size_before:
             time.sleep(0.001)
         time.sleep(rng.uniform(0, 1 / num_kills))
         child.send_signal(signal.SIGKILL)
@@ -168,13 +168,13 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     assert files_of(output) == files_of(tmp_path / "whole")
 
 
-def interrupt(monkeypatch, raw, output, kind: str, config=CONFIG) -> None:
-    """Leave what a run leaves that is stopped after its third entry of a kind."""
+def interrupt(monkeypatch, raw, output, step: str, config=CONFIG) -> None:
+    """Stop a run after its third entry of a step."""
     add = Journal.add
 
     def add_and_stop(journal, name, entry):
         add(journal, name, entry)
-        if name == kind and journal.count(kind) == 3:
+        if name == step and journal.count(step) == 3:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -185,7 +185,7 @@ def interrupt(monkeypatch, raw, output, kind: str, config=CONFIG) -> None:
 
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize(
-    "kind",
+    "step",
     [
         "piece",
         "shard",
@@ -193,53 +193,53 @@ def interrupt(monkeypatch, raw, output, kind: str, config=CONFIG) -> None:
     ],
 )
 def test_a_changed_input_is_noticed_before_going_on(
-    raw, tmp_path, monkeypatch, capsys, kind
+    raw, tmp_path, monkeypatch, capsys, step
 ):
     output = tmp_path / "data"
-    interrupt(monkeypatch, raw, output, kind)
-    assert "the same command goes on from there" in capsys.readouterr().err
+    interrupt(monkeypatch, raw, output, step)
+    assert "the same command continues from there" in capsys.readouterr().err
     with raw[0].open("rb+") as file:
         label = file.read(1)
         file.seek(0)
         file.write(b"0" if label == b"1" else b"1")
     prepare(raw, output, CONFIG)
-    assert f"{raw[0]} is not what it was" in capsys.readouterr().out
+    assert f"{raw[0]} has changed" in capsys.readouterr().out
     prepare(raw, tmp_path / "whole", CONFIG)
     assert files_of(output) == files_of(tmp_path / "whole")
 
 
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize(
-    "kind",
+    "step",
     ["encoded", *(pytest.param(k, marks=pytest.mark.slow) for k in ("piece", "ids"))],
 )
 def test_another_memory_budget_and_a_touched_file_do_not_matter(
-    raw, tmp_path, monkeypatch, capsys, kind
+    raw, tmp_path, monkeypatch, capsys, step
 ):
     output = tmp_path / "data"
-    interrupt(monkeypatch, raw, output, kind)
+    interrupt(monkeypatch, raw, output, step)
     journal = journal_of(output)
     journal.write_bytes(journal.read_bytes() + b'["piece",{"file"')  # cut short
     os.utime(raw[0], (0, 0))
     prepare(raw, output, replace(CONFIG, memory_budget="5GB"))
-    assert "going on with what an earlier run left" in capsys.readouterr().out
+    assert "resuming an earlier run from" in capsys.readouterr().out
     prepare(raw, tmp_path / "whole", CONFIG)
     assert files_of(output) == files_of(tmp_path / "whole")
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_other_settings_or_another_version_start_anew(
+def test_other_settings_or_another_version_start_again(
     raw, tmp_path, monkeypatch, capsys
 ):
     output = tmp_path / "data"
     interrupt(monkeypatch, raw, output, "encoded")
-    other = replace(CONFIG, seed=1)
-    interrupt(monkeypatch, raw, output, "piece", other)
-    assert ": seed 0 there, 1 now" in capsys.readouterr().out
+    other_config = replace(CONFIG, seed=1)
+    interrupt(monkeypatch, raw, output, "piece", other_config)
+    assert ": seed was 0, is 1" in capsys.readouterr().out
     monkeypatch.setattr("pipelines.stages.building.__version__", "9.9")
-    prepare(raw, output, other)
+    prepare(raw, output, other_config)
     assert "began it, this is 9.9" in capsys.readouterr().out
-    prepare(raw, tmp_path / "whole", other)
+    prepare(raw, tmp_path / "whole", other_config)
     assert files_of(output) == files_of(tmp_path / "whole")
 
 
@@ -256,9 +256,9 @@ def test_parquet_shards_that_are_whole_are_not_lost(raw, tmp_path, monkeypatch):
 def test_a_file_that_grows_while_it_is_read_is_noticed(raw, tmp_path, monkeypatch):
     add = Journal.add
 
-    def add_and_grow(journal, kind, entry):
-        add(journal, kind, entry)
-        if kind == "piece":
+    def add_and_grow(journal, step, entry):
+        add(journal, step, entry)
+        if step == "piece":
             with raw[0].open("ab") as file:
                 file.write(ROWS[0] + b"\n")
 
@@ -292,7 +292,7 @@ def test_the_number_of_threads_does_not_matter(raw, tmp_path):
 
 def test_a_full_disk_leaves_nothing_and_says_how_much_is_needed(raw, tmp_path):
     limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (50_000, 50_000))
-    done = subprocess.run(
+    process = subprocess.run(
         [
             *(sys.executable, "-m", "pipelines.prepare", "--on_bad_row", "skip"),
             *("--output", str(tmp_path / "data"), "--raw", *map(str, raw)),
@@ -304,8 +304,8 @@ def test_a_full_disk_leaves_nothing_and_says_how_much_is_needed(raw, tmp_path):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         preexec_fn=lambda: (signal.signal(signal.SIGXFSZ, signal.SIG_IGN), limit()),
     )
-    assert done.returncode == 2
-    assert "cannot be written: File too large" in done.stderr
-    assert "0.0 GB as stored" in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert process.returncode == 2
+    assert "cannot be written: File too large" in process.stderr
+    assert "0.0 GB as stored" in process.stderr
+    assert process.stderr.count("\n") == 1
     assert {path.name for path in tmp_path.iterdir()} == {"day_0", "day_1.gz"}

@@ -27,13 +27,13 @@ def test_splits_cut_days_as_numpy_does(num_rows, days, validation_days, test_day
     assert split.rows_per_day == tuple(len(part) for part in parts)
     held_out = round(10 * (validation_days + test_days)) / 10
     for end, time in zip(split.ends, (days - held_out, days - test_days), strict=False):
-        before = [row for part in parts[: int(time)] for row in part]
+        rows_before = [row for part in parts[: int(time)] for row in part]
         share = time - int(time)
         cut = share * len(parts[int(time)]) if share else 0
-        assert abs(end - len(before) - cut) < 1
+        assert abs(end - len(rows_before) - cut) < 1
         if share == 0.5:
             halves = np.array_split(parts[int(time)], 2)
-            assert end == len(before) + len(halves[0])
+            assert end == len(rows_before) + len(halves[0])
     assert split.ends[2] == num_rows
 
 

@@ -26,13 +26,16 @@ def spill_of(directory, keys, piece_rows):
     return Spill(tuple(pieces), tuple(rows), (len(keys),), ("",), SkippedRows())
 
 
-def run(directory, keys, kind, piece_rows=7, **settings):
-    """The split and the row numbers of its parts."""
+def run(directory, keys, day_or_time, piece_rows=7, **settings):
+    """Return the split and the row numbers of its parts."""
     spill = spill_of(directory, keys, piece_rows)
     config = PrepareConfig(**settings)
     journal = Journal(directory / "journal.jsonl")
     spill, split = split_by_time(
-        spill, DaysBy("t", kind), lambda rows: split_rows(rows, config, True), journal
+        spill,
+        DaysBy("t", day_or_time),
+        lambda rows: split_rows(rows, config, True),
+        journal,
     )
     rows = pl.concat([pl.read_ipc(p) for p in spill.pieces])
     assert spill.rows_per_piece == tuple(pl.read_ipc(p).height for p in spill.pieces)
@@ -49,11 +52,15 @@ def test_the_last_distinct_days_are_held_out(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize(("kind", "per_day"), [("day", 1), ("time", 86_400)])
-def test_parts_of_days_follow_time_and_then_the_files(tmp_path, seed, kind, per_day):
+@pytest.mark.parametrize(("day_or_time", "per_day"), [("day", 1), ("time", 86_400)])
+def test_parts_of_days_follow_time_and_then_the_files(
+    tmp_path, seed, day_or_time, per_day
+):
     rng = np.random.default_rng(seed)
     keys = rng.integers(-2, 4, 200) * per_day + rng.integers(0, min(per_day, 5), 200)
-    split, parts = run(tmp_path, keys, kind, 16, validation_days=0.75, test_days=1.5)
+    split, parts = run(
+        tmp_path, keys, day_or_time, 16, validation_days=0.75, test_days=1.5
+    )
     order = np.argsort(keys, kind="stable")
     days, counts = np.unique(keys // per_day, return_counts=True)
     assert split.rows_per_day == tuple(counts)
@@ -65,12 +72,12 @@ def test_parts_of_days_follow_time_and_then_the_files(tmp_path, seed, kind, per_
 def test_the_order_of_the_files_does_not_matter_beyond_equal_times(tmp_path):
     keys = np.arange(100) * 9_000
     shuffled = np.random.default_rng(0).permutation(keys)
-    for name, each in [("a", keys), ("b", shuffled)]:
-        _, parts = run(tmp_path / name, each, "time")
-        found = [sorted(each[part]) for part in parts]
+    for name, keys_in_order in [("a", keys), ("b", shuffled)]:
+        _, parts = run(tmp_path / name, keys_in_order, "time")
+        keys_of_parts = [sorted(keys_in_order[part]) for part in parts]
         if name == "a":
-            expected = found
-    assert found == expected
+            expected = keys_of_parts
+    assert keys_of_parts == expected
 
 
 def test_nothing_may_be_held_out(tmp_path):
@@ -112,8 +119,8 @@ def test_a_stopped_run_goes_on(tmp_path, lines):
     directory = tmp_path / "stopped"
     run(directory, keys, "day", 12)
     journal = directory / "journal.jsonl"
-    kept = journal.read_text().splitlines(keepends=True)[:lines]
-    journal.write_text("".join(kept))
+    remaining_lines = journal.read_text().splitlines(keepends=True)[:lines]
+    journal.write_text("".join(remaining_lines))
     for number in range(lines - 1):  # those are removed already
         (directory / f"{number:06d}.arrow").unlink(missing_ok=True)
     spill = spill_of(tmp_path / "again", keys, 12)

@@ -50,11 +50,13 @@ def test_rows_are_well_formed_and_clicks_come_at_the_base_rate(frame):
 
 
 def test_fields_are_missing_as_often_as_planned(frame, distribution):
-    found = np.array([frame[name].null_count() for name in frame.columns[1:]])
+    num_missing = np.array([frame[name].null_count() for name in frame.columns[1:]])
     planned = distribution.missing
     never = planned == 0
-    assert np.all(found[never] == 0)
-    squares = (found - ROWS * planned) ** 2 / (ROWS * planned * (1 - planned) + never)
+    assert np.all(num_missing[never] == 0)
+    squares = (num_missing - ROWS * planned) ** 2 / (
+        ROWS * planned * (1 - planned) + never
+    )
     assert stats.chi2.sf(squares.sum(), np.count_nonzero(~never)) > 0.01
 
 
@@ -64,16 +66,19 @@ def test_values_follow_their_power_law(frame, distribution, feature):
     ranks = np.arange(min(size, 100))
     hashes = synthetic_text.value_hashes(feature, ranks)
     values = frame[f"C{feature + 1}"].drop_nulls().to_numpy()
-    found = np.array([np.count_nonzero(values == each) for each in hashes])
+    counts = np.array([np.count_nonzero(values == numbers) for numbers in hashes])
     shares = synthetic_features.power_law_shares(ranks, size, exponent)
-    found, expected = (
-        np.append(each, total - each.sum())
-        for each, total in ((found, len(values)), (shares * len(values), len(values)))
+    counts, expected = (
+        np.append(numbers, total - numbers.sum())
+        for numbers, total in (
+            (counts, len(values)),
+            (shares * len(values), len(values)),
+        )
     )
     if size <= 100:  # no other values
-        assert found[-1] == 0
-        found, expected = found[:-1], expected[:-1]
-    assert stats.chisquare(found, expected, sum_check=False).pvalue > 0.01
+        assert counts[-1] == 0
+        counts, expected = counts[:-1], expected[:-1]
+    assert stats.chisquare(counts, expected, sum_check=False).pvalue > 0.01
 
 
 def test_power_law_shares_add_up_and_ranks_reach_both_ends():
@@ -91,7 +96,7 @@ def test_vocabularies_have_the_published_sizes_times_the_scale():
     assert (scaled[2], scaled[8]) == (101_312, 1)
 
 
-def test_the_truth_beside_the_file_has_its_labels(frame, truth):
+def test_the_truth_next_to_the_file_has_its_labels(frame, truth):
     np.testing.assert_array_equal(frame["label"].to_numpy(), truth[0])
 
 
@@ -176,9 +181,9 @@ def test_drifting_days_have_measures_and_base_rate_of_their_own(tmp_path):
 def test_the_seed_decides_the_files(tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         write_raw(tmp_path / name, num_rows=500, seed=seed)
-    first, again, other = ((tmp_path / name).read_bytes() for name in "abc")
-    assert first == again
-    assert first != other
+    file_a, file_b, file_c = ((tmp_path / name).read_bytes() for name in "abc")
+    assert file_a == file_b
+    assert file_a != file_c
     assert truth_file(tmp_path / "a").read_bytes() == (
         truth_file(tmp_path / "b").read_bytes()
     )
@@ -205,7 +210,7 @@ def test_integers_and_hashes_are_written_as_criteo_does():
         assert label == str(labels[row])
         assert fields[:13] == [str(count) for count in counts[:, row]]
         hashes = [synthetic_text.value_hashes(i, ranks[i])[row] for i in range(26)]
-        assert fields[13:] == [f"{each:08x}" for each in hashes]
+        assert fields[13:] == [f"{value:08x}" for value in hashes]
     assert lines[-1] == "0" + "\t" * 39
 
 

@@ -36,9 +36,9 @@ def test_measures_are_those_of_sorting_every_row():
     assert measures["auc"] == pytest.approx(roc_auc_score(labels, logits), abs=1e-12)
     loss = log_loss(labels, probabilities)
     assert measures["log_loss"] == pytest.approx(loss, abs=1e-12)
-    ours = asdict(binary_metrics(labels, probabilities))
+    own_measures = asdict(binary_metrics(labels, probabilities))
     for name in ("auc", "log_loss", "normalized_entropy"):
-        assert measures[name] == pytest.approx(ours[name], abs=1e-9)
+        assert measures[name] == pytest.approx(own_measures[name], abs=1e-9)
 
 
 def test_expected_measures_are_means_over_labels_drawn_again():
@@ -49,10 +49,10 @@ def test_expected_measures_are_means_over_labels_drawn_again():
         for rates in [1 / (1 + np.exp(-logits))] * 40
     ]
     for name in ("auc", "log_loss", "normalized_entropy"):
-        found = np.array([each[name] for each in drawn])
-        error = found.std() / np.sqrt(len(found))
+        values = np.array([measures[name] for measures in drawn])
+        error = values.std() / np.sqrt(len(values))
         assert drawn[0][f"expected_{name}"] == pytest.approx(
-            found.mean(), abs=4 * error
+            values.mean(), abs=4 * error
         )
 
 
@@ -84,10 +84,10 @@ def test_the_schema_says_what_each_split_can_reach(raw_file, data_dir):
 def test_splits_across_several_files_find_their_rows(raw_file, tmp_path):
     text, truth = raw_file.read_bytes(), np.load(truth_file(raw_file))
     cut = 2_500
-    place = len(b"".join(text.splitlines(keepends=True)[:cut]))
+    cut_bytes = len(b"".join(text.splitlines(keepends=True)[:cut]))
     for name, lines, rows in (
-        ("a.tsv", text[:place], truth[:cut]),
-        ("b.tsv", text[place:], truth[cut:]),
+        ("a.tsv", text[:cut_bytes], truth[:cut]),
+        ("b.tsv", text[cut_bytes:], truth[cut:]),
     ):
         (tmp_path / name).write_bytes(lines)
         np.save(truth_file(tmp_path / name), rows)
@@ -114,18 +114,21 @@ def test_rows_that_the_truth_does_not_fit_have_none(raw_file, tmp_path):
 
 
 def test_a_damaged_truth_costs_only_what_it_tells(raw_file, tmp_path, capsys):
-    whole, other = truth_file(raw_file).read_bytes(), np.load(truth_file(raw_file))
-    other["label"] = 2
+    undamaged, other_truth = (
+        truth_file(raw_file).read_bytes(),
+        np.load(truth_file(raw_file)),
+    )
+    other_truth["label"] = 2
     raw = tmp_path / "rows.tsv"
     raw.write_bytes(raw_file.read_bytes())
     path = truth_file(raw)
-    path.write_bytes(whole[:-1])
+    path.write_bytes(undamaged[:-1])
     schema = prepare([raw], tmp_path / "prepared", PrepareConfig())
     assert schema.reachable is None
     assert f"{path} is not a planted truth (" in capsys.readouterr().out
-    for array in (other, other["label"], other[None]):
+    for array in (other_truth, other_truth["label"], other_truth[None]):
         np.save(path, array)
         assert reachable([raw], schema, {}) is None
         assert f"{path} is not a planted truth (" in capsys.readouterr().out
-    path.write_bytes(whole.replace(b"}", b"("))
+    path.write_bytes(undamaged.replace(b"}", b"("))
     assert reachable([raw], schema, {}) is None

@@ -14,9 +14,6 @@ from typing import Any
 from tfdlrm.base.errors import InputError
 from tfdlrm.data.schema import FeatureSchema
 
-RECORD_FEATURE = "/data_set"
-"""Where a block says the fingerprint of its data set; no column has such a name."""
-
 _SHOWN = 3
 """Differences that a message names."""
 

@@ -4,17 +4,29 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfdlrm.data.block_format import (
+    BagFields,
+    Field,
+    bag_fields,
+    row_fields,
+)
 from tfdlrm.data.schema import FeatureSchema
-
-BLOCK_SPEC = {
-    name: tf.io.FixedLenFeature([], tf.string)
-    for name in ("label", "dense_features", "categorical_features")
-}
-
-_LENGTHS = "row_lengths"
 
 _Columns = tuple[tf.Tensor, tf.Tensor, tf.Tensor, list[tf.RaggedTensor]]
 """Labels, dense features, ids of single-hot features, and bags of multi-hot ones."""
+
+
+def block_spec(schema: FeatureSchema) -> dict[str, Any]:
+    """Return the features with which `tf.io.parse_example` reads blocks."""
+    bags = [bag_fields(name) for name in schema.multi_hot]
+    fields = [*_row_fields(schema)]
+    for bag in bags:
+        fields += [bag.values, bag.lengths]
+    return {field.name: tf.io.FixedLenFeature([], tf.string) for field in fields}
+
+
+def _row_fields(schema: FeatureSchema) -> tuple[Field, Field, Field]:
+    return row_fields(len(schema.dense_features), len(schema.single_hot))
 
 
 def row_spec(schema: FeatureSchema) -> dict[str, Any]:
@@ -122,44 +134,38 @@ def assemble(features: dict[str, Any]) -> dict[str, Any]:
 def _parse_blocks(
     schema: FeatureSchema, records: tf.Tensor, num_rows: tf.Tensor
 ) -> _Columns:
-    parts = [
-        f"{name}.{part}" for name in schema.multi_hot for part in ("values", _LENGTHS)
-    ]
-    spec = BLOCK_SPEC | dict.fromkeys(parts, tf.io.FixedLenFeature([], tf.string))
-    blocks = tf.io.parse_example(records, spec)
-    rows = tf.strings.length(blocks["label"])
-    widths = {
-        "dense_features": len(schema.dense_features),
-        "categorical_features": len(schema.single_hot),
-        **{f"{name}.{_LENGTHS}": 1 for name in schema.multi_hot},
-    }
+    label, dense, ids = _row_fields(schema)
+    bags = [bag_fields(name) for name in schema.multi_hot]
+    blocks = tf.io.parse_example(records, block_spec(schema))
+    rows = tf.strings.length(blocks[label.name]) // label.num_bytes(1)
     checks = [
         tf.debugging.assert_equal(
-            tf.strings.length(blocks[name]),
-            rows * width,
-            f"{name} has another number of rows than label",
+            tf.strings.length(blocks[field.name]),
+            rows * field.num_bytes(1),
+            f"{field.name} has another number of rows than label",
         )
-        for name, width in widths.items()
+        for field in (label, dense, ids, *(bag.lengths for bag in bags))
     ]
     with tf.control_dependencies(checks):
         joined = {
             name: tf.strings.reduce_join(column) for name, column in blocks.items()
         }
 
-    def column(name: str, dtype: tf.DType, width: int) -> tf.Tensor:
-        return tf.reshape(tf.io.decode_raw(joined[name], dtype), [num_rows, width])
+    def decode(field: Field) -> tf.Tensor:
+        return tf.io.decode_raw(joined[field.name], tf.as_dtype(field.dtype))
 
-    def bags(name: str) -> tf.RaggedTensor:
-        lengths = tf.io.decode_raw(joined[f"{name}.{_LENGTHS}"], tf.int32)
-        values = tf.io.decode_raw(joined[f"{name}.values"], tf.int32)
+    def decode_row_field(field: Field) -> tf.Tensor:
+        return tf.reshape(decode(field), [num_rows, field.width])
+
+    def decode_bags(bag: BagFields) -> tf.RaggedTensor:
         # Checks that lengths are not negative and add up to the number of values.
-        return tf.RaggedTensor.from_row_lengths(values, lengths)
+        return tf.RaggedTensor.from_row_lengths(decode(bag.values), decode(bag.lengths))
 
     return (
-        column("label", tf.float32, 1),
-        column("dense_features", tf.float32, widths["dense_features"]),
-        column("categorical_features", tf.int32, widths["categorical_features"]),
-        [bags(name) for name in schema.multi_hot],
+        decode_row_field(label),
+        decode_row_field(dense),
+        decode_row_field(ids),
+        [decode_bags(bag) for bag in bags],
     )
 
 

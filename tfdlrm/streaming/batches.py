@@ -9,13 +9,14 @@ import tensorflow as tf
 
 from pipelines.logs.json_rows import JsonRows, is_object
 from tfdlrm.base.errors import InputError
-from tfdlrm.data.meaning import RECORD_FEATURE, origin_problem
+from tfdlrm.data.block_format import LABEL_FIELD, ORIGIN
+from tfdlrm.data.meaning import origin_problem
 from tfdlrm.data.parsing import assemble, parse_records
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.exporting.raw_rows import RawFeatures
 from tfdlrm.streaming.events import Chunk
 
-_MARK_SPEC = {RECORD_FEATURE: tf.io.FixedLenFeature([], tf.string, default_value="")}
+_MARK_SPEC = {ORIGIN: tf.io.FixedLenFeature([], tf.string, default_value="")}
 
 _BLOCK_START = b"\n"
 """What every serialized `tf.train.Example` that is not empty begins with."""
@@ -115,7 +116,7 @@ class Batches:
 
     def _origin_problem(self, message: bytes) -> str | None:
         """What is wrong with a record of another data set, if it is one."""
-        found = tf.io.parse_single_example(message, _MARK_SPEC)[RECORD_FEATURE]
+        found = tf.io.parse_single_example(message, _MARK_SPEC)[ORIGIN]
         mark = found.numpy().decode("ascii", "replace")
         if not mark and not self._has_said_unmarked:
             self._has_said_unmarked = True
@@ -128,9 +129,9 @@ class Batches:
         return origin_problem(mark, self.schema)
 
     def _parsed_block(self, message: tf.Tensor) -> Any:
-        spec = {"label": tf.io.FixedLenFeature([], tf.string)}
-        label = tf.io.parse_single_example(message, spec)["label"]
-        num_rows = tf.strings.length(label) // 4
+        spec = {LABEL_FIELD.name: tf.io.FixedLenFeature([], tf.string)}
+        label = tf.io.parse_single_example(message, spec)[LABEL_FIELD.name]
+        num_rows = tf.strings.length(label) // LABEL_FIELD.num_bytes(1)
         # The shards of the model's data set may be in rows or Parquet.
         schema = replace(self.schema, record_format="block")
         features, labels = parse_records(schema, message[None], num_rows)
