@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfdlrm.base.whole_floats import WHOLE_FLOAT
 from tfdlrm.data.column_files import file_name
+from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.parsing import bags_of, side_by_side
 from tfdlrm.data.schema import (
     MISSING_ID,
@@ -53,9 +54,12 @@ class RawFeatures(tf.Module):
         self._missing = MissingSpellings(described.get("missing", {}))
         self._joins_floats = described.get("floats_as_integers", False)
         self._untransformed = np.isin(schema.dense_features, schema.untransformed)
+        self._traits = traits_of(schema.dialect)
         self.tables = [
-            None if schema.dialect == "hash" else _table(schema, each, directory, work)
-            for each in schema.categorical_features
+            _table(schema, feature, directory, work)
+            if self._traits.has_vocabulary
+            else None
+            for feature in schema.categorical_features
         ]
         self._unknown = UnknownCounter(
             schema,
@@ -122,7 +126,7 @@ class RawFeatures(tf.Module):
                 for position, column in enumerate(tf.unstack(values, axis=1))
             ]
             ids = tf.stack(columns, axis=1)
-            if self.schema.dialect != "facebook":  # there it is the value 0
+            if not self._traits.missing_is_zero:
                 ids = tf.where(is_missing, tf.constant(MISSING_ID, tf.int64), ids)
             counts = [self._unknown.single_hot(values, ids, is_missing)]
         if not self.schema.multi_hot:
@@ -150,9 +154,7 @@ class RawFeatures(tf.Module):
         is_good = is_missing | tf.strings.regex_full_match(texts, _HASH)
         expected = "a hexadecimal number of at most 32 bits or nothing"
         check_values(texts, is_good, names, expected)
-        values = _hexadecimal(texts)
-        if self.schema.dialect == "facebook":
-            values = _modulo(values, self.schema.max_index_range)
+        values = _modulo(_hexadecimal(texts), self.schema.max_index_range)
         return values, is_missing
 
     def _ids(self, position: int, values: tf.Tensor) -> tf.Tensor:
@@ -191,12 +193,12 @@ def _table(
     checksum = schema.vocabularies.get(feature.name)
     values = read_values(directory, feature.name, checksum)
     path = work / file_name(feature.name)
-    first_id, unknown_id = NUM_RESERVED_IDS, UNKNOWN_ID
-    if schema.dialect == "facebook":
-        zero = values["id"].filter(values["value"] == 0)
-        first_id, unknown_id = 0, zero[0] if len(zero) else 0
+    traits, unknown_id = traits_of(schema.dialect), UNKNOWN_ID
+    if traits.missing_is_zero:
+        ids_of_zero = values["id"].filter(values["value"] == 0)
+        unknown_id = ids_of_zero[0] if len(ids_of_zero) else 0
     return VocabularyTable(
-        values["value"].alias(feature.name), first_id, unknown_id, path
+        values["value"].alias(feature.name), traits.first_id, unknown_id, path
     )
 
 

@@ -15,6 +15,7 @@ from tfdlrm.base import storage
 from tfdlrm.base.checksums import checked_bytes
 from tfdlrm.base.errors import InputError
 from tfdlrm.data.column_files import vocabulary_file
+from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.schema import VOCABULARY_FOLDER, FeatureSchema
 
 _SEPARATORS = ("\n", "\x1e", "\x1f", "\n\x1e\n", "\n\x1f\x1e\x1f\n")
@@ -49,7 +50,7 @@ def read_values(directory: Path, name: str, sha256: str | None = None) -> pl.Dat
 def has_vocabularies(schema: FeatureSchema, directory: Path) -> bool:
     """Whether everything is there that turns raw values into ids."""
     return (
-        schema.dialect == "hash"
+        not traits_of(schema.dialect).has_vocabulary
         or not schema.categorical_features
         or (storage.at(directory) / VOCABULARY_FOLDER).is_dir()
     )
