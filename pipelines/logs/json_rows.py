@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from pipelines.logs import criteo
-from pipelines.logs.bad_rows import shown
+from pipelines.logs.bad_rows import quote_value
 from pipelines.logs.columns import Columns
 from pipelines.logs.label_values import spelled_as_described
 from pipelines.logs.values import TIME_KEY, Kind, kinds
@@ -58,7 +58,7 @@ class JsonRows:
             if name not in self._separators:
                 for row, value in enumerate(given):
                     if isinstance(value, list | dict):
-                        found = f"{name!r} is {shown(value)}"
+                        found = f"{name!r} is {quote_value(value)}"
                         bad.setdefault(row, f"{found}, expected one value")
                         given[row] = None
             else:

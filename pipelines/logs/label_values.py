@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from pipelines.logs.bad_rows import shown
+from pipelines.logs.bad_rows import quote_value
 from pipelines.logs.columns import Columns
 from pipelines.logs.missing_values import explain_missing
 from pipelines.logs.value_texts import texts
@@ -68,7 +68,9 @@ def expected_labels(columns: Columns) -> str:
         )
     if not columns.negative or columns.negative == "others":
         return "a value"
-    return " or ".join(shown(each) for each in (columns.positive, *columns.negative))
+    return " or ".join(
+        quote_value(each) for each in (columns.positive, *columns.negative)
+    )
 
 
 def count_labels(counts: Counter[str], text: pl.Series) -> None:
@@ -129,7 +131,7 @@ def describe_labels(counts: Mapping[str, int], columns: Columns) -> str:
     positive = columns.positive
     words = _in_words(counts, positive)
     if positive is not None and positive not in counts:
-        words += f", {shown(positive)} (means 1) in no row"
+        words += f", {quote_value(positive)} (means 1) in no row"
     return f"label {columns.label}: {words}"
 
 
@@ -138,7 +140,7 @@ def _in_words(counts: Mapping[str, int], positive: str | None = None) -> str:
     in_order = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
     values = [(value, rows) for value, rows in in_order if value != REST]
     words = [
-        f"{shown(value)}{' (means 1)' if value == positive else ''} in {_rows(rows)}"
+        f"{quote_value(value)}{' (means 1)' if value == positive else ''} in {_rows(rows)}"
         for value, rows in values[:_MAX_SHOWN]
     ]
     rest += sum(rows for _, rows in values[_MAX_SHOWN:])

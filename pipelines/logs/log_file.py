@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from pipelines.logs.bad_rows import BadRow, BadRowError, SkippedRows, shown
+from pipelines.logs.bad_rows import BadRow, BadRowError, SkippedRows, quote_value
 from pipelines.logs.columns import Columns
 from pipelines.logs.damage import reading
 from pipelines.logs.inputs import partition_values
@@ -165,7 +165,7 @@ class LogFile(ABC):
         value = values[first]
         raise InputError(
             f"{self.path}: column {name!r} is not as it is described: {len(bad):,} of "
-            f"{there:,} values are bad, the first is {shown(value)} in row "
+            f"{there:,} values are bad, the first is {quote_value(value)} in row "
             f"{int(numbers[first])}, expected {kind.expected}{kind.explain(value)}; "
             f"{_column_hint(value, name in self.columns.dense_features)}"
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from pipelines.logs.bad_rows import shown
+from pipelines.logs.bad_rows import quote_value
 from pipelines.logs.columns import Columns, DaysBy
 from pipelines.logs.label_values import expected_labels, read_labels
 from pipelines.logs.missing_values import explain_missing, without_spellings
@@ -69,7 +69,7 @@ class Kind:
 
     def problem(self, name: str, value: Any) -> str:
         """Say what is wrong with a bad value of a column."""
-        found = f"{name!r} is {shown(value)}, expected {self.expected}"
+        found = f"{name!r} is {quote_value(value)}, expected {self.expected}"
         return f"{found}{self.explain(value)}"
 
 
