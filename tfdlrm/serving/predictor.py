@@ -289,10 +289,7 @@ def _size(arrays: NamedArrays) -> int:
 def _version(model: Model, spec: model_pb2.ModelSpec) -> int:
     if not spec.version_label:
         return spec.version.value
-    found = model.settings.labels.get(spec.version_label)
-    if found is None:
-        refuse(f"Unrecognized servable version label: {spec.version_label}")
-    return found
+    return model.labelled(spec.version_label)
 
 
 def _add_status(

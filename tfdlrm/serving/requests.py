@@ -37,7 +37,7 @@ def check_predicts(signature: Signature) -> None:
 def predict_inputs(
     signature: Signature, request: predict_pb2.PredictRequest, max_rows: int
 ) -> NamedArrays:
-    """The arrays of a `PredictRequest`.
+    """Return the arrays of a `PredictRequest`.
 
     Raises:
         ServingError: If they are not what the signature takes.
@@ -47,7 +47,7 @@ def predict_inputs(
 
 
 def output_names(signature: Signature, wanted: Sequence[str]) -> list[str]:
-    """The outputs that a request asks for; all of them if it names none."""
+    """Return the outputs that a request asks for; all of them if it names none."""
     for name in wanted:
         if name not in signature.outputs:
             refuse(
@@ -62,7 +62,7 @@ def output_names(signature: Signature, wanted: Sequence[str]) -> list[str]:
 def predict_response(
     signature: Signature, outputs: NamedArrays
 ) -> predict_pb2.PredictResponse:
-    """The `PredictResponse` of these outputs."""
+    """Return the `PredictResponse` of these outputs."""
     response = predict_pb2.PredictResponse()
     fill_spec(response.model_spec, signature)
     for name, array in outputs.items():
@@ -73,7 +73,7 @@ def predict_response(
 def example_inputs(
     signature: Signature, request_input: input_pb2.Input, max_rows: int
 ) -> NamedArrays:
-    """The one input of a classifier or a regressor: serialized examples.
+    """Return the one input of a classifier or a regressor: serialized examples.
 
     Raises:
         ServingError: If there are none, or the signature has other inputs.
@@ -108,7 +108,7 @@ def check_method(signature: Signature, expected: str) -> None:
 def classification(
     signature: Signature, outputs: NamedArrays
 ) -> classification_pb2.ClassificationResult:
-    """The classes of every example with their scores.
+    """Return the classes of every example with their scores.
 
     Raises:
         ServingError: If the signature's outputs are not a classifier's.
@@ -134,7 +134,7 @@ def classification(
 def regression(
     signature: Signature, outputs: NamedArrays
 ) -> regression_pb2.RegressionResult:
-    """One value for every example.
+    """Return one value for every example.
 
     Raises:
         ServingError: If the signature's output is not a regressor's.
@@ -155,7 +155,7 @@ def regression(
 def inference_result(
     signature: Signature, outputs: NamedArrays
 ) -> inference_pb2.InferenceResult:
-    """The part of a `MultiInferenceResponse` that is one signature's."""
+    """Return the part of a `MultiInferenceResponse` that is one signature's."""
     result = inference_pb2.InferenceResult()
     fill_spec(result.model_spec, signature)
     if signature.method == CLASSIFY:
@@ -173,7 +173,7 @@ def fill_spec(spec: Any, signature: Signature) -> None:
 
 
 def ordered(signature: Signature, inputs: NamedArrays) -> Arrays:
-    """The arrays in the order that the signature's callable takes."""
+    """Return the arrays in the order that the signature's callable takes."""
     return [inputs[name] for name in signature.inputs]
 
 

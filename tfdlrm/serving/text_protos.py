@@ -119,7 +119,7 @@ def _read(path: Path, into: Any) -> Any:
 
 
 def _new(name: str) -> Any:
-    """An empty message."""
+    """Return an empty message."""
     pool = descriptor_pool.DescriptorPool()
     pool.Add(_file())
     found = pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")

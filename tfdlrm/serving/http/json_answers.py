@@ -1,6 +1,6 @@
 """TF Serving's JSON answers: arrays to rows or columns.
 
-NaN and the infinities are written as such, which JSON has no way to say otherwise.
+NaN and the infinities are written as `NaN` and `Infinity`, although JSON has neither.
 """
 
 import base64
@@ -18,10 +18,10 @@ from tfdlrm.serving.http.json_requests import Layout
 
 
 def predictions(outputs: Mapping[str, np.ndarray], layout: Layout) -> bytes:
-    """The answer to a `:predict` request, in the layout of its inputs.
+    """Return the answer to a `:predict` request, in the layout of its inputs.
 
     Raises:
-        ServingError: If rows are asked for and the outputs are no batch.
+        ServingError: If the layout is of rows and the outputs are no batch.
     """
     plain = {name: _plain(name, array) for name, array in outputs.items()}
     is_finite = all(map(_is_finite, outputs.values()))
@@ -41,23 +41,23 @@ def predictions(outputs: Mapping[str, np.ndarray], layout: Layout) -> bytes:
 
 
 def classifications(result: classification_pb2.ClassificationResult) -> bytes:
-    """The answer to a `:classify` request: label and score of every class."""
-    scores = [each.score for row in result.classifications for each in row.classes]
+    """Return the answer to a `:classify` request: label and score of every class."""
+    scores = [entry.score for row in result.classifications for entry in row.classes]
     rows = [
-        [[each.label, np.float32(each.score)] for each in row.classes]
+        [[entry.label, np.float32(entry.score)] for entry in row.classes]
         for row in result.classifications
     ]
     return _dumps({"results": rows}, _is_finite(np.array(scores)))
 
 
 def regressions(result: regression_pb2.RegressionResult) -> bytes:
-    """The answer to a `:regress` request."""
-    values = np.array([each.value for each in result.regressions], np.float32)
+    """Return the answer to a `:regress` request."""
+    values = np.array([row.value for row in result.regressions], np.float32)
     return _dumps({"results": values}, _is_finite(values))
 
 
 def _dumps(document: Any, is_finite: bool) -> bytes:
-    """JSON with the shortest decimals that are read back as the same floats."""
+    """Return JSON with the shortest decimals that are read back as the same floats."""
     if is_finite:
         return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     # orjson would write null.
@@ -76,7 +76,7 @@ def _is_finite(array: np.ndarray) -> bool:
 
 
 def _plain(name: str, array: np.ndarray) -> Any:
-    """What orjson and json can write."""
+    """Return an array as a value that orjson and json can write."""
     if array.dtype == object:
         return _texts(array.tolist(), as_bytes=name.endswith("_bytes"))
     if array.dtype == tf.bfloat16.as_numpy_dtype:
@@ -86,10 +86,10 @@ def _plain(name: str, array: np.ndarray) -> Any:
 
 def _texts(value: Any, as_bytes: bool) -> Any:
     if isinstance(value, list):
-        return [_texts(each, as_bytes) for each in value]
+        return [_texts(item, as_bytes) for item in value]
     if not as_bytes:
         try:
             return value.decode()
         except UnicodeDecodeError:
-            pass  # as text it would not come back as it was
+            pass  # text would lose its bytes
     return {"b64": base64.b64encode(value).decode()}
