@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf import descriptor_pool, message_factory
+from google.protobuf import descriptor_pool, field_mask_pb2, message_factory
 from google.protobuf.message import DecodeError
 
 from tfdlrm.serving.data_types import text_array
@@ -92,14 +92,11 @@ class _Reader:
 
 
 def _without_bulk(request: Any) -> Any:
+    """Return a request without its tensors or examples."""
+    names = [field.name for field, _ in request.ListFields()]
+    mask = field_mask_pb2.FieldMask(paths=[name for name in names if name not in _BULK])
     head = type(request)()
-    for field, value in request.ListFields():
-        if field.name in _BULK:
-            continue
-        if hasattr(value, "append"):
-            getattr(head, field.name).extend(value)
-        else:
-            getattr(head, field.name).CopyFrom(value)
+    mask.MergeMessage(request, head)
     return head
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import orjson
 import tensorflow as tf
-from tensorflow_serving.apis import classification_pb2, regression_pb2
 
 from tfdlrm.serving.errors import refuse
 from tfdlrm.serving.http.json_requests import Layout
+from tfdlrm.serving.requests import NamedArrays, example_response
+from tfdlrm.serving.servable import Signature
 
 
 def predictions(outputs: Mapping[str, np.ndarray], layout: Layout) -> bytes:
@@ -40,19 +41,29 @@ def predictions(outputs: Mapping[str, np.ndarray], layout: Layout) -> bytes:
     return _dumps({"predictions": rows}, is_finite)
 
 
-def classifications(result: classification_pb2.ClassificationResult) -> bytes:
-    """Return the answer to a `:classify` request: label and score of every class."""
-    scores = [entry.score for row in result.classifications for entry in row.classes]
+def classifications(signature: Signature, outputs: NamedArrays) -> bytes:
+    """Return the answer to a `:classify` request: label and score of every class.
+
+    Raises:
+        ServingError: If the outputs are not those of a classifier.
+    """
+    examples = example_response(signature, outputs).result.classifications
+    scores = [entry.score for example in examples for entry in example.classes]
     rows = [
-        [[entry.label, np.float32(entry.score)] for entry in row.classes]
-        for row in result.classifications
+        [[entry.label, np.float32(entry.score)] for entry in example.classes]
+        for example in examples
     ]
     return _dumps({"results": rows}, _is_finite(np.array(scores)))
 
 
-def regressions(result: regression_pb2.RegressionResult) -> bytes:
-    """Return the answer to a `:regress` request."""
-    values = np.array([row.value for row in result.regressions], np.float32)
+def regressions(signature: Signature, outputs: NamedArrays) -> bytes:
+    """Return the answer to a `:regress` request.
+
+    Raises:
+        ServingError: If the outputs are not those of a regressor.
+    """
+    examples = example_response(signature, outputs).result.regressions
+    values = np.array([example.value for example in examples], np.float32)
     return _dumps({"results": values}, _is_finite(values))
 
 

@@ -45,7 +45,11 @@ class RestRequest(Protocol):
     def signature_name(self) -> str:
         """Name of its signature, or an empty string."""
 
-    async def tensors(self, signature: Signature) -> tuple[NamedArrays, Layout]:
+    @property
+    def layout(self) -> Layout:
+        """Layout of the inputs, and of the answer; known once they are read."""
+
+    async def tensors(self, signature: Signature) -> NamedArrays:
         """Return the inputs of a `:predict` request."""
 
     async def examples(self, signature: Signature) -> NamedArrays:
@@ -57,11 +61,13 @@ class _Small:
     document: Mapping[str, Any]
     signature_name: str
     max_rows: int
+    layout: Layout = "row"
 
-    async def tensors(self, signature: Signature) -> tuple[NamedArrays, Layout]:
-        return json_requests.predict_inputs(
+    async def tensors(self, signature: Signature) -> NamedArrays:
+        arrays, self.layout = json_requests.predict_inputs(
             self.document, signature.inputs, self.max_rows
         )
+        return arrays
 
     async def examples(self, signature: Signature) -> NamedArrays:
         examples = json_requests.examples(
@@ -73,13 +79,15 @@ class _Small:
 @dataclass
 class _Large:
     reading: Reading
+    layout: Layout = "row"
 
     @property
     def signature_name(self) -> str:
         return self.reading.head
 
-    async def tensors(self, signature: Signature) -> tuple[NamedArrays, Layout]:
-        return await self.reading.inputs(signature.inputs)
+    async def tensors(self, signature: Signature) -> NamedArrays:
+        arrays, self.layout = await self.reading.inputs(signature.inputs)
+        return arrays
 
     async def examples(self, signature: Signature) -> NamedArrays:
         return as_only_input(signature, await self.reading.examples())
