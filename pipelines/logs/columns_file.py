@@ -21,6 +21,10 @@ from pipelines.logs.values import TIME_KEY
 from tfdlrm.base.nearest import did_you_mean
 from tfdlrm.base.piped_input import refuse_pipe
 
+_KEYS = (
+    *("format", "separator", "names", "missing", "label", "dense"),
+    *("categorical", "split", "quote", "escape"),
+)
 _SEPARATORS = {"csv": ",", "tsv": "\t"}
 _NAMES_IN_RECORDS = ("label", "dense_features", "categorical_features")
 
@@ -49,9 +53,7 @@ class _ColumnsFile:
 
     def columns(self) -> Columns:
         file = self._file
-        keys = ("format", "separator", "names", "missing", "label", "dense")
-        keys += ("categorical", "split", "quote", "escape")
-        top = file.mapping(file.contents, "", keys, required=("label",))
+        top = file.mapping(file.contents, "", _KEYS, required=("label",))
         formats = get_args(Format)
         file_format: Format = file.choice(top.get("format", "csv"), "format", formats)
         label, positive, negative = self._label(top["label"])

@@ -50,7 +50,7 @@ class StrictYaml:
         allowed: tuple[str, ...],
         required: tuple[str, ...] = (),
     ) -> dict[str, Any]:
-        """Return a mapping that has no other keys than `allowed`, and all `required`."""
+        """Return a mapping with all `required` keys and none but `allowed` ones."""
         expected = f"a mapping of {', '.join(allowed)}"
         if not isinstance(value, dict):
             self.refuse(key, f"is {value!r}", expected)
