@@ -1,10 +1,9 @@
-"""The fields of clean raw text, found and read as whole columns of numbers.
+"""Read the fields of clean raw text as whole columns of numbers.
 
-Criteo's fields are short: a sign, up to 16 decimal digits, or 8 hexadecimal ones. So
-the last eight bytes of a field are one 64-bit word, and the digits in it are checked
-and summed all at once ("SIMD within a register", Lamport 1975, "Multiple byte
-processing with full-word instructions"). Text with anything unusual in it is left to
-slower readers.
+Criteo's fields are short: a sign and up to 16 decimal digits, or 8 hexadecimal ones. So
+the last eight bytes of a field are one 64-bit word, and its digits are checked and
+summed all at once ("SIMD within a register", Lamport 1975, "Multiple byte processing
+with full-word instructions"). Slower readers take text with anything unusual in it.
 """
 
 from collections.abc import Iterator
@@ -13,16 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 
 _SLICE_BYTES = 2**19
-"""About what stays in the cache of a core with everything that is made of it."""
+"""About the size that fits a core's cache, along with the arrays computed from it."""
 
-_PADDING = 24  # words before the first field are read, and one after the last
+_PADDING = 24  # words before the first field are read, and one after the last field
 _TAB, _NEWLINE, _MINUS, _ZERO, _ONE = b"\t\n-01"
 _BYTES = np.uint64(0x0101010101010101)
 _ZEROS = np.uint64(_ZERO) * _BYTES
 
 
 class UnusualTextError(Exception):
-    """The text is malformed, or of a form that only slower readers take."""
+    """The text is malformed, or written in a way that only slower readers take."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +52,9 @@ def read_fields(
         num_dense: Number of columns of decimal integers.
         num_categorical: Number of columns of hexadecimal numbers after these.
 
-    Returns:
-        The fields.
-
     Raises:
-        UnusualTextError: If a row is not exactly that, or just written unusually:
-            capital digits, or more than 16 decimal or 8 hexadecimal ones.
+        UnusualTextError: If a row is malformed or written unusually: with capital
+            digits, or with more than 16 decimal or 8 hexadecimal ones.
     """
     num_rows, num_columns = text.count(b"\n"), num_dense + num_categorical
     fields = Fields(
@@ -68,14 +64,16 @@ def read_fields(
         is_empty=np.empty((num_columns, num_rows), bool),
     )
     start = 0
-    for part in _slices(text):
-        starts, ends = _bounds(part, labelled + num_columns)
+    for text_slice in _slices(text):
+        starts, ends = _bounds(text_slice, labelled + num_columns)
         rows = slice(start, start + len(ends))
         if fields.labels is not None:
-            fields.labels[rows] = _labels(part, starts[:, 0], ends[:, 0])
+            fields.labels[rows] = _labels(text_slice, starts[:, 0], ends[:, 0])
             starts, ends = starts[:, 1:], ends[:, 1:]
-        words = part.view(np.uint64)
-        counts = _integers(part, words, starts[:, :num_dense], ends[:, :num_dense])
+        words = text_slice.view(np.uint64)
+        counts = _integers(
+            text_slice, words, starts[:, :num_dense], ends[:, :num_dense]
+        )
         fields.dense[:, rows] = counts.T
         hashes = _hexadecimal(words, starts[:, num_dense:], ends[:, num_dense:])
         fields.categories[:, rows] = hashes.T
@@ -85,7 +83,7 @@ def read_fields(
 
 
 def _slices(text: bytes) -> Iterator[np.ndarray]:
-    """Whole lines of the text, padded to whole words."""
+    """Yield whole lines of the text, padded to whole words."""
     start = 0
     while start < len(text):
         end = text.rfind(b"\n", start, start + _SLICE_BYTES) + 1
@@ -100,10 +98,10 @@ def _slices(text: bytes) -> Iterator[np.ndarray]:
 
 
 def _bounds(part: np.ndarray, num_columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where each field starts and ends, as `(rows, columns)`."""
+    """Return where each field starts and ends, as `(rows, columns)`."""
     ends = np.flatnonzero(part - np.uint8(_TAB) <= _NEWLINE - _TAB)
-    num_rows, rest = divmod(len(ends), num_columns)
-    if rest or np.count_nonzero(part == _NEWLINE) != num_rows:
+    num_rows, num_left = divmod(len(ends), num_columns)
+    if num_left or np.count_nonzero(part == _NEWLINE) != num_rows:
         raise UnusualTextError
     starts = np.empty_like(ends)
     starts[0] = _PADDING
@@ -141,27 +139,27 @@ def _integers(
 def _last_bytes(
     words: np.ndarray, ends: np.ndarray, num_bytes: np.ndarray
 ) -> np.ndarray:
-    """The last `num_bytes` bytes before each of `ends`, after as many zero digits."""
-    first = ends - 8
-    shift = ((first & 7) << 3).astype(np.uint64)
-    word = first >> 3
+    """Return `num_bytes` bytes before each end, after zero digits, as words."""
+    starts = ends - 8
+    shift = ((starts & 7) << 3).astype(np.uint64)
+    word = starts >> 3
     # Shifts by 64 and more give 0 in NumPy, whatever the processor does.
     text = words.take(word) >> shift
     text |= words.take(word + 1) << (np.uint64(64) - shift)
     num_bits = (num_bytes << 3).astype(np.uint64)
-    others = np.uint64(64) - num_bits
-    text >>= others
-    text <<= others
+    num_other_bits = np.uint64(64) - num_bits
+    text >>= num_other_bits
+    text <<= num_other_bits
     text |= _ZEROS >> num_bits
     return text
 
 
 def _decimal(text: np.ndarray) -> np.ndarray:
-    """The value of eight decimal digits in each word, the first in its lowest byte."""
+    """Return the value of the eight decimal digits of each word, lowest byte first."""
     high_bits = np.uint64(0xF0) * _BYTES
-    wrong = (text & high_bits) ^ _ZEROS
-    wrong |= ((text + np.uint64(6) * _BYTES) & high_bits) ^ _ZEROS
-    if wrong.any():
+    bad_bits = (text & high_bits) ^ _ZEROS
+    bad_bits |= ((text + np.uint64(6) * _BYTES) & high_bits) ^ _ZEROS
+    if bad_bits.any():
         raise UnusualTextError
     digits = text - _ZEROS
     pairs = digits * np.uint64(10) + (digits >> np.uint64(8))
@@ -179,11 +177,11 @@ def _hexadecimal(words: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> np.
     is_letter = (text >> np.uint64(6)) & _BYTES
     digits = text & (np.uint64(15) * _BYTES)
     digits += is_letter * np.uint64(9)
-    # Written back, they must give the same text: nothing else was a digit.
+    # Written as text again, the digits must be the same text: else one was no digit.
     above_9 = ((digits + np.uint64(6) * _BYTES) >> np.uint64(4)) & _BYTES
-    wrong = (digits + _ZEROS + above_9 * np.uint64(ord("a") - 10 - _ZERO)) ^ text
-    wrong |= digits & (np.uint64(16) * _BYTES)
-    if wrong.any():
+    bad_bits = (digits + _ZEROS + above_9 * np.uint64(ord("a") - 10 - _ZERO)) ^ text
+    bad_bits |= digits & (np.uint64(16) * _BYTES)
+    if bad_bits.any():
         raise UnusualTextError
     digits.byteswap(inplace=True)
     for distance, mask in (

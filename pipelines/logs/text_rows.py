@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from pipelines.logs.bad_rows import shown
+from pipelines.logs.bad_rows import quote_value
 from pipelines.logs.text_style import TextStyle
 
 UNDESCRIBED = "undescribed"
@@ -269,11 +269,11 @@ class _Splitter:
     def _of_quote(self, quotes: np.ndarray, number: int) -> _Fault:
         place = int(quotes[number])
         if number % 2:
-            value = shown(self._text[quotes[number - 1] : place + _EXCERPT_BYTES])
+            value = quote_value(self._text[quotes[number - 1] : place + _EXCERPT_BYTES])
             kind = "text behind a quote"
             return _Fault(place, kind, f"has text behind its closing quote: {value}")
         low = max(place - _EXCERPT_BYTES, 0)
-        value = shown(self._text[low : place + _EXCERPT_BYTES // 3])
+        value = quote_value(self._text[low : place + _EXCERPT_BYTES // 3])
         problem = f"has a quote in it and does not begin with one: {value}"
         return _Fault(place, "quote in a value", problem)
 

@@ -141,7 +141,7 @@ def test_a_malformed_row_stops_with_its_place(tmp_path, kind, position):
         assert str(error.value).startswith(f"{path} line {position + 1}: ")
         assert message in str(error.value)
         assert "expected" in str(error.value)
-        assert str(error.value).endswith("; mend the line")
+        assert str(error.value).endswith("; fix the line")
         assert "\n" not in str(error.value)
 
 
@@ -192,7 +192,7 @@ def test_a_log_of_ones_own_is_not_blamed_on_its_rows(tmp_path, text):
     for on_bad_row in ("stop", "skip"):
         with pytest.raises(InputError, match=r"prepared with --columns") as caught:
             list(RawFile(path, on_bad_row))
-        assert "mend the line" not in str(caught.value)
+        assert "fix the line" not in str(caught.value)
 
 
 def test_files_that_cannot_be_read_are_refused(tmp_path):

@@ -228,7 +228,7 @@ def test_a_column_that_is_mostly_bad_is_at_fault_itself(tmp_path, columns, messa
     with pytest.raises(InputError, match=message) as caught:
         read(open_log(path, columns))
     assert "describe the column otherwise" in str(caught.value)
-    assert "mend the row" not in str(caught.value)
+    assert "fix the row" not in str(caught.value)
     write(path, "y\ta\tb\n" + '1\t"2"\t1\n' * 3)
     tsv = replace(columns, format="tsv", separator="\t", quote="none")
     if tsv.dense_features == ("a",):

@@ -16,6 +16,7 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 from tests.support.limited_server import LIMITS, code_of, limited_server, still_right
 from tests.support.served_model import expected
 from tests.support.serving_thread import get, post, predict_request, rows
+from tfdlrm.serving.data_types import FLOAT32
 from tfdlrm.serving.errors import ServingError
 from tfdlrm.serving.tensors import from_proto
 
@@ -83,10 +84,10 @@ def test_a_value_for_all_takes_no_memory_before_it_is_checked():
     proto = tensor_pb2.TensorProto(dtype=1, float_val=[1.5])
     proto.tensor_shape.dim.add(size=2**25)
     proto.tensor_shape.dim.add(size=2)
-    assert from_proto("x", proto, tf.float32).strides == (0, 0)
+    assert from_proto("x", proto, FLOAT32).strides == (0, 0)
     proto.float_val.append(2.5)
     with pytest.raises(ServingError, match="has 2 values for the shape"):
-        from_proto("x", proto, tf.float32)
+        from_proto("x", proto, FLOAT32)
 
 
 def test_missing_values_are_what_tensorflow_takes_them_for(stub):

@@ -127,32 +127,40 @@ def _lock(descriptor: int, in_use: str | None) -> None:
 
 
 @contextmanager
-def whole(target: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `target` if all goes well.
+def whole(target: Path, suffix: str = "") -> Iterator[Path]:
+    """Yield a temporary path, and rename it to `target` if all goes well.
 
-    It is another each time, so that of two processes, one of which may be left over
-    from a run that was killed, neither writes into the other's file.
+    The path is a new one each time, so that two processes, of which one may be left
+    over from a run that was killed, do not write into the same file.
 
     A link stays, and the file that it leads to is replaced. A device or a pipe is
     written to as it is.
 
     Args:
         target: The file.
+        suffix: Ending of the temporary name, where a library demands one.
 
     Yields:
-        A path beside it.
+        A path next to `target`.
     """
     if not is_remote(target):
         if target.exists() and not (target.is_file() or target.is_dir()):
             yield target
             return
         target = _end_of_links(target)
-    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    name = f".{target.name}.{secrets.token_hex(4)}.partial{suffix}"
+    temporary = target.with_name(name)
     try:
-        yield aside
-        rename(aside, target)
+        yield temporary
+        rename(temporary, target)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+
+
+def remove_remains(directory: Path) -> None:
+    """Remove the temporary files of `whole` that killed processes have left."""
+    for path in directory.rglob(".*.partial"):
+        path.unlink(missing_ok=True)
 
 
 def _end_of_links(path: Path) -> Path:

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tfdlrm.base.errors import InputError
+from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.schema import FeatureSchema
 
 _SHOWN = 3
@@ -113,7 +114,7 @@ class Meaning:
     @property
     def is_known(self) -> bool:
         """Whether it says what every id stands for."""
-        return self.dialect == "hash" or all(
+        return not traits_of(self.dialect).has_vocabulary or all(
             feature.vocabulary is not None for feature in self.categorical
         )
 

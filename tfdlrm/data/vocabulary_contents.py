@@ -9,6 +9,7 @@ import polars as pl
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
 from tfdlrm.data.column_files import vocabulary_path
+from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 from tfdlrm.data.vocabulary_files import read_vocabulary
 
@@ -66,7 +67,7 @@ def with_contents(schema: FeatureSchema, directory: Path) -> FeatureSchema:
     directory = storage.at(directory)
     for feature in schema.categorical_features:
         name = feature.name
-        if name in contents or schema.dialect == "hash":
+        if name in contents or not traits_of(schema.dialect).has_vocabulary:
             continue
         if vocabulary_path(directory, name).is_file():
             contents[name] = content_checksum(_read(directory, schema, feature))

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfdlrm.base.whole_floats import WHOLE_FLOAT
 from tfdlrm.data.column_files import file_name
+from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.parsing import bags_of, side_by_side
 from tfdlrm.data.schema import (
     MISSING_ID,
@@ -59,10 +60,11 @@ class RawFeatures(tf.Module):
         self._missing = MissingSpellings(columns.get("missing", {}))
         self._joins_floats = columns.get("floats_as_integers", False)
         self._untransformed = np.isin(schema.dense_features, schema.untransformed)
+        self._traits = traits_of(schema.dialect)
         self.tables: list[VocabularyTable | None] = []
         self.categories: list[str] = []
         for feature in schema.categorical_features:
-            if schema.dialect == "hash":
+            if not self._traits.has_vocabulary:
                 self.tables.append(None)
                 self.categories.append("")
                 continue
@@ -136,7 +138,7 @@ class RawFeatures(tf.Module):
                 for position, column in enumerate(tf.unstack(values, axis=1))
             ]
             ids = tf.stack(columns, axis=1)
-            if self.schema.dialect != "facebook":  # it reads a missing value as 0
+            if not self._traits.missing_is_zero:
                 ids = tf.where(is_missing, tf.constant(MISSING_ID, tf.int64), ids)
             counts = [self._unknown.single_hot(values, ids, is_missing)]
         if not self.schema.multi_hot:
@@ -164,9 +166,7 @@ class RawFeatures(tf.Module):
         is_good = is_missing | tf.strings.regex_full_match(texts, _HASH)
         expected = "a hexadecimal number of at most 32 bits or nothing"
         check_values(texts, is_good, names, expected)
-        values = _hexadecimal(texts)
-        if self.schema.dialect == "facebook":
-            values = _modulo(values, self.schema.max_index_range)
+        values = _modulo(_hexadecimal(texts), self.schema.max_index_range)
         return values, is_missing
 
     def _ids(self, position: int, values: tf.Tensor) -> tf.Tensor:
@@ -215,11 +215,13 @@ def _table(
 ) -> VocabularyTable:
     values = vocabulary["value"]
     path = work / file_name(feature.name)
-    first_id, unknown_id = NUM_RESERVED_IDS, UNKNOWN_ID
-    if schema.dialect == "facebook":
-        zero_id = vocabulary["id"].filter(values == 0)
-        first_id, unknown_id = 0, zero_id[0] if len(zero_id) else 0
-    return VocabularyTable(values.alias(feature.name), first_id, unknown_id, path)
+    traits, unknown_id = traits_of(schema.dialect), UNKNOWN_ID
+    if traits.missing_is_zero:
+        ids_of_zero = vocabulary["id"].filter(values == 0)
+        unknown_id = ids_of_zero[0] if len(ids_of_zero) else 0
+    return VocabularyTable(
+        values.alias(feature.name), traits.first_id, unknown_id, path
+    )
 
 
 def _most_frequent(vocabulary: pl.DataFrame) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 
+from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.schema import UNKNOWN_ID, FeatureSchema
 from tfdlrm.exporting.raw_columns import COUNTS, RAW_SIGNATURE, UNKNOWN_SIGNATURE
 
@@ -37,7 +38,7 @@ class UnknownCounter:
         unknown_ids: Sequence[int],
         namesakes: Sequence[int | None],
     ) -> None:
-        self._has_unknown = schema.dialect != "hash"
+        self._has_unknown = traits_of(schema.dialect).has_vocabulary
         self._unknown_ids = np.array(unknown_ids, np.int64)
         self._has_namesake = np.array([value is not None for value in namesakes], bool)
         self._namesakes = np.array([value or 0 for value in namesakes], np.int64)

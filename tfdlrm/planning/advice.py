@@ -17,6 +17,7 @@ from tfdlrm.config import TrainConfig
 from tfdlrm.config.cluster import Cluster
 from tfdlrm.config.models import DLRMConfig
 from tfdlrm.data.column_files import vocabulary_path
+from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.planning.machine_memory import (
     UNKNOWN,
@@ -179,7 +180,7 @@ def _thresholds(
     schema: FeatureSchema, config: TrainConfig, data_dir: Path | None
 ) -> Iterator[_Change]:
     """The same data set prepared with higher thresholds, if it knows frequencies."""
-    if data_dir is None or schema.dialect != "default":
+    if data_dir is None or not traits_of(schema.dialect).has_threshold:
         return
     try:
         counts = {

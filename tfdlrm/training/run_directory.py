@@ -149,8 +149,8 @@ class RunDirectory:
         return self.config_file.exists() or (self.path / COPY_FILE).exists()
 
     def _remove_remains(self) -> None:
-        """Remove what a killed process has written aside, or as the last but one."""
-        for path in [*self.path.glob(".*.partial"), *self.path.glob(".partial-*")]:
+        """Remove the summary, and the temporary files that a killed process left."""
+        for path in self.path.glob(".*partial*"):
             if path.is_file():
                 path.unlink()
         self.summary_file.unlink(missing_ok=True)
