@@ -22,7 +22,7 @@ WIDTH = 80
 
 @dataclass(frozen=True)
 class WalkthroughCommand:
-    """Take one row through a tiny DLRM and one training step, and show every number."""
+    """Show every number of one row's way through a tiny DLRM and one training step."""
 
 
 def walk_through(step: "OneStep", console: Console) -> None:
@@ -30,7 +30,7 @@ def walk_through(step: "OneStep", console: Console) -> None:
 
     Args:
         step: The step.
-        console: Where to; 80 columns are enough.
+        console: The console to print on; 80 columns are enough.
     """
     for number, (title, text, show) in enumerate(_CHAPTERS, 1):
         console.print(f"\n{number}. {title}", style="bold")
@@ -46,9 +46,9 @@ def _row(step: "OneStep", console: Console) -> None:
     for (name, values), value, identity in zip(
         VOCABULARIES.items(), step.row.values, step.ids, strict=True
     ):
-        places = ", ".join(f"{place} {each}" for place, each in enumerate(values))
-        console.print(f"   {name} is {value}: id {identity}   (of {places})")
-    indices = [each.tolist() for each in step.columns.indices]
+        ids = ", ".join(f"{number} {text}" for number, text in enumerate(values))
+        console.print(f"   {name} is {value}: id {identity}   (of {ids})")
+    indices = [column.tolist() for column in step.columns.indices]
     console.print(
         f"   categorical_features = {step.ids.tolist()}; for an embedding bag, "
         f"indices {indices}\n   and offsets {step.columns.offsets.tolist()}"
@@ -94,14 +94,16 @@ def _loss(step: "OneStep", console: Console) -> None:
 
 def _gradient(step: "OneStep", console: Console) -> None:
     z, e1 = step.vectors[0], step.vectors[2]
-    first, last = step.pair_gradients[0], step.pair_gradients[2]
+    z_gradient, e1_gradient = step.pair_gradients[0], step.pair_gradients[2]
     console.print(
         f"   d loss / d logit = {step.probability:.4f} - {step.row.label:.0f} = "
         f"{step.logit_gradient:.4f}"
     )
     console.print(f"   d loss / d pairs = {_vector(step.pair_gradients)}")
     console.print("   d loss / d e0 = d loss / d (e0.z) * z + d loss / d (e1.e0) * e1")
-    console.print(f"     = {first:.4f} * {_vector(z)} + {last:.4f} * {_vector(e1)}")
+    console.print(
+        f"     = {z_gradient:.4f} * {_vector(z)} + {e1_gradient:.4f} * {_vector(e1)}"
+    )
     console.print(f"     = {_vector(step.row_gradient)}")
 
 
@@ -142,7 +144,7 @@ def _print_matrix(
     chosen: int | None = None,
     below_diagonal: bool = False,
 ) -> None:
-    """A matrix with its name and shape; a chosen row or triangle is bold."""
+    """Print a matrix with its name and shape; a chosen row or triangle is bold."""
     rows = [list(row) for row in values]
     table = Table(box=None, show_header=False, padding=(0, 1))
     for i, row in enumerate(rows):

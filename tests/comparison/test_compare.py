@@ -14,7 +14,7 @@ from tfdlrm.base.command_line import parse, to_yaml
 from tfdlrm.base.errors import InputError
 from tfdlrm.compare import CompareCommand, compare
 from tfdlrm.comparison.report import write_comparison
-from tfdlrm.comparison.runs import FinishedRun, Spread, not_told_apart
+from tfdlrm.comparison.runs import FinishedRun, Spread, indistinguishable
 from tfdlrm.config import PrepareConfig
 
 COMMAND = (
@@ -61,11 +61,11 @@ def test_mean_and_deviation_are_over_seeds():
 
 
 @pytest.mark.parametrize(
-    ("deviation", "told"), [(0.001, ["a"]), (0.02, ["a", "b"]), (None, ["a", "b"])]
+    ("deviation", "names"), [(0.001, ["a"]), (0.02, ["a", "b"]), (None, ["a", "b"])]
 )
-def test_only_what_the_spread_tells_apart_is_ranked(deviation, told):
+def test_only_what_the_spread_distinguishes_is_ranked(deviation, names):
     spreads = {"b": Spread(0.77, deviation), "a": Spread(0.8, deviation)}
-    assert not_told_apart(spreads, highest=True) == told
+    assert indistinguishable(spreads, highest=True) == names
 
 
 def test_the_page_holds_table_figure_and_verdict(command, tmp_path):
@@ -91,18 +91,18 @@ def test_one_seed_makes_no_ranking(command, tmp_path):
     assert "no ranking" in (tmp_path / "report.md").read_text()
 
 
-def test_seeds_that_diverged_are_told_and_ranked_nowhere(command, tmp_path):
-    whole = {name: [0.70, 0.71, 0.72] for name in ("dcn", "mlp")}
+def test_seeds_that_diverged_are_named_and_ranked_nowhere(command, tmp_path):
+    complete = {name: [0.70, 0.71, 0.72] for name in ("dcn", "mlp")}
     contenders = [
         [finished(command, name, auc, seed) for seed, auc in enumerate(values)]
-        for name, values in {"dlrm": [0.8, 0.81], **whole}.items()
+        for name, values in {"dlrm": [0.8, 0.81], **complete}.items()
     ]
     write_comparison(tmp_path, contenders, 3, "")
     report = (tmp_path / "report.md").read_text()
     assert "| dlrm, sgd | 0.1 | 2 of 3 | 0.8050 ± 0.0071 |" in report
     assert "over 3 seeds" in report
-    assert "in no ranking: dlrm, sgd." in report
-    assert "does not tell apart dcn, sgd and mlp, sgd" in report
+    assert "the ranking leaves out dlrm, sgd." in report
+    assert "does not distinguish dcn, sgd and mlp, sgd" in report
     alone = write_comparison(tmp_path, contenders[1:2], 3, "").read_text()
     assert "ahead" not in alone
 

@@ -19,9 +19,9 @@ from tfdlrm.data.reading import damage_named, read_split
 from tfdlrm.data.records import record_footer, record_header
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.shard_check import check_shard
+from tfdlrm.data.vocabulary_files import read_vocabulary
 from tfdlrm.exporting.raw_rows import RawFeatures
 from tfdlrm.exporting.saved_model import copy_extras
-from tfdlrm.exporting.vocabulary_tables import read_values
 from tfdlrm.planning.advice import Memory, suggestions
 
 FORMATS = [
@@ -164,7 +164,7 @@ def test_a_changed_vocabulary_is_refused_wherever_it_is_opened(data, tmp_path):
     memory = Memory(host=2**20)
     for use in (
         lambda: RawFeatures.load(data, schema),
-        lambda: read_values(data, "C3", schema.vocabularies["C3"]),
+        lambda: read_vocabulary(data, "C3", 1, schema.vocabularies["C3"]),
         lambda: suggestions(schema, TrainConfig(), memory, data),
         lambda: copy_extras(schema, data, tmp_path),
     ):

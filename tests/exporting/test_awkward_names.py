@@ -19,12 +19,12 @@ from tfdlrm.base.remote_path import RemotePath
 from tfdlrm.config import PrepareConfig
 from tfdlrm.config.models import FMConfig
 from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
-from tfdlrm.data.vocabulary_files import write_vocabulary
+from tfdlrm.data.vocabulary_files import read_vocabulary, write_vocabulary
 from tfdlrm.exporting.model_card import example_row
+from tfdlrm.exporting.raw_graph import RawFeatures
 from tfdlrm.exporting.saved_model import export_model
 from tfdlrm.exporting.scorer import load_scorer
 from tfdlrm.exporting.signatures import raw_arguments
-from tfdlrm.exporting.vocabulary_tables import read_values
 from tfdlrm.models import build_model
 from tfdlrm.predict import PredictCommand, predict
 from tfdlrm.serving.servable import Servable
@@ -286,12 +286,11 @@ def test_values_are_those_of_the_column_and_the_folder(tmp_path):
             write_vocabulary(frame, tmp_path / folder, name)
     for folder in ("m[1]", "m1"):
         for name in ("x[1]", "x1"):
-            found = read_values(tmp_path / folder, name)
-            assert found["value"].to_list() == [f"{folder} {name}"]
-            feature = (CategoricalFeature(name, 3),)
-            row = example_row(
-                FeatureSchema((), feature), tmp_path / folder / "vocabulary"
-            )
+            vocabulary = read_vocabulary(tmp_path / folder, name, num_values=1)
+            assert vocabulary["value"].to_list() == [f"{folder} {name}"]
+            schema = FeatureSchema((), (CategoricalFeature(name, 3),))
+            features = RawFeatures(schema, tmp_path / folder, tmp_path)
+            row = example_row(schema, features.categories)
             assert row == {name: f"{folder} {name}"}
 
 

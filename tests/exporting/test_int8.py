@@ -10,7 +10,7 @@ from tests.support.served import Served
 from tfdlrm.data.reading import read_split
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.exporting import scorer
-from tfdlrm.exporting.quantization import quantized
+from tfdlrm.exporting.quantization import quantize_rows
 from tfdlrm.exporting.signatures import raw_columns
 from tfdlrm.metrics.binary import binary_metrics
 from tfdlrm.predict import PredictCommand, predict
@@ -20,7 +20,7 @@ def test_a_row_of_int8_is_off_by_half_a_scale_at_most():
     rng = np.random.default_rng(0)
     values = rng.normal(0, rng.lognormal(0, 3, (1000, 1)), (1000, 16)).astype("float32")
     values[5] = 0
-    rows, scales = quantized(values)
+    rows, scales = quantize_rows(values)
     assert rows.dtype == np.int8
     restored = rows.astype("float64") * scales[:, None]
     error = np.abs(restored - values).max(axis=1)

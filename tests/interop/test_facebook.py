@@ -299,5 +299,5 @@ def test_a_model_that_the_reference_cannot_have_is_refused(parts, message):
 
 def test_a_model_of_categorical_features_alone_is_refused():
     alone = DLRM(EmbeddingCollection([9, 5], 4), None, DotInteraction(), MLP([1]))
-    with pytest.raises(InputError, match="features of one kind only"):
+    with pytest.raises(InputError, match="only dense or only categorical features"):
         from_keras(alone)

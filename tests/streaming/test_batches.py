@@ -80,7 +80,7 @@ def test_batches_commit_only_what_they_hold(data_dir, events):
     assert list(batches.add(Chunk(0, 10, events[:3]))) == []
     first, second = batches.add(Chunk(1, 0, events[3:8]))
     assert (first.offsets, second.offsets) == ({0: 13, 1: 1}, {1: 5})
-    assert list(batches.rest()) == []
+    assert list(batches.flush()) == []
     assert first.labels.shape == (4, 1)
     assert first.features["categorical_features"].shape == (4, 26)
 

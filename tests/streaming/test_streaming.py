@@ -51,7 +51,7 @@ def test_measures_over_time_are_those_of_the_events_between(tmp_path):
         # What a checkpoint keeps of it goes on as if nothing had happened.
         state = json.loads(json.dumps(validation.state))
         validation = ProgressiveValidation(tmp_path, 200, state)
-    validation.take()
+    validation.add_point()
     points = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
     assert [point["events"] for point in points] == [200, 400, 600, 700]
     for point, start in zip(points, (0, 200, 400, 600), strict=True):
@@ -199,7 +199,7 @@ def test_a_stream_that_cannot_be_read_is_told_in_one_line(broker, drifting):
     directory, events = drifting
     produce(broker, "long", events[:12_000])
     for url, message in (
-        (f"kafka://{broker}/long", "the events before were removed"),
+        (f"kafka://{broker}/long", "the earlier events were removed"),
         (f"kafka://{broker}/none", "there is no such topic"),
         (
             "kafka://127.0.0.1:1/clicks",
