@@ -93,7 +93,7 @@ class ServeCommand:
         ):
             if is_idle and getattr(self, name) is not None:
                 raise InputError(
-                    f"--{name} has no effect beside --{rival}: leave one of them out"
+                    f"--{name} has no effect with --{rival}: leave one of them out"
                 )
         for name in ("port", "rest_api_port"):
             value = getattr(self, name)

@@ -130,5 +130,5 @@ def test_metrics_are_at_a_page_of_their_own(tmp_path, path):
 )
 def test_settings_without_effect_are_refused(tmp_path, idle):
     base = None if "model_config_file" in idle else tmp_path
-    with pytest.raises(InputError, match="has no effect beside --"):
+    with pytest.raises(InputError, match="has no effect with --"):
         ServeCommand(base, **idle)

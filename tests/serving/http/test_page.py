@@ -20,7 +20,7 @@ CARD = {
 
 
 class Lists(tf.Module):
-    """Counts the values in a column of several a row, and the letters in another."""
+    """Count the values of a multi-hot column, and the letters of another column."""
 
     @tf.function(
         input_signature=[
