@@ -58,7 +58,7 @@ MOST_QUIET_SECONDS = 2.0
 """Longest wait for such a time, as some clients send without waiting for answers."""
 
 Answer = Callable[[Any, ReadInputs], Awaitable[Message]]
-"""Answers a request, whose inputs are read when the signature is known."""
+"""A function that answers a request, given one that reads its inputs."""
 
 
 class GrpcServer:
