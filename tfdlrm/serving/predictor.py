@@ -60,7 +60,7 @@ async def in_thread_if_large(
 
 
 class Predictor:
-    """Answer requests, whatever their protocol.
+    """The answers to requests of both protocols.
 
     Args:
         models: The models that are served.

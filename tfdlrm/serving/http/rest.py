@@ -62,7 +62,7 @@ class Response:
 
 
 class RestApp:
-    """Answer HTTP requests.
+    """The ASGI application that answers HTTP requests.
 
     Args:
         predictor: Predictor that answers.
