@@ -13,7 +13,7 @@ import numpy as np
 
 from pipelines.logs.bad_rows import BadRowError
 from pipelines.logs.rows_to_score import RowsToScore, as_texts
-from pipelines.logs.text_rows import UNDESCRIBED
+from pipelines.logs.text_faults import UNDESCRIBED
 from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.errors import InputError, require
 from tfdlrm.base.output_file import STANDARD, check_output, messages_apart, output_file
