@@ -215,7 +215,7 @@ _CHAPTERS = (
     ),
     (
         "The gradient of one row",
-        "Backwards: the gradient of the loss by the logit is p - label, and the top MLP "
+        "Backwards: the gradient of the loss by the logit is p - label; the top MLP "
         "passes it on to each pair. e0 is in two pairs, so its gradient is a sum over "
         "the other vectors of these pairs. Only rows that were looked up have a "
         "gradient.",
