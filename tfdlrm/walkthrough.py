@@ -115,7 +115,7 @@ def _update(step: "OneStep", console: Console) -> None:
     )
     console.print(f"   {name} after   {_vector(step.row_after)}")
     console.print(
-        f"   With all weights moved so, the loss of this row falls from "
+        f"   With all weights updated like this, the loss of this row falls from "
         f"{step.loss:.4f} to {step.loss_after:.4f}."
     )
 
@@ -177,54 +177,54 @@ def _dot(left: "np.ndarray", right: "np.ndarray") -> str:
 _CHAPTERS = (
     (
         "The row",
-        "Continuous features are made smaller by log(x + 1). The value of a "
-        "categorical feature gets the number of its place in the vocabulary, its id.",
+        "Continuous features are reduced by log(x + 1). The value of a categorical "
+        "feature is replaced by its id, its position in the vocabulary.",
         _row,
     ),
     (
         "Embeddings",
-        "Each categorical feature has a table with a row for each id. To look an "
-        "id up is to take its row.",
+        "Each categorical feature has a table with a row for each id. Looking up an id "
+        "returns its row.",
         _embeddings,
     ),
     (
         "The bottom MLP",
         "The continuous features become one more vector, z, as wide as the "
-        "embeddings: in each layer inputs @ W + b, and then what is negative becomes "
+        "embeddings. Each layer computes inputs @ W + b and sets negative numbers to "
         "0 (ReLU).",
         _bottom,
     ),
     (
         "The interaction",
-        "All vectors stand below one another: V = [z, e0, e1]. V @ V^T holds every "
-        "dot product twice, and each vector's with itself; what lies below the "
-        "diagonal, row by row, has each pair once.",
+        "The vectors are the rows of a matrix: V = [z, e0, e1]. V @ V^T holds every "
+        "dot product twice, and that of each vector with itself. The numbers below the "
+        "diagonal, row by row, have each pair once.",
         _interaction,
     ),
     (
         "The top MLP",
-        "It takes z and the pairs, side by side, and its last layer gives one number, "
-        "the logit, without a ReLU.",
+        "Its input is z followed by the pairs. Its last layer returns one number, the "
+        "logit, without a ReLU.",
         _top,
     ),
     (
         "The loss",
-        "The sigmoid makes a probability p of the logit. The loss, binary "
+        "The sigmoid turns the logit into a probability p. The loss, binary "
         "cross-entropy, is -log(p) after a click and -log(1 - p) without one.",
         _loss,
     ),
     (
         "The gradient of one row",
-        "Backwards: the loss changes with the logit by p - label, and with each pair "
-        "by what the top MLP makes of that. e0 is in two pairs, so that its gradient "
-        "is made of the other vector of each. Only the rows that were looked up have "
-        "a gradient at all.",
+        "Backwards: the gradient of the loss by the logit is p - label; the top MLP "
+        "passes it on to each pair. e0 is in two pairs, so its gradient is a sum over "
+        "the other vectors of these pairs. Only rows that were looked up have a "
+        "gradient.",
         _gradient,
     ),
     (
         "The step",
-        "SGD takes the learning rate times the gradient off every weight. Of the "
-        "tables it touches these rows alone, however many others there are.",
+        "SGD subtracts the learning rate times the gradient from every weight. In the "
+        "tables it changes only these rows, however many rows they have.",
         _update,
     ),
 )

@@ -234,7 +234,7 @@ def test_a_run_on_s3_from_the_data_to_the_scores(s3, uploaded, tmp_path):
         ("pipelines.prepare --raw {raw} --engine spark --output s3://b/data", "output"),
         ("tfdlrm.compare --data_dir data --output s3://b/compared", "output"),
         ("tfdlrm.importance --model m --data_dir d --output s3://b/i", "output"),
-        ("tfdlrm.export --run_dir run --plot s3://b/model.png", "plot"),
+        ("tfdlrm.export --run_dir run --plot s3://b/graph", "plot"),
         ("tfdlrm.export --run_dir run --deployment s3://b/files", "deployment"),
     ],
 )

@@ -27,7 +27,7 @@ METHODS = {
     "classify": tf.saved_model.CLASSIFY_METHOD_NAME,
     "regress": tf.saved_model.REGRESS_METHOD_NAME,
 }
-"""The signatures, with the name that tells TF Serving how to call each."""
+"""The signatures, with the method by which TF Serving calls each."""
 
 CLASSES = ("0", "1")
 """The labels, in the order of `scores`."""

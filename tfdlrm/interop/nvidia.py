@@ -122,7 +122,7 @@ def _read_table(path: Path, shape: tuple[int, int]) -> np.ndarray:
     if table.shape != shape:
         raise InputError(
             f"{path} has the shape {table.shape}, expected {shape} as the settings "
-            "have it; a model trained with --concat_embedding cannot be taken over"
+            "have it; a model trained with --concat_embedding cannot be converted"
         )
     return table
 
