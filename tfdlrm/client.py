@@ -36,8 +36,8 @@ class ClientCommand:
     Args:
         input: Raw file, or a folder of such files, as tfdlrm.predict takes it. Without
             columns: Criteo's format, or text with the columns' names in a head line,
-            separated by tabs or commas, without quotes and escapes. A pipe, or `-` for standard
-            input, is kept in a temporary file first.
+            separated by tabs or commas, without quotes and escapes. A pipe, or `-`
+            for standard input, is kept in a temporary file first.
         output: CSV file to write: one probability a row, in the order of the input;
             `-` for standard output.
         server: Host and port.

@@ -55,8 +55,8 @@ def log(tmp_path):
     return path, expected(numbers, lengths[:, np.newaxis]).ravel()
 
 
-def command(server, path, protocol="grpc", **options):
-    port = server.grpc.port if protocol == "grpc" else server.http.port
+def command(running_server, path, protocol="grpc", **options):
+    port = running_server.grpc.port if protocol == "grpc" else running_server.http.port
     defaults = {
         "server": f"127.0.0.1:{port}",
         "protocol": protocol,
