@@ -15,8 +15,8 @@ from pipelines.logs.columns import Columns
 from pipelines.logs.log_file import BadLogRow, LogFile
 from pipelines.logs.parquet_values import as_frame
 from pipelines.logs.values import Kind
-from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
+from tfdlrm.base.local_copies import local_copy
 
 CHUNK_ROWS = 2**16
 
@@ -69,7 +69,7 @@ class ParquetLog(LogFile):
                 raise
         # Of lists of a fixed size Arrow reads none where one is missing. Polars does,
         # but of files that have time zones such as +05:30.
-        rows = pl.scan_parquet(storage.local_copy(self.path), glob=False)
+        rows = pl.scan_parquet(local_copy(self.path), glob=False)
         rows = rows.select(pl.selectors.by_name(*names))
         for start in range(done, self._num_rows, self._chunk_rows):
             yield rows.slice(start, self._chunk_rows).collect().to_arrow()
@@ -80,7 +80,7 @@ class ParquetLog(LogFile):
         try:
             with (
                 self._reading(),
-                pa_parquet.ParquetFile(storage.local_copy(self.path)) as file,
+                pa_parquet.ParquetFile(local_copy(self.path)) as file,
             ):
                 yield file
         except (

@@ -8,6 +8,7 @@ import polars as pl
 from tfdlrm.base import storage
 from tfdlrm.base.checksums import checked_bytes
 from tfdlrm.base.errors import InputError
+from tfdlrm.base.local_copies import local_copy
 from tfdlrm.data.column_files import require_own_file, vocabulary_path
 
 
@@ -46,7 +47,7 @@ def read_vocabulary(
     """
     path = vocabulary_path(directory, name)
     try:
-        contents = checked_bytes(storage.local_copy(path), sha256)
+        contents = checked_bytes(local_copy(path), sha256)
         vocabulary = pl.read_parquet(io.BytesIO(contents))
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]

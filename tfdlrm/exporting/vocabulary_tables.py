@@ -14,6 +14,7 @@ import tensorflow as tf
 from tfdlrm.base import storage
 from tfdlrm.base.checksums import checked_bytes
 from tfdlrm.base.errors import InputError
+from tfdlrm.base.local_copies import local_copy
 from tfdlrm.data.column_files import vocabulary_file
 from tfdlrm.data.schema import VOCABULARY_FOLDER, FeatureSchema
 
@@ -34,7 +35,7 @@ def read_values(directory: Path, name: str, sha256: str | None = None) -> pl.Dat
     Raises:
         InputError: If there is none that can be read.
     """
-    folder = storage.local_copy(storage.at(directory) / VOCABULARY_FOLDER)
+    folder = local_copy(storage.at(directory) / VOCABULARY_FOLDER)
     path = vocabulary_file(folder, name)
     try:
         contents = io.BytesIO(checked_bytes(path, sha256))

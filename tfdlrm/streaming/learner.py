@@ -12,6 +12,7 @@ from tfdlrm.base import storage
 from tfdlrm.base.device_names import announce
 from tfdlrm.base.devices import share_gpus
 from tfdlrm.base.errors import InputError
+from tfdlrm.base.local_copies import local_copy
 from tfdlrm.base.signals import StopRequest, stop_requests
 from tfdlrm.checkpoints.directory import CheckpointDirectory
 from tfdlrm.checkpoints.variables import SavedVariables
@@ -95,7 +96,7 @@ class Learner:
         size = config.batch_size or trained.batch_size
         vocabulary = storage.at(self._data_dir) / VOCABULARY_FOLDER
         if vocabulary.is_dir():  # the hash dialect has none
-            vocabulary = storage.local_copy(vocabulary)
+            vocabulary = local_copy(vocabulary)
         features_of = RawFeatures.load(vocabulary.parent, self.schema)
         self.batches = Batches(
             str(topic), self.schema, features_of, size, config.on_bad_event

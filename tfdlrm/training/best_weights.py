@@ -14,6 +14,7 @@ import numpy as np
 from tfdlrm.base import storage
 from tfdlrm.base.checksums import file_sha256
 from tfdlrm.base.errors import InputError
+from tfdlrm.base.local_copies import local_copy
 from tfdlrm.checkpoints.entries import Piece
 from tfdlrm.checkpoints.variable import StoredVariable
 from tfdlrm.checkpoints.variables import SavedVariables
@@ -99,7 +100,7 @@ def check_best_weights(run: RunDirectory) -> Path:
             f"{target} is missing, expected the weights of the best step: put it back, "
             "or train again with another --run_dir"
         )
-    path = storage.local_copy(target)
+    path = local_copy(target)
     found, written = _checksums(path)
     if written is None:
         print(f"{target} holds no checksum of its own: it cannot be checked for damage")
