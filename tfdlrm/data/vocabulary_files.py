@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tfdlrm.base import storage
+from tfdlrm.base import local_copies, storage
 from tfdlrm.base.checksums import checked_bytes
 from tfdlrm.base.errors import InputError
 from tfdlrm.data.column_files import require_own_file, vocabulary_path
@@ -84,7 +84,7 @@ def copy_vocabulary(
 
 def _read_bytes(path: Path, sha256: str | None) -> bytes:
     try:
-        return checked_bytes(storage.local_copy(path), sha256)
+        return checked_bytes(local_copies.local_copy(path), sha256)
     except OSError as error:
         raise _unreadable(path, error) from None
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdlrm.base import storage
+from tfdlrm.base import local_copies, storage
 from tfdlrm.base.device_names import holding_device
 from tfdlrm.base.errors import InputError
 from tfdlrm.data.meaning import Meaning, differences, named
@@ -53,7 +53,7 @@ class Scorer:
     @property
     def extra_directory(self) -> Path:
         """Local directory of the schema and the vocabularies."""
-        return storage.local_copy(self.path / EXTRA_DIRECTORY)
+        return local_copies.local_copy(self.path / EXTRA_DIRECTORY)
 
 
 def score(
@@ -116,7 +116,7 @@ def load_scorer(path: Path) -> Scorer:
     if not check_version(path):
         print(unchecked(path), file=sys.stderr)
     schema = FeatureSchema.load(path / EXTRA_DIRECTORY)
-    with storage.literal(path) as literal_path:
+    with local_copies.literal(path) as literal_path:
         return Scorer(path, schema, _load(path, str(literal_path)))
 
 

@@ -8,11 +8,11 @@ from typing import Any, cast
 import numpy as np
 import pyarrow.parquet
 
-from tfdlrm.base import storage
 from tfdlrm.base.byte_size import format_byte_size
 from tfdlrm.base.checksums import checked_bytes
 from tfdlrm.base.devices import count_gpus
 from tfdlrm.base.errors import InputError
+from tfdlrm.base.local_copies import local_copy
 from tfdlrm.config import TrainConfig
 from tfdlrm.config.cluster import Cluster
 from tfdlrm.config.models import DLRMConfig
@@ -206,7 +206,7 @@ def _thresholds(
 
 
 def _frequencies(data_dir: Path, schema: FeatureSchema, name: str) -> np.ndarray:
-    path = storage.local_copy(vocabulary_path(data_dir, name))
+    path = local_copy(vocabulary_path(data_dir, name))
     contents = checked_bytes(path, schema.vocabularies.get(name))
     file = pyarrow.BufferReader(contents)
     table = pyarrow.parquet.read_table(file, columns=["frequency"])

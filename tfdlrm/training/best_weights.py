@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfdlrm.base import storage
+from tfdlrm.base import local_copies, storage
 from tfdlrm.base.checksums import file_sha256
 from tfdlrm.base.errors import InputError
 from tfdlrm.checkpoints.entries import Piece
@@ -94,7 +94,7 @@ def check_best_weights(run: RunDirectory) -> Path:
             f"{target} is missing, expected the weights of the best step: put it back, "
             "or train again with another --run_dir"
         )
-    path = storage.local_copy(target)
+    path = local_copies.local_copy(target)
     checksum, expected = _checksums(path)
     if expected is None:
         print(f"{target} holds no checksum of its own: it cannot be checked for damage")

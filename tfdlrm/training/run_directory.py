@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from tfdlrm.base import storage
+from tfdlrm.base import local_copies, storage
 from tfdlrm.base.checksums import file_sha256, seal, unseal
 from tfdlrm.base.command_line import parse, to_yaml
 from tfdlrm.base.errors import InputError
@@ -80,7 +80,7 @@ class RunDirectory:
                     f"run_dir is {run.path}, expected a directory on this machine: "
                     "early_stopping keeps its best weights there"
                 )
-            with storage.mirrored(run.path, "checkpoints", REPORT_FILE) as local:
+            with local_copies.mirrored(run.path, "checkpoints", REPORT_FILE) as local:
                 copy = cls(local, remote=run.path)
                 copy._take(to_yaml(replace(config, run_dir=run.path)))
                 storage.copy_tree(local, run.path)
