@@ -13,7 +13,7 @@ import numpy as np
 
 from pipelines.logs.bad_rows import BadRowError
 from pipelines.logs.rows_to_score import RowsToScore, as_texts
-from pipelines.logs.text_rows import UNDESCRIBED
+from pipelines.logs.text_faults import UNDESCRIBED
 from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.errors import InputError, require
 from tfdlrm.base.output_file import STANDARD, check_output, messages_apart, output_file
@@ -35,17 +35,17 @@ class ClientCommand:
 
     Args:
         input: Raw file, or a folder of such files, as tfdlrm.predict takes it. Without
-            columns: Criteo's, or text with a head line of the columns' names, separated
-            by tabs or commas, without quotes and escapes. A pipe, or `-` for standard
-            input, is kept in a temporary file first.
+            columns: Criteo's format, or text with the columns' names in a head line,
+            separated by tabs or commas, without quotes and escapes. A pipe, or `-`
+            for standard input, is kept in a temporary file first.
         output: CSV file to write: one probability a row, in the order of the input;
             `-` for standard output.
         server: Host and port.
-        protocol: grpc for the port 8500 of a server, rest for its 8501.
+        protocol: grpc for a server's port 8500, rest for its port 8501.
         model_name: Name of the model on the server.
-        batch_size: Rows a request.
-        concurrency: Requests at a time.
-        retries: Further tries of a request when the server is busy or away.
+        batch_size: Rows in a request.
+        concurrency: Requests in progress at a time.
+        retries: Further tries of a request while the server is busy or not there.
         timeout: Seconds to wait for an answer.
         ca_file: PEM of the authority that signed the server's certificate; turns on
             TLS.

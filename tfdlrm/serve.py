@@ -35,7 +35,7 @@ class ServeCommand:
         host: Address to listen at; 0.0.0.0 lets other machines ask.
         port: Port for gRPC.
         rest_api_port: Port for REST, metrics and the web page; 0 for none of them.
-        enable_batching: Answer requests that wait at the same time together.
+        enable_batching: Answer requests that wait at the same time in one batch.
         batching_parameters_file: BatchingParameters in text format.
         monitoring_config_file: MonitoringConfig in text format: whether and where there
             are metrics for Prometheus.
@@ -93,7 +93,7 @@ class ServeCommand:
         ):
             if is_idle and getattr(self, name) is not None:
                 raise InputError(
-                    f"--{name} has no effect beside --{rival}: leave one of them out"
+                    f"--{name} has no effect with --{rival}: leave one of them out"
                 )
         for name in ("port", "rest_api_port"):
             value = getattr(self, name)

@@ -16,7 +16,6 @@ from pipelines.logs.bad_rows import (
     LineChecker,
     SkippedRows,
 )
-from pipelines.logs.criteo_fields import UnusualTextError, read_fields
 from pipelines.logs.criteo_text import RawText
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
@@ -156,12 +155,6 @@ class RawFile:
 
     def _parse(self, chunk: bytes) -> pl.DataFrame | None:
         """Return the rows of `chunk`, or `None` if any of them is malformed."""
-        try:
-            return _parse_usual(chunk, self.labelled)
-        except UnusualTextError:
-            return self._parse_unusual(chunk)
-
-    def _parse_unusual(self, chunk: bytes) -> pl.DataFrame | None:
         num_lines = chunk.count(b"\n")
         # Without the bytes that fields may hold, only separators are left.
         separators = chunk.translate(None, _FIELD_BYTES)
@@ -225,29 +218,6 @@ class RawFile:
                 f"{bad_row}; {num_bad} of its first {len(lines)} lines are malformed, "
                 f"so it is no log of Criteo's: {_OWN_LOG_HINT}"
             )
-
-
-def _parse_usual(chunk: bytes, labelled: bool) -> pl.DataFrame:
-    dense, categorical = criteo.DENSE_FEATURES, criteo.CATEGORICAL_FEATURES
-    fields = read_fields(chunk, labelled, len(dense), len(categorical))
-    values = pl.DataFrame(
-        [
-            pl.Series(name, column)
-            for name, column in zip(
-                dense + categorical, (*fields.dense, *fields.categories), strict=True
-            )
-        ]
-    )
-    is_empty = pl.DataFrame(
-        [pl.Series(f"{index}", column) for index, column in enumerate(fields.is_empty)]
-    )
-    frame = pl.concat([values, is_empty], how="horizontal").select(
-        pl.when(~pl.col(f"{index}")).then(pl.col(name)).alias(name)
-        for index, name in enumerate(dense + categorical)
-    )
-    if fields.labels is None:
-        return frame
-    return frame.insert_column(0, pl.Series(criteo.LABEL, fields.labels))
 
 
 def _has_label(first_lines: list[bytes]) -> bool:

@@ -13,6 +13,7 @@ from tests.support.raw_rows import make_rows, read_plainly, replace_field, write
 from tfdlrm.base.errors import InputError
 
 ROWS = make_rows(300)
+HEX_DIGITS = b"0123456789abcdefABCDEF"
 SMALL = 2000  # bytes: a few rows, so that files have many chunks
 
 MALFORMED = {
@@ -105,6 +106,34 @@ def test_rows_without_label_are_read(tmp_path):
     assert "label" not in frame.columns
     labels = pl.DataFrame({"label": [int(row[:1]) for row in ROWS]})
     assert_reads_as(pl.concat([labels, frame], how="horizontal"), ROWS)
+
+
+def test_numbers_of_any_length_are_read(tmp_path):
+    digits = ("1234567890123456", "9" * 16, "0" * 15 + "7")
+    integers = [d[:size] for d in digits for size in range(1, 17)]
+    integers += [f"-{integer}" for integer in integers]
+    hashes = ["89abcdef", "FFFFFFFF", "00000000", "01234567"]
+    hashes = [text[:size] for text in hashes for size in range(1, 9)]
+    rows = [replace_field(ROWS[0], 2, integer.encode()) for integer in integers]
+    rows += [replace_field(ROWS[0], 15, text.encode()) for text in hashes]
+    frame = read(write_rows(tmp_path / "train.txt", rows))
+    values = frame["I1"].head(len(integers)).to_list()
+    assert values == [int(integer) for integer in integers]
+    values = frame["C1"].tail(len(hashes)).to_list()
+    assert values == [int(text, 16) for text in hashes]
+
+
+@pytest.mark.parametrize(("column", "digits"), [(2, b"0123456789"), (15, HEX_DIGITS)])
+@pytest.mark.parametrize("position", [0, 2])
+def test_only_digits_are_taken_for_digits(tmp_path, column, digits, position):
+    file = RawFile(write_rows(tmp_path / "train.txt", ROWS[:1]))
+    # A minus sign may be the first byte of an integer.
+    legal = digits + (b"-" if (column, position) == (2, 0) else b"")
+    for byte in sorted({*range(256)} - {*legal} - {*b"\t\n"}):
+        value = bytearray(b"1234")
+        value[position] = byte
+        row = replace_field(ROWS[0], column, bytes(value))
+        assert file._parse(row + b"\n") is None, value
 
 
 def test_a_row_may_be_all_missing(tmp_path):

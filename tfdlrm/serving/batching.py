@@ -144,7 +144,7 @@ class Batcher:
             number = min(size, rows - begin)
             outputs = await self.submit(signature, part, number)
             if any(len(output) != number for output in outputs):
-                # Outputs that do not belong to rows: run in parts, they would differ.
+                # Not one output a row: an answer in parts would be another one.
                 return await self.submit(signature, inputs, rows)
             parts.append(outputs)
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
@@ -272,7 +272,7 @@ class Batcher:
         except Exception as error:
             if len(tasks) == 1:
                 return [from_tensorflow(error)]
-        # Only one of the requests may be at fault: run each by itself.
+        # Perhaps only one request is at fault: run each of them by itself.
         return [self._run(signature, [task])[0] for task in tasks]
 
     def _run_together(

@@ -58,7 +58,7 @@ MOST_QUIET_SECONDS = 2.0
 """Longest wait for such a time, as some clients send without waiting for answers."""
 
 Answer = Callable[[Any, ReadInputs], Awaitable[Message]]
-"""Answers a request, whose inputs are read when the signature is known."""
+"""A function that answers a request, given one that reads its inputs."""
 
 
 class GrpcServer:
@@ -141,7 +141,7 @@ class GrpcServer:
         )
 
     def _handlers(self) -> list[grpc.GenericRpcHandler]:
-        predictor, handler = self._predictor, self._handler
+        predictor = self._predictor
 
         async def predict(request: Any, read: ReadInputs) -> Message:
             return await predictor.predict(
@@ -159,43 +159,32 @@ class GrpcServer:
         async def status(request: Any, read: ReadInputs) -> Message:
             return predictor.status(request.model_spec)
 
+        services: dict[str, dict[str, tuple[Any, Answer]]] = {
+            PREDICTION_SERVICE: {
+                "Predict": (predict_pb2.PredictRequest, predict),
+                "Classify": (
+                    classification_pb2.ClassificationRequest,
+                    partial(infer, CLASSIFY),
+                ),
+                "Regress": (regression_pb2.RegressionRequest, partial(infer, REGRESS)),
+                "MultiInference": (
+                    inference_pb2.MultiInferenceRequest,
+                    predictor.multi_inference,
+                ),
+                "GetModelMetadata": (
+                    get_model_metadata_pb2.GetModelMetadataRequest,
+                    metadata,
+                ),
+            },
+            MODEL_SERVICE: {
+                "GetModelStatus": (get_model_status_pb2.GetModelStatusRequest, status)
+            },
+        }
         return [
             grpc.method_handlers_generic_handler(
-                PREDICTION_SERVICE,
-                {
-                    "Predict": handler("Predict", predict_pb2.PredictRequest, predict),
-                    "Classify": handler(
-                        "Classify",
-                        classification_pb2.ClassificationRequest,
-                        partial(infer, CLASSIFY),
-                    ),
-                    "Regress": handler(
-                        "Regress",
-                        regression_pb2.RegressionRequest,
-                        partial(infer, REGRESS),
-                    ),
-                    "MultiInference": handler(
-                        "MultiInference",
-                        inference_pb2.MultiInferenceRequest,
-                        predictor.multi_inference,
-                    ),
-                    "GetModelMetadata": handler(
-                        "GetModelMetadata",
-                        get_model_metadata_pb2.GetModelMetadataRequest,
-                        metadata,
-                    ),
-                },
-            ),
-            grpc.method_handlers_generic_handler(
-                MODEL_SERVICE,
-                {
-                    "GetModelStatus": handler(
-                        "GetModelStatus",
-                        get_model_status_pb2.GetModelStatusRequest,
-                        status,
-                    )
-                },
-            ),
+                service, {api: self._handler(api, *call) for api, call in calls.items()}
+            )
+            for service, calls in services.items()
         ]
 
     def _handler(

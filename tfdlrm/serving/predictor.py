@@ -35,10 +35,10 @@ from tfdlrm.serving.servable import Signature
 T = TypeVar("T")
 
 ReadInputs = Callable[[Signature], Awaitable[NamedArrays]]
-"""Reads the inputs of a request, which the protocol knows, for a signature."""
+"""A function of the protocol that reads a request's inputs for a signature."""
 
 Write = Callable[[Signature, NamedArrays], T]
-"""Writes the answer of a signature's outputs for a protocol."""
+"""A function of the protocol that writes a signature's outputs as an answer."""
 
 INLINE_VALUES = 4096
 """Answers of more values are written in a thread."""
@@ -60,7 +60,7 @@ async def in_thread_if_large(
 
 
 class Predictor:
-    """Answer requests, whatever their protocol.
+    """The answers to requests of both protocols.
 
     Args:
         models: The models that are served.

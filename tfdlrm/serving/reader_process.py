@@ -39,7 +39,7 @@ _STATISTICS = Path("/proc/self/statm")
 
 
 class _Reader:
-    """Read one request after the other.
+    """Reader of one request after the other.
 
     Args:
         files: Descriptors of the messages, each after those that it needs.

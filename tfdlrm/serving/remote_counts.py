@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class RemoteCounts:
-    """Count the unknown values in the answers of a model behind a server.
+    """Counter of the unknown values in the answers of a model behind a server.
 
     Args:
         coverage: What `RemoteModel.coverage` returned; empty where the model counts no

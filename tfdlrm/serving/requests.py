@@ -83,7 +83,7 @@ def example_inputs(
 
 
 def as_only_input(signature: Signature, examples: list[bytes]) -> NamedArrays:
-    """Serialized examples as the only input of a signature.
+    """Return serialized examples as the only input of a signature.
 
     Raises:
         ServingError: If the signature has other inputs.
@@ -140,7 +140,7 @@ def inference_result(
 
 
 def _fill_result(result: Any, signature: Signature, outputs: NamedArrays) -> None:
-    result.SetInParent()  # it is there without rows too
+    result.SetInParent()  # present even without rows
     if signature.method == CLASSIFY:
         _fill_classes(result, signature, outputs)
     else:

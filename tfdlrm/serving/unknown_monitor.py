@@ -16,7 +16,7 @@ ENOUGH_VALUES = 1000
 
 
 class UnknownMonitor:
-    """Count unknown values by column, and warn once for a column with far too many.
+    """Counter of unknown values by column; warns once of a column with far too many.
 
     Args:
         path: Directory of the version, for the warning.

@@ -40,20 +40,15 @@ def warm_up(servable: Servable) -> None:
 
 
 def _replay(servable: Servable, log: prediction_log_pb2.PredictionLog) -> None:
-    if log.HasField("predict_log"):
-        request = log.predict_log.request
-        signature = servable.signature(request.model_spec.signature_name)
-        inputs = predict_inputs(signature, request, sys.maxsize)
-    elif log.HasField("classify_log") or log.HasField("regress_log"):
-        request = (
-            log.classify_log.request
-            if log.HasField("classify_log")
-            else log.regress_log.request
-        )
-        signature = servable.signature(request.model_spec.signature_name)
-        inputs = example_inputs(signature, request.input, sys.maxsize)
-    else:
+    log_type = log.WhichOneof("log_type")
+    if log_type not in ("predict_log", "classify_log", "regress_log"):
         return
+    request = getattr(log, log_type).request
+    signature = servable.signature(request.model_spec.signature_name)
+    if log_type == "predict_log":
+        inputs = predict_inputs(signature, request, sys.maxsize)
+    else:
+        inputs = example_inputs(signature, request.input, sys.maxsize)
     signature.check(inputs, max_rows=sys.maxsize)
     try:
         signature.run(*ordered(signature, inputs))

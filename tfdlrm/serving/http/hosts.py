@@ -16,7 +16,7 @@ MOST_KNOWN = 100
 
 
 class AllowedHosts:
-    """Check the `Host` of HTTP requests.
+    """The hosts that HTTP requests may name.
 
     Addresses, `localhost` and names without a dot, such as a container's, are allowed:
     no site has such a name.

@@ -15,7 +15,7 @@ MAX_PIPELINED = 128
 """Most requests that wait for another one on the same connection."""
 
 LINGER_SECONDS = 5.0
-"""How long the rest of a request is read and dropped after an early answer.
+"""Time for which the rest of a request is read and dropped after an early answer.
 
 Closing at once would reset the connection, and the client might not see the answer.
 """

@@ -45,6 +45,12 @@ _API = re.compile("/v1/.*", _FLAGS)
 """Paths that TF Serving regards as its own, well-formed or not."""
 
 
+_INFERENCES = {
+    "classify": (CLASSIFY, json_answers.classifications),
+    "regress": (REGRESS, json_answers.regressions),
+}
+
+
 @dataclass(frozen=True)
 class Response:
     """Answer to an HTTP request."""
@@ -56,7 +62,7 @@ class Response:
 
 
 class RestApp:
-    """Answer HTTP requests.
+    """The ASGI application that answers HTTP requests.
 
     Args:
         predictor: Predictor that answers.
@@ -161,12 +167,9 @@ class RestApp:
                 request.tensors,
                 lambda _, outputs: json_answers.predictions(outputs, request.layout),
             )
-        if method == "classify":
-            return await self._predictor.infer(
-                spec, CLASSIFY, request.examples, json_answers.classifications
-            )
+        signature_method, write = _INFERENCES[method]
         return await self._predictor.infer(
-            spec, REGRESS, request.examples, json_answers.regressions
+            spec, signature_method, request.examples, write
         )
 
 
