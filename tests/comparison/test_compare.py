@@ -79,8 +79,8 @@ def test_the_page_holds_table_figure_and_verdict(command, tmp_path):
     assert "On &lt;rows&gt;." in page
     assert "By AUC dlrm, sgd is ahead of all others" in page
     assert page.count("src=") == page.count('src="data:image/png;base64,') == 1
-    written = json.loads((tmp_path / "report.json").read_text())
-    assert [len(each["runs"]) for each in written] == [2, 2]
+    contenders_json = json.loads((tmp_path / "report.json").read_text())
+    assert [len(contender["runs"]) for contender in contenders_json] == [2, 2]
     report = (tmp_path / "report.md").read_text()
     assert "| dcn, sgd | 0.1 | 2 | 0.7005 ± 0.0007 |" in report
 
@@ -191,15 +191,15 @@ def test_a_learning_rate_is_chosen_by_validation_rows(command):
 
 @pytest.mark.slow
 def test_models_are_compared_and_a_second_call_trains_nothing(data_dir, tmp_path):
-    done = run_command_line(COMMAND + str(data_dir), cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert len(re.findall(r": training$", done.stdout, re.MULTILINE)) == 4
+    process = run_command_line(COMMAND + str(data_dir), cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert len(re.findall(r": training$", process.stdout, re.MULTILINE)) == 4
     report = (tmp_path / "compared" / "report.md").read_text()
     assert "logistic_regression, adagrad" in report
-    written = json.loads((tmp_path / "compared" / "report.json").read_text())
-    for each in written:
-        assert each["runs"][0]["peak_memory"] > 10**8
-        assert each["parameters"] > 1000
+    contenders = json.loads((tmp_path / "compared" / "report.json").read_text())
+    for contender in contenders:
+        assert contender["runs"][0]["peak_memory"] > 10**8
+        assert contender["parameters"] > 1000
     again = run_command_line(COMMAND + str(data_dir), cwd=tmp_path)
     assert again.returncode == 0
     assert "training" not in again.stdout
@@ -238,7 +238,7 @@ def test_a_stopped_comparison_stops_its_run_and_goes_on(data_dir, tmp_path, how)
 def test_a_data_set_or_a_run_takes_no_comparison(data_dir, tmp_path):
     (tmp_path / "config.yaml").touch()
     for output in (data_dir, tmp_path):
-        before = {path.name for path in output.iterdir()}
+        old_names = {path.name for path in output.iterdir()}
         with pytest.raises(InputError, match=r"has a .*: it is a data set, a run"):
             compare(CompareCommand(data_dir, output=output))
-        assert {path.name for path in output.iterdir()} == before
+        assert {path.name for path in output.iterdir()} == old_names

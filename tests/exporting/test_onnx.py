@@ -138,9 +138,9 @@ def test_large_tables_are_in_a_file_of_their_own(tmp_path):
     table = np.fromfile(data, np.float32).reshape(-1, 4)
     np.testing.assert_array_equal(table, model.embeddings.tables[0])
     onnx.checker.check_model(path)
-    (found,) = session(path).run(None, rows)
+    (probabilities,) = session(path).run(None, rows)
     expected = serving(model, 3, 2)(**rows)["probability"]
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-5)
 
 
 def test_ids_beyond_the_precision_of_float32_stay_as_they_are(tmp_path):
@@ -189,12 +189,14 @@ def test_a_gpu_that_rounds_products_does_not_spoil_the_comparison(ampere, tmp_pa
     rows = rows_with([[99, 6], [0, 0], [50, 3]])
     rows["dense_features"] *= 100
     path = write_onnx(model, serving(model, 3, 2), rows, tmp_path)
-    (found,) = session(path).run(None, rows)
+    (probabilities,) = session(path).run(None, rows)
     rounded = serving(model, 3, 2)(**rows)["probability"]
-    assert np.abs(found - rounded).max() > 1e-5  # as it would have been compared
+    assert (
+        np.abs(probabilities - rounded).max() > 1e-5
+    )  # as it would have been compared
     with without_tf32():
         exact = serving(model, 3, 2)(**rows)["probability"]
-    np.testing.assert_allclose(found, exact, atol=1e-6)
+    np.testing.assert_allclose(probabilities, exact, atol=1e-6)
     assert tf.config.experimental.tensor_float_32_execution_enabled()
 
 

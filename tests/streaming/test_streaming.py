@@ -56,8 +56,8 @@ def test_measures_over_time_are_those_of_the_events_between(tmp_path):
     assert [point["events"] for point in points] == [200, 400, 600, 700]
     for point, start in zip(points, (0, 200, 400, 600), strict=True):
         part = slice(start, start + 200)
-        found = log_loss(labels[part], scores[part])
-        assert point["log_loss"] == pytest.approx(found)
+        measured = log_loss(labels[part], scores[part])
+        assert point["log_loss"] == pytest.approx(measured)
         assert point["auc"] == pytest.approx(roc_auc_score(labels[part], scores[part]))
         assert point["frozen_auc"] == pytest.approx(1 - point["auc"])
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
@@ -237,7 +237,7 @@ def test_an_idle_stream_exports_once_and_tells_what_it_left_out(broker, drifting
         time.sleep(6)
         child.send_signal(signal.SIGINT)
         assert child.wait() == 130
-    versions = [each.name for each in (directory / "idle_m").iterdir()]
+    versions = [path.name for path in (directory / "idle_m").iterdir()]
     assert versions in (["1"], ["1", "2"], ["2", "1"])  # the second of what was learned
     text = (directory / "idle.log").read_text()
     assert "1 events could not be read and were left out" in text
