@@ -44,7 +44,7 @@ from tfdlrm.base.parallel import map_in_order, num_cores
 from tfdlrm.base.progress import stage
 from tfdlrm.config import PrepareConfig
 from tfdlrm.data.column_files import vocabulary_path
-from tfdlrm.data.schema import Shard
+from tfdlrm.data.shards import Shard
 from tfdlrm.data.vocabulary_files import write_vocabulary
 
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from pipelines.prepare import prepare
 from pipelines.verify import verify
-from tfdlrm.base.checksums import SEAL
+from tfdlrm.base.checksums import LINE_SEAL, PAGE_SEAL
 from tfdlrm.base.errors import InputError
 from tfdlrm.checkpoints.directory import CheckpointDirectory
 from tfdlrm.compare import CompareCommand, compare
@@ -108,8 +108,8 @@ def evaluate(model, data_dir):
 
 def edit_json(path, change):
     fields = json.loads(path.read_text())
-    for own_checksum in ("checksum", SEAL):
-        fields.pop(own_checksum, None)
+    for style in (PAGE_SEAL, LINE_SEAL):
+        fields.pop(style.entry, None)
     change(fields)
     path.write_text(json.dumps(fields))
 
