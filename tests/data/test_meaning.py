@@ -24,11 +24,10 @@ from tfdlrm.config.stream import StreamConfig
 from tfdlrm.data.block_format import ORIGIN
 from tfdlrm.data.meaning import (
     Meaning,
-    differences,
-    named,
     origin_problem,
     read_meaning,
 )
+from tfdlrm.data.meaning_differences import differences, summarize
 from tfdlrm.data.records import read_records
 from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 from tfdlrm.data.vocabulary_contents import (
@@ -268,8 +267,8 @@ def test_a_meaning_is_kept_as_json():
 
 
 def test_of_many_differences_the_first_are_named():
-    assert named(["a", "b"]) == "a; b"
-    assert named(["a", "b", "c", "d", "e"]) == "a; b; c; and 2 more"
+    assert summarize(["a", "b"]) == "a; b"
+    assert summarize(["a", "b", "c", "d", "e"]) == "a; b; c; and 2 more"
 
 
 @pytest.mark.parametrize("use", ["evaluate", "importance"])
