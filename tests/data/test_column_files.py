@@ -56,7 +56,7 @@ def test_awkward_columns_keep_their_own_vocabularies(tmp_path):
 
 @pytest.mark.parametrize("name", ["x[1]", "ctr%", "new?", "z" * 210])
 def test_vocabularies_of_the_release_before_are_found(tmp_path, name):
-    """It wrote names of columns as they are."""
+    """That release wrote names of columns without encoding them."""
     path = tmp_path / "vocabulary" / f"{name}.parquet"
     path.parent.mkdir()
     vocabulary("a", "b").write_parquet(path)

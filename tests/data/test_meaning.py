@@ -1,4 +1,4 @@
-"""What ids, numbers and labels mean, and every place that compares it."""
+"""The meaning of ids, numbers and labels, and all code that compares it."""
 
 import json
 import random
@@ -53,7 +53,7 @@ ANOTHER = "column country: another vocabulary (3 values there, 3 here)"
 
 
 def write_week(path: Path, weights: list[int], num_rows: int = 1500) -> Path:
-    """Rows whose countries come as often as `weights`, which number the ids."""
+    """Write rows whose countries are as frequent as `weights`, which order the ids."""
     rng = random.Random(len(path.name))
     lines = ["bought,country,price"]
     for _ in range(num_rows):
@@ -66,7 +66,7 @@ def write_week(path: Path, weights: list[int], num_rows: int = 1500) -> Path:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    """A directory of logs, data sets, a run of the first of these, and its model."""
+    """A directory of logs, data sets, a run of the first data set, and its model."""
     root = tmp_path_factory.mktemp("shop")
     week1 = write_week(root / "week1.csv", [6, 3, 1])
     week2 = write_week(root / "week2.csv", [1, 3, 6])
@@ -383,7 +383,7 @@ def test_a_data_set_without_vocabularies_is_not_called_another(shop, tmp_path, c
 
 
 def copy_of_run(shop, tmp_path, data):
-    """The run, as if its data set had been made again as `data`."""
+    """Copy the run, as if its data set had been prepared again as `data`."""
     run = shutil.copytree(shop / "run", tmp_path / "run")
     config = (run / "config.yaml").read_text()
     for file in run.rglob("*.yaml"):

@@ -29,7 +29,7 @@ def small_windows(monkeypatch):
 
 
 def write(directory, record_format, columns=COLUMNS) -> FeatureSchema:
-    """A data set in which every row is unlike all others."""
+    """Write a data set in which every row is different."""
     rng = np.random.default_rng(0)
     dtype = row_type(len(columns.dense_features), len(columns.single_hot))
     shards = []
@@ -76,7 +76,7 @@ def data_set(data_sets, request):
 
 
 def as_rows(batch):
-    """Every row of a batch as one tuple."""
+    """Return every row of a batch as one tuple."""
     features, label = batch
     columns = [label, features["dense_features"], features["categorical_features"]]
     return [tuple(row) for row in np.concatenate(columns, axis=1).tolist()]
@@ -87,12 +87,12 @@ def as_batches(dataset):
 
 
 def rows(dataset):
-    """Every row, in order."""
+    """Return every row, in order."""
     return [*chain.from_iterable(as_batches(dataset))]
 
 
 def stored_rows(data_sets, split):
-    """The same by plain protocol buffers and NumPy, from records of one row."""
+    """Return the same by protocol buffers and NumPy, from records of one row."""
     directory, schema = data_sets["row"]
     result = []
     for shard in schema.split_shards(split):

@@ -1,4 +1,4 @@
-"""Values that a model has no id for are counted, and reported where they are many."""
+"""Values without an id in a model are counted, and reported if there are many."""
 
 import json
 

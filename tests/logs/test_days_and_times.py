@@ -1,4 +1,4 @@
-"""The column that tells when a row was logged."""
+"""The column with the day or time of a row."""
 
 import datetime
 

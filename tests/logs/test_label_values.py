@@ -25,7 +25,7 @@ def log_text(labels):
 
 
 def make(directory, label, logs, **settings):
-    """Prepare logs of these labels, one a file; returns the schema."""
+    """Prepare a log file for each list of labels, and return the schema."""
     directory.mkdir(exist_ok=True)
     (directory / "columns.yaml").write_text(f"{{label: {label}, dense: [a]}}")
     raw = [

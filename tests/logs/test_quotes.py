@@ -21,7 +21,7 @@ TEXTS = Columns("y", (), ("a", "b"), names=("y", "a", "b"))
 
 
 def plain_rows(text, num_columns):
-    """Rows as RFC 4180 has them; a malformed one is its first line, as `None`."""
+    """Return rows by RFC 4180; a malformed row is its first line, as `None`."""
     rows, start = [], 0
     while start < len(text):
         fields, position, is_good = [""], start, True

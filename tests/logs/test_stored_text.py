@@ -1,4 +1,4 @@
-"""How files are packed, and what is no text in UTF-8."""
+"""Compressed files, and files that are no text in UTF-8."""
 
 import bz2
 import gzip

@@ -33,7 +33,7 @@ KOLKATA = datetime.timezone(datetime.timedelta(hours=5, minutes=30))
 
 
 def make_rows():
-    """For each row its values as text, and as typed files have them."""
+    """Return the values of each row as text and as typed values."""
     rng = np.random.default_rng(0)
     rows = []
     for _ in range(NUM_ROWS):
@@ -72,7 +72,7 @@ def typed_table(values):
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory):
-    """The log as text and as Parquet, each with the settings to prepare it by."""
+    """The log as text and as Parquet, each with its settings for prepare."""
     directory = tmp_path_factory.mktemp("logs")
     rows = make_rows()
     text, parquet = directory / "log.csv", directory / "log.parquet"
