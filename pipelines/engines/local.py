@@ -67,7 +67,7 @@ def run(raw: Sequence[Path], building: Building, config: PrepareConfig) -> Prepa
     columns = read_columns(len(raw.lengths), config)
     budget = parse_byte_size(config.memory_budget, "memory_budget")
     files = open_all(raw, columns, config.on_bad_row)
-    spill = spill_columns(files, building.work, building.journal, columns.transformed)
+    spill = spill_columns(files, building.work, building.journal, columns.transform)
     columns = with_labels(columns, spill)
     spill, split = _split(raw, spill, columns, building, config)
     dialect = dialect_of(config)
