@@ -18,7 +18,8 @@ from tfdlrm.config import PrepareConfig
 from tfdlrm.data.block_format import row_type
 from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.meaning import Meaning
-from tfdlrm.data.schema import SPLITS, CategoricalFeature, FeatureSchema, Shard
+from tfdlrm.data.schema import SPLITS, CategoricalFeature, FeatureSchema
+from tfdlrm.data.shards import Shard
 from tfdlrm.data.vocabulary_contents import with_contents
 
 BLOCK_ROWS = 2048

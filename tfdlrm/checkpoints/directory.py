@@ -17,7 +17,8 @@ from tfdlrm.base.checksums import file_sha256, seal, unseal
 from tfdlrm.base.errors import InputError
 from tfdlrm.checkpoints.entries import DamagedError, Piece, read_pieces, write_pieces
 from tfdlrm.checkpoints.variables import SavedVariables
-from tfdlrm.data.meaning import Meaning, differences, named, read_meaning
+from tfdlrm.data.meaning import Meaning, read_meaning
+from tfdlrm.data.meaning_differences import differences, summarize
 
 STATE_FILE = "state.json"
 PIECES_FILE = "variables.pieces"
@@ -229,7 +230,7 @@ class CheckpointDirectory:
         )
         if changes:
             raise InputError(
-                f"{self.path} is of a run on another data set: {named(changes)}; "
+                f"{self.path} is of a run on another data set: {summarize(changes)}; "
                 "prepare that one again, or give another --run_dir"
             )
         is_known = all(
