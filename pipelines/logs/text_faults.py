@@ -121,8 +121,11 @@ class FaultFinder:
         position, text = int(quotes[number]), self._marks.text
         if number % 2:
             excerpt = text[quotes[number - 1] : position + _EXCERPT_BYTES]
-            problem = f"has text behind its closing quote: {quote_value(excerpt)}"
-            return Fault(position, "text behind a quote", problem)
+            return Fault(
+                position,
+                "text behind a quote",
+                f"has text behind its closing quote: {quote_value(excerpt)}",
+            )
         low = max(position - _EXCERPT_BYTES, 0)
         excerpt = text[low : position + _EXCERPT_BYTES // 3]
         problem = (
