@@ -10,7 +10,8 @@ from tfdlrm.base.errors import InputError, require
 from tfdlrm.comparison.process import train_in_process
 from tfdlrm.comparison.runs import FinishedRun, read_run
 from tfdlrm.config import CheckpointConfig, OptimizerConfig, OptimizerName, TrainConfig
-from tfdlrm.data.meaning import Meaning, differences, named, read_meaning
+from tfdlrm.data.meaning import Meaning, read_meaning
+from tfdlrm.data.meaning_differences import differences, summarize
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.vocabulary_contents import with_contents
 
@@ -180,7 +181,7 @@ def _keep_to_one_data_set(output: Path, schema: FeatureSchema) -> None:
         reasons = ["its shards have other checksums"]
     if reasons:
         raise InputError(
-            f"{output} compares runs on another data set: {named(reasons)}; give "
+            f"{output} compares runs on another data set: {summarize(reasons)}; give "
             "another --output"
         )
 

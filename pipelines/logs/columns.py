@@ -109,7 +109,7 @@ class Columns:
         """Whether these are Criteo's files, which need no description."""
         return self.format == "criteo"
 
-    def transformed(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def transform(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return `frame` with its dense columns transformed for a model."""
         return frame.with_columns(
             self._dense_value(name) for name in self.dense_features

@@ -39,7 +39,7 @@ def label_texts(values: pl.Series, columns: Columns) -> pl.Series:
 
 
 def spell_as_described(booleans: pl.Series, columns: Columns) -> pl.Series:
-    """Return `true` and `false` in the case that the description writes them in."""
+    """Return `true` and `false` in the description's upper or lower case."""
     spellings = [] if columns.positive is None else [columns.positive]
     spellings += list(columns.negative) if columns.negative != "others" else []
     spelling = {text.lower(): text for text in spellings}

@@ -15,7 +15,7 @@ from pipelines.logs.columns import Columns
 from pipelines.logs.log_file import BadLogRow, LogFile
 from pipelines.logs.parquet_values import as_frame
 from pipelines.logs.values import ColumnReader
-from tfdlrm.base import storage
+from tfdlrm.base import local_copies
 from tfdlrm.base.errors import InputError
 
 CHUNK_ROWS = 2**16
@@ -69,7 +69,7 @@ class ParquetLog(LogFile):
                 raise
         # Arrow reads no lists of a fixed size if one of them is missing. Polars does,
         # except in files that have time zones such as +05:30.
-        rows = pl.scan_parquet(storage.local_copy(self.path), glob=False)
+        rows = pl.scan_parquet(local_copies.local_copy(self.path), glob=False)
         rows = rows.select(pl.selectors.by_name(*names))
         for start in range(rows_before, self._num_rows, self._chunk_rows):
             yield rows.slice(start, self._chunk_rows).collect().to_arrow()
@@ -80,7 +80,7 @@ class ParquetLog(LogFile):
         try:
             with (
                 self._reading(),
-                pa_parquet.ParquetFile(storage.local_copy(self.path)) as file,
+                pa_parquet.ParquetFile(local_copies.local_copy(self.path)) as file,
             ):
                 yield file
         except (

@@ -34,7 +34,7 @@ class TextMarks:
 
     @cached_property
     def is_escaped(self) -> np.ndarray | None:
-        """Which bytes have lost their meaning to an escape; `None` if none has."""
+        """Flags of the bytes that an escape takes the meaning from; `None` if none."""
         escape = self.style.escape
         if escape is None or escape not in self.text:
             return None

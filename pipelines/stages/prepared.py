@@ -18,7 +18,8 @@ from tfdlrm.config import PrepareConfig
 from tfdlrm.data.block_format import row_type
 from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.meaning import Meaning
-from tfdlrm.data.schema import SPLITS, CategoricalFeature, FeatureSchema, Shard
+from tfdlrm.data.schema import SPLITS, CategoricalFeature, FeatureSchema
+from tfdlrm.data.shards import Shard
 from tfdlrm.data.vocabulary_contents import with_contents
 
 BLOCK_ROWS = 2048
@@ -107,14 +108,14 @@ def remove_other_shards(directory: Path, paths: Iterable[str]) -> None:
 
 
 def categorical_features(
-    counted: Sequence[CountedFeature], columns: Columns
+    counted_features: Sequence[CountedFeature], columns: Columns
 ) -> tuple[CategoricalFeature, ...]:
     """Return the categorical columns as they are in the schema."""
     return tuple(
         CategoricalFeature(
             feature.name, feature.num_ids, feature.name in columns.multi_hot
         )
-        for feature in counted
+        for feature in counted_features
     )
 
 

@@ -14,7 +14,7 @@ from pipelines.ids.counting import ValueCounter
 from pipelines.prepare import prepare
 from pipelines.stages.spill import read_piece, write_piece
 from pipelines.verify import verify
-from tfdlrm.base import storage
+from tfdlrm.base import local_copies
 from tfdlrm.base.remote_path import RemotePath
 from tfdlrm.config import PrepareConfig
 from tfdlrm.config.models import FMConfig
@@ -279,7 +279,7 @@ def test_weights_are_loaded_from_a_path_as_it_is_written(tmp_path, name):
         module = tf.Module()
         module.bias = tf.Variable(bias)
         tf.saved_model.save(module, str(tmp_path / model))
-    with storage.literal(tmp_path / name) as path:
+    with local_copies.literal(tmp_path / name) as path:
         assert tf.saved_model.load(str(path)).bias.numpy() == 2.0
 
 
@@ -314,14 +314,14 @@ def test_a_model_has_every_awkward_column(awkward):
 def test_a_link_without_patterns_leads_to_an_awkward_folder(tmp_path):
     folder = tmp_path / "a [b]" / "c*"
     folder.mkdir(parents=True)
-    with storage.literal(folder) as path:
+    with local_copies.literal(folder) as path:
         assert not set(str(path)) & set("*?[")
         assert path.samefile(folder)
-    with storage.literal(folder / "dense") as path:  # the prefix of a checkpoint
+    with local_copies.literal(folder / "dense") as path:  # the prefix of a checkpoint
         assert not set(str(path)) & set("*?[")
         assert path.name == "dense" and path.parent.samefile(folder)
     plain = tmp_path / "plain"
-    with storage.literal(plain) as path:
+    with local_copies.literal(plain) as path:
         assert path == plain
 
 

@@ -15,7 +15,8 @@ from pipelines.prepare import prepare
 from tests.support.served import Served
 from tfdlrm.config import PrepareConfig
 from tfdlrm.config.models import LogisticRegressionConfig
-from tfdlrm.data.meaning import Meaning, differences
+from tfdlrm.data.meaning import Meaning
+from tfdlrm.data.meaning_differences import differences
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.exporting.saved_model import export_model
 from tfdlrm.models import build_model

@@ -53,8 +53,8 @@ def assert_reads_as(frame: pl.DataFrame, rows: list[bytes]) -> None:
     np.testing.assert_allclose(
         features.select(criteo.DENSE_FEATURES).to_numpy(), dense, rtol=1e-6
     )
-    found = features.select(criteo.CATEGORICAL_FEATURES).rows()
-    assert found == [tuple(row) for row in categories]
+    ids = features.select(criteo.CATEGORICAL_FEATURES).rows()
+    assert ids == [tuple(row) for row in categories]
 
 
 def test_every_field_is_read(tmp_path):
@@ -202,14 +202,14 @@ def test_a_file_without_any_good_row_is_refused(tmp_path):
 @pytest.mark.parametrize("damage", ["truncated", "corrupt", "cut in its trailer"])
 def test_a_damaged_gzip_file_always_stops(tmp_path, on_bad_row, damage):
     path = write_rows(tmp_path / "train.txt.gz", make_rows(2000))
-    stored = bytearray(path.read_bytes())
+    contents = bytearray(path.read_bytes())
     if damage == "truncated":
-        del stored[len(stored) * 3 // 4 :]
+        del contents[len(contents) * 3 // 4 :]
     elif damage == "corrupt":
-        stored[-6] ^= 255
+        contents[-6] ^= 255
     else:
-        del stored[-4:]
-    path.write_bytes(stored)
+        del contents[-4:]
+    path.write_bytes(contents)
     with pytest.raises(InputError, match=r"train\.txt\.gz is a damaged gzip file"):
         list(RawFile(path, on_bad_row, chunk_bytes=SMALL))
 

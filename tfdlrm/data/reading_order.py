@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfdlrm.data.schema import Shard
+from tfdlrm.data.shards import Shard
 
 WINDOW_ROWS = 1 << 16
 """Rows permuted together; the shards themselves were shuffled when written."""

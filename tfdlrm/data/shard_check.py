@@ -12,7 +12,8 @@ import tensorflow as tf
 from tfdlrm.base.checksums import file_crc32c, file_sha256
 from tfdlrm.base.errors import InputError
 from tfdlrm.data.records import read_records
-from tfdlrm.data.schema import FeatureSchema, RecordFormat, Shard, unreadable_shard
+from tfdlrm.data.schema import FeatureSchema, RecordFormat
+from tfdlrm.data.shards import Shard, unreadable_shard
 
 _good_shards: dict[str, tuple[object, ...]] = {}
 """The identity of each file that was checked, by path."""

@@ -75,31 +75,31 @@ def with_contents(schema: FeatureSchema, directory: Path) -> FeatureSchema:
 
 
 def example_of_difference(
-    there: tuple[FeatureSchema, Path], here: tuple[FeatureSchema, Path]
+    model: tuple[FeatureSchema, Path], data: tuple[FeatureSchema, Path]
 ) -> str | None:
     """Return in words the first id that stands for another value.
 
     Args:
-        there: Schema of a model or run with checksums of its vocabularies, and the
+        model: Schema of a model or run with checksums of its vocabularies, and the
             directory that holds its `vocabulary/`.
-        here: The same for the data at hand.
+        data: The same for the data at hand.
 
     Returns:
         A short text; `None` if no vocabulary differs, or none can be read.
     """
     for feature, feature_here in zip(
-        there[0].categorical_features, here[0].categorical_features, strict=False
+        model[0].categorical_features, data[0].categorical_features, strict=False
     ):
         checksums = [
-            schema.vocabulary_contents.get(feature.name) for schema, _ in (there, here)
+            schema.vocabulary_contents.get(feature.name) for schema, _ in (model, data)
         ]
         if feature.name == feature_here.name and len(set(checksums) - {None}) == 2:
             try:
-                vocabulary_there = _read(there[1], there[0], feature)
+                vocabulary_there = _read(model[1], model[0], feature)
                 return _first_difference(
                     feature.name,
                     vocabulary_there,
-                    _read(here[1], here[0], feature_here),
+                    _read(data[1], data[0], feature_here),
                 )
             except InputError:
                 return None
@@ -114,10 +114,14 @@ def _read(
     return read_vocabulary(storage.at(directory), feature.name, num_values, sha256)
 
 
-def _first_difference(name: str, there: pl.DataFrame, here: pl.DataFrame) -> str | None:
-    if there.schema["value"] != here.schema["value"]:
+def _first_difference(
+    name: str, vocabulary_there: pl.DataFrame, vocabulary_here: pl.DataFrame
+) -> str | None:
+    if vocabulary_there.schema["value"] != vocabulary_here.schema["value"]:
         return None
-    pairs = there.join(here, on="id", how="full", coalesce=True, suffix="_here")
+    pairs = vocabulary_there.join(
+        vocabulary_here, on="id", how="full", coalesce=True, suffix="_here"
+    )
     pairs = pairs.sort("id").filter(pl.col("value").ne_missing(pl.col("value_here")))
     if pairs.is_empty():
         return None

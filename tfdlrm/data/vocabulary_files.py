@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from tfdlrm.base import storage
+from tfdlrm.base import local_copies, storage
 from tfdlrm.base.checksums import checked_bytes
 from tfdlrm.base.errors import InputError
 from tfdlrm.data.column_files import require_own_file, vocabulary_path
@@ -80,7 +80,7 @@ def read_frequencies(
         OSError: If the file is missing.
         polars.exceptions.PolarsError: If the file has no frequencies.
     """
-    path = storage.local_copy(vocabulary_path(directory, name))
+    path = local_copies.local_copy(vocabulary_path(directory, name))
     contents = io.BytesIO(checked_bytes(path, sha256))
     return pl.read_parquet(contents, columns=["frequency"])["frequency"].to_numpy()
 
@@ -121,7 +121,7 @@ def copy_vocabulary(
 
 def _read_bytes(path: Path, sha256: str | None) -> bytes:
     try:
-        return checked_bytes(storage.local_copy(path), sha256)
+        return checked_bytes(local_copies.local_copy(path), sha256)
     except OSError as error:
         raise _unreadable(path, error) from None
 

@@ -53,7 +53,7 @@ class RawFeatures:
         """Convert rows as in `pipelines.logs` to a batch as in `tfdlrm.data`."""
         dense = np.zeros((frame.height, 0), np.float32)
         if self.columns.dense_features:
-            numbers = self.columns.transformed(frame)
+            numbers = self.columns.transform(frame)
             dense = numbers.select(by_name(*self.columns.dense_features)).to_numpy()
         return {"dense_features": dense, "categorical_features": self._ids(frame)}
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdlrm.base import storage
+from tfdlrm.base import local_copies, storage
 from tfdlrm.base.device_names import holding_device
 from tfdlrm.base.errors import InputError
-from tfdlrm.data.meaning import Meaning, differences, named
+from tfdlrm.data.meaning import Meaning
+from tfdlrm.data.meaning_differences import differences, summarize
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.vocabulary_contents import example_of_difference, with_contents
 from tfdlrm.exporting.checks import PADDING_ID
@@ -53,7 +54,7 @@ class Scorer:
     @property
     def extra_directory(self) -> Path:
         """Local directory of the schema and the vocabularies."""
-        return storage.local_copy(self.path / EXTRA_DIRECTORY)
+        return local_copies.local_copy(self.path / EXTRA_DIRECTORY)
 
 
 def score(
@@ -116,7 +117,7 @@ def load_scorer(path: Path) -> Scorer:
     if not check_version(path):
         print(unchecked(path), file=sys.stderr)
     schema = FeatureSchema.load(path / EXTRA_DIRECTORY)
-    with storage.literal(path) as literal_path:
+    with local_copies.literal(path) as literal_path:
         return Scorer(path, schema, _load(path, str(literal_path)))
 
 
@@ -153,7 +154,7 @@ def check_columns(
     reasons = differences(model_meaning, data_meaning)
     if reasons:
         example = example_of_difference((model_schema, extra), (data_schema, data_dir))
-        reason = f"{named(reasons)}; {example}" if example else named(reasons)
+        reason = f"{summarize(reasons)}; {example}" if example else summarize(reasons)
         raise InputError(
             f"{data_dir} has other columns, ids or labels than {model} was trained "
             f"with: {reason}; use the data set of its training, or one with the "

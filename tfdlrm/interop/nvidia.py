@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfdlrm.base import storage
+from tfdlrm.base import local_copies
 from tfdlrm.base.errors import InputError
 from tfdlrm.interop import facebook
 from tfdlrm.models import DLRM
@@ -80,7 +80,7 @@ def to_keras(checkpoint: str | Path) -> DLRM:
 
 @contextmanager
 def _checkpoint(prefix: Path) -> Iterator[Any]:
-    with storage.literal(prefix) as literal_prefix:
+    with local_copies.literal(prefix) as literal_prefix:
         try:
             reader = tf.train.load_checkpoint(str(literal_prefix))
         except (tf.errors.OpError, ValueError) as error:

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
-from tfdlrm.base import storage
+from tfdlrm.base import local_copies
 from tfdlrm.base.device_names import cpu
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.machine_gpus import describe_gpus
@@ -111,7 +111,7 @@ class Servable:
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph)
         try:
-            with graph.as_default(), storage.literal(path) as literal:
+            with graph.as_default(), local_copies.literal(path) as literal:
                 self.meta_graph = tf.compat.v1.saved_model.loader.load(
                     self._session, [tf.saved_model.SERVING], str(literal)
                 )

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdlrm.base import storage
+from tfdlrm.base import local_copies, storage
 from tfdlrm.base.device_names import announce
 from tfdlrm.base.devices import share_gpus
 from tfdlrm.base.errors import InputError
@@ -98,7 +98,7 @@ class Learner:
         batch_size = config.batch_size or run_config.batch_size
         vocabulary = storage.at(self._data_dir) / VOCABULARY_FOLDER
         if vocabulary.is_dir():  # not after hashing
-            vocabulary = storage.local_copy(vocabulary)
+            vocabulary = local_copies.local_copy(vocabulary)
         features_of = RawFeatures.load(vocabulary.parent, self.schema)
         self.batches = Batches(
             str(topic), self.schema, features_of, batch_size, config.on_bad_event
