@@ -5,20 +5,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-import pyarrow.parquet
+import polars as pl
 
 from tfdlrm.base.byte_size import format_byte_size
-from tfdlrm.base.checksums import checked_bytes
 from tfdlrm.base.devices import count_gpus
 from tfdlrm.base.errors import InputError
-from tfdlrm.base.local_copies import local_copy
 from tfdlrm.config import TrainConfig
 from tfdlrm.config.cluster import Cluster
 from tfdlrm.config.models import DLRMConfig
-from tfdlrm.data.column_files import vocabulary_path
 from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.schema import FeatureSchema
+from tfdlrm.data.vocabulary_files import read_frequencies
 from tfdlrm.planning.machine_memory import (
     UNKNOWN,
     available_memory,
@@ -186,10 +183,10 @@ def _thresholds(
         return
     try:
         counts = {
-            feature.name: _frequencies(data_dir, schema, feature.name)
-            for feature in schema.categorical_features
+            name: read_frequencies(data_dir, name, schema.vocabularies.get(name))
+            for name in (feature.name for feature in schema.categorical_features)
         }
-    except (OSError, KeyError, pyarrow.ArrowInvalid):
+    except (OSError, pl.exceptions.PolarsError):
         return
     for threshold in THRESHOLDS:
         if threshold > (schema.min_frequency or 1):
@@ -203,14 +200,6 @@ def _thresholds(
             )
             words = f"--min_frequency {threshold} for pipelines.prepare"
             yield words, replace(schema, categorical_features=features), config
-
-
-def _frequencies(data_dir: Path, schema: FeatureSchema, name: str) -> np.ndarray:
-    path = local_copy(vocabulary_path(data_dir, name))
-    contents = checked_bytes(path, schema.vocabularies.get(name))
-    file = pyarrow.BufferReader(contents)
-    table = pyarrow.parquet.read_table(file, columns=["frequency"])
-    return table["frequency"].to_numpy()
 
 
 def _collisions(schema: FeatureSchema, config: TrainConfig) -> Iterator[_Change]:
