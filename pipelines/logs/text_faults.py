@@ -76,7 +76,7 @@ class FaultFinder:
         style = self._marks.style
         separator, line_end = style.separator[0], style.line_end[0]
         is_opening = np.arange(low, high) % 2 == 0
-        # Large arrays that are used once have no name: alive for longer, they cost time.
+        # Large arrays that are used once have no name: kept alive, they cost time.
         previous_code = codes[np.maximum(positions - 1, 0)]
         begins = (previous_code == separator) | (previous_code == line_end)
         if self._marks.is_escaped is not None:
