@@ -122,9 +122,9 @@ class FaultFinder:
     def _quote_fault(self, quotes: np.ndarray, number: int) -> Fault:
         position, text = int(quotes[number]), self._marks.text
         if number % 2:
-            excerpt = text[quotes[number - 1] : position + _EXCERPT_BYTES]
-            problem = f"has text behind its closing quote: {quote_value(excerpt)}"
-            return Fault(position, "text behind a quote", problem)
+            value = quote_value(text[quotes[number - 1] : position + _EXCERPT_BYTES])
+            kind = "text behind a quote"
+            return Fault(position, kind, f"has text behind its closing quote: {value}")
         low = max(position - _EXCERPT_BYTES, 0)
         excerpt = text[low : position + _EXCERPT_BYTES // 3]
         problem = (
