@@ -20,17 +20,17 @@ BAGS = [["a", "b"], [], ["b"]]
 @pytest.mark.parametrize(
     "column",
     [
-        [np.array(each, object) for each in BAGS],
-        [tuple(each) for each in BAGS],
-        [pd.Series(each, dtype=object) for each in BAGS],
-        [pl.Series(each, dtype=pl.String) for each in BAGS],
-        [(value for value in each) for each in BAGS],
-        ((value for value in each) for each in BAGS),
-        pd.Series([np.array(each, object) for each in BAGS]),
+        [np.array(bag, object) for bag in BAGS],
+        [tuple(bag) for bag in BAGS],
+        [pd.Series(bag, dtype=object) for bag in BAGS],
+        [pl.Series(bag, dtype=pl.String) for bag in BAGS],
+        [(value for value in bag) for bag in BAGS],
+        ((value for value in bag) for bag in BAGS),
+        pd.Series([np.array(bag, object) for bag in BAGS]),
         pl.Series(BAGS),
         pa.array(BAGS),
         pa.chunked_array([BAGS[:1], BAGS[1:]]),
-        [pa.scalar(each, pa.list_(pa.string())) for each in BAGS],
+        [pa.scalar(bag, pa.list_(pa.string())) for bag in BAGS],
     ],
 )
 def test_bags_of_every_kind(column):
@@ -80,8 +80,8 @@ def test_what_is_missing_is_an_empty_bag(column):
 
 def test_times_stay_times():
     column = np.array(["2024-05-01", "NaT", "2024-05-02"], "datetime64[ns]")
-    for each in (column, pd.Series(column)):
-        (values,) = index_columns([each]).vocabularies
+    for typed_column in (column, pd.Series(column)):
+        (values,) = index_columns([typed_column]).vocabularies
         assert [str(np.datetime64(value, "D")) for value in values] == [
             "2024-05-01",
             "2024-05-02",
