@@ -35,16 +35,12 @@ def write_best_weights(model: keras.Model, run: RunDirectory) -> None:
         OSError: If the disk refuses.
     """
     target = run.best_weights_file
-    aside = target.with_name(f".partial-{target.name}")
-    try:
+    with storage.whole(target, suffix=".weights.h5") as temporary:
         with _tables_in_pieces(model):
-            model.save_weights(aside)
-        checksum = file_sha256(aside)
-        with aside.open("ab") as file:
+            model.save_weights(temporary)
+        checksum = file_sha256(temporary)
+        with temporary.open("ab") as file:
             file.write(f"\nsha256 {checksum}\n".encode())
-        storage.rename(aside, target)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def load_best_weights(model: keras.Model, run: RunDirectory) -> None:

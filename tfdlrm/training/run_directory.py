@@ -149,10 +149,8 @@ class RunDirectory:
         return self.config_file.exists() or (self.path / COPY_FILE).exists()
 
     def _remove_remains(self) -> None:
-        """Remove what a killed process has written aside, or as the last but one."""
-        for path in [*self.path.glob(".*.partial"), *self.path.glob(".partial-*")]:
-            if path.is_file():
-                path.unlink()
+        """Remove the temporary files of a killed process, and its summary."""
+        storage.remove_temporary_files(self.path, below=False)
         self.summary_file.unlink(missing_ok=True)
 
     def require_unfinished(self) -> None:
@@ -161,7 +159,7 @@ class RunDirectory:
         Raises:
             InputError: If it is one.
         """
-        # What begins with a dot was written aside by a process that was killed.
+        # What begins with a dot is a temporary file of a process that was killed.
         is_used = self.path.is_dir() and any(
             not each.name.startswith(".") for each in self.path.iterdir()
         )
