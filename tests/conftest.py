@@ -34,6 +34,7 @@ from tfdlrm.config.models import DLRMConfig
 from tfdlrm.train import train
 
 STARTED = time.monotonic()
+NO_TIME = "minutes given by --minutes are over"
 
 # A command of its own; its instruments are not for other tests.
 collect_ignore = ["fuzz_rows.py"]
@@ -72,6 +73,18 @@ def pytest_collection_modifyitems(
         items[:] = items[first:] + items[:first]
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the tests that were left out for want of time."""
+    left_out = [
+        report.nodeid
+        for report in terminalreporter.getreports("skipped")
+        if NO_TIME in str(report.longrepr)
+    ]
+    if left_out:
+        terminalreporter.section(f"left out for want of time: {len(left_out)}")
+        terminalreporter.write_line("\n".join(left_out))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu"):
         if os.environ.get("GPU_TESTS") != "1":
@@ -80,7 +93,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip("TensorFlow sees no GPU here")
     minutes = item.config.getoption("minutes")
     if minutes is not None and time.monotonic() - STARTED > 60 * minutes:
-        pytest.skip(f"the {minutes:g} minutes given by --minutes are over")
+        pytest.skip(f"{minutes:g} {NO_TIME}")
     # Weights that a test does not seed itself are the same in every run.
     keras.utils.set_random_seed(0)
 

@@ -79,7 +79,7 @@ class PlanCommand(TrainConfig):
 
 
 def plan(command: PlanCommand) -> str:
-    """What a run takes, as Markdown.
+    """Return what a run takes, as Markdown.
 
     Args:
         command: The run's settings, and what is there for it.
@@ -87,15 +87,15 @@ def plan(command: PlanCommand) -> str:
     schema = data_schema(command)
     num_rows = training_rows(command, schema)
     memory = memory_for(command)
-    found = memory.plan(schema, command)
+    memory_plan = memory.plan(schema, command)
     parts = [
         f"# Plan: {command.model.name}, {command.optimizer.name}, "
         f"batch size {command.batch_size:,}, {command.precision}",
         f"Columns and rows: {_source(command)}.",
-        tables_of(found, command.optimizer.name),
-        memory_of(found, memory),
-        disk_of(found, command),
-        time_of(found, command, num_rows),
+        tables_of(memory_plan, command.optimizer.name),
+        memory_of(memory_plan, memory),
+        disk_of(memory_plan, command),
+        time_of(memory_plan, command, num_rows),
     ]
     return "\n\n".join(parts)
 
@@ -108,7 +108,7 @@ def _source(command: PlanCommand) -> str:
 
 
 def data_schema(command: PlanCommand) -> FeatureSchema:
-    """The columns that the model is to be sized for."""
+    """Return the columns that size the model."""
     if command.vocabulary_sizes is None and command.data_dir is not None:
         return FeatureSchema.load(command.data_dir)
     from pipelines.twin.features import KAGGLE_VOCABULARY_SIZES, NUM_DENSE
@@ -123,26 +123,28 @@ def data_schema(command: PlanCommand) -> FeatureSchema:
 
 
 def training_rows(command: PlanCommand, schema: FeatureSchema) -> int:
-    """Rows of an epoch."""
+    """Return the rows of an epoch."""
     if command.rows is not None:
         return command.rows
     return schema.num_rows("train") or KAGGLE_ROWS
 
 
 def memory_for(command: PlanCommand) -> Memory:
-    """What there is for the run: what the command says, or what is here."""
-    here = memory_here(command.strategy, command.num_devices)
+    """Return the memory for the run: as the command says, or of this machine."""
+    available = memory_here(command.strategy, command.num_devices)
     if command.memory is not None:
-        here = replace(here, host=parse_byte_size(command.memory, "memory"))
+        available = replace(available, host=parse_byte_size(command.memory, "memory"))
     if command.device_memory is not None:
         device = parse_byte_size(command.device_memory, "device_memory")
-        here = replace(here, device=device, num_devices=here.num_devices or 1)
-    return here
+        available = replace(
+            available, device=device, num_devices=available.num_devices or 1
+        )
+    return available
 
 
-def tables_of(found: MemoryPlan, optimizer: str) -> str:
-    """Parameters, and each table's bytes."""
-    size = found.size
+def tables_of(plan: MemoryPlan, optimizer: str) -> str:
+    """Return the parameters, and each table's bytes, as Markdown."""
+    size = plan.size
     lines = [
         f"{size.parameters:,} parameters, {size.layers.parameters:,} not in tables",
         "",
@@ -157,47 +159,48 @@ def tables_of(found: MemoryPlan, optimizer: str) -> str:
     return "\n".join(lines)
 
 
-def memory_of(found: MemoryPlan, memory: Memory) -> str:
-    """What takes memory, where, and how much there is."""
-    tables = device = "each GPU" if found.num_devices else "host"
-    if found.num_devices and found.placement != "replicated":
-        tables = "host" if found.placement == "host" else "all GPUs together"
-    whole = "the tables once more, to measure and export"
+def memory_of(plan: MemoryPlan, memory: Memory) -> str:
+    """Return what takes memory, where, and how much there is, as Markdown."""
+    tables = device = "each GPU" if plan.num_devices else "host"
+    if plan.num_devices and plan.placement != "replicated":
+        tables = "host" if plan.placement == "host" else "all GPUs together"
+    whole_tables = "the tables once more, to measure and export"
     lines = ["| memory | where | bytes |", "| ------ | ----- | ----: |"]
-    for where, what, num_bytes in (
-        (tables, "tables", found.tables),
-        (tables, "optimizer state of the tables", found.table_state),
-        (tables, "which rows have changed, for checkpoints", found.changed_rows),
-        (device, "other weights, gradients and state", found.layers),
-        (device, "activations and their gradients", found.activations),
-        ("host", "rows read ahead and shuffled", found.input),
-        ("host", "copies of what is written to checkpoints", found.checkpoint),
-        *([("host", whole, found.whole_tables)] if found.whole_tables else []),
-        ("host", "TensorFlow and the process", found.runtime),
+    for where, purpose, num_bytes in (
+        (tables, "tables", plan.tables),
+        (tables, "optimizer state of the tables", plan.table_state),
+        (tables, "which rows have changed, for checkpoints", plan.changed_rows),
+        (device, "other weights, gradients and state", plan.layers),
+        (device, "activations and their gradients", plan.activations),
+        ("host", "rows read ahead and shuffled", plan.input),
+        ("host", "copies of what is written to checkpoints", plan.checkpoint),
+        *([("host", whole_tables, plan.whole_tables)] if plan.whole_tables else []),
+        ("host", "TensorFlow and the process", plan.runtime),
     ):
-        lines.append(f"| {what} | {where} | {format_byte_size(num_bytes)} |")
-    if found.num_devices:
+        lines.append(f"| {purpose} | {where} | {format_byte_size(num_bytes)} |")
+    if plan.num_devices:
         is_known = memory.device != UNKNOWN
-        there = format_byte_size(memory.device) if is_known else "unknown"
+        available = format_byte_size(memory.device) if is_known else "unknown"
         lines.append(
-            f"| together, of {there} | each of {found.num_devices} GPUs | "
-            f"{format_byte_size(found.device)} |"
+            f"| together, of {available} | each of {plan.num_devices} GPUs | "
+            f"{format_byte_size(plan.device)} |"
         )
-    total = format_byte_size(found.host)
+    total = format_byte_size(plan.host)
     lines.append(f"| together, of {format_byte_size(memory.host)} | host | {total} |")
     return "\n".join(lines)
 
 
-def disk_of(found: MemoryPlan, command: PlanCommand) -> str:
-    """What checkpoints and the exported model take on disk."""
-    file, kept = found.checkpoint_file, command.checkpoints.keep
-    each, all_of_them, model = (
+def disk_of(plan: MemoryPlan, command: PlanCommand) -> str:
+    """Describe what checkpoints and the exported model take on disk."""
+    file, num_kept = plan.checkpoint_file, command.checkpoints.keep
+    checkpoint_size, total_size, model_size = (
         format_byte_size(num_bytes)
-        for num_bytes in (file, (kept + 1) * file, 4 * found.size.parameters)
+        for num_bytes in (file, (num_kept + 1) * file, 4 * plan.size.parameters)
     )
     takes = (
-        f"A checkpoint is {each} on disk; {kept} are kept while one more is written: "
-        f"{all_of_them}. The exported model is {model}."
+        f"A checkpoint is {checkpoint_size} on disk; {num_kept} are kept while one "
+        "more is written: "
+        f"{total_size}. The exported model is {model_size}."
     )
     run_dir = command.run_dir or Path("runs")
     if storage.is_remote(run_dir):
@@ -208,18 +211,18 @@ def disk_of(found: MemoryPlan, command: PlanCommand) -> str:
     return f"{takes} Free there: {free}."
 
 
-def time_of(found: MemoryPlan, command: PlanCommand, num_rows: int) -> str:
-    """Samples a second, and how long the whole training takes."""
+def time_of(plan: MemoryPlan, command: PlanCommand, num_rows: int) -> str:
+    """Describe the samples a second, and how long the whole training takes."""
     rate, source = command.samples_per_second, "as stated"
     if rate is None:
-        if found.num_devices:
+        if plan.num_devices:
             return (
                 f"{num_rows:,} rows an epoch. Time: not estimated for GPUs; give "
                 "--samples_per_second."
             )
         gflops = matrix_gflops()
         share = share_of_ceiling(command.batch_size)
-        rate = share * gflops * 1e9 / max(1, found.size.operations)
+        rate = share * gflops * 1e9 / max(1, plan.size.operations)
         source = (
             f"an estimate: {share:.0%} of the {gflops:,.0f} GFLOP/s that a matrix "
             "product reached just now, without look-ups and input; expect it within a "
@@ -233,13 +236,13 @@ def time_of(found: MemoryPlan, command: PlanCommand, num_rows: int) -> str:
 
 
 def share_of_ceiling(batch_size: int) -> float:
-    """What share of the matrix products' speed a step of so many rows reaches."""
+    """Return the share of the matrix products' speed that a step reaches."""
     sizes, shares = zip(*SHARE_OF_CEILING, strict=True)
     return float(np.interp(np.log(batch_size), np.log(sizes), shares))
 
 
 def matrix_gflops(size: int = 2048, seconds: float = 1.0) -> float:
-    """10^9 operations a second of a float32 matrix product of this machine."""
+    """Measure a float32 matrix product, in 10^9 operations a second."""
     rng = np.random.default_rng(0)
     left, right = (rng.random((size, size), np.float32) for _ in range(2))
     left @ right  # the first one starts threads
@@ -251,7 +254,7 @@ def matrix_gflops(size: int = 2048, seconds: float = 1.0) -> float:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people read them.
+    """Write seconds as people read them.
 
     Example:
 

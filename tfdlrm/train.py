@@ -78,9 +78,11 @@ def train(config: TrainConfig) -> Path | None:
     with opened(config) as run:
         model, points = _fit(config, data_dir, schema, run)
         if is_chief:
-            whole = _on_one_device(model, config, schema)
+            whole_model = _on_one_device(model, config, schema)
             try:
-                exported, report = _finish(config, data_dir, schema, run, whole, points)
+                exported, report = _finish(
+                    config, data_dir, schema, run, whole_model, points
+                )
             except OSError as error:
                 raise InputError(
                     f"what was trained cannot be written ({error}): make room, and "
@@ -150,7 +152,7 @@ def _fit(
 def _on_one_device(
     model: "keras.Model", config: TrainConfig, schema: FeatureSchema
 ) -> "keras.Model":
-    """The model with ordinary tables: what is measured is what will be served."""
+    """Return the model with ordinary tables: the one measured is the one served."""
     import tensorflow as tf
 
     from tfdlrm.checkpoints.variables import copy_weights
@@ -160,9 +162,9 @@ def _on_one_device(
     if join_tables(model):
         return model
     with tf.device("CPU:0"):  # pieces of the tables go there one by one
-        whole = build_model(schema, config.model)
-    copy_weights(model, whole)
-    return whole
+        whole_model = build_model(schema, config.model)
+    copy_weights(model, whole_model)
+    return whole_model
 
 
 def _wait_for_all(model: "keras.Model") -> None:
@@ -220,7 +222,7 @@ def _finish(
 
 
 def _data_set(config: TrainConfig) -> tuple[Path, Path | None, FeatureSchema]:
-    """The prepared data set, made first where need be, and the raw file if known."""
+    """Return the prepared data set, after preparing it if needed, and the raw file."""
     if config.data_dir is not None and config.raw is None:
         if config.prepare != PrepareConfig():
             print(f"{config.data_dir} is prepared: no setting of prepare is used")
@@ -250,8 +252,8 @@ def _measure(
     # Batches of all splits are alike.
     batches = read_split(data_dir, schema, "train", EVALUATION_BATCH_SIZE)
     scored = score_splits(probabilities_of(model, batches), data_dir, schema)
-    metrics = {split: binary_metrics(*found) for split, found in scored.items()}
-    bins = {split: reliability(*found) for split, found in scored.items()}
+    metrics = {split: binary_metrics(*scores) for split, scores in scored.items()}
+    bins = {split: reliability(*scores) for split, scores in scored.items()}
     return metrics, bins
 
 

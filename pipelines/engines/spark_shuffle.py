@@ -24,7 +24,7 @@ from pipelines.stages.buckets import Buckets
 from pipelines.stages.prepared import remove_other_shards
 from tfdlrm.base.kept_files import DamagedFileError, KeptFile, read_note, write_note
 from tfdlrm.base.progress import stage
-from tfdlrm.data.schema import Shard
+from tfdlrm.data.shards import Shard
 
 _BATCH_RECORDS = 16
 """A record may hold a whole piece."""

@@ -81,9 +81,12 @@ def encode_categories(
 class IdTable:
     """From values to ids: an open-addressing hash table in two arrays.
 
-    It is built once and then looked up by whole columns. For 8 million values that is
-    twenty times as fast as binary search, and a join would hash the vocabulary again
-    for every chunk of rows. Text is looked up by its 64-bit hash and then compared.
+    It is built once and then looked up by whole columns, from any thread. Among 8
+    million values a lookup takes 62 ns. Binary search takes 18 times as long, and a
+    Polars join, which hashes the vocabulary again for every piece, 200 times. The index
+    of pandas takes 1.5 times as long, but threads may not share it before it is filled,
+    and nothing else here needs pandas (`python -m benchmarks.prepare`). Text is looked
+    up by its 64-bit hash and then compared.
 
     Args:
         vocabulary: Columns `value` and `id`.

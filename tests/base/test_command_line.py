@@ -124,7 +124,7 @@ def test_the_status_tells_bad_input_from_a_defect(capsys):
     with pytest.raises(SystemExit) as leave:
         run_command(lambda: fail(PermissionError(13, "Permission denied", "a.csv")))
     assert leave.value.code == 2
-    assert capsys.readouterr().err == "error: a.csv: Permission denied; mend that\n"
+    assert capsys.readouterr().err == "error: a.csv: Permission denied; fix that\n"
     with pytest.raises(FileNotFoundError):
         run_command(lambda: fail(FileNotFoundError(2, "No such file", "a.csv")))
     with pytest.raises(ZeroDivisionError):

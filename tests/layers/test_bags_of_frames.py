@@ -135,8 +135,8 @@ def test_what_is_no_column_is_refused(columns, message):
 @pytest.mark.parametrize(
     ("vocabularies", "message"),
     [
-        ([["b", "a", "b"]], "has 'b' at place 0 and at 2: expected each value once"),
-        ([np.array(["b", "a", "b"])], "has 'b' at place 0 and at 2"),
+        ([["b", "a", "b"]], "has 'b' at position 0 and at 2: expected each value once"),
+        ([np.array(["b", "a", "b"])], "has 'b' at position 0 and at 2"),
         ([{"a", "b"}], "The vocabulary of Column 0 is .* of type set"),
         (["ab"], "The vocabulary of Column 0 is 'ab' of type str"),
         ([["a", "b"], ["c"]], "Got 2 vocabularies for 1 columns"),

@@ -5,24 +5,21 @@ that this project calls. A local path stays pathlib's own, and tensorflow-io is 
 for nothing else.
 """
 
-import atexit
 import errno
 import fcntl
 import os
 import secrets
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path, PurePath
-from typing import Any, NoReturn
+from typing import Any
 
 import orjson
 
 from tfdlrm.base.errors import InputError, require
-from tfdlrm.base.remote_path import REMOTE_SCHEMES, RemotePath, is_loaded
+from tfdlrm.base.remote_path import REMOTE_SCHEMES, RemotePath
 
 
 def at(path: Path | str) -> Path:
@@ -127,32 +124,40 @@ def _lock(descriptor: int, in_use: str | None) -> None:
 
 
 @contextmanager
-def whole(target: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `target` if all goes well.
+def whole(target: Path, suffix: str = "") -> Iterator[Path]:
+    """Yield a temporary path, and rename it to `target` if all goes well.
 
-    It is another each time, so that of two processes, one of which may be left over
-    from a run that was killed, neither writes into the other's file.
+    The path is a new one each time, so that two processes, of which one may be left
+    over from a run that was killed, do not write into the same file.
 
     A link stays, and the file that it leads to is replaced. A device or a pipe is
     written to as it is.
 
     Args:
         target: The file.
+        suffix: Ending of the temporary name, where a library demands one.
 
     Yields:
-        A path beside it.
+        A path next to `target`.
     """
     if not is_remote(target):
         if target.exists() and not (target.is_file() or target.is_dir()):
             yield target
             return
         target = _end_of_links(target)
-    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    name = f".{target.name}.{secrets.token_hex(4)}.partial{suffix}"
+    temporary = target.with_name(name)
     try:
-        yield aside
-        rename(aside, target)
+        yield temporary
+        rename(temporary, target)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+
+
+def remove_remains(directory: Path) -> None:
+    """Remove the temporary files of `whole` that killed processes have left."""
+    for path in directory.rglob(".*.partial"):
+        path.unlink(missing_ok=True)
 
 
 def _end_of_links(path: Path) -> Path:
@@ -250,7 +255,7 @@ def copy_tree(source: Path, target: Path, last: str | None = None) -> None:
     Raises:
         OSError: If a file cannot be read or written.
     """
-    names = sorted(_files_below(source), key=lambda name: str(name) == last)
+    names = sorted(files_below(source), key=lambda name: str(name) == last)
     for name in names:
         copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -258,11 +263,11 @@ def copy_tree(source: Path, target: Path, last: str | None = None) -> None:
             shutil.copyfileobj(read, written, 2**22)
 
 
-def _files_below(directory: Path) -> list[PurePath]:
+def files_below(directory: Path) -> list[PurePath]:
     files = []
     for entry in directory.iterdir():
         if entry.is_dir():
-            files += [entry.name / name for name in _files_below(entry)]
+            files += [entry.name / name for name in files_below(entry)]
         else:
             files.append(PurePath(entry.name))
     return files
@@ -307,89 +312,3 @@ def new_directory(target: Path, last: str) -> Iterator[Path]:
         sync(target.parent)
     finally:
         remove_tree(aside)
-
-
-@contextmanager
-def mirrored(
-    directory: Path, leave_out: str, last: str | None = None
-) -> Iterator[Path]:
-    """A local copy of a remote directory, which goes back when the block is left.
-
-    Args:
-        directory: The remote directory; it need not exist.
-        leave_out: Name of the entry that stays where it is.
-        last: Name of the file that tells that all others are there.
-    """
-    with tempfile.TemporaryDirectory(prefix="tfdlrm-") as folder:
-        local = Path(folder)
-        for entry in directory.iterdir() if directory.is_dir() else ():
-            if entry.name != leave_out:
-                _download(entry, local / entry.name)
-        before = set(_files_below(local))
-        try:
-            yield local
-        finally:
-            copy_tree(local, directory, last)
-            for name in before.difference(_files_below(local)):
-                (directory / name).unlink()
-
-
-@cache
-def local_copy(path: Path) -> Path:
-    """`path` itself, or of a remote one a copy that lasts as long as this process."""
-    if not is_remote(path):
-        return path
-    copy = Path(tempfile.mkdtemp(prefix="tfdlrm-")) / path.name
-    atexit.register(remove_tree, copy.parent)
-    _download(path, copy)
-    return copy
-
-
-@contextmanager
-def literal(path: Path) -> Iterator[Path]:
-    """Yield a name of a path that TensorFlow does not take for a glob pattern.
-
-    TensorFlow looks for the index of a checkpoint, also that of a SavedModel, by its
-    name as a pattern: below a folder `m[1]` it finds none. What has been loaded does
-    not need the name any longer.
-
-    Args:
-        path: A directory, or the prefix of a checkpoint's files in one.
-    """
-    if not _PATTERN.intersection(str(path)):
-        yield path
-        return
-    directory = path if path.is_dir() else path.parent
-    with tempfile.TemporaryDirectory(prefix="tfdlrm-") as folder:
-        link = Path(folder) / "folder"
-        link.symlink_to(local_copy(directory).resolve(), target_is_directory=True)
-        yield link if directory == path else link / path.name
-
-
-_PATTERN = frozenset("*?[\\")
-
-
-def _download(path: Path, copy: Path) -> None:
-    if path.is_dir():
-        copy_tree(path, copy)
-    else:
-        copy.write_bytes(path.read_bytes())
-
-
-def spoils_the_exit() -> bool:
-    """Whether an orderly exit of this process may be aborted."""
-    return is_loaded()
-
-
-def leave(status: int) -> NoReturn:
-    """End the process with a status that remote storage does not spoil.
-
-    After an access to S3 the threads of tensorflow-io abort an orderly exit (`pure
-    virtual method called`, status 134), although all work is done.
-    """
-    if spoils_the_exit():
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)

@@ -17,7 +17,8 @@ from tfdlrm.base.checksums import file_sha256, seal, unseal
 from tfdlrm.base.errors import InputError
 from tfdlrm.checkpoints.entries import DamagedError, Piece, read_pieces, write_pieces
 from tfdlrm.checkpoints.variables import SavedVariables
-from tfdlrm.data.meaning import Meaning, differences, named, read_meaning
+from tfdlrm.data.meaning import Meaning, read_meaning
+from tfdlrm.data.meaning_differences import differences, summarize
 
 STATE_FILE = "state.json"
 PIECES_FILE = "variables.pieces"
@@ -43,11 +44,11 @@ class CheckpointDirectory:
         self._keep = keep
 
     def newest_first(self) -> list[Path]:
-        """The directories of the checkpoints."""
-        found = sorted(self.path.glob("step-*"), reverse=True)
+        """Return the directories of the checkpoints."""
+        checkpoints = sorted(self.path.glob("step-*"), reverse=True)
         if not storage.is_remote(self.path):
-            return found
-        return [path for path in found if (path / STATE_FILE).is_file()]
+            return checkpoints
+        return [path for path in checkpoints if (path / STATE_FILE).is_file()]
 
     def write_tables(self, step: int, pieces: Iterable[Piece]) -> str:
         """Write all rows of the tables.
@@ -91,12 +92,12 @@ class CheckpointDirectory:
         if not storage.is_remote(self.path):
             for left_behind in self.path.glob(".*.partial"):  # by a killed process
                 storage.remove_tree(left_behind)
-        with storage.new_directory(self.path / name, last=STATE_FILE) as aside:
-            aside.mkdir()
-            write_pieces(aside / PIECES_FILE, pieces, name)
+        with storage.new_directory(self.path / name, last=STATE_FILE) as temporary:
+            temporary.mkdir()
+            write_pieces(temporary / PIECES_FILE, pieces, name)
             if state is not None:
                 text = seal({**state, _OWNER: name})
-                (aside / STATE_FILE).write_text(text, encoding="utf-8")
+                (temporary / STATE_FILE).write_text(text, encoding="utf-8")
 
     def _prune(self) -> None:
         """Remove checkpoints that are too old, and tables that none needs.
@@ -105,15 +106,17 @@ class CheckpointDirectory:
         no second chance: the newest of the tables before stays too.
         """
         checkpoints = self.newest_first()
-        kept = checkpoints[: self._keep]
-        tables = {_tables_of(path) for path in kept}
+        retained = checkpoints[: self._keep]
+        tables = {_tables_of(path) for path in retained}
         if self._keep > 1 and len(tables) == 1:
-            kept += [path for path in checkpoints if _tables_of(path) not in tables][:1]
-        for path in set(checkpoints) - set(kept):
+            retained += [
+                path for path in checkpoints if _tables_of(path) not in tables
+            ][:1]
+        for path in set(checkpoints) - set(retained):
             storage.remove_tree(path)
-        needed = {_tables_of(path) for path in kept}
+        table_files = {_tables_of(path) for path in retained}
         for path in self.path.glob("tables-*"):
-            if path.name not in needed:
+            if path.name not in table_files:
                 storage.remove_tree(path)
 
     def restore(
@@ -148,10 +151,10 @@ class CheckpointDirectory:
                 "train from the start"
             )
         for path in damaged:  # else it would count as one of those to keep
-            aside = path.with_name(f"damaged-{path.name}")
-            storage.remove_tree(aside)
+            damaged_path = path.with_name(f"damaged-{path.name}")
+            storage.remove_tree(damaged_path)
             with suppress(FileNotFoundError):  # another worker did it
-                path.replace(aside)
+                path.replace(damaged_path)
         return state
 
     def load_weights(
@@ -202,7 +205,7 @@ class CheckpointDirectory:
     def _read_newest(
         self, variables: SavedVariables
     ) -> tuple[dict[str, Any] | None, list[Path]]:
-        """The state of the newest that is whole, if any, and those damaged after it."""
+        """Return the state of the newest intact checkpoint, and newer damaged ones."""
         damaged: list[Path] = []
         for path in self.newest_first():
             try:
@@ -216,22 +219,27 @@ class CheckpointDirectory:
     def _check_data_set(
         self, data_set: str | None, meaning: Meaning | None, same_rows: bool
     ) -> None:
-        """Tell another data set, whose tables have other sizes, from damage."""
+        """Distinguish another data set, whose tables have other sizes, from damage."""
         states = (_state_of(path) for path in self.newest_first())
-        state = next((each for each in states if each), None)
+        state = next((state for state in states if state), None)
         if state is None:
             return
-        there = read_meaning(state["meaning"]) if "meaning" in state else None
-        found = differences(there, meaning) if there and meaning else []
-        if found:
+        saved_meaning = read_meaning(state["meaning"]) if "meaning" in state else None
+        changes = (
+            differences(saved_meaning, meaning) if saved_meaning and meaning else []
+        )
+        if changes:
             raise InputError(
-                f"{self.path} is of a run on another data set: {named(found)}; prepare "
-                "that one again, or give another --run_dir"
+                f"{self.path} is of a run on another data set: {summarize(changes)}; "
+                "prepare that one again, or give another --run_dir"
             )
-        is_known = all(each is not None and each.is_known for each in (there, meaning))
+        is_known = all(
+            one_meaning is not None and one_meaning.is_known
+            for one_meaning in (saved_meaning, meaning)
+        )
         if same_rows or not is_known:
             self._check_rows(state, data_set)
-        if there is None and meaning is not None:
+        if saved_meaning is None and meaning is not None:
             print(
                 f"{self.path} was written by an earlier release and does not say what "
                 "its ids mean: that it is the same here is not checked"
@@ -246,7 +254,7 @@ class CheckpointDirectory:
 
 
 def _state_of(path: Path) -> dict[str, Any] | None:
-    """The state that a checkpoint holds; `None` if it is damaged."""
+    """Return the state that a checkpoint holds; `None` if it is damaged."""
     try:
         return unseal((path / STATE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -254,7 +262,7 @@ def _state_of(path: Path) -> dict[str, Any] | None:
 
 
 def _tables_of(path: Path) -> str | None:
-    """What tables a checkpoint builds on; its own name if it needs none."""
+    """Return the tables that a checkpoint builds on; its own name if it needs none."""
     state = _state_of(path)
     return None if state is None else state.get("tables") or path.name
 

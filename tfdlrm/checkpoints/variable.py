@@ -67,10 +67,10 @@ class StoredVariable:
     def read(self, rows: np.ndarray | range) -> np.ndarray:
         """Read some rows, by their numbers, all at once; `pieces` bounds the bytes."""
         values = np.empty((len(rows), *self.shape[1:]), self.dtype)
-        for copies, mine, local in self._places(rows):
+        for copies, selected, local in self._places(rows):
             # A gather from the variable itself: to read its value would copy it all.
             with tf.device(copies[0].device):
-                values[mine] = tf.raw_ops.ResourceGather(
+                values[selected] = tf.raw_ops.ResourceGather(
                     resource=copies[0].handle,
                     indices=local,
                     dtype=copies[0].dtype,
@@ -83,10 +83,10 @@ class StoredVariable:
             self._write_at_once(rows[some], values[some])
 
     def _write_at_once(self, rows: np.ndarray | range, values: np.ndarray) -> None:
-        for copies, mine, local in self._places(rows):
+        for copies, selected, local in self._places(rows):
             for copy in copies:
                 with tf.device(copy.device):
-                    write_rows(copy, local, values[mine])
+                    write_rows(copy, local, values[selected])
 
     def _steps(self, num_rows: int) -> Iterator[slice]:
         """Yield stretches of rows; with their numbers one takes `PIECE_BYTES` at most.
@@ -100,15 +100,15 @@ class StoredVariable:
     def _places(
         self, rows: np.ndarray | range
     ) -> Iterator[tuple[Any, Any, np.ndarray]]:
-        """Of each part: itself, which of `rows` it has, and their rows there."""
+        """For each part: the part, indices into `rows`, local row numbers."""
         rows = np.asarray(rows)
         if self.tables is None:
             yield self.parts[0], slice(None), rows
             return
         owners, local = self.tables.locate(rows)
         for number, copies in enumerate(self.parts):
-            mine = np.flatnonzero(owners == number)
-            yield copies, mine, local[mine]
+            selected = np.flatnonzero(owners == number)
+            yield copies, selected, local[selected]
 
     def fill(self, value: bool) -> None:
         """Put one value everywhere."""

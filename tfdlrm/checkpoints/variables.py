@@ -26,7 +26,7 @@ class _Table:
     @property
     def row_bytes(self) -> int:
         number = 8  # stands beside the values
-        return sum(each.row_bytes + number for each in self.variables)
+        return sum(variable.row_bytes + number for variable in self.variables)
 
     def changed(self) -> np.ndarray:
         """Return the numbers of the rows that have changed, in ascending order."""
@@ -53,12 +53,12 @@ class SavedVariables:
                 model.optimizer.build(model.trainable_variables)
             self._add("optimizer", model.optimizer.variables)
 
-    def _add(self, kind: str, variables: list[keras.Variable]) -> None:
+    def _add(self, group: str, variables: list[keras.Variable]) -> None:
         # Position by position, and not as a model: TensorFlow's own checkpoints do not
         # look into the lists of layers that a Keras layer holds, and would leave out
         # what is in them without a word.
-        for place, parts in enumerate(_parts_together(variables)):
-            name = f"{kind}/{place}"
+        for position, parts in enumerate(_parts_together(variables)):
+            name = f"{group}/{position}"
             self._by_name[name] = self._stored(name, parts)
             if getattr(parts[0], "is_embedding_table", False):
                 self._table_names.add(name)
@@ -68,7 +68,7 @@ class SavedVariables:
     def _stored(
         self, name: str, parts: list[keras.Variable], values: Any = None
     ) -> StoredVariable:
-        """The variable that lies in `parts`, or `values` that lie where these do."""
+        """Return the variable in `parts`, or `values` that lie where these do."""
         copies_of = self._model.distribute_strategy.experimental_local_results
         values = values or [part.value for part in parts]
         shard = getattr(parts[0], "shard", None)
@@ -86,21 +86,21 @@ class SavedVariables:
     def shapes(self) -> dict[str, list[int]]:
         """The shape of each variable."""
         return {
-            name: [int(side) for side in each.shape]
-            for name, each in self._by_name.items()
+            name: [int(side) for side in variable.shape]
+            for name, variable in self._by_name.items()
         }
 
     def watch_tables(self) -> None:
-        """Keep note, from now on, of the rows of embedding tables that change.
+        """Record from now on which rows of embedding tables change.
 
         To be called before a training step is compiled.
         """
         outer = self._model.optimizer
         optimizer = getattr(outer, "inner_optimizer", outer)  # of loss scaling
         tables = [
-            each
-            for each in self._model.trainable_variables
-            if getattr(each, "is_embedding_table", False)
+            variable
+            for variable in self._model.trainable_variables
+            if getattr(variable, "is_embedding_table", False)
         ]
         with self._model.distribute_strategy.scope():
             all_flags = optimizer.watch_rows(tables)
@@ -108,7 +108,7 @@ class SavedVariables:
         for parts in _parts_together(tables):
             # A state of another shape, such as row-wise Adagrad's, has the rows too.
             variables = [parts[0], *optimizer.row_state(parts[0])]
-            names = [self._name_of[id(each)] for each in variables]
+            names = [self._name_of[id(variable)] for variable in variables]
             flags = [flags_of[id(part)] for part in parts]
             self._tables.append(
                 _Table(
@@ -120,11 +120,13 @@ class SavedVariables:
     @property
     def table_bytes(self) -> int:
         """Bytes of the tables that are watched, and of the optimizer's rows."""
-        return sum(each.num_bytes for table in self._tables for each in table.variables)
+        return sum(
+            variable.num_bytes for table in self._tables for variable in table.variables
+        )
 
     def changed_bytes(self) -> int:
-        """Bytes that `changed_pieces` takes of the tables."""
-        return sum(len(each.changed()) * each.row_bytes for each in self._tables)
+        """Return the bytes that `changed_pieces` takes of the tables."""
+        return sum(len(table.changed()) * table.row_bytes for table in self._tables)
 
     def forget_changes(self) -> None:
         """Count changes from now on."""
@@ -132,13 +134,13 @@ class SavedVariables:
             table.flags.fill(False)
 
     def table_pieces(self) -> Iterator[Piece]:
-        """All rows of the tables, each as it is when its piece is drawn."""
+        """Yield all rows of the tables, each as it is when its piece is drawn."""
         for table in self._tables:
             for variable in table.variables:
                 yield from variable.pieces(range(variable.shape[0]))
 
     def changed_pieces(self) -> Iterator[Piece]:
-        """What is no table, and the rows of tables that have changed."""
+        """Yield what is no table, and the rows of tables that have changed."""
         yield from self._other_pieces()
         for table in self._tables:
             rows = table.changed()
@@ -146,7 +148,9 @@ class SavedVariables:
                 yield from variable.pieces(rows)
 
     def _other_pieces(self) -> Iterator[Piece]:
-        in_tables = {each.name for table in self._tables for each in table.variables}
+        in_tables = {
+            variable.name for table in self._tables for variable in table.variables
+        }
         for name, variable in self._by_name.items():
             if name not in in_tables:
                 # What is no table may be large too, as its state that is not watched.
@@ -156,7 +160,7 @@ class SavedVariables:
                     yield variable.whole()
 
     def all_pieces(self) -> Iterator[Piece]:
-        """Everything."""
+        """Yield all entries."""
         yield from self._other_pieces()
         yield from self.table_pieces()
 
@@ -192,21 +196,21 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
         source: The model with the weights.
         target: Another of the same architecture.
     """
-    there = SavedVariables(target, with_optimizer=False)
+    target_variables = SavedVariables(target, with_optimizer=False)
     for piece in SavedVariables(source, with_optimizer=False).all_pieces():
-        there.assign(piece)
+        target_variables.assign(piece)
 
 
 def _parts_together(variables: list[keras.Variable]) -> list[list[keras.Variable]]:
-    """Variables in order, the shards of one table, or of one state of it, as one."""
+    """Group the variables in order: the shards of a table, or of a state, are one."""
     together: dict[Any, list[keras.Variable]] = {}
     times: dict[Any, int] = {}
     for variable in variables:
         key: Any = id(variable)
         if (shard := getattr(variable, "shard", None)) is not None:
             # The states of a shard come in the same order as those of another.
-            each = id(shard.whole), shard.number
-            times[each] = times.get(each, 0) + 1
-            key = id(shard.whole), times[each]
+            shard_key = id(shard.whole), shard.number
+            times[shard_key] = times.get(shard_key, 0) + 1
+            key = id(shard.whole), times[shard_key]
         together.setdefault(key, []).append(variable)
     return list(together.values())

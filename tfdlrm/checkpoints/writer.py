@@ -114,7 +114,7 @@ class CheckpointWriter:
             self._write_step(step, state, self._changed_pieces())
 
     def _changed_pieces(self) -> Iterator[Piece]:
-        """What differs from the tables that are written, if any are."""
+        """Yield what differs from the tables that are written, if any are."""
         if self._has_tables and self._tables is not None:
             return self._variables.changed_pieces()
         return self._variables.all_pieces()

@@ -6,6 +6,7 @@ from typing import Literal
 
 from tfdlrm.base.byte_size import parse_byte_size
 from tfdlrm.base.errors import InputError, require
+from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.schema import RecordFormat
 
 MIN_MEMORY = 10**9
@@ -91,7 +92,7 @@ class PrepareConfig:
             else:
                 bounds = f"from 1 to {highest:,}"
                 require(1 <= value <= highest, name, value, bounds)
-        if self.dialect == "facebook":
+        if not traits_of(self.dialect).has_split_settings:
             for name in ("days", "validation_days", "test_days"):
                 default = getattr(PrepareConfig, name)
                 _refuse_unused(name, getattr(self, name), default, self.dialect)

@@ -1,11 +1,11 @@
-"""The file of a vocabulary, written and read."""
+"""Files of vocabularies: the only module that writes, reads and copies them."""
 
 import io
 from pathlib import Path
 
 import polars as pl
 
-from tfdlrm.base import storage
+from tfdlrm.base import local_copies, storage
 from tfdlrm.base.checksums import checked_bytes
 from tfdlrm.base.errors import InputError
 from tfdlrm.data.column_files import require_own_file, vocabulary_path
@@ -45,14 +45,11 @@ def read_vocabulary(
         InputError: If the file is missing, damaged, or does not fit the schema.
     """
     path = vocabulary_path(directory, name)
+    contents = _read_bytes(path, sha256)
     try:
-        contents = checked_bytes(storage.local_copy(path), sha256)
         vocabulary = pl.read_parquet(io.BytesIO(contents))
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{path} cannot be read as a vocabulary ({reason}): prepare the data again"
-        ) from None
+    except pl.exceptions.PolarsError as error:
+        raise _unreadable(path, error) from None
     expected = ["value", "id", "frequency"]
     if vocabulary.columns != expected or vocabulary.height != num_values:
         raise InputError(
@@ -61,3 +58,39 @@ def read_vocabulary(
             "schema: it belongs to another data set"
         )
     return vocabulary
+
+
+def copy_vocabulary(
+    directory: Path, name: str, target: Path, sha256: str | None = None
+) -> None:
+    """Check the vocabulary of a column and copy it, reading it once.
+
+    Args:
+        directory: The directory that holds `vocabulary/`.
+        name: The column.
+        target: The directory whose `vocabulary/` gets the copy.
+        sha256: Checksum of the file by the schema, if that has one.
+
+    Raises:
+        InputError: If the file is missing or damaged.
+        OSError: If the copy cannot be written.
+    """
+    contents = _read_bytes(vocabulary_path(directory, name), sha256)
+    path = vocabulary_path(target, name)
+    path.parent.mkdir(exist_ok=True)
+    require_own_file(path, name)
+    path.write_bytes(contents)
+
+
+def _read_bytes(path: Path, sha256: str | None) -> bytes:
+    try:
+        return checked_bytes(local_copies.local_copy(path), sha256)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    reason = str(error).splitlines()[0]
+    return InputError(
+        f"{path} cannot be read as a vocabulary ({reason}): prepare the data again"
+    )

@@ -1,8 +1,8 @@
 """The pairwise products of a training step, compiled by XLA for TensorFlow.
 
-TensorFlow gathers the triangle of the products one number at a time, and its gradient
-transposes them twice and multiplies matrices once more than it need. XLA makes both
-one pass over memory.
+TensorFlow gathers the triangle of the products one number at a time; its gradient
+transposes them twice and does one matrix product too many. XLA makes each direction one
+pass over memory.
 """
 
 from collections.abc import Callable
@@ -12,30 +12,30 @@ import numpy as np
 import tensorflow as tf
 
 
-def compiled_pairs(
-    num_vectors: int, places: np.ndarray
+def compile_pairs(
+    num_vectors: int, positions: np.ndarray
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function from vectors `(batch, n, dim)` to products `(batch, pairs)`.
+    """Return a function from vectors `(batch, n, dim)` to products `(batch, pairs)`.
 
-    It is compiled once for each size of a batch.
+    XLA compiles it once for each batch size.
 
     Args:
         num_vectors: The number of vectors, `n`.
-        places: Of each pair, its place in the flattened matrix of products.
+        positions: Position of each pair in the flattened matrix of products.
     """
     matrix = (num_vectors, num_vectors)
-    rows, columns = np.unravel_index(places, matrix)
-    # For each place in the matrix, the pair that is there or across the diagonal; a
-    # place without one takes the zero that is put behind the last pair.
-    pair_at = np.full(matrix, len(places))
-    pair_at[rows, columns] = pair_at[columns, rows] = np.arange(len(places))
+    rows, columns = np.unravel_index(positions, matrix)
+    # For each position in the matrix, its pair or the one across the diagonal; a
+    # position without a pair takes the zero that `symmetric` appends to the pairs.
+    pair_at = np.full(matrix, len(positions))
+    pair_at[rows, columns] = pair_at[columns, rows] = np.arange(len(positions))
     # On the diagonal a vector is both factors of its product.
     factors = 1 + np.eye(num_vectors)
-    has_diagonal = len(places) > num_vectors * (num_vectors - 1) // 2
+    has_diagonal = len(positions) > num_vectors * (num_vectors - 1) // 2
 
     @tf.function(jit_compile=True)
     def triangle(products: tf.Tensor) -> tf.Tensor:
-        return tf.gather(tf.reshape(products, (-1, pair_at.size)), places, axis=1)
+        return tf.gather(tf.reshape(products, (-1, pair_at.size)), positions, axis=1)
 
     @tf.function(jit_compile=True)
     def symmetric(gradients: tf.Tensor) -> tf.Tensor:
@@ -55,7 +55,7 @@ def compiled_pairs(
 
     @tf.custom_gradient
     def pairs(vectors: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tf.Tensor]]:
-        # In 16 bits XLA's matrix products are as fast as TensorFlow's own and spare a
+        # In 16 bits XLA's matrix products are as fast as TensorFlow's own and save a
         # pass over memory; in 32 bits they are slower.
         if vectors.dtype.size == 2:
             return half_forward(vectors), partial(half_backward, vectors)

@@ -1,9 +1,9 @@
 """A dense layer of a training step for TensorFlow, with a gradient of its own.
 
-On processors TensorFlow's gradient adds up a bias' gradient in a slow pass (in 16 bits
-above all), and multiplies by matrices of whatever width, where widths that do not fill
-a vector register cost a fifth more. On GPUs neither is so: there a product of ones
-would round a bias' gradient to TF32 where products may be, and padding is three more
+On processors TensorFlow sums a bias' gradient in a slow pass (slowest in 16 bits), and
+multiplies matrices of any width as they are, although widths that do not fill a
+vector register cost a fifth more. GPUs have neither problem: there a product with ones
+would round a bias' gradient to TF32 where TF32 is allowed, and padding takes three more
 kernels a layer.
 """
 
@@ -20,13 +20,12 @@ LANES = 16
 def dense_products(
     inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, has_relu: bool
 ) -> tf.Tensor:
-    """`inputs @ kernel + bias`, and its ReLU where asked for.
+    """Return `inputs @ kernel + bias`, followed by a ReLU if `has_relu`.
 
     Args:
         inputs: Shape `(batch, inputs)`.
         kernel: Shape `(inputs, units)`.
         bias: Shape `(units,)`.
-        has_relu: Whether a ReLU follows.
 
     Returns:
         Shape `(batch, units)`.
@@ -42,7 +41,7 @@ def dense_products(
     def forward(
         inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor
     ) -> tuple[tf.Tensor, Callable[..., tuple[tf.Tensor, ...]]]:
-        # Left as three operations, which TensorFlow fuses.
+        # Three operations, since TensorFlow fuses them.
         outputs = tf.nn.bias_add(tf.matmul(inputs, kernel), bias)
         if has_relu:
             outputs = tf.nn.relu(outputs)
@@ -62,7 +61,7 @@ def dense_products(
 
 
 def _sum_of_rows(gradient: tf.Tensor) -> tf.Tensor:
-    """The sum of `gradient` over the batch, `(units,)`."""
+    """Return the sum of `gradient` over the batch, `(units,)`."""
     if has_gpu():
         return tf.raw_ops.BiasAddGrad(out_backprop=gradient)
     ones = tf.ones((1, tf.shape(gradient)[0]), gradient.dtype)
@@ -70,11 +69,11 @@ def _sum_of_rows(gradient: tf.Tensor) -> tf.Tensor:
 
 
 def _times_transposed(gradient: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """`gradient @ kernel.T`, `(batch, inputs)`."""
+    """Return `gradient @ kernel.T`, `(batch, inputs)`."""
     width = kernel.shape[0]
-    missing = -width % LANES
+    padding = -width % LANES
     # In 16 bits every width is as fast.
-    if not missing or kernel.dtype.size < 4 or has_gpu():
+    if not padding or kernel.dtype.size < 4 or has_gpu():
         return tf.matmul(gradient, kernel, transpose_b=True)
-    padded = tf.pad(kernel, [[0, missing], [0, 0]])
+    padded = tf.pad(kernel, [[0, padding], [0, 0]])
     return tf.matmul(gradient, padded, transpose_b=True)[:, :width]

@@ -1,4 +1,4 @@
-"""What is different on a GPU: fast types and operations, and TF32."""
+"""Differences of a GPU: fast types and operations, and TF32."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,18 +16,18 @@ def has_gpu() -> bool:
 
 
 def id_dtype() -> str:
-    """Return the type in which ids that fit int32 are computed with.
+    """Return the type for arithmetic with ids that fit int32.
 
     On a GPU TensorFlow keeps int32 in the memory of the host (its kernels of `AddV2`,
-    `Less` and others say so), so that ids would go down and up again at every
-    operation; int64 stays there. On processors int32 is faster.
+    `Less` and others say so), so that ids would travel to the host and back at every
+    operation; int64 stays on the GPU. On processors int32 is faster.
     """
     return "int64" if has_gpu() else "int32"
 
 
 @contextmanager
 def without_tf32() -> Iterator[None]:
-    """Multiply float32 matrices in float32 meanwhile, on GPUs too."""
+    """Multiply float32 matrices in float32 while the context lasts, on GPUs too."""
     import tensorflow as tf
 
     was_on = tf.config.experimental.tensor_float_32_execution_enabled()

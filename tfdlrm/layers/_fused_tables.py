@@ -1,4 +1,4 @@
-"""Embedding tables of one width, standing below one another in one variable."""
+"""Embedding tables of one width, stacked in one variable."""
 
 import uuid
 from collections.abc import Sequence
@@ -13,18 +13,18 @@ from tfdlrm.layers._wide_sums import sum_dtype
 from tfdlrm.layers.table_placement import current_placement
 
 CHUNK_ROWS = 1 << 15
-"""Rows initialised at once, so that making a table takes little more than the table.
+"""Rows initialised at once, so that a new table takes little memory but its own.
 
-With pieces of megabytes the allocator keeps 70 MB of what it had lent.
+With pieces of megabytes the allocator keeps 70 MB that are free again.
 """
 
 
 def row_dtype(num_rows: int, dim: int) -> str:
-    """Return the narrowest type of row numbers that reaches all of a table.
+    """Return the narrowest type of row numbers that reaches every row of a table.
 
     On GPUs TensorFlow computes `row * dim` in the type of the row numbers (2.17:
     `scatter_functor_gpu.cu.h`, `gather_functor_gpu.cu.h`), so that int32 reads and
-    writes other rows once a table has 2³¹ numbers. Narrow ones are sorted and hashed
+    writes wrong rows once a table has 2³¹ numbers. Narrow types are sorted and hashed
     faster.
 
     Args:
@@ -46,7 +46,7 @@ class TableUniform(keras.initializers.Initializer):
     Args:
         num_rows: Rows of each table.
         bounds: Bound of each table.
-        seed: Seed; `None` draws one.
+        seed: Seed; `None` draws a random one.
     """
 
     def __init__(
@@ -66,8 +66,9 @@ class TableUniform(keras.initializers.Initializer):
             return ops.concatenate([values for _, values in pieces], axis=0)
         import tensorflow as tf
 
-        # Filled in place, since a concatenation would hold the whole table twice; and
-        # in a bare resource, since a variable here would be one of the strategy's.
+        # A concatenation would hold the whole table twice, so the pieces are written in
+        # place; into a bare resource, since a distribution strategy would copy a
+        # variable to every device.
         table = tf.raw_ops.VarHandleOp(
             dtype=dtype, shape=shape, shared_name=f"table_{uuid.uuid4()}"
         )
@@ -83,13 +84,13 @@ class TableUniform(keras.initializers.Initializer):
         return filled
 
     def pieces(self, dim: int, dtype: str | None) -> Any:
-        """Pairs of a first row and the values from there on."""
+        """Yield pairs of a first row and the values from that row on."""
         start = 0
         for num_rows, bound in zip(self.num_rows, self.bounds, strict=True):
-            for done in range(0, num_rows, CHUNK_ROWS):
-                shape = (min(CHUNK_ROWS, num_rows - done), dim)
+            for offset in range(0, num_rows, CHUNK_ROWS):
+                shape = (min(CHUNK_ROWS, num_rows - offset), dim)
                 yield (
-                    start + done,
+                    start + offset,
                     keras.random.uniform(
                         shape, -bound, bound, dtype=dtype, seed=self._generator
                     ),
@@ -101,23 +102,23 @@ class TableUniform(keras.initializers.Initializer):
 
 
 class FusedTables(keras.layers.Layer):
-    """Looks up vectors of one width, for all features that have it, in one gather.
+    """Look up the vectors of all features of one width in one gather.
 
     Args:
         vocabulary_sizes: Number of ids of each feature.
         dim: Width of the vectors.
-        num_collisions: `None` for a row an id; otherwise the quotient-remainder trick,
-            an id's vector being the product of row `id // num_collisions` of one table
-            and row `id % num_collisions` of another.
-        initial_bound: The initial vectors are uniform in ± this; `None` means
-            `1 / sqrt(vocabulary size)` of each feature.
+        num_collisions: `None` for one row for each id; otherwise the quotient-remainder
+            trick: an id's vector is the product of row `id // num_collisions` of one
+            table and row `id % num_collisions` of another.
+        initial_bound: Initial vectors are uniform between minus and plus this; `None`
+            means `1 / sqrt(vocabulary size)` of each feature.
 
     Call arguments:
         ids: Integer tensor of any shape, every id within its feature's vocabulary.
         features: The position of the feature of each id, broadcastable to `ids`; a
             NumPy array, or a tensor.
-        in_sums: Whether vectors are to be added up: they are float32 then where the
-            compute dtype has 16 bits, in which a sum of ones ends at 256 or 2,048.
+        in_sums: Whether the caller adds the vectors up. They are then float32 if the
+            compute dtype has 16 bits, in which a sum of ones stops at 256 or 2,048.
 
     Returns:
         Tensor of shape `(*ids.shape, dim)`.
@@ -145,8 +146,8 @@ class FusedTables(keras.layers.Layer):
         num_rows = self.vocabulary_sizes
         if num_collisions is not None:
             num_rows = [-(-size // num_collisions) for size in vocabulary_sizes]
-            # Remainders follow the quotients; with variance 1 the product has that of
-            # an ordinary table.
+            # Remainders follow the quotients; with variance 1 the product has the
+            # variance of an ordinary table.
             num_rows = num_rows + [num_collisions] * len(vocabulary_sizes)
             bounds = bounds + [np.sqrt(3)] * len(vocabulary_sizes)
         self.starts = np.cumsum([0, *num_rows], dtype=np.int64)
@@ -154,7 +155,7 @@ class FusedTables(keras.layers.Layer):
         if self._index_dtype == "int32":
             self._index_dtype = id_dtype()
         self._placed: Any = None
-        self._initializer = TableUniform(num_rows, [float(each) for each in bounds])
+        self._initializer = TableUniform(num_rows, [float(bound) for bound in bounds])
         self.build()
 
     def build(self, input_shape: Any = None) -> None:
@@ -186,11 +187,11 @@ class FusedTables(keras.layers.Layer):
         remainders = ids % self.num_collisions + self._first_row(
             features + len(self.vocabulary_sizes)
         )
-        both = self._gather(ops.stack([quotients, remainders]), dtype)
-        return both[0] * both[1]
+        factors = self._gather(ops.stack([quotients, remainders]), dtype)
+        return factors[0] * factors[1]
 
     def _first_row(self, features: Any) -> Any:
-        """The row at which the table of each feature begins."""
+        """Return the row at which the table of each feature begins."""
         starts = self.starts.astype(self._index_dtype)
         if isinstance(features, np.ndarray):
             return ops.convert_to_tensor(starts[features])
@@ -200,7 +201,7 @@ class FusedTables(keras.layers.Layer):
         return ops.cast(self.read_rows(rows), dtype)
 
     def read_rows(self, rows: Any) -> Any:
-        """These rows of the tables, `(*rows.shape, dim)`."""
+        """Return some rows of the tables, `(*rows.shape, dim)`."""
         if self._placed is not None:
             return self._placed.gather(rows, self.compute_dtype)
         if keras.backend.backend() != "tensorflow":
@@ -209,20 +210,20 @@ class FusedTables(keras.layers.Layer):
 
         from tfdlrm.layers._table_rows import own_copy
 
-        # The variable itself, not its value: this becomes a resource gather, which
-        # reads these rows and no others.
+        # The variable itself, not its value: a resource gather reads these rows and no
+        # others.
         return tf.nn.embedding_lookup(own_copy(self.tables[0].value), rows)
 
     def join(self) -> None:
-        """Look up as in an ordinary table, which a single shard is."""
+        """Look up as in an ordinary table; allowed if there is a single shard."""
         self._placed = None
 
 
 def join_tables(model: keras.Model) -> bool:
-    """Let a model look up as in ordinary tables where each of them is on one device.
+    """Let a model look up as in ordinary tables if each lies on one device.
 
     Returns:
-        Whether it is so; otherwise nothing is changed.
+        Whether each does; otherwise nothing is changed.
     """
     layers = [
         layer for layer in model._flatten_layers() if isinstance(layer, FusedTables)

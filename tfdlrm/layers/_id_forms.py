@@ -1,4 +1,4 @@
-"""What may come as ids, and what is refused in their place."""
+"""Check the form and the type in which ids come."""
 
 from typing import Any
 
@@ -9,19 +9,20 @@ from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 
 def is_indices_and_offsets(ids: Any, name: str) -> bool:
-    """Whether ids are a pair of indices and offsets.
+    """Return whether ids are a pair of indices and offsets.
 
     Args:
-        ids: What came.
-        name: Whose ids they are, for the message.
+        ids: Ids as a layer was called with them.
+        name: The layer, for the message.
 
     Raises:
-        ValueError: If they are columns in a list or dictionary, or a sparse tensor.
+        ValueError: If ids are columns in a list or dictionary, or a sparse tensor.
     """
     if hasattr(ids, "dense_shape"):
         raise ValueError(
-            f"{name}: ids are a {type(ids).__name__}, which cannot tell id 0 from no "
-            "id: give a tf.RaggedTensor, or padded ids with -1 where there is none."
+            f"{name}: ids are a {type(ids).__name__}, which cannot distinguish id 0 "
+            "from no id: give a tf.RaggedTensor, or padded ids with -1 where there is "
+            "none."
         )
     if isinstance(ids, dict) or (isinstance(ids, list | tuple) and not _is_pair(ids)):
         raise ValueError(
@@ -34,39 +35,39 @@ def is_indices_and_offsets(ids: Any, name: str) -> bool:
 
 
 def _is_pair(ids: Any) -> bool:
-    """Whether it is (sequences, offsets), and not two columns or more."""
+    """Return whether ids are (sequences, offsets), and not two or more columns."""
     if len(ids) != 2 or not isinstance(ids[0], list | tuple):
         return False
     return len(getattr(ids[1], "shape", ())) == 2
 
 
 def is_shape(shape: Any) -> bool:
-    """Whether this is the shape of one tensor, and not those of several."""
+    """Return whether this is the shape of one tensor, not a sequence of shapes."""
     return all(side is None or isinstance(side, int) for side in shape)
 
 
-def can_be_equal(shape: Any, other: Any) -> bool:
-    """Whether two shapes, of which some sides may be unknown, can be the same.
+def can_be_equal(shape: Any, other_shape: Any) -> bool:
+    """Return whether two shapes, with `None` for unknown sides, can be the same.
 
     Example:
 
     >>> can_be_equal((None, 3), (8, 3)), can_be_equal((8, 3), (3, 8))
     (True, False)
     """
-    return len(shape) == len(other) and all(
-        None in (a, b) or a == b for a, b in zip(shape, other, strict=True)
+    return len(shape) == len(other_shape) and all(
+        None in (a, b) or a == b for a, b in zip(shape, other_shape, strict=True)
     )
 
 
 def require_integers(dtype: Any, name: str) -> None:
-    """See to it that ids are of an integer type.
+    """Check that ids are of an integer type.
 
     Args:
         dtype: Type of the ids.
-        name: Whose ids they are, for the message.
+        name: The layer, for the message.
 
     Raises:
-        ValueError: If they are not.
+        ValueError: If the type is not an integer type.
     """
     dtype = keras.backend.standardize_dtype(dtype)
     if "int" in dtype or (dtype == "float64" and _is_mean_of_replicas()):
@@ -78,10 +79,10 @@ def require_integers(dtype: Any, name: str) -> None:
 
 
 def _is_mean_of_replicas() -> bool:
-    """Whether Keras only asks for shapes, under a distribution strategy.
+    """Return whether Keras only asks for shapes, under a distribution strategy.
 
-    It traces a model with the mean of the replicas' batches then, and integers have
-    become float64; no such value is ever looked up.
+    Keras then traces a model with the mean of the replicas' batches, in which integers
+    have become float64; no such value is ever looked up.
     """
     if keras.backend.backend() != "tensorflow" or not in_symbolic_scope():
         return False

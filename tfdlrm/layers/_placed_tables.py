@@ -19,14 +19,14 @@ from tfdlrm.layers.table_placement import Placement
 
 @dataclass(frozen=True)
 class Shard:
-    """What a variable of one device holds of fused tables that lie on several.
+    """The rows of fused tables that one device holds, in one variable.
 
     Args:
-        whole: The same object for all shards of these tables.
-        number: Which shard.
-        device: Its device.
-        starts: Fused row at which each of its runs of rows begins.
-        lengths: Rows of each run; in the variable they follow one another.
+        whole: The tables; the same object for all their shards.
+        number: Number of the shard.
+        device: Name of its device.
+        starts: Fused row at which each run of rows of the shard begins.
+        lengths: Rows of each run; the runs follow one another in the variable.
     """
 
     whole: "PlacedTables"
@@ -42,13 +42,13 @@ class Shard:
 
 
 class PlacedTables:
-    """Finds the rows of fused tables wherever they lie.
+    """Fused tables whose rows lie on several devices.
 
     Args:
         num_rows: Rows of each table.
         dim: Width of a row.
-        placement: Where tables are to lie.
-        make_variable: Makes the variable of a shape for one shard.
+        placement: Devices that hold the tables.
+        make_variable: Makes the variable of one shard from its shape.
     """
 
     def __init__(
@@ -60,10 +60,12 @@ class PlacedTables:
     ) -> None:
         slices = placement.place(num_rows, row_bytes=4 * dim)
         table_starts = np.cumsum([0, *num_rows])
-        starts = np.array([table_starts[s.table] + s.first_row for s in slices])
+        starts = np.array(
+            [table_starts[part.table] + part.first_row for part in slices]
+        )
         lengths = np.array([each.num_rows for each in slices])
         owners = np.array([each.device for each in slices])
-        used = np.unique(owners)  # few small tables may leave a device without any
+        used_devices = np.unique(owners)  # few small tables may leave devices empty
         self.num_rows = int(table_starts[-1])
         self.shards = [
             Shard(
@@ -73,77 +75,81 @@ class PlacedTables:
                 starts[owners == device],
                 lengths[owners == device],
             )
-            for number, device in enumerate(used)
+            for number, device in enumerate(used_devices)
         ]
         self.variables = []
         for shard in self.shards:
-            with beside(shard):
+            with variables_on(shard):
                 variable = make_variable((shard.num_rows, dim))
             variable.shard = shard
             self.variables.append(variable)
-        # For each slice, in the order of fused rows: its owner, and what to take from a
-        # fused row to have the row of the owner's variable.
+        # For each slice, in the order of fused rows: the number of its shard, and the
+        # difference between a fused row and its row in the variable of the shard.
         self._starts = starts
-        self._owners = np.searchsorted(used, owners).astype(np.int32)
+        self._owners = np.searchsorted(used_devices, owners).astype(np.int32)
         self._shifts = np.zeros_like(starts)
-        for device in used:
-            mine = owners == device
-            local_starts = np.cumsum(lengths[mine]) - lengths[mine]
-            self._shifts[mine] = starts[mine] - local_starts
+        for device in used_devices:
+            is_local = owners == device
+            local_starts = np.cumsum(lengths[is_local]) - lengths[is_local]
+            self._shifts[is_local] = starts[is_local] - local_starts
 
     def fill(self, pieces: Iterable[tuple[int, Any]]) -> None:
-        """Give the rows their values.
+        """Write values to all rows.
 
         Args:
-            pieces: Pairs of a first row and the values from there on.
+            pieces: Pairs of a first row and the values from that row on.
         """
         for start, values in pieces:
             rows = np.arange(start, start + values.shape[0])
-            owners, local = self.locate(rows)
+            owners, local_rows = self.locate(rows)
             for number, variable in enumerate(self.variables):
-                mine = np.flatnonzero(owners == number)
+                indices = np.flatnonzero(owners == number)
                 with tf.device(self.shards[number].device):
-                    write_rows(variable.value, local[mine], tf.gather(values, mine))
+                    write_rows(
+                        variable.value, local_rows[indices], tf.gather(values, indices)
+                    )
 
     def locate(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The shard of each fused row, and its row there."""
-        place = np.searchsorted(self._starts, rows, side="right") - 1
-        return self._owners[place], rows - self._shifts[place]
+        """Return the number of the shard of each fused row, and its row there."""
+        slices = np.searchsorted(self._starts, rows, side="right") - 1
+        return self._owners[slices], rows - self._shifts[slices]
 
     def gather(self, rows: tf.Tensor, dtype: str) -> tf.Tensor:
-        """The vectors of fused rows.
+        """Return the vectors of fused rows.
 
-        Every row that is asked for goes to its owner and back once, and so does its
-        gradient, however often it is named.
+        Each distinct row goes to its shard and back once, and so does its gradient,
+        however often the row is named.
 
         Args:
             rows: Integers of any shape.
-            dtype: What the vectors travel as.
+            dtype: Type in which vectors travel between devices.
 
         Returns:
             Tensor `(*rows.shape, dim)`.
         """
-        distinct, places = tf.unique(tf.reshape(rows, [-1]))
+        distinct_rows, positions = tf.unique(tf.reshape(rows, [-1]))
         slices = tf.searchsorted(
-            tf.constant(self._starts, distinct.dtype),
-            distinct,
+            tf.constant(self._starts, distinct_rows.dtype),
+            distinct_rows,
             side="right",
-            out_type=distinct.dtype,  # int32 would leave a GPU
+            out_type=distinct_rows.dtype,  # int32 would leave a GPU
         )
         owners = tf.gather(self._owners, slices - 1)
-        local = distinct - tf.gather(tf.cast(self._shifts, distinct.dtype), slices - 1)
-        asked = tf.dynamic_partition(local, owners, len(self.shards))
-        found = []
-        for variable, shard, ids in zip(
-            self.variables, self.shards, asked, strict=True
+        local_rows = distinct_rows - tf.gather(
+            tf.cast(self._shifts, distinct_rows.dtype), slices - 1
+        )
+        shard_rows = tf.dynamic_partition(local_rows, owners, len(self.shards))
+        shard_vectors = []
+        for variable, shard, rows_of_shard in zip(
+            self.variables, self.shards, shard_rows, strict=True
         ):
             with tf.device(shard.device):
-                vectors = tf.nn.embedding_lookup(variable.value, ids)
-                found.append(tf.cast(vectors, dtype))
+                vectors = tf.nn.embedding_lookup(variable.value, rows_of_shard)
+                shard_vectors.append(tf.cast(vectors, dtype))
         order = tf.dynamic_partition(
-            tf.range(tf.size(distinct)), owners, len(self.shards)
+            tf.range(tf.size(distinct_rows)), owners, len(self.shards)
         )
-        vectors = _spread(tf.dynamic_stitch(order, found), places)
+        vectors = _spread(tf.dynamic_stitch(order, shard_vectors), positions)
         shape = tf.concat([tf.shape(rows), [vectors.shape[-1]]], axis=0)
         vectors = tf.reshape(vectors, shape)
         vectors.set_shape([*rows.shape, vectors.shape[-1]])
@@ -151,33 +157,33 @@ class PlacedTables:
 
 
 @tf.custom_gradient
-def _spread(vectors: tf.Tensor, places: tf.Tensor) -> Any:
-    """`vectors[places]`, with gradients added up where they come from."""
+def _spread(vectors: tf.Tensor, positions: tf.Tensor) -> Any:
+    """Return `vectors[positions]`; gradients are added up before they travel."""
 
     def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, None]:
         num_rows = tf.shape(vectors)[0]
         sums = tf.math.unsorted_segment_sum(
-            tf.cast(upstream, sum_dtype(upstream.dtype)), places, num_rows
+            tf.cast(upstream, sum_dtype(upstream.dtype)), positions, num_rows
         )
         return tf.cast(sums, upstream.dtype), None
 
-    return tf.gather(vectors, places), gradient
+    return tf.gather(vectors, positions), gradient
 
 
 @contextmanager
-def beside(shard: Shard | None) -> Iterator[None]:
-    """Make variables that lie on a shard's device only, whatever the strategy.
+def variables_on(shard: Shard | None) -> Iterator[None]:
+    """Make variables that lie only on the device of a shard, under any strategy.
 
     Args:
-        shard: The shard; `None` makes variables as usual.
+        shard: Shard whose device is used; `None` makes variables as usual.
     """
     if shard is None:
         yield
         return
 
-    def make(next_creator: Any, **kwargs: Any) -> tf.Variable:
-        taken = ("initial_value", "trainable", "dtype", "name")
-        return ResourceVariable(**{name: kwargs[name] for name in taken})
+    def create(next_creator: Any, **kwargs: Any) -> tf.Variable:
+        arguments = ("initial_value", "trainable", "dtype", "name")
+        return ResourceVariable(**{name: kwargs[name] for name in arguments})
 
-    with tf.variable_creator_scope(make), tf.device(shard.device):
+    with tf.variable_creator_scope(create), tf.device(shard.device):
         yield

@@ -1,6 +1,6 @@
-"""Weights of ids: each must stand where its id does.
+"""Check that the weights of ids are arranged as the ids are.
 
-Weights in another arrangement, but as many, would weigh other ids without a word.
+As many weights in another arrangement would silently weigh other ids.
 """
 
 from collections.abc import Sequence
@@ -17,14 +17,15 @@ def dense_weights(ids: Any, weights: Any) -> Any:
 
     Args:
         ids: Tensor `(batch, features)` or `(batch, features, width)`.
-        weights: What came as their weights.
+        weights: Weights as the layer was called with them.
 
     Raises:
-        ValueError: If the shapes differ; where only a running graph knows them, a
-            `tf.errors.InvalidArgumentError`.
+        ValueError: If the shapes differ.
+        tf.errors.InvalidArgumentError: If the shapes differ, and only a running graph
+            knows them.
     """
     if hasattr(weights, "row_splits") or isinstance(weights, list | tuple):
-        raise _other_form(weights, f"a tensor of shape {tuple(ids.shape)}")
+        raise _form_error(weights, f"a tensor of shape {tuple(ids.shape)}")
     weights = ops.convert_to_tensor(weights)
     if not can_be_equal(weights.shape, ids.shape):
         raise ValueError(
@@ -44,16 +45,16 @@ def ragged_weights(ids: Any, weights: Any) -> Any:
 
     Args:
         ids: A `tf.RaggedTensor` `(batch, features, None)`.
-        weights: What came as their weights.
+        weights: Weights as the layer was called with them.
 
     Raises:
-        ValueError: If weights are not ragged twice.
-        tf.errors.InvalidArgumentError: If their bags have other lengths.
+        ValueError: If weights are not of ragged rank 2.
+        tf.errors.InvalidArgumentError: If bags of weights and of ids differ in length.
     """
     import tensorflow as tf
 
     if getattr(weights, "ragged_rank", None) != 2:
-        raise _other_form(weights, "a tf.RaggedTensor with the bags of the ids")
+        raise _form_error(weights, "a tf.RaggedTensor with the bags of the ids")
     values = weights.flat_values
     splits = zip(ids.nested_row_splits, weights.nested_row_splits, strict=True)
     for expected, actual in splits:
@@ -68,28 +69,28 @@ def listed_weights(indices: Sequence[Any], weights: Any) -> Any:
 
     Args:
         indices: Each feature's ids in one sequence.
-        weights: What came as their weights.
+        weights: Weights as the layer was called with them.
 
     Raises:
-        ValueError: If there are weights of more or fewer features.
-        tf.errors.InvalidArgumentError: If a feature has more or fewer than ids.
+        ValueError: If there are weights for more or fewer features.
+        tf.errors.InvalidArgumentError: If a feature has not as many weights as ids.
     """
     import tensorflow as tf
 
     is_list = isinstance(weights, list | tuple)
     if not is_list or len(weights) != len(indices):
-        what = f"a list of {len(indices)} sequences, one for each feature"
-        raise _other_form(weights, what)
+        expected_form = f"a list of {len(indices)} sequences, one for each feature"
+        raise _form_error(weights, expected_form)
     dtype = keras.backend.floatx()
-    sequences = [tf.cast(tf.convert_to_tensor(each), dtype) for each in weights]
-    together = tf.concat([tf.reshape(each, [-1]) for each in sequences], axis=0)
+    sequences = [tf.cast(tf.convert_to_tensor(values), dtype) for values in weights]
+    flat = tf.concat([tf.reshape(values, [-1]) for values in sequences], axis=0)
     expected = tf.stack([tf.size(ids) for ids in indices])
-    actual = tf.stack([tf.size(each) for each in sequences])
-    return _after_check(expected, actual, together)
+    actual = tf.stack([tf.size(values) for values in sequences])
+    return _after_check(expected, actual, flat)
 
 
 def _after_check(expected: Any, actual: Any, values: Any) -> Any:
-    """The values, once both tensors of sizes are found to be equal."""
+    """Return the values after a check that both tensors of sizes are equal."""
     import tensorflow as tf
 
     message = "weights differ from ids in shape: expected one weight for each id"
@@ -98,7 +99,7 @@ def _after_check(expected: Any, actual: Any, values: Any) -> Any:
         return tf.identity(values)
 
 
-def _other_form(weights: Any, expected: str) -> ValueError:
+def _form_error(weights: Any, expected: str) -> ValueError:
     size = f" of {len(weights)}" if isinstance(weights, list | tuple) else ""
     return ValueError(
         f"Got weights as a {type(weights).__name__}{size}, expected {expected}: they "

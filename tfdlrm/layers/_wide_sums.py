@@ -1,7 +1,7 @@
-"""In what precision numbers of 16 bits are added up.
+"""The precision in which numbers of 16 bits are added up.
 
-A sum kept in 16 bits stands still once its next term is less than half of its last
-digit: of ones, at 256 in bfloat16 and at 2,048 in float16.
+A sum kept in 16 bits stops growing once the next term is less than half of its last
+digit: a sum of ones at 256 in bfloat16 and at 2,048 in float16.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ import keras
 
 
 def sum_dtype(dtype: Any) -> str:
-    """The type of sums of numbers of a type: float32 for those of 16 bits.
+    """Return the type for sums of numbers of a type: float32 for 16 bits.
 
     Args:
         dtype: Type of the numbers.

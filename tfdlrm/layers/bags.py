@@ -1,4 +1,4 @@
-"""One's own categorical columns as the indices and offsets of embedding bags."""
+"""Convert categorical columns to the indices and offsets of embedding bags."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,22 +8,22 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from tfdlrm.layers._column_rows import Bag, bag_of, named_columns, rows_of
+from tfdlrm.layers._column_rows import Bag, bag_of, names_and_columns, rows_of
 
 
 @dataclass(frozen=True)
 class IndexedColumns:
-    """Categorical columns with their values numbered.
+    """Categorical columns with a number, the id, in place of each value.
 
     Args:
-        indices: For each column its ids, row after row, in one array.
-        offsets: For each column and row, where in `indices` its bag begins; shape
-            `(columns, rows)`.
-        vocabularies: For each column its values; the id of a value is its place.
+        indices: Ids of each column, row after row, in one array.
+        offsets: Position in `indices` at which the bag of each column and row begins;
+            shape `(columns, rows)`.
+        vocabularies: Values of each column; the id of a value is its position.
 
     Reference:
-        The form that `torch.nn.EmbeddingBag` and the reference implementation take,
-        there called `lS_i` and `lS_o`.
+        `torch.nn.EmbeddingBag` and the reference implementation take this form; the
+        latter calls it `lS_i` and `lS_o`.
     """
 
     indices: list[np.ndarray]
@@ -36,11 +36,11 @@ class IndexedColumns:
         return [len(vocabulary) for vocabulary in self.vocabularies]
 
     def to_columns(self) -> list[list[list[Any]]]:
-        """The values again: for each column and row the list of its values."""
+        """Return the list of values of each column and row."""
         return [
             [
-                [vocabulary[i] for i in bag]
-                # No rows are no bags, and not one that is empty.
+                [vocabulary[index] for index in bag]
+                # Without rows there are no bags, not one empty bag.
                 for bag in (np.split(ids, starts[1:]) if len(starts) else ())
             ]
             for ids, starts, vocabulary in zip(
@@ -53,22 +53,23 @@ def index_columns(columns: Any, vocabularies: Any = None) -> IndexedColumns:
     """Number the values of columns, as `EmbeddingCollection` takes them.
 
     Args:
-        columns: For each column its rows: a list of columns, a dictionary of them, a
-            DataFrame of pandas or Polars, or a table of PyArrow. A column may be a
-            list, an array or a Series. A row is one value, or a list, tuple, set,
-            array or Series of values, which may be empty; a string is one value.
-            Missing values (`None`, NaN, `pandas.NA`, NaT) are left out, and a row that
-            is one is an empty bag.
-        vocabularies: For each column the values in the order of their ids, such as
-            those of training; numbered as they come when `None`, those of a set in
-            sorted order. Where columns have names, a dictionary or a frame by name.
+        columns: A list of columns, a dictionary of them, a DataFrame of pandas or
+            Polars, or a table of PyArrow. A column is a list, an array or a Series of
+            rows. A row is one value, or a list, tuple, set, array or Series of values,
+            which may be empty; a string is one value. Missing values (`None`, NaN,
+            `pandas.NA`, NaT) are left out; a row that is a missing value is an empty
+            bag.
+        vocabularies: Values of each column in the order of their ids, such as those of
+            training; if columns have names, a dictionary or a frame by name. With
+            `None`, values are numbered as they come, and those of a set in sorted
+            order.
 
     Returns:
         Indices, offsets and vocabularies.
 
     Raises:
-        ValueError: If columns differ in length, a value is not in its vocabulary or
-            twice in it, or something cannot be a column, a row or a value.
+        ValueError: If columns differ in length, a value is not in its vocabulary or is
+            in it twice, or an argument holds no columns, rows or values.
 
     Example:
 
@@ -80,56 +81,62 @@ def index_columns(columns: Any, vocabularies: Any = None) -> IndexedColumns:
     >>> indexed.to_columns()[1]
     [['a', 'b'], [], ['b']]
     """
-    names, found = named_columns(columns)
-    if not found:
+    names, column_list = names_and_columns(columns)
+    if not column_list:
         raise ValueError("Got no columns, expected at least one.")
-    titles = [f"Column {each!r}" for each in names or range(len(found))]
-    given = _vocabularies_of(vocabularies, names, titles)
+    titles = [f"Column {name!r}" for name in names or range(len(column_list))]
+    vocabulary_list = _list_vocabularies(vocabularies, names, titles)
     bags = [
         _bags(rows_of(column, title), title)
-        for column, title in zip(found, titles, strict=True)
+        for column, title in zip(column_list, titles, strict=True)
     ]
-    lengths = {len(column) for column in bags}
-    if len(lengths) != 1:
-        raise ValueError(f"Columns have {sorted(lengths)} rows: expected the same.")
-    numbered = [_number(*each) for each in zip(bags, given, titles, strict=True)]
+    num_rows = {len(column) for column in bags}
+    if len(num_rows) != 1:
+        raise ValueError(f"Columns have {sorted(num_rows)} rows: expected the same.")
+    numbered_columns = [
+        _number_values(column, vocabulary, title)
+        for column, vocabulary, title in zip(bags, vocabulary_list, titles, strict=True)
+    ]
     offsets = [
         np.cumsum([0, *map(len, column)], dtype=np.int64)[:-1] for column in bags
     ]
     return IndexedColumns(
-        [indices for indices, _ in numbered],
+        [indices for indices, _ in numbered_columns],
         np.stack(offsets),
-        [vocabulary for _, vocabulary in numbered],
+        [vocabulary for _, vocabulary in numbered_columns],
     )
 
 
-def _vocabularies_of(
+def _list_vocabularies(
     vocabularies: Any, names: list[Any] | None, titles: list[str]
 ) -> list[list[Any] | None]:
-    """The vocabulary of each column, in their order."""
+    """Return the vocabulary of each column, in the order of the columns."""
     if vocabularies is None:
         return [None] * len(titles)
-    own_names, found = named_columns(vocabularies)
+    own_names, vocabulary_list = names_and_columns(vocabularies)
     is_by_name = isinstance(vocabularies, Mapping)
     if (is_by_name or names is not None) and own_names not in (None, names):
-        found = _in_order_of(names, own_names, found, titles)
-    if len(found) != len(titles):
+        vocabulary_list = _sort_by_name(names, own_names, vocabulary_list, titles)
+    if len(vocabulary_list) != len(titles):
         raise ValueError(
-            f"Got {len(found)} vocabularies for {len(titles)} columns: expected one "
-            "for each."
+            f"Got {len(vocabulary_list)} vocabularies for {len(titles)} columns: "
+            "expected one for each."
         )
     return [
-        rows_of(each, f"The vocabulary of {title}")
-        for each, title in zip(found, titles, strict=True)
+        rows_of(vocabulary, f"The vocabulary of {title}")
+        for vocabulary, title in zip(vocabulary_list, titles, strict=True)
     ]
 
 
-def _in_order_of(
-    names: list[Any] | None, own_names: Any, found: list[Any], titles: list[str]
+def _sort_by_name(
+    names: list[Any] | None,
+    own_names: Any,
+    vocabulary_list: list[Any],
+    titles: list[str],
 ) -> list[Any]:
-    """The vocabularies in the order of the columns whose names they have."""
-    by_name = dict(zip(own_names, found, strict=True))
-    is_clear = len(by_name) == len(found)  # two may have one name
+    """Return the vocabularies in the order of the columns that they are named after."""
+    by_name = dict(zip(own_names, vocabulary_list, strict=True))
+    is_clear = len(by_name) == len(vocabulary_list)  # two may have one name
     if names is None or {*names} != {*by_name} or not is_clear:
         raise ValueError(
             f"Got vocabularies of {sorted(map(str, own_names))}, expected those of "
@@ -148,17 +155,17 @@ def _bags(rows: list[Any], title: str) -> list[Bag]:
     return bags
 
 
-def _number(
+def _number_values(
     bags: list[Bag], vocabulary: list[Any] | None, title: str
 ) -> tuple[np.ndarray, list[Any]]:
-    """The id of every value of a column, in one array, and the values by id."""
+    """Return the ids of all values of a column, in one array, and its vocabulary."""
     values = list(chain.from_iterable(bags))
     _check_types({*map(type, values), *map(type, vocabulary or ())}, title)
     try:
-        known = dict.fromkeys(values if vocabulary is None else vocabulary)
+        distinct_values = dict.fromkeys(values if vocabulary is None else vocabulary)
     except TypeError:
         _refuse_unhashable(bags, vocabulary, title)
-    ids = dict(zip(known, range(len(known)), strict=True))
+    ids = dict(zip(distinct_values, range(len(distinct_values)), strict=True))
     if vocabulary is not None and len(ids) != len(vocabulary):
         _refuse_repetition(vocabulary, title)
     try:
@@ -170,14 +177,14 @@ def _number(
 
 def _check_types(types: set[type], title: str) -> None:
     # True equals 1, and would have its id.
-    truths = types & {bool, np.bool_}
-    numbers = sorted(
-        each.__name__ for each in types - truths if issubclass(each, Number)
+    booleans = types & {bool, np.bool_}
+    number_names = sorted(
+        type_.__name__ for type_ in types - booleans if issubclass(type_, Number)
     )
-    if truths and numbers:
+    if booleans and number_names:
         raise ValueError(
-            f"{title} has values of the types bool and {', '.join(numbers)}, and True "
-            "equals 1: expected one of them."
+            f"{title} has values of the types bool and {', '.join(number_names)}, and "
+            "True equals 1: expected one of them."
         )
 
 
@@ -198,12 +205,12 @@ def _refuse_unhashable(
 
 
 def _refuse_repetition(vocabulary: list[Any], title: str) -> NoReturn:
-    first: dict[Any, int] = {}
-    for place, value in enumerate(vocabulary):
-        if first.setdefault(value, place) != place:
+    positions: dict[Any, int] = {}
+    for position, value in enumerate(vocabulary):
+        if positions.setdefault(value, position) != position:
             raise ValueError(
-                f"The vocabulary of {title} has {value!r} at place {first[value]} and "
-                f"at {place}: expected each value once."
+                f"The vocabulary of {title} has {value!r} at position "
+                f"{positions[value]} and at {position}: expected each value once."
             )
     raise AssertionError("no value is repeated")
 

@@ -1,4 +1,4 @@
-"""Vectors for continuous features by the buckets that their values fall in."""
+"""Vectors for the buckets that values of continuous features fall in."""
 
 from typing import Any
 
@@ -13,17 +13,17 @@ from tfdlrm.layers.embedding_collection import EmbeddingCollection
 class BucketVectors(keras.layers.Layer):
     """A learned vector for each bucket of each continuous feature.
 
-    Where a bottom MLP has to bend one curve for all values of a feature, every bucket
-    has a vector of its own here, as every id of a categorical feature does. Buckets are
-    equally wide, and none has to be found in the data: on values that are log(x + 1)
-    of a count they are narrow where counts are small. Values below the lowest bucket
-    fall in it, those above the highest in that one.
+    A bottom MLP has to bend one curve for all values of a feature. Here every bucket
+    has a vector of its own, as every id of a categorical feature has. Buckets are
+    equally wide, so that none has to be computed from the data; with values log(x + 1)
+    of a count x they are narrow for small counts. Values below the lowest bucket fall
+    in the lowest, values above the highest in the highest.
 
     Args:
         dim: Width of the vectors.
         bucket_width: Width of a bucket.
         num_buckets: Buckets of each feature, half of them for values below 0.
-        initial_bound: The initial vectors are uniform in ± this.
+        initial_bound: Initial vectors are uniform between minus and plus this.
 
     Call arguments:
         values: Float tensor of shape `(batch, features)`.
@@ -32,7 +32,8 @@ class BucketVectors(keras.layers.Layer):
         Tensor of shape `(batch, features, dim)`.
 
     Raises:
-        ValueError: If there are no buckets, or they have no width.
+        ValueError: If there are fewer than two buckets or their width is not above 0,
+            or `values` is not `(batch, features)` with a fixed number of features.
 
     Example:
 
@@ -42,7 +43,8 @@ class BucketVectors(keras.layers.Layer):
     [1, 3, 4]
 
     Reference:
-        What [Guo et al., 2020](https://arxiv.org/abs/2012.08986) calls discretization.
+        [Guo et al., 2020](https://arxiv.org/abs/2012.08986), where it is called
+        discretization.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class BucketVectors(keras.layers.Layer):
         initial_bound: float = 0.01,
         **kwargs: Any,
     ) -> None:
-        # Which bucket a value falls in is for its full precision to tell.
+        # Values keep their full precision, which decides the bucket.
         super().__init__(autocast=False, **kwargs)
         if bucket_width <= 0 or num_buckets < 2:
             raise ValueError(

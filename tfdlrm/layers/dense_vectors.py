@@ -1,4 +1,4 @@
-"""Vectors for continuous features, beside the embeddings of categorical ones."""
+"""Vectors for continuous features, next to the embeddings of categorical ones."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from tfdlrm.layers._wide_sums import sum_dtype
 
 @keras.saving.register_keras_serializable("tfdlrm")
 class DenseVectors(keras.layers.Layer):
-    """A learned vector for each continuous feature, multiplied with its value.
+    """A learned vector for each continuous feature, multiplied by its value.
 
-    So the features of both kinds interact with one another, as in a factorization
+    Continuous features can then interact with categorical ones, as in a factorization
     machine. Runs on every Keras backend.
 
     Args:
         dim: Width of the vectors.
-        initial_bound: The initial vectors are uniform in ± this.
+        initial_bound: Initial vectors are uniform between minus and plus this.
 
     Call arguments:
         values: Float tensor of shape `(batch, features)`.
@@ -26,8 +26,8 @@ class DenseVectors(keras.layers.Layer):
         Tensor of shape `(batch, features, dim)`.
 
     Raises:
-        ValueError: If `dim` is below 1, or values come for another number of features
-            than the layer was built for.
+        ValueError: If `dim` is below 1, or `values` has another number of features than
+            the layer was built for.
 
     Example:
 
@@ -37,12 +37,12 @@ class DenseVectors(keras.layers.Layer):
 
     Reference:
         [Rendle, 2010](https://doi.org/10.1109/ICDM.2010.127), equation 1, where a
-        feature of any value has one vector.
+        feature has one vector for all its values.
     """
 
     def __init__(self, dim: int, initial_bound: float = 0.01, **kwargs: Any) -> None:
-        # `call` casts: with weights of 16 bits, gradients of a batch would be added up
-        # in 16 bits.
+        # `call` casts instead: with weights of 16 bits, gradients of a batch would be
+        # added up in 16 bits.
         super().__init__(autocast=False, **kwargs)
         if dim < 1:
             raise ValueError(f"dim is {dim}: expected a width >= 1.")

@@ -1,4 +1,4 @@
-"""All pairwise dot products of a set of vectors: what makes a DLRM a DLRM."""
+"""All pairwise dot products of a set of vectors, the core of a DLRM."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,29 +10,29 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("tfdlrm")
 class DotInteraction(keras.layers.Layer):
-    """Dot products between every two of `n` vectors.
+    """Dot products of every two of `n` vectors.
 
-    The products come in the order of the reference implementation: the strict lower
+    The products come in the order of the reference implementation, the strict lower
     triangle of the matrix of products, row by row: (1, 0), (2, 0), (2, 1), (3, 0)…
     Runs on every Keras backend.
 
     Args:
-        self_interaction: Whether each vector's product with itself is included; then
-            the diagonal ends each row: (0, 0), (1, 0), (1, 1), (2, 0)…
+        self_interaction: Whether to include the product of each vector with itself; the
+            diagonal then ends each row: (0, 0), (1, 0), (1, 1), (2, 0)…
 
     Call arguments:
         inputs: A list of `n` tensors of shape `(batch, dim)`, or one tensor of shape
             `(batch, n, dim)`.
-        training: Whether this is a training step; on TensorFlow its products are then
-            compiled by XLA, once for each size of a batch.
+        training: Whether this is a training step; on TensorFlow XLA then compiles the
+            products, once for each batch size.
 
     Returns:
         Tensor of shape `(batch, pairs)`, with `pairs` being `n * (n - 1) / 2`, or
         `n * (n + 1) / 2` with self-interaction.
 
     Raises:
-        ValueError: If the shapes are not as above, there is no pair to form, or there
-            are more or fewer vectors than the layer was built for.
+        ValueError: If the shapes are not as above, there is no pair, or there are more
+            or fewer vectors than the layer was built for.
 
     Example:
 
@@ -63,11 +63,11 @@ class DotInteraction(keras.layers.Layer):
             )
         self._num_vectors = num_vectors
         rows, columns = np.tril_indices(num_vectors, 0 if self.self_interaction else -1)
-        self._pairs = rows * num_vectors + columns  # places in the flattened matrix
+        self._pairs = rows * num_vectors + columns  # positions in the flattened matrix
         if keras.backend.backend() == "tensorflow":
-            from tfdlrm.layers._compiled_pairs import compiled_pairs
+            from tfdlrm.layers._compiled_pairs import compile_pairs
 
-            self._compiled_pairs = compiled_pairs(num_vectors, self._pairs)
+            self._compiled_pairs = compile_pairs(num_vectors, self._pairs)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         vectors = inputs
@@ -99,7 +99,7 @@ class DotInteraction(keras.layers.Layer):
 
 
 def _stacked_shape(input_shape: Any) -> tuple[int | None, int, int | None]:
-    """`(batch, n, dim)` of either form of input."""
+    """Return `(batch, n, dim)` for both forms of input."""
     if input_shape and isinstance(input_shape[0], Sequence):
         shapes = [tuple(shape) for shape in input_shape]
         if any(len(shape) != 2 for shape in shapes):

@@ -1,7 +1,7 @@
 """All embedding tables of a model, single-hot and multi-hot."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import keras
@@ -12,70 +12,59 @@ from tfdlrm.layers._devices import id_dtype
 from tfdlrm.layers._fused_tables import FusedTables
 from tfdlrm.layers._id_bags import IdBags
 from tfdlrm.layers._id_forms import is_indices_and_offsets, is_shape, require_integers
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Features whose tables are fused.
-
-    Args:
-        positions: Which features of the collection.
-        tables: Their tables.
-        projection: Weight `(features, dim, embedding_dim)` from the tables' width to
-            the common one, or `None` where they are equal.
-    """
-
-    positions: np.ndarray
-    tables: FusedTables
-    projection: Any
+from tfdlrm.layers._table_groups import TableGroup, TableGroups
 
 
 @keras.saving.register_keras_serializable("tfdlrm")
 class EmbeddingCollection(keras.layers.Layer):
     """One embedding vector for each categorical feature of a row.
 
-    Tables of the same width stand below one another in a single variable, so that a
-    batch is one gather whatever the number of features. On TensorFlow the gather reads
-    the touched rows only and its gradient is a `tf.IndexedSlices` of them; with an
-    optimizer of `tfdlrm.optimizers` a training step costs O(batch), not O(table).
+    Tables of the same width are stacked in a single variable, so that a batch is one
+    gather for any number of features. On TensorFlow the gather reads only the rows that
+    the batch names, and its gradient is a `tf.IndexedSlices` of them; with an optimizer
+    of `tfdlrm.optimizers` a training step costs O(batch), not O(table).
 
-    A feature may have several ids in a row, a bag, whose vectors are combined into one;
-    an empty bag gives a vector of zeros.
+    A feature may have a bag of several ids in a row, whose vectors are combined into
+    one; the vector of an empty bag is zeros.
 
     Args:
         vocabulary_sizes: Number of ids of each feature.
         embedding_dim: Width of every vector.
-        combiner: What becomes of a bag: `sum`; `mean`, by the sum of weights; or
-            `sqrtn`, by the root of the sum of squared weights.
-        table_dims: Width of each feature's table where it is to differ from
-            `embedding_dim`; a learned matrix projects each to that width.
+        combiner: How the weighted vectors of a bag become one: `sum`; `mean`, the sum
+            divided by the sum of the weights; or `sqrtn`, the sum divided by the root
+            of the sum of squared weights.
+        table_dims: Width of the table of each feature; a learned matrix projects
+            vectors of other widths to `embedding_dim`. `None` means `embedding_dim`.
         num_collisions: Quotient-remainder trick: an id's vector is the product of row
             `id // num_collisions` of one table and row `id % num_collisions` of
-            another. `None` gives each id a row of its own.
-        collision_threshold: Vocabulary size from which on features use that trick.
-        initial_bound: The initial vectors are uniform in ± this; 0 suits weights of a
-            linear model. `None` means `1 / sqrt(vocabulary size)` of each feature.
+            another. `None` means a row for each id.
+        collision_threshold: Smallest vocabulary size of features that use that trick.
+        initial_bound: Initial vectors are uniform between minus and plus this; 0 suits
+            weights of a linear model. `None` means `1 / sqrt(vocabulary size)` of each
+            feature.
         validate_ids: Whether an id outside its feature's vocabulary raises an error
-            that names it. Otherwise such an id counts as absent: it gets a vector of
-            zeros, never another feature's row. Needs the TensorFlow backend.
+            that names it. Otherwise such an id counts as absent: its vector is zeros,
+            never a row of another feature. Needs the TensorFlow backend.
 
     Call arguments:
-        ids: In one of four forms. Single-hot: integers of shape `(batch, features)`.
-            Padded: `(batch, features, width)`, where negative ids are no ids. Ragged: a
+        ids: Integers in one of four forms. Single-hot: shape `(batch, features)`.
+            Padded: shape `(batch, features, width)`, with padding below 0. Ragged: a
             `tf.RaggedTensor` of shape `(batch, features, None)`. Indices and offsets: a
-            pair of a list with the ids of each feature in one sequence and of integers
-            `(features, batch)`, where in that sequence the bag of each row begins. The
-            last two need the TensorFlow backend.
-        weights: Weight of each id, in the form of `ids` (for the last form, the list
-            alone); 1 when `None`.
+            pair of a list, with the ids of each feature in one sequence, and of
+            integers `(features, batch)`, the positions in that sequence at which the
+            bags of the rows begin. The last two forms need the TensorFlow backend.
+        weights: Weight of each id, in the form of `ids` (for the last form, a list of
+            sequences); `None` means 1.
 
     Returns:
         Tensor of shape `(batch, features, embedding_dim)`.
 
     Raises:
-        ValueError: If a size or width is impossible, or `ids` has another number of
-            features, is not of an integer type, or is a list or dictionary of columns
-            or a sparse tensor; or `weights` are not one for each id.
+        ValueError: If a size or width is impossible; if `ids` has another number of
+            features, is not of an integer type, is a list or dictionary of columns, or
+            is a sparse tensor; or if there is not one weight for each id.
+        tf.errors.InvalidArgumentError: If an id is out of range and `validate_ids` is
+            set.
 
     Example:
 
@@ -105,16 +94,18 @@ class EmbeddingCollection(keras.layers.Layer):
         validate_ids: bool = False,
         **kwargs: Any,
     ) -> None:
-        # Without this, Keras would turn weights, and ids that come as float64, into the
+        # With autocast, Keras would cast weights, and ids that come as float64, to the
         # compute dtype before the call.
         super().__init__(autocast=False, **kwargs)
-        # XLA knows neither the sparse updates of a training step nor the checks of ids;
-        # beside a GPU Keras would compile by it without being asked.
+        # XLA has neither the sparse updates of a training step nor the checks of ids;
+        # on a GPU Keras would use it by default.
         self.supports_jit = keras.backend.backend() != "tensorflow"
         self.vocabulary_sizes = [int(size) for size in vocabulary_sizes]
         self.embedding_dim = embedding_dim
         self.combiner = combiner
-        self.table_dims = None if table_dims is None else [int(d) for d in table_dims]
+        self.table_dims = (
+            None if table_dims is None else [int(dim) for dim in table_dims]
+        )
         self.num_collisions = num_collisions
         self.collision_threshold = collision_threshold
         self.initial_bound = initial_bound
@@ -150,39 +141,41 @@ class EmbeddingCollection(keras.layers.Layer):
 
     @property
     def num_features(self) -> int:
-        """Number of features."""
+        """Return the number of features."""
         return len(self.vocabulary_sizes)
 
     @property
     def tables(self) -> list[keras.Variable]:
         """The variables that hold the tables, once the layer is built."""
-        return [table for group in self._groups for table in group.tables.tables]
+        return [table for group in self._groups.groups for table in group.tables.tables]
 
     def build(self, ids_shape: Any = None, weights_shape: Any = None) -> None:
-        kinds: dict[tuple[int, bool], list[int]] = {}
+        groups: dict[tuple[int, bool], list[int]] = {}
         for position, size in enumerate(self.vocabulary_sizes):
             dim = self.table_dims[position] if self.table_dims else self.embedding_dim
             is_shared = (
                 self.num_collisions is not None and size >= self.collision_threshold
             )
-            kinds.setdefault((dim, is_shared), []).append(position)
-        self._groups = [
-            self._make_group(positions, dim, is_shared)
-            for (dim, is_shared), positions in kinds.items()
-        ]
-        order = np.concatenate([group.positions for group in self._groups])
-        self._places = np.argsort(order)  # of each feature, where groups are joined
+            groups.setdefault((dim, is_shared), []).append(position)
+        self._groups = TableGroups(
+            [
+                self._make_group(positions, dim, is_shared)
+                for (dim, is_shared), positions in groups.items()
+            ]
+        )
         self.built = True
 
-    def _make_group(self, positions: list[int], dim: int, is_shared: bool) -> _Group:
-        kind = "quotient_remainder" if is_shared else "tables"
+    def _make_group(
+        self, positions: list[int], dim: int, is_shared: bool
+    ) -> TableGroup:
+        prefix = "quotient_remainder" if is_shared else "tables"
         tables = FusedTables(
             [self.vocabulary_sizes[position] for position in positions],
             dim,
             self.num_collisions if is_shared else None,
             self.initial_bound,
             dtype=self.dtype_policy,
-            name=f"{kind}_{dim}",
+            name=f"{prefix}_{dim}",
         )
         setattr(self, tables.name, tables)  # Keras tracks layers by attribute
         projection = None
@@ -192,25 +185,25 @@ class EmbeddingCollection(keras.layers.Layer):
                 shape=(len(positions), dim, self.embedding_dim),
                 initializer=keras.initializers.VarianceScaling(mode="fan_in"),
             )
-            # A SavedModel holds what attributes lead to.
+            # A SavedModel holds only variables that attributes lead to.
             setattr(self, f"{tables.name}_projection", projection)
-        return _Group(np.array(positions), tables, projection)
+        return TableGroup(np.array(positions), tables, projection)
 
     def call(self, ids: Any, weights: Any = None) -> Any:
-        form: Callable[[Any, Any, int], IdBags]
+        read: Callable[[Any, Any, int], IdBags]
         if is_indices_and_offsets(ids, self.name):
             self._require_tensorflow("ids as indices and offsets need")
-            form = IdBags.of_indices_and_offsets
+            read = IdBags.from_indices_and_offsets
         elif hasattr(ids, "row_splits"):
             self._require_tensorflow("ragged ids need")
-            form = IdBags.of_ragged
+            read = IdBags.from_ragged
         else:
             ids = ops.convert_to_tensor(ids)
             self._check_shape(ids.shape)
             if len(ids.shape) == 2 and weights is None:
                 return self._look_up_single(ids)
-            form = IdBags.of_padded
-        return self._look_up_bags(form(ids, weights, self.num_features))
+            read = IdBags.from_padded
+        return self._look_up_bags(read(ids, weights, self.num_features))
 
     def _look_up_single(self, ids: Any) -> Any:
         ids, sizes = self._with_sizes(ids, np.arange(self.num_features))
@@ -218,79 +211,36 @@ class EmbeddingCollection(keras.layers.Layer):
             from tfdlrm.layers import _absent_ids as absent_ids
 
             if self.validate_ids:
-                return self._vectors(absent_ids.refused(ids, sizes, self.name))
+                return self._groups.look_up(
+                    absent_ids.check_range(ids, sizes, self.name)
+                )
             is_absent = absent_ids.are_out_of_range(ids, sizes)
-            vectors = self._vectors(absent_ids.with_zeros_where(ids, is_absent))
+            vectors = self._groups.look_up(absent_ids.with_zeros_where(ids, is_absent))
             return absent_ids.with_zeros_where(vectors, is_absent)
         is_valid = _is_valid(ids, sizes)
         mask = ops.cast(ops.expand_dims(is_valid, -1), self.compute_dtype)
-        return self._vectors(ops.where(is_valid, ids, 0)) * mask
-
-    def _vectors(self, ids: Any) -> Any:
-        """Vectors `(batch, features, embedding_dim)` of ids that are all in range."""
-        outputs = []
-        for group in self._groups:
-            mine = ids if len(self._groups) == 1 else _columns(ids, group.positions)
-            vectors = group.tables(mine, np.arange(len(group.positions)))
-            outputs.append(self._projected(vectors, group))
-        return self._join(outputs)
+        return self._groups.look_up(ops.where(is_valid, ids, 0)) * mask
 
     def _look_up_bags(self, bags: IdBags) -> Any:
         ids, sizes = self._with_sizes(bags.ids, bags.features)
         if self.validate_ids:
             from tfdlrm.layers import _absent_ids as absent_ids
 
-            bags = replace(bags, ids=absent_ids.refused(ids, sizes, self.name))
+            bags = replace(bags, ids=absent_ids.check_range(ids, sizes, self.name))
         else:
             is_valid = _is_valid(ids, sizes)
             bags = replace(bags, ids=ops.where(is_valid, ids, 0)).keep(is_valid)
-        outputs = []
-        for group in self._groups:
-            mine = bags.of_features(group.positions)
-            vectors = group.tables(mine.ids, mine.features, in_sums=True)  # (ids, dim)
-            combined = ops.cast(self._combined(mine, vectors), self.compute_dtype)
-            outputs.append(self._projected(combined, group))
-        return self._join(outputs)
+        return self._groups.look_up_bags(bags, self.combiner)
 
-    def _combined(self, bags: IdBags, vectors: Any) -> Any:
-        """The vectors of each bag as one, `(batch, features, dim)`."""
-        weights = bags.weights
-        if weights is None and self.combiner == "sum":
-            return bags.sum(vectors)
-        if weights is None:
-            weights = ops.ones_like(vectors[:, 0])
-        weights = ops.expand_dims(ops.cast(weights, vectors.dtype), -1)
-        sums = bags.sum(vectors * weights)
-        if self.combiner == "sum":
-            return sums
-        if self.combiner == "mean":
-            size = bags.sum(weights)
-        else:
-            size = ops.sqrt(bags.sum(ops.square(weights)))
-        is_empty = size == 0
-        return ops.where(is_empty, 0, sums / ops.where(is_empty, 1, size))
-
-    def _require_tensorflow(self, what: str) -> None:
+    def _require_tensorflow(self, reason: str) -> None:
         if keras.backend.backend() != "tensorflow":
             raise ValueError(
-                f"{self.name}: {what} the TensorFlow backend, this is "
+                f"{self.name}: {reason} the TensorFlow backend, this is "
                 f"{keras.backend.backend()}: give padded ids, (batch, features, width)."
             )
 
-    def _projected(self, vectors: Any, group: _Group) -> Any:
-        if group.projection is None:
-            return vectors
-        projection = ops.cast(group.projection, self.compute_dtype)
-        return ops.einsum("bfd,fde->bfe", vectors, projection)
-
-    def _join(self, outputs: list[Any]) -> Any:
-        """The outputs of the groups as one, features in their own order."""
-        if len(outputs) == 1:
-            return outputs[0]
-        return _columns(ops.concatenate(outputs, axis=1), self._places)
-
     def _with_sizes(self, ids: Any, features: Any) -> tuple[Any, Any]:
-        """Ids as integers, and the vocabulary size of each one's feature."""
+        """Return ids as integers, and the vocabulary size of the feature of each."""
         require_integers(ids.dtype, self.name)
         is_narrow = keras.backend.standardize_dtype(ids.dtype) == "int32"
         dtype = id_dtype() if is_narrow else "int64"
@@ -326,16 +276,12 @@ class EmbeddingCollection(keras.layers.Layer):
 
     def _check_shape(self, shape: Any) -> None:
         if len(shape) not in (2, 3) or shape[1] != self.num_features:
-            n = self.num_features
             raise ValueError(
-                f"{self.name}: ids have shape {tuple(shape)}, expected (batch, {n}) or "
-                f"(batch, {n}, width): it has {n} features."
+                f"{self.name}: ids have shape {tuple(shape)}, expected "
+                f"(batch, {self.num_features}) or (batch, {self.num_features}, width): "
+                f"it has {self.num_features} features."
             )
 
 
 def _is_valid(ids: Any, sizes: Any) -> Any:
     return ops.logical_and(ids >= 0, ids < sizes)
-
-
-def _columns(values: Any, positions: np.ndarray) -> Any:
-    return ops.take(values, positions, axis=1)

@@ -13,9 +13,9 @@ from tfdlrm.layers._wide_sums import sum_dtype
 class FactorizationMachine(keras.layers.Layer):
     """Sum of the dot products of every two of `n` vectors, in time linear in `n`.
 
-    Twice that sum is the square of the sum of the vectors less the sum of their
-    squares, added up over components. Since these two nearly cancel, they are computed
-    in float32 at least, also where the layer's dtype is narrower. Runs on every Keras
+    Twice that sum is the square of the sum of the vectors minus the sum of their
+    squares, added up over components. Since the two nearly cancel, they are computed in
+    float32 at least, even if the layer's dtype is narrower. Runs on every Keras
     backend.
 
     Call arguments:
@@ -26,7 +26,7 @@ class FactorizationMachine(keras.layers.Layer):
         Tensor of shape `(batch, 1)`.
 
     Raises:
-        ValueError: If one tensor is given and its shape is not as above.
+        ValueError: If the input is one tensor and its shape is not as above.
 
     Example:
 

@@ -11,12 +11,12 @@ from tfdlrm.layers._wide_sums import sum_dtype
 
 @keras.saving.register_keras_serializable("tfdlrm")
 class FeatureCross(keras.layers.Layer):
-    """Crosses a vector with the features that a network began with.
+    """A layer that crosses a vector with the first features of a network.
 
-    From the first features `x0` and the output `x` of the cross layer before, the
-    `matrix` form of version 2 makes `x0 * (W x + b) + x`, and the `vector` form of
-    version 1 makes `x0 (w · x) + b + x`. The products are of the features one degree
-    higher than `x` is, and the last term keeps the lower ones. Runs on every Keras
+    From the first features `x0` and the output `x` of the previous cross layer, the
+    `matrix` form of version 2 computes `x0 * (W x + b) + x`, and the `vector` form of
+    version 1 computes `x0 (w · x) + b + x`. The product raises the degree of `x` in the
+    features by one, and the last term keeps the lower degrees. Runs on every Keras
     backend.
 
     Kernels start as N(0, sqrt(2 / inputs)), biases at 0.
@@ -24,25 +24,25 @@ class FeatureCross(keras.layers.Layer):
     Args:
         form: `matrix` or `vector`.
         rank: For the matrix form, `W = U V` with `U` `(dim, rank)` and `V`
-            `(rank, dim)`; `None` gives a matrix of full rank.
+            `(rank, dim)`; `None` means a matrix of full rank.
 
     Call arguments:
         x0: Float tensor of shape `(batch, dim)`.
-        x: Another of the same shape; `x0` itself, as in a first layer, when `None`.
+        x: Another tensor of that shape; `None` means `x0`, as in a first layer.
 
     Returns:
         Tensor of shape `(batch, dim)`.
 
     Raises:
         ValueError: If the form or the rank is impossible, or the shapes differ from
-            one another or from what the layer was built for.
+            each other or from the shape that the layer was built for.
 
     Example:
 
     >>> import numpy as np
     >>> features = np.ones((4, 8), "float32")
-    >>> once = FeatureCross(rank=2)(features)
-    >>> FeatureCross(rank=2)(features, once).shape.as_list()
+    >>> crossed = FeatureCross(rank=2)(features)
+    >>> FeatureCross(rank=2)(features, crossed).shape.as_list()
     [4, 8]
 
     Reference:
@@ -57,8 +57,8 @@ class FeatureCross(keras.layers.Layer):
         rank: int | None = None,
         **kwargs: Any,
     ) -> None:
-        # `call` casts: with a bias of 16 bits, gradients of a batch would be added up
-        # in 16 bits.
+        # `call` casts instead: with a bias of 16 bits, gradients of a batch would be
+        # added up in 16 bits.
         super().__init__(autocast=False, **kwargs)
         if form not in ("matrix", "vector"):
             raise ValueError(f"form is {form!r}: expected 'matrix' or 'vector'.")
@@ -73,7 +73,7 @@ class FeatureCross(keras.layers.Layer):
     def build(self, x0_shape: Any, x_shape: Any = None) -> None:
         dim = x0_shape[-1]
         self.input_spec = keras.layers.InputSpec(min_ndim=2, axes={-1: dim})
-        # The last kernel is the one that `x`, or its projection, is multiplied by.
+        # The last kernel multiplies `x`, or its projection.
         shapes = {"kernel": (dim, 1 if self.form == "vector" else dim)}
         if self.rank is not None:
             shapes = {"projection": (dim, self.rank), "kernel": (self.rank, dim)}
@@ -90,15 +90,15 @@ class FeatureCross(keras.layers.Layer):
                 f"{self.name}: got x0 of shape {tuple(x0.shape)} and x of shape "
                 f"{tuple(x.shape)}, expected the same."
             )
-        x0, x = (ops.cast(each, self.compute_dtype) for each in (x0, x))
+        x0, x = (ops.cast(values, self.compute_dtype) for values in (x0, x))
         product = x
         for kernel in self.kernels:  # (batch, dim), or (batch, 1)
             product = ops.matmul(product, ops.cast(kernel, self.compute_dtype))
         if self.form == "vector":
-            return self._plus_bias(x0 * product + x)
-        return x0 * self._plus_bias(product) + x
+            return self._add_bias(x0 * product + x)
+        return x0 * self._add_bias(product) + x
 
-    def _plus_bias(self, values: Any) -> Any:
+    def _add_bias(self, values: Any) -> Any:
         dtype = sum_dtype(self.compute_dtype)
         sums = ops.cast(values, dtype) + ops.cast(self.bias, dtype)
         return ops.cast(sums, self.compute_dtype)

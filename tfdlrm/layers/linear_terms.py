@@ -1,4 +1,4 @@
-"""The linear part of a model: a weight for everything that a row holds."""
+"""The linear part of a model: a weight for each dense feature and each id."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,22 +14,23 @@ from tfdlrm.layers.embedding_collection import EmbeddingCollection
 class LinearTerms(keras.layers.Layer):
     """A bias, a weight for each dense feature and one for each id of a row, added up.
 
-    Alone it gives the logits of a logistic regression. All weights start at 0.
+    By itself it returns the logits of a logistic regression. All weights start at 0.
 
     Args:
-        vocabulary_sizes: Number of ids of each categorical feature; may be empty.
+        vocabulary_sizes: Number of ids of each categorical feature; empty if there are
+            none.
 
     Call arguments:
         dense_features: Float tensor of shape `(batch, n)`; `n` may be 0.
-        categorical_features: Ids in any form that `EmbeddingCollection` takes; not
-            looked at where there are no vocabularies.
+        categorical_features: Ids in any form that `EmbeddingCollection` takes; ignored
+            if there are no vocabularies.
 
     Returns:
         Tensor of shape `(batch, 1)`.
 
     Raises:
-        ValueError: If there is no feature of either kind, or another number of dense
-            ones than the layer was built for.
+        ValueError: If there are no features at all, or another number of dense ones
+            than the layer was built for.
 
     Example:
 
@@ -44,7 +45,7 @@ class LinearTerms(keras.layers.Layer):
     """
 
     def __init__(self, vocabulary_sizes: Sequence[int], **kwargs: Any) -> None:
-        # Ids must come as they are; `call` casts the rest.
+        # `call` casts the dense features; ids must stay integers.
         super().__init__(autocast=False, **kwargs)
         self.vocabulary_sizes = [int(size) for size in vocabulary_sizes]
         self.id_weights = None

@@ -17,22 +17,22 @@ class MLP(keras.layers.Layer):
 
     Args:
         units: Width of each layer, in order.
-        activation: Activation after every layer but the last.
-        final_activation: Activation after the last layer; `None` leaves it linear, as
-            logits need.
-        dropout: Share of each hidden layer's outputs dropped while training.
+        activation: Activation after every layer except the last.
+        final_activation: Activation after the last layer; `None` leaves it linear, for
+            logits.
+        dropout: Share of the outputs of each hidden layer that training drops.
 
     Call arguments:
         inputs: Float tensor of shape `(batch, inputs)`.
-        training: Whether dropout is on. On TensorFlow the gradients of a training step
-            are then computed by a faster way than its own.
+        training: Whether dropout is on. On TensorFlow, gradients are then computed in a
+            faster way than TensorFlow's own.
 
     Returns:
         Tensor of shape `(batch, units[-1])`.
 
     Raises:
         ValueError: If `units` is empty or holds a width below 1, or the inputs have
-            another width than the layer was built for.
+            another width than the one that the layer was built for.
 
     Example:
 
@@ -60,11 +60,11 @@ class MLP(keras.layers.Layer):
         self.activation = activation
         self.final_activation = final_activation
         self.dropout = dropout
-        last = len(self.units) - 1
+        last_index = len(self.units) - 1
         self.dense_layers = [
             keras.layers.Dense(
                 width,
-                activation=final_activation if i == last else activation,
+                activation=final_activation if index == last_index else activation,
                 kernel_initializer=keras.initializers.VarianceScaling(
                     scale=1.0, mode="fan_avg", distribution="untruncated_normal"
                 ),
@@ -72,9 +72,9 @@ class MLP(keras.layers.Layer):
                     stddev=math.sqrt(1 / width)
                 ),
                 dtype=self.dtype_policy,
-                name=f"dense_{i}",
+                name=f"dense_{index}",
             )
-            for i, width in enumerate(self.units)
+            for index, width in enumerate(self.units)
         ]
         self.dropout_layer = (
             keras.layers.Dropout(dropout, dtype=self.dtype_policy) if dropout else None

@@ -1,4 +1,4 @@
-"""Where the rows of embedding tables lie when one device is not to hold them all."""
+"""Spread the rows of embedding tables over devices."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 
 SMALL = 50
-"""A table of less than this part of a device's share is not worth splitting."""
+"""A table is not split if it is smaller than a share of a device divided by this."""
 
 
 @dataclass(frozen=True)
@@ -15,9 +15,9 @@ class TableSlice:
     """Rows of one table that lie on one device.
 
     Args:
-        table: Which table.
-        first_row: First of its rows.
-        num_rows: How many.
+        table: Position of the table.
+        first_row: First row of the table in the slice.
+        num_rows: Number of rows.
         device: Number of the device.
     """
 
@@ -30,11 +30,11 @@ class TableSlice:
 def place_tables(
     num_rows: Sequence[int], row_bytes: int, loads: Sequence[int]
 ) -> list[TableSlice]:
-    """Spread tables over devices, so that all hold about equally many bytes.
+    """Spread tables over devices so that each device holds about as many bytes.
 
-    Tables, largest first, each go to the device with the most room, up to a fair share
-    of them all. The rows of a table that does not fit there are split over the devices,
-    by the room that they have; but one of less than a fiftieth of a share stays whole.
+    Tables, largest first, go to the device with the most room; a device has room up to
+    its fair share of all bytes. A table that does not fit is split over the devices in
+    proportion to their room, unless it is smaller than a fiftieth of a share.
 
     Args:
         num_rows: Rows of each table.
@@ -42,12 +42,12 @@ def place_tables(
         loads: Bytes that each device holds already.
 
     Returns:
-        The slices, in the order of tables and their rows.
+        The slices, in the order of the tables and their rows.
 
     Example:
 
-    >>> for each in place_tables([100, 20, 30, 10], row_bytes=4, loads=[0, 0]):
-    ...     print(each)
+    >>> for part in place_tables([100, 20, 30, 10], row_bytes=4, loads=[0, 0]):
+    ...     print(part)
     TableSlice(table=0, first_row=0, num_rows=50, device=0)
     TableSlice(table=0, first_row=50, num_rows=50, device=1)
     TableSlice(table=1, first_row=0, num_rows=20, device=1)
@@ -60,12 +60,12 @@ def place_tables(
     loads = list(loads)
     share = -(-(sum(num_rows) * row_bytes + sum(loads)) // len(loads))
     slices = []
-    for table in sorted(range(len(num_rows)), key=lambda each: -num_rows[each]):
+    for table in sorted(range(len(num_rows)), key=lambda index: -num_rows[index]):
         rows = num_rows[table]
         room = [max(0, share - load) for load in loads]
         fits = rows * row_bytes <= max(*room, share // SMALL)
         if not fits and sum(room) > max(room):
-            cuts = [0, *(rows * each // sum(room) for each in accumulate(room))]
+            cuts = [0, *(rows * end // sum(room) for end in accumulate(room))]
             pieces = list(enumerate(pairwise(cuts)))
         else:
             pieces = [(min(range(len(loads)), key=loads.__getitem__), (0, rows))]
@@ -73,7 +73,7 @@ def place_tables(
             if end > start:
                 slices.append(TableSlice(table, start, end - start, device))
                 loads[device] += (end - start) * row_bytes
-    return sorted(slices, key=lambda each: (each.table, each.first_row))
+    return sorted(slices, key=lambda part: (part.table, part.first_row))
 
 
 @dataclass
@@ -81,8 +81,8 @@ class Placement:
     """The devices that tables are spread over, and what they hold so far.
 
     Args:
-        devices: Their names; a single one holds all tables.
-        loads: Bytes of tables on each.
+        devices: Names of the devices; a single one holds all tables.
+        loads: Bytes of tables on each device.
     """
 
     devices: tuple[str, ...]
@@ -92,10 +92,10 @@ class Placement:
         self.loads = self.loads or [0] * len(self.devices)
 
     def place(self, num_rows: Sequence[int], row_bytes: int) -> list[TableSlice]:
-        """Place some tables beside those that were placed before."""
+        """Place more tables, next to those that are placed already."""
         slices = place_tables(num_rows, row_bytes, self.loads)
-        for each in slices:
-            self.loads[each.device] += each.num_rows * row_bytes
+        for part in slices:
+            self.loads[part.device] += part.num_rows * row_bytes
         return slices
 
 
@@ -104,17 +104,17 @@ _current: ContextVar[Placement | None] = ContextVar("placement", default=None)
 
 @contextmanager
 def tables_on(devices: Sequence[str]) -> Iterator[Placement]:
-    """Spread the embedding tables that are made meanwhile over some devices.
+    """Spread the embedding tables that are made in this context over some devices.
 
-    Under a `tf.distribute.MirroredStrategy` a table has one home then, instead of a
-    copy on every device: ids go there, vectors come back, gradients go there. With a
-    single device, such as the CPU beside GPUs, that one holds all tables.
+    Under a `tf.distribute.MirroredStrategy` a table then has one home instead of a copy
+    on every device: ids go there, vectors come back, gradients go there. A single
+    device, such as the CPU next to GPUs, holds all tables.
 
     Args:
-        devices: Names as TensorFlow has them.
+        devices: Names of devices, such as `GPU:0`.
 
     Yields:
-        The placement, which says how much each device holds.
+        The placement, with the bytes that each device holds.
     """
     placement = Placement(tuple(devices))
     token = _current.set(placement)
@@ -125,5 +125,5 @@ def tables_on(devices: Sequence[str]) -> Iterator[Placement]:
 
 
 def current_placement() -> Placement | None:
-    """Where tables that are made now are to lie; `None` for an ordinary variable."""
+    """Return where new tables are to lie; `None` means in an ordinary variable."""
     return _current.get()

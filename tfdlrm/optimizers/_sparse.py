@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdlrm.layers._placed_tables import beside
+from tfdlrm.layers._placed_tables import variables_on
 from tfdlrm.layers._table_rows import write_rows
 from tfdlrm.layers._wide_sums import sum_dtype
 
@@ -77,7 +77,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         """
         flags = []
         for table in tables:
-            with beside(getattr(table, "shard", None)):
+            with variables_on(getattr(table, "shard", None)):
                 rows = tf.zeros(table.shape[0], tf.bool)
                 flags.append(tf.Variable(rows, trainable=False))
         keys = [self._var_key(table) for table in tables]
@@ -119,7 +119,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     ) -> keras.Variable:
         """A state variable where `variable` lies."""
         shard = getattr(variable, "shard", None)
-        with self._scope(), beside(shard):
+        with self._scope(), variables_on(shard):
             state = self.add_variable(
                 shape=shape,
                 initializer=initializer,

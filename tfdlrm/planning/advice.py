@@ -8,15 +8,16 @@ from typing import Any, cast
 import numpy as np
 import pyarrow.parquet
 
-from tfdlrm.base import storage
 from tfdlrm.base.byte_size import format_byte_size
 from tfdlrm.base.checksums import checked_bytes
 from tfdlrm.base.devices import count_gpus
 from tfdlrm.base.errors import InputError
+from tfdlrm.base.local_copies import local_copy
 from tfdlrm.config import TrainConfig
 from tfdlrm.config.cluster import Cluster
 from tfdlrm.config.models import DLRMConfig
 from tfdlrm.data.column_files import vocabulary_path
+from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.planning.machine_memory import (
     UNKNOWN,
@@ -51,7 +52,7 @@ class Memory:
     num_machines: int = 1
 
     def plan(self, schema: FeatureSchema, config: TrainConfig) -> MemoryPlan:
-        """What a run takes on as many devices."""
+        """Return what a run takes on this many devices."""
         return memory_plan(schema, config, self.num_devices, self.num_machines)
 
     def holds(self, plan: MemoryPlan) -> bool:
@@ -64,7 +65,7 @@ class Memory:
 
 
 def memory_here(strategy: str, num_devices: int | None = None) -> Memory:
-    """What this machine has for a run.
+    """Return the memory that this machine has for a run.
 
     Args:
         strategy: The run's; `default` uses one GPU at most, and for `multi_worker`
@@ -106,14 +107,16 @@ def require_memory(
     plan = memory.plan(schema, config)
     if memory.holds(plan):
         return
-    needed, there, where = plan.host, memory.host, "memory"
+    required, available, where = plan.host, memory.host, "memory"
     if memory.lacks_device(plan):
-        needed, there, where = plan.device, memory.device, "memory of each GPU"
-    found = suggestions(schema, config, memory, data_dir)
-    advice = "; ".join(found) or "no setting alone would, make the tables smaller"
+        required, available, where = plan.device, memory.device, "memory of each GPU"
+    fitting_settings = suggestions(schema, config, memory, data_dir)
+    advice = (
+        "; ".join(fitting_settings) or "no setting alone would, make the tables smaller"
+    )
     raise InputError(
-        f"this run needs {format_byte_size(needed)} of {where}, and "
-        f"{format_byte_size(there)} are there. What would fit: {advice}"
+        f"this run needs {format_byte_size(required)} of {where}, and "
+        f"{format_byte_size(available)} are there. What would fit: {advice}"
     )
 
 
@@ -123,7 +126,7 @@ def suggestions(
     memory: Memory,
     data_dir: Path | None = None,
 ) -> list[str]:
-    """Other settings that would fit, each with the bytes it takes of what is lacking.
+    """List other settings that would fit, each with the bytes that it needs.
 
     Of each kind the least change that is enough. Where none alone is, the same beside
     an optimizer that keeps one number a row.
@@ -132,15 +135,15 @@ def suggestions(
     alone = [_row_wise(schema, config), *_changes(schema, config, data_dir)]
     together = []
     for words, _, changed in _row_wise(schema, config):
-        for kind in _changes(schema, changed, data_dir):
-            together.append(((f"{words} {w}", s, c) for w, s, c in kind))
-    found: list[str] = []
-    for kinds in (alone, together):
-        for kind in kinds:
-            found += _first_that_fits(kind, memory, of_device)
-        if found:
+        for changes in _changes(schema, changed, data_dir):
+            together.append(((f"{words} {w}", s, c) for w, s, c in changes))
+    fitting_settings: list[str] = []
+    for alternatives in (alone, together):
+        for changes in alternatives:
+            fitting_settings += _first_that_fits(changes, memory, of_device)
+        if fitting_settings:
             break
-    return found + _placements(schema, config, memory)
+    return fitting_settings + _placements(schema, config, memory)
 
 
 _Change = tuple[str, FeatureSchema, TrainConfig]
@@ -178,8 +181,8 @@ def _row_wise(schema: FeatureSchema, config: TrainConfig) -> Iterator[_Change]:
 def _thresholds(
     schema: FeatureSchema, config: TrainConfig, data_dir: Path | None
 ) -> Iterator[_Change]:
-    """The same data set prepared with higher thresholds, if it knows frequencies."""
-    if data_dir is None or schema.dialect != "default":
+    """Yield the data set prepared with higher thresholds, if it knows frequencies."""
+    if data_dir is None or not traits_of(schema.dialect).has_threshold:
         return
     try:
         counts = {
@@ -203,7 +206,7 @@ def _thresholds(
 
 
 def _frequencies(data_dir: Path, schema: FeatureSchema, name: str) -> np.ndarray:
-    path = storage.local_copy(vocabulary_path(data_dir, name))
+    path = local_copy(vocabulary_path(data_dir, name))
     contents = checked_bytes(path, schema.vocabularies.get(name))
     file = pyarrow.BufferReader(contents)
     table = pyarrow.parquet.read_table(file, columns=["frequency"])
@@ -211,7 +214,7 @@ def _frequencies(data_dir: Path, schema: FeatureSchema, name: str) -> np.ndarray
 
 
 def _collisions(schema: FeatureSchema, config: TrainConfig) -> Iterator[_Change]:
-    """The quotient-remainder trick for the tables that are large."""
+    """Yield settings with the quotient-remainder trick for large tables."""
     if not isinstance(config.model, DLRMConfig) or config.model.num_collisions:
         return
     for number in COLLISIONS:
@@ -234,23 +237,26 @@ def _dims(schema: FeatureSchema, config: TrainConfig) -> Iterator[_Change]:
 def _placements(
     schema: FeatureSchema, config: TrainConfig, memory: Memory
 ) -> list[str]:
-    """The tables in shares on several GPUs, or in the memory beside them."""
+    """List placements of the tables: on several GPUs, or in host memory."""
     num_here = memory.num_devices
-    found: list[str] = []
+    placements: list[str] = []
     if config.early_stopping is not None:
-        return found  # its best weights are of ordinary tables
+        return placements  # its best weights are of ordinary tables
     if num_here and config.tables == "replicated" and config.strategy != "multi_worker":
         beside = replace(config, tables="host")
         changes = [("--tables host", schema, beside)]
-        found += _first_that_fits(changes, memory, of_device=True)
-    each = memory.device if num_here else UNKNOWN
+        placements += _first_that_fits(changes, memory, of_device=True)
+    device_bytes = memory.device if num_here else UNKNOWN
     plan = memory_plan(schema, replace(config, tables="replicated"), max(1, num_here))
     spread = replace(config, strategy="mirrored", tables="sharded")
     host = memory_plan(schema, spread, max(2, num_here)).host
-    room = each - plan.layers - plan.activations
+    room = device_bytes - plan.layers - plan.activations
     if room <= 0 or host > memory.host:
-        return found
+        return placements
     number = max(2, -(-plan.with_tables // room))
     share = plan.layers + plan.activations + -(-plan.with_tables // number)
     words = "--strategy mirrored --tables sharded"
-    return [*found, f"{words} on {number} GPUs ({format_byte_size(share)} on each)"]
+    return [
+        *placements,
+        f"{words} on {number} GPUs ({format_byte_size(share)} on each)",
+    ]

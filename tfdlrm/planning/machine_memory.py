@@ -10,18 +10,18 @@ UNKNOWN = 1 << 62
 
 
 def available_memory() -> int:
-    """Bytes that a new process can have: what is free or can be freed, on Linux.
+    """Return the bytes that a new process can have: free or freeable, on Linux.
 
     A container may have less than its machine.
     """
     machine = _available()
-    limit, used = (
+    limit, usage = (
         _number(Path("/sys/fs/cgroup") / name)
         for name in ("memory.max", "memory.current")
     )
-    if limit is None or used is None:
+    if limit is None or usage is None:
         return machine
-    return min(machine, limit - used + _cache())
+    return min(machine, limit - usage + _cache())
 
 
 def _available() -> int:
@@ -33,12 +33,12 @@ def _available() -> int:
 
 
 def _cache() -> int:
-    """Bytes of the group's files in memory, which make room where it is needed."""
+    """Return the bytes of the group's cached files, which are freed on demand."""
     try:
         lines = Path("/sys/fs/cgroup/memory.stat").read_text("ascii").splitlines()
     except OSError:
         return 0
-    return sum(int(each.split()[1]) for each in lines if each.startswith("file "))
+    return sum(int(line.split()[1]) for line in lines if line.startswith("file "))
 
 
 def _number(path: Path) -> int | None:
@@ -60,14 +60,14 @@ def gpu_memory() -> list[int]:
     options = ["--query-gpu=memory.free", "--format=csv,noheader,nounits"]
     if visible is not None:
         options.append(f"--id={visible}")
-    done = subprocess.run(
+    process = subprocess.run(
         ["nvidia-smi", *options], capture_output=True, text=True, check=False
     )
-    if done.returncode:
+    if process.returncode:
         return []
     return [
         int(line) * 2**20 if line.strip().isdigit() else UNKNOWN
-        for line in done.stdout.splitlines()
+        for line in process.stdout.splitlines()
     ]
 
 

@@ -105,7 +105,7 @@ def memory_plan(
     num_devices: int = 0,
     num_machines: int = 1,
 ) -> MemoryPlan:
-    """What training a model on a data set takes, on each machine.
+    """Return the memory that training a model on a data set takes, on each machine.
 
     Args:
         schema: The data set's columns, and rows if they are known.
@@ -147,7 +147,7 @@ def memory_plan(
 
 
 def table_state(table: Table, optimizer: str) -> int:
-    """Bytes that an optimizer keeps for the rows of a table."""
+    """Return the bytes that an optimizer keeps for the rows of a table."""
     numbers = {
         "sgd": 0,
         "adagrad": table.parameters,

@@ -93,7 +93,7 @@ class ModelSize:
 
 
 def model_size(schema: FeatureSchema, config: ModelConfig) -> ModelSize:
-    """The size of the model that these settings make for a data set.
+    """Return the size of the model that these settings build for a data set.
 
     Args:
         schema: The data set's columns.

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfdlrm.base import storage
+from tfdlrm.base import local_copies, storage
 from tfdlrm.base.checksums import file_sha256
 from tfdlrm.base.errors import InputError
 from tfdlrm.checkpoints.entries import Piece
@@ -33,17 +33,12 @@ def write_best_weights(model: keras.Model, run: RunDirectory) -> None:
     Raises:
         OSError: If the disk refuses.
     """
-    target = run.best_weights_file
-    aside = target.with_name(f".partial-{target.name}")
-    try:
+    with storage.whole(run.best_weights_file, suffix=".weights.h5") as temporary:
         with _tables_in_pieces(model):
-            model.save_weights(aside)
-        checksum = file_sha256(aside)
-        with aside.open("ab") as file:
+            model.save_weights(temporary)
+        checksum = file_sha256(temporary)
+        with temporary.open("ab") as file:
             file.write(f"\nsha256 {checksum}\n".encode())
-        storage.rename(aside, target)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def load_best_weights(model: keras.Model, run: RunDirectory) -> None:
@@ -99,13 +94,13 @@ def check_best_weights(run: RunDirectory) -> Path:
             f"{target} is missing, expected the weights of the best step: put it back, "
             "or train again with another --run_dir"
         )
-    path = storage.local_copy(target)
-    found, written = _checksums(path)
-    if written is None:
+    path = local_copies.local_copy(target)
+    checksum, expected = _checksums(path)
+    if expected is None:
         print(f"{target} holds no checksum of its own: it cannot be checked for damage")
-    elif found != written:
+    elif checksum != expected:
         raise InputError(
-            f"{target} is damaged: its SHA-256 is {found}, expected {written}; put "
+            f"{target} is damaged: its SHA-256 is {checksum}, expected {expected}; put "
             "back a copy of the file, or train again with another --run_dir"
         )
     return path
@@ -113,11 +108,11 @@ def check_best_weights(run: RunDirectory) -> Path:
 
 @contextmanager
 def _tables_in_pieces(model: keras.Model) -> Iterator[None]:
-    """While it lasts, Keras saves and loads tables and their state piece by piece.
+    """Let Keras save and load tables and their state piece by piece, in a context.
 
     By itself it makes a copy of each, on the device that the table lies on.
     """
-    optimizers = [each for each in _optimizers(model) if each.built]
+    optimizers = [optimizer for optimizer in _optimizers(model) if optimizer.built]
     variables = SavedVariables(model, with_optimizer=bool(optimizers))
     owners = {
         layer: layer.tables
@@ -140,7 +135,7 @@ def _optimizers(model: keras.Model) -> list[Any]:
     """Return the optimizer, and the one inside where a loss is scaled."""
     optimizer = getattr(model, "optimizer", None)
     inner = getattr(optimizer, "inner_optimizer", None)
-    return [each for each in (optimizer, inner) if each is not None]
+    return [candidate for candidate in (optimizer, inner) if candidate is not None]
 
 
 def _save(variables: list[StoredVariable], store: Any) -> None:
@@ -176,11 +171,11 @@ def _checksums(path: Path) -> tuple[str, str | None]:
 
     The second is `None` where an earlier release wrote the file.
     """
-    left = path.stat().st_size - _TRAILER_BYTES
+    remaining = path.stat().st_size - _TRAILER_BYTES
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while left > 0 and (contents := file.read(min(_READ_BYTES, left))):
+        while remaining > 0 and (contents := file.read(min(_READ_BYTES, remaining))):
             digest.update(contents)
-            left -= len(contents)
+            remaining -= len(contents)
         trailer = _TRAILER.fullmatch(file.read())
     return digest.hexdigest(), trailer[1].decode() if trailer else None

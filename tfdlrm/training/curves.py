@@ -42,7 +42,7 @@ class CurvePoint:
 
 
 def curve_rows(data_dir: Path, schema: FeatureSchema) -> tf.data.Dataset | None:
-    """The validation rows that the curves look at, or `None` if there are none."""
+    """Return the validation rows behind the curves, or `None` if there are none."""
     if not schema.num_rows("validation"):
         return None
     batches = read_split(data_dir, schema, "validation", EVALUATION_BATCH_SIZE)
@@ -96,7 +96,7 @@ class CurveRecorder(keras.callbacks.Callback):
         return round(time.perf_counter() - self._start, 3)
 
     def step_at(self, batch: int) -> int:
-        """Steps done at the end of what Keras calls this batch of the epoch."""
+        """Return the steps done at the end of what Keras calls this batch."""
         # An execution may be several steps; the last one of an epoch may be cut short,
         # which Keras does not count.
         start = self._first_step // self._steps_per_epoch * self._steps_per_epoch
@@ -117,8 +117,10 @@ class CurveRecorder(keras.callbacks.Callback):
     ) -> None:
         start = self._first_step // self._steps_per_epoch * self._steps_per_epoch
         end = start + self._steps_per_epoch
-        before, self.step = self.step, self.step_at(batch)
-        num_due = (self.step - start) // self._every - (before - start) // self._every
+        previous_step, self.step = self.step, self.step_at(batch)
+        num_due = (self.step - start) // self._every - (
+            previous_step - start
+        ) // self._every
         if not num_due and self.step != end:
             return
         logs = logs or {}

@@ -21,7 +21,7 @@ _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.Cancelled
 
 
 def strategy(name: str) -> tf.distribute.Strategy:
-    """The strategy to create and train a model under, one of each name in a process.
+    """Return the strategy to build and train a model under, one a name and process.
 
     Args:
         name: `default` for one device; `mirrored` for all GPUs with the weights of
@@ -119,7 +119,7 @@ def distributed(
     strategy: tf.distribute.Strategy,
     read: Callable[[WorkerShare | None], tf.data.Dataset],
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
-    """The batches for Keras' `fit`: of several workers, each reads its own part.
+    """Return the batches for Keras' `fit`; each of several workers reads its own part.
 
     Args:
         strategy: The strategy.
@@ -138,7 +138,7 @@ def distributed(
 
 
 def of_all_workers(strategy: tf.distribute.Strategy, number: int) -> list[int]:
-    """The numbers that the workers give, in order; waits for all of them.
+    """Return the numbers of all workers, in order; wait for all of them.
 
     Args:
         strategy: The strategy; where it has no other workers, they are one.
@@ -149,12 +149,12 @@ def of_all_workers(strategy: tf.distribute.Strategy, number: int) -> list[int]:
 
     @tf.function
     def gather() -> tf.Tensor:
-        mine = tf.constant([number], tf.int64)
-        return tf.distribute.get_replica_context().all_gather(mine, axis=0)
+        own_number = tf.constant([number], tf.int64)
+        return tf.distribute.get_replica_context().all_gather(own_number, axis=0)
 
     everyone = strategy.experimental_local_results(strategy.run(gather))[0].numpy()
     devices = strategy.num_replicas_in_sync // len(Cluster.from_environment().workers)
-    return [int(each) for each in np.asarray(everyone)[::devices]]
+    return [int(value) for value in np.asarray(everyone)[::devices]]
 
 
 def check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
@@ -198,17 +198,19 @@ def losing_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
         if not is_multi_worker(strategy):
             raise
         raise LostWorkerError(
-            f"{_lost(error, strategy)} is gone: mend it and give all workers the same "
+            f"{_lost(error, strategy)} is gone: fix it and give all workers the same "
             "command again; they go on from the last checkpoint"
         ) from error
 
 
 def _lost(error: tf.errors.OpError, strategy: tf.distribute.Strategy) -> str:
-    """The worker that TensorFlow's message tells of, as TF_CONFIG names it."""
-    here = strategy.cluster_resolver
+    """Return the worker that TensorFlow's message names, as TF_CONFIG names it."""
+    resolver = strategy.cluster_resolver
     named = re.findall(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)", str(error.message))
-    others = [each for each in named if each != (here.task_type, str(here.task_id))]
-    return " ".join(others[-1]) if others else "a worker"
+    other_tasks = [
+        task for task in named if task != (resolver.task_type, str(resolver.task_id))
+    ]
+    return " ".join(other_tasks[-1]) if other_tasks else "a worker"
 
 
 def _first_line(error: Exception) -> str:

@@ -83,5 +83,5 @@ class EarlyStopping(keras.callbacks.Callback):
 
 
 def _best_of(points: list[CurvePoint]) -> int:
-    """Which point has the lowest loss, the first of equals."""
+    """Return the point of lowest loss, the first of equals."""
     return min(range(len(points)), key=lambda i: points[i].loss)

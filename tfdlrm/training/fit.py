@@ -96,7 +96,7 @@ def set_precision(config: TrainConfig) -> None:
 def probabilities_of(
     model: keras.Model, batches: tf.data.Dataset
 ) -> Callable[[dict[str, Any]], tf.Tensor]:
-    """The function from features to click probabilities, compiled once.
+    """Return the function from features to click probabilities, compiled once.
 
     Args:
         model: The model.
@@ -193,11 +193,15 @@ def fit(
             callbacks.append(MetricsRestorer(state["metrics"]))
         # There may be nothing left to fit, but still a last checkpoint to write.
         checkpointer.set_model(model)
-        for epoch, done in _epochs_from(state["step"], steps_per_epoch, config.epochs):
+        for epoch, steps_done in _epochs_from(
+            state["step"], steps_per_epoch, config.epochs
+        ):
             if stopping is not None and stopping.is_over:
                 break
-            steps = steps_per_epoch - done
-            _fit_epoch(model, read(epoch, done), epoch, steps, callbacks, is_chief)
+            steps = steps_per_epoch - steps_done
+            _fit_epoch(
+                model, read(epoch, steps_done), epoch, steps, callbacks, is_chief
+            )
         recorder.close()
         profiler.close()
         if is_chief:
@@ -233,10 +237,10 @@ def _fit_epoch(
 def _epochs_from(
     step: int, steps_per_epoch: int, num_epochs: int
 ) -> Iterator[tuple[int, int]]:
-    """Each epoch that is left after so many steps, and what of it is done."""
-    first, done = divmod(step, steps_per_epoch)
-    for epoch in range(first, num_epochs):
-        yield epoch, done if epoch == first else 0
+    """Yield the epochs that remain after `step` steps, with their steps done."""
+    first_epoch, steps_done = divmod(step, steps_per_epoch)
+    for epoch in range(first_epoch, num_epochs):
+        yield epoch, steps_done if epoch == first_epoch else 0
 
 
 def _validator(
@@ -255,7 +259,7 @@ def _restore(
     meaning: Meaning | None,
     devices: tf.distribute.Strategy,
 ) -> dict[str, Any]:
-    """The state of the newest checkpoint, after it was read, or that of a beginning."""
+    """Restore the newest checkpoint, or return the initial state."""
     # The chief puts damaged checkpoints aside.
     with chief_first(devices, is_chief=run.restored_from is None):
         state = checkpoints.restore(variables, data_set, meaning)

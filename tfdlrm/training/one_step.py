@@ -93,11 +93,11 @@ class OneStep:
         self.vectors = np.vstack([self.bottom[-1]["outputs"], embeddings])
         self.products = self.vectors @ self.vectors.T
         self.pairs = model.interaction(self.vectors[None])[0].numpy()
-        joined = np.concatenate([self.vectors[0], self.pairs])
-        self.top = _layers(model.top_mlp, joined)
+        top_inputs = np.concatenate([self.vectors[0], self.pairs])
+        self.top = _layers(model.top_mlp, top_inputs)
 
     def _step(self, model: DLRM, inputs: dict[str, np.ndarray]) -> None:
-        """The model itself does the step."""
+        """Take the step with the model itself."""
         label = tf.constant([[self.row.label]])
 
         def loss_of(logits: tf.Tensor) -> tf.Tensor:
@@ -108,31 +108,33 @@ class OneStep:
             tape.watch(pairs)
             logits = model(inputs)
             loss = loss_of(logits)
-            joined = tf.concat([self.vectors[:1], pairs], axis=1)
-            loss_of_pairs = loss_of(model.top_mlp(joined))
+            top_inputs = tf.concat([self.vectors[:1], pairs], axis=1)
+            loss_of_pairs = loss_of(model.top_mlp(top_inputs))
         self.logit = logits.numpy()[0, 0]
         self.probability = tf.sigmoid(logits).numpy()[0, 0]
         self.loss = loss.numpy()
         self.logit_gradient = tape.gradient(loss, logits).numpy()[0, 0]
         self.pair_gradients = tape.gradient(loss_of_pairs, pairs).numpy()[0]
-        variables = [each.value for each in model.trainable_variables]
+        variables = [variable.value for variable in model.trainable_variables]
         gradients = tape.gradient(loss, variables)
         (of_tables,) = [g for g in gradients if isinstance(g, tf.IndexedSlices)]
         self.row_gradient = of_tables.values.numpy()[0]
         SGD(self.learning_rate).apply(gradients, model.trainable_variables)
-        first = self.ids[0]
-        self.row_before = self.tables[0][first]
-        self.row_after = self._tables(model)[0][first]
+        table_row = self.ids[0]
+        self.row_before = self.tables[0][table_row]
+        self.row_after = self._tables(model)[0][table_row]
         self.loss_after = loss_of(model(inputs)).numpy()
 
 
 def _layers(mlp: MLP, inputs: np.ndarray) -> list[dict[str, np.ndarray]]:
-    """Each layer's weights and what it makes of one row."""
-    kept = []
+    """Return each layer's weights and its output for one row."""
+    layers = []
     for layer in mlp.dense_layers:
         kernel, bias = layer.kernel.numpy(), layer.bias.numpy()
         outputs = layer(inputs[None])[0].numpy()
         sums = inputs @ kernel + bias
-        kept.append({"kernel": kernel, "bias": bias, "sums": sums, "outputs": outputs})
+        layers.append(
+            {"kernel": kernel, "bias": bias, "sums": sums, "outputs": outputs}
+        )
         inputs = outputs
-    return kept
+    return layers

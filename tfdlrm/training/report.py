@@ -69,16 +69,18 @@ def plot_reliability(bins: dict[str, Reliability], path: Path) -> None:
     """Draw observed over predicted click rates, and how far chance may move them."""
     figure = Figure(figsize=(4.8, 4.4), layout="constrained")
     axis = figure.subplots()
-    for (split, each), marker in zip(bins.items(), "os^", strict=False):
-        error = np.sqrt(each.observed * (1 - each.observed) / each.rows)
+    for (split, reliability), marker in zip(bins.items(), "os^", strict=False):
+        error = np.sqrt(
+            reliability.observed * (1 - reliability.observed) / reliability.rows
+        )
         axis.errorbar(
-            each.predicted,
-            each.observed,
+            reliability.predicted,
+            reliability.observed,
             yerr=1.96 * error,
             fmt=marker,
             markersize=4,
             elinewidth=1,
-            label=f"{split} (ECE {expected_calibration_error(each):.4f})",
+            label=f"{split} (ECE {expected_calibration_error(reliability):.4f})",
         )
     end = 1.05 * max(np.maximum(b.predicted, b.observed).max() for b in bins.values())
     axis.plot([0, end], [0, end], color="grey", linewidth=1, zorder=0, label="perfect")

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from tfdlrm.base import storage
+from tfdlrm.base import local_copies, storage
 from tfdlrm.base.checksums import file_sha256, seal, unseal
 from tfdlrm.base.command_line import parse, to_yaml
 from tfdlrm.base.errors import InputError
@@ -80,7 +80,7 @@ class RunDirectory:
                     f"run_dir is {run.path}, expected a directory on this machine: "
                     "early_stopping keeps its best weights there"
                 )
-            with storage.mirrored(run.path, "checkpoints", REPORT_FILE) as local:
+            with local_copies.mirrored(run.path, "checkpoints", REPORT_FILE) as local:
                 copy = cls(local, remote=run.path)
                 copy._take(to_yaml(replace(config, run_dir=run.path)))
                 storage.copy_tree(local, run.path)
@@ -94,7 +94,7 @@ class RunDirectory:
     @classmethod
     @contextmanager
     def of_another_worker(cls, config: TrainConfig) -> Iterator["RunDirectory"]:
-        """A place that is forgotten, for workers whose chief writes the run's files.
+        """Yield a temporary directory, for workers whose chief writes the run's files.
 
         Args:
             config: The run's settings; its checkpoints are read.
@@ -103,16 +103,16 @@ class RunDirectory:
             The directory.
         """
         with TemporaryDirectory(prefix="tfdlrm-worker-") as path:
-            there = config.run_dir and storage.at(config.run_dir)
+            run_dir = config.run_dir and storage.at(config.run_dir)
             worker = f"worker-{Cluster.from_environment().index}"
-            yield cls(Path(path), restored_from=there, worker=worker)
+            yield cls(Path(path), restored_from=run_dir, worker=worker)
 
     def _take(self, config: str) -> None:
-        """Write the settings into a new directory, or compare them with those there."""
+        """Write the settings into a new directory, or compare them with saved ones."""
         self.require_unfinished()
         self._remove_remains()
-        there = self._settings_there()
-        difference = there and _first_difference(there, yaml.safe_load(config))
+        settings = self._settings_there()
+        difference = settings and _first_difference(settings, yaml.safe_load(config))
         if difference:
             raise InputError(
                 f"run_dir {self.home} holds an unfinished run with other settings: "
@@ -123,7 +123,7 @@ class RunDirectory:
         write_settings(self.path, config)
 
     def _settings_there(self) -> dict[str, Any] | None:
-        """The settings of the unfinished run; `None` if there is nothing to go on with.
+        """Return the settings of the unfinished run; `None` if there is none.
 
         Raises:
             InputError: If they are damaged, and there are checkpoints of them.
@@ -139,7 +139,7 @@ class RunDirectory:
             return None
 
     def _whole_settings(self) -> dict[str, Any]:
-        """The settings, with a line where they are those of the copy."""
+        """Return the settings, and print a line where they are those of the copy."""
         settings = whole_settings(self.path)
         if not self.config_file.exists():
             print(f"{self.config_file} is missing: {COPY_FILE} beside it stands in")
@@ -149,8 +149,8 @@ class RunDirectory:
         return self.config_file.exists() or (self.path / COPY_FILE).exists()
 
     def _remove_remains(self) -> None:
-        """Remove what a killed process has written aside, or as the last but one."""
-        for path in [*self.path.glob(".*.partial"), *self.path.glob(".partial-*")]:
+        """Remove the summary, and the temporary files that a killed process left."""
+        for path in self.path.glob(".*partial*"):
             if path.is_file():
                 path.unlink()
         self.summary_file.unlink(missing_ok=True)
@@ -163,7 +163,7 @@ class RunDirectory:
         """
         # What begins with a dot was written aside by a process that was killed.
         is_used = self.path.is_dir() and any(
-            not each.name.startswith(".") for each in self.path.iterdir()
+            not path.name.startswith(".") for path in self.path.iterdir()
         )
         if self.report_file.exists():
             raise InputError(
@@ -174,7 +174,7 @@ class RunDirectory:
             raise InputError(f"run_dir {self.home} is in use already: give another one")
 
     def _results(self) -> str:
-        """What a finished run has brought, in words."""
+        """Describe the results of a finished run."""
         results = [f"the report {self.home / REPORT_FILE}"]
         with suppress(InputError):
             if model := self.load_summary().get("model"):
@@ -244,7 +244,7 @@ class RunDirectory:
 
     @property
     def summary_file(self) -> Path:
-        """The outcome in numbers."""
+        """Return the results in numbers."""
         return self.path / "summary.json"
 
     @property
@@ -271,7 +271,7 @@ class RunDirectory:
         storage.replace_text(self.summary_file, seal(summary) + "\n")
 
     def load_summary(self) -> dict[str, Any]:
-        """The outcome in numbers.
+        """Return the results in numbers.
 
         Raises:
             InputError: If the run is not finished, or they are damaged.
@@ -297,16 +297,16 @@ class RunDirectory:
             checksums = self._summary().get("checksums", {})
         try:
             contents = path.read_bytes()
-            found = hashlib.sha256(contents).hexdigest()
-            written = checksums.get(path.name, found)
-            if found != written:
-                raise _damaged(path, f"its SHA-256 is {found}, expected {written}")
+            checksum = hashlib.sha256(contents).hexdigest()
+            expected = checksums.get(path.name, checksum)
+            if checksum != expected:
+                raise _damaged(path, f"its SHA-256 is {checksum}, expected {expected}")
             return contents.decode()
         except (OSError, UnicodeDecodeError) as error:
             raise _damaged(path, str(error)) from None
 
     def load_curves(self) -> list[dict[str, Any]]:
-        """The points of the learning curves, in order.
+        """Return the points of the learning curves, in order.
 
         Raises:
             InputError: If they are damaged.
@@ -340,7 +340,7 @@ class RunDirectory:
             raise _damaged(self.measures_file, str(error)) from None
 
     def load_config(self) -> TrainConfig:
-        """The configuration that the run was made with.
+        """Return the configuration of the run.
 
         Raises:
             InputError: If this is not a run directory, or they are damaged.
@@ -365,24 +365,27 @@ def _damaged(path: Path, reason: str) -> InputError:
     return InputError(f"{path} is damaged ({reason}): put back a copy, or train again")
 
 
-def _first_difference(there: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """The first setting that is another one and changes what a run computes."""
-    settings_there, settings_now = dict(_flat(there)), dict(_flat(now))
+def _first_difference(saved: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """Return the first setting that differs and changes what a run computes."""
+    settings_there, settings_now = dict(_flat(saved)), dict(_flat(now))
     for name in {**settings_now, **settings_there}:
-        found, wanted = settings_there.get(name), settings_now.get(name)
-        if found != wanted and not _changes_no_number(name, found, wanted):
-            return f"{name}: {_as_yaml(found)} there, {name}: {_as_yaml(wanted)} now"
+        old_value, new_value = settings_there.get(name), settings_now.get(name)
+        if old_value != new_value and not _changes_no_number(
+            name, old_value, new_value
+        ):
+            old, new = _as_yaml(old_value), _as_yaml(new_value)
+            return f"{name}: {old} there, {name}: {new} now"
     return None
 
 
-def _changes_no_number(name: str, found: Any, wanted: Any) -> bool:
+def _changes_no_number(name: str, old_value: Any, new_value: Any) -> bool:
     """Whether a setting changes where a run computes and writes, and not what."""
     if name == "strategy":
-        return {found, wanted} <= {"default", "mirrored"}
+        return {old_value, new_value} <= {"default", "mirrored"}
     # A checkpoint knows its data set, wherever that lies now.
-    places = ("data_dir", "run_dir", "export_dir")
+    directories = ("data_dir", "run_dir", "export_dir")
     watched = ("tables", "profile_steps")
-    return name in (*places, *watched) or name.startswith("checkpoints.")
+    return name in (*directories, *watched) or name.startswith("checkpoints.")
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -62,7 +62,7 @@ class Checkpointer(keras.callbacks.Callback):
             print(f"\nno checkpoint of step {self._begun_step:,}: {error}")
 
     def leave_if_asked(self) -> None:
-        """End the program where a signal has come, with this step saved."""
+        """Exit if a signal has arrived, with this step saved."""
         if self._request.signal is None:
             return
         self.save_last()
@@ -183,13 +183,13 @@ class FiniteLoss(keras.callbacks.Callback):
         if math.isfinite(loss):
             return
         # An execution of several steps does not tell in which of them it happened.
-        first = self._recorder.step + 1
-        last = max(first, self._recorder.step_at(batch))
-        paths = [self._save_batch(step) for step in range(first, last + 1)]
+        first_step = self._recorder.step + 1
+        last_step = max(first_step, self._recorder.step_at(batch))
+        paths = [self._save_batch(step) for step in range(first_step, last_step + 1)]
         directory = self._run.remote or self._run.own_directory
-        when, where = f"at step {first:,}", str(directory / paths[0].name)
+        when, where = f"at step {first_step:,}", str(directory / paths[0].name)
         if len(paths) > 1:
-            when = f"in one of the steps {first:,} to {last:,}"
+            when = f"in one of the steps {first_step:,} to {last_step:,}"
             where += f" to {paths[-1].name}"
         raise InputError(
             f"the loss became {loss} {when}, expected a finite number; the rows are in "
@@ -206,18 +206,18 @@ class FiniteLoss(keras.callbacks.Callback):
             name: _dense(tf.concat(copies_of(values), axis=0))
             for name, values in {"label": label, **features}.items()
         }
-        with storage.whole(path) as aside, aside.open("wb") as file:
+        with storage.whole(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)
         return path
 
 
 def restored_points(state: dict[str, Any]) -> list[CurvePoint]:
-    """The points of the curves that a checkpoint holds."""
+    """Return the points of the curves that a checkpoint holds."""
     return [CurvePoint(**point) for point in state["points"]]
 
 
 def _metric_variables(model: keras.Model) -> list[tuple[tf.Variable, ...]]:
-    """The state of the metrics, which each device of this process has a copy of.
+    """Return the state of the metrics; each device of this process has a copy.
 
     To read such a variable as a whole would add up the copies, of other workers too.
     """
