@@ -1,4 +1,4 @@
-"""The site: what it says of messages and settings is what the code has."""
+"""The site: the messages and settings that it lists are those of the code."""
 
 import ast
 import re
@@ -10,14 +10,14 @@ import pytest
 from tests.docs.test_pages import blocks
 from tests.support.processes import ROOT
 
-# What Python of these pages works on is made by their commands, with which it is run.
+# The Python of these pages needs files of their commands, and other tests run it.
 NOT_ALONE = {"docs/from_nvidia.md", "docs/preparing.md", "docs/serving.md"}
 PAGES = {str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md")}
 DOCUMENTS = sorted(page for page in PAGES - NOT_ALONE if blocks(page, "python"))
 
 
 def text_of(node):
-    """The text of a string expression, `…` for what is filled in."""
+    """Return the text of a string expression, with `…` for each filled-in part."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
@@ -29,11 +29,15 @@ def text_of(node):
 
 
 def messages():
+    """Yield the texts of the code, without docstrings."""
     for package in ("tfdlrm", "pipelines"):
         for path in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-                if isinstance(node, ast.Call):
-                    yield from (text_of(argument) for argument in node.args)
+            tree = ast.parse(path.read_text("utf-8"))
+            docstrings = {
+                node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)
+            }
+            for node in set(ast.walk(tree)) - docstrings:
+                yield text_of(node)
 
 
 def test_the_messages_that_are_explained_are_the_codes():
@@ -49,7 +53,7 @@ def test_the_messages_that_are_explained_are_the_codes():
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_the_python_of_a_page_runs(document, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # what it writes is not for the repository
+    monkeypatch.chdir(tmp_path)  # its files are not for the repository
     for block in blocks(document, "python"):
         exec(compile(block, document, "exec"), {})
 
@@ -57,10 +61,10 @@ def test_the_python_of_a_page_runs(document, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_the_site_is_built_without_a_warning(tmp_path):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path)]
-    done = subprocess.run(
+    process = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     settings = (tmp_path / "settings" / "index.html").read_text("utf-8")
     assert "embedding_dim" in settings
     assert "<!-- settings -->" not in settings
