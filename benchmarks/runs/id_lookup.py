@@ -58,10 +58,10 @@ def _draw(size: int) -> tuple[pl.DataFrame, list[pl.Series]]:
 
 def _by_join(vocabulary: pl.DataFrame) -> Lookup:
     def lookup(values: pl.Series) -> np.ndarray:
-        joined = values.to_frame().join(
+        with_ids = values.to_frame().join(
             vocabulary, on="value", how="left", maintain_order="left"
         )
-        return joined["id"].fill_null(UNKNOWN_ID).to_numpy()
+        return with_ids["id"].fill_null(UNKNOWN_ID).to_numpy()
 
     return lookup
 

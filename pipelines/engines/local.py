@@ -78,7 +78,7 @@ def run(raw: Sequence[Path], building: Building, config: PrepareConfig) -> Prepa
     coverage = Coverage(counted_features)
     buckets = make_buckets(split, columns, building.work, config)
     pieces = PieceEncoder(columns, split, buckets, coverage)
-    kept_files = building.journal.kept()
+    kept_files = building.journal.needed_files()
     tables = ColumnTables(dialect, building.directory, features, kept_files)
     positives = Encoder(spill, pieces, tables, building.journal, budget).run()
     write_coverage(coverage, config.dialect, building.directory)

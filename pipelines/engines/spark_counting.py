@@ -137,7 +137,7 @@ def _column_counts(raw: pl.Series, column: int, start: int, values: _Values) -> 
     import pyarrow as pa
 
     raw = raw.explode() if isinstance(raw.dtype, pl.List) else raw
-    frame = values.dialect.counted(raw).alias("value").to_frame()
+    frame = values.dialect.values_to_count(raw).alias("value").to_frame()
     table = (
         frame.with_row_index("first")
         .drop_nulls()

@@ -75,7 +75,7 @@ class _Shards:
         shard = write_shard(rows, self.directory, self.path(number), self.shard_format)
         write_note(self.note_path(number), asdict(shard))
 
-    def finished(self, number: int) -> tuple[Shard | None, str | None]:
+    def find_finished(self, number: int) -> tuple[Shard | None, str | None]:
         """Return the shard that an earlier run has finished, if it is undamaged.
 
         Returns:
@@ -147,7 +147,7 @@ def _find_unfinished(cluster: Cluster, shards: _Shards) -> frozenset[int]:
     numbers = range(len(shards.bucket_numbers))
     if not any(shards.note_path(number).exists() for number in numbers):
         return frozenset(numbers)
-    results = cluster.map(shards.finished, len(numbers))
+    results = cluster.map(shards.find_finished, len(numbers))
     problems = [problem for _, problem in results if problem]
     if problems:
         in_all = f" ({len(problems)} shards in all)" if len(problems) > 1 else ""

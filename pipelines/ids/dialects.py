@@ -53,7 +53,7 @@ class Dialect(ABC):
         ]
         return range(max(ends, default=0))
 
-    def counted(self, raw: pl.Series) -> pl.Series:
+    def values_to_count(self, raw: pl.Series) -> pl.Series:
         """Return the values to count for raw values; null is not counted."""
         return raw
 
@@ -74,7 +74,7 @@ class Dialect(ABC):
             return None
         counter = ValueCounter(memory_bytes, work)
         for series in values:
-            counter.add(self.counted(series))
+            counter.add(self.values_to_count(series))
         counts = counter.counts(self.min_frequency or 1)
         names, descending = zip(*self.order, strict=True)
         in_order = counts.sort(names, descending=list(descending))
@@ -159,7 +159,7 @@ class FacebookDialect(Dialect):
     min_frequency = 1
     max_index_range: int | None
 
-    def counted(self, raw: pl.Series) -> pl.Series:
+    def values_to_count(self, raw: pl.Series) -> pl.Series:
         """Return raw values as the reference changes them before it numbers them."""
         values = raw.fill_null(0)
         if self.max_index_range is None or self.max_index_range == 2**32:
@@ -195,11 +195,13 @@ class _FacebookTable:
         self._value_of_unknown = sharing[0] if len(sharing) else None
 
     def ids(self, values: pl.Series) -> np.ndarray:
-        return self._table.ids(self._dialect.counted(values))
+        return self._table.ids(self._dialect.values_to_count(values))
 
     def are_unknown(self, values: pl.Series, ids: np.ndarray) -> np.ndarray:
         # Unknown values share the id of a value of the vocabulary.
-        is_other = self._dialect.counted(values).ne_missing(self._value_of_unknown)
+        is_other = self._dialect.values_to_count(values).ne_missing(
+            self._value_of_unknown
+        )
         may_be_unknown = (values.is_not_null() & is_other).to_numpy()
         return self._table.are_unknown(values, ids) & may_be_unknown
 

@@ -10,6 +10,7 @@ import polars as pl
 from tfdlrm.base.kept_files import DamagedFileError
 from tfdlrm.data.column_files import vocabulary_path
 from tfdlrm.data.schema import MISSING_ID, UNKNOWN_ID
+from tfdlrm.data.vocabulary_files import read_layout
 
 _FREE = np.int32(-1)
 _SPREAD = {
@@ -43,12 +44,11 @@ def table_bytes(directory: Path, name: str) -> int:
         DamagedFileError: If the file, which this run has written, cannot be read.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pa_parquet
 
-    path = vocabulary_path(directory, name)
     try:
-        metadata = pa_parquet.read_metadata(path)
+        metadata = read_layout(directory, name)
     except (pa.ArrowException, OSError) as error:
+        path = vocabulary_path(directory, name)
         raise DamagedFileError(f"{path} cannot be read: {error}") from None
     columns = [metadata.row_group(i).column(0) for i in range(metadata.num_row_groups)]
     num_slots = 4 * metadata.num_rows + 2

@@ -76,12 +76,14 @@ class FaultFinder:
         style = self._marks.style
         separator, line_end = style.separator[0], style.line_end[0]
         is_opening = np.arange(low, high) % 2 == 0
-        previous = np.maximum(positions - 1, 0)
-        begins = (codes[previous] == separator) | (codes[previous] == line_end)
+        # Large arrays that are used once have no name: kept alive, they cost time.
+        previous_code = codes[np.maximum(positions - 1, 0)]
+        begins = (previous_code == separator) | (previous_code == line_end)
         if self._marks.is_escaped is not None:
-            begins &= ~self._marks.is_escaped[previous]
-        distances = np.diff(quotes[max(low - 1, 0) : high], prepend=-2)
-        follows_quote = distances[-len(positions) :] == 1
+            begins &= ~self._marks.is_escaped[np.maximum(positions - 1, 0)]
+        follows_quote = (
+            np.diff(quotes[max(low - 1, 0) : high], prepend=-2)[-len(positions) :] == 1
+        )
         opens = begins | (positions == start) | follows_quote
         last = len(codes) - 1
         next_code = codes[np.minimum(positions + 1, last)]
@@ -121,8 +123,11 @@ class FaultFinder:
         position, text = int(quotes[number]), self._marks.text
         if number % 2:
             excerpt = text[quotes[number - 1] : position + _EXCERPT_BYTES]
-            problem = f"has text behind its closing quote: {quote_value(excerpt)}"
-            return Fault(position, "text behind a quote", problem)
+            return Fault(
+                position,
+                "text behind a quote",
+                f"has text behind its closing quote: {quote_value(excerpt)}",
+            )
         low = max(position - _EXCERPT_BYTES, 0)
         excerpt = text[low : position + _EXCERPT_BYTES // 3]
         problem = (

@@ -59,7 +59,7 @@ def build_in(
             try:
                 building = _begin(partial, source, engine)
                 yield building
-                storage.remove_remains(building.directory)
+                storage.remove_temporary_files(building.directory)
                 storage.rename(building.directory, output.resolve())
             except KeyboardInterrupt:
                 if stays:
@@ -139,7 +139,7 @@ def _begin(partial: Path, source: dict[str, Any], engine: str) -> Building:
         difference = f"engine was {begin_entry['engine']}, is {engine}"
     if difference:
         return start_again(building, source, engine, difference)
-    storage.remove_remains(partial)
+    storage.remove_temporary_files(partial)
     print(f"resuming an earlier run from {partial}")
     go_back(building)
     return building

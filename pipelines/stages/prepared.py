@@ -108,14 +108,14 @@ def remove_other_shards(directory: Path, paths: Iterable[str]) -> None:
 
 
 def categorical_features(
-    counted: Sequence[CountedFeature], columns: Columns
+    counted_features: Sequence[CountedFeature], columns: Columns
 ) -> tuple[CategoricalFeature, ...]:
     """Return the categorical columns as they are in the schema."""
     return tuple(
         CategoricalFeature(
             feature.name, feature.num_ids, feature.name in columns.multi_hot
         )
-        for feature in counted
+        for feature in counted_features
     )
 
 

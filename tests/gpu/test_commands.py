@@ -36,6 +36,7 @@ def measures_of(run):
     ]
 
 
+@pytest.mark.slow
 def test_a_gpu_trains_and_exports_what_a_cpu_does(
     fake_gpus, data_dir, exported, small_config, tmp_path
 ):

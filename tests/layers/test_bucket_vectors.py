@@ -60,8 +60,10 @@ def test_in_a_dlrm_they_interact_with_all_other_vectors():
     assert vectors.shape == (6, 1 + 3 + 3, 4)
     pairs = [vectors[:, i] * vectors[:, j] for i in range(7) for j in range(i)]
     joined = np.hstack([bottom, np.stack(pairs, 1).sum(2)])
-    (last,) = model.top_mlp.dense_layers
-    expected = joined @ np.asarray(last.kernel, "float64") + np.asarray(last.bias)
+    (top_layer,) = model.top_mlp.dense_layers
+    expected = joined @ np.asarray(top_layer.kernel, "float64") + np.asarray(
+        top_layer.bias
+    )
     np.testing.assert_allclose(model(features), expected, rtol=1e-4, atol=1e-5)
     with pytest.raises(InputError, match="vectors for buckets of dense features"):
         from_keras(model)

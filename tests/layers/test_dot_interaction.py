@@ -90,16 +90,18 @@ def test_a_training_step_has_the_products_and_gradients_of_the_definition(
     self_interaction, dtype
 ):
     exact = tf.constant(vectors(), tf.float64)
-    given = tf.cast(exact, dtype)
+    narrow = tf.cast(exact, dtype)
     layer = DotInteraction(self_interaction, dtype=dtype)
     with tf.GradientTape(persistent=True) as tape:
-        tape.watch([exact, given])
-        outputs = layer(given, training=True)
+        tape.watch([exact, narrow])
+        outputs = layer(narrow, training=True)
         loss = tf.reduce_sum(tf.cast(outputs, tf.float64) ** 2)
         matrix = tf.matmul(exact, exact, transpose_b=True)
         lower = tf.linalg.band_part(matrix, -1, 0)
-        kept = lower if self_interaction else lower - tf.linalg.band_part(matrix, 0, 0)
-        exact_loss = tf.reduce_sum(kept**2)
+        triangle = (
+            lower if self_interaction else lower - tf.linalg.band_part(matrix, 0, 0)
+        )
+        exact_loss = tf.reduce_sum(triangle**2)
     tolerance = {"float32": 1e-5, "bfloat16": 0.05}[dtype]
     np.testing.assert_allclose(
         tf.cast(outputs, tf.float64),
@@ -109,7 +111,7 @@ def test_a_training_step_has_the_products_and_gradients_of_the_definition(
     )
     expected = tape.gradient(exact_loss, exact).numpy()
     np.testing.assert_allclose(
-        tf.cast(tape.gradient(loss, given), tf.float64),
+        tf.cast(tape.gradient(loss, narrow), tf.float64),
         expected,
         atol=tolerance * abs(expected).max(),
     )

@@ -33,8 +33,8 @@ def test_the_matrix_form_agrees_with_keras_rs(rank):
     peer.build((None, 4))
     peer(features())
     dense = [peer.dense] if rank is None else [peer.down_proj_dense, peer.dense]
-    for mine, theirs in zip(layer.kernels, dense, strict=True):
-        theirs.kernel.assign(mine)
+    for kernel, dense_layer in zip(layer.kernels, dense, strict=True):
+        dense_layer.kernel.assign(kernel)
     peer.dense.bias.assign(layer.bias)
     for x0, x in ((features(), None), (features(), features(1))):
         np.testing.assert_allclose(layer(x0, x), peer(x0, x), rtol=1e-5, atol=1e-6)

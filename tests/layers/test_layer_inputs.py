@@ -85,7 +85,7 @@ FLOATS = [1.0, 1.9, -0.5, float("nan"), 2.0**24 + 1]
 @pytest.mark.parametrize("value", FLOATS)
 def test_floats_are_no_ids(value, dtype):
     ids = tf.cast(np.full((3, 2), value), dtype)
-    for form in (
+    for batch in (
         ids,
         ids[..., None],
         tf.RaggedTensor.from_tensor(ids[..., None], ragged_rank=2),
@@ -94,7 +94,7 @@ def test_floats_are_no_ids(value, dtype):
         layer = collection()
         for call in (layer, tf.function(layer), tf.function(layer, jit_compile=True)):
             with pytest.raises(ValueError, match=f"have dtype {dtype}, expected"):
-                call(form)
+                call(batch)
 
 
 def test_an_input_of_floats_is_refused_where_the_model_is_made():
@@ -123,10 +123,10 @@ def test_ids_out_of_range_have_vectors_of_zeros(dtype, call):
     far = [np.iinfo(dtype).max, np.iinfo(dtype).min]
     if dtype == "int64":
         far += [2**32 + 1, -(2**32) + 1]  # which 32 bits would take for 1
-    ids = np.array([[each, 1] for each in (-1, 5, *far)], dtype)
-    found = np.asarray(call(layer)(tf.constant(ids)))
-    assert not found[:, 0].any()
-    assert found[:, 1].all()
+    ids = np.array([[number, 1] for number in (-1, 5, *far)], dtype)
+    actual = np.asarray(call(layer)(tf.constant(ids)))
+    assert not actual[:, 0].any()
+    assert actual[:, 1].all()
 
 
 def columns(*shape):
@@ -169,6 +169,6 @@ def test_columns_in_a_list_are_refused_of_a_matrix_factorization():
 
 def test_a_feature_without_any_id_may_be_an_empty_list_of_floats():
     layer, starts = collection(), np.zeros((2, 1), "int64")
-    found = layer(([np.array([3]), np.array([])], starts))
-    assert not np.asarray(found)[0, 1].any()
-    assert np.asarray(found)[0, 0].any()
+    actual = layer(([np.array([3]), np.array([])], starts))
+    assert not np.asarray(actual)[0, 1].any()
+    assert np.asarray(actual)[0, 0].any()

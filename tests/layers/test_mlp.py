@@ -72,11 +72,11 @@ def test_gradients_of_a_training_step_are_exact(width, final, compiled):
         return tape.gradient(loss, [inputs, *mlp.trainable_variables])
 
     mlp(inputs)
-    found = (tf.function(gradients) if compiled else gradients)(inputs)
+    actual = (tf.function(gradients) if compiled else gradients)(inputs)
     expected = exact_gradients(mlp, inputs.numpy(), final == "relu")
-    assert len(found) == len(expected) == 7
-    for each, exact in zip(found, expected, strict=True):
-        np.testing.assert_allclose(each, exact, rtol=1e-4, atol=1e-4)
+    assert len(actual) == len(expected) == 7
+    for gradient, exact in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(gradient, exact, rtol=1e-4, atol=1e-4)
 
 
 def test_training_and_inference_give_the_same_outputs():

@@ -87,20 +87,24 @@ def inputs(form, rows, weights):
     return indices_and_offsets(rows, "int64"), indices_and_offsets(weights, "f4")[0]
 
 
-@pytest.mark.parametrize("form", ["ragged", "padded", "offsets"])
 @pytest.mark.parametrize("combiner", ["sum", "mean", "sqrtn"])
 @settings(max_examples=8, deadline=None)
 @given(rows=ROWS)
-def test_bags_are_combined(form, combiner, rows):
+def test_bags_are_combined(combiner, rows):
     layer = collection(combiner=combiner)
     weights = weights_like(rows)
-    ids, given_weights = inputs(form, rows, weights)
     ones = [[[1.0] * len(bag) for bag in row] for row in rows]
-    for found, wanted in (
-        (layer(ids), expected(layer, rows, ones, combiner)),
-        (layer(ids, given_weights), expected(layer, rows, weights, combiner)),
-    ):
-        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    combined = expected(layer, rows, ones, combiner)
+    weighted = expected(layer, rows, weights, combiner)
+    for form in ("ragged", "padded", "offsets"):
+        ids, weights_of_ids = inputs(form, rows, weights)
+        for actual, expected_vectors in (
+            (layer(ids), combined),
+            (layer(ids, weights_of_ids), weighted),
+        ):
+            np.testing.assert_allclose(
+                actual, expected_vectors, rtol=1e-5, atol=1e-6, err_msg=form
+            )
 
 
 @pytest.mark.parametrize("form", ["ragged", "padded", "offsets"])
@@ -110,16 +114,18 @@ def test_every_kind_of_table_takes_bags(form, variant):
     ones = [[[1.0] * len(bag) for bag in row] for row in rows]
     layer = collection(variant)
     ids, _ = inputs(form, rows, ones)
-    wanted = expected(layer, rows, ones, "sum")
-    np.testing.assert_allclose(layer(ids), wanted, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(tf.function(layer)(ids), wanted, rtol=1e-5, atol=1e-6)
+    expected_vectors = expected(layer, rows, ones, "sum")
+    np.testing.assert_allclose(layer(ids), expected_vectors, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        tf.function(layer)(ids), expected_vectors, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_a_single_id_may_have_a_weight():
     layer = collection()
     ids, weights = np.array([[1, 2, 3]]), np.array([[2.0, 0.5, 1.0]])
-    found = layer(ids, weights)
-    np.testing.assert_allclose(found, layer(ids) * weights[..., None], rtol=1e-6)
+    actual = layer(ids, weights)
+    np.testing.assert_allclose(actual, layer(ids) * weights[..., None], rtol=1e-6)
 
 
 def test_mixed_widths_are_projected():
@@ -128,8 +134,8 @@ def test_mixed_widths_are_projected():
     (projection,) = (w for w in layer.weights if "projection" in w.name)
     table = layer.tables[1].numpy().astype("float64")
     vectors = layer(np.array([[0, 2, 0]]))
-    wanted = table[2] @ projection.numpy()[0]
-    np.testing.assert_allclose(vectors[0, 1], wanted, rtol=1e-5, atol=1e-7)
+    expected_vectors = table[2] @ projection.numpy()[0]
+    np.testing.assert_allclose(vectors[0, 1], expected_vectors, rtol=1e-5, atol=1e-7)
 
 
 def test_quotients_and_remainders_share_rows():
@@ -139,8 +145,8 @@ def test_quotients_and_remainders_share_rows():
     assert table.shape == (101 + 10, 2)
     values = table.numpy()
     vectors = layer(np.array([[0], [999], [1000]]))
-    wanted = values[[0, 99, 100]] * values[[101, 110, 101]]
-    np.testing.assert_allclose(vectors[:, 0], wanted, rtol=1e-6)
+    expected_vectors = values[[0, 99, 100]] * values[[101, 110, 101]]
+    np.testing.assert_allclose(vectors[:, 0], expected_vectors, rtol=1e-6)
 
 
 def test_the_vectors_of_shared_rows_differ():
@@ -260,12 +266,12 @@ def test_a_table_of_more_than_2_to_the_31_elements():
     layer = EmbeddingCollection([num_rows - 2, 2], embedding_dim=16)
     layer.build()
     (table,) = layer.tables
-    last = np.array([[num_rows - 3, 1]])
-    before = layer(last).numpy()
-    assert abs(before[0, 0]).max() <= 1 / np.sqrt(num_rows - 2)
+    highest_ids = np.array([[num_rows - 3, 1]])
+    old_vectors = layer(highest_ids).numpy()
+    assert abs(old_vectors[0, 0]).max() <= 1 / np.sqrt(num_rows - 2)
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(layer(last))
+        loss = tf.reduce_sum(layer(highest_ids))
     gradient = tape.gradient(loss, table.value)
     assert gradient.indices.numpy().tolist() == [num_rows - 3, num_rows - 1]
     optimizers.SGD(1.0).apply([gradient], [table])
-    np.testing.assert_allclose(layer(last), before - 1, rtol=1e-6)
+    np.testing.assert_allclose(layer(highest_ids), old_vectors - 1, rtol=1e-6)

@@ -65,33 +65,35 @@ def trained(model, **kwargs):
     """The tables as one, the other weights, and the history."""
     history = model.fit(batches(**kwargs), epochs=2, verbose=0, shuffle=False)
     tables = {id(table) for table in model.embeddings.tables}
-    others = [each.numpy() for each in model.weights if id(each) not in tables]
+    others = [weight.numpy() for weight in model.weights if id(weight) not in tables]
     return whole_table(model), others, history.history
 
 
 def whole_table(model):
-    whole = np.full((sum(SIZES), 4), np.nan)
+    joined_table = np.full((sum(SIZES), 4), np.nan)
     for table in model.embeddings.tables:
         shard = getattr(table, "shard", None)
         starts, lengths = (
-            ([0], [len(whole)]) if shard is None else (shard.starts, shard.lengths)
+            ([0], [len(joined_table)])
+            if shard is None
+            else (shard.starts, shard.lengths)
         )
         ends = np.cumsum(lengths)
         for start, length, end in zip(starts, lengths, ends, strict=True):
-            whole[start : start + length] = table.numpy()[end - length : end]
-    return whole
+            joined_table[start : start + length] = table.numpy()[end - length : end]
+    return joined_table
 
 
 @pytest.fixture(scope="module")
 def alone():
     """What one device learns, by optimizer and kind of rows."""
-    found = {}
+    actual = {}
 
     def of(optimizer, multi_hot):
         key = optimizer, multi_hot
-        if key not in found:
-            found[key] = trained(make_model(optimizer=optimizer), multi_hot=multi_hot)
-        return found[key]
+        if key not in actual:
+            actual[key] = trained(make_model(optimizer=optimizer), multi_hot=multi_hot)
+        return actual[key]
 
     return of
 
@@ -116,8 +118,8 @@ def test_devices_train_as_one_does(alone, optimizer, where, multi_hot):
     table, weights, history = trained(model, multi_hot=multi_hot)
     expected_table, expected_weights, expected_history = alone(optimizer, multi_hot)
     np.testing.assert_allclose(table, expected_table, rtol=1e-5, atol=1e-6)
-    for found, expected in zip(weights, expected_weights, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    for actual, expected in zip(weights, expected_weights, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
     for name, values in expected_history.items():
         np.testing.assert_allclose(history[name], values, rtol=1e-5, atol=1e-6)
 
@@ -129,8 +131,8 @@ def test_a_regularizer_counts_by_rows_too():
         trained(make_model(*where, "Adagrad", activity_regularizer=regularizer))
         for where in (("default", "replicated"), ("mirrored", "sharded"))
     ]
-    (table, _, history), (found, _, found_history) = results
-    np.testing.assert_allclose(found, table, rtol=1e-5, atol=1e-6)
+    (table, _, history), (actual, _, found_history) = results
+    np.testing.assert_allclose(actual, table, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found_history["loss"], history["loss"], rtol=1e-5)
 
 
@@ -162,16 +164,16 @@ def test_tables_are_spread_evenly_and_whole(num_devices):
     num_rows = [int(10 ** rng.uniform(0, 6)) for _ in range(26)]
     slices = place_tables(num_rows, 64, [0] * num_devices)
     for table, rows in enumerate(num_rows):
-        mine = [each for each in slices if each.table == table]
-        ends = np.cumsum([each.num_rows for each in mine])
+        parts = [part for part in slices if part.table == table]
+        ends = np.cumsum([part.num_rows for part in parts])
         assert ends[-1] == rows
-        assert [each.first_row for each in mine] == [0, *ends[:-1]]
+        assert [part.first_row for part in parts] == [0, *ends[:-1]]
     loads = np.bincount([s.device for s in slices], [s.num_rows for s in slices])
     share = sum(num_rows) / num_devices
     assert max(loads) <= 1.02 * share + 26  # by rounding
-    for each in slices:
-        if each.num_rows < num_rows[each.table]:
-            assert num_rows[each.table] > share / 51
+    for part in slices:
+        if part.num_rows < num_rows[part.table]:
+            assert num_rows[part.table] > share / 51
 
 
 def test_what_is_placed_before_counts():
@@ -214,8 +216,8 @@ def test_a_checkpoint_goes_from_one_placement_to_another(
     CheckpointDirectory(tmp_path).write_step(5, state, saved.all_pieces())
     CheckpointDirectory(tmp_path).restore(SavedVariables(second))
     np.testing.assert_array_equal(whole_table(second), whole_table(first))
-    expected, found = trained(first), trained(second)
-    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5, atol=1e-6)
+    expected, actual = trained(first), trained(second)
+    np.testing.assert_allclose(actual[0], expected[0], rtol=1e-5, atol=1e-6)
 
 
 def test_rows_that_change_are_noted_wherever_they_lie():
@@ -226,10 +228,10 @@ def test_rows_that_change_are_noted_wherever_they_lie():
     features = {"dense_features": tf.ones((2, 2)), "categorical_features": ids}
     data = tf.data.Dataset.from_tensors((features, tf.ones((2, 1))))
     model.fit(data, verbose=0)
-    changed = [each for each in saved.changed_pieces() if each.rows is not None]
-    assert {each.values.shape for each in changed} == {(4, 4)}
-    for each in changed:
-        assert list(each.rows) == [0, 49, 50 + 39, 90 + 2]
+    changed = [piece for piece in saved.changed_pieces() if piece.rows is not None]
+    assert {piece.values.shape for piece in changed} == {(4, 4)}
+    for piece in changed:
+        assert list(piece.rows) == [0, 49, 50 + 39, 90 + 2]
 
 
 def test_weights_are_copied_out_of_their_places():
@@ -248,9 +250,9 @@ def test_a_plan_knows_where_tables_lie():
         for tables in ("replicated", "sharded", "host")
     }
     placed = 1_000_000 * (16 * 4 * 3 + 1)  # weights, two moments and a flag
-    whole = plans["replicated"]
-    assert plans["sharded"].device == whole.device - placed * 3 // 4
+    replicated = plans["replicated"]
+    assert plans["sharded"].device == replicated.device - placed * 3 // 4
     # The tables come together there, to be measured and exported.
-    assert plans["sharded"].host == whole.host + 1_000_000 * 16 * 4
-    assert plans["host"].device == whole.device - placed
-    assert plans["host"].host == whole.host + placed
+    assert plans["sharded"].host == replicated.host + 1_000_000 * 16 * 4
+    assert plans["host"].device == replicated.device - placed
+    assert plans["host"].host == replicated.host + placed

@@ -50,7 +50,7 @@ def ones():
 
 
 def state_shapes(optimizer):
-    return [tuple(each.shape) for each in optimizer.variables[2:]]
+    return [tuple(state.shape) for state in optimizer.variables[2:]]
 
 
 @pytest.mark.parametrize("tables", [(), [0]])
@@ -144,14 +144,14 @@ def fit(model):
 def test_a_saved_model_is_loaded_and_trained_on_alike(wrap, tmp_path):
     model = own_model(wrap(RowWiseAdagrad(0.1)) if wrap else RowWiseAdagrad(0.1))
     fit(model)
-    shapes = [tuple(each.shape) for each in model.optimizer.variables]
+    shapes = [tuple(variable.shape) for variable in model.optimizer.variables]
     assert (ROWS,) in shapes
     assert (ROWS, DIM) not in shapes
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
-    assert [tuple(each.shape) for each in loaded.optimizer.variables] == shapes
-    for expected, found in zip(fit(model), fit(loaded), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert [tuple(variable.shape) for variable in loaded.optimizer.variables] == shapes
+    for expected, actual in zip(fit(model), fit(loaded), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -167,4 +167,4 @@ def test_a_strategy_changes_nothing(strategy):
         model = own_model(RowWiseAdagrad(0.1))
     for alone, placed in zip(expected, fit(model), strict=True):
         np.testing.assert_allclose(placed, alone, rtol=1e-5)
-    assert (ROWS,) in [tuple(each.shape) for each in model.optimizer.variables]
+    assert (ROWS,) in [tuple(variable.shape) for variable in model.optimizer.variables]

@@ -44,22 +44,22 @@ def numbers(tensor):
 @pytest.mark.parametrize("combiner", RIGHT)
 @pytest.mark.parametrize("form", range(3))
 def test_long_bags(form, combiner, policy):
-    found = collection(policy, combiner)([*forms()][form])
-    assert found.dtype == policy.removeprefix("mixed_")
-    np.testing.assert_allclose(numbers(found)[0, 0], RIGHT[combiner], rtol=2**-8)
+    actual = collection(policy, combiner)([*forms()][form])
+    assert actual.dtype == policy.removeprefix("mixed_")
+    np.testing.assert_allclose(numbers(actual)[0, 0], RIGHT[combiner], rtol=2**-8)
 
 
 @pytest.mark.parametrize("policy", MIXED)
 def test_long_bags_with_weights_and_projections(policy):
     weights = np.full((1, 1, 6000), 0.5, "float32")
-    found = collection(policy, "mean")(LONG_BAG[None, None], weights)
-    np.testing.assert_allclose(numbers(found), 0.5, rtol=2**-8)
+    actual = collection(policy, "mean")(LONG_BAG[None, None], weights)
+    np.testing.assert_allclose(numbers(actual), 0.5, rtol=2**-8)
     layer = EmbeddingCollection([2], 4, table_dims=[2], dtype=policy)
-    found = numbers(layer(LONG_BAG[None, None]))[0, 0]
-    projection, table = (np.asarray(each, "float64") for each in layer.weights)
+    actual = numbers(layer(LONG_BAG[None, None]))[0, 0]
+    projection, table = (np.asarray(weight, "float64") for weight in layer.weights)
     expected = table[LONG_BAG].sum(0) @ projection[0]
     np.testing.assert_allclose(
-        found, expected, rtol=0.02, atol=0.02 * abs(expected).max()
+        actual, expected, rtol=0.02, atol=0.02 * abs(expected).max()
     )
 
 
@@ -102,7 +102,10 @@ def test_gradients_of_large_batches(name, policy):
         )
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(tf.cast(layer(rows, **arguments), tf.float32))
-        return [numbers(each) for each in tape.gradient(loss, layer.trainable_weights)]
+        return [
+            numbers(gradient)
+            for gradient in tape.gradient(loss, layer.trainable_weights)
+        ]
 
     one, many = gradients(row), gradients(np.repeat(row, ROWS, 0))
     for single, total in zip(one, many, strict=True):
@@ -112,36 +115,38 @@ def test_gradients_of_large_batches(name, policy):
 def test_a_tower_of_sequences_has_the_gradients_of_its_rows():
     keras.utils.set_random_seed(1)
     layer, rows = MLP([4, 2], activation="tanh"), np.random.rand(6, 5, 3).astype("f4")
-    found = []
+    actual = []
     for inputs in (rows, rows.reshape(30, 3)):
         with tf.GradientTape() as tape:
             outputs = layer(inputs, training=True)
             loss = tf.reduce_sum(outputs**2)
         assert outputs.shape == (*inputs.shape[:-1], 2)
         np.testing.assert_allclose(outputs, layer(inputs), rtol=1e-5, atol=1e-6)
-        found.append(tape.gradient(loss, layer.trainable_weights))
-    for one, other in zip(*found, strict=True):
+        actual.append(tape.gradient(loss, layer.trainable_weights))
+    for one, other in zip(*actual, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("policy", MIXED)
-def test_sums_over_many_features(policy):
-    layer = LinearTerms([1] * ROWS, dtype=policy)
-    layer.build((None, 0), (None, ROWS))
-    layer.id_weights.tables[0].assign(np.full((ROWS, 1), 0.25))
-    found = layer(np.zeros((1, 0)), np.zeros((1, ROWS), "int64"))
-    np.testing.assert_allclose(numbers(found), 0.25 * ROWS, rtol=2**-8)
+@pytest.mark.parametrize(
+    ("policy", "num_features"), [("mixed_bfloat16", 1000), ("mixed_float16", 3000)]
+)
+def test_sums_over_many_features(policy, num_features):
+    layer = LinearTerms([1] * num_features, dtype=policy)
+    layer.build((None, 0), (None, num_features))
+    layer.id_weights.tables[0].assign(np.full((num_features, 1), 0.25))
+    actual = layer(np.zeros((1, 0)), np.zeros((1, num_features), "int64"))
+    np.testing.assert_allclose(numbers(actual), 0.25 * num_features, rtol=2**-8)
     vectors = np.full((1, 600, 2), 0.125, "float32")
-    found = FactorizationMachine(dtype=policy)(vectors)
-    np.testing.assert_allclose(numbers(found), 600 * 599 / 64, rtol=2**-8)
+    actual = FactorizationMachine(dtype=policy)(vectors)
+    np.testing.assert_allclose(numbers(actual), 600 * 599 / 64, rtol=2**-8)
 
 
 @pytest.mark.parametrize("policy", MIXED)
 @pytest.mark.parametrize("training", [False, True])
 def test_products_of_wide_vectors(training, policy):
     vectors = np.ones((1, 3, ROWS), "float32")
-    found = DotInteraction(dtype=policy)(vectors, training=training)
-    np.testing.assert_allclose(numbers(found), ROWS, rtol=2**-8)
+    actual = DotInteraction(dtype=policy)(vectors, training=training)
+    np.testing.assert_allclose(numbers(actual), ROWS, rtol=2**-8)
 
 
 def test_the_table_is_never_cast_as_a_whole():
@@ -149,5 +154,7 @@ def test_the_table_is_never_cast_as_a_whole():
     layer.build()
     ids = tf.zeros((2, 1, 3), tf.int64)
     graph = tf.function(layer).get_concrete_function(ids).graph
-    names = [each.name for each in graph.get_operations()]
-    assert "ReadVariableOp" not in {each.type for each in graph.get_operations()}, names
+    names = [operation.name for operation in graph.get_operations()]
+    assert "ReadVariableOp" not in {
+        operation.type for operation in graph.get_operations()
+    }, names

@@ -33,7 +33,7 @@ def _layer():
 )
 def test_each_id_has_its_weight(ids, weights, is_graph):
     layer = _layer()
-    call = tf.function(lambda *each: layer(*each)) if is_graph else layer
+    call = tf.function(lambda *arguments: layer(*arguments)) if is_graph else layer
     # Feature 0: 2 + 2 * 3 + 3 * 1. Feature 1: 4 * 5 + 5 * 6.
     assert call(ids, weights).numpy().ravel().tolist() == [11, 50]
 
@@ -61,7 +61,7 @@ def test_each_id_has_its_weight(ids, weights, is_graph):
 )
 def test_weights_in_another_arrangement_are_refused(ids, weights, is_graph):
     layer = _layer()
-    call = tf.function(lambda *each: layer(*each)) if is_graph else layer
+    call = tf.function(lambda *arguments: layer(*arguments)) if is_graph else layer
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="weights"):
         call(ids, weights)
 

@@ -45,49 +45,52 @@ def score(features):
 
 
 def test_importances_are_those_of_the_definition():
-    given = rows()
-    found = permutation_importances(score, given, SCHEMA, repeats=2, seed=3)
-    assert [each.name for each in found] == ["I1", "I2", "C1"]
-    dense = given.features["dense_features"].numpy()
-    ids = given.features["categorical_features"].numpy()
+    tested_rows = rows()
+    actual = permutation_importances(score, tested_rows, SCHEMA, repeats=2, seed=3)
+    assert [column.name for column in actual] == ["I1", "I2", "C1"]
+    dense = tested_rows.features["dense_features"].numpy()
+    ids = tested_rows.features["categorical_features"].numpy()
 
     def measures(first, third):
         probabilities = 1 / (1 + np.exp(-first.astype("float64") - third[:, 0]))
         return (
-            oracle.roc_auc_score(given.labels, probabilities),
-            oracle.log_loss(given.labels, probabilities),
+            oracle.roc_auc_score(tested_rows.labels, probabilities),
+            oracle.log_loss(tested_rows.labels, probabilities),
         )
 
-    whole = measures(dense[:, 0], ids)
+    unshuffled = measures(dense[:, 0], ids)
     for repeat in range(2):
         order = np.random.default_rng([3, repeat]).permutation(len(dense))
-        for each, shuffled in (
-            (found[0], measures(dense[order, 0], ids)),
-            (found[1], whole),
-            (found[2], measures(dense[:, 0], ids[order])),
+        for column, shuffled in (
+            (actual[0], measures(dense[order, 0], ids)),
+            (actual[1], unshuffled),
+            (actual[2], measures(dense[:, 0], ids[order])),
         ):
-            drop, rise = each.auc_drop[repeat], each.log_loss_rise[repeat]
-            assert drop == pytest.approx(whole[0] - shuffled[0], abs=1e-6)
-            assert rise == pytest.approx(shuffled[1] - whole[1], abs=1e-6)
+            drop, rise = column.auc_drop[repeat], column.log_loss_rise[repeat]
+            assert drop == pytest.approx(unshuffled[0] - shuffled[0], abs=1e-6)
+            assert rise == pytest.approx(shuffled[1] - unshuffled[1], abs=1e-6)
 
 
 def test_a_column_that_the_model_does_not_look_at_costs_nothing():
-    found = permutation_importances(score, rows(), SCHEMA, repeats=3, seed=0)
-    assert found[1].auc_drop == found[1].log_loss_rise == (0, 0, 0)
-    assert min(found[0].auc_drop) > 0.05
+    actual = permutation_importances(score, rows(), SCHEMA, repeats=3, seed=0)
+    assert actual[1].auc_drop == actual[1].log_loss_rise == (0, 0, 0)
+    assert min(actual[0].auc_drop) > 0.05
     assert (
-        as_table(found).splitlines()[-1] == "| I2 | 0.0000 ± 0.0000 | 0.0000 ± 0.0000 |"
+        as_table(actual).splitlines()[-1]
+        == "| I2 | 0.0000 ± 0.0000 | 0.0000 ± 0.0000 |"
     )
 
 
 def test_bags_are_shuffled_whole():
-    given = rows(500)
-    ids = given.features["categorical_features"]
+    tested_rows = rows(500)
+    ids = tested_rows.features["categorical_features"]
     bags = tf.RaggedTensor.from_tensor(ids[..., None], ragged_rank=2)
-    ragged = Rows({**given.features, "categorical_features": bags}, given.labels)
+    ragged = Rows(
+        {**tested_rows.features, "categorical_features": bags}, tested_rows.labels
+    )
     assert permutation_importances(
         score, ragged, SCHEMA, repeats=2, seed=0
-    ) == permutation_importances(score, given, SCHEMA, repeats=2, seed=0)
+    ) == permutation_importances(score, tested_rows, SCHEMA, repeats=2, seed=0)
 
 
 def test_the_sample_is_random_rows_each_at_most_once():
@@ -100,9 +103,9 @@ def test_the_sample_is_random_rows_each_at_most_once():
     np.testing.assert_array_equal(
         sample.features["dense_features"][:, 0], sample.labels
     )
-    again, other = (sample_rows(batches, 1_000, 100, seed) for seed in (0, 1))
-    np.testing.assert_array_equal(again.labels, sample.labels)
-    assert set(other.labels) != set(sample.labels)
+    same_seed, other_seed = (sample_rows(batches, 1_000, 100, seed) for seed in (0, 1))
+    np.testing.assert_array_equal(same_seed.labels, sample.labels)
+    assert set(other_seed.labels) != set(sample.labels)
     assert len(sample_rows(batches, 1_000, 5_000, seed=0).labels) == 1_000
 
 
@@ -120,18 +123,20 @@ def test_the_command_writes_numbers_a_table_and_a_picture(
 ):
     output = tmp_path / "importance"
     command = ImportanceCommand(model, data_dir, output, rows=300, repeats=2)
-    found = importance(command)
-    assert len(found) == 13 + 26
-    looked_at = {each.name for each in found if any(each.log_loss_rise)}
+    actual = importance(command)
+    assert len(actual) == 13 + 26
+    looked_at = {column.name for column in actual if any(column.log_loss_rise)}
     assert looked_at == {"C1", "C2"}
     written = json.loads((output / "importance.json").read_text())
     assert written["rows"] == "300 of 428 test rows"
-    assert [each["name"] for each in written["columns"]] == [e.name for e in found]
-    table = as_table(found)
+    assert [column["name"] for column in written["columns"]] == [
+        column.name for column in actual
+    ]
+    table = as_table(actual)
     assert table in (output / "importance.md").read_text()
     assert table in capsys.readouterr().out
     assert (output / "importance.png").read_bytes().startswith(b"\x89PNG")
-    assert importance(command) == found
+    assert importance(command) == actual
 
 
 def test_a_split_that_is_not_there_is_refused(model, data_dir, tmp_path):

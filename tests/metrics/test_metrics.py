@@ -136,6 +136,6 @@ def test_measures_of_one_class_are_json_that_any_parser_reads(tmp_path):
     alone = binary_metrics(np.zeros(3), np.full(3, 0.1))
     file = tmp_path / "metrics.json"
     replace_json(file, measures_by_split({"test": alone}, "default"))
-    found = json.loads(file.read_text(), parse_constant=pytest.fail)["test"]
-    assert found["auc"] is None
-    assert found["log_loss"] == pytest.approx(-np.log(0.9))
+    actual = json.loads(file.read_text(), parse_constant=pytest.fail)["test"]
+    assert actual["auc"] is None
+    assert actual["log_loss"] == pytest.approx(-np.log(0.9))

@@ -67,9 +67,9 @@ def trained(tmp_path_factory):
         f"--export_dir {directory / 'model'} --model.name logistic_regression "
         "--allow_one_class"
     )
-    done = run_command_line(command, directory)
-    assert done.returncode == 0, done.stderr
-    return directory, done.stdout
+    process = run_command_line(command, directory)
+    assert process.returncode == 0, process.stderr
+    return directory, process.stdout
 
 
 @pytest.mark.slow

@@ -17,14 +17,14 @@ ROWS, BATCH = 70, 16  # the last batch is a short one
 def model(metrics=True, **compile_options):
     keras.utils.set_random_seed(0)
     config = DLRMConfig(embedding_dim=4, bottom_mlp_units=(8,), top_mlp_units=(8,))
-    made = build_model(schema(), config)
-    made.compile(
+    built_model = build_model(schema(), config)
+    built_model.compile(
         Adagrad(0.1),
         keras.losses.BinaryCrossentropy(from_logits=True),
         metrics=[keras.metrics.AUC(name="auc", from_logits=True)] if metrics else None,
         **compile_options,
     )
-    return made
+    return built_model
 
 
 def labels():
@@ -46,17 +46,17 @@ class Recorder(keras.callbacks.Callback):
 
 
 def assert_same(one, other):
-    for expected, found in zip(one.get_weights(), other.get_weights(), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    for expected, actual in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_single_steps_are_what_keras_own_function_does():
-    ours, theirs = model(), model(steps_per_execution=2)
+    single_stepped, double_stepped = model(), model(steps_per_execution=2)
     histories = [
-        each.fit(batches(), epochs=3, verbose=0, shuffle=False).history
-        for each in (ours, theirs)
+        candidate.fit(batches(), epochs=3, verbose=0, shuffle=False).history
+        for candidate in (single_stepped, double_stepped)
     ]
-    assert_same(theirs, ours)
+    assert_same(double_stepped, single_stepped)
     assert histories[0].keys() == histories[1].keys() == {"loss", "auc"}
     for name, values in histories[0].items():
         np.testing.assert_allclose(values, histories[1][name], rtol=1e-5)
@@ -94,14 +94,14 @@ def test_a_batch_at_a_time_is_the_same_training():
 
 def test_eager_steps_are_eager_and_compiling_anew_makes_a_new_function():
     fitted, eager = model(), model(run_eagerly=True)
-    for each in (fitted, eager):
-        each.fit(batches(), verbose=0, shuffle=False)
+    for candidate in (fitted, eager):
+        candidate.fit(batches(), verbose=0, shuffle=False)
     assert_same(fitted, eager)
-    before = fitted.train_function
+    old_function = fitted.train_function
     fitted.compile(Adagrad(0.0), "mse")
     weights = fitted.get_weights()
     fitted.fit(batches(), verbose=0)
-    assert fitted.train_function is not before
+    assert fitted.train_function is not old_function
     np.testing.assert_array_equal(fitted.get_weights()[0], weights[0])
 
 
@@ -112,7 +112,7 @@ def test_input_is_opened_once_an_epoch():
         opened.append(True)
         for start in range(0, ROWS, BATCH):
             part = slice(start, start + BATCH)
-            features = {name: each[part] for name, each in inputs(ROWS).items()}
+            features = {name: values[part] for name, values in inputs(ROWS).items()}
             yield features, labels()[part]
 
     signature = tf.nest.map_structure(
@@ -120,8 +120,8 @@ def test_input_is_opened_once_an_epoch():
         batches().element_spec,
     )
     once = tf.data.Dataset.from_generator(rows, output_signature=signature)
-    made = model()
-    made.fit(once, epochs=1, verbose=0, shuffle=False)
+    built_model = model()
+    built_model.fit(once, epochs=1, verbose=0, shuffle=False)
     assert len(opened) == 1
-    made.evaluate(once, verbose=0)
+    built_model.evaluate(once, verbose=0)
     assert len(opened) == 2

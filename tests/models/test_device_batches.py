@@ -108,9 +108,9 @@ def test_other_batches_stay_as_they_are():
     unknown = batches().map(
         lambda features, labels: (features["dense_features"], labels)
     )
-    for each in (batches(ids), unknown, np.ones(3), None):
-        assert for_devices(each, strategy("mirrored"), []) is each
-        assert for_devices(each, tf.distribute.get_strategy(), []) is each
+    for data in (batches(ids), unknown, np.ones(3), None):
+        assert for_devices(data, strategy("mirrored"), []) is data
+        assert for_devices(data, tf.distribute.get_strategy(), []) is data
     # Without a GPU nothing is sent ahead.
     assert "GPU" not in batches()._variant_tensor.device
     bags = batches()
@@ -134,8 +134,8 @@ def test_one_gpu_gets_its_batches_ahead(processor_as_gpu):
     default = tf.distribute.get_strategy()
     ahead = for_devices(batches(), default, [])
     assert int(ahead.cardinality()) == 5  # or Keras would warn at the end
-    found = [with_bags(batch) for batch in ahead]
-    ids = [features["categorical_features"].to_list() for features, _ in found]
+    actual = [with_bags(batch) for batch in ahead]
+    ids = [features["categorical_features"].to_list() for features, _ in actual]
     assert [row for part in ids for row in part] == bags().to_list()
     features, _ = ahead.element_spec
     integers = {spec.dtype for spec in tf.nest.flatten(features)} - {
@@ -148,8 +148,8 @@ def test_one_gpu_gets_its_batches_ahead(processor_as_gpu):
 def test_batches_that_a_gpu_cannot_hold_are_not_sent_ahead(processor_as_gpu):
     text = batches(np.full((23, 3), "a"))
     rows = batches(tf.RaggedTensor.from_row_lengths(IDS, LENGTHS.sum(1)))
-    for each in (text, rows):
-        assert for_devices(each, tf.distribute.get_strategy(), []) is each
+    for dataset in (text, rows):
+        assert for_devices(dataset, tf.distribute.get_strategy(), []) is dataset
 
 
 def test_a_model_on_the_processor_gets_its_batches_there(processor_as_gpu):
@@ -159,10 +159,12 @@ def test_a_model_on_the_processor_gets_its_batches_there(processor_as_gpu):
 
 
 def test_a_gpu_learns_what_a_processor_does(processor_as_gpu, monkeypatch, recwarn):
-    found = learned("default")
+    actual = learned("default")
     monkeypatch.undo()
-    np.testing.assert_allclose(found, learned_by_one_processor(), rtol=1e-5)
-    assert not [each for each in recwarn if "ran out of data" in str(each.message)]
+    np.testing.assert_allclose(actual, learned_by_one_processor(), rtol=1e-5)
+    assert not [
+        warning for warning in recwarn if "ran out of data" in str(warning.message)
+    ]
 
 
 @pytest.mark.parametrize("steps", [1, 2])

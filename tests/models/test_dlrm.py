@@ -170,10 +170,10 @@ def test_models_of_one_kind_of_features_are_fitted_saved_and_told(
         "categorical_features": np.ones((8, len(sizes)), "int64"),
     }
     model.compile(optimizers.Adagrad(0.1), keras.losses.BinaryCrossentropy(True))
-    before = model(features).numpy()
+    old_logits = model(features).numpy()
     data = tf.data.Dataset.from_tensors((features, np.ones((8, 1)))).repeat(3)
     model.fit(data, verbose=0)
-    assert np.all(model(features).numpy() > before)
+    assert np.all(model(features).numpy() > old_logits)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded(features), model(features))

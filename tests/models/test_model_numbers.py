@@ -15,10 +15,10 @@ from tfdlrm.models import build_model
 
 
 def mlp_in_float64(mlp, values, final=False):
-    last = len(mlp.dense_layers) - 1
+    last_index = len(mlp.dense_layers) - 1
     for i, layer in enumerate(mlp.dense_layers):
         values = values @ exact(layer.kernel) + exact(layer.bias)
-        if i < last or final:
+        if i < last_index or final:
             values = np.maximum(values, 0)
     return values
 
@@ -171,7 +171,7 @@ def test_embedding_l2_pulls_at_the_rows_of_the_batch_and_no_others():
     model = randomized(FMConfig(embedding_dim=4, embedding_l2=0.25))
     model.compile(optimizers.SGD(learning_rate=0.5), lambda labels, logits: 0 * logits)
     (table,) = model.embeddings.tables
-    before = exact(table)
+    old_logits = exact(table)
     features = inputs(batch=2)
     features["categorical_features"] = np.array([[1, 2, 3], [1, 0, 3]])
     model.train_on_batch(features, np.zeros((2, 1)))
@@ -179,7 +179,7 @@ def test_embedding_l2_pulls_at_the_rows_of_the_batch_and_no_others():
     times = np.zeros((18, 1))
     times[[1, 14 + 3]] = 2
     times[[5 + 2, 5 + 0]] = 1
-    np.testing.assert_allclose(table, before * (1 - 0.5 * times / 4), rtol=1e-6)
+    np.testing.assert_allclose(table, old_logits * (1 - 0.5 * times / 4), rtol=1e-6)
 
 
 @pytest.mark.parametrize("config", EVERY_TABLE, ids=lambda config: config.name)

@@ -42,8 +42,8 @@ def test_bags_of_one_id_are_single_ids(config):
     ids = features["categorical_features"]
     bags = tf.RaggedTensor.from_tensor(ids[..., None], ragged_rank=2)
     offsets = np.tile(np.arange(len(ids)), (3, 1))
-    for form in (bags, ids[..., None], (list(ids.T), offsets)):
-        outputs = model({**features, "categorical_features": form})
+    for ids_of_form in (bags, ids[..., None], (list(ids.T), offsets)):
+        outputs = model({**features, "categorical_features": ids_of_form})
         np.testing.assert_allclose(outputs, model(features), rtol=1e-5, atol=1e-6)
 
 
@@ -77,10 +77,10 @@ def test_a_checkpoint_has_all_weights_and_the_optimizers_state(config, tmp_path)
     checkpoints.write_step(1, state, variables.all_pieces())
     checkpoints.restore(SavedVariables(fresh))
     np.testing.assert_array_equal(fresh(inputs()), trained(inputs()))
-    for mine, theirs in zip(
+    for restored, original in zip(
         fresh.optimizer.variables, trained.optimizer.variables, strict=True
     ):
-        np.testing.assert_array_equal(mine, theirs)
+        np.testing.assert_array_equal(restored, original)
 
 
 @EVERY_MODEL

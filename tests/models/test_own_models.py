@@ -38,15 +38,15 @@ def log(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(log, tmp_path_factory):
     """From a kind of columns to the configuration of a finished run."""
-    done = {}
+    configs = {}
 
     def run(kind):
-        if kind not in done:
+        if kind not in configs:
             directory = tmp_path_factory.mktemp(kind)
             columns = directory / "columns.yaml"
             columns.write_text(KINDS[kind])
             prepare([log], directory / "data", replace(CONFIG, columns=columns))
-            done[kind] = TrainConfig(
+            configs[kind] = TrainConfig(
                 data_dir=directory / "data",
                 model=DLRMConfig(
                     embedding_dim=4, bottom_mlp_units=(8,), top_mlp_units=(8,)
@@ -58,8 +58,8 @@ def trained(log, tmp_path_factory):
                 run_dir=directory / "run",
                 export_dir=directory / "model",
             )
-            train(done[kind])
-        return done[kind]
+            train(configs[kind])
+        return configs[kind]
 
     return run
 
@@ -73,8 +73,10 @@ def scored_rows(config):
     schema = FeatureSchema.load(config.data_dir)
     scorer = scorers.load_scorer(config.export_dir)
     batches = read_split(config.data_dir, schema, "test", 100)
-    found = [(label.numpy(), scorer(features).numpy()) for features, label in batches]
-    labels, scores = (np.concatenate(each).ravel() for each in zip(*found, strict=True))
+    actual = [(label.numpy(), scorer(features).numpy()) for features, label in batches]
+    labels, scores = (
+        np.concatenate(arrays).ravel() for arrays in zip(*actual, strict=True)
+    )
     return labels, scores
 
 
@@ -141,11 +143,11 @@ def test_a_bad_row_is_named_when_scoring(trained, tmp_path):
 def test_the_signature_has_the_kinds_of_features_there_are(trained, kind, inputs):
     scorer = scorers.load_scorer(trained(kind).export_dir)
     signature = scorer.module.signatures["serving_default"]
-    found = {
+    actual = {
         name: spec.shape.as_list()[1:]
         for name, spec in signature.structured_input_signature[1].items()
     }
-    assert found == inputs
+    assert actual == inputs
 
 
 @pytest.mark.parametrize("kind", ["both", pytest.param("bags", marks=pytest.mark.slow)])
@@ -167,10 +169,10 @@ def test_padding_counts_as_nothing(trained, kind):
 
 def test_long_bags_are_scored_in_parts(trained, monkeypatch):
     config = trained("both")
-    _, whole = scored_rows(config)
+    _, all_scores = scored_rows(config)
     monkeypatch.setattr(scorers, "MAX_PADDED_IDS", 20)
     _, parts = scored_rows(config)
-    np.testing.assert_allclose(parts, whole, rtol=1e-5)
+    np.testing.assert_allclose(parts, all_scores, rtol=1e-5)
 
 
 def test_a_run_is_exported_again(trained, log, tmp_path):

@@ -52,7 +52,11 @@ def test_no_replica_reads_a_whole_table_to_train():
     data = FEATURES, tf.ones((8, 1))
     graph = graph_of(devices, lambda: model.train_step(data))
     assert whole_tables_read(graph) == []
-    gathers = [each for each in graph.get_operations() if each.type == "ResourceGather"]
+    gathers = [
+        operation
+        for operation in graph.get_operations()
+        if operation.type == "ResourceGather"
+    ]
     assert len(gathers) == devices.num_replicas_in_sync == 2
 
 
@@ -102,9 +106,9 @@ def test_a_step_that_overflows_on_one_replica_is_left_out_on_all(tables, replica
     expected, expected_scale = trained("default", "replicated", replica)
     weights, scale = trained("mirrored", tables, replica)
     assert scale == expected_scale == 2.0**14
-    for ours, theirs in zip(weights, expected, strict=True):
-        assert np.isfinite(ours).all()
-        np.testing.assert_allclose(ours, theirs, rtol=2e-2, atol=2e-3)
+    for weight, expected_weight in zip(weights, expected, strict=True):
+        assert np.isfinite(weight).all()
+        np.testing.assert_allclose(weight, expected_weight, rtol=2e-2, atol=2e-3)
 
 
 def test_one_device_decides_by_its_own_gradients():

@@ -103,5 +103,7 @@ def test_a_layer_gathers_by_wide_rows_where_its_table_is_large(monkeypatch):
         return layer(tf.constant([[3]]))
 
     operations = look_up.get_concrete_function().graph.get_operations()
-    (gather,) = (each for each in operations if each.type == "ResourceGather")
+    (gather,) = (
+        operation for operation in operations if operation.type == "ResourceGather"
+    )
     assert gather.inputs[1].dtype == tf.int64

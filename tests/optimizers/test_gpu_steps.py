@@ -69,14 +69,14 @@ def in_host_memory(graph):
     "options", [{}, {"num_collisions": 2}], ids=["whole", "shared"]
 )
 def test_ids_are_computed_in_a_type_that_gpus_hold(gpu, form, options):
-    found, graph = vectors(form, **options)
+    actual, graph = vectors(form, **options)
     assert not in_host_memory(graph)
     with pytest.MonkeyPatch.context() as patch:
         for module in (devices, absent_ids, id_bags):
             patch.setattr(module, "has_gpu", lambda: False)
         expected, graph = vectors(form, **options)
     assert in_host_memory(graph)  # int32 is faster on processors
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(actual, expected)
 
 
 def test_buckets_are_found_in_a_type_that_gpus_hold(gpu):
@@ -113,14 +113,14 @@ def gradients(dtype):
 
 
 def test_gpus_sum_the_gradient_of_a_bias_and_pad_no_kernel(gpu, monkeypatch):
-    found, operations = gradients(tf.float32)
+    actual, operations = gradients(tf.float32)
     assert "BiasAddGrad" in operations  # a product would be rounded where TF32 is on
     assert "Pad" not in operations
     monkeypatch.setattr(products, "has_gpu", lambda: False)
     expected, operations = gradients(tf.float32)
     assert "Pad" in operations
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)
+    for gradient, expected_gradient in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-6, atol=1e-6)
 
 
 def test_absent_vectors_are_hidden_by_a_mask_on_gpus(gpu):

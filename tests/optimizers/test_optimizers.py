@@ -82,7 +82,7 @@ def test_repeated_ids_are_summed_first(name, steps):
 @pytest.mark.parametrize("compiled", [False, True])
 def test_dense_gradients_are_applied_alike(name, compiled):
     # An `EmbeddingCollection` marks its tables; other variables have full state.
-    rule = RULES["Adagrad" if name == "RowWiseAdagrad" else name]
+    formula = RULES["Adagrad" if name == "RowWiseAdagrad" else name]
     rng = np.random.default_rng(0)
     table, state = np.ones((ROWS, DIM)), {}
     variable = tf.Variable(table, dtype=tf.float32)
@@ -92,19 +92,21 @@ def test_dense_gradients_are_applied_alike(name, compiled):
     for _ in range(3):
         gradient = rng.normal(size=(ROWS, DIM))
         apply([tf.constant(gradient, tf.float32)], [variable])
-        rule(table, state, gradient, np.arange(ROWS))
+        formula(table, state, gradient, np.arange(ROWS))
     np.testing.assert_allclose(variable, table, rtol=1e-5)
 
 
 def test_lazy_adam_is_adam_where_every_row_is_touched():
     rng = np.random.default_rng(0)
-    ours, theirs = (keras.Variable(np.ones((ROWS, DIM), "float32")) for _ in range(2))
+    lazy_weights, adam_weights = (
+        keras.Variable(np.ones((ROWS, DIM), "float32")) for _ in range(2)
+    )
     lazy, adam = optimizers.LazyAdam(0.1), keras.optimizers.Adam(0.1)
     for _ in range(5):
         gradient = tf.constant(rng.normal(size=(ROWS, DIM)), tf.float32)
-        lazy.apply([tf.IndexedSlices(gradient, tf.range(ROWS))], [ours])
-        adam.apply([gradient], [theirs])
-    np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+        lazy.apply([tf.IndexedSlices(gradient, tf.range(ROWS))], [lazy_weights])
+        adam.apply([gradient], [adam_weights])
+    np.testing.assert_allclose(lazy_weights, adam_weights, rtol=1e-5)
 
 
 def test_row_wise_state_is_one_number_a_row():
@@ -144,10 +146,10 @@ def test_keras_own_adagrad_squares_repeated_ids_one_by_one():
 
 def test_rows_outside_the_batch_stay_as_they_are():
     variable = tf.Variable(np.random.default_rng(0).normal(size=(ROWS, DIM)))
-    before = variable.numpy()
+    old_rows = variable.numpy()
     slices = tf.IndexedSlices(tf.ones((2, DIM), tf.float64), tf.constant([2, 5]))
     optimizers.Adagrad(0.1).apply([slices], [variable])
-    changed = (variable.numpy() != before).any(axis=1)
+    changed = (variable.numpy() != old_rows).any(axis=1)
     assert np.flatnonzero(changed).tolist() == [2, 5]
 
 
@@ -179,18 +181,18 @@ def trained_weights(name, strategy_name="default", **compile_options):
 
 @pytest.mark.parametrize("name", SAMPLE)
 def test_two_devices_train_as_one_does(name):
-    one = trained_weights(name)
-    two = trained_weights(name, "mirrored")
-    for expected, found in zip(one, two, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    single = trained_weights(name)
+    mirrored = trained_weights(name, "mirrored")
+    for expected, actual in zip(single, mirrored, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", SAMPLE)
 def test_several_steps_in_one_execution_change_nothing(name):
-    one = trained_weights(name)
-    four = trained_weights(name, steps_per_execution=4)
-    for expected, found in zip(one, four, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    single = trained_weights(name)
+    grouped = trained_weights(name, steps_per_execution=4)
+    for expected, actual in zip(single, grouped, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", SAMPLE)
@@ -201,9 +203,9 @@ def test_mixed_precision_keeps_weights_and_state_in_float32(name):
         mixed = trained_weights(name)
     finally:
         keras.config.set_dtype_policy("float32")
-    for expected, found in zip(full, mixed, strict=True):
-        assert found.dtype == np.float32
-        np.testing.assert_allclose(found, expected, atol=0.1)
+    for expected, actual in zip(full, mixed, strict=True):
+        assert actual.dtype == np.float32
+        np.testing.assert_allclose(actual, expected, atol=0.1)
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -215,10 +217,10 @@ def test_state_and_settings_survive_saving(name, tmp_path):
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     assert type(loaded.optimizer) is getattr(optimizers, name)
     assert loaded.optimizer.get_config() == model.optimizer.get_config()
-    for each in (model, loaded):
-        each.fit(click_batches(2), verbose=0, shuffle=False)
-    for found, expected in zip(loaded.weights, model.weights, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    for candidate in (model, loaded):
+        candidate.fit(click_batches(2), verbose=0, shuffle=False)
+    for actual, expected in zip(loaded.weights, model.weights, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -230,16 +232,16 @@ def test_what_would_touch_the_whole_table_is_refused(name, option):
 
 def reference_rates(rate, warm_up, decay_start, decay, num_steps):
     """Step by step, with the last rate as state, as the reference does."""
-    rates, last = [], rate
+    rates, rate_so_far = [], rate
     for step in range(1, num_steps + 1):
         if step < warm_up:
-            last = rate * step / warm_up
-            rates.append(last)
+            rate_so_far = rate * step / warm_up
+            rates.append(rate_so_far)
         elif decay and decay_start <= step < decay_start + decay:
-            last = rate * ((decay - (step - decay_start)) / decay) ** 2
-            rates.append(last)
+            rate_so_far = rate * ((decay - (step - decay_start)) / decay) ** 2
+            rates.append(rate_so_far)
         else:
-            rates.append(last if decay else rate)
+            rates.append(rate_so_far if decay else rate)
     return rates
 
 
@@ -250,8 +252,8 @@ def reference_rates(rate, warm_up, decay_start, decay, num_steps):
 def test_the_rate_warms_up_and_decays_as_the_references(warm_up, decay_start, decay):
     schedule = optimizers.WarmUpPolynomialDecay(2.0, warm_up, decay_start, decay)
     expected = reference_rates(2.0, warm_up, decay_start, decay, 20)
-    found = [float(schedule(step)) for step in range(20)]
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    actual = [float(schedule(step)) for step in range(20)]
+    np.testing.assert_allclose(actual, expected, rtol=1e-6)
 
 
 def test_the_optimizer_follows_its_schedule():

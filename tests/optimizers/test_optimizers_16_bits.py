@@ -30,14 +30,14 @@ def test_a_step_is_the_exact_one_rounded_once(name, sparse, dtype):
     table, state, gradient = np.ones((2, 3)), {}, np.zeros((2, 3))
     # In 16 bits the sum would be a fraction of this.
     gradient[1] = float(tf.cast(0.001, dtype)) * 3000 if sparse else 3
-    rule = RULES["Adagrad" if name == "RowWiseAdagrad" and not sparse else name]
+    formula = RULES["Adagrad" if name == "RowWiseAdagrad" and not sparse else name]
     for _ in range(3):
         optimizer.apply([gradients(dtype, sparse)], [variable])
-        rule(table, state, gradient, np.array([1]))
+        formula(table, state, gradient, np.array([1]))
         table = tf.cast(tf.cast(table, dtype), tf.float64).numpy()
-    found = tf.cast(variable, tf.float64)
+    actual = tf.cast(variable, tf.float64)
     np.testing.assert_allclose(
-        found, table, rtol=2**-7 if dtype == "bfloat16" else 4e-3
+        actual, table, rtol=2**-7 if dtype == "bfloat16" else 4e-3
     )
 
 
@@ -47,7 +47,7 @@ def test_state_is_float32(name, dtype):
     variable = tf.Variable(tf.ones((2, 3), dtype))
     optimizer = make(name, learning_rate=0.1)
     optimizer.apply([gradients(dtype, True)], [variable])
-    assert {each.dtype for each in optimizer.variables[2:]} <= {"float32"}
+    assert {state.dtype for state in optimizer.variables[2:]} <= {"float32"}
     assert variable.dtype == dtype
 
 

@@ -44,7 +44,7 @@ def fitted(optimizer, strategy=None, **options):
 
 
 def central_storage():
-    cpus = [each.name for each in tf.config.list_logical_devices("CPU")]
+    cpus = [device.name for device in tf.config.list_logical_devices("CPU")]
     return tf.distribute.experimental.CentralStorageStrategy(cpus, cpus[0])
 
 
@@ -66,8 +66,8 @@ def on_one_device():
     ids=["one device", "central storage", "central storage of two"],
 )
 def test_a_strategy_changes_no_number(strategy):
-    found = fitted(RowWiseAdagrad, strategy())  # the last batch has 12 rows
-    np.testing.assert_allclose(found, on_one_device(), rtol=1e-4, atol=1e-5)
+    actual = fitted(RowWiseAdagrad, strategy())  # the last batch has 12 rows
+    np.testing.assert_allclose(actual, on_one_device(), rtol=1e-4, atol=1e-5)
 
 
 def test_parameter_servers_are_refused():
@@ -94,13 +94,13 @@ def test_keras_does_not_compile_by_xla_by_itself_beside_a_gpu():
     vectors = EmbeddingCollection([100, 50, 7], 8)(ids)
     own = keras.Model(ids, keras.layers.Dense(1)(DotInteraction()(vectors)))
     model = DLRM(None, MLP([8], final_activation="relu"), None, MLP([1]))
-    for each in (own, model):
+    for candidate in (own, model):
         with listed_with_a_gpu():
-            each.compile(SGD(0.1), "mse")
-            assert not each.jit_compile
+            candidate.compile(SGD(0.1), "mse")
+            assert not candidate.jit_compile
 
 
 def test_xla_that_is_asked_for_is_left_out_with_a_word():
     with pytest.warns(UserWarning, match="Proceeding with `jit_compile=False`"):
-        found = fitted(RowWiseAdagrad, jit_compile=True)  # of a model not called yet
-    np.testing.assert_allclose(found, on_one_device(), rtol=1e-5)
+        actual = fitted(RowWiseAdagrad, jit_compile=True)  # of a model not called yet
+    np.testing.assert_allclose(actual, on_one_device(), rtol=1e-5)

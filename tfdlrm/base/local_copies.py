@@ -14,30 +14,30 @@ from tfdlrm.base import storage
 def mirrored(
     directory: Path, leave_out: str, last: str | None = None
 ) -> Iterator[Path]:
-    """A local copy of a remote directory, which goes back when the block is left.
+    """Yield a local copy of a remote directory, and copy it back at the end.
 
     Args:
         directory: The remote directory; it need not exist.
-        leave_out: Name of the entry that stays where it is.
-        last: Name of the file that tells that all others are there.
+        leave_out: Name of an entry that is not copied.
+        last: Name of the file that shows that all others are there.
     """
     with tempfile.TemporaryDirectory(prefix="tfdlrm-") as folder:
         local = Path(folder)
         for entry in directory.iterdir() if directory.is_dir() else ():
             if entry.name != leave_out:
                 _download(entry, local / entry.name)
-        before = set(storage.files_below(local))
+        names = set(storage.files_below(local))
         try:
             yield local
         finally:
             storage.copy_tree(local, directory, last)
-            for name in before.difference(storage.files_below(local)):
+            for name in names.difference(storage.files_below(local)):
                 (directory / name).unlink()
 
 
 @cache
 def local_copy(path: Path) -> Path:
-    """`path` itself, or of a remote one a copy that lasts as long as this process."""
+    """Return a local path itself, or a copy of a remote file until the process ends."""
     if not storage.is_remote(path):
         return path
     copy = Path(tempfile.mkdtemp(prefix="tfdlrm-")) / path.name
@@ -48,11 +48,10 @@ def local_copy(path: Path) -> Path:
 
 @contextmanager
 def literal(path: Path) -> Iterator[Path]:
-    """Yield a name of a path that TensorFlow does not take for a glob pattern.
+    """Yield a name of a path that TensorFlow does not read as a glob pattern.
 
-    TensorFlow looks for the index of a checkpoint, also that of a SavedModel, by its
-    name as a pattern: below a folder `m[1]` it finds none. What has been loaded does
-    not need the name any longer.
+    TensorFlow takes the name of the index of a checkpoint, also in a SavedModel, for a
+    pattern: below a folder `m[1]` it finds none. Once loaded, the name is not needed.
 
     Args:
         path: A directory, or the prefix of a checkpoint's files in one.

@@ -1,8 +1,8 @@
-"""Paths on an object store or a web server, by way of tensorflow-io.
+"""Local and remote paths, and files that are complete or absent.
 
 `at` gives `s3://bucket/clicks` or `http://host/day_0.gz` the methods of `pathlib.Path`
-that this project calls. A local path stays pathlib's own, and tensorflow-io is imported
-for nothing else.
+that this project calls. A local path stays pathlib's own; tensorflow-io is imported for
+remote paths alone.
 """
 
 import errno
@@ -23,7 +23,7 @@ from tfdlrm.base.remote_path import REMOTE_SCHEMES, RemotePath
 
 
 def at(path: Path | str) -> Path:
-    """`path`, as a `RemotePath` if it names an object store or a web server.
+    """Return `path`, as a `RemotePath` if it is on an object store or a web server.
 
     Example:
 
@@ -36,18 +36,18 @@ def at(path: Path | str) -> Path:
         return path
     parts = PurePath(path).parts
     if parts and parts[0] in REMOTE_SCHEMES:
-        # It has the methods of a Path that are called here, and no others.
+        # It has those methods of a Path that are called here.
         return RemotePath(path)  # type: ignore[return-value]
     return Path(path)
 
 
 def is_remote(path: Path) -> bool:
-    """Whether `at` has made a remote path of it."""
+    """Whether a path is remote, as `at` returns it."""
     return isinstance(path, RemotePath)
 
 
 def require_local(name: str, path: Path) -> None:
-    """Refuse a remote path where a file of this machine is needed.
+    """Refuse a remote path for a setting that needs a local file.
 
     Args:
         name: The setting.
@@ -60,7 +60,7 @@ def require_local(name: str, path: Path) -> None:
 
 
 def make_directory(name: str, path: Path) -> None:
-    """Make a directory, if it is not there.
+    """Make a directory unless it exists.
 
     Args:
         name: The setting that names it.
@@ -78,17 +78,17 @@ def make_directory(name: str, path: Path) -> None:
 
 
 def make_directories(path: Path) -> None:
-    """Make a directory and those above it that are missing, their names on the disk.
+    """Make a directory and its missing parents, and wait until they are on the disk.
 
     Raises:
         OSError: If the disk refuses.
     """
     if is_remote(path):
-        return  # one is there as soon as there is a file below it
-    missing = [each for each in (path, *path.parents) if not each.exists()]
+        return  # a remote directory exists as soon as a file below it does
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
-    for made in missing:
-        sync(made.parent)
+    for folder in missing:
+        sync(folder.parent)
 
 
 @contextmanager
@@ -97,7 +97,7 @@ def only_process(directory: Path, in_use: str | None = None) -> Iterator[None]:
 
     Args:
         directory: The directory; a remote one is not guarded.
-        in_use: What to say where another process holds it; `None` waits for that.
+        in_use: The message if another process holds it; `None` waits for that process.
 
     Raises:
         InputError: If another process holds it.
@@ -125,28 +125,29 @@ def _lock(descriptor: int, in_use: str | None) -> None:
 
 @contextmanager
 def whole(target: Path, suffix: str = "") -> Iterator[Path]:
-    """Yield a temporary path, and rename it to `target` if all goes well.
+    """Yield a temporary path to write to, which replaces `target` if all goes well.
 
-    The path is a new one each time, so that two processes, of which one may be left
-    over from a run that was killed, do not write into the same file.
+    The path is new each time, so that two processes, one of which may be left over from
+    a run that was killed, never write to the same file.
 
     A link stays, and the file that it leads to is replaced. A device or a pipe is
     written to as it is.
 
     Args:
         target: The file.
-        suffix: Ending of the temporary name, where a library demands one.
+        suffix: An ending of the temporary name, for a writer that demands it.
 
     Yields:
-        A path next to `target`.
+        A path in the same directory.
     """
     if not is_remote(target):
         if target.exists() and not (target.is_file() or target.is_dir()):
             yield target
             return
         target = _end_of_links(target)
-    name = f".{target.name}.{secrets.token_hex(4)}.partial{suffix}"
-    temporary = target.with_name(name)
+    temporary = target.with_name(
+        f".{target.name}.{secrets.token_hex(4)}.partial{suffix}"
+    )
     try:
         yield temporary
         rename(temporary, target)
@@ -154,10 +155,17 @@ def whole(target: Path, suffix: str = "") -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def remove_remains(directory: Path) -> None:
-    """Remove the temporary files of `whole` that killed processes have left."""
-    for path in directory.rglob(".*.partial"):
-        path.unlink(missing_ok=True)
+def remove_temporary_files(directory: Path, below: bool = True) -> None:
+    """Remove the files that killed processes left in `whole`.
+
+    Args:
+        directory: A local directory.
+        below: Whether to remove those in its subdirectories too.
+    """
+    for pattern in (".*.partial", ".*.partial.*"):
+        for path in directory.rglob(pattern) if below else directory.glob(pattern):
+            if not path.is_dir():
+                path.unlink(missing_ok=True)
 
 
 def _end_of_links(path: Path) -> Path:
@@ -173,7 +181,7 @@ def rename(source: Path, target: Path) -> None:
     """Give a file or directory its final name once its contents are on the disk.
 
     Without the first sync a power cut may leave the name on an empty file; without the
-    second it may take back a name that a later file already speaks of.
+    second it may undo a rename although a later file already refers to the new name.
 
     Args:
         source: The file or directory that was written.
@@ -205,7 +213,7 @@ def sync_tree(path: Path) -> None:
 def sync(path: Path) -> None:
     """Wait until a local file, or the list of names in a directory, is on the disk.
 
-    Some network file systems sync no directories; there it is left to them.
+    Some network file systems cannot sync directories; there it is left to them.
 
     Raises:
         OSError: If the disk refuses.
@@ -221,17 +229,17 @@ def sync(path: Path) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file aside, and then in the place of what was there.
+    """Write a temporary file, and then replace the file with it.
 
     Raises:
         OSError: If the disk refuses.
     """
-    with whole(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def replace_json(path: Path, value: Any) -> None:
-    """Write a value as JSON, as `replace_text` does; what is no number is null.
+    """Write a value as JSON, as `replace_text` does; NaN becomes null.
 
     Raises:
         OSError: If the disk refuses.
@@ -240,17 +248,17 @@ def replace_json(path: Path, value: Any) -> None:
 
 
 def as_json(value: Any) -> bytes:
-    """Return a value as indented JSON with a line end; what is no number is null."""
+    """Return a value as indented JSON with a line end; NaN becomes null."""
     return orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n"
 
 
 def copy_tree(source: Path, target: Path, last: str | None = None) -> None:
-    """Copy the files below `source`, from or to a remote place or not.
+    """Copy the files below `source`; both directories may be local or remote.
 
     Args:
         source: A directory.
-        target: A directory, made where there is none.
-        last: Name of the file in `source` that tells that the copy is whole.
+        target: A directory; it need not exist.
+        last: Name of the file in `source` that shows that the copy is whole.
 
     Raises:
         OSError: If a file cannot be read or written.
@@ -259,8 +267,8 @@ def copy_tree(source: Path, target: Path, last: str | None = None) -> None:
     for name in names:
         copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        with (source / name).open("rb") as read, copy.open("wb") as written:
-            shutil.copyfileobj(read, written, 2**22)
+        with (source / name).open("rb") as reader, copy.open("wb") as writer:
+            shutil.copyfileobj(reader, writer, 2**22)
 
 
 def files_below(directory: Path) -> list[PurePath]:
@@ -274,7 +282,7 @@ def files_below(directory: Path) -> list[PurePath]:
 
 
 def remove_tree(directory: Path) -> None:
-    """Remove a directory and all in it, if it is there."""
+    """Remove a directory and everything in it, if it exists."""
     if isinstance(directory, RemotePath):
         directory.remove_tree()
     else:
@@ -283,32 +291,32 @@ def remove_tree(directory: Path) -> None:
 
 @contextmanager
 def new_directory(target: Path, last: str) -> Iterator[Path]:
-    """Give a local path for what then becomes the directory `target`, or nothing.
+    """Yield a temporary path for a directory that becomes `target` if all goes well.
 
     Args:
-        target: The directory; one that is there already is replaced.
-        last: Name of the file that comes last where a directory cannot be renamed: on
-            an object store one without it is not whole.
+        target: The directory; an existing one is replaced.
+        last: Name of the file that is written last where a directory cannot be renamed:
+            on an object store a directory without it is not whole.
     """
     if is_remote(target):
         with tempfile.TemporaryDirectory(prefix="tfdlrm-") as folder:
-            aside = Path(folder) / target.name
-            yield aside
+            local = Path(folder) / target.name
+            yield local
             remove_tree(target)
             try:
-                copy_tree(aside, target, last)
+                copy_tree(local, target, last)
             except BaseException:
-                with suppress(OSError):  # what broke the upload off is told
+                with suppress(OSError):  # the error of the upload is reported
                     remove_tree(target)
                 raise
         return
-    aside = target.with_name(f".{target.name}.partial")
-    remove_tree(aside)
+    temporary = target.with_name(f".{target.name}.partial")
+    remove_tree(temporary)
     try:
-        yield aside
-        sync_tree(aside)  # before the old one goes
+        yield temporary
+        sync_tree(temporary)  # before the old one goes
         remove_tree(target)
-        aside.replace(target)
+        temporary.replace(target)
         sync(target.parent)
     finally:
-        remove_tree(aside)
+        remove_tree(temporary)

@@ -2,13 +2,18 @@
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from tfdlrm.base import local_copies, storage
 from tfdlrm.base.checksums import checked_bytes
 from tfdlrm.base.errors import InputError
 from tfdlrm.data.column_files import require_own_file, vocabulary_path
+
+if TYPE_CHECKING:
+    import pyarrow.parquet
 
 
 def write_vocabulary(vocabulary: pl.DataFrame, directory: Path, name: str) -> None:
@@ -58,6 +63,38 @@ def read_vocabulary(
             "schema: it belongs to another data set"
         )
     return vocabulary
+
+
+def read_frequencies(
+    directory: Path, name: str, sha256: str | None = None
+) -> np.ndarray:
+    """Return how often each value of a vocabulary occurred, in the order of the file.
+
+    Args:
+        directory: The directory that holds `vocabulary/`.
+        name: The column.
+        sha256: Checksum of the file by the schema, if that has one.
+
+    Raises:
+        InputError: If the file is damaged.
+        OSError: If the file is missing.
+        polars.exceptions.PolarsError: If the file has no frequencies.
+    """
+    path = local_copies.local_copy(vocabulary_path(directory, name))
+    contents = io.BytesIO(checked_bytes(path, sha256))
+    return pl.read_parquet(contents, columns=["frequency"])["frequency"].to_numpy()
+
+
+def read_layout(directory: Path, name: str) -> "pyarrow.parquet.FileMetaData":
+    """Return the metadata of a local vocabulary file, without reading its values.
+
+    Raises:
+        OSError: If the file is missing.
+        pyarrow.ArrowException: If it is no Parquet file.
+    """
+    import pyarrow.parquet
+
+    return pyarrow.parquet.read_metadata(vocabulary_path(directory, name))
 
 
 def copy_vocabulary(

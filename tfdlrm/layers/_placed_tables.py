@@ -63,8 +63,8 @@ class PlacedTables:
         starts = np.array(
             [table_starts[part.table] + part.first_row for part in slices]
         )
-        lengths = np.array([each.num_rows for each in slices])
-        owners = np.array([each.device for each in slices])
+        lengths = np.array([part.num_rows for part in slices])
+        owners = np.array([part.device for part in slices])
         used_devices = np.unique(owners)  # few small tables may leave devices empty
         self.num_rows = int(table_starts[-1])
         self.shards = [

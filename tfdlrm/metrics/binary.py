@@ -11,17 +11,18 @@ CALIBRATION_BINS = 20
 
 @dataclass(frozen=True)
 class BinaryMetrics:
-    """How good the predicted probabilities of a split are.
+    """Measures of the predicted probabilities of a split.
 
     Args:
         rows: Number of rows.
         base_rate: Share of positive labels.
-        accuracy: Share of rows whose probability is on the label's side of 0.5.
+        accuracy: Share of rows whose probability is on the same side of 0.5 as the
+            label.
         auc: Area under the ROC curve.
         log_loss: Mean cross entropy, in nats.
-        normalized_entropy: Log loss over that of always predicting the base rate;
-            below 1 is better than knowing nothing else.
-        calibration: Mean predicted probability over the base rate; 1 is best.
+        normalized_entropy: Log loss divided by the log loss of always predicting the
+            base rate; below 1 is better than that.
+        calibration: Mean predicted probability divided by the base rate; 1 is best.
         expected_calibration_error: See `expected_calibration_error`; 0 is best.
     """
 
@@ -36,13 +37,13 @@ class BinaryMetrics:
 
     @property
     def has_one_class(self) -> bool:
-        """Whether all labels are alike, which leaves the AUC undefined."""
+        """Return whether all labels are equal, which leaves the AUC undefined."""
         return self.base_rate in (0, 1)
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """Rows in bins by predicted probability, and what became of each bin.
+    """Predicted and observed rates of rows in bins by predicted probability.
 
     Args:
         rows: Rows of each bin.
@@ -56,7 +57,7 @@ class Reliability:
 
 
 def measure_text(value: float, spec: str = ".4f") -> str:
-    """Return a measure as text; one that the labels leave undefined is called so.
+    """Return a measure as text, `undefined` if it is not finite.
 
     Example:
 
@@ -67,9 +68,9 @@ def measure_text(value: float, spec: str = ".4f") -> str:
 
 
 def binary_metrics(labels: np.ndarray, probabilities: np.ndarray) -> BinaryMetrics:
-    """All measures of one set of predictions.
+    """Return all measures of one set of predictions.
 
-    A measure that the labels leave undefined (the AUC where all are alike) is NaN.
+    A measure that the labels leave undefined, such as the AUC of equal labels, is NaN.
 
     Args:
         labels: Shape `(rows,)`, 0 or 1.
@@ -107,7 +108,7 @@ def binary_metrics(labels: np.ndarray, probabilities: np.ndarray) -> BinaryMetri
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Area under the ROC curve by sorting: a tie counts one half.
+    """Return the area under the ROC curve, by sorting; a tie counts one half.
 
     Example:
 
@@ -115,27 +116,27 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     0.75
 
     Reference:
-        [Fawcett, 2006](https://doi.org/10.1016/j.patrec.2005.10.010), section 7: it is
-        the probability that a positive row scores above a negative one.
+        [Fawcett, 2006](https://doi.org/10.1016/j.patrec.2005.10.010), section 7: the
+        probability that a positive row scores above a negative one.
     """
     order = np.argsort(scores)
     scores, positive = scores[order], labels[order] > 0.5
     ends = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
-    positives = np.cumsum(positive)[ends]  # up to and with each distinct score
+    positives = np.cumsum(positive)[ends]  # with a score up to each distinct one
     negatives = ends + 1 - positives
     if not positives[-1] or not negatives[-1]:
         return float("nan")
-    here = np.diff(positives, prepend=0)  # positives at each distinct score
-    below = np.concatenate([[0], negatives[:-1]])
-    wins = here * (below + negatives) / 2
+    ties = np.diff(positives, prepend=0)  # positives at each distinct score
+    negatives_below = np.concatenate([[0], negatives[:-1]])
+    wins = ties * (negatives_below + negatives) / 2
     return float(wins.sum() / (float(positives[-1]) * float(negatives[-1])))
 
 
 def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Mean cross entropy in nats.
+    """Return the mean cross entropy in nats.
 
-    Probabilities come from float32, whose rounding makes 1 of what is nearly 1; they
-    are kept one such rounding step away from 0 and 1, so that the loss is finite.
+    Probabilities come from float32, which rounds numbers near 1 to 1; they are clipped
+    one such rounding step away from 0 and 1, so that the loss is finite.
 
     Example:
 
@@ -144,23 +145,23 @@ def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """
     step = float(np.finfo(np.float32).eps)
     probabilities = np.clip(probabilities, step, 1 - step)
-    right = np.where(labels > 0.5, probabilities, 1.0 - probabilities)
-    return float(-np.log(right).mean())
+    likelihoods = np.where(labels > 0.5, probabilities, 1.0 - probabilities)
+    return float(-np.log(likelihoods).mean())
 
 
 def reliability(
     labels: np.ndarray, probabilities: np.ndarray, num_bins: int = CALIBRATION_BINS
 ) -> Reliability:
-    """Rows in bins of equal mass: about the same number of rows in each.
+    """Return rows in bins of equal mass, with about the same number of rows in each.
 
-    Click probabilities crowd near 0, where bins of equal width would put nearly all
-    rows into the first. Rows of the same probability are never parted, so that there
-    may be fewer bins.
+    Click probabilities crowd near 0, so that bins of equal width would put nearly all
+    rows into the first. Rows of the same probability stay in one bin, so that there may
+    be fewer bins.
 
     Args:
         labels: Shape `(rows,)`, 0 or 1.
         probabilities: Shape `(rows,)`.
-        num_bins: Bins at most.
+        num_bins: Largest number of bins.
 
     Example:
 
@@ -176,8 +177,8 @@ def reliability(
     labels = np.asarray(labels, np.float64)[order]
     probabilities = np.asarray(probabilities, np.float64)[order]
     marks = np.arange(1, num_bins + 1) * labels.size // num_bins - 1
-    last = probabilities[marks[marks >= 0]]  # of each bin, the greatest probability
-    ends = np.unique(np.searchsorted(probabilities, last, side="right"))
+    highest = probabilities[marks[marks >= 0]]  # the greatest probability of each bin
+    ends = np.unique(np.searchsorted(probabilities, highest, side="right"))
     starts = np.concatenate([[0], ends[:-1]])
     rows = ends - starts
     return Reliability(
@@ -188,11 +189,11 @@ def reliability(
 
 
 def expected_calibration_error(bins: Reliability) -> float:
-    """How far predicted and observed rates of the bins lie apart, a mean over rows.
+    """Return the mean distance, over rows, of predicted and observed rates of bins.
 
     It is the sum over bins of `rows / all rows * |predicted - observed|`. Even a
-    perfect model has a little of it, from chance alone: about
-    `sqrt(2 rate (1 - rate) / (pi rows))` for a bin of so many rows.
+    perfect model has a small error by chance: about
+    `sqrt(2 rate (1 - rate) / (pi rows))` for a bin of `rows` rows.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Which columns matter: what a model loses when one of them is shuffled."""
+"""The importance of columns: the loss of a model when one of them is shuffled."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from tfdlrm.metrics.binary import auc, log_loss
 from tfdlrm.metrics.splits import EVALUATION_BATCH_SIZE
 
 MOST_COLUMNS = 50
-"""Columns in the picture of importances, for one that can be read."""
+"""Most columns in the picture of importances, so that it can be read."""
 
 Score = Callable[[dict[str, Any]], tf.Tensor]
-"""From features to probabilities `(batch, 1)`."""
+"""Function from features to probabilities `(batch, 1)`."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Rows:
     """Rows held in memory.
 
     Args:
-        features: As the model takes them, all rows in one batch.
+        features: Inputs of the model, all rows in one batch.
         labels: Shape `(rows,)`.
     """
 
@@ -37,12 +37,12 @@ class Rows:
 
 @dataclass(frozen=True)
 class Importance:
-    """What shuffling one column costs, a number for each repeat.
+    """The cost of shuffling one column, a number for each repeat.
 
     Args:
-        name: The column.
-        auc_drop: By how much the AUC falls.
-        log_loss_rise: By how much the log loss grows.
+        name: Name of the column.
+        auc_drop: Decrease of the AUC.
+        log_loss_rise: Increase of the log loss.
     """
 
     name: str
@@ -51,106 +51,109 @@ class Importance:
 
 
 def sample_rows(
-    batches: tf.data.Dataset, num_rows: int, wanted: int, seed: int
+    batches: tf.data.Dataset, num_rows: int, sample_size: int, seed: int
 ) -> Rows:
-    """A random sample of the rows of a split, of all of it alike.
+    """Return a random sample of the rows of a split; each row is equally likely.
 
     Args:
-        batches: As `tfdlrm.data.read_split` gives them in file order.
-        num_rows: Rows that they have together.
-        wanted: Rows to keep; all, if there are no more.
+        batches: Batches of `tfdlrm.data.read_split`, in file order.
+        num_rows: Rows of all batches.
+        sample_size: Rows to sample; all rows if there are fewer.
         seed: Seed of the choice.
     """
     rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.choice(num_rows, min(wanted, num_rows), replace=False))
-    kept, start = [], 0
+    sample = np.sort(rng.choice(num_rows, min(sample_size, num_rows), replace=False))
+    parts, start = [], 0
     for features, labels in batches:
         stop = start + labels.shape[0]
-        first, last = np.searchsorted(chosen, [start, stop])
-        places = chosen[first:last] - start
-        kept.append(
+        first_index, last_index = np.searchsorted(sample, [start, stop])
+        positions = sample[first_index:last_index] - start
+        parts.append(
             tf.nest.map_structure(
-                lambda values, places=places: tf.gather(values, places),
+                lambda values, positions=positions: tf.gather(values, positions),
                 (features, labels),
             )
         )
         start = stop
     features = {
-        name: tf.concat([features[name] for features, _ in kept], axis=0)
-        for name in kept[0][0]
+        name: tf.concat([features[name] for features, _ in parts], axis=0)
+        for name in parts[0][0]
     }
-    labels = np.concatenate([labels.numpy().ravel() for _, labels in kept])
+    labels = np.concatenate([labels.numpy().ravel() for _, labels in parts])
     return Rows(features, labels)
 
 
 def measure(score: Score, rows: Rows) -> tuple[float, float]:
-    """AUC and log loss of the rows as they are."""
+    """Return AUC and log loss of the rows as they are."""
     return _measure(score, rows, lambda features, _: features)
 
 
 def permutation_importances(
     score: Score, rows: Rows, schema: FeatureSchema, repeats: int, seed: int
 ) -> list[Importance]:
-    """Shuffle each column in turn, the others as they are, and measure again.
+    """Measure the model with each column in turn shuffled and the others as they are.
 
-    A shuffled column keeps its values and loses what they say about the label. Columns
-    that say the same thing share their importance: each can stand in for the other.
+    A shuffled column keeps its values and loses their relation to the label. Columns
+    with the same information share their importance: one can replace the other.
 
     Args:
-        score: The model.
-        rows: Rows that it was not trained on.
-        schema: Names of their columns.
-        repeats: Times that each column is shuffled, each time in another order; the
-            orders are the same for all columns.
+        score: Model to measure.
+        rows: Rows that the model was not trained on.
+        schema: Schema with the names of the columns.
+        repeats: Number of shuffles of each column, each in another order; the orders
+            are the same for all columns.
         seed: Seed of the orders.
 
     Returns:
-        One for each column, in the order of the schema.
+        An importance for each column, in the order of the schema.
 
     Reference:
         [Breiman, 2001](https://doi.org/10.1023/A:1010933404324), section 10; for any
         model: [Fisher et al., 2019](https://jmlr.org/papers/v20/18-760.html).
     """
     columns = [
-        *(("dense_features", i, name) for i, name in enumerate(schema.dense_features)),
         *(
-            ("categorical_features", i, feature.name)
-            for i, feature in enumerate(schema.categorical_features)
+            ("dense_features", index, name)
+            for index, name in enumerate(schema.dense_features)
+        ),
+        *(
+            ("categorical_features", index, feature.name)
+            for index, feature in enumerate(schema.categorical_features)
         ),
     ]
     orders = [
         np.random.default_rng([seed, repeat]).permutation(len(rows.labels))
         for repeat in range(repeats)
     ]
-    whole_auc, whole_loss = measure(score, rows)
+    base_auc, base_loss = measure(score, rows)
     importances = []
-    for kind, position, name in columns:
-        measured = [
-            _measure(score, rows, _shuffle(rows, kind, position, order))
+    for group, position, name in columns:
+        measures = [
+            _measure(score, rows, _shuffle(rows, group, position, order))
             for order in orders
         ]
-        drops = tuple(whole_auc - value for value, _ in measured)
-        rises = tuple(value - whole_loss for _, value in measured)
+        drops = tuple(base_auc - value for value, _ in measures)
+        rises = tuple(value - base_loss for _, value in measures)
         importances.append(Importance(name, drops, rises))
     return importances
 
 
 def _shuffle(
-    rows: Rows, kind: str, position: int, order: np.ndarray
+    rows: Rows, group: str, position: int, order: np.ndarray
 ) -> Callable[[dict[str, Any], slice], dict[str, Any]]:
-    """A function that gives some rows another's value in one column."""
-    values = rows.features[kind][:, position : position + 1]
+    """Return a function that replaces one column of a batch by its shuffled values."""
+    values = rows.features[group][:, position : position + 1]
 
-    def shuffled(features: dict[str, Any], some: slice) -> dict[str, Any]:
-        given = features[kind]
+    def shuffle(features: dict[str, Any], rows_of_batch: slice) -> dict[str, Any]:
+        group_values = features[group]
         columns = [
-            given[:, :position],
-            tf.gather(values, order[some]),
-            given[:, position + 1 :],
+            group_values[:, :position],
+            tf.gather(values, order[rows_of_batch]),
+            group_values[:, position + 1 :],
         ]
-        return {**features, kind: tf.concat(columns, axis=1)}
+        return {**features, group: tf.concat(columns, axis=1)}
 
-    return shuffled
+    return shuffle
 
 
 def _measure(
@@ -160,15 +163,17 @@ def _measure(
 ) -> tuple[float, float]:
     probabilities = []
     for start in range(0, len(rows.labels), EVALUATION_BATCH_SIZE):
-        some = slice(start, start + EVALUATION_BATCH_SIZE)
-        features = {name: values[some] for name, values in rows.features.items()}
-        probabilities.append(score(change(features, some)).numpy().ravel())
+        rows_of_batch = slice(start, start + EVALUATION_BATCH_SIZE)
+        features = {
+            name: values[rows_of_batch] for name, values in rows.features.items()
+        }
+        probabilities.append(score(change(features, rows_of_batch)).numpy().ravel())
     scores = np.concatenate(probabilities).astype(np.float64)
     return auc(rows.labels, scores), log_loss(rows.labels, scores)
 
 
 def as_table(importances: Sequence[Importance]) -> str:
-    """A Markdown table, the most important column first.
+    """Return a Markdown table, with the most important column first.
 
     Example:
 
@@ -178,19 +183,19 @@ def as_table(importances: Sequence[Importance]) -> str:
     | C1 | 0.1500 ± 0.0707 | 0.3000 ± 0.0000 |
     """
     lines = ["| column | AUC drop | log loss rise |", "|---|---:|---:|"]
-    for each in by_importance(importances):
+    for importance in by_importance(importances):
         cells = [
-            markdown(each.name),
-            _spread(each.auc_drop),
-            _spread(each.log_loss_rise),
+            markdown(importance.name),
+            _spread(importance.auc_drop),
+            _spread(importance.log_loss_rise),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def by_importance(importances: Sequence[Importance]) -> list[Importance]:
-    """The same, those whose shuffling costs the most AUC first."""
-    return sorted(importances, key=lambda each: -np.mean(each.auc_drop))
+    """Return the importances sorted by the drop of AUC, the largest first."""
+    return sorted(importances, key=lambda importance: -np.mean(importance.auc_drop))
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -198,36 +203,36 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def plot_importances(importances: Sequence[Importance], path: Path) -> bool:
-    """Draw what shuffling each column costs, with the spread over repeats.
+    """Draw the cost of shuffling each column, with the spread over repeats.
 
     Returns:
-        Whether it was drawn; if there is no font for the names, a line says so.
+        Whether the picture was drawn; if no font has the names, a line says so.
     """
-    shown = by_importance(importances)[:MOST_COLUMNS]
-    names = [each.name for each in shown]
+    columns = by_importance(importances)[:MOST_COLUMNS]
+    names = [column.name for column in columns]
     families = font_families(names)
     if families is None:
         say_not_drawn(path.name)
         return False
-    height = 1.2 + 0.21 * len(shown)
+    height = 1.2 + 0.21 * len(columns)
     figure = Figure(figsize=(9, height), layout="constrained")
     axes = figure.subplots(1, 2, sharey=True)
     titles = {"auc_drop": "drop of AUC", "log_loss_rise": "rise of log loss"}
     for axis, (field, title) in zip(axes, titles.items(), strict=True):
-        values = [getattr(each, field) for each in shown]
+        values = [getattr(column, field) for column in columns]
         axis.barh(
-            range(len(shown)),
-            [np.mean(each) for each in values],
-            xerr=[np.std(each, ddof=1) for each in values],
+            range(len(columns)),
+            [np.mean(repeats) for repeats in values],
+            xerr=[np.std(repeats, ddof=1) for repeats in values],
             error_kw={"elinewidth": 1, "capsize": 2},
         )
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set(title=title)
         name_rows(axis, names, families)
         axis.grid(axis="x", alpha=0.3)
-    if len(shown) < len(importances):
+    if len(columns) < len(importances):
         figure.suptitle(
-            f"the {len(shown)} most important of {len(importances)} columns"
+            f"the {len(columns)} most important of {len(importances)} columns"
         )
     save_figure(figure, path)
     return True

@@ -13,17 +13,17 @@ from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.metrics.binary import BinaryMetrics, binary_metrics, measure_text
 
 EVALUATION_BATCH_SIZE = 8192
-"""Rows scored at once where nothing is learned from them."""
+"""Rows scored at once, without training."""
 
 
 def score_all(
     score: Callable[[dict[str, Any]], tf.Tensor], batches: tf.data.Dataset
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The labels of every batch, and the probabilities that `score` gives to them.
+    """Return the labels and the probabilities of all batches.
 
     Args:
-        score: From features to probabilities `(batch, 1)`.
-        batches: As `tfdlrm.data.read_split` gives them.
+        score: Function from features to probabilities `(batch, 1)`.
+        batches: Batches of `tfdlrm.data.read_split`.
 
     Returns:
         Two arrays of shape `(rows,)`.
@@ -41,13 +41,13 @@ def score_splits(
     schema: FeatureSchema,
     splits: Sequence[str] | None = None,
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """By split, its labels and their probabilities; see `score_all`.
+    """Return labels and probabilities by split; see `score_all`.
 
     Args:
-        score: From features to probabilities `(batch, 1)`.
-        data_dir: The data set directory.
-        schema: Its schema.
-        splits: Which splits; `None` for those held out.
+        score: Function from features to probabilities `(batch, 1)`.
+        data_dir: Directory of the data set.
+        schema: Schema of the data set.
+        splits: Names of the splits; `None` means those held out from training.
 
     Raises:
         InputError: If a record is damaged.
@@ -64,21 +64,21 @@ def score_splits(
 def evaluate(
     score: Callable[[dict[str, Any]], tf.Tensor], batches: tf.data.Dataset
 ) -> BinaryMetrics:
-    """Measures of the probabilities that `score` gives; see `score_all`."""
+    """Return the measures of the probabilities of all batches; see `score_all`."""
     return binary_metrics(*score_all(score, batches))
 
 
 def measures_by_split(
     metrics: dict[str, BinaryMetrics], dialect: str
 ) -> dict[str, dict[str, Any]]:
-    """The dialect and the measures of each split, by name."""
+    """Return the dialect and the measures of each split, by its name."""
     return {
         split: {"dialect": dialect, **asdict(value)} for split, value in metrics.items()
     }
 
 
 def as_table(metrics: dict[str, BinaryMetrics]) -> str:
-    """A Markdown table with a line a split.
+    """Return a Markdown table with a line for each split.
 
     Example:
 
@@ -97,11 +97,15 @@ def as_table(metrics: dict[str, BinaryMetrics]) -> str:
         rows, *measures = asdict(values).values()
         cells = [split, f"{rows:,}", *map(measure_text, measures)]
         lines.append(f"| {' | '.join(cells)} |")
-    notes = [_one_class(*each) for each in metrics.items() if each[1].has_one_class]
+    notes = [
+        _note_on_one_class(split, values)
+        for split, values in metrics.items()
+        if values.has_one_class
+    ]
     return "\n".join([*lines, *(["", *notes] if notes else [])])
 
 
-def _one_class(split: str, values: BinaryMetrics) -> str:
+def _note_on_one_class(split: str, values: BinaryMetrics) -> str:
     return (
         f"All {values.rows:,} {split} rows have label {values.base_rate:.0f}: of one "
         "class the AUC, and what is measured against the base rate, are undefined."
@@ -111,11 +115,11 @@ def _one_class(split: str, values: BinaryMetrics) -> str:
 def against_reachable(
     metrics: dict[str, BinaryMetrics], reachable: dict[str, dict[str, float]]
 ) -> str:
-    """A line a split: how much of what can be reached was reached.
+    """Return a line for each split with its measures and the best reachable ones.
 
     Args:
         metrics: Measures of each split.
-        reachable: The schema's `reachable`.
+        reachable: `reachable` of the schema.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Models, each assembled from the layers in one short call."""
+"""Models, each built from the layers in one short call."""
 
 from tfdlrm.models.build import build_model
 from tfdlrm.models.dcn import DCN

@@ -1,4 +1,4 @@
-"""From the settings of a model to the model."""
+"""Build a model from its settings."""
 
 from typing import Any
 
@@ -36,11 +36,11 @@ _MODELS: dict[type, Any] = {
 
 
 def build_model(schema: FeatureSchema, config: ModelConfig) -> keras.Model:
-    """The model of these settings, sized for a data set, built and ready to train.
+    """Return a model with these settings, built for a data set and ready to train.
 
     Args:
-        schema: The data set's columns.
-        config: Which model, and its architecture.
+        schema: Schema of the data set.
+        config: The model and its architecture.
 
     Raises:
         InputError: If the settings name columns that the data set does not have.

@@ -1,4 +1,4 @@
-"""What models that are put together from parts share."""
+"""The base of all models that are built from parts."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Protocol
@@ -13,7 +13,7 @@ from tfdlrm.layers._id_forms import is_shape
 
 
 class EmbeddingSettings(Protocol):
-    """What the settings of every model with embeddings have."""
+    """The settings that every model with embeddings has."""
 
     @property
     def embedding_dim(self) -> int: ...
@@ -26,10 +26,10 @@ class EmbeddingSettings(Protocol):
 
 
 class ClickModel(keras.Model):
-    """A model from features to click logits, put together from parts.
+    """A model from features to click logits, built from parts.
 
     A subclass takes its parts as arguments, lists their names in `PARTS`, builds them
-    in `build_parts` and says in `logits` how they go together.
+    in `build_parts` and combines them in `logits`.
 
     Call arguments:
         inputs: `{"dense_features": (batch, n) float, "categorical_features": ids}`,
@@ -47,7 +47,7 @@ class ClickModel(keras.Model):
     test_function: Any
 
     def __init__(self, **kwargs: Any) -> None:
-        # Keras would turn ids into the compute dtype; each part casts what it takes.
+        # Keras would cast ids to the compute dtype; each part casts its own inputs.
         super().__init__(autocast=False, **kwargs)
         self.supports_jit = keras.backend.backend() != "tensorflow"
         self._input_form: Any = None
@@ -57,7 +57,7 @@ class ClickModel(keras.Model):
         raise NotImplementedError
 
     def logits(self, dense: Any, ids: Any, training: bool | None) -> Any:
-        """Logits `(batch, 1)` of one batch."""
+        """Return logits `(batch, 1)` of one batch."""
         raise NotImplementedError
 
     def build(self, input_shape: dict[str, Any]) -> None:
@@ -67,7 +67,7 @@ class ClickModel(keras.Model):
         if keras.backend.backend() == "tensorflow" and is_shape(ids_shape):
             from tfdlrm.models.input_form import InputForm
 
-            self._input_form = InputForm.of_shapes(dense_shape, ids_shape)
+            self._input_form = InputForm.from_shapes(dense_shape, ids_shape)
 
     def build_from_config(self, config: dict[str, Any]) -> None:
         self.build(config["input_shape"])
@@ -85,7 +85,7 @@ class ClickModel(keras.Model):
         if keras.backend.backend() == "tensorflow":
             from tfdlrm.models.input_form import InputForm
 
-            self._input_form = InputForm.of_inputs(inputs)
+            self._input_form = InputForm.from_inputs(inputs)
         logits = self.logits(
             inputs["dense_features"], inputs["categorical_features"], training
         )
@@ -102,13 +102,12 @@ class ClickModel(keras.Model):
         """Export the model, as `keras.Model.export` does.
 
         Args:
-            filepath: Where to write.
-            format: What to write, such as `tf_saved_model` or `onnx`.
-            verbose: Whether to say what was written.
+            filepath: Path to write to.
+            format: Format, such as `tf_saved_model` or `onnx`.
+            verbose: Whether to print the signatures.
             input_signature: A list of one dictionary of the inputs' types and shapes.
-                When `None` that of the last call: float32 and int64, ids in the form
-                that they had there.
-            kwargs: What else the format takes.
+                `None` means float32 and int64, with ids in the form of the last call.
+            kwargs: Further arguments of the format.
         """
         if input_signature is None and self._input_form is not None:
             input_signature = [self._input_form.signature]
@@ -121,13 +120,13 @@ class ClickModel(keras.Model):
 
     @property
     def _default_save_signature(self) -> Any:
-        # TensorFlow asks for it wherever the model is part of what it saves.
-        form = self._input_form
-        if form is None or not form.is_flat:
+        # TensorFlow asks for it whenever it saves the model as part of something else.
+        input_form = self._input_form
+        if input_form is None or not input_form.is_flat:
             return None
-        from tfdlrm.models.input_form import named_function
+        from tfdlrm.models.input_form import function_of_names
 
-        return named_function(self, form)
+        return function_of_names(self, input_form)
 
     def fit(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Train the model, as `keras.Model.fit` does.
@@ -192,14 +191,16 @@ class ClickModel(keras.Model):
     def _maybe_symbolic_build(
         self, iterator: Any = None, data_batch: Any = None
     ) -> None:
-        # Under a strategy Keras traces a model with the mean of the devices' batches:
-        # of ids that is none, and bags of ids have no mean. One device's batch does.
-        # Without one Keras traces nothing, and the input is not to be opened for it.
+        # Under a strategy Keras traces a model with the mean of the devices' batches.
+        # The mean of ids is no id, and bags of ids have no mean: the batch of one
+        # device serves instead. Without a strategy Keras traces nothing, and the input
+        # must not be opened here.
         strategy = self._distribute_strategy
         if iterator is not None and strategy is not None:
             _, _, batches = next(iter(iterator))
             data_batch = keras.tree.map_structure(
-                lambda each: strategy.experimental_local_results(each)[0], next(batches)
+                lambda values: strategy.experimental_local_results(values)[0],
+                next(batches),
             )
             iterator = None
             from tfdlrm.models.device_batches import with_bags
@@ -260,13 +261,13 @@ class ClickModel(keras.Model):
 def embeddings_of(
     vocabulary_sizes: Sequence[int], config: EmbeddingSettings, **kwargs: Any
 ) -> EmbeddingCollection | None:
-    """Embeddings of categorical columns, `None` where there are none."""
+    """Return embeddings of categorical columns, or `None` if there are no columns."""
     if not vocabulary_sizes:
         return None
     regularizer = None
     if config.embedding_l2:
-        # Of a batch Keras takes the mean over its rows: an id that comes often is held
-        # back often, one that does not come is not touched.
+        # Keras takes the mean over the rows of a batch: the vector of a frequent id is
+        # often pulled to 0, and that of an id outside the batch is not touched.
         regularizer = keras.regularizers.L2(config.embedding_l2)
     return EmbeddingCollection(
         vocabulary_sizes,
@@ -279,7 +280,7 @@ def embeddings_of(
 
 
 def _with_bags(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments of a step, of which the last is a batch."""
+    """Return the arguments of a step, with ragged ids in the batch, the last one."""
     if keras.backend.backend() != "tensorflow":
         return args
     from tfdlrm.models.device_batches import with_bags
@@ -289,13 +290,13 @@ def _with_bags(args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _has_ragged(signature: Any) -> bool:
     return any(
-        hasattr(each, "row_splits_dtype") for each in keras.tree.flatten(signature)
+        hasattr(spec, "row_splits_dtype") for spec in keras.tree.flatten(signature)
     )
 
 
 def build_layer(layer: keras.layers.Layer, shape: Any) -> Any:
-    """Build a layer, unless it is, and return the shape of what it gives."""
-    # A part may come built: shared with another model, or loaded from a file.
+    """Build a layer, unless it is built already, and return its output shape."""
+    # A part may be shared with another model, or loaded from a file.
     if not layer.built:
         layer.build(shape)
     return layer.compute_output_shape(shape)
@@ -304,7 +305,7 @@ def build_layer(layer: keras.layers.Layer, shape: Any) -> Any:
 def build_side_by_side(
     embeddings: keras.layers.Layer | None, dense_shape: Any, ids_shape: Any
 ) -> tuple[int | None, int]:
-    """Build the embeddings and return the shape that `side_by_side` gives."""
+    """Build the embeddings and return the output shape of `side_by_side`."""
     batch, width = dense_shape
     if embeddings is None:
         return batch, width
@@ -313,10 +314,10 @@ def build_side_by_side(
 
 
 def side_by_side(embeddings: keras.layers.Layer | None, dense: Any, ids: Any) -> Any:
-    """The embeddings of a row, one after another, and then its dense features."""
+    """Return the embeddings of each row, one after another, then its dense features."""
     if embeddings is None:
         return dense
     vectors = embeddings(ids)
     flat = ops.reshape(vectors, (-1, vectors.shape[1] * vectors.shape[2]))
-    # In mixed precision the embeddings are narrower than what comes in.
+    # In mixed precision the embeddings are narrower than the inputs.
     return ops.concatenate([flat, ops.cast(dense, flat.dtype)], axis=1)

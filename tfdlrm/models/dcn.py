@@ -1,4 +1,4 @@
-"""Deep & Cross networks: explicit crosses of features beside a deep tower."""
+"""Deep & Cross networks: explicit crosses of features next to a deep tower."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,13 +20,13 @@ from tfdlrm.models.click_model import (
 
 @keras.saving.register_keras_serializable("tfdlrm")
 class DCN(ClickModel):
-    """Click logits from crosses of the features, and from a deep tower, side by side.
+    """Click logits from crosses of the features and from a deep tower, in parallel.
 
     Args:
         embeddings: Layer from ids to vectors `(batch, features, dim)`, an
-            `EmbeddingCollection`; `None` where there are no categorical features.
+            `EmbeddingCollection`; `None` if there are no categorical features.
         cross_layers: Layers from the features `(batch, width)` and the output of the
-            layer before to `(batch, width)`; `FeatureCross` of one form or the other.
+            previous layer to `(batch, width)`; `FeatureCross` of either form.
         deep_mlp: Layer from the features to `(batch, units)`.
         head: Layer from the outputs of both, side by side, to `(batch, 1)`.
 
@@ -73,11 +73,11 @@ class DCN(ClickModel):
     def from_schema(
         cls, schema: FeatureSchema, config: DCNConfig | DCNV2Config | None = None
     ) -> "DCN":
-        """A network sized for the columns of a data set, built and ready to train.
+        """Return a network for the columns of a data set, built and ready to train.
 
         Args:
-            schema: The data set's columns.
-            config: Architecture; that of version 1 in the DLRM's article when `None`.
+            schema: Schema of the data set.
+            config: Architecture; `None` means version 1 as in the DLRM's article.
         """
         config = config or DCNConfig()
         is_v2 = isinstance(config, DCNV2Config)
@@ -87,9 +87,9 @@ class DCN(ClickModel):
                 FeatureCross(
                     "matrix" if is_v2 else "vector",
                     config.rank if isinstance(config, DCNV2Config) else None,
-                    name=f"cross_{i}",
+                    name=f"cross_{index}",
                 )
-                for i in range(config.num_cross_layers)
+                for index in range(config.num_cross_layers)
             ],
             deep_mlp=MLP(
                 config.deep_units,

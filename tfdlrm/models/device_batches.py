@@ -23,32 +23,32 @@ AHEAD = 2
 def for_devices(
     batches: Any, strategy: tf.distribute.Strategy, weights: Sequence[keras.Variable]
 ) -> Any:
-    """Return batches in the form in which the devices of a strategy get them fast.
+    """Return batches in the form that reaches the devices of a strategy fastest.
 
-    - One GPU without a strategy: batches are copied there while a step runs.
-    - Mirrored devices, ragged ids: TensorFlow would send each row as a variant of its
-      own, thousands of copies a step. They go as flat tensors instead, of which
-      `with_bags` makes ragged ids inside the step.
+    - One GPU without a strategy: batches are copied to it while a step runs.
+    - Mirrored devices, ragged ids: TensorFlow would send each row as a separate
+      variant, thousands of copies a step. Ids go as flat tensors instead, which
+      `with_bags` turns into ragged ids inside the step.
 
     Args:
         batches: A `tf.data.Dataset` of tuples that begin with features; anything else
             is returned as it is.
-        strategy: The model's, or the default one.
-        weights: The model's, as far as it is built.
+        strategy: Strategy of the model, or the default one.
+        weights: Weights of the model; none if it is not built.
     """
     if not isinstance(batches, tf.data.Dataset) or _is_on_gpu(batches):
         return batches
     if isinstance(strategy.extended, _DefaultDistributionExtended):
-        return _ahead_on_gpu(batches) if _computes_on_gpu(weights) else batches
+        return _prefetch_to_gpu(batches) if _computes_on_gpu(weights) else batches
     if not isinstance(strategy, tf.distribute.MirroredStrategy):
         return batches
     if _has_bags(batches):
-        return _in_parts(batches, strategy)
-    return batches.map(_wide) if has_gpu() else batches
+        return _cut_into_parts(batches, strategy)
+    return batches.map(_widen) if has_gpu() else batches
 
 
 def with_bags(data: Any) -> Any:
-    """Return a batch with ragged ids, where `for_devices` has made them flat."""
+    """Return a batch with ragged ids if `for_devices` has made them flat."""
     if not (isinstance(data, tuple) and isinstance(data[0], dict) and _BAGS in data[0]):
         return data
     features = dict(data[0])
@@ -63,8 +63,8 @@ def with_bags(data: Any) -> Any:
 
 
 def _computes_on_gpu(weights: Sequence[keras.Variable]) -> bool:
-    is_there = [_GPU in weight.value.device for weight in weights]
-    return has_gpu() and (any(is_there) or not is_there)
+    are_on_gpu = [_GPU in weight.value.device for weight in weights]
+    return has_gpu() and (any(are_on_gpu) or not are_on_gpu)
 
 
 def _is_on_gpu(batches: tf.data.Dataset) -> bool:
@@ -95,59 +95,61 @@ def _is_numeric(batches: tf.data.Dataset) -> bool:
     )
 
 
-def _flat(features: dict[str, Any], *rest: Any) -> Any:
-    """A batch whose ragged ids are two flat tensors: ids, and the bag of each."""
+def _flatten(features: dict[str, Any], *labels: Any) -> Any:
+    """Replace the ragged ids of a batch by two flat tensors: ids, and their bags."""
     ids = features[_IDS]
     flat = {
         _IDS: ids.flat_values,
         _BAGS: tf.cast(ids.values.value_rowids(), tf.int32),
-        # Only its width counts, which a step knows while it is traced.
+        # Empty: a step reads the number of features from the shape while traced.
         _WIDTH: tf.zeros((0, ids.shape[1]), tf.bool),
     }
-    return {**features, **flat}, *rest
+    return {**features, **flat}, *labels
 
 
-def _wide(*batch: Any) -> Any:
-    """A batch whose integers stay in a GPU's own memory, as int32 does not."""
+def _widen(*batch: Any) -> Any:
+    """Cast int32 to int64, which stays in a GPU's own memory, as int32 does not."""
 
-    def wide(values: tf.Tensor) -> tf.Tensor:
+    def widen(values: tf.Tensor) -> tf.Tensor:
         return tf.cast(values, tf.int64) if values.dtype == tf.int32 else values
 
-    return tf.nest.map_structure(wide, batch)
+    return tf.nest.map_structure(widen, batch)
 
 
-def _ahead_on_gpu(batches: tf.data.Dataset) -> tf.data.Dataset:
+def _prefetch_to_gpu(batches: tf.data.Dataset) -> tf.data.Dataset:
     num_batches = batches.cardinality()
-    flat = batches.map(_flat) if _has_bags(batches) else batches
+    flat = batches.map(_flatten) if _has_bags(batches) else batches
     if not _is_numeric(flat):
         return batches
     gpu = tf.config.list_logical_devices("GPU")[0].name
-    ahead = flat.map(_wide).apply(tf.data.experimental.prefetch_to_device(gpu, AHEAD))
-    # TensorFlow forgets it, and Keras would warn that data ran out.
-    vars(ahead)["cardinality"] = lambda: num_batches
-    return ahead
+    prefetched = flat.map(_widen).apply(
+        tf.data.experimental.prefetch_to_device(gpu, AHEAD)
+    )
+    # TensorFlow loses the cardinality, and Keras would warn that data ran out.
+    vars(prefetched)["cardinality"] = lambda: num_batches
+    return prefetched
 
 
-def _in_parts(
+def _cut_into_parts(
     batches: tf.data.Dataset, strategy: tf.distribute.Strategy
 ) -> tf.distribute.DistributedDataset:
-    """Batches cut into a part for each device, whose ragged ids are flat."""
+    """Cut batches into a part for each device, with flat ids."""
     num_parts = strategy.num_replicas_in_sync
 
     def cut(*batch: Any) -> tf.data.Dataset:
         num_rows = tf.shape(batch[0]["dense_features"], tf.int64)[0]
-        # The first devices get the rows that are left over, as TensorFlow has it.
+        # The first devices get the surplus rows, as in TensorFlow.
         cuts = -(-num_rows * np.arange(num_parts + 1) // num_parts)
 
         def part(number: tf.Tensor) -> Any:
             rows = slice(cuts[number], cuts[number + 1])
-            return _flat(*tf.nest.map_structure(lambda values: values[rows], batch))
+            return _flatten(*tf.nest.map_structure(lambda values: values[rows], batch))
 
         return tf.data.Dataset.range(num_parts).map(part)
 
     parts = batches.flat_map(cut)
-    parts = (parts.map(_wide) if has_gpu() else parts).prefetch(num_parts)
+    parts = (parts.map(_widen) if has_gpu() else parts).prefetch(num_parts)
     distributed = strategy.distribute_datasets_from_function(lambda _: parts)
-    # Of batches, not of parts: Keras' steps.
+    # The number of batches, not of parts: Keras' steps.
     distributed._cardinality = batches.cardinality().numpy()
     return distributed

@@ -17,12 +17,12 @@ class DLRM(ClickModel):
 
     Args:
         embeddings: Layer from ids to vectors `(batch, features, dim)`, an
-            `EmbeddingCollection`; `None` where there are no categorical features.
+            `EmbeddingCollection`; `None` if there are no categorical features.
         bottom_mlp: Layer from dense features to one more vector `(batch, dim)`; `None`
-            where there are none.
+            if there are no dense features.
         interaction: Layer from all vectors `(batch, 1 + features, dim)` to their
-            interactions `(batch, pairs)`; a `DotInteraction`. `None` gives the top MLP
-            the vectors themselves, side by side.
+            interactions `(batch, pairs)`; a `DotInteraction`. With `None` the
+            top MLP gets the vectors themselves, side by side.
         top_mlp: Layer from the bottom vector, if any, and the interactions to
             `(batch, 1)`.
         bucket_vectors: Layer from dense features to further vectors `(batch, n, dim)`
@@ -31,8 +31,8 @@ class DLRM(ClickModel):
     Call arguments:
         inputs: `{"dense_features": (batch, n) float, "categorical_features": ids}`,
             ids in any form that `EmbeddingCollection` takes, such as integers
-            `(batch, features)` or a `tf.RaggedTensor` `(batch, features, None)`. What
-            there is none of has width 0.
+            `(batch, features)` or a `tf.RaggedTensor` `(batch, features, None)`. If
+            there are no features of a sort, their tensor has width 0.
         training: Whether dropout is on.
 
     Returns:
@@ -83,11 +83,11 @@ class DLRM(ClickModel):
     def from_schema(
         cls, schema: FeatureSchema, config: DLRMConfig | None = None
     ) -> "DLRM":
-        """A DLRM sized for the columns of a data set, built and ready to train.
+        """Return a DLRM for the columns of a data set, built and ready to train.
 
         Args:
-            schema: The data set's columns.
-            config: Architecture; the article's when `None`.
+            schema: Schema of the data set.
+            config: Architecture; `None` means that of the article.
         """
         config = config or DLRMConfig()
         bottom_mlp = bucket_vectors = interaction = None

@@ -1,4 +1,4 @@
-"""A plain MLP on all features side by side: what any other model must beat."""
+"""A plain MLP on all features side by side, a baseline for other models."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ class EmbeddingMLP(ClickModel):
 
     Args:
         embeddings: Layer from ids to vectors `(batch, features, dim)`, an
-            `EmbeddingCollection`; `None` where there are no categorical features.
+            `EmbeddingCollection`; `None` if there are no categorical features.
         mlp: Layer from the features to `(batch, 1)`.
 
     Call arguments: see `DLRM`.
@@ -52,11 +52,11 @@ class EmbeddingMLP(ClickModel):
     def from_schema(
         cls, schema: FeatureSchema, config: MLPConfig | None = None
     ) -> "EmbeddingMLP":
-        """A model sized for the columns of a data set, built and ready to train.
+        """Return a model for the columns of a data set, built and ready to train.
 
         Args:
-            schema: The data set's columns.
-            config: Architecture.
+            schema: Schema of the data set.
+            config: Architecture; `None` means the default settings.
         """
         config = config or MLPConfig()
         model = cls(

@@ -1,4 +1,4 @@
-"""Factorization machines: alone, and as one half of DeepFM."""
+"""Factorization machines, and DeepFM, which adds a deep tower."""
 
 from typing import Any
 
@@ -15,20 +15,21 @@ from tfdlrm.models.click_model import ClickModel, build_layer, embeddings_of
 class FM(ClickModel):
     """Click logits from linear terms and the products of every two features' vectors.
 
-    A categorical feature has the vector of its id, a continuous one its own vector
-    times its value. Those of a bag of ids are added up first: ids of one bag do not
-    interact with one another. With a deep tower on the same vectors it is DeepFM.
+    The vector of a categorical feature is that of its id; the vector of a continuous
+    feature is a learned vector times its value. Vectors of a bag of ids are added up
+    first, so that ids of one bag do not interact with each other. With a deep tower on
+    the same vectors the model is DeepFM.
 
     Args:
         linear: Layer from dense features and ids to `(batch, 1)`; `LinearTerms`.
         embeddings: Layer from ids to vectors `(batch, features, dim)`, an
-            `EmbeddingCollection`; `None` where there are no categorical features.
-        dense_vectors: Layer from dense features to vectors `(batch, n, dim)`, as
-            `DenseVectors` is; `None` where there are no dense features.
+            `EmbeddingCollection`; `None` if there are no categorical features.
+        dense_vectors: Layer from dense features to vectors `(batch, n, dim)`, a
+            `DenseVectors`; `None` if there are no dense features.
         interaction: Layer from all vectors `(batch, n + features, dim)` to
             `(batch, 1)`; a `FactorizationMachine`.
-        deep_mlp: Layer from all vectors, side by side, to `(batch, 1)`, which is added;
-            `None` for a factorization machine alone.
+        deep_mlp: Layer from all vectors, side by side, to logits `(batch, 1)` that are
+            added; `None` for a factorization machine only.
 
     Call arguments: see `DLRM`.
 
@@ -70,11 +71,11 @@ class FM(ClickModel):
     def from_schema(
         cls, schema: FeatureSchema, config: FMConfig | DeepFMConfig | None = None
     ) -> "FM":
-        """A model sized for the columns of a data set, built and ready to train.
+        """Return a model for the columns of a data set, built and ready to train.
 
         Args:
-            schema: The data set's columns.
-            config: Architecture; a factorization machine alone when `None`.
+            schema: Schema of the data set.
+            config: Architecture; `None` means a factorization machine only.
         """
         config = config or FMConfig()
         dim = config.embedding_dim

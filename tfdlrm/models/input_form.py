@@ -1,7 +1,7 @@
 """The form in which a model takes its inputs, for signatures of exported models.
 
-Keras tells signatures of models like these by the shapes of their first inputs, and
-gives all the type that a layer computes in, ids too.
+For models like these, Keras derives signatures from the shapes of the first inputs, and
+gives every input, ids too, the type that a layer computes in.
 """
 
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ class InputForm:
     """Types and shapes of a batch of any size.
 
     Args:
-        dense: Of the dense features.
-        ids: Of the ids, in whatever form they come.
+        dense: Specification of the dense features.
+        ids: Specification of the ids, in any form that `EmbeddingCollection` takes.
     """
 
     dense: tf.TypeSpec
     ids: Any
 
     @classmethod
-    def of_inputs(cls, inputs: dict[str, Any]) -> "InputForm":
-        """That of a batch."""
+    def from_inputs(cls, inputs: dict[str, Any]) -> "InputForm":
+        """Return the form of a batch."""
         dense, ids = inputs["dense_features"], inputs["categorical_features"]
         if isinstance(ids, list | tuple):
             num_features = len(ids[0])
@@ -36,21 +36,21 @@ class InputForm:
             shape = (None, ids.shape[1], None)
             spec = tf.RaggedTensorSpec(shape, tf.int64, 2, ids.row_splits.dtype)
             return cls(_dense_spec(dense.shape), spec)
-        return cls.of_shapes(dense.shape, ids.shape)
+        return cls.from_shapes(dense.shape, ids.shape)
 
     @classmethod
-    def of_shapes(cls, dense: Any, ids: Any) -> "InputForm":
-        """That of one id a feature `(batch, features)`, or of padded ones."""
+    def from_shapes(cls, dense: Any, ids: Any) -> "InputForm":
+        """Return the form of ids `(batch, features)`, or of padded ids."""
         return cls(_dense_spec(dense), _ids_spec(ids))
 
     @property
     def signature(self) -> dict[str, Any]:
-        """One specification for each input."""
+        """Return one specification for each input."""
         return {"categorical_features": self.ids, "dense_features": self.dense}
 
     @property
     def is_flat(self) -> bool:
-        """Whether every input is one tensor."""
+        """Return whether every input is one tensor."""
         return isinstance(self.ids, tf.TensorSpec)
 
 
@@ -59,7 +59,7 @@ def _dense_spec(shape: Any) -> tf.TensorSpec:
 
 
 def _ids_spec(shape: Any, name: str = "categorical_features") -> tf.TensorSpec:
-    """Integers `(batch, features)`, `(batch, features, width)` or `(n,)`."""
+    """Return integers `(batch, features)`, `(batch, features, width)` or `(n,)`."""
     sizes = [size if i == 1 else None for i, size in enumerate(shape)]
     return tf.TensorSpec(sizes, tf.int64, name)
 
@@ -68,9 +68,9 @@ def export_function(model: keras.Model, signature: Any, filepath: str) -> None:
     """Write a SavedModel with a function `serve`, whose inputs may be ragged.
 
     Args:
-        model: The model.
-        signature: Of its inputs, as `tf.function` takes it.
-        filepath: Where to write.
+        model: Model to export.
+        signature: Input signature, as `tf.function` takes it.
+        filepath: Path to write to.
     """
     module = tf.Module()
     module.model = model
@@ -78,8 +78,8 @@ def export_function(model: keras.Model, signature: Any, filepath: str) -> None:
     tf.saved_model.save(module, filepath)
 
 
-def named_function(model: keras.Model, form: InputForm) -> Any:
-    """The model as a function of its inputs, each by its name."""
+def function_of_names(model: keras.Model, form: InputForm) -> Any:
+    """Return the model as a function with a named argument for each input."""
 
     def serving_default(
         categorical_features: tf.Tensor, dense_features: tf.Tensor

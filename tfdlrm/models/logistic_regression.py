@@ -1,4 +1,4 @@
-"""Logistic regression: the baseline that every click model is compared with."""
+"""Logistic regression, the baseline of click models."""
 
 from typing import Any
 
@@ -34,11 +34,11 @@ class LogisticRegression(ClickModel):
     def from_schema(
         cls, schema: FeatureSchema, config: LogisticRegressionConfig | None = None
     ) -> "LogisticRegression":
-        """A model sized for the columns of a data set, built and ready to train.
+        """Return a model for the columns of a data set, built and ready to train.
 
         Args:
-            schema: The data set's columns.
-            config: Gives the name.
+            schema: Schema of the data set.
+            config: Settings, which hold the name only.
         """
         config = config or LogisticRegressionConfig()
         model = cls(

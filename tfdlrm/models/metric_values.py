@@ -1,4 +1,4 @@
-"""The values of the metrics of a step, read from a GPU in one go."""
+"""Read the values of all metrics of a step from a GPU at once."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 class _Packed:
-    """Values that lie in one tensor, read when the first of them is asked for."""
+    """Values in one tensor, which is read when the first value is needed."""
 
     def __init__(self, tensor: tf.Tensor) -> None:
         self._tensor = tensor
@@ -20,7 +20,7 @@ class _Packed:
 
 
 class _Value:
-    """One of them, as a number."""
+    """One of the packed values, as a number."""
 
     def __init__(self, packed: _Packed, position: int) -> None:
         self._packed = packed
@@ -36,23 +36,23 @@ class _Value:
 def read_together(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return a train or test function whose metrics are read from a GPU together.
 
-    Keras turns each metric into a number, and the first waits for the step; one after
-    another each is a copy of its own that nothing overlaps.
+    Keras converts each metric to a number. The first conversion waits for the step, and
+    every one is a copy by itself that overlaps with nothing.
 
     Args:
-        function: From an iterator to the values of the metrics.
+        function: Function from an iterator to the values of the metrics.
     """
 
-    def together(iterator: Any) -> Any:
+    def read(iterator: Any) -> Any:
         results = function(iterator)
         if not isinstance(results, dict) or len(results) < 2:
             return results
         if not all(_is_number_on_gpu(value) for value in results.values()):
             return results
         packed = _Packed(tf.stack(list(results.values())))
-        return {name: _Value(packed, i) for i, name in enumerate(results)}
+        return {name: _Value(packed, index) for index, name in enumerate(results)}
 
-    return together
+    return read
 
 
 def _is_number_on_gpu(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Matrix factorization: one categorical column against another."""
+"""Matrix factorization of two categorical columns, such as users and items."""
 
 from typing import Any
 
@@ -21,8 +21,8 @@ class MatrixFactorization(ClickModel):
     Args:
         embeddings: Layer from two ids `(batch, 2)` to vectors `(batch, 2, dim)`; an
             `EmbeddingCollection`.
-        biases: Layer from no dense features and those ids to the sum of a bias of each
-            and a global one, `(batch, 1)`; `LinearTerms`.
+        biases: Layer from no dense features and these ids to the sum of their biases
+            and a global bias, `(batch, 1)`; `LinearTerms`.
         columns: Positions of the user's and the item's column among the categorical
             features. All other features are ignored.
 
@@ -59,11 +59,11 @@ class MatrixFactorization(ClickModel):
     def from_schema(
         cls, schema: FeatureSchema, config: MFConfig
     ) -> "MatrixFactorization":
-        """A model of two columns of a data set, built and ready to train.
+        """Return a model of two columns of a data set, built and ready to train.
 
         Args:
-            schema: The data set's columns.
-            config: Which columns, and the architecture.
+            schema: Schema of the data set.
+            config: The two columns, and the architecture.
 
         Raises:
             InputError: If the data set has no such categorical column.
@@ -97,7 +97,7 @@ class MatrixFactorization(ClickModel):
 
 
 def _take_columns(ids: Any, columns: tuple[int, ...]) -> Any:
-    """Some columns of ids `(batch, features)`, or of bags of ids."""
+    """Return some columns of ids `(batch, features)`, or of bags of ids."""
     if is_indices_and_offsets(ids, "categorical_features"):
         indices, offsets = ids
         return [indices[column] for column in columns], _rows(offsets, columns)

@@ -11,13 +11,13 @@ import tensorflow as tf
 def train_step(model: keras.Model, data: Any) -> dict[str, Any]:
     """Train on one replica's rows of a batch, together with the other replicas.
 
-    Keras gives every replica the same weight, however many rows of the batch it has;
-    and its metrics are those of one replica. Here a replica counts by its rows, which
-    may be none, and the metrics are those of the whole batch.
+    Keras gives every replica the same weight, however many rows of the batch it has,
+    and returns the metrics of one replica. Here a replica counts by its rows, of which
+    there may be none, and the metrics are those of the whole batch.
 
     Args:
         model: A compiled model.
-        data: This replica's features, labels and, it may be, weights of rows.
+        data: This replica's features, labels and, optionally, weights of rows.
 
     Returns:
         The metrics, the same on every replica.
@@ -38,7 +38,7 @@ def test_step(model: keras.Model, data: Any) -> dict[str, Any]:
 
     Args:
         model: A compiled model.
-        data: This replica's features, labels and, it may be, weights of rows.
+        data: This replica's features, labels and, optionally, weights of rows.
 
     Returns:
         The metrics of the whole batch, the same on every replica.
@@ -51,17 +51,17 @@ def test_step(model: keras.Model, data: Any) -> dict[str, Any]:
 
 
 def has_one_copy(strategy: tf.distribute.Strategy) -> bool:
-    """Whether all replicas of a strategy share its variables.
+    """Return whether all replicas of a strategy share its variables.
 
-    Keras' metrics add to what they are by an assignment, of which such a strategy
-    takes the sum over replicas, with what they were before in each.
+    Keras' metrics assign their old value plus an update. Such a strategy sums the
+    assignments of all replicas, and with them the old value of each.
     """
     return isinstance(strategy, tf.distribute.experimental.CentralStorageStrategy)
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """One replica's rows of a batch, and what belongs to the whole of it."""
+    """One replica's rows of a batch, with labels and weights of the whole batch."""
 
     features: Any
     labels: tf.Tensor
@@ -73,7 +73,7 @@ class _Batch:
     def of(cls, data: Any) -> "_Batch":
         features, labels, weights = keras.utils.unpack_x_y_sample_weight(data)
         all_labels, all_weights = (
-            None if each is None else _gathered(each) for each in (labels, weights)
+            None if values is None else _gather(values) for values in (labels, weights)
         )
         return cls(features, labels, weights, all_labels, all_weights)
 
@@ -82,25 +82,25 @@ class _Batch:
         return tf.cast(tf.shape(self.all_labels)[0], tf.float32)
 
     def share_of_loss(self, model: keras.Model, logits: Any, training: bool) -> Any:
-        """What the loss of these rows adds to that of the batch."""
+        """Return the share of these rows in the loss of the batch."""
         loss = model.compute_loss(
             self.features, self.labels, logits, self.weights, training=training
         )
-        # Keras has divided this mean by the number of replicas, whose gradients are
-        # added up. Of no rows a regularizer has no mean.
+        # Keras divides this mean by the number of replicas, whose gradients it adds up.
+        # The mean of a regularizer over no rows is NaN, hence `multiply_no_nan`.
         num_rows = tf.cast(tf.shape(self.labels)[0], tf.float32)
         replicas = tf.distribute.get_replica_context().num_replicas_in_sync
         return tf.math.multiply_no_nan(loss, num_rows * replicas / self.all_rows)
 
 
-def _gathered(values: tf.Tensor) -> tf.Tensor:
+def _gather(values: tf.Tensor) -> tf.Tensor:
     return tf.distribute.get_replica_context().all_gather(tf.identity(values), axis=0)
 
 
 def _update_metrics(model: keras.Model, batch: _Batch, logits: Any, share: Any) -> None:
     replicas = tf.distribute.get_replica_context()
     mean = replicas.all_reduce(tf.distribute.ReduceOp.SUM, share)
-    values = mean, batch.all_rows, batch.all_labels, _gathered(logits)
+    values = mean, batch.all_rows, batch.all_labels, _gather(logits)
 
     def update(mean: Any, rows: Any, labels: Any, logits: Any, weights: Any) -> None:
         for metric in model.metrics:
@@ -110,8 +110,8 @@ def _update_metrics(model: keras.Model, batch: _Batch, logits: Any, share: Any) 
                 metric.update_state(labels, logits, sample_weight=weights)
 
     def update_once(strategy: tf.distribute.Strategy, *values: Any) -> None:
-        first = [strategy.experimental_local_results(each)[0] for each in values]
-        update(*first[:4], *(first[4:] or [None]))
+        local = [strategy.experimental_local_results(value)[0] for value in values]
+        update(*local[:4], *(local[4:] or [None]))
 
     if not has_one_copy(replicas.strategy):
         update(*values, batch.all_weights)
@@ -123,17 +123,18 @@ def _update_metrics(model: keras.Model, batch: _Batch, logits: Any, share: Any) 
 def function_of_iterator(
     model: keras.Model, step: Callable[[Any], Any]
 ) -> Callable[[Any], Any]:
-    """What Keras calls once an execution, for a step whose results all replicas share.
+    """Return the function that Keras calls once for each execution of several steps.
 
     Keras' own takes the mean over replicas, which fails for the scalars of a
     `MultiWorkerMirroredStrategy`.
 
     Args:
-        model: The compiled model, which says how many steps an execution has.
-        step: From one replica's data to results that are the same on every replica.
+        model: Compiled model, with the number of steps of an execution.
+        step: Function from one replica's data to results that are the same on every
+            replica.
 
     Returns:
-        From an iterator to the results of the last step.
+        Function from an iterator to the results of the last step.
     """
     strategy = model.distribute_strategy
 
@@ -141,16 +142,16 @@ def function_of_iterator(
     def one_step(data: Any) -> Any:
         results = strategy.run(step, args=(data,))
         return tf.nest.map_structure(
-            lambda each: strategy.experimental_local_results(each)[0], results
+            lambda value: strategy.experimental_local_results(value)[0], results
         )
 
     @tf.function(reduce_retracing=True)
     def execution(iterator: Any) -> Any:
         results = one_step(iterator.get_next())
         for _ in tf.range(model.steps_per_execution - 1):
-            more = iterator.get_next_as_optional()
-            if more.has_value():
-                results = one_step(more.get_value())
+            data = iterator.get_next_as_optional()
+            if data.has_value():
+                results = one_step(data.get_value())
         return results
 
     return execution

@@ -1,4 +1,4 @@
-"""A training step that Keras runs alone, without what only several at once need."""
+"""A single training step, without the overhead of several in one execution."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,21 +7,20 @@ import tensorflow as tf
 
 
 def single_step(
-    step: Callable[[Any], Any], otherwise: Callable[[Any], Any]
+    step: Callable[[Any], Any], keras_function: Callable[[Any], Any]
 ) -> Callable[[Any], Any]:
-    """One step on the next batch of an iterator, as Keras' `train_function`.
+    """Return a `train_function` for Keras: one step on the next batch of an iterator.
 
-    Keras' own wraps what a step returns into an optional value and unwraps it again
-    in two more calls, which is a tenth of a step of 128 rows.
+    Keras' own wraps the result of a step in an optional value and unwraps it in two
+    more calls, which is a tenth of a step of 128 rows.
 
     Args:
-        step: From a batch to the values of the metrics.
-        otherwise: Keras' function, for iterators that are not TensorFlow's.
+        step: Function from a batch to the values of the metrics.
+        keras_function: Keras' function, for iterators that are not TensorFlow's.
 
     Returns:
-        Function from an iterator to the values of the metrics. It raises
-        `tf.errors.OutOfRangeError` after the last batch, which `fit` knows to be the
-        end.
+        Function from an iterator to the values of the metrics. After the last batch it
+        raises `tf.errors.OutOfRangeError`, at which `fit` ends the epoch.
     """
 
     @tf.autograph.experimental.do_not_convert
@@ -33,6 +32,6 @@ def single_step(
     def function(iterator: Any) -> Any:
         if isinstance(iterator, tf.data.Iterator):
             return compiled(iterator)
-        return otherwise(iterator)
+        return keras_function(iterator)
 
     return function

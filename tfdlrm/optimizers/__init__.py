@@ -1,9 +1,9 @@
-"""Optimizers that touch the embedding rows of a batch and no others.
+"""Optimizers that touch only the embedding rows of a batch.
 
-Keras' own optimizers, given the gradient of an embedding, square repeated ids one by
-one instead of their sum and do arithmetic over the whole table. These sum repeated
-ids first and read and write only the rows that the batch named. They are ordinary
-Keras optimizers for the TensorFlow backend and take dense gradients too.
+For the gradient of an embedding, Keras' own optimizers square the gradients of repeated
+ids one by one instead of their sum, and compute over the whole table. These optimizers
+sum repeated ids first, and read and write only the rows that the batch names. They are
+ordinary Keras optimizers for the TensorFlow backend and take dense gradients, too.
 """
 
 import keras

@@ -1,4 +1,4 @@
-"""What all optimizers for sparse gradients share."""
+"""The base of all optimizers for sparse gradients."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,19 +13,21 @@ from tfdlrm.layers._wide_sums import sum_dtype
 
 
 class SparseOptimizer(keras.optimizers.Optimizer):
-    """Common ground of the optimizers below.
+    """Base class of the optimizers for sparse gradients.
 
-    For variables of 16 bits gradients are added up, and state is kept, in float32.
+    For variables of 16 bits, gradients are summed and state is kept in float32. A
+    subclass adds its state in `_add_states`, and steps in `_update_rows` and
+    `_update_dense`.
 
     Args:
         learning_rate: A float, or a `keras.optimizers.schedules.LearningRateSchedule`.
         name: Name of the optimizer.
-        kwargs: What else `keras.optimizers.Optimizer` takes, as far as supported.
+        kwargs: Other arguments of `keras.optimizers.Optimizer`, as far as supported.
 
     Raises:
-        ValueError: If an option is set that would have to touch, at every step, rows
-            that no id of the batch named: weight decay, clipping, moving averages and
-            gradient accumulation; or under a `tf.distribute.ParameterServerStrategy`.
+        ValueError: If an option is set that touches, at every step, rows that no id of
+            the batch names (weight decay, clipping, moving averages, gradient
+            accumulation), or under a `tf.distribute.ParameterServerStrategy`.
     """
 
     def __init__(self, learning_rate: Any, name: str, **kwargs: Any) -> None:
@@ -55,25 +57,35 @@ class SparseOptimizer(keras.optimizers.Optimizer):
                 "make model and optimizer under a MirroredStrategy or a "
                 "MultiWorkerMirroredStrategy."
             )
-        # A function and no dictionary, for Keras would save what is in that.
-        self._flags_of: Callable[[Any], Any] = {}.get
+        # A function, since Keras would save the contents of a dictionary.
+        self._get_flags: Callable[[Any], Any] = {}.get
         self._at_home: frozenset[Any] = frozenset()
 
     def build(self, variables: Any) -> None:
+        if self.built:
+            return
         super().build(variables)
-        # Those that lie on one device, under a strategy that would copy them.
+        # Variables on one device, under a strategy that would copy them.
         self._at_home = frozenset(
-            self._var_key(each) for each in variables if hasattr(each, "shard")
+            self._var_key(variable)
+            for variable in variables
+            if hasattr(variable, "shard")
         )
+        self._add_states(variables)
+
+    def _add_states(self, variables: Any) -> None:
+        """Add the optimizer's variables for some variables of a model."""
 
     def watch_rows(self, tables: Sequence[keras.Variable]) -> list[tf.Variable]:
-        """Keep note, from now on, of the rows of some tables that are updated.
+        """Record, from now on, which rows of some tables are updated.
+
+        Call it before a training step is compiled.
 
         Args:
-            tables: Variables of the model, before a training step is compiled.
+            tables: Variables of the model.
 
         Returns:
-            Of each table a bool variable `(rows,)`; a row that is updated becomes true.
+            A bool variable `(rows,)` for each table; an update sets its rows to true.
         """
         flags = []
         for table in tables:
@@ -81,17 +93,17 @@ class SparseOptimizer(keras.optimizers.Optimizer):
                 rows = tf.zeros(table.shape[0], tf.bool)
                 flags.append(tf.Variable(rows, trainable=False))
         keys = [self._var_key(table) for table in tables]
-        self._flags_of = dict(zip(keys, flags, strict=True)).get
+        self._get_flags = dict(zip(keys, flags, strict=True)).get
         return flags
 
     def row_state(self, table: keras.Variable) -> list[keras.Variable]:
-        """The optimizer's variables that have a row for each one of `table`."""
+        """Return the optimizer's variables that have a row for each row of `table`."""
         return []
 
     @contextmanager
     def _scope(self) -> Iterator[None]:
-        """The scope that the optimizer was made in, which is not always on."""
-        # A state made outside would be one for all devices, and get each one's update.
+        """Enter the strategy that the optimizer was made under, if it is not active."""
+        # Outside it, all devices would share one state, and each would update it.
         if tf.distribute.has_strategy():
             yield
         else:
@@ -106,7 +118,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     ) -> keras.Variable:
         dtype = keras.backend.standardize_dtype(reference_variable.dtype)
         if hasattr(reference_variable, "shard") or dtype != sum_dtype(dtype):
-            return self._add_beside(
+            return self._add_state_on_device(
                 reference_variable, reference_variable.shape, name, initializer
             )
         with self._scope():
@@ -114,10 +126,10 @@ class SparseOptimizer(keras.optimizers.Optimizer):
                 reference_variable, name=name, initializer=initializer
             )
 
-    def _add_beside(
+    def _add_state_on_device(
         self, variable: Any, shape: Any, name: str | None, initializer: Any
     ) -> keras.Variable:
-        """A state variable where `variable` lies."""
+        """Add a state variable on the device of `variable`."""
         shard = getattr(variable, "shard", None)
         with self._scope(), variables_on(shard):
             state = self.add_variable(
@@ -134,10 +146,14 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         return tf.distribute.has_strategy() and self._var_key(variable) in self._at_home
 
     def _all_reduce_sum_gradients(self, pairs: Any) -> Any:
-        # The gradients of a table that has one home go there instead, below.
+        # Gradients of a table on one device go there, in the update step.
         pairs = list(pairs)
-        homeless = [pair for pair in pairs if not self._has_home(pair[1])]
-        reduced = iter(super()._all_reduce_sum_gradients(homeless) if homeless else [])
+        pairs_without_home = [pair for pair in pairs if not self._has_home(pair[1])]
+        reduced = iter(
+            super()._all_reduce_sum_gradients(pairs_without_home)
+            if pairs_without_home
+            else []
+        )
         return [pair if self._has_home(pair[1]) else next(reduced) for pair in pairs]
 
     def _distributed_tf_update_step(
@@ -148,16 +164,18 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             [pair for pair in pairs if not self._has_home(pair[1])],
             learning_rate,
         )
-        parts_of = distribution.experimental_local_results
+        local_results = distribution.experimental_local_results
         for gradient, variable in pairs:
             if self._has_home(variable):
                 with tf.device(variable.device):
-                    gradient = _side_by_side(parts_of(gradient))
-                    self.update_step(gradient, variable, parts_of(learning_rate)[0])
+                    gradient = _concatenate(local_results(gradient))
+                    self.update_step(
+                        gradient, variable, local_results(learning_rate)[0]
+                    )
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable from its gradient, dense or `tf.IndexedSlices`."""
-        changed = self._flags_of(self._var_key(variable))
+        changed = self._get_flags(self._var_key(variable))
         if isinstance(variable, keras.Variable):
             variable = variable.value
         dtype = sum_dtype(variable.dtype)
@@ -177,25 +195,26 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     def _update_rows(
         self, variable: tf.Variable, values: Any, rows: Any, learning_rate: Any
     ) -> None:
-        """Update `rows` of `variable`; a row may be named several times."""
+        """Update `rows` of `variable`, which may name a row several times."""
         raise NotImplementedError
 
     def _update_dense(
         self, variable: tf.Variable, gradient: Any, learning_rate: Any
     ) -> None:
+        """Update all of `variable`."""
         raise NotImplementedError
 
 
-def _side_by_side(gradients: Any) -> tf.IndexedSlices:
-    """The sparse gradients of several devices as one."""
+def _concatenate(gradients: Any) -> tf.IndexedSlices:
+    """Concatenate the sparse gradients of several devices."""
     return tf.IndexedSlices(
-        tf.concat([each.values for each in gradients], axis=0),
-        tf.concat([each.indices for each in gradients], axis=0),
+        tf.concat([gradient.values for gradient in gradients], axis=0),
+        tf.concat([gradient.indices for gradient in gradients], axis=0),
     )
 
 
 def sum_repeated(rows: Any, values: Any) -> tuple[Any, Any]:
-    """The distinct rows of a sparse gradient, and the sum of each one's values.
+    """Return the distinct rows of a sparse gradient, and the sum of the values of each.
 
     Args:
         rows: Integer tensor of shape `(n,)`, with repetitions.
@@ -204,8 +223,8 @@ def sum_repeated(rows: Any, values: Any) -> tuple[Any, Any]:
     Returns:
         Tensors of shape `(distinct,)` and `(distinct, dim)`.
     """
-    unique_rows, places = tf.unique(rows)
-    sums = tf.math.unsorted_segment_sum(values, places, tf.size(unique_rows))
+    unique_rows, positions = tf.unique(rows)
+    sums = tf.math.unsorted_segment_sum(values, positions, tf.size(unique_rows))
     return unique_rows, sums
 
 
@@ -217,15 +236,15 @@ def scatter_add(variable: tf.Variable, rows: Any, values: Any) -> None:
 
 
 def is_narrow(variable: tf.Variable) -> bool:
-    """Whether a variable has 16 bits, and its state and steps are float32."""
+    """Return whether a variable has 16 bits, so that state and steps are float32."""
     return variable.dtype in (tf.float16, tf.bfloat16)
 
 
 def subtract_rows(variable: tf.Variable, rows: Any, steps: Any) -> None:
     """Subtract `steps` from distinct `rows` of `variable`, and round once."""
     if is_narrow(variable):
-        before = tf.cast(tf.gather(variable, rows), steps.dtype)
-        write_rows(variable, rows, tf.cast(before - steps, variable.dtype))
+        values = tf.cast(tf.gather(variable, rows), steps.dtype)
+        write_rows(variable, rows, tf.cast(values - steps, variable.dtype))
     else:
         scatter_add(variable, rows, -steps)
 

@@ -1,4 +1,4 @@
-"""Adagrad as PyTorch and the reference implementation have it."""
+"""Adagrad with the formula of PyTorch and the reference implementation."""
 
 from typing import Any
 
@@ -20,12 +20,12 @@ from tfdlrm.optimizers._sparse import (
 class Adagrad(SparseOptimizer):
     """Adagrad with the gradient of a row summed over its repetitions in the batch.
 
-    `a += gradient ** 2; w -= learning_rate * gradient / (sqrt(a) + epsilon)`, as
-    PyTorch has it: epsilon outside the root and `a` starting at 0.
+    `a += gradient ** 2; w -= learning_rate * gradient / (sqrt(a) + epsilon)`, as in
+    PyTorch: epsilon is outside the root, and `a` starts at 0.
 
     Args:
         learning_rate: A float or a learning-rate schedule.
-        initial_accumulator_value: What `a` starts from.
+        initial_accumulator_value: Initial value of `a`.
         epsilon: Keeps the division finite.
         name: Name of the optimizer.
         kwargs: See `SparseOptimizer`.
@@ -54,11 +54,10 @@ class Adagrad(SparseOptimizer):
         self.initial_accumulator_value = initial_accumulator_value
         self.epsilon = epsilon
 
-    def build(self, variables: Any) -> None:
-        if self.built:
-            return
-        super().build(variables)
-        self._accumulators = [self._make_accumulator(each) for each in variables]
+    def _add_states(self, variables: Any) -> None:
+        self._accumulators = [
+            self._make_accumulator(variable) for variable in variables
+        ]
 
     def _make_accumulator(self, variable: Any) -> Any:
         return self.add_variable_from_reference(
@@ -81,15 +80,12 @@ class Adagrad(SparseOptimizer):
         self, variable: tf.Variable, values: Any, rows: Any, learning_rate: Any
     ) -> None:
         unique_rows, sums = sum_repeated(rows, values)
-        accumulator = self._accumulator(variable)
         # XLA has no kernel for the operation below.
         is_compiled = GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
         if is_narrow(variable) or is_compiled:
-            totals = tf.gather(accumulator, unique_rows) + tf.square(sums)
-            write_rows(accumulator, unique_rows, totals)
-            steps = learning_rate * sums / (tf.sqrt(totals) + self.epsilon)
-            subtract_rows(variable, unique_rows, steps)
+            self._step_rows(variable, unique_rows, sums, tf.square(sums), learning_rate)
             return
+        accumulator = self._accumulator(variable)
         tf.raw_ops.ResourceSparseApplyAdagradV2(
             var=variable.handle,
             accum=accumulator.handle,
@@ -104,9 +100,7 @@ class Adagrad(SparseOptimizer):
     ) -> None:
         accumulator = self._accumulator(variable)
         if is_narrow(variable):
-            accumulator.assign_add(tf.square(gradient))
-            roots = tf.sqrt(accumulator) + self.epsilon
-            subtract(variable, learning_rate * gradient / roots)
+            self._step(variable, gradient, tf.square(gradient), learning_rate)
             return
         tf.raw_ops.ResourceApplyAdagradV2(
             var=variable.handle,
@@ -115,6 +109,43 @@ class Adagrad(SparseOptimizer):
             epsilon=tf.cast(self.epsilon, variable.dtype),
             grad=gradient,
         )
+
+    def _step_rows(
+        self,
+        variable: tf.Variable,
+        rows: Any,
+        sums: Any,
+        squares: Any,
+        learning_rate: Any,
+    ) -> None:
+        """Step on distinct `rows`, by several operations instead of one kernel.
+
+        Args:
+            variable: Table.
+            rows: Distinct rows of the table, `(rows,)`.
+            sums: Gradient of each row, `(rows, …)`.
+            squares: Numbers to add to the accumulator of each row.
+            learning_rate: Learning rate of this step.
+        """
+        accumulator = self._accumulator(variable)
+        totals = tf.gather(accumulator, rows) + squares
+        write_rows(accumulator, rows, totals)
+        subtract_rows(variable, rows, learning_rate * sums / self._roots(totals, sums))
+
+    def _step(
+        self, variable: tf.Variable, gradient: Any, squares: Any, learning_rate: Any
+    ) -> None:
+        """Step on all of `variable`, by several operations instead of one kernel."""
+        accumulator = self._accumulator(variable)
+        accumulator.assign_add(squares)
+        roots = self._roots(accumulator, gradient)
+        subtract(variable, learning_rate * gradient / roots)
+
+    def _roots(self, accumulator: Any, gradient: Any) -> Any:
+        """Return the divisors of a gradient, broadcastable to it."""
+        roots = tf.sqrt(accumulator) + self.epsilon
+        is_row_wise = len(roots.shape) < len(gradient.shape)
+        return roots[:, None] if is_row_wise else roots
 
     def get_config(self) -> dict[str, Any]:
         return {

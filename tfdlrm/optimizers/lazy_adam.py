@@ -1,4 +1,4 @@
-"""Adam that leaves the rows outside a batch alone."""
+"""Adam that does not move rows outside a batch."""
 
 from typing import Any
 
@@ -17,11 +17,11 @@ from tfdlrm.optimizers._sparse import (
 
 @keras.saving.register_keras_serializable("tfdlrm")
 class LazyAdam(SparseOptimizer):
-    """Adam that moves the rows of the batch only.
+    """Adam that moves only the rows of the batch.
 
-    Adam's moments decay at every step, also for rows without a gradient, which costs
-    the whole table. Here a row's moments decay, and the row moves, only in steps whose
-    batch names it; the correction of the moments' start counts all steps.
+    Adam's moments decay at every step, even for rows without a gradient, so that a step
+    costs the whole table. Here a row moves and its moments decay only in steps whose
+    batch names it; the correction for the moments' start at 0 counts all steps.
 
     Args:
         learning_rate: A float or a learning-rate schedule.
@@ -58,10 +58,7 @@ class LazyAdam(SparseOptimizer):
         self.beta_2 = beta_2
         self.epsilon = epsilon
 
-    def build(self, variables: Any) -> None:
-        if self.built:
-            return
-        super().build(variables)
+    def _add_states(self, variables: Any) -> None:
         self._moments, self._velocities = self.add_optimizer_variables(
             variables, ["momentum", "velocity"]
         )
@@ -71,15 +68,15 @@ class LazyAdam(SparseOptimizer):
         return [self._moments[index], self._velocities[index]]
 
     def _state(self, variable: tf.Variable) -> tuple[tf.Variable, tf.Variable]:
-        """Both moments of `variable`."""
+        """Return both moments of `variable`."""
         index = self._get_variable_index(variable)
         return self._moments[index].value, self._velocities[index].value
 
     def _backend_update_step(
         self, grads: Any, trainable_variables: Any, learning_rate: Any
     ) -> None:
-        # What corrects the start of the moments is the same for all variables.
-        widths = [tf.as_dtype(each.dtype).size for each in trainable_variables]
+        # The correction for the start of the moments is the same for all variables.
+        widths = [tf.as_dtype(variable.dtype).size for variable in trainable_variables]
         dtype = tf.float64 if max(widths) == 8 else tf.float32
         step = tf.cast(self.iterations.value + 1, dtype)
         correction = tf.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
@@ -92,21 +89,22 @@ class LazyAdam(SparseOptimizer):
         moment, velocity = self._state(variable)
         unique_rows, sums = sum_repeated(rows, values)
         moments = tf.gather(moment, unique_rows)
-        moments += (1 - self.beta_1) * (sums - moments)
         velocities = tf.gather(velocity, unique_rows)
-        velocities += (1 - self.beta_2) * (tf.square(sums) - velocities)
+        moment_changes, velocity_changes = self._changes(moments, velocities, sums)
+        moments += moment_changes
+        velocities += velocity_changes
         write_rows(moment, unique_rows, moments)
         write_rows(velocity, unique_rows, velocities)
-        steps = moments / (tf.sqrt(velocities) + self.epsilon)
-        subtract_rows(variable, unique_rows, learning_rate * steps)
+        steps = learning_rate * self._directions(moments, velocities)
+        subtract_rows(variable, unique_rows, steps)
 
     def _update_dense(
         self, variable: tf.Variable, gradient: Any, learning_rate: Any
     ) -> None:
         moment, velocity = self._state(variable)
         if not is_narrow(variable):
-            # One kernel, which is a dozen written out. It has the factor of the step
-            # size by itself, which is 1 for powers of 0.
+            # One kernel instead of a dozen. It multiplies the learning rate by a
+            # correction of its own, which is 1 for powers of 0.
             dtype = variable.dtype
             tf.raw_ops.ResourceApplyAdam(
                 var=variable.handle,
@@ -121,10 +119,21 @@ class LazyAdam(SparseOptimizer):
                 grad=gradient,
             )
             return
-        moment.assign_add((1 - self.beta_1) * (gradient - moment))
-        velocity.assign_add((1 - self.beta_2) * (tf.square(gradient) - velocity))
-        steps = moment / (tf.sqrt(velocity) + self.epsilon)
-        subtract(variable, learning_rate * steps)
+        moment_change, velocity_change = self._changes(moment, velocity, gradient)
+        moment.assign_add(moment_change)
+        velocity.assign_add(velocity_change)
+        subtract(variable, learning_rate * self._directions(moment, velocity))
+
+    def _changes(self, moment: Any, velocity: Any, gradient: Any) -> tuple[Any, Any]:
+        """Return the changes of both moments for a gradient."""
+        return (
+            (1 - self.beta_1) * (gradient - moment),
+            (1 - self.beta_2) * (tf.square(gradient) - velocity),
+        )
+
+    def _directions(self, moment: Any, velocity: Any) -> Any:
+        """Return the steps for a learning rate of 1."""
+        return moment / (tf.sqrt(velocity) + self.epsilon)
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -1,4 +1,4 @@
-"""Loss scaling for float16 that looks at the rows of a batch and no others."""
+"""Loss scaling for float16 that reads only the rows of a batch."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
     """Keras' dynamic loss scaling, for optimizers of sparse gradients.
 
     Small gradients become 0 in float16, so the loss is multiplied by a scale, and the
-    gradients are divided by it. A step whose gradients are not finite is left out and
-    halves the scale; `dynamic_growth_steps` good ones in a row double it. Keras' own
-    makes a dense tensor of a table's gradient to see whether it is finite; this one
-    looks at the rows that are there.
+    gradients are divided by it. A step whose gradients are not finite is skipped and
+    halves the scale; `dynamic_growth_steps` finite steps in a row double it. To check a
+    sparse gradient, Keras' own optimizer makes a dense tensor of the whole table; this
+    one reads only the rows in the gradient.
 
     Args:
         inner_optimizer: One of `tfdlrm.optimizers`.
-        initial_scale: The scale at first.
-        dynamic_growth_steps: Good steps before the scale is doubled.
+        initial_scale: Scale of the first step.
+        dynamic_growth_steps: Finite steps in a row that double the scale.
 
     Example:
 
@@ -37,14 +37,14 @@ class LossScaleOptimizer(keras.optimizers.LossScaleOptimizer):
 
     def check_finite(self, grads: Any) -> Any:
         values = [
-            each.values if isinstance(each, tf.IndexedSlices) else each
-            for each in grads
+            gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
+            for gradient in grads
         ]
         is_finite = super().check_finite(values)
         replicas = tf.distribute.get_replica_context()
         if replicas is None or replicas.num_replicas_in_sync == 1:
             return is_finite
-        # Keras takes the first replica's word for all of them, or each its own: one
-        # would then apply what another leaves out, or wait for it for ever.
+        # Keras decides by the first replica, or separately on each: one would then
+        # apply a step that another skips, or wait for it forever.
         is_bad = tf.cast(tf.logical_not(is_finite), tf.float32)
         return tf.equal(replicas.all_reduce(tf.distribute.ReduceOp.SUM, is_bad), 0.0)

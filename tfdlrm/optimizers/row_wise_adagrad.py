@@ -6,8 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdlrm.layers._table_rows import write_rows
-from tfdlrm.optimizers._sparse import subtract, subtract_rows, sum_repeated
+from tfdlrm.optimizers._sparse import sum_repeated
 from tfdlrm.optimizers.adagrad import Adagrad
 
 
@@ -15,22 +14,22 @@ from tfdlrm.optimizers.adagrad import Adagrad
 class RowWiseAdagrad(Adagrad):
     """Adagrad with one accumulator for each row of an embedding table.
 
-    `a += mean(gradient ** 2)` over the row: so every step goes whose gradient is a
-    `tf.IndexedSlices` of a variable of two dimensions. What is no table has Adagrad's
-    full accumulators and steps.
+    A step is row-wise, `a += mean(gradient ** 2)` over the row, if its gradient is a
+    `tf.IndexedSlices` of a variable of two dimensions. All other variables have
+    Adagrad's full accumulators and steps.
 
     The tables of `EmbeddingCollection` and `keras.layers.Embedding` have one number of
     state a row from the start. Any other variable of two dimensions has full state
-    until its first gradient, and then one number a row if that is sparse.
+    until its first gradient, and one number a row afterwards if that is sparse.
 
     Args:
         learning_rate: A float or a learning-rate schedule.
-        initial_accumulator_value: What `a` starts from.
+        initial_accumulator_value: Initial value of `a`.
         epsilon: Keeps the division finite.
         name: Name of the optimizer.
-        tables: Positions, among the trainable variables, of further tables that are to
-            have one number a row from the start. First gradients add theirs, and a
-            saved optimizer keeps them.
+        tables: Positions, among the trainable variables, of further tables that have
+            one number a row from the start. A sparse first gradient adds the position
+            of its variable; a saved optimizer keeps them.
         kwargs: See `SparseOptimizer`.
 
     Example:
@@ -57,7 +56,7 @@ class RowWiseAdagrad(Adagrad):
         super().__init__(
             learning_rate, initial_accumulator_value, epsilon, name, **kwargs
         )
-        self.tables = sorted(int(each) for each in tables)
+        self.tables = sorted(int(position) for position in tables)
         # Positions of variables of two dimensions that have had no gradient yet.
         self._undecided: set[int] = set()
 
@@ -77,7 +76,7 @@ class RowWiseAdagrad(Adagrad):
     def _make_state(self, variable: Any, is_table: bool) -> Any:
         if not is_table:
             return super()._make_accumulator(variable)
-        return self._add_beside(
+        return self._add_state_on_device(
             variable,
             (variable.shape[0],),
             "row_accumulator",
@@ -87,7 +86,7 @@ class RowWiseAdagrad(Adagrad):
     def _distributed_tf_update_step(
         self, distribution: Any, pairs: Any, learning_rate: Any
     ) -> None:
-        # Here, in the context of no replica, any strategy lets variables be made.
+        # In this context, of no replica, every strategy allows new variables.
         pairs = list(pairs)
         for gradient, variable in pairs:
             position = self._get_variable_index(variable)
@@ -98,28 +97,28 @@ class RowWiseAdagrad(Adagrad):
         super()._distributed_tf_update_step(distribution, pairs, learning_rate)
 
     def _decide(self, position: int, is_table: bool) -> None:
-        """Give a variable the state that its first gradient asks for."""
+        """Make the state of a variable fit its first gradient."""
         self._undecided.discard(position)
         state = self._accumulators[position]
         if _has_row_shape(state) == is_table or not tf.executing_eagerly():
             return
         initial = tf.cast(self.initial_accumulator_value, state.dtype)
-        # Values that were put there, from wherever, stay as they are.
+        # State that does not hold its initial values any more stays as it is.
         if tf.reduce_all(state.value == initial):
             self._remake(position, is_table)
 
     def _remake(self, position: int, is_table: bool) -> None:
-        """Make the state of a variable anew, of the other shape."""
-        old, tables = self._accumulators[position], {*self.tables}
+        """Replace the state of a variable by one of the other shape."""
+        old_state, tables = self._accumulators[position], {*self.tables}
         self.tables = sorted(tables | {position} if is_table else tables - {position})
-        new = self._make_state(self._trainable_variables[position], is_table)
-        # The new one takes the place of the old one, in new lists: TensorFlow's own
-        # checkpoints refuse a list of which an element was replaced.
+        new_state = self._make_state(self._trainable_variables[position], is_table)
+        # The lists are new, too: TensorFlow's own checkpoints refuse a list in which an
+        # element was replaced.
         self._accumulators = [
-            new if each is old else each for each in self._accumulators
+            new_state if state is old_state else state for state in self._accumulators
         ]
-        variables = [each for each in self.variables if each is not new]
-        variables[_place(old, variables)] = new
+        variables = [state for state in self.variables if state is not new_state]
+        variables[_position(old_state, variables)] = new_state
         self._variables: list[Any] = variables
         is_variable, _ = self._tracker.config["variables"]
         self._tracker.config["variables"] = is_variable, self._variables
@@ -128,9 +127,9 @@ class RowWiseAdagrad(Adagrad):
         if len(store.keys()) == len(self.variables):
             for position in sorted(self._undecided):
                 state = self._accumulators[position]
-                saved = store[str(_place(state, self._variables))]
-                if len(saved.shape) != len(state.shape):
-                    self._remake(position, is_table=len(saved.shape) == 1)
+                saved_state = store[str(_position(state, self._variables))]
+                if len(saved_state.shape) != len(state.shape):
+                    self._remake(position, is_table=len(saved_state.shape) == 1)
         super().load_own_variables(store)
 
     def _update_rows(
@@ -139,27 +138,21 @@ class RowWiseAdagrad(Adagrad):
         if len(variable.shape) != 2:
             super()._update_rows(variable, values, rows, learning_rate)
             return
-        accumulator = self._accumulator(variable)
         unique_rows, sums = sum_repeated(rows, values)
         squares = tf.reduce_mean(tf.square(sums), axis=1)
-        totals = tf.gather(accumulator, unique_rows)
         # In a state of full size all numbers of a row are the same.
-        totals += squares if _has_row_shape(accumulator) else squares[:, None]
-        write_rows(accumulator, unique_rows, totals)
-        roots = tf.sqrt(totals) + self.epsilon
-        roots = roots[:, None] if _has_row_shape(accumulator) else roots
-        subtract_rows(variable, unique_rows, learning_rate * sums / roots)
+        if not _has_row_shape(self._accumulator(variable)):
+            squares = squares[:, None]
+        self._step_rows(variable, unique_rows, sums, squares, learning_rate)
 
     def _update_dense(
         self, variable: tf.Variable, gradient: Any, learning_rate: Any
     ) -> None:
-        accumulator = self._accumulator(variable)
-        if accumulator.shape == variable.shape:
+        if self._accumulator(variable).shape == variable.shape:
             super()._update_dense(variable, gradient, learning_rate)
             return
-        accumulator.assign_add(tf.reduce_mean(tf.square(gradient), axis=1))
-        roots = tf.sqrt(accumulator) + self.epsilon
-        subtract(variable, learning_rate * gradient / roots[:, None])
+        squares = tf.reduce_mean(tf.square(gradient), axis=1)
+        self._step(variable, gradient, squares, learning_rate)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -170,5 +163,7 @@ def _has_row_shape(state: Any) -> bool:
     return len(state.shape) == 1
 
 
-def _place(variable: Any, variables: list[Any]) -> int:
-    return next(i for i, each in enumerate(variables) if each is variable)
+def _position(variable: Any, variables: list[Any]) -> int:
+    return next(
+        index for index, candidate in enumerate(variables) if candidate is variable
+    )

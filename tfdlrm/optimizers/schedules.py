@@ -13,13 +13,13 @@ class WarmUpPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
     """The reference implementation's linear warm-up and quadratic decay.
 
     Counting steps from 1, the rate is `learning_rate * step / warm_up_steps` before
-    step `warm_up_steps`, and `learning_rate * (1 - d) ** 2` in the decay, `d` being the
-    part of it that is over. Between and after these it stays where it was, which before
-    a decay is a little below `learning_rate`.
+    step `warm_up_steps`, and `learning_rate * (1 - d) ** 2` in the decay, where `d` is
+    the share of the decay that is over. Between the two and after them the rate stays
+    as it was; between them it is a little below `learning_rate`.
 
     Args:
-        learning_rate: What the warm-up leads to.
-        warm_up_steps: Length of the warm-up.
+        learning_rate: Rate at the end of the warm-up.
+        warm_up_steps: Length of the warm-up; 0 for none.
         decay_start_step: Step at which the decay begins.
         decay_steps: Length of the decay; 0 for none.
 
@@ -55,16 +55,16 @@ class WarmUpPolynomialDecay(keras.optimizers.schedules.LearningRateSchedule):
 
     def __call__(self, step: Any) -> Any:
         step = ops.cast(step, "float32") + 1  # Keras counts from 0
-        last = self.warm_up_steps
-        if self.decay_steps and last > 1:
-            last -= 1  # the step before the warm-up's end, where it is frozen
+        last_step = self.warm_up_steps
+        if self.decay_steps and last_step > 1:
+            last_step -= 1  # the rate freezes one step before the end of the warm-up
         scale = 1.0
         if self.warm_up_steps:
-            scale = ops.minimum(step, last) / self.warm_up_steps
+            scale = ops.minimum(step, last_step) / self.warm_up_steps
         if not self.decay_steps:
             return self.learning_rate * scale
-        over = ops.clip(step - self.decay_start_step, 0, self.decay_steps - 1)
-        decay = ops.square(1 - over / self.decay_steps)
+        past_steps = ops.clip(step - self.decay_start_step, 0, self.decay_steps - 1)
+        decay = ops.square(1 - past_steps / self.decay_steps)
         scale = ops.where(step < self.decay_start_step, scale, decay)
         return ops.maximum(self.learning_rate * scale, MIN_LEARNING_RATE)
 

@@ -1,4 +1,4 @@
-"""How much memory this machine has to give."""
+"""The memory of this machine that is free."""
 
 import os
 import shutil
@@ -6,11 +6,11 @@ import subprocess
 from pathlib import Path
 
 UNKNOWN = 1 << 62
-"""Bytes of a memory whose size is not known: more than there can be."""
+"""Bytes of a memory of unknown size: more than there can be."""
 
 
 def available_memory() -> int:
-    """Return the bytes that a new process can have: free or freeable, on Linux.
+    """Return the bytes that a new process can have, free or freeable, on Linux.
 
     A container may have less than its machine.
     """
@@ -33,7 +33,7 @@ def _available() -> int:
 
 
 def _cache() -> int:
-    """Return the bytes of the group's cached files, which are freed on demand."""
+    """Return the bytes of the group's cached files, which can be freed."""
     try:
         lines = Path("/sys/fs/cgroup/memory.stat").read_text("ascii").splitlines()
     except OSError:
@@ -51,8 +51,8 @@ def _number(path: Path) -> int | None:
 def gpu_memory() -> list[int]:
     """Return the free bytes of each NVIDIA GPU that a process may use.
 
-    There are none without NVIDIA's driver. A GPU that does not say, such as one that
-    shares the machine's memory, counts as `UNKNOWN`.
+    There are none without NVIDIA's driver. A GPU that does not report it, such as one
+    that shares the machine's memory, counts as `UNKNOWN`.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if shutil.which("nvidia-smi") is None or visible in ("", "-1"):
@@ -72,7 +72,7 @@ def gpu_memory() -> list[int]:
 
 
 def available_on_gpu(free: int) -> int:
-    """Return the bytes that TensorFlow takes of the free ones of a GPU.
+    """Return how many of a GPU's free bytes TensorFlow uses.
 
     It leaves the rest to the driver and to libraries: 1.5 GiB where the compute
     capability is 8 or more, and less on older GPUs, which is not asked for here

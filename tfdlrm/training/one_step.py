@@ -1,4 +1,4 @@
-"""One training step on one row of a tiny DLRM, with every number kept."""
+"""One training step on one row of a tiny DLRM, with all of its numbers."""
 
 from dataclasses import dataclass, field
 
@@ -34,27 +34,27 @@ class Row:
 
 @dataclass
 class OneStep:
-    """What one training step computes, in order, as NumPy arrays without a batch axis.
+    """The numbers of one training step, in order, as NumPy arrays without a batch axis.
 
     Args:
         row: The row.
-        learning_rate: That of the step, which is plain SGD.
+        learning_rate: The learning rate of the step, which is plain SGD.
 
     Attributes:
         dense: `log(count + 1)`, `(dense,)`.
         ids: The id of each categorical value, `(features,)`.
-        columns: The same as indices and offsets.
+        columns: The same ids as indices and offsets.
         tables: Each feature's table before the step, `(vocabulary size, dim)`.
-        bottom, top: Of each layer of the two MLPs its `kernel`, `bias`, the `sums`
-            `inputs @ kernel + bias`, and the `outputs` after the activation.
+        bottom, top: For each layer of the two MLPs: its `kernel`, its `bias`, the
+            `sums` `inputs @ kernel + bias`, and the `outputs` after the activation.
         vectors: The bottom vector and the embeddings, `(1 + features, dim)`.
         products: All dot products of these, `(1 + features, 1 + features)`.
         pairs: The strict lower triangle of that, row by row, `(pairs,)`.
-        logit, probability, loss: What comes out, before the step.
-        logit_gradient: The loss' derivative by the logit.
-        pair_gradients: By each of `pairs`.
-        row_gradient: By the table row of the first categorical feature.
-        row_before, row_after: That row, around the step.
+        logit, probability, loss: The outputs before the step.
+        logit_gradient: The derivative of the loss by the logit.
+        pair_gradients: Its derivatives by `pairs`.
+        row_gradient: Its derivatives by the table row of the first categorical feature.
+        row_before, row_after: That row before and after the step.
         loss_after: The loss of the same row after the step.
     """
 
@@ -62,7 +62,7 @@ class OneStep:
     learning_rate: float = 0.5
 
     def __post_init__(self) -> None:
-        keras.utils.set_random_seed(12)  # with which no vector is all zeros
+        keras.utils.set_random_seed(12)  # so that no vector is all zeros
         self.columns = index_columns(
             [[value] for value in self.row.values], [*VOCABULARIES.values()]
         )
@@ -97,7 +97,7 @@ class OneStep:
         self.top = _layers(model.top_mlp, top_inputs)
 
     def _step(self, model: DLRM, inputs: dict[str, np.ndarray]) -> None:
-        """Take the step with the model itself."""
+        """Do the training step with the model itself."""
         label = tf.constant([[self.row.label]])
 
         def loss_of(logits: tf.Tensor) -> tf.Tensor:
@@ -117,17 +117,19 @@ class OneStep:
         self.pair_gradients = tape.gradient(loss_of_pairs, pairs).numpy()[0]
         variables = [variable.value for variable in model.trainable_variables]
         gradients = tape.gradient(loss, variables)
-        (of_tables,) = [g for g in gradients if isinstance(g, tf.IndexedSlices)]
-        self.row_gradient = of_tables.values.numpy()[0]
+        (table_gradient,) = [
+            gradient for gradient in gradients if isinstance(gradient, tf.IndexedSlices)
+        ]
+        self.row_gradient = table_gradient.values.numpy()[0]
         SGD(self.learning_rate).apply(gradients, model.trainable_variables)
-        table_row = self.ids[0]
-        self.row_before = self.tables[0][table_row]
-        self.row_after = self._tables(model)[0][table_row]
+        row = self.ids[0]
+        self.row_before = self.tables[0][row]
+        self.row_after = self._tables(model)[0][row]
         self.loss_after = loss_of(model(inputs)).numpy()
 
 
 def _layers(mlp: MLP, inputs: np.ndarray) -> list[dict[str, np.ndarray]]:
-    """Return each layer's weights and its output for one row."""
+    """Return the weights and the outputs of each layer for one row."""
     layers = []
     for layer in mlp.dense_layers:
         kernel, bias = layer.kernel.numpy(), layer.bias.numpy()
