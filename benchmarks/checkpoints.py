@@ -128,9 +128,10 @@ def measure(training: Training, folder: Path) -> Iterator[tuple[Cell, ...]]:
     )
     model = training.model
     peer = tf.train.Checkpoint(
-        model={str(i): each.value for i, each in enumerate(model.variables)},
+        model={str(i): variable.value for i, variable in enumerate(model.variables)},
         optimizer={
-            str(i): each.value for i, each in enumerate(model.optimizer.variables)
+            str(i): variable.value
+            for i, variable in enumerate(model.optimizer.variables)
         },
     )
     yield _stopped(

@@ -98,7 +98,7 @@ def run(num_workers: int, job: DistributedJob, source: Path = ROOT) -> Distribut
         cwd=source,
         source=source,
     )
-    outputs = [each.communicate() for each in processes]
+    outputs = [process.communicate() for process in processes]
     for process, (_, stderr) in zip(processes, outputs, strict=True):
         if process.returncode:
             message = (stderr.strip().splitlines() or ["no message"])[-1]
@@ -107,7 +107,7 @@ def run(num_workers: int, job: DistributedJob, source: Path = ROOT) -> Distribut
 
 
 def table(rows: Sequence[tuple[int, DistributedJob, DistributedTime]]) -> str:
-    """The measurements, beside what an exchange of whole tables would take."""
+    """Return the measurements, with the bytes of an exchange of whole tables."""
     header = (
         "strategy",
         "tables",
@@ -125,12 +125,14 @@ def table(rows: Sequence[tuple[int, DistributedJob, DistributedTime]]) -> str:
         exchanges: list[Cell] = [None, None, None]
         if num_workers > 1:
             sizes = vocabulary_sizes(job.table_scale)
-            others = num_workers - 1
+            num_others = num_workers - 1
             looked_up = job.batch_size // num_workers * len(sizes)
             row = INDEX_BYTES + FLOAT_BYTES * EMBEDDING_DIM
-            dense = 2 * others / num_workers * sum(sizes) * FLOAT_BYTES * EMBEDDING_DIM
+            dense = (
+                2 * num_others / num_workers * sum(sizes) * FLOAT_BYTES * EMBEDDING_DIM
+            )
             sent = None if result.sent is None else result.sent / MB
-            exchanges = [sent, others * looked_up * row / MB, dense / MB]
+            exchanges = [sent, num_others * looked_up * row / MB, dense / MB]
         lines.append(
             [
                 job.strategy,
@@ -149,9 +151,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure one after another, and print the table."""
     config = parse(DistributionConfig, "benchmarks.distribution", argv)
     rows = []
-    for number, (num_workers, job) in enumerate(todo := jobs(config), start=1):
-        what = f"{job.strategy}, tables {job.tables}"
-        print(f"[{number}/{len(todo)}] {what}", file=sys.stderr, flush=True)
+    for number, (num_workers, job) in enumerate(pending := jobs(config), start=1):
+        title = f"{job.strategy}, tables {job.tables}"
+        print(f"[{number}/{len(pending)}] {title}", file=sys.stderr, flush=True)
         rows.append((num_workers, job, run(num_workers, job)))
     sizes = sum(vocabulary_sizes(config.table_scale))
     print(f"## Several devices and workers on one machine\n\n{machine.describe()}\n")

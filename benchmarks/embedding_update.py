@@ -73,21 +73,21 @@ def measure(config: EmbeddingUpdateConfig) -> list[tuple[Cell, ...]]:
     rows: list[tuple[Cell, ...]] = []
     for name in updates.names():
         for num_rows in config.table_rows:
-            ours = ms(updates.of_tfdlrm(name), num_rows)
-            bare = ms(updates.of_bare_operation(name, distinct=False), num_rows)
-            distinct = ms(updates.of_bare_operation(name, distinct=True), num_rows)
+            tfdlrm_ms = ms(updates.of_tfdlrm(name), num_rows)
+            bare_ms = ms(updates.of_bare_operation(name, distinct=False), num_rows)
+            distinct_ms = ms(updates.of_bare_operation(name, distinct=True), num_rows)
             keras = ms(updates.of_keras(name), num_rows)
             rows.append(
                 (
                     name,
                     num_rows,
-                    ours,
-                    bare,
-                    distinct,
+                    tfdlrm_ms,
+                    bare_ms,
+                    distinct_ms,
                     keras,
-                    ours / bare if ours and bare else None,
-                    ours / distinct if ours and distinct else None,
-                    keras / ours if ours and keras else None,
+                    tfdlrm_ms / bare_ms if tfdlrm_ms and bare_ms else None,
+                    tfdlrm_ms / distinct_ms if tfdlrm_ms and distinct_ms else None,
+                    keras / tfdlrm_ms if tfdlrm_ms and keras else None,
                 )
             )
     return rows

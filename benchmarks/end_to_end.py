@@ -1,4 +1,4 @@
-"""`python -m benchmarks.end_to_end`: training from files beside the bare step."""
+"""`python -m benchmarks.end_to_end`: compare training from files with the bare step."""
 
 import sys
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Measure, and print a table."""
     config = parse(EndToEndConfig, "benchmarks.end_to_end", argv)
     laboratory = Laboratory([])
-    print(f"## Training from files beside the bare step\n\n{machine.describe()}\n")
+    print(f"## Training from files and the bare step\n\n{machine.describe()}\n")
     rows = sum(vocabulary_sizes(config.table_scale))
     print(f"{rows:,} table rows, {config.optimizer}, batch {config.batch_size:,}.\n")
     print(table(config, laboratory), flush=True)
@@ -74,8 +74,8 @@ def table(config: EndToEndConfig, laboratory: Laboratory) -> str:
             for repetition in range(config.repetitions)
             for system in SYSTEMS
         ]
-        found = laboratory.measure(jobs)
-        bare, files = _best(found[::2]), _best(found[1::2])
+        measurements = laboratory.measure(jobs)
+        bare, files = _best(measurements[::2]), _best(measurements[1::2])
         epoch_steps = KAGGLE_ROWS / config.batch_size
         files_ms = files.ms + files.start_seconds * 1000 / epoch_steps
         rows.append((steps, bare.ms, files.ms, files.start_seconds, bare.ms / files_ms))

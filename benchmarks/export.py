@@ -91,7 +91,7 @@ def export(directory: Path, quantize: bool) -> dict[str, float]:
         top_mlp_units=TOP_UNITS[:-1],
     )
     model = build_model(schema, config)
-    before = machine.memory_gb()
+    gb_before = machine.memory_gb()
     start = time.perf_counter()
     tables = quantize_tables(model) if quantize else None
     version = export_model(
@@ -99,7 +99,7 @@ def export(directory: Path, quantize: bool) -> dict[str, float]:
     )
     return {
         "export s": time.perf_counter() - start,
-        "GB over the parameters": machine.peak_memory_gb() - before,
+        "GB over the parameters": machine.peak_memory_gb() - gb_before,
         "on disk GB": sum(
             path.stat().st_size for path in version.rglob("*") if path.is_file()
         )
@@ -116,13 +116,13 @@ def load(directory: Path) -> dict[str, float]:
 
     schema = FeatureSchema.load(directory)
     versions = directory / "model"
-    before = machine.memory_gb()
+    gb_before = machine.memory_gb()
     start = time.perf_counter()
     path = str(versions / str(max(versions_in(versions))))
     loaded = tf.saved_model.load(path)
-    found = {
+    costs = {
         "load s": time.perf_counter() - start,
-        "loaded GB": machine.memory_gb() - before,
+        "loaded GB": machine.memory_gb() - gb_before,
     }
     raw = loaded.signatures["raw"]
     rng = np.random.default_rng(0)
@@ -138,8 +138,8 @@ def load(directory: Path) -> dict[str, float]:
             start = time.perf_counter()
             raw(**texts)["probability"].numpy()
             times.append(time.perf_counter() - start)
-        found[column] = 1000 * float(np.median(times))
-    return found
+        costs[column] = 1000 * float(np.median(times))
+    return costs
 
 
 def run(benchmark: ExportBenchmark) -> None:
@@ -170,8 +170,8 @@ def run(benchmark: ExportBenchmark) -> None:
 def _in_a_process(
     task: str, directory: str, table_scale: float = 1.0, quantize: bool = False
 ) -> dict[str, float]:
-    given = {"task": task, "directory": directory, "table_scale": table_scale}
-    return dict(answer_of("export", **given, quantize=quantize))
+    settings = {"task": task, "directory": directory, "table_scale": table_scale}
+    return dict(answer_of("export", **settings, quantize=quantize))
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.plan`: planned memory beside what training really takes."""
+"""`python -m benchmarks.plan`: compare planned memory with that of a training run."""
 
 import json
 import shutil

@@ -67,8 +67,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         totals.append(stages[-1])
         print(f"\n{_budget_line(stages, config.memory_budget)}", flush=True)
     if len(totals) > 1:
-        first, last = (total.seconds for total in (totals[0], totals[-1]))
-        ratio = last / config.rows[-1] / (first / config.rows[0])
+        seconds_of_fewest, seconds_of_most = (
+            total.seconds for total in (totals[0], totals[-1])
+        )
+        ratio = seconds_of_most / config.rows[-1] / (seconds_of_fewest / config.rows[0])
         print(
             f"\nA row of {config.rows[-1]:,} costs {ratio:.2f} times as long as a row "
             f"of {config.rows[0]:,}."
@@ -101,17 +103,17 @@ def stages_table(stages: Sequence[StageCost], num_rows: int, num_bytes: int) -> 
         num_bytes: Bytes of the raw text.
     """
     rows: list[list[Cell]] = []
-    for each in stages:
+    for stage in stages:
         # The command tells tenths of a second: a short stage takes none.
-        seconds = each.seconds or float("nan")
+        seconds = stage.seconds or float("nan")
         rates = [num_rows / seconds, num_bytes / seconds / 1e6]
-        rows.append([each.name, each.seconds, *rates, each.peak_gb, each.disk_gb])
+        rows.append([stage.name, stage.seconds, *rates, stage.peak_gb, stage.disk_gb])
     header = ["stage", "s", "rows/s", "MB of text/s", "peak memory GB", "disk GB"]
     return markdown(header, rows)
 
 
 def _budget_line(stages: Sequence[StageCost], memory_budget: str) -> str:
-    peak = max(each.peak_gb for each in stages)
+    peak = max(stage.peak_gb for stage in stages)
     budget = parse_byte_size(memory_budget, "memory_budget") / 1e9
     verdict = "within" if peak <= budget else "OVER"
     return f"Peak memory {peak:.2f} GB, {verdict} the budget of {memory_budget}."

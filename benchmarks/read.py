@@ -67,8 +67,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             continue
         directory = data_sets[record_format]
         job = ReadJob(way, directory, config.batch_size, config.seconds)
-        found = answer_of("runs.read_run", **vars(job))
-        rate, peak = found["rows_per_second"], found["peak_gb"]
+        answer = answer_of("runs.read_run", **vars(job))
+        rate, peak = answer["rows_per_second"], answer["peak_gb"]
         print(f"{description}: {rate:,.0f} rows/s", file=sys.stderr, flush=True)
         ratio = rate / float(str(rows[0][1])) if rows else 1.0
         rows.append([description, rate, ratio, peak])

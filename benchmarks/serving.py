@@ -194,10 +194,13 @@ def rest_request(dense: np.ndarray, ids: np.ndarray) -> bytes:
 @contextmanager
 def server(versions: Path) -> Iterator[dict[str, str]]:
     """The embedded server on free ports; yields its address by protocol."""
-    with socket.socket() as one, socket.socket() as other:
-        for probe in (one, other):
+    with socket.socket() as grpc_socket, socket.socket() as rest_socket:
+        for probe in (grpc_socket, rest_socket):
             probe.bind(("127.0.0.1", 0))
-        ports = {"grpc": one.getsockname()[1], "rest": other.getsockname()[1]}
+        ports = {
+            "grpc": grpc_socket.getsockname()[1],
+            "rest": rest_socket.getsockname()[1],
+        }
     options = [f"--port={ports['grpc']}", f"--rest_api_port={ports['rest']}"]
     process = subprocess.Popen(
         [sys.executable, "-m", "tfdlrm.serve", str(versions), *options],

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.serving_attack`: good requests beside hostile ones.
+"""`python -m benchmarks.serving_attack`: good requests next to hostile ones.
 
 Good requests of one row are sent at a steady rate, in turns without and with somebody
 who sends an expensive request after the other. The ratio is that of the times at p99.

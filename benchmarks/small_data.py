@@ -69,13 +69,13 @@ class SmallDataCommand:
 def measure(command: SmallDataCommand) -> Iterator[tuple[str, ...]]:
     """The rows of the table."""
     recipe = parse(TrainConfig, "tfdlrm.train", ["--config", str(RECIPE)])
-    whole = _prepared(command, recipe.prepare, "whole")
-    part = _prepared(command, replace(recipe.prepare, validation_days=0.5), "part")
-    yield _row(replace(recipe, data_dir=whole), command.seeds)
+    all_data = _prepared(command, recipe.prepare, "whole")
+    part_data = _prepared(command, replace(recipe.prepare, validation_days=0.5), "part")
+    yield _row(replace(recipe, data_dir=all_data), command.seeds)
     for model in OTHER_MODELS:
-        config = replace(recipe, model=model, data_dir=part)
+        config = replace(recipe, model=model, data_dir=part_data)
         rate = min(command.learning_rates, key=lambda rate: _choice(config, rate))
-        yield _row(replace(_at(config, rate), data_dir=whole), command.seeds)
+        yield _row(replace(_at(config, rate), data_dir=all_data), command.seeds)
 
 
 def _prepared(command: SmallDataCommand, config: PrepareConfig, name: str) -> Path:
@@ -98,9 +98,9 @@ def _row(config: TrainConfig, seeds: Sequence[int]) -> tuple[str, ...]:
     return (
         config.model.name,
         f"{config.optimizer.learning_rate:g}",
-        f"{Spread.of([each.auc for each in measures]):.4f}",
-        f"{Spread.of([each.log_loss for each in measures]):.4f}",
-        f"{Spread.of([each.normalized_entropy for each in measures]):.4f}",
+        f"{Spread.of([run.auc for run in measures]):.4f}",
+        f"{Spread.of([run.log_loss for run in measures]):.4f}",
+        f"{Spread.of([run.normalized_entropy for run in measures]):.4f}",
     )
 
 

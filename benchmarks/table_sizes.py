@@ -88,10 +88,10 @@ def measure(config: TableSizesConfig) -> dict[Path, dict[Key, float]]:
     times: dict[Path, dict[Key, list[float]]] = {
         version: {key: [] for key in keys} for version in config.versions
     }
-    todo = list(product(range(config.rounds), keys, config.versions))
-    for number, (_, (strategy, table_mb), version) in enumerate(todo, start=1):
-        what = f"{strategy}, tables of {table_mb:g} MB, {version.name}"
-        print(f"[{number}/{len(todo)}] {what}", end=": ", file=sys.stderr, flush=True)
+    runs = list(product(range(config.rounds), keys, config.versions))
+    for number, (_, (strategy, table_mb), version) in enumerate(runs, start=1):
+        title = f"{strategy}, tables of {table_mb:g} MB, {version.name}"
+        print(f"[{number}/{len(runs)}] {title}", end=": ", file=sys.stderr, flush=True)
         job = DistributedJob(
             strategy=strategy,
             devices=REPLICAS if strategy == "mirrored" else 1,

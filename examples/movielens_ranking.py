@@ -47,9 +47,9 @@ def main() -> None:
     predicted = model.predict(ids[test], batch_size=4_000, verbose=0)[:, 0] + 3
     error = np.sqrt(np.mean((predicted - stars[test]) ** 2))
     print(f"error {error:.2f} stars; of the mean rating {stars[test].std():.2f}")
-    mine = ids[test][ids[test][:, 0] == ids[test][0, 0]]
-    scores = model.predict(mine, verbose=0)[:, 0]
-    print(f"user {mine[0, 0]}: films {mine[np.argsort(-scores), 1].tolist()}")
+    pairs = ids[test][ids[test][:, 0] == ids[test][0, 0]]
+    scores = model.predict(pairs, verbose=0)[:, 0]
+    print(f"user {pairs[0, 0]}: films {pairs[np.argsort(-scores), 1].tolist()}")
 
 
 if __name__ == "__main__":

@@ -115,12 +115,12 @@ def main() -> None:
     ).reshape(candidates.shape)
     ranked = np.take_along_axis(candidates, np.argsort(-scores, axis=1), axis=1)
     anything = world.rng.integers(NUM_ITEMS, size=candidates.shape)
-    for name, shown in (
+    for name, films in (
         ("any ten items", anything),
         ("the ten nearest", candidates),
         ("the ten best of the 50 nearest, by DLRM", ranked),
     ):
-        ten = shown[:, :10].ravel()
+        ten = films[:, :10].ravel()
         logits = world.logits(np.repeat(asking, 10), ten, np.repeat(hour, 10))
         print(f"{name}: clicked {np.mean(1 / (1 + np.exp(-logits))):.0%} of the time")
 

@@ -43,13 +43,13 @@ def time_fit(model: Any, dataset: Any, callback_class: Any, job: Job) -> StepTim
     warm_up_steps = math.ceil(WARM_UP_STEPS / at_once) * at_once
     starts: list[float] = []
     ends: list[float] = []
-    first = callback_class(
+    stopwatch_callback = callback_class(
         on_epoch_begin=lambda epoch, logs: starts.append(time.perf_counter()),
         on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()),
     )
     fit = partial(model.fit, dataset, shuffle=False, verbose=0)
     # The first of the two epochs compiles.
-    fit(epochs=2, steps_per_epoch=warm_up_steps, callbacks=[first])
+    fit(epochs=2, steps_per_epoch=warm_up_steps, callbacks=[stopwatch_callback])
     guess = (ends[1] - starts[1]) / warm_up_steps
 
     stopwatch = stopwatch_for(guess, job.seconds, job.min_steps, at_once)

@@ -48,16 +48,16 @@ def ceilings_table(measurements: Sequence[Measurement]) -> str:
     rows: list[Sequence[Cell]] = []
     for m in measurements:
         is_memory = m.job.system == "bandwidth"
-        what = "memory" if is_memory else f"products, {precision_of(m.job)}"
+        ceiling = "memory" if is_memory else f"products, {precision_of(m.job)}"
         unit = "GB/s" if is_memory else "GFLOP/s"
-        rows.append((what, m.gb_per_second if is_memory else m.gflops, unit, m.note))
+        rows.append((ceiling, m.gb_per_second if is_memory else m.gflops, unit, m.note))
     return markdown(("ceiling", "reached", "unit", "note"), rows)
 
 
 def steps_table(
     measurements: Sequence[Measurement], ceilings: Sequence[Measurement]
 ) -> str:
-    """Every training step, beside PyTorch's and what the device allows at most.
+    """Return every training step, compared with PyTorch's and the device's ceilings.
 
     "speed vs torch" is how often a step is as fast as PyTorch's with the same settings
     on the same device.

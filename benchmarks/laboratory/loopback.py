@@ -14,11 +14,11 @@ from benchmarks.laboratory.processes import ROOT
 def free_addresses(number: int) -> list[str]:
     """Addresses on this machine that nothing listens at."""
     sockets = [socket.socket() for _ in range(number)]
-    for each in sockets:
-        each.bind(("localhost", 0))
-    addresses = [f"localhost:{each.getsockname()[1]}" for each in sockets]
-    for each in sockets:
-        each.close()
+    for listener in sockets:
+        listener.bind(("localhost", 0))
+    addresses = [f"localhost:{listener.getsockname()[1]}" for listener in sockets]
+    for listener in sockets:
+        listener.close()
     return addresses
 
 

@@ -10,13 +10,15 @@ BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 def describe() -> str:
     """One paragraph: processor, cores, load, and the versions of what is compared."""
-    found = re.search(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.MULTILINE)
+    model_name = re.search(
+        r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.MULTILINE
+    )
     versions = ", ".join(
         f"{name} {_version(name)}"
         for name in ("tensorflow", "keras", "tensorflow-recommenders", "torch")
     )
     return (
-        f"{found[1] if found else 'unknown processor'}, "
+        f"{model_name[1] if model_name else 'unknown processor'}, "
         f"{len(os.sched_getaffinity(0))} cores, "
         f"load average {os.getloadavg()[0]:.1f} at the start; {versions}"
     )
@@ -42,10 +44,10 @@ def memory_gb() -> float:
 
 
 def _memory_gb(name: str) -> float:
-    found = re.search(
+    match = re.search(
         rf"^{name}:\s*(\d+) kB$", _read("/proc/self/status"), re.MULTILINE
     )
-    return int(found[1]) * 1024 / 1e9 if found else float("nan")
+    return int(match[1]) * 1024 / 1e9 if match else float("nan")
 
 
 def _version(distribution: str) -> str:

@@ -67,7 +67,7 @@ class StepTime:
         steps: Steps measured, those of the warm-up not among them.
         loss: Loss at the end, a sign that the system trained.
         rss_gb: Resident memory at the end, with the model still there.
-        start_seconds: What the start of an epoch takes beside its steps; 0 where it was
+        start_seconds: Time of the start of an epoch, without its steps; 0 where it was
             not measured.
     """
 

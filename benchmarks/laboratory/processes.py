@@ -84,33 +84,33 @@ def answer_of(module: str, timeout: float | None = None, /, **options: object) -
         subprocess.TimeoutExpired: If the process was killed for its time.
         InputError: If it fails, with the last line that it said and its command.
     """
-    given = [f"--{name}={value}" for name, value in options.items()]
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{module}", *given],
+    arguments = [f"--{name}={value}" for name, value in options.items()]
+    process = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{module}", *arguments],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
         timeout=timeout,
     )
-    if done.returncode:
-        said = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        if done.returncode < 0:
-            said = f"killed by signal {-done.returncode}"
-        command = " ".join(["python -m", f"benchmarks.{module}", *given])
-        raise InputError(f"{said} (in {command})")
-    return json.loads(done.stdout.splitlines()[-1])
+    if process.returncode:
+        message = (process.stderr.strip().splitlines() or ["no message"])[-1]
+        if process.returncode < 0:
+            message = f"killed by signal {-process.returncode}"
+        command = " ".join(["python -m", f"benchmarks.{module}", *arguments])
+        raise InputError(f"{message} (in {command})")
+    return json.loads(process.stdout.splitlines()[-1])
 
 
-def _show_progress(place: int, num_jobs: int, job: Job) -> None:
-    what: str = job.system
+def _show_progress(number: int, num_jobs: int, job: Job) -> None:
+    title: str = job.system
     if not job.system.startswith(("ceiling", "bandwidth")):
-        what += (
+        title += (
             f", {job.optimizer}, batch {job.batch_size}, "
             f"{job.steps_per_execution} steps at once, tables x {job.table_scale:g}"
         )
     if job.tables == "host":
-        what += " in the machine's memory"
+        title += " in the machine's memory"
     if not job.tf32:
-        what += ", without TF32"
-    print(f"[{place}/{num_jobs}] {what}", file=sys.stderr, flush=True)
+        title += ", without TF32"
+    print(f"[{number}/{num_jobs}] {title}", file=sys.stderr, flush=True)

@@ -83,7 +83,8 @@ def scales_table(large: Sequence[Measurement], small: Sequence[Measurement]) -> 
         for m, n in zip(large, small, strict=True)
     ]
     scales = [
-        f"ms/step, tables x {found[0].job.table_scale:g}" for found in (large, small)
+        f"ms/step, tables x {measurements[0].job.table_scale:g}"
+        for measurements in (large, small)
     ]
     return markdown(("system", *scales, "quotient"), rows)
 

@@ -23,16 +23,16 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
     def line(values: Sequence[str]) -> str:
         padded = [
-            value.ljust(width) if left else value.rjust(width)
-            for value, width, left in zip(values, widths, is_text, strict=True)
+            value.ljust(width) if is_left else value.rjust(width)
+            for value, width, is_left in zip(values, widths, is_text, strict=True)
         ]
         return f"| {' | '.join(padded)} |"
 
-    rule = [
-        "-" * width if left else "-" * (width - 1) + ":"
-        for width, left in zip(widths, is_text, strict=True)
+    dashes = [
+        "-" * width if is_left else "-" * (width - 1) + ":"
+        for width, is_left in zip(widths, is_text, strict=True)
     ]
-    return "\n".join([line(list(header)), line(rule), *(line(row) for row in cells)])
+    return "\n".join([line(list(header)), line(dashes), *(line(row) for row in cells)])
 
 
 def text(cell: Cell) -> str:

@@ -83,9 +83,9 @@ def time_calls(
     stopwatch = stopwatch_for(guess, seconds, min_calls)
     is_done = False
     while not is_done:
-        first = stopwatch.steps
+        first_step = stopwatch.steps
         stopwatch.start()
-        for i in range(first, first + stopwatch.stretch_steps):
+        for i in range(first_step, first_step + stopwatch.stretch_steps):
             call(i)
         wait()
         is_done = stopwatch.stop()

@@ -37,7 +37,7 @@ def bytes_per_step(job: Job) -> int:
 
 def _handed_on(job: Job, num_features: int) -> int:
     """Bytes a sample of what layers hand on, and of its gradients."""
-    joined = EMBEDDING_DIM + interaction_pairs()
-    numbers = [*BOTTOM_UNITS, num_features * EMBEDDING_DIM, joined, *TOP_UNITS]
+    top_width = EMBEDDING_DIM + interaction_pairs()
+    numbers = [*BOTTOM_UNITS, num_features * EMBEDDING_DIM, top_width, *TOP_UNITS]
     number_bytes = 2 if job.system.endswith("-bf16") else FLOAT_BYTES
     return 4 * sum(numbers) * number_bytes

@@ -72,16 +72,16 @@ def _time_loop(job: Job, schema: FeatureSchema, directory: Path) -> StepTime:
 
     with RunDirectory.opened(config) as run:
         points = fit(model, read, steps, None, config, run, schema.fingerprint)
-    firsts: list[float] = []
-    others: list[float] = []
-    for before, point in pairwise(point for point in points if point.step >= steps):
-        times = others if before.step % steps else firsts
-        times.append((point.seconds - before.seconds) / (point.step - before.step))
-    seconds = median(others)
+    first_times: list[float] = []
+    later_times: list[float] = []
+    for previous, point in pairwise(point for point in points if point.step >= steps):
+        times = later_times if previous.step % steps else first_times
+        times.append((point.seconds - previous.seconds) / (point.step - previous.step))
+    seconds = median(later_times)
     return StepTime(
         ms=seconds * 1000,
         steps=steps * (config.epochs - 1),
         loss=points[-1].loss,
         rss_gb=memory_gb(),
-        start_seconds=(median(firsts) - seconds) * (steps // STRETCHES),
+        start_seconds=(median(first_times) - seconds) * (steps // STRETCHES),
     )

@@ -29,7 +29,7 @@ def time_step(job: Job, vocabulary_sizes: list[int], batches: Batches) -> StepTi
     top = _weights((EMBEDDING_DIM + interaction_pairs(), *TOP_UNITS), dtype)
     size, num_vectors = job.batch_size, len(vocabulary_sizes) + 1
     vectors = tf.random.normal((size, num_vectors, EMBEDDING_DIM), dtype=dtype)
-    joined = tf.random.normal((size, top[0].shape[0]), dtype=dtype)
+    top_input = tf.random.normal((size, top[0].shape[0]), dtype=dtype)
     dense = tf.cast(batches.dense[0], dtype)
 
     @tf.function
@@ -39,10 +39,10 @@ def time_step(job: Job, vocabulary_sizes: list[int], batches: Batches) -> StepTi
             # Each step waits for the one before, as training does.
             products = [
                 *_tower(dense * factor, bottom, needs_input_gradient=False),
-                *_tower(joined * factor, top, needs_input_gradient=True),
+                *_tower(top_input * factor, top, needs_input_gradient=True),
                 _interaction(vectors * factor),
             ]
-            factor = tf.add_n([tf.reshape(each, (-1,))[0] for each in products])
+            factor = tf.add_n([tf.reshape(product, (-1,))[0] for product in products])
         return factor
 
     stopwatch = time_calls(

@@ -90,13 +90,17 @@ def measure(job: DistributedJob) -> DistributedTime:
         model.optimizer.build(model.trainable_variables)
 
     def batches(share: Any) -> tf.data.Dataset:
-        whole = make_batches(sizes, job.batch_size, seed=0, num_batches=NUM_BATCHES)
-        mine = slice(None) if share is None else slice(share.worker, None, num_workers)
+        all_batches = make_batches(
+            sizes, job.batch_size, seed=0, num_batches=NUM_BATCHES
+        )
+        share_of_rows = (
+            slice(None) if share is None else slice(share.worker, None, num_workers)
+        )
         features = {
-            "dense_features": whole.dense[:, mine],
-            "categorical_features": whole.ids[:, mine],
+            "dense_features": all_batches.dense[:, share_of_rows],
+            "categorical_features": all_batches.ids[:, share_of_rows],
         }
-        labels = whole.labels[:, mine, None]
+        labels = all_batches.labels[:, share_of_rows, None]
         return tf.data.Dataset.from_tensor_slices((features, labels)).repeat()
 
     num_workers = _num_workers()
@@ -113,10 +117,10 @@ def measure(job: DistributedJob) -> DistributedTime:
         verbose=0,
         shuffle=False,
     )
-    (start, before), (end, after) = marks[2:]
+    (start, sent_before), (end, sent_after) = marks[2:]
     exchanged = None
-    if before is not None and after is not None:
-        exchanged = (after - before) // job.steps
+    if sent_before is not None and sent_after is not None:
+        exchanged = (sent_after - sent_before) // job.steps
     return DistributedTime((end - start) / job.steps * 1000, exchanged, held(model))
 
 

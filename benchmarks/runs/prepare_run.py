@@ -68,15 +68,15 @@ def measure(
     stages: list[StageCost] = []
     try:
         for line in child.stdout or ():
-            if found := _STAGE.match(line):
-                stages.append(StageCost(found[1], float(found[2]), *watch.next_stage()))
+            if match := _STAGE.match(line):
+                stages.append(StageCost(match[1], float(match[2]), *watch.next_stage()))
         status = child.wait()
         seconds = time.perf_counter() - start
     finally:
-        whole = watch.stop()
+        command_cost = watch.stop()
     if status:
         raise InputError(f"pipelines.prepare failed with status {status}")
-    return [*stages, StageCost("whole command", seconds, *whole)]
+    return [*stages, StageCost("whole command", seconds, *command_cost)]
 
 
 class _Watch:
@@ -130,13 +130,13 @@ class _Watch:
 
 def _tree(pid: int) -> list[int]:
     """A process and those that it has started, and so on."""
-    found, place = [pid], 0
-    while place < len(found):
-        for path in Path(f"/proc/{found[place]}/task").glob("*/children"):
+    pids, index = [pid], 0
+    while index < len(pids):
+        for path in Path(f"/proc/{pids[index]}/task").glob("*/children"):
             with suppress(OSError):
-                found += map(int, path.read_text(encoding="utf-8").split())
-        place += 1
-    return found
+                pids += map(int, path.read_text(encoding="utf-8").split())
+        index += 1
+    return pids
 
 
 def _peak_bytes(pid: int) -> int:
@@ -144,8 +144,8 @@ def _peak_bytes(pid: int) -> int:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:
         return 0
-    found = re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
-    return int(found[1]) * 1024 if found else 0
+    match = re.search(r"^VmHWM:\s*(\d+) kB$", status, re.MULTILINE)
+    return int(match[1]) * 1024 if match else 0
 
 
 def _size(directory: Path) -> int:

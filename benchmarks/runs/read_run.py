@@ -151,10 +151,10 @@ def measure(job: ReadJob) -> float:
     num_rows = passes = 0
     start = 0.0
     while passes < 2 or time.perf_counter() - start < job.seconds:
-        found = sum(len(labels) for _, labels in make_pass(job, schema, passes))
-        if found != expected:
-            raise RuntimeError(f"{job.way} gave {found} rows, expected {expected}")
-        num_rows += found if passes else 0
+        num_read = sum(len(labels) for _, labels in make_pass(job, schema, passes))
+        if num_read != expected:
+            raise RuntimeError(f"{job.way} gave {num_read} rows, expected {expected}")
+        num_rows += num_read if passes else 0
         passes += 1
         if passes == 1:
             start = time.perf_counter()

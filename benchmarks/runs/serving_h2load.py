@@ -1,6 +1,6 @@
 """The server asked by `h2load`, which takes far less of the processor than Python does.
 
-On a machine of few cores the client takes its time from the server: beside the client
+On a machine of few cores the client takes its time from the server: next to the client
 that checks every answer, this one shows what the server itself can do.
 """
 
@@ -39,11 +39,11 @@ def ask(
         seconds: About how long it takes.
     """
     with np.load(requests) as file:
-        first = file["bodies"][: file["ends"][0]].tobytes()
-    warm_up, _ = _run(grpc, first, concurrency, WARM_UP_REQUESTS)
+        first_request = file["bodies"][: file["ends"][0]].tobytes()
+    warm_up, _ = _run(grpc, first_request, concurrency, WARM_UP_REQUESTS)
     number = max(concurrency, round(WARM_UP_REQUESTS / warm_up * seconds))
     right_before = _right_answers(rest)
-    took, times = _run(grpc, first, concurrency, number)
+    took, times = _run(grpc, first_request, concurrency, number)
     right = _right_answers(rest) - right_before
     p50, p99, p999 = (np.percentile(times, [50, 99, 99.9]) * 1000).tolist()
     return LoadResult(right, number - right, right / took, p50, p99, p999)
@@ -81,5 +81,5 @@ def _right_answers(rest: str) -> int:
     url = f"http://{rest}/monitoring/prometheus/metrics"
     with urllib.request.urlopen(url) as page:
         lines = page.read().decode().splitlines()
-    good = [each for each in lines if "request_count{" in each and '"OK"' in each]
-    return sum(int(each.rsplit(" ", 1)[1]) for each in good)
+    good = [line for line in lines if "request_count{" in line and '"OK"' in line]
+    return sum(int(line.rsplit(" ", 1)[1]) for line in good)

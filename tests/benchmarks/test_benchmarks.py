@@ -34,13 +34,13 @@ def cells(table: str) -> list[list[str]]:
     return [row for row in rows if not set("".join(row)) <= set("-:")]
 
 
-def measured(system: str, ms: float, batch_size: int = 100, **job) -> Measurement:
-    asked = Job(system=system, batch_size=batch_size, **job)
-    return Measurement(asked, StepTime(ms, 20, loss=0.5, rss_gb=1.0), peak_gb=1.5)
+def measured(system: str, ms: float, batch_size: int = 100, **settings) -> Measurement:
+    job = Job(system=system, batch_size=batch_size, **settings)
+    return Measurement(job, StepTime(ms, 20, loss=0.5, rss_gb=1.0), peak_gb=1.5)
 
 
 @pytest.mark.parametrize(
-    ("cell", "shown"),
+    ("cell", "expected"),
     [
         (1234567, "1,234,567"),
         (1234.5, "1,234"),
@@ -51,8 +51,8 @@ def measured(system: str, ms: float, batch_size: int = 100, **job) -> Measuremen
         ("keras", "keras"),
     ],
 )
-def test_cells_are_shown_with_three_digits(cell, shown):
-    assert text(cell) == shown
+def test_cells_are_shown_with_three_digits(cell, expected):
+    assert text(cell) == expected
 
 
 def test_a_table_is_aligned_markdown():
@@ -65,7 +65,7 @@ def test_a_table_is_aligned_markdown():
 
 
 def test_speeds_are_relative_to_the_first_row_with_the_same_optimizer():
-    found = [
+    measurements = [
         measured("tfdlrm", 4.0, optimizer="sgd"),
         measured("tfdlrm", 2.0, optimizer="sgd", steps_per_execution=16),
         measured("tfdlrm-bf16", 1.0, optimizer="sgd"),
@@ -74,7 +74,7 @@ def test_speeds_are_relative_to_the_first_row_with_the_same_optimizer():
         Measurement(Job(system="torch"), note="torch is not installed"),
     ]
     ceilings = {"float32": 50_000.0, "bfloat16": 200_000.0}
-    assert [row[2:] for row in cells(steps_table(found, ceilings))[1:]] == [
+    assert [row[2:] for row in cells(steps_table(measurements, ceilings))[1:]] == [
         ["1", "4.00", "25,000", "1.00", "50%", "1.50", ""],
         ["16", "2.00", "50,000", "2.00", "100%", "1.50", ""],
         ["1", "1.00", "100,000", "4.00", "50%", "1.50", ""],
@@ -95,11 +95,11 @@ def test_table_sizes_are_compared_system_by_system():
 
 
 def test_a_ceiling_is_its_operations_over_those_of_a_sample():
-    found = [
+    measurements = [
         Measurement(Job(system="ceiling"), gflops=400.0),
         Measurement(Job(system="ceiling-bf16"), note="no bfloat16 instructions"),
     ]
-    assert ceiling_rates(found) == {"float32": 400e9 / flops_per_sample()}
+    assert ceiling_rates(measurements) == {"float32": 400e9 / flops_per_sample()}
 
 
 def test_operations_of_a_sample_match_the_weights_of_the_model():
@@ -118,9 +118,9 @@ def test_the_products_alone_are_those_of_a_training_step():
         tape.watch([inputs, *weights])
         loss = tf.nn.l2_loss(inputs @ weights[0] @ weights[1])
     expected = tape.gradient(loss, [weights[1], weights[0], inputs])
-    found = products._tower(inputs, weights, needs_input_gradient=True)
-    for mine, theirs in zip(found, expected, strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-5)
+    gradients = products._tower(inputs, weights, needs_input_gradient=True)
+    for gradient, reference in zip(gradients, expected, strict=True):
+        np.testing.assert_allclose(gradient, reference, rtol=1e-5, atol=1e-5)
 
 
 def test_the_products_alone_take_time():
@@ -145,16 +145,19 @@ def test_ids_are_in_range_and_reach_far(size):
 
 
 def test_a_measurement_survives_json():
-    found = measured("keras", 8.0)
-    assert Measurement.from_json(json.loads(json.dumps(asdict(found)))) == found
+    measurement = measured("keras", 8.0)
+    assert (
+        Measurement.from_json(json.loads(json.dumps(asdict(measurement))))
+        == measurement
+    )
 
 
 def test_what_goes_wrong_in_a_process_becomes_a_note():
     laboratory = Laboratory([])
     laboratory.measure([Job(system="nonsense")])
     assert laboratory.num_failed == 1
-    (found,) = laboratory.done.values()
-    assert found.note.startswith("failed: error: ")
+    (measurement,) = laboratory.done.values()
+    assert measurement.note.startswith("failed: error: ")
     command = re.escape("(in python -m benchmarks.runs.read_run --way=nonsense)")
     with pytest.raises(InputError, match=command):
         answer_of("runs.read_run", way="nonsense")
@@ -166,12 +169,16 @@ def test_the_lower_ids_are_the_more_frequent_ones():
 
 
 def test_batches_follow_their_seed():
-    first, again, other = (make_batches([7, 1], 4, seed, 3) for seed in (0, 0, 1))
+    batches, same_batches, other_batches = (
+        make_batches([7, 1], 4, seed, 3) for seed in (0, 0, 1)
+    )
     for name, shape in [("dense", (3, 4, 13)), ("ids", (3, 4, 2)), ("labels", (3, 4))]:
-        assert getattr(first, name).shape == shape
-        np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
-    assert (first.dense != other.dense).any()
-    assert set(np.unique(first.labels)) <= {0.0, 1.0}
+        assert getattr(batches, name).shape == shape
+        np.testing.assert_array_equal(
+            getattr(batches, name), getattr(same_batches, name)
+        )
+    assert (batches.dense != other_batches.dense).any()
+    assert set(np.unique(batches.labels)) <= {0.0, 1.0}
 
 
 def test_a_stopwatch_reports_the_median_stretch():
@@ -228,25 +235,25 @@ def test_the_update_of_every_optimizer_is_measured():
     )
     rows = {row[0]: row[1:] for row in measure(config)}
     assert {"SGD", "Adagrad"} <= set(rows) == set(updates.names())
-    for num_rows, ours, bare, distinct, keras, *_ in (rows["SGD"], rows["Adagrad"]):
+    for num_rows, tfdlrm, bare, distinct, keras, *_ in (rows["SGD"], rows["Adagrad"]):
         assert num_rows == 50
-        assert min(ours, bare, distinct, keras) > 0
+        assert min(tfdlrm, bare, distinct, keras) > 0
 
 
 @pytest.mark.slow
 def test_the_command_prints_the_rows_that_were_asked_for(tmp_path):
-    done = run_command_line(
+    process = run_command_line(
         "python -m benchmarks.train_step --systems '[tfdlrm,torch]' "
         "--optimizers '[adagrad]' --batch_sizes '[32]' --steps_per_execution '[2]' "
         "--table_scale 0.0001 --smaller_tables null --seconds 0.1 --min_steps 2 "
         "--json_file measurements.json",
         cwd=tmp_path,
     )
-    assert done.returncode == 0, done.stderr
-    ours, torch = cells(done.stdout)[1:]
-    assert ours[:3] == ["tfdlrm", "adagrad", "2"]
+    assert process.returncode == 0, process.stderr
+    tfdlrm, torch = cells(process.stdout)[1:]
+    assert tfdlrm[:3] == ["tfdlrm", "adagrad", "2"]
     assert torch[:3] == ["torch", "adagrad", "1"]
-    assert all(re.fullmatch(r"[\d.,]+", cell) for cell in ours[3:6])
+    assert all(re.fullmatch(r"[\d.,]+", cell) for cell in tfdlrm[3:6])
     assert re.fullmatch(r"[\d.,]+", torch[3]) or torch[-1] == "torch is not installed"
-    written = json.loads((tmp_path / "measurements.json").read_text())
-    assert len(written["measurements"]) == 2
+    contents = json.loads((tmp_path / "measurements.json").read_text())
+    assert len(contents["measurements"]) == 2

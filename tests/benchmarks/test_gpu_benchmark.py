@@ -37,12 +37,12 @@ def step_of(system, ms, device=H200, **job):
 def test_every_row_of_ours_has_one_of_pytorch():
     jobs = step_jobs(GpuConfig())
     assert len(set(jobs)) == len(jobs) == 3 * 3 * 2 * 2
-    ours, torch = jobs[::2], jobs[1::2]
-    assert {job.system for job in ours} == {"tfdlrm", "tfdlrm-bf16"}
-    for mine, theirs in zip(ours, torch, strict=True):
-        assert theirs.system == mine.system.replace("tfdlrm", "torch")
+    tfdlrm, torch = jobs[::2], jobs[1::2]
+    assert {job.system for job in tfdlrm} == {"tfdlrm", "tfdlrm-bf16"}
+    for tfdlrm_job, torch_job in zip(tfdlrm, torch, strict=True):
+        assert torch_job.system == tfdlrm_job.system.replace("tfdlrm", "torch")
         for name in ("batch_size", "tables", "tf32", "optimizer", "table_scale"):
-            assert getattr(mine, name) == getattr(theirs, name)
+            assert getattr(tfdlrm_job, name) == getattr(torch_job, name)
     # Should the time be over, the tables in the machine's memory are what is left out.
     assert [job.tables for job in jobs] == ["device"] * 18 + ["host"] * 18
 
@@ -173,10 +173,10 @@ def test_the_command_prints_a_plausible_table(monkeypatch, capsys):
     ceilings, steps = printed.split("| system ")
     assert [row[0] for row in cells(ceilings)[1:]] == ["memory", "products, float32"]
     assert all(float(row[1].replace(",", "")) > 0 for row in cells(ceilings)[1:])
-    ours, torch = cells(steps)[1:]
-    assert ours[:4] == ["tfdlrm", "device", "8", "float32"]
-    assert float(ours[4]) > 0
-    assert ours[7].endswith("%") and ours[8].endswith("%")
-    assert ours[10] == "CPU"
+    tfdlrm, torch = cells(steps)[1:]
+    assert tfdlrm[:4] == ["tfdlrm", "device", "8", "float32"]
+    assert float(tfdlrm[4]) > 0
+    assert tfdlrm[7].endswith("%") and tfdlrm[8].endswith("%")
+    assert tfdlrm[10] == "CPU"
     assert torch[:4] == ["torch", "device", "8", "float32"]
     assert torch[10] == "CPU" or torch[11] == "torch is not installed"

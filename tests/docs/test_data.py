@@ -72,9 +72,9 @@ def run_in_bash(command, directory):
 @pytest.mark.slow
 def test_the_commands_of_the_page_on_preparing_run(tmp_path, monkeypatch):
     write_criteo(tmp_path)
-    shown = commands("docs/preparing.md")
-    assert any("--engine spark" in command for command in shown)
-    for command in shown:
+    page_commands = commands("docs/preparing.md")
+    assert any("--engine spark" in command for command in page_commands)
+    for command in page_commands:
         command = command.replace("spark://head:7077", "local[2]")
         if "benchmarks.prepare" in command:
             command += f" --rows '[2000]' --vocabulary_sizes '[]' --data {tmp_path}"

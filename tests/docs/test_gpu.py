@@ -17,12 +17,12 @@ def text(name):
 @pytest.mark.slow
 def test_the_commands_run(tmp_path):
     look, profile = blocks(PAGE, "bash")
-    done = run_command_line(look, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) == 10
-    done = run_command_line(f"set -e\n{profile}", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"^Computing on ", done.stdout, re.MULTILINE)
+    process = run_command_line(look, cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert len(process.stdout.splitlines()) == 10
+    process = run_command_line(f"set -e\n{profile}", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert re.search(r"^Computing on ", process.stdout, re.MULTILINE)
     assert (tmp_path / "runs" / "profiled" / "profile").is_dir()
 
 

@@ -22,10 +22,10 @@ SMALLER = {
 @pytest.mark.slow
 def test_the_commands_of_the_page_run(tmp_path):
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
-    shown = commands(PAGE)
-    modules = [command.split()[2] for command in shown]
+    page_commands = commands(PAGE)
+    modules = [command.split()[2] for command in page_commands]
     assert set(SMALLER) <= set(modules)
-    for command, module in zip(shown, modules, strict=True):
+    for command, module in zip(page_commands, modules, strict=True):
         result = run_command_line(f"{command} {SMALLER.get(module, '')}", cwd=tmp_path)
         assert result.returncode == 0, f"{command}\n{result.stderr}"
     assert (tmp_path / "runs" / "long" / "report.md").is_file()

@@ -83,35 +83,35 @@ def test_the_table_has_every_flag_of_nvidias():
 
 def options_of(module, argv=()):
     """The options of a command, by its help."""
-    shown = []
+    texts = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.stdout.write", shown.append, raising=False)
+        patch.setattr("sys.stdout.write", texts.append, raising=False)
         with pytest.raises(SystemExit):
             several = "raw" if module == "pipelines.prepare" else None
             parse(COMMANDS[module], module, [*argv, "--help"], several)
-    return set(re.findall(r"--[\w.]+", "".join(shown)))
+    return set(re.findall(r"--[\w.]+", "".join(texts)))
 
 
 @pytest.fixture(scope="module")
 def options():
-    found = {module: options_of(module) for module in COMMANDS}
-    found["tfdlrm.train"] |= options_of("tfdlrm.train", ["--model.name", "dcn_v2"])
-    return found
+    by_module = {module: options_of(module) for module in COMMANDS}
+    by_module["tfdlrm.train"] |= options_of("tfdlrm.train", ["--model.name", "dcn_v2"])
+    return by_module
 
 
 def check_name(name):
     """A function or class, and with `(argument)` one of its parameters."""
     path, _, argument = name.rstrip(")").partition("(")
     module, _, attribute = path.rpartition(".")
-    found = getattr(importlib.import_module(module), attribute)
+    value = getattr(importlib.import_module(module), attribute)
     if argument:
-        assert argument in inspect.signature(found).parameters
+        assert argument in inspect.signature(value).parameters
 
 
-@pytest.mark.parametrize("flag, here, remark", [*table(), *table(NVIDIAS_PAGE)])
-def test_what_the_table_names_is_there(flag, here, remark, options):
-    named = re.findall(r"`([^`]+)`", here)
-    assert bool(named) != (here == "—"), flag
+@pytest.mark.parametrize("flag, equivalent, remark", [*table(), *table(NVIDIAS_PAGE)])
+def test_what_the_table_names_is_there(flag, equivalent, remark, options):
+    named = re.findall(r"`([^`]+)`", equivalent)
+    assert bool(named) != (equivalent == "—"), flag
     for name in named:
         module, _, option = name.partition(" ")
         if option:
@@ -121,7 +121,7 @@ def test_what_the_table_names_is_there(flag, here, remark, options):
     for name in re.findall(r"`(tfdlrm\.[^`]+)`", remark):
         check_name(name)
     for option in re.findall(r"`(--[a-z_.]+)", remark):
-        assert any(option in each for each in options.values()), option
+        assert any(option in names for names in options.values()), option
 
 
 def test_what_the_page_for_those_from_tfrs_names_is_there():

@@ -27,9 +27,9 @@ def test_the_commands_of_the_readme_run(tmp_path):
     lines = (tmp_path / "train.txt").read_text().splitlines()[:50]
     unlabelled = "".join(line.partition("\t")[2] + "\n" for line in lines)
     (tmp_path / "test.txt").write_text(unlabelled)
-    shown = commands("README.md")
-    assert len(shown) == 6
-    for command in shown:
+    page_commands = commands("README.md")
+    assert len(page_commands) == 6
+    for command in page_commands:
         result = run_command_line(command, cwd=tmp_path)
         assert result.returncode == 0, f"{command}\n{result.stderr}"
     predictions = (tmp_path / "predictions.csv").read_text().splitlines()
@@ -67,18 +67,18 @@ def test_the_commands_of_the_pages_on_models_and_quality_run(tmp_path):
             command += " --learning_rates 0.03 --evaluations_per_epoch 3"
         result = run_command_line(command, cwd=tmp_path)
         assert result.returncode == 0, f"{command}\n{result.stderr}"
-    for made in (
+    for file_name in (
         "importance/importance.png",
         "compare/report.html",
         "twin/report.html",
     ):
-        assert (tmp_path / "runs" / made).is_file()
+        assert (tmp_path / "runs" / file_name).is_file()
 
 
 @pytest.mark.slow
 def test_the_commands_of_the_data_generators_page_run(tmp_path):
-    shown = "\n".join(blocks("docs/data_generators.md", "bash"))
-    result = run_command_line(f"set -e\n{shown}", cwd=tmp_path)
+    page_commands = "\n".join(blocks("docs/data_generators.md", "bash"))
+    result = run_command_line(f"set -e\n{page_commands}", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "reachable: AUC 0." in result.stdout
     replayed = (tmp_path / "replay.log").read_text().split(", ")
@@ -92,10 +92,10 @@ def test_the_command_of_the_first_page_runs(tmp_path):
 
 
 def test_the_commands_of_every_page_have_a_test():
-    written = "".join(path.read_text("utf-8") for path in ROOT.glob("tests/docs/*.py"))
+    sources = "".join(path.read_text("utf-8") for path in ROOT.glob("tests/docs/*.py"))
     for path in ROOT.glob("docs/*.md"):
         page = f"docs/{path.name}"
-        assert not commands(page) or f'"{page}"' in written, page
+        assert not commands(page) or f'"{page}"' in sources, page
 
 
 def test_the_python_of_the_readme_runs():

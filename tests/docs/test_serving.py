@@ -14,30 +14,30 @@ from tests.support.serving_process import serving
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def work_dir(tmp_path_factory):
     """A directory with a trained model and rows to score."""
-    place = tmp_path_factory.mktemp("docs")
-    synthetic.write_raw(place / "train.txt", num_rows=20_000, seed=0)
-    lines = (place / "train.txt").read_text().splitlines()[:50]
+    work_dir = tmp_path_factory.mktemp("docs")
+    synthetic.write_raw(work_dir / "train.txt", num_rows=20_000, seed=0)
+    lines = (work_dir / "train.txt").read_text().splitlines()[:50]
     unlabelled = "".join(line.partition("\t")[2] + "\n" for line in lines)
-    (place / "test.txt").write_text(unlabelled)
-    trained = run_command_line("python -m tfdlrm.train --raw train.txt", place)
+    (work_dir / "test.txt").write_text(unlabelled)
+    trained = run_command_line("python -m tfdlrm.train --raw train.txt", work_dir)
     assert trained.returncode == 0, trained.stderr
-    return place
+    return work_dir
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_serving_page_run(place):
+def test_the_commands_of_the_serving_page_run(work_dir):
     serve, *ask, benchmark = commands("docs/serving.md")
     assert serve == "python -m tfdlrm.serve saved_models/dlrm"
-    known = run_command_line(
+    predicted = run_command_line(
         "python -m tfdlrm.predict --model saved_models/dlrm --input test.txt "
         "--output known.csv",
-        place,
+        work_dir,
     )
-    assert known.returncode == 0, known.stderr
-    right = np.loadtxt(place / "known.csv", skiprows=1)
-    with serving(place / "saved_models" / "dlrm") as server:
+    assert predicted.returncode == 0, predicted.stderr
+    right = np.loadtxt(work_dir / "known.csv", skiprows=1)
+    with serving(work_dir / "saved_models" / "dlrm") as server:
 
         def here(text):
             return text.replace("8500", str(server.port)).replace(
@@ -48,28 +48,30 @@ def test_the_commands_of_the_serving_page_run(place):
         for command in ask:
             if "--server" not in command:
                 command += " --server localhost:8500"
-            done = run_command_line(here(command), place)
-            assert done.returncode == 0, done.stderr
-            answers = np.loadtxt(place / "predictions.csv", skiprows=1)
+            process = run_command_line(here(command), work_dir)
+            assert process.returncode == 0, process.stderr
+            answers = np.loadtxt(work_dir / "predictions.csv", skiprows=1)
             np.testing.assert_allclose(answers, right, atol=1e-6)
         (program,) = blocks("docs/serving.md", "python")
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", here(program)],
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode == 0 and done.stdout.startswith("[0."), done.stderr
+        assert process.returncode == 0 and process.stdout.startswith("[0."), (
+            process.stderr
+        )
         if shutil.which("curl"):
             (curl,) = (
                 block for block in blocks("docs/serving.md", "bash") if "curl" in block
             )
-            done = run_command_line(here(curl), place)
-            assert done.stdout.startswith('{"outputs":[[0.'), done.stdout
+            process = run_command_line(here(curl), work_dir)
+            assert process.stdout.startswith('{"outputs":[[0.'), process.stdout
     tiny = "--seconds 0.3 --table_scale 0.0001 --batch_sizes '[1]' --rates '[50]'"
-    done = run_command_line(f"{benchmark} {tiny}", place)
-    assert done.returncode == 0, done.stderr
-    table = [line for line in done.stdout.splitlines() if line.startswith("|")][2:]
+    process = run_command_line(f"{benchmark} {tiny}", work_dir)
+    assert process.returncode == 0, process.stderr
+    table = [line for line in process.stdout.splitlines() if line.startswith("|")][2:]
     num_clients = 3 if shutil.which("h2load") else 2
-    assert len(table) == num_clients + 1 + 3, done.stderr  # open loop, peers
-    assert all(line.rstrip("| ").endswith(" 0") for line in table), done.stdout
+    assert len(table) == num_clients + 1 + 3, process.stderr  # open loop, peers
+    assert all(line.rstrip("| ").endswith(" 0") for line in table), process.stdout

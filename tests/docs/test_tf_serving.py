@@ -28,7 +28,7 @@ def test_the_commands_of_the_tf_serving_page_run(tmp_path):
         assert result.returncode == 0, f"{command}\n{result.stderr}"
         outputs[command] = result.stdout
     assert len(outputs) == 4
-    assert sorted(each.name for each in (tmp_path / "deployment").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "deployment").iterdir()) == [
         "batching_parameters.txt",
         "compose.yaml",
         "models.config",
@@ -41,5 +41,5 @@ def test_the_commands_of_the_tf_serving_page_run(tmp_path):
 def test_the_requests_of_the_tf_serving_page_are_json():
     (request,) = blocks(PAGE, "json")
     assert json.loads(request)["signature_name"] == "raw"
-    (curl,) = (each for each in blocks(PAGE, "bash") if each.startswith("curl"))
+    (curl,) = (block for block in blocks(PAGE, "bash") if block.startswith("curl"))
     assert json.loads(curl.split("'")[1])["signature_name"] == "classify"

@@ -54,10 +54,8 @@ def _has_kernel(op, device, types):
 
 def _allows(constraint, types):
     allowed = set(constraint.allowed_values.list.type)
-    wanted = types.get(constraint.name, [])
-    return not allowed or allowed.issuperset(
-        [wanted] if isinstance(wanted, int) else wanted
-    )
+    used = types.get(constraint.name, [])
+    return not allowed or allowed.issuperset([used] if isinstance(used, int) else used)
 
 
 def _types_of(node: NodeDef):

@@ -27,9 +27,9 @@ ids = rng.integers(0, SIZES, (6, 3))
 vectors = rng.normal(size=(6, 3, 8)).astype("float32")
 
 
-def assert_close(found, expected):
-    found = keras.ops.convert_to_numpy(found)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+def assert_close(result, expected):
+    result = keras.ops.convert_to_numpy(result)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
 
 
 def tables_of(embeddings):
@@ -42,32 +42,32 @@ def check_interaction():
     for diagonal, self_interaction in ((-1, False), (0, True)):
         rows, columns = np.tril_indices(3, diagonal)
         for training in (False, True):
-            found = DotInteraction(self_interaction)(vectors, training=training)
-            assert_close(found, products[:, rows, columns])
+            result = DotInteraction(self_interaction)(vectors, training=training)
+            assert_close(result, products[:, rows, columns])
 
 
 def check_embeddings():
     embeddings = EmbeddingCollection(SIZES, 8)
-    found = embeddings(ids)
+    result = embeddings(ids)
     expected = [table[ids[:, i]] for i, table in enumerate(tables_of(embeddings))]
-    assert_close(found, np.stack(expected, axis=1))
+    assert_close(result, np.stack(expected, axis=1))
     bags = np.stack([ids, np.where(ids > 2, ids - 1, -1)], axis=-1)
     for combiner in ("sum", "mean"):
         embeddings = EmbeddingCollection(SIZES, 8, combiner=combiner)
-        found = embeddings(bags)
+        result = embeddings(bags)
         combine = getattr(np, combiner)
         expected = [
             [combine(table[bag[bag >= 0]], axis=0) for bag in bags[:, i]]
             for i, table in enumerate(tables_of(embeddings))
         ]
-        assert_close(found, np.stack(expected, axis=1))
+        assert_close(result, np.stack(expected, axis=1))
     for options in ({"table_dims": [2, 4, 8]}, {"num_collisions": 2}):
         assert EmbeddingCollection(SIZES, 8, **options)(ids).shape == (6, 3, 8)
 
 
 def check_out_of_range():
-    found = EmbeddingCollection(SIZES, 8)(np.array([[10, 4, -1]]))
-    assert_close(found[0, [0, 2]], np.zeros((2, 8)))
+    result = EmbeddingCollection(SIZES, 8)(np.array([[10, 4, -1]]))
+    assert_close(result[0, [0, 2]], np.zeros((2, 8)))
 
 
 def check_refusals():
@@ -111,9 +111,9 @@ def check_model(directory):
     model.compile("adagrad", keras.losses.BinaryCrossentropy(from_logits=True))
     inputs = {"dense_features": vectors[:, 0], "categorical_features": ids}
     labels = (ids[:, :1] > 4).astype("float32")
-    before = model.evaluate(inputs, labels, verbose=0)
+    loss_before = model.evaluate(inputs, labels, verbose=0)
     model.fit(inputs, labels, epochs=20, verbose=0)
-    assert model.evaluate(inputs, labels, verbose=0) < before
+    assert model.evaluate(inputs, labels, verbose=0) < loss_before
     model.save(directory / "model.keras")
     loaded = keras.saving.load_model(directory / "model.keras")
     assert_close(loaded(inputs), keras.ops.convert_to_numpy(model(inputs)))

@@ -52,8 +52,8 @@ def write_log(
 ) -> Path:
     """Write some columns of `rows`, or all, to `path`, zipped if it ends in `.gz`."""
     names = names or list(rows[0])
-    kind = gzip.open if path.suffix == ".gz" else open
-    with kind(path, "wt", encoding="utf-8", newline="") as file:
+    open_file = gzip.open if path.suffix == ".gz" else open
+    with open_file(path, "wt", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, names, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -18,7 +18,7 @@ def run_command_line(
     command: str, cwd: Path | None = None
 ) -> subprocess.CompletedProcess:
     """Run a shell line with this Python and this project in its reach."""
-    done = subprocess.run(
+    process = subprocess.run(
         command,
         shell=True,
         cwd=cwd,
@@ -31,5 +31,5 @@ def run_command_line(
             **{name: os.environ[name] for name in _GPUS if name in os.environ},
         },
     )
-    done.stderr = _TENSORFLOW_NOISE.sub("", done.stderr)
-    return done
+    process.stderr = _TENSORFLOW_NOISE.sub("", process.stderr)
+    return process

@@ -52,9 +52,9 @@ def read_plainly(rows: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, list[li
     """
     table = [row.split(b"\t") for row in rows]
     labels = np.array([int(fields[0]) for fields in table])
-    counts = [[max(int(each or 0), 0) for each in fields[1:14]] for fields in table]
+    counts = [[max(int(field or 0), 0) for field in fields[1:14]] for fields in table]
     dense = np.log(np.array(counts, np.float64).reshape(-1, NUM_DENSE) + 1)
     categories = [
-        [int(each, 16) if each else None for each in fields[14:]] for fields in table
+        [int(field, 16) if field else None for field in fields[14:]] for fields in table
     ]
     return labels, dense, categories

@@ -45,10 +45,10 @@ class Served:
             definition = self.signatures[signature]
             options = config_pb2.CallableOptions(
                 feed=[definition.inputs[name].name for name in names],
-                fetch=[each.name for each in definition.outputs.values()],
+                fetch=[output.name for output in definition.outputs.values()],
             )
-            made = self._session._make_callable_from_options(options)
-            self._callables[key] = made
+            call = self._session._make_callable_from_options(options)
+            self._callables[key] = call
         return self._callables[key]
 
     def probabilities(self, signature: str, /, **inputs: Any) -> np.ndarray:
@@ -64,13 +64,13 @@ def example(row: dict[str, Any]) -> bytes:
     for name, value in row.items():
         values = value if isinstance(value, list) else [value]
         if isinstance(values[0], float):
-            kind = {"float_list": tf.train.FloatList(value=values)}
+            field = {"float_list": tf.train.FloatList(value=values)}
         elif isinstance(values[0], int):
-            kind = {"int64_list": tf.train.Int64List(value=values)}
+            field = {"int64_list": tf.train.Int64List(value=values)}
         else:
-            texts = [each.encode() for each in values]
-            kind = {"bytes_list": tf.train.BytesList(value=texts)}
-        features[name] = tf.train.Feature(**kind)
+            texts = [text.encode() for text in values]
+            field = {"bytes_list": tf.train.BytesList(value=texts)}
+        features[name] = tf.train.Feature(**field)
     return tf.train.Example(
         features=tf.train.Features(feature=features)
     ).SerializeToString()
@@ -87,11 +87,11 @@ def warm_up_logs(version):
 
 def replay(served, log):
     """What a signature answers to a request."""
-    kind = log.WhichOneof("log_type")
-    request = getattr(log, kind).request
-    if kind == "predict_log":
+    log_type = log.WhichOneof("log_type")
+    request = getattr(log, log_type).request
+    if log_type == "predict_log":
         inputs = {name: tf.make_ndarray(t) for name, t in request.inputs.items()}
     else:
         examples = request.input.example_list.examples
-        inputs = {"inputs": [each.SerializeToString() for each in examples]}
+        inputs = {"inputs": [example.SerializeToString() for example in examples]}
     return request.model_spec, served(request.model_spec.signature_name, **inputs)

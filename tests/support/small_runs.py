@@ -89,9 +89,9 @@ def killed(directory, at_step, optimizer="adagrad", **settings):
         train(directory, optimizer, **settings)
 
 
-def assert_equal(some, others):
-    for ours, theirs in zip(some, others, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+def assert_equal(arrays, expected_arrays):
+    for array, expected in zip(arrays, expected_arrays, strict=True):
+        np.testing.assert_array_equal(array, expected)
 
 
 def newest(directory):

@@ -43,16 +43,16 @@ def rows():
 
 def batches_of(share):
     """A worker's batches, of uneven sizes; the last worker has none in one step."""
-    first, sizes = share.rows(NUM_ROWS, NUM_STEPS)
+    first_row, sizes = share.rows(NUM_ROWS, NUM_STEPS)
     if share.worker == share.num_workers - 1:
         sizes[1] += sizes[0]
         sizes[0] = 0
-    ends = first + np.cumsum(sizes)
+    ends = first_row + np.cumsum(sizes)
     return [range(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
 
 def data_set(batches):
-    indices = tf.ragged.constant([list(each) for each in batches])
+    indices = tf.ragged.constant([list(batch) for batch in batches])
     return tf.data.Dataset.from_tensor_slices(indices).map(batch_of)
 
 
@@ -110,13 +110,13 @@ def main(output, *names):
             model = make_model(name)
         data = distributed(devices, lambda share: data_set(batches_of(share)).repeat())
         history = fit(model, data)
-        for place, weight in enumerate(model.get_weights()):
-            results[f"{name}/{place}"] = weight
+        for position, weight in enumerate(model.get_weights()):
+            results[f"{name}/{position}"] = weight
         for metric, values in history.items():
             results[f"{name}/{metric}"] = values
-    before = sent()
+    sent_before = sent()
     fit(model, data)
-    results["sent"] = (sent() - before) / (EPOCHS * NUM_STEPS)
+    results["sent"] = (sent() - sent_before) / (EPOCHS * NUM_STEPS)
     np.savez(f"{output}-{index}.npz", **results)
 
 

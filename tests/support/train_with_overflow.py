@@ -50,8 +50,8 @@ def half_overflowing(replica, share=None):
     rng = np.random.default_rng(0)
     dense = rng.random((NUM_BATCHES * BATCH, 2)).astype("float32")
     if replica is not None:
-        first = BATCH + REPLICA_ROWS * replica
-        dense[first : first + REPLICA_ROWS] = 6e4
+        first_row = BATCH + REPLICA_ROWS * replica
+        dense[first_row : first_row + REPLICA_ROWS] = 6e4
     ids = rng.integers(0, 20, (NUM_BATCHES * BATCH, 3))
     labels = (rng.random((NUM_BATCHES * BATCH, 1)) < 0.3).astype("float32")
     rows = {"dense_features": dense, "categorical_features": ids}, labels

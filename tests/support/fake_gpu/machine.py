@@ -153,9 +153,9 @@ def _build_library(sources: tuple[str, ...], library: Path) -> None:
 def _compile(sources: tuple[str, ...], library: Path) -> None:
     command = ["g++", "-O1", "-shared", "-fPIC", *sources, "-o", str(library)]
     flags = tf.sysconfig.get_compile_flags() + tf.sysconfig.get_link_flags()
-    done = subprocess.run(
+    process = subprocess.run(
         [*command, *flags], cwd=SOURCES, capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        errors = [line for line in done.stderr.splitlines() if "error" in line]
-        raise _CompilerError(errors[0] if errors else done.stderr)
+    if process.returncode:
+        errors = [line for line in process.stderr.splitlines() if "error" in line]
+        raise _CompilerError(errors[0] if errors else process.stderr)
