@@ -9,6 +9,7 @@ from typing import Literal
 
 from benchmarks.laboratory import machine
 from benchmarks.laboratory.table import Cell, markdown
+from benchmarks.runs.id_lookup import PIECE_ROWS, lookup_table
 from benchmarks.runs.prepare_run import StageCost, measure
 from benchmarks.workload.raw_file import write_rows
 from tfdlrm.base.byte_size import parse_byte_size
@@ -32,6 +33,8 @@ class PrepareBenchmark:
         engine: Given to the command.
         master: Given to the command, for Spark. The memory of the processes that it
             starts is added up.
+        vocabulary_sizes: Sizes of the vocabularies in which ids are looked up by this
+            project's table and by libraries; `[]` for no such table.
     """
 
     rows: tuple[int, ...] = (1_000_000, 5_000_000)
@@ -40,6 +43,7 @@ class PrepareBenchmark:
     min_frequency: int = 10
     engine: Literal["local", "spark"] = "local"
     master: str | None = None
+    vocabulary_sizes: tuple[int, ...] = (100_000, 1_000_000, 8_000_000)
 
     def __post_init__(self) -> None:
         if not self.rows or min(self.rows) < 1:
@@ -69,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"\nA row of {config.rows[-1]:,} costs {ratio:.2f} times as long as a row "
             f"of {config.rows[0]:,}."
         )
+    if config.vocabulary_sizes:
+        title = f"Ids of {PIECE_ROWS:,} values at a time, CPU time"
+        print(f"\n### {title}\n\n{lookup_table(config.vocabulary_sizes)}")
 
 
 def _measure(raw: Path, output: Path, config: PrepareBenchmark) -> list[StageCost]:

@@ -18,6 +18,7 @@ from benchmarks.laboratory.report import (
     steps_table,
 )
 from benchmarks.workload.criteo_kaggle import flops_per_sample, vocabulary_sizes
+from tfdlrm.base import storage
 from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.errors import InputError
 
@@ -180,13 +181,11 @@ def _print(title: str, body: str) -> None:
 
 def _write_json(path: Path, measurements: list[Measurement]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.partial")
     contents = {
         "machine": machine.describe(),
         "measurements": [asdict(measurement) for measurement in measurements],
     }
-    aside.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
-    aside.replace(path)
+    storage.replace_text(path, json.dumps(contents, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -185,7 +185,7 @@ def _vocabularies(building: "Building", schema: FeatureSchema) -> dict[str, str]
 
     names = [feature.name for feature in schema.categorical_features]
     paths = {name: vocabulary_path(building.directory, name) for name in names}
-    kept_files = building.journal.kept()
+    kept_files = building.journal.needed_files()
     for path in paths.values():
         if path in kept_files:
             kept_files[path].check()

@@ -16,7 +16,8 @@ from tfdlrm.base.parallel import map_in_order
 from tfdlrm.base.progress import stage
 from tfdlrm.data.column_files import vocabulary_path
 from tfdlrm.data.records import read_records
-from tfdlrm.data.schema import COVERAGE_FILE, SPLITS, FeatureSchema, Shard
+from tfdlrm.data.schema import COVERAGE_FILE, SPLITS, FeatureSchema
+from tfdlrm.data.shards import Shard
 
 
 @dataclass(frozen=True)

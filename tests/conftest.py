@@ -28,12 +28,14 @@ from pipelines import synthetic
 from pipelines.ids import coverage_picture
 from pipelines.prepare import prepare
 from tests.support.fake_gpu import machine
+from tests.support.made_once import made_once
 from tests.support.processes import run_command_line
 from tfdlrm.config import PrepareConfig, TrainConfig
 from tfdlrm.config.models import DLRMConfig
 from tfdlrm.train import train
 
 STARTED = time.monotonic()
+NO_TIME = "minutes given by --minutes are over"
 
 # A command of its own; its instruments are not for other tests.
 collect_ignore = ["fuzz_rows.py"]
@@ -72,6 +74,18 @@ def pytest_collection_modifyitems(
         items[:] = items[first:] + items[:first]
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the tests that were left out for want of time."""
+    left_out = [
+        report.nodeid
+        for report in terminalreporter.getreports("skipped")
+        if NO_TIME in str(report.longrepr)
+    ]
+    if left_out:
+        terminalreporter.section(f"left out for want of time: {len(left_out)}")
+        terminalreporter.write_line("\n".join(left_out))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("gpu"):
         if os.environ.get("GPU_TESTS") != "1":
@@ -80,7 +94,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip("TensorFlow sees no GPU here")
     minutes = item.config.getoption("minutes")
     if minutes is not None and time.monotonic() - STARTED > 60 * minutes:
-        pytest.skip(f"the {minutes:g} minutes given by --minutes are over")
+        pytest.skip(f"{minutes:g} {NO_TIME}")
     # Weights that a test does not seed itself are the same in every run.
     keras.utils.set_random_seed(0)
 
@@ -141,23 +155,27 @@ def fake_gpus(pytestconfig: pytest.Config) -> Path:
 @pytest.fixture(scope="session")
 def raw_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """6,000 synthetic raw rows."""
-    path = tmp_path_factory.mktemp("raw") / "clicks.tsv"
-    synthetic.write_raw(path, num_rows=6_000, seed=1)
-    return path
+
+    def write(directory: Path) -> None:
+        synthetic.write_raw(directory / "clicks.tsv", num_rows=6_000, seed=1)
+
+    return made_once(tmp_path_factory, "raw", write) / "clicks.tsv"
 
 
 @pytest.fixture(scope="session")
-def data_dir(raw_file: Path) -> Path:
+def data_dir(raw_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data set prepared from `raw_file`."""
-    directory = raw_file.parent / "prepared"
-    prepare([raw_file], directory, PrepareConfig(min_frequency=3))
-    return directory
+
+    def write(directory: Path) -> None:
+        prepare([raw_file], directory, PrepareConfig(min_frequency=3))
+
+    return made_once(tmp_path_factory, "prepared", write)
 
 
 @pytest.fixture(scope="session")
 def small_config(data_dir, tmp_path_factory):
     """Settings of a short training run of a small model."""
-    directory = tmp_path_factory.mktemp("trained")
+    directory = made_once(tmp_path_factory, "trained", lambda directory: None)
     return TrainConfig(
         data_dir=data_dir,
         model=DLRMConfig(embedding_dim=8, bottom_mlp_units=(16,), top_mlp_units=(16,)),
@@ -169,19 +187,27 @@ def small_config(data_dir, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def exported(small_config):
+def exported(small_config, tmp_path_factory):
     """The version that it exports."""
-    return train(small_config)
+
+    def run(directory):
+        (directory / "path").write_text(str(train(small_config)))
+
+    return Path((made_once(tmp_path_factory, "exported", run) / "path").read_text())
 
 
 @pytest.fixture(scope="session")
 def int8_exported(exported, small_config, tmp_path_factory):
     """The same run with int8 tables, and what the command said."""
-    directory = tmp_path_factory.mktemp("int8") / "clicks"
-    said = run_command_line(
-        f"python -m tfdlrm.export --run_dir {small_config.run_dir} "
-        f"--export_dir {directory} --quantize int8 "
-        f"--deployment {directory.parent / 'deployment'}"
-    )
-    assert (said.returncode, said.stderr) == (0, ""), said.stderr
-    return directory / "1", said.stdout
+
+    def run(directory):
+        result = run_command_line(
+            f"python -m tfdlrm.export --run_dir {small_config.run_dir} "
+            f"--export_dir {directory / 'clicks'} --quantize int8 "
+            f"--deployment {directory / 'deployment'}"
+        )
+        assert (result.returncode, result.stderr) == (0, ""), result.stderr
+        (directory / "output").write_text(result.stdout)
+
+    directory = made_once(tmp_path_factory, "int8", run)
+    return directory / "clicks" / "1", (directory / "output").read_text()

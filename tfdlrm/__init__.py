@@ -1,6 +1,6 @@
 """DLRM for TensorFlow and Keras: train, serve and reuse it.
 
-The public names are loaded when they are asked for, so `import tfdlrm` takes no time:
+The public names are loaded when they are first used, so `import tfdlrm` is quick:
 `tfdlrm.layers`, `tfdlrm.models`, `tfdlrm.optimizers`, `tfdlrm.data`, the models
 themselves, `tfdlrm.FeatureSchema` and `tfdlrm.read_split`.
 """
@@ -12,7 +12,7 @@ from tfdlrm.base.version import __version__
 
 _PACKAGES = ("config", "data", "interop", "layers", "models", "optimizers")
 
-_HOMES = {
+_MODULES = {
     "DCN": "tfdlrm.models",
     "DLRM": "tfdlrm.models",
     "FM": "tfdlrm.models",
@@ -23,14 +23,14 @@ _HOMES = {
     "read_split": "tfdlrm.data",
 }
 
-__all__ = ["__version__", *_PACKAGES, *_HOMES]
+__all__ = ["__version__", *_PACKAGES, *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return import_module(f"tfdlrm.{name}")
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,4 +1,4 @@
-"""`python -m tfdlrm.client`: click probabilities of raw rows, from a server."""
+"""`python -m tfdlrm.client`: score raw rows with a model behind a server."""
 
 import sys
 from collections import deque
@@ -13,7 +13,7 @@ import numpy as np
 
 from pipelines.logs.bad_rows import BadRowError
 from pipelines.logs.rows_to_score import RowsToScore, as_texts
-from pipelines.logs.text_rows import UNDESCRIBED
+from pipelines.logs.text_faults import UNDESCRIBED
 from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.errors import InputError, require
 from tfdlrm.base.output_file import STANDARD, check_output, messages_apart, output_file
@@ -35,20 +35,21 @@ class ClientCommand:
 
     Args:
         input: Raw file, or a folder of such files, as tfdlrm.predict takes it. Without
-            columns: Criteo's, or text with a head line of the columns' names, separated
-            by tabs or commas, without quotes and escapes. A pipe, or `-` for standard
-            input, is kept in a temporary file first.
+            columns: Criteo's format, or text with the columns' names in a head line,
+            separated by tabs or commas, without quotes and escapes. A pipe, or `-`
+            for standard input, is kept in a temporary file first.
         output: CSV file to write: one probability a row, in the order of the input;
             `-` for standard output.
         server: Host and port.
-        protocol: grpc for the port 8500 of a server, rest for its 8501.
-        model_name: The model's name there.
-        batch_size: Rows a request.
-        concurrency: Requests at a time.
-        retries: Further tries of a request that the server has no time for.
+        protocol: grpc for a server's port 8500, rest for its port 8501.
+        model_name: Name of the model on the server.
+        batch_size: Rows in a request.
+        concurrency: Requests in progress at a time.
+        retries: Further tries of a request while the server is busy or not there.
         timeout: Seconds to wait for an answer.
-        ca_file: PEM of the authority that vouches for the server; turns TLS on.
-        cert_file: PEM of a certificate that the server wants to see.
+        ca_file: PEM of the authority that signed the server's certificate; turns on
+            TLS.
+        cert_file: PEM of the client's certificate, for a server that requires one.
         key_file: PEM of its key.
         columns: The YAML file that the model's data set was prepared with.
     """
@@ -83,15 +84,15 @@ class ClientCommand:
             cert_file=self.cert_file,
             key_file=self.key_file,
         )
-        given = [self.cert_file is None, self.key_file is None]
-        if len(set(given)) > 1 or (self.cert_file and not self.ca_file):
+        has_pair = (self.cert_file is None) == (self.key_file is None)
+        if not has_pair or (self.cert_file and not self.ca_file):
             raise InputError("cert_file goes with key_file and ca_file")
         for path in self.tls:
             require(path.is_file(), "TLS file", path, "a file")
 
     @property
     def tls(self) -> list[Path]:
-        """The PEM files that are given."""
+        """The PEM files that the command names."""
         files = (self.ca_file, self.cert_file, self.key_file)
         return [path for path in files if path is not None]
 
@@ -103,7 +104,7 @@ def score_file(command: ClientCommand) -> int:
         The number of rows scored.
 
     Raises:
-        InputError: If a row, the model or the server does not answer the purpose.
+        InputError: If a row cannot be read, or the model or the server cannot be used.
     """
     with as_file("input", command.input) as path:
         return _score_file(replace(command, input=path))
@@ -112,9 +113,9 @@ def score_file(command: ClientCommand) -> int:
 def _score_file(command: ClientCommand) -> int:
     from tfdlrm.serving.remote import GrpcModel, RestModel, with_retries
 
-    where = (command.server, command.model_name, command.timeout, command.tls)
+    address = (command.server, command.model_name, command.timeout, command.tls)
     model: RemoteModel = (
-        GrpcModel(*where) if command.protocol == "grpc" else RestModel(*where)
+        GrpcModel(*address) if command.protocol == "grpc" else RestModel(*address)
     )
     tries = partial(with_retries, retries=command.retries, where=command.server)
     names = tries(model.columns)
@@ -132,7 +133,7 @@ def _score_file(command: ClientCommand) -> int:
     ):
         output.write(b"probability\n")
         batches = _batches(command, rows, read)
-        for batch, scores in _scored(command, model, batches):
+        for batch, scores in _score(command, model, batches):
             np.savetxt(output, scores.probabilities, fmt="%.9g")
             counts.add(batch, scores)
             num_rows += len(scores.probabilities)
@@ -143,23 +144,23 @@ def _score_file(command: ClientCommand) -> int:
 
 
 def _batches(command: ClientCommand, rows: ClientRows, read: RowsToScore) -> Batches:
-    """Columns of `batch_size` rows each."""
+    """Yield the columns of `batch_size` rows at a time."""
     try:
         for frame in read:
             for batch in frame.iter_slices(command.batch_size):
                 yield as_texts(batch, rows.columns)
     except BadRowError as error:
-        if error.row.kind == UNDESCRIBED:  # the row is not at fault
+        if error.row.kind == UNDESCRIBED:  # a description is missing, the row is right
             raise InputError(str(error.row)) from None
         raise
 
 
-def _scored(
+def _score(
     command: ClientCommand,
     model: "RemoteModel",
     batches: Batches,
 ) -> "Iterator[tuple[Batch, Scores]]":
-    """The batches and their scores, in order, several requests at a time."""
+    """Yield the batches and their scores in order; ask for several at a time."""
     from tfdlrm.serving.remote import with_retries
 
     waiting: deque[tuple[Batch, Future[Scores]]] = deque()

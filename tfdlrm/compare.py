@@ -10,29 +10,30 @@ from tfdlrm.base.errors import InputError, require
 from tfdlrm.comparison.process import train_in_process
 from tfdlrm.comparison.runs import FinishedRun, read_run
 from tfdlrm.config import CheckpointConfig, OptimizerConfig, OptimizerName, TrainConfig
-from tfdlrm.data.meaning import Meaning, differences, named, read_meaning
+from tfdlrm.data.meaning import Meaning, read_meaning
+from tfdlrm.data.meaning_differences import differences, summarize
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.vocabulary_contents import with_contents
 
 
 @dataclass(frozen=True)
 class CompareCommand:
-    """Train models side by side on the same rows in the same order, and report.
+    """Train several models on the same rows in the same order, and compare them.
 
-    Each model with each optimizer is first trained once at every learning rate; the
-    one with the lowest log loss on the validation rows is taken, and trained with the
-    other seeds too. Test rows decide nothing. Stopped at any moment, the same command
-    goes on.
+    Each model with each optimizer is first trained once at every learning rate. The
+    rate with the lowest log loss on the validation rows is chosen, and the other seeds
+    are trained with it. Test rows decide nothing. If the command is stopped, the same
+    command resumes it.
 
     Args:
         data_dir: Data set directory written by `pipelines.prepare`.
-        models: Names of models, or YAML files of `tfdlrm.train` whose `model` is meant.
-        optimizers: Optimizers.
+        models: Names of models, or YAML files of `tfdlrm.train` that have a `model`.
+        optimizers: Optimizers to train each model with.
         learning_rates: The learning rates to choose from.
         seeds: Seeds of initial weights and order of rows; two or more show the spread.
         batch_size: Rows in one training step.
         epochs: Passes over the training rows.
-        evaluations_per_epoch: Times an epoch that the curves get a point.
+        evaluations_per_epoch: Points of the curves in an epoch.
         output: Directory of the report and of the runs.
     """
 
@@ -53,16 +54,16 @@ class CompareCommand:
             require(len(values) > 0, name, values, "one or more")
             require(len(set(values)) == len(values), name, values, "each once")
         names = {_name(model) for model in self.models}
-        expected = "names, and files of other names, that each tell a model from others"
+        expected = "names, and files, of which no two have the same name"
         require(len(names) == len(self.models), "models", self.models, expected)
-        for model in self.models:  # each of the settings may be refused
+        for model in self.models:  # building the settings checks them
             for rate, seed in product(self.learning_rates, self.seeds):
                 self.train_config(model, self.optimizers[0], rate, seed)
 
     def train_config(
         self, model: str, optimizer: OptimizerName, learning_rate: float, seed: int
     ) -> TrainConfig:
-        """The settings of one run.
+        """Return the settings of one run.
 
         Raises:
             InputError: If there is no such model.
@@ -86,12 +87,12 @@ class CompareCommand:
 
 
 def _name(model: str) -> str:
-    """What the report and the runs call a model."""
+    """Return the name of a model in the report and the runs."""
     return Path(model).stem
 
 
 def compare(command: CompareCommand) -> Path:
-    """Do all the runs that are not there yet, and write the report.
+    """Train all runs that are not finished, and write the report.
 
     Returns:
         Path of `report.html`.
@@ -102,7 +103,7 @@ def compare(command: CompareCommand) -> Path:
     schema = with_contents(FeatureSchema.load(command.data_dir), command.data_dir)
     _check_splits(command, schema)
     _keep_to_one_data_set(command.output, schema)
-    chosen = [
+    contenders = [
         _runs_of(command, schema, model, optimizer)
         for model in command.models
         for optimizer in command.optimizers
@@ -116,7 +117,7 @@ def compare(command: CompareCommand) -> Path:
         f"{command.batch_size}, the same order of rows for all. {_choice(command)}"
         f"{_reachable(schema)}"
     )
-    return write_comparison(command.output, chosen, len(command.seeds), how)
+    return write_comparison(command.output, contenders, len(command.seeds), how)
 
 
 def _choice(command: CompareCommand) -> str:
@@ -132,12 +133,12 @@ def _choice(command: CompareCommand) -> str:
 def _reachable(schema: FeatureSchema) -> str:
     if not schema.reachable:
         return ""
-    best = [
+    measures = [
         f"AUC {values['auc']:.4f}, log loss {values['log_loss']:.4f} on {split} rows"
         for split, values in schema.reachable.items()
         if split in schema.held_out_splits
     ]
-    return f" The model that drew the labels reaches {'; '.join(best)}."
+    return f" The model that drew the labels reaches {'; '.join(measures)}."
 
 
 def _check_splits(command: CompareCommand, schema: FeatureSchema) -> None:
@@ -160,8 +161,8 @@ def _check_splits(command: CompareCommand, schema: FeatureSchema) -> None:
 
 def _keep_to_one_data_set(output: Path, schema: FeatureSchema) -> None:
     """Refuse an output directory whose runs learned from other rows."""
-    rows, meaning = output / "data_set.txt", output / "meaning.json"
-    if not rows.exists():
+    fingerprint, meaning = output / "data_set.txt", output / "meaning.json"
+    if not fingerprint.exists():
         for name in ("schema.json", "config.yaml", "saved_model.pb"):
             if (output / name).exists():
                 raise InputError(
@@ -170,18 +171,18 @@ def _keep_to_one_data_set(output: Path, schema: FeatureSchema) -> None:
                 )
         storage.make_directory("output", output)
         storage.replace_json(meaning, Meaning.of(schema).to_json())
-        storage.replace_text(rows, schema.fingerprint)
+        storage.replace_text(fingerprint, schema.fingerprint)
         return
-    found: list[str] = []
-    if meaning.exists():  # not where an earlier release began
-        there = read_meaning(meaning.read_bytes())
-        found = differences(there, Meaning.of(schema))
-    if not found and rows.read_text(encoding="utf-8") != schema.fingerprint:
-        found = ["its shards have other checksums"]
-    if found:
+    reasons: list[str] = []
+    if meaning.exists():  # earlier releases did not write it
+        old_meaning = read_meaning(meaning.read_bytes())
+        reasons = differences(old_meaning, Meaning.of(schema))
+    if not reasons and fingerprint.read_text(encoding="utf-8") != schema.fingerprint:
+        reasons = ["its shards have other checksums"]
+    if reasons:
         raise InputError(
-            f"{output} compares runs on another data set: {named(found)}; give another "
-            "--output"
+            f"{output} compares runs on another data set: {summarize(reasons)}; give "
+            "another --output"
         )
 
 
@@ -191,34 +192,33 @@ def _runs_of(
     model: str,
     optimizer: OptimizerName,
 ) -> list[FinishedRun]:
-    """The runs of one model and optimizer, one a seed, at the chosen learning rate."""
+    """Return one run a seed of a model and optimizer, at the chosen learning rate."""
     first_seed, *other_seeds = command.seeds
-    tried = [
+    runs = [
         _run(command.train_config(model, optimizer, rate, first_seed), schema)
         for rate in command.learning_rates
     ]
-    finished = [run for run in tried if run is not None]
-    if not finished:
+    finished_runs = [run for run in runs if run is not None]
+    if not finished_runs:
         raise InputError(
             f"{model} with {optimizer} reached no finite loss at any of the learning "
             f"rates {list(command.learning_rates)}: give lower --learning_rates"
         )
-    best = min(finished, key=lambda run: run.choice)
-    rate = best.config.optimizer.learning_rate
-    others = [
+    best_run = min(finished_runs, key=lambda run: run.choice)
+    rate = best_run.config.optimizer.learning_rate
+    runs = [
         _run(command.train_config(model, optimizer, rate, seed), schema)
         for seed in other_seeds
     ]
-    return [best, *(run for run in others if run is not None)]
+    return [best_run, *(run for run in runs if run is not None)]
 
 
 def _run(config: TrainConfig, schema: FeatureSchema) -> FinishedRun | None:
-    """A run, done or gone on with if it is not there yet; `None` if it diverged."""
+    """Return a run, trained or resumed if it is unfinished; `None` if it diverged."""
     assert config.run_dir is not None
     name = config.run_dir.name
-    job, diverged = (
-        config.run_dir.with_name(f"{name}.{end}") for end in ("yaml", "diverged")
-    )
+    job = config.run_dir.with_name(f"{name}.yaml")
+    diverged = config.run_dir.with_name(f"{name}.diverged")
     if not diverged.exists() and not (config.run_dir / "report.md").exists():
         print(f"{name}: training", flush=True)
         _train(config, job, diverged)
@@ -241,19 +241,21 @@ def _require_same(is_same: bool, config: TrainConfig) -> None:
 
 
 def _train(config: TrainConfig, job: Path, diverged: Path) -> None:
-    """Train in a process of its own; a loss that is not finite is written down."""
+    """Train in a separate process; write to `diverged` if the loss is not finite."""
     job.parent.mkdir(parents=True, exist_ok=True)
     storage.replace_text(job, to_yaml(config))
-    done = train_in_process(job)
-    storage.replace_text(job.with_suffix(".log"), done.stdout)
-    errors = [each for each in done.stderr.splitlines() if each.startswith("error: ")]
-    if done.returncode == 2 and errors:
+    process = train_in_process(job)
+    storage.replace_text(job.with_suffix(".log"), process.stdout)
+    lines = process.stderr.splitlines()
+    errors = [line for line in lines if line.startswith("error: ")]
+    if process.returncode == 2 and errors:
         message = errors[-1].removeprefix("error: ")
         if not message.startswith("the loss became"):
             raise InputError(message)
         storage.replace_text(diverged, f"{message}\n")
-    elif done.returncode:
-        raise RuntimeError(f"{job} ended with status {done.returncode}:\n{done.stderr}")
+    elif process.returncode:
+        status = process.returncode
+        raise RuntimeError(f"{job} ended with status {status}:\n{process.stderr}")
 
 
 def main() -> None:

@@ -26,11 +26,11 @@ from tfdlrm.diagnosis.works import (
 
 
 def report(imports: Imports, machine: MachineGpus) -> list[str]:
-    """Return the ten lines.
+    """Return the ten lines of the report.
 
     Args:
-        imports: What came of importing the packages.
-        machine: The GPUs by their driver.
+        imports: Results of importing the packages.
+        machine: The GPUs that the driver reports.
     """
     problems = imports.problems
     lines: dict[str, Callable[[], str]] = {
@@ -49,7 +49,7 @@ def report(imports: Imports, machine: MachineGpus) -> list[str]:
 
 
 def _answer(ask: Callable[[], str]) -> str:
-    """An answer on one line, also from a machine on which the question fails."""
+    """Return an answer on one line, even if the query fails on this machine."""
     try:
         return " ".join(ask().split())
     except Exception as error:  # whatever is broken here, the other lines help
@@ -57,15 +57,15 @@ def _answer(ask: Callable[[], str]) -> str:
 
 
 def _versions(imports: Imports) -> str:
-    ours = [f"tfdlrm {__version__}", f"Python {platform.python_version()}"]
+    versions = [f"tfdlrm {__version__}", f"Python {platform.python_version()}"]
     for name, module in {
         "TensorFlow": "tensorflow",
         "Keras": "keras",
         "NumPy": "numpy",
     }.items():
         version = imports.versions.get(module)
-        ours.append(f"{name} {version or imports.problems.get(module, 'unknown')}")
-    return ", ".join(ours)
+        versions.append(f"{name} {version or imports.problems.get(module, 'unknown')}")
+    return ", ".join(versions)
 
 
 def _devices(imports: Imports) -> str:
@@ -76,10 +76,10 @@ def _gpus(machine: MachineGpus) -> str:
     if not machine.gpus:
         return machine.problem or "none"
     hidden = "; CUDA_VISIBLE_DEVICES hides them" if hides_gpus() else ""
-    return ", ".join(map(_described, machine.gpus)) + hidden
+    return ", ".join(map(_describe, machine.gpus)) + hidden
 
 
-def _described(gpu: MachineGpu) -> str:
+def _describe(gpu: MachineGpu) -> str:
     facts = []
     if gpu.capability:
         facts.append("compute capability {}.{}".format(*gpu.capability))
@@ -134,7 +134,7 @@ def _disk() -> str:
 
 
 def _to_do(imports: Imports, machine: MachineGpus) -> list[str]:
-    """The fixes, the one of a GPU first."""
+    """Return the fixes; those for a GPU are first."""
     tensorflow = imports.tensorflow
     build = tensorflow.get("build", {})
     version = imports.versions.get("tensorflow", "")

@@ -24,14 +24,15 @@ class EvaluateCommand:
         model: SavedModel directory, such as saved_models/dlrm/1, or the directory of
             its versions for the newest.
         data_dir: Data set directory written by `pipelines.prepare`.
-        splits: Which splits; null means those held out from training that have rows.
-        json: File that the measures also go to; `-` for standard output, where the
-            table then goes to standard error.
-        device: Where it is computed: `cpu` leaves a GPU to what trains on it, and takes
-            models that are larger; `gpu` is for many rows.
-        raw: Instead of data_dir a raw file with labels, or a folder of such files, in
-            the format that the model's data set was prepared from; ids come from the
-            model's own vocabularies.
+        splits: Splits to measure; null means those held out from training that have
+            rows.
+        json: File that also gets the measures; with `-` they go to standard output, and
+            the table to standard error.
+        device: Device that computes: `cpu` leaves a GPU to training, and takes larger
+            models; `gpu` is for many rows.
+        raw: Raw file with labels, or a folder of such files, instead of data_dir. It
+            has the format that the model's data set was prepared from; ids come from
+            the model's own vocabularies.
     """
 
     model: Path
@@ -43,17 +44,17 @@ class EvaluateCommand:
 
     def __post_init__(self) -> None:
         if (self.data_dir is None) == (self.raw is None):
-            both = "neither is given" if self.raw is None else "both are given"
+            problem = "neither is given" if self.raw is None else "both are given"
             raise InputError(
-                f"data_dir and raw: {both}, expected one: a data set directory, or a "
-                "raw log"
+                f"data_dir and raw: {problem}, expected one: a data set directory, or "
+                "a raw log"
             )
         if self.raw is not None and self.splits:
             raise InputError("splits goes with data_dir: a raw log has none")
 
 
 def evaluate_model(command: EvaluateCommand) -> None:
-    """Print the table and, when asked for, write the JSON.
+    """Print the table and, if `command.json` is set, write the JSON.
 
     Raises:
         InputError: If the model, the data set or a split of it, or the log cannot be
@@ -75,8 +76,10 @@ def evaluate_model(command: EvaluateCommand) -> None:
 
     scorer = load_scorer(command.model)
     print(f"Scoring on {scorer.device}")
-    scored = _scored(command, scorer, schema)
-    metrics = {split: binary_metrics(*found) for split, found in scored.items()}
+    metrics = {
+        split: binary_metrics(labels, probabilities)
+        for split, (labels, probabilities) in _score(command, scorer, schema).items()
+    }
     dialect = scorer.schema.dialect
     print(f"{scorer.path} on {command.data_dir or command.raw} ({dialect} dialect)\n")
     print(as_table(metrics))
@@ -96,10 +99,10 @@ def _check_json(command: EvaluateCommand) -> None:
         raise InputError(f"{command.json.parent} is no directory: make it first")
 
 
-def _scored(
+def _score(
     command: EvaluateCommand, scorer: "Scorer", schema: FeatureSchema | None
 ) -> dict[str, tuple[Any, Any]]:
-    """Labels and probabilities by split, or of the log as `raw`."""
+    """Return labels and probabilities by split, or those of the log as `raw`."""
     if command.raw is not None:
         from tfdlrm.exporting.raw_scores import score_log
 

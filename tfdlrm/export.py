@@ -19,29 +19,30 @@ if TYPE_CHECKING:
     import keras
 
 ROWS_TO_COMPARE = 2048
-"""Rows on which an ONNX file must compute what the model does."""
+"""Number of rows on which an ONNX file must compute the same as the model."""
 
 
 @dataclass(frozen=True)
 class ExportCommand:
     """Write the next version of a model, for TF Serving or ONNX Runtime.
 
-    It uses no GPU, so that a model may be larger than one.
+    It uses no GPU, so that a model may be larger than a GPU's memory.
 
     Args:
-        run_dir: Directory of a run of `tfdlrm.train`; of an unfinished one, the newest
-            checkpoint is exported.
-        export_dir: Directory of the model's versions; null means where training put
-            its own, for ONNX with `_onnx` behind it.
+        run_dir: Directory of a run of `tfdlrm.train`; if the run is unfinished, its
+            newest checkpoint is exported.
+        export_dir: Directory of the model's versions; null means the directory that
+            training exported to, for ONNX with `_onnx` added to its name.
         format: `saved_model` for TF Serving; `onnx` for an ONNX file, checked with ONNX
             Runtime on rows of the data set.
-        quantize: `int8` writes the rows of embedding tables with 8 bits a number and a
-            scale of their own, and tells what that costs on held-out rows; `none`
-            writes them as they are.
-        keep: How many versions stay there, the newest; null keeps all.
+        quantize: `int8` writes embedding tables with 8 bits a number and one scale a
+            row, and reports what that costs on held-out rows; `none` writes them
+            unchanged.
+        keep: Number of versions that stay, the newest; null keeps all.
         deployment: Directory for the files that start TF Serving with the model:
             models.config, batching_parameters.txt, monitoring.config, compose.yaml.
-        plot: Where to draw the model's parts with their sizes, such as model.png.
+        plot: Directory for the graph of the model, such as model_graph, which
+            `tensorboard --logdir model_graph` draws.
     """
 
     run_dir: Path
@@ -77,7 +78,7 @@ def export(command: ExportCommand) -> Path:
         raise InputError(f"{run.config_file} has no data_dir: add the one of the run")
     schema = with_contents(FeatureSchema.load(config.data_dir), config.data_dir)
     export_dir = _export_dir(command, config)
-    next_version(export_dir)  # before any work
+    next_version(export_dir)  # refuses a full directory before any work
 
     import keras
 
@@ -92,22 +93,24 @@ def export(command: ExportCommand) -> Path:
 
         require_onnx()
     if command.plot is not None:
-        from tfdlrm.exporting.picture import check_picture_path, draw_model
+        from tfdlrm.exporting.model_graph import check_graph_directory, write_graph
 
-        check_picture_path(command.plot)
+        check_graph_directory(command.plot)
 
     if command.format == "saved_model":
-        # What was measured is served. ONNX Runtime has no bfloat16 on processors.
+        # The model serves in the precision in which it was measured. ONNX Runtime has
+        # no bfloat16 on CPUs.
         keras.config.set_dtype_policy(config.precision)
     model = build_model(schema, config.model)
     checkpoints = CheckpointDirectory(run.checkpoint_directory)
     state = checkpoints.load_weights(model, schema.fingerprint, Meaning.of(schema))
     load_kept_weights(model, run, config.early_stopping is not None, state)
     if command.plot is not None:
-        draw_model(model, schema, command.plot)
+        write_graph(model, schema, command.plot)
+        print(f"Graph: tensorboard --logdir {command.plot}")
     if command.format == "saved_model":
         is_quantized = command.quantize == "int8"
-        exported = _export_saved_model(
+        version = _export_saved_model(
             model,
             schema,
             config.data_dir,
@@ -119,14 +122,14 @@ def export(command: ExportCommand) -> Path:
         if command.deployment is not None:
             write_deployment(command.deployment, export_dir)
     else:
-        exported = _export_onnx(model, schema, config.data_dir, export_dir)
+        version = _export_onnx(model, schema, config.data_dir, export_dir)
     if command.keep is not None:
         prune(export_dir, command.keep)
-    return exported
+    return version
 
 
 def _export_dir(command: ExportCommand, config: TrainConfig) -> Path:
-    """Where to, which a deployment has to be able to mount."""
+    """Return the directory of versions; a deployment must be able to mount it."""
     export_dir = storage.at(command.export_dir or config.versions_dir)
     if command.export_dir is None and command.format == "onnx":
         export_dir = export_dir.with_name(f"{export_dir.name}_onnx")
@@ -157,17 +160,17 @@ def _export_saved_model(
         card = ModelCard(run.settings, measures)
         return export_model(model, schema, data_dir, export_dir, card)
     quantized = quantize_tables(model)
-    before = measure(model, schema, data_dir)
-    after = measure(model, schema, data_dir, quantized)
-    print(as_table({"float32": before, "int8": after}))
+    baseline = measure(model, schema, data_dir)
+    effect = measure(model, schema, data_dir, quantized)
+    print(as_table({"float32": baseline, "int8": effect}))
     card = ModelCard(
-        run.settings, measures_by_split(after.metrics, schema.dialect), "int8"
+        run.settings, measures_by_split(effect.metrics, schema.dialect), "int8"
     )
     return export_model(model, schema, data_dir, export_dir, card, quantized)
 
 
 def _measures(run: RunDirectory, is_newest: bool) -> dict[str, Any] | None:
-    """The measures for the card, unless they are those of weights that are lost."""
+    """Return the measures for the card, unless those weights are lost."""
     if is_newest or run.measures is None:
         return run.measures
     print(
@@ -188,16 +191,16 @@ def _export_onnx(
 
     if any(export_dir.glob("[0-9]*/saved_model.pb")):
         raise InputError(
-            f"{export_dir} holds SavedModels, among which TF Serving would find no use "
-            "for an ONNX file: give another export_dir"
+            f"{export_dir} holds SavedModels: TF Serving cannot use an ONNX file among "
+            "them; give another export_dir"
         )
-    split = next(each for each in reversed(SPLITS) if schema.num_rows(each))
+    split = next(split for split in reversed(SPLITS) if schema.num_rows(split))
     with damage_named(data_dir, schema):
         features, _ = next(iter(read_split(data_dir, schema, split, ROWS_TO_COMPARE)))
-    with new_version(export_dir) as (target, aside):
-        aside.mkdir(parents=True)
-        write_onnx(model, serving_function(model, schema), features, aside)
-        copy_extras(schema, data_dir, aside)
+    with new_version(export_dir) as (target, directory):
+        directory.mkdir(parents=True)
+        write_onnx(model, serving_function(model, schema), features, directory)
+        copy_extras(schema, data_dir, directory)
     return target
 
 
@@ -205,13 +208,13 @@ def main() -> None:
     command = parse(ExportCommand, "tfdlrm.export")
     use_device("cpu")
     try:
-        exported = export(command)
+        version = export(command)
     except OSError as error:
         raise InputError(
-            f"{command.run_dir} cannot be exported ({error}): mend that, and give the "
+            f"{command.run_dir} cannot be exported ({error}): fix that, and run the "
             "same command again"
         ) from error
-    print(f"Model: {exported}")
+    print(f"Model: {version}")
 
 
 if __name__ == "__main__":

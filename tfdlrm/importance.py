@@ -1,4 +1,4 @@
-"""`python -m tfdlrm.importance`: which columns an exported model looks at."""
+"""`python -m tfdlrm.importance`: how much an exported model relies on each column."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImportanceCommand:
-    """Shuffle each column of held-out rows, and tell what that costs the model.
+    """Shuffle each column of held-out rows, and report how much worse the model gets.
 
     Writes importance.json, importance.md and importance.png.
 
@@ -24,14 +24,14 @@ class ImportanceCommand:
         model: SavedModel directory, such as saved_models/dlrm/1, or the directory of
             its versions for the newest.
         data_dir: Data set directory written by `pipelines.prepare`.
-        output: Directory that the files go to.
-        split: Which split; null means the last one held out from training that has
+        output: Directory to write the files into.
+        split: Split to use; null means the last split held out from training that has
             rows.
         rows: Rows of the split to use, chosen at random; they are held in memory.
-        repeats: Times that each column is shuffled; the spread is over these.
+        repeats: Number of times that each column is shuffled, for the spread.
         seed: Seed of the choice of rows and of the shuffling.
-        device: Where it is computed: `cpu` leaves a GPU to what trains on it, and takes
-            models that are larger; `gpu` is for many rows.
+        device: Device that computes: `cpu` leaves a GPU to training, and takes larger
+            models; `gpu` is for many rows.
     """
 
     model: Path
@@ -54,7 +54,7 @@ def importance(command: ImportanceCommand) -> list["Importance"]:
     """Measure, print the table and write the files.
 
     Returns:
-        One for each column, in the order of the schema.
+        The importance of each column, in the order of the schema.
 
     Raises:
         InputError: If the model, the data set or the split cannot be used.
@@ -125,8 +125,8 @@ def _write(
     if plot_importances(importances, picture):
         text += f"\n![What shuffling each column costs]({picture.name})\n"
     else:
-        picture.unlink(missing_ok=True)  # of other columns
-    values = {**facts, "columns": [asdict(each) for each in importances]}
+        picture.unlink(missing_ok=True)  # an old one would show other columns
+    values = {**facts, "columns": [asdict(column) for column in importances]}
     storage.replace_text(directory / "importance.md", text)
     storage.replace_json(directory / "importance.json", values)
     print(f"\nReport: {directory / 'importance.md'}")

@@ -1,4 +1,4 @@
-"""`python -m tfdlrm.plan`: what a training run takes, before it is begun."""
+"""`python -m tfdlrm.plan`: the needs of a training run, before it begins."""
 
 import shutil
 import sys
@@ -21,32 +21,32 @@ from tfdlrm.planning.machine_memory import UNKNOWN
 from tfdlrm.planning.memory_plan import MemoryPlan, table_state
 
 KAGGLE_ROWS = 39_291_954
-"""Of Criteo Kaggle, the six days that are trained on."""
+"""Training rows of Criteo Kaggle, those of six days."""
 
 SHARE_OF_CEILING = ((128, 0.33), (2048, 0.55), (8192, 0.6))
-"""Of what large matrix products reach, what a training step on a processor does, by the
-rows in it; see docs/performance.md."""
+"""Share of the speed of large matrix products that a training step on a CPU reaches, by
+batch size; see docs/performance.md."""
 
 
 @dataclass(frozen=True)
 class PlanCommand(TrainConfig):
-    """Say what a training run takes in memory, on disk and in time; begin nothing.
+    """Print the memory, disk space and time of a training run, without running it.
 
     It has all settings of `tfdlrm.train`. Without data_dir, the columns, vocabulary
-    sizes and rows are those published of Criteo Kaggle. What cannot fit is refused with
-    status 2, and with settings that would.
+    sizes and rows are those published of Criteo Kaggle. A run that cannot fit is
+    refused with status 2, and with settings that would fit.
 
     Args:
-        vocabulary_sizes: Number of ids of each categorical feature, in place of those
-            of a data set.
-        rows: Training rows, likewise.
-        memory: Memory for the run, such as `16GB`; null means what this machine has
-            left.
-        num_devices: GPUs of each machine that it trains on; null means those of this
-            one. How many machines strategy multi_worker has, TF_CONFIG tells.
+        vocabulary_sizes: Number of ids of each categorical feature, instead of those of
+            a data set.
+        rows: Number of training rows, instead of those of a data set.
+        memory: Memory for the run, such as `16GB`; null means the free memory of this
+            machine.
+        num_devices: GPUs of each machine that trains; null means those of this one.
+            With strategy multi_worker, TF_CONFIG names the machines.
         device_memory: Memory of each GPU, such as `80GB`; null means that of this
-            machine's.
-        samples_per_second: Rows trained on in a second, where it is known; null
+            machine's GPUs.
+        samples_per_second: Training speed in rows a second, if it is known; null
             estimates it from a matrix product that is timed now.
     """
 
@@ -79,23 +79,23 @@ class PlanCommand(TrainConfig):
 
 
 def plan(command: PlanCommand) -> str:
-    """What a run takes, as Markdown.
+    """Return the needs of a run, as Markdown.
 
     Args:
-        command: The run's settings, and what is there for it.
+        command: The settings of the run and the available memory.
     """
     schema = data_schema(command)
     num_rows = training_rows(command, schema)
     memory = memory_for(command)
-    found = memory.plan(schema, command)
+    needs = memory.plan(schema, command)
     parts = [
         f"# Plan: {command.model.name}, {command.optimizer.name}, "
         f"batch size {command.batch_size:,}, {command.precision}",
         f"Columns and rows: {_source(command)}.",
-        tables_of(found, command.optimizer.name),
-        memory_of(found, memory),
-        disk_of(found, command),
-        time_of(found, command, num_rows),
+        tables_of(needs, command.optimizer.name),
+        memory_of(needs, memory),
+        disk_of(needs, command),
+        time_of(needs, command, num_rows),
     ]
     return "\n\n".join(parts)
 
@@ -108,7 +108,7 @@ def _source(command: PlanCommand) -> str:
 
 
 def data_schema(command: PlanCommand) -> FeatureSchema:
-    """The columns that the model is to be sized for."""
+    """Return the columns for which the model is sized."""
     if command.vocabulary_sizes is None and command.data_dir is not None:
         return FeatureSchema.load(command.data_dir)
     from pipelines.twin.features import KAGGLE_VOCABULARY_SIZES, NUM_DENSE
@@ -123,26 +123,27 @@ def data_schema(command: PlanCommand) -> FeatureSchema:
 
 
 def training_rows(command: PlanCommand, schema: FeatureSchema) -> int:
-    """Rows of an epoch."""
+    """Return the rows of an epoch."""
     if command.rows is not None:
         return command.rows
     return schema.num_rows("train") or KAGGLE_ROWS
 
 
 def memory_for(command: PlanCommand) -> Memory:
-    """What there is for the run: what the command says, or what is here."""
-    here = memory_here(command.strategy, command.num_devices)
+    """Return the memory for the run: as the command says, or of this machine."""
+    memory = memory_here(command.strategy, command.num_devices)
     if command.memory is not None:
-        here = replace(here, host=parse_byte_size(command.memory, "memory"))
+        memory = replace(memory, host=parse_byte_size(command.memory, "memory"))
     if command.device_memory is not None:
         device = parse_byte_size(command.device_memory, "device_memory")
-        here = replace(here, device=device, num_devices=here.num_devices or 1)
-    return here
+        number = memory.num_devices or 1
+        memory = replace(memory, device=device, num_devices=number)
+    return memory
 
 
-def tables_of(found: MemoryPlan, optimizer: str) -> str:
-    """Parameters, and each table's bytes."""
-    size = found.size
+def tables_of(needs: MemoryPlan, optimizer: str) -> str:
+    """Return the number of parameters and the bytes of each table, as Markdown."""
+    size = needs.size
     lines = [
         f"{size.parameters:,} parameters, {size.layers.parameters:,} not in tables",
         "",
@@ -157,69 +158,73 @@ def tables_of(found: MemoryPlan, optimizer: str) -> str:
     return "\n".join(lines)
 
 
-def memory_of(found: MemoryPlan, memory: Memory) -> str:
-    """What takes memory, where, and how much there is."""
-    tables = device = "each GPU" if found.num_devices else "host"
-    if found.num_devices and found.placement != "replicated":
-        tables = "host" if found.placement == "host" else "all GPUs together"
-    whole = "the tables once more, to measure and export"
+def memory_of(needs: MemoryPlan, memory: Memory) -> str:
+    """Return the uses of memory and the available memory, as a Markdown table."""
+    tables = device = "each GPU" if needs.num_devices else "host"
+    if needs.num_devices and needs.placement != "replicated":
+        tables = "host" if needs.placement == "host" else "all GPUs together"
+    second_copy = "the tables once more, to measure and export"
     lines = ["| memory | where | bytes |", "| ------ | ----- | ----: |"]
-    for where, what, num_bytes in (
-        (tables, "tables", found.tables),
-        (tables, "optimizer state of the tables", found.table_state),
-        (tables, "which rows have changed, for checkpoints", found.changed_rows),
-        (device, "other weights, gradients and state", found.layers),
-        (device, "activations and their gradients", found.activations),
-        ("host", "rows read ahead and shuffled", found.input),
-        ("host", "copies of what is written to checkpoints", found.checkpoint),
-        *([("host", whole, found.whole_tables)] if found.whole_tables else []),
-        ("host", "TensorFlow and the process", found.runtime),
+    for memory_name, use, num_bytes in (
+        (tables, "tables", needs.tables),
+        (tables, "optimizer state of the tables", needs.table_state),
+        (tables, "which rows have changed, for checkpoints", needs.changed_rows),
+        (device, "other weights, gradients and state", needs.layers),
+        (device, "activations and their gradients", needs.activations),
+        ("host", "rows read ahead and shuffled", needs.input),
+        ("host", "copies of what is written to checkpoints", needs.checkpoint),
+        *([("host", second_copy, needs.whole_tables)] if needs.whole_tables else []),
+        ("host", "TensorFlow and the process", needs.runtime),
     ):
-        lines.append(f"| {what} | {where} | {format_byte_size(num_bytes)} |")
-    if found.num_devices:
+        lines.append(f"| {use} | {memory_name} | {format_byte_size(num_bytes)} |")
+    if needs.num_devices:
         is_known = memory.device != UNKNOWN
-        there = format_byte_size(memory.device) if is_known else "unknown"
+        available = format_byte_size(memory.device) if is_known else "unknown"
         lines.append(
-            f"| together, of {there} | each of {found.num_devices} GPUs | "
-            f"{format_byte_size(found.device)} |"
+            f"| together, of {available} | each of {needs.num_devices} GPUs | "
+            f"{format_byte_size(needs.device)} |"
         )
-    total = format_byte_size(found.host)
+    total = format_byte_size(needs.host)
     lines.append(f"| together, of {format_byte_size(memory.host)} | host | {total} |")
     return "\n".join(lines)
 
 
-def disk_of(found: MemoryPlan, command: PlanCommand) -> str:
-    """What checkpoints and the exported model take on disk."""
-    file, kept = found.checkpoint_file, command.checkpoints.keep
-    each, all_of_them, model = (
+def disk_of(needs: MemoryPlan, command: PlanCommand) -> str:
+    """Return the disk space of checkpoints and the exported model, in words."""
+    file_bytes, number = needs.checkpoint_file, command.checkpoints.keep
+    file, files, model = (
         format_byte_size(num_bytes)
-        for num_bytes in (file, (kept + 1) * file, 4 * found.size.parameters)
+        for num_bytes in (
+            file_bytes,
+            (number + 1) * file_bytes,
+            4 * needs.size.parameters,
+        )
     )
-    takes = (
-        f"A checkpoint is {each} on disk; {kept} are kept while one more is written: "
-        f"{all_of_them}. The exported model is {model}."
+    text = (
+        f"A checkpoint is {file} on disk; {number} are kept while one more is written: "
+        f"{files}. The exported model is {model}."
     )
     run_dir = command.run_dir or Path("runs")
     if storage.is_remote(run_dir):
-        return takes
+        return text
     while not run_dir.exists():
         run_dir = run_dir.parent
     free = format_byte_size(shutil.disk_usage(run_dir).free)
-    return f"{takes} Free there: {free}."
+    return f"{text} Free there: {free}."
 
 
-def time_of(found: MemoryPlan, command: PlanCommand, num_rows: int) -> str:
-    """Samples a second, and how long the whole training takes."""
+def time_of(needs: MemoryPlan, command: PlanCommand, num_rows: int) -> str:
+    """Return samples a second and the time of the training, in words."""
     rate, source = command.samples_per_second, "as stated"
     if rate is None:
-        if found.num_devices:
+        if needs.num_devices:
             return (
                 f"{num_rows:,} rows an epoch. Time: not estimated for GPUs; give "
                 "--samples_per_second."
             )
         gflops = matrix_gflops()
         share = share_of_ceiling(command.batch_size)
-        rate = share * gflops * 1e9 / max(1, found.size.operations)
+        rate = share * gflops * 1e9 / max(1, needs.size.operations)
         source = (
             f"an estimate: {share:.0%} of the {gflops:,.0f} GFLOP/s that a matrix "
             "product reached just now, without look-ups and input; expect it within a "
@@ -233,16 +238,16 @@ def time_of(found: MemoryPlan, command: PlanCommand, num_rows: int) -> str:
 
 
 def share_of_ceiling(batch_size: int) -> float:
-    """What share of the matrix products' speed a step of so many rows reaches."""
+    """Return the share of the speed of matrix products that a step reaches."""
     sizes, shares = zip(*SHARE_OF_CEILING, strict=True)
     return float(np.interp(np.log(batch_size), np.log(sizes), shares))
 
 
 def matrix_gflops(size: int = 2048, seconds: float = 1.0) -> float:
-    """10^9 operations a second of a float32 matrix product of this machine."""
+    """Measure the 10^9 operations a second of float32 matrix products here."""
     rng = np.random.default_rng(0)
     left, right = (rng.random((size, size), np.float32) for _ in range(2))
-    left @ right  # the first one starts threads
+    left @ right  # the first product starts threads
     start, calls = time.perf_counter(), 0
     while time.perf_counter() - start < seconds:
         left @ right
@@ -251,7 +256,7 @@ def matrix_gflops(size: int = 2048, seconds: float = 1.0) -> float:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people read them.
+    """Format seconds for people.
 
     Example:
 
@@ -269,10 +274,10 @@ def main() -> None:
     command = parse(PlanCommand, "tfdlrm.plan")
     print(plan(command))
     warning = unseen_gpus() if command.num_devices is None else None
-    if warning:  # the plan is one of the processor
+    if warning:  # the plan is for the CPU
         print(f"warning: {warning}", file=sys.stderr)
     schema, memory = data_schema(command), memory_for(command)
-    # Sizes that are stated are of another data set.
+    # Stated sizes are those of another data set.
     data_dir = None if command.vocabulary_sizes else command.data_dir
     require_memory(schema, command, memory, data_dir)
     print("\nIt fits.")

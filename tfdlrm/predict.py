@@ -27,13 +27,13 @@ class PredictCommand:
             its versions for the newest.
         input: Raw file in the format that the model's data set was prepared from, or a
             folder of such files. Rows may lack the label, and the column that defined
-            the split. A pipe, or `-` for standard input, is kept in a temporary file
-            first.
+            the split. A pipe, or `-` for standard input, is first copied to a
+            temporary file.
         output: CSV file to write: one probability a row, in the order of the input;
             `-` for standard output.
         batch_size: Rows scored at once.
-        device: Where it is computed: `cpu` leaves a GPU to what trains on it, and takes
-            models that are larger; `gpu` is for many rows.
+        device: Device that computes: `cpu` leaves a GPU to training, and takes larger
+            models; `gpu` is for many rows.
     """
 
     model: Path
@@ -76,8 +76,8 @@ def _predict(command: PredictCommand) -> int:
                 if not is_announced:
                     print(f"Scoring on {holding_device(probabilities)}")
                     is_announced = True
-                scored = pl.DataFrame({"probability": probabilities.numpy().ravel()})
-                scored.write_csv(file, include_header=False)
+                scores = pl.DataFrame({"probability": probabilities.numpy().ravel()})
+                scores.write_csv(file, include_header=False)
             num_rows += chunk.height
     for line in features_of.unknown.report():
         print(visible(line), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`python -m tfdlrm.serve`: exported models over TF Serving's protocols."""
+"""`python -m tfdlrm.serve`: serve exported models over TF Serving's protocols."""
 
 import logging
 import os
@@ -28,14 +28,14 @@ class ServeCommand:
 
     Args:
         model_base_path: Directory of a model's versions, such as saved_models/dlrm;
-            may stand first, without its name.
-        model_name: What clients call it; null means the name of the directory.
+            may be the first argument, without its name.
+        model_name: Name that clients use; null means the name of the directory.
         model_config_file: ModelServerConfig in text format, for several models, version
             policies and labels; instead of model_base_path.
         host: Address to listen at; 0.0.0.0 lets other machines ask.
-        port: For gRPC.
-        rest_api_port: For REST, metrics and the web page; 0 for none of them.
-        enable_batching: Answer requests that wait at the same time together.
+        port: Port for gRPC.
+        rest_api_port: Port for REST, metrics and the web page; 0 for none of them.
+        enable_batching: Answer requests that wait at the same time in one batch.
         batching_parameters_file: BatchingParameters in text format.
         monitoring_config_file: MonitoringConfig in text format: whether and where there
             are metrics for Prometheus.
@@ -45,16 +45,16 @@ class ServeCommand:
             one look only.
         allow_other_inputs: Let a new version take over although its inputs differ from
             those of the one that is served.
-        allowed_hosts: Names by which HTTP may be asked next to localhost, addresses and
-            names without a dot, separated by commas; * for any. Without it, other names
-            are refused where host is a loopback address.
+        allowed_hosts: Host names that HTTP requests may use next to localhost,
+            addresses and names without a dot, separated by commas; * for any. Without
+            it, other names are refused where host is a loopback address.
         max_message_bytes: Larger requests are refused.
         max_rows: Requests of more rows are refused.
-        max_requests: Most requests that are being answered at a time.
-        request_timeout_seconds: Longest time for a request; over HTTP its arrival
-            counts.
-        device: Where models lie and compute: `cpu`, or `gpu` for the first of this
-            machine's.
+        max_requests: Most requests in progress at a time.
+        request_timeout_seconds: Longest time for a request; over HTTP, its arrival
+            included.
+        device: Device that holds and computes the models: `cpu`, or `gpu` for the first
+            GPU of this machine.
     """
 
     model_base_path: Path | None = None
@@ -82,7 +82,7 @@ class ServeCommand:
                 "expected a directory of a model's versions, such as "
                 "saved_models/dlrm, or else --model_config_file"
             )
-        for name, other, is_idle in (
+        for name, rival, is_idle in (
             ("model_name", "model_config_file", self.model_config_file is not None),
             (
                 "batching_parameters_file",
@@ -93,7 +93,7 @@ class ServeCommand:
         ):
             if is_idle and getattr(self, name) is not None:
                 raise InputError(
-                    f"--{name} has no effect beside --{other}: leave one of them out"
+                    f"--{name} has no effect with --{rival}: leave one of them out"
                 )
         for name in ("port", "rest_api_port"):
             value = getattr(self, name)
@@ -164,36 +164,38 @@ def _limits(command: ServeCommand) -> "Limits":
 
 
 def arguments(argv: Sequence[str]) -> list[str]:
-    """What `parse` takes, of what `tensorflow_model_server` takes.
+    """Convert the arguments of `tensorflow_model_server` to those of `parse`.
 
     Example:
 
     >>> arguments(["saved_models/dlrm", "--enable_batching"])
     ['--model_base_path', 'saved_models/dlrm', '--enable_batching=true']
     """
-    given = [
-        f"{each}=true" if each in SWITCHES and after.startswith("-") else each
-        for each, after in pairwise([*argv, "-"])
+    words = [
+        f"{word}=true" if word in SWITCHES and successor.startswith("-") else word
+        for word, successor in pairwise([*argv, "-"])
     ]
-    if given and not given[0].startswith("-"):
-        given.insert(0, "--model_base_path")
-    return given
+    if words and not words[0].startswith("-"):
+        words.insert(0, "--model_base_path")
+    return words
 
 
 def main() -> None:
     command = parse(ServeCommand, "tfdlrm.serve", arguments(sys.argv[1:]))
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     logging.getLogger("tfdlrm.serving").setLevel(logging.INFO)
-    read = settings(command)
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it calls the loader old
+    server_settings = settings(command)
+    logging.getLogger("tensorflow").setLevel(
+        logging.ERROR
+    )  # it warns that the loader is old
     use_device(command.device)
 
     from tfdlrm.serving.server import serve
 
-    serve(read)
+    serve(server_settings)
 
 
 if __name__ == "__main__":
-    # Nothing is served yet that would have to be finished.
+    # Until a model is served, there is no request to finish.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     run_command(main)

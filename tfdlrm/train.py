@@ -36,15 +36,15 @@ def train(config: TrainConfig) -> Path | None:
     """Train, evaluate, report and export.
 
     Args:
-        config: Everything there is to say.
+        config: The settings of the run.
 
     Returns:
         The version directory of the exported SavedModel; `None` for a worker that is
-        not the chief, who exports.
+        not the chief, which exports it.
 
     Raises:
         InputError: If the configuration or the data cannot be used.
-        LostWorkerError: If another worker is gone.
+        LostWorkerError: If another worker is lost.
     """
     start = time.perf_counter()
     if config.run_dir is not None:
@@ -74,20 +74,22 @@ def train(config: TrainConfig) -> Path | None:
         print(f"{config.model.name} ignores the columns {names}")
 
     is_chief = config.strategy != "multi_worker" or Cluster.from_environment().is_chief
-    opened = RunDirectory.opened if is_chief else RunDirectory.of_another_worker
-    with opened(config) as run:
+    hold = RunDirectory.opened if is_chief else RunDirectory.of_another_worker
+    with hold(config) as run:
         model, points = _fit(config, data_dir, schema, run)
         if is_chief:
-            whole = _on_one_device(model, config, schema)
+            joined_model = _on_one_device(model, config, schema)
             try:
-                exported, report = _finish(config, data_dir, schema, run, whole, points)
+                exported, report = _finish(
+                    config, data_dir, schema, run, joined_model, points
+                )
             except OSError as error:
                 raise InputError(
                     f"what was trained cannot be written ({error}): make room, and "
                     f"give the same command with --run_dir {run.home}; the training is "
                     "in its last checkpoint"
                 ) from error
-        _wait_for_all(model)  # so that the chief has everyone until the end
+        _wait_for_all(model)  # the chief needs all workers until the end
     if not is_chief:
         return None
     print(f"Report: {run.home / report.name}")
@@ -103,7 +105,7 @@ def train(config: TrainConfig) -> Path | None:
 def _fit(
     config: TrainConfig, data_dir: Path, schema: FeatureSchema, run: RunDirectory
 ) -> tuple["keras.Model", list["CurvePoint"]]:
-    """Train in `run`; returns the model and its learning curves."""
+    """Train in `run` and return the model and its learning curves."""
     from tfdlrm.data.reading import damage_named, read_split
     from tfdlrm.models import build_model
     from tfdlrm.training.curves import curve_rows
@@ -150,7 +152,7 @@ def _fit(
 def _on_one_device(
     model: "keras.Model", config: TrainConfig, schema: FeatureSchema
 ) -> "keras.Model":
-    """The model with ordinary tables: what is measured is what will be served."""
+    """Return the model with ordinary tables, as it is measured and served."""
     import tensorflow as tf
 
     from tfdlrm.checkpoints.variables import copy_weights
@@ -159,10 +161,10 @@ def _on_one_device(
 
     if join_tables(model):
         return model
-    with tf.device("CPU:0"):  # pieces of the tables go there one by one
-        whole = build_model(schema, config.model)
-    copy_weights(model, whole)
-    return whole
+    with tf.device("CPU:0"):  # to which pieces of the tables go one by one
+        joined_model = build_model(schema, config.model)
+    copy_weights(model, joined_model)
+    return joined_model
 
 
 def _wait_for_all(model: "keras.Model") -> None:
@@ -180,7 +182,7 @@ def _finish(
     model: "keras.Model",
     points: list["CurvePoint"],
 ) -> tuple[Path, Path]:
-    """Measure, export and report; returns the version's directory and the report."""
+    """Measure, export and report; return the version's directory and the report."""
     from tfdlrm.checkpoints.directory import CheckpointDirectory
     from tfdlrm.exporting.model_card import ModelCard
     from tfdlrm.exporting.saved_model import export_model
@@ -220,7 +222,7 @@ def _finish(
 
 
 def _data_set(config: TrainConfig) -> tuple[Path, Path | None, FeatureSchema]:
-    """The prepared data set, made first where need be, and the raw file if known."""
+    """Return the data set, prepared if necessary, and its raw file if known."""
     if config.data_dir is not None and config.raw is None:
         if config.prepare != PrepareConfig():
             print(f"{config.data_dir} is prepared: no setting of prepare is used")
@@ -247,11 +249,11 @@ def _measure(
     from tfdlrm.metrics.splits import EVALUATION_BATCH_SIZE, score_splits
     from tfdlrm.training.fit import probabilities_of
 
-    # Batches of all splits are alike.
+    # Batches of all splits have the same types.
     batches = read_split(data_dir, schema, "train", EVALUATION_BATCH_SIZE)
     scored = score_splits(probabilities_of(model, batches), data_dir, schema)
-    metrics = {split: binary_metrics(*found) for split, found in scored.items()}
-    bins = {split: reliability(*found) for split, found in scored.items()}
+    metrics = {split: binary_metrics(*scores) for split, scores in scored.items()}
+    bins = {split: reliability(*scores) for split, scores in scored.items()}
     return metrics, bins
 
 

@@ -22,7 +22,7 @@ WIDTH = 80
 
 @dataclass(frozen=True)
 class WalkthroughCommand:
-    """Take one row through a tiny DLRM and one training step, and show every number."""
+    """Show every number of one row's way through a tiny DLRM and one training step."""
 
 
 def walk_through(step: "OneStep", console: Console) -> None:
@@ -30,7 +30,7 @@ def walk_through(step: "OneStep", console: Console) -> None:
 
     Args:
         step: The step.
-        console: Where to; 80 columns are enough.
+        console: The console to print on; 80 columns are enough.
     """
     for number, (title, text, show) in enumerate(_CHAPTERS, 1):
         console.print(f"\n{number}. {title}", style="bold")
@@ -46,9 +46,9 @@ def _row(step: "OneStep", console: Console) -> None:
     for (name, values), value, identity in zip(
         VOCABULARIES.items(), step.row.values, step.ids, strict=True
     ):
-        places = ", ".join(f"{place} {each}" for place, each in enumerate(values))
-        console.print(f"   {name} is {value}: id {identity}   (of {places})")
-    indices = [each.tolist() for each in step.columns.indices]
+        ids = ", ".join(f"{number} {text}" for number, text in enumerate(values))
+        console.print(f"   {name} is {value}: id {identity}   (of {ids})")
+    indices = [column.tolist() for column in step.columns.indices]
     console.print(
         f"   categorical_features = {step.ids.tolist()}; for an embedding bag, "
         f"indices {indices}\n   and offsets {step.columns.offsets.tolist()}"
@@ -94,14 +94,16 @@ def _loss(step: "OneStep", console: Console) -> None:
 
 def _gradient(step: "OneStep", console: Console) -> None:
     z, e1 = step.vectors[0], step.vectors[2]
-    first, last = step.pair_gradients[0], step.pair_gradients[2]
+    z_gradient, e1_gradient = step.pair_gradients[0], step.pair_gradients[2]
     console.print(
         f"   d loss / d logit = {step.probability:.4f} - {step.row.label:.0f} = "
         f"{step.logit_gradient:.4f}"
     )
     console.print(f"   d loss / d pairs = {_vector(step.pair_gradients)}")
     console.print("   d loss / d e0 = d loss / d (e0.z) * z + d loss / d (e1.e0) * e1")
-    console.print(f"     = {first:.4f} * {_vector(z)} + {last:.4f} * {_vector(e1)}")
+    console.print(
+        f"     = {z_gradient:.4f} * {_vector(z)} + {e1_gradient:.4f} * {_vector(e1)}"
+    )
     console.print(f"     = {_vector(step.row_gradient)}")
 
 
@@ -113,7 +115,7 @@ def _update(step: "OneStep", console: Console) -> None:
     )
     console.print(f"   {name} after   {_vector(step.row_after)}")
     console.print(
-        f"   With all weights moved so, the loss of this row falls from "
+        f"   With all weights updated like this, the loss of this row falls from "
         f"{step.loss:.4f} to {step.loss_after:.4f}."
     )
 
@@ -142,7 +144,7 @@ def _print_matrix(
     chosen: int | None = None,
     below_diagonal: bool = False,
 ) -> None:
-    """A matrix with its name and shape; a chosen row or triangle is bold."""
+    """Print a matrix with its name and shape; a chosen row or triangle is bold."""
     rows = [list(row) for row in values]
     table = Table(box=None, show_header=False, padding=(0, 1))
     for i, row in enumerate(rows):
@@ -175,54 +177,54 @@ def _dot(left: "np.ndarray", right: "np.ndarray") -> str:
 _CHAPTERS = (
     (
         "The row",
-        "Continuous features are made smaller by log(x + 1). The value of a "
-        "categorical feature gets the number of its place in the vocabulary, its id.",
+        "Continuous features are reduced by log(x + 1). The value of a categorical "
+        "feature is replaced by its id, its position in the vocabulary.",
         _row,
     ),
     (
         "Embeddings",
-        "Each categorical feature has a table with a row for each id. To look an "
-        "id up is to take its row.",
+        "Each categorical feature has a table with a row for each id. Looking up an id "
+        "returns its row.",
         _embeddings,
     ),
     (
         "The bottom MLP",
         "The continuous features become one more vector, z, as wide as the "
-        "embeddings: in each layer inputs @ W + b, and then what is negative becomes "
+        "embeddings. Each layer computes inputs @ W + b and sets negative numbers to "
         "0 (ReLU).",
         _bottom,
     ),
     (
         "The interaction",
-        "All vectors stand below one another: V = [z, e0, e1]. V @ V^T holds every "
-        "dot product twice, and each vector's with itself; what lies below the "
-        "diagonal, row by row, has each pair once.",
+        "The vectors are the rows of a matrix: V = [z, e0, e1]. V @ V^T holds every "
+        "dot product twice, and that of each vector with itself. The numbers below the "
+        "diagonal, row by row, have each pair once.",
         _interaction,
     ),
     (
         "The top MLP",
-        "It takes z and the pairs, side by side, and its last layer gives one number, "
-        "the logit, without a ReLU.",
+        "Its input is z followed by the pairs. Its last layer returns one number, the "
+        "logit, without a ReLU.",
         _top,
     ),
     (
         "The loss",
-        "The sigmoid makes a probability p of the logit. The loss, binary "
+        "The sigmoid turns the logit into a probability p. The loss, binary "
         "cross-entropy, is -log(p) after a click and -log(1 - p) without one.",
         _loss,
     ),
     (
         "The gradient of one row",
-        "Backwards: the loss changes with the logit by p - label, and with each pair "
-        "by what the top MLP makes of that. e0 is in two pairs, so that its gradient "
-        "is made of the other vector of each. Only the rows that were looked up have "
-        "a gradient at all.",
+        "Backwards: the gradient of the loss by the logit is p - label; the top MLP "
+        "passes it on to each pair. e0 is in two pairs, so its gradient is a sum over "
+        "the other vectors of these pairs. Only rows that were looked up have a "
+        "gradient.",
         _gradient,
     ),
     (
         "The step",
-        "SGD takes the learning rate times the gradient off every weight. Of the "
-        "tables it touches these rows alone, however many others there are.",
+        "SGD subtracts the learning rate times the gradient from every weight. In the "
+        "tables it changes only these rows, however many rows they have.",
         _update,
     ),
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.synthetic import KAGGLE_VOCABULARY_SIZES, NUM_DENSE, power_law_ranks
+from tfdlrm.base import storage
 
 CHUNK_ROWS = 100_000
 FIELD_BYTES = 8
@@ -31,12 +32,10 @@ def write_rows(path: Path, num_rows: int, seed: int = 0) -> None:
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.partial")
-    with aside.open("wb") as file:
+    with storage.whole(path) as temporary, temporary.open("wb") as file:
         for start in range(0, num_rows, CHUNK_ROWS):
             rng = np.random.default_rng([seed, start])
             file.write(_text(rng, min(CHUNK_ROWS, num_rows - start)))
-    aside.replace(path)
 
 
 def _text(rng: np.random.Generator, num_rows: int) -> bytes:

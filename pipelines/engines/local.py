@@ -44,7 +44,7 @@ from tfdlrm.base.parallel import map_in_order, num_cores
 from tfdlrm.base.progress import stage
 from tfdlrm.config import PrepareConfig
 from tfdlrm.data.column_files import vocabulary_path
-from tfdlrm.data.schema import Shard
+from tfdlrm.data.shards import Shard
 from tfdlrm.data.vocabulary_files import write_vocabulary
 
 
@@ -67,7 +67,7 @@ def run(raw: Sequence[Path], building: Building, config: PrepareConfig) -> Prepa
     columns = read_columns(len(raw.lengths), config)
     budget = parse_byte_size(config.memory_budget, "memory_budget")
     files = open_all(raw, columns, config.on_bad_row)
-    spill = spill_columns(files, building.work, building.journal, columns.transformed)
+    spill = spill_columns(files, building.work, building.journal, columns.transform)
     columns = with_labels(columns, spill)
     spill, split = _split(raw, spill, columns, building, config)
     dialect = dialect_of(config)
@@ -78,7 +78,7 @@ def run(raw: Sequence[Path], building: Building, config: PrepareConfig) -> Prepa
     coverage = Coverage(counted_features)
     buckets = make_buckets(split, columns, building.work, config)
     pieces = PieceEncoder(columns, split, buckets, coverage)
-    kept_files = building.journal.kept()
+    kept_files = building.journal.needed_files()
     tables = ColumnTables(dialect, building.directory, features, kept_files)
     positives = Encoder(spill, pieces, tables, building.journal, budget).run()
     write_coverage(coverage, config.dialect, building.directory)

@@ -99,7 +99,7 @@ def _run(
     features = categorical_features(counted_features, columns)
     buckets = make_buckets(split, columns, building.work, config)
     budget = parse_byte_size(config.memory_budget, "memory_budget")
-    kept_files = building.journal.kept()
+    kept_files = building.journal.needed_files()
     tables = ColumnTables(dialect, building.directory, features, kept_files)
     encoding = Encoding(
         spill,

@@ -68,7 +68,7 @@ def make_vocabularies(
         The ids of each column, in order.
     """
     names = columns.categorical_features
-    if not dialect.counted_splits:
+    if not dialect.traits.has_vocabulary:
         return [dialect.describe(name, None) for name in names]
     entry = building.journal.last("vocabularies")
     if entry is None:
@@ -137,7 +137,7 @@ def _column_counts(raw: pl.Series, column: int, start: int, values: _Values) -> 
     import pyarrow as pa
 
     raw = raw.explode() if isinstance(raw.dtype, pl.List) else raw
-    frame = values.dialect.counted(raw).alias("value").to_frame()
+    frame = values.dialect.values_to_count(raw).alias("value").to_frame()
     table = (
         frame.with_row_index("first")
         .drop_nulls()
@@ -191,7 +191,8 @@ def _write_one(
     name = values.names[column]
     value_type = pl.String if values.is_text else pl.UInt32
     numbered = with_ids(
-        counts.with_columns(pl.col("value").cast(value_type)), values.dialect.first_id
+        counts.with_columns(pl.col("value").cast(value_type)),
+        values.dialect.traits.first_id,
     )
     write_vocabulary(numbered, values.directory, name)
     vocabulary = Vocabulary(numbered, distinct.get(column, 0))

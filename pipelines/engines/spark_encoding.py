@@ -58,7 +58,7 @@ class Encoding:
         start, end = (names.index(self.groups[group][side]) for side in (0, -1))
         return self.spill.pieces[number].with_suffix(f".{start}-{end}.npz")
 
-    def kept_ids(self, number: int, group: int) -> KeptFile | None:
+    def ids_file(self, number: int, group: int) -> KeptFile | None:
         """Return the file with a piece's ids of a group, if it is finished."""
         path = self.ids_path(number, group)
         note = read_note(_note_of(path))
@@ -70,10 +70,10 @@ class Encoding:
         Raises:
             DamagedFileError: If the file is not what was written.
         """
-        file = self.kept_ids(number, group)
+        file = self.ids_file(number, group)
         if file is None:
             raise DamagedFileError(f"{self.ids_path(number, group)} is not finished")
-        names = self.encoder.kept_names([self.groups[group]])
+        names = self.encoder.names_of_ids([self.groups[group]])
         with np.load(io.BytesIO(file.read())) as arrays:
             return {name: arrays[str(i)] for i, name in enumerate(names)}
 
@@ -100,8 +100,8 @@ def keep_ids(cluster: Cluster, encoding: Encoding) -> None:
 
 
 def _keep_ids(encoding: Encoding, group: int, number: int) -> None:
-    kept_file = encoding.kept_ids(number, group)
-    if kept_file is not None and kept_file.problem() is None:
+    ids_file = encoding.ids_file(number, group)
+    if ids_file is not None and ids_file.problem() is None:
         return
     path = encoding.ids_path(number, group)
     ids = encoding.ids(group, encoding.frame(number))

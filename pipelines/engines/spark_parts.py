@@ -116,7 +116,7 @@ def read_part(
         rows, files = [], []
         for index, frame in enumerate(frames):
             path = piece_path(work, number, index)
-            files.append(write_piece(columns.transformed(frame), path))
+            files.append(write_piece(columns.transform(frame), path))
             rows.append(frame.height)
     except BadRowError as error:
         row = {**asdict(error.row), "path": str(error.row.path)}

@@ -162,7 +162,7 @@ def _spill(
         starts = accumulate((result.num_lines for result in results_of_file), initial=0)
         skipped_of_file = SkippedRows()
         for start, result in zip(starts, results_of_file, strict=False):
-            skipped_of_file.update(_moved(result, path, start))
+            skipped_of_file.update(_renumber(result, path, start))
         rows_per_file.append(sum(sum(result.rows) for result in results_of_file))
         if not rows_per_file[-1] and skipped_of_file.examples:
             RawFile(path).refuse_all_rows(next(iter(skipped_of_file.examples.values())))
@@ -182,7 +182,7 @@ def _spill(
     )
 
 
-def _moved(result: PartRead, path: Path, lines_before: int) -> SkippedRows:
+def _renumber(result: PartRead, path: Path, lines_before: int) -> SkippedRows:
     """Return the skipped rows of a part, with their line numbers in the file."""
     skipped = SkippedRows.from_json(result.skipped or {"counts": {}, "examples": []})
     skipped.examples = {

@@ -24,7 +24,7 @@ from pipelines.stages.buckets import Buckets
 from pipelines.stages.prepared import remove_other_shards
 from tfdlrm.base.kept_files import DamagedFileError, KeptFile, read_note, write_note
 from tfdlrm.base.progress import stage
-from tfdlrm.data.schema import Shard
+from tfdlrm.data.shards import Shard
 
 _BATCH_RECORDS = 16
 """A record may hold a whole piece."""
@@ -75,7 +75,7 @@ class _Shards:
         shard = write_shard(rows, self.directory, self.path(number), self.shard_format)
         write_note(self.note_path(number), asdict(shard))
 
-    def finished(self, number: int) -> tuple[Shard | None, str | None]:
+    def find_finished(self, number: int) -> tuple[Shard | None, str | None]:
         """Return the shard that an earlier run has finished, if it is undamaged.
 
         Returns:
@@ -147,7 +147,7 @@ def _find_unfinished(cluster: Cluster, shards: _Shards) -> frozenset[int]:
     numbers = range(len(shards.bucket_numbers))
     if not any(shards.note_path(number).exists() for number in numbers):
         return frozenset(numbers)
-    results = cluster.map(shards.finished, len(numbers))
+    results = cluster.map(shards.find_finished, len(numbers))
     problems = [problem for _, problem in results if problem]
     if problems:
         in_all = f" ({len(problems)} shards in all)" if len(problems) > 1 else ""

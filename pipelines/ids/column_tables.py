@@ -19,13 +19,13 @@ class ColumnTables:
         dialect: The dialect of the ids.
         directory: The data set directory, with its vocabularies.
         features: The categorical columns.
-        kept: Size and checksum of the files that this run has written.
+        files: Size and checksum of the files that this run has written.
     """
 
     dialect: Dialect
     directory: Path
     features: tuple[CategoricalFeature, ...]
-    kept: Mapping[Path, KeptFile] = field(hash=False)
+    files: Mapping[Path, KeptFile] = field(hash=False)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -41,7 +41,7 @@ class ColumnTables:
         Raises:
             DamagedFileError: If its vocabulary is not what this run has written.
         """
-        file = self.kept.get(vocabulary_path(self.directory, name))
+        file = self.files.get(vocabulary_path(self.directory, name))
         if file is not None:  # the hash dialect has no vocabularies
             file.check()
         by_name = {feature.name: feature for feature in self.features}

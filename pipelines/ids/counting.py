@@ -83,12 +83,12 @@ class ValueCounter:
         """
         self._count_batch()
         kept_counts = []
-        for part in self._all_counted():
+        for part in self._counts_of_parts():
             self.num_distinct += part.height
             kept_counts.append(part.filter(pl.col("frequency") >= min_frequency))
         return pl.concat(kept_counts).sort("first")
 
-    def _all_counted(self) -> Iterator[pl.DataFrame]:
+    def _counts_of_parts(self) -> Iterator[pl.DataFrame]:
         if not any(self._parts):
             yield self._total()
             return

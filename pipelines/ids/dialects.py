@@ -1,7 +1,7 @@
 """The dialects: three ways from raw categorical values to ids."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -14,6 +14,7 @@ from pipelines.ids.coverage import CountedFeature
 from pipelines.ids.hashing import HashTable
 from pipelines.ids.vocabulary import IdTable, Table, table_bytes
 from tfdlrm.config import PrepareConfig
+from tfdlrm.data.dialects import DialectTraits, traits_of
 from tfdlrm.data.schema import (
     MISSING_ID,
     NUM_RESERVED_IDS,
@@ -29,22 +30,16 @@ class Dialect(ABC):
     """A way to turn raw categorical values into ids.
 
     Attributes:
-        reserved_ids: Ids that belong to no single value, by their meaning.
-        counted_splits: The splits whose values make the vocabulary; without any there
-            is no vocabulary.
+        traits: The properties that other rooms have to know.
+        counted_splits: The splits whose values make the vocabulary, if there is one.
         order: The order of the vocabulary: columns of the counts, each with whether it
             descends.
-        first_id: Id of the vocabulary's first value.
         min_frequency: Values that occur less often are left out of the vocabulary.
     """
 
-    reserved_ids: ClassVar[dict[str, int]] = {
-        "unknown": UNKNOWN_ID,
-        "missing": MISSING_ID,
-    }
-    counted_splits: ClassVar[tuple[str, ...]]
+    traits: ClassVar[DialectTraits]
+    counted_splits: ClassVar[tuple[str, ...]] = ()
     order: ClassVar[tuple[tuple[str, bool], ...]] = ()
-    first_id: ClassVar[int] = 0
     min_frequency: int | None
 
     def counted_rows(self, ranges: Mapping[str, range]) -> range:
@@ -58,7 +53,7 @@ class Dialect(ABC):
         ]
         return range(max(ends, default=0))
 
-    def counted(self, raw: pl.Series) -> pl.Series:
+    def values_to_count(self, raw: pl.Series) -> pl.Series:
         """Return the values to count for raw values; null is not counted."""
         return raw
 
@@ -75,15 +70,16 @@ class Dialect(ABC):
         Returns:
             The vocabulary, or `None` when the dialect needs none.
         """
-        if not self.counted_splits:
+        if not self.traits.has_vocabulary:
             return None
         counter = ValueCounter(memory_bytes, work)
         for series in values:
-            counter.add(self.counted(series))
+            counter.add(self.values_to_count(series))
         counts = counter.counts(self.min_frequency or 1)
         names, descending = zip(*self.order, strict=True)
         in_order = counts.sort(names, descending=list(descending))
-        return Vocabulary(with_ids(in_order, self.first_id), counter.num_distinct)
+        values = with_ids(in_order, self.traits.first_id)
+        return Vocabulary(values, counter.num_distinct)
 
     @abstractmethod
     def describe(self, name: str, vocabulary: Vocabulary | None) -> CountedFeature:
@@ -91,7 +87,7 @@ class Dialect(ABC):
 
     def table_bytes(self, directory: Path, name: str) -> int:
         """Return roughly how much memory the table of a data set's column takes."""
-        return table_bytes(directory, name) if self.counted_splits else 0
+        return table_bytes(directory, name) if self.traits.has_vocabulary else 0
 
     @abstractmethod
     def table(
@@ -117,9 +113,9 @@ class DefaultDialect(Dialect):
         min_frequency: Values that occur less often are left out.
     """
 
+    traits = traits_of("default")
     counted_splits = ("train",)
     order = (("frequency", True), ("value", False))
-    first_id = NUM_RESERVED_IDS
     min_frequency: int
 
     def describe(self, name: str, vocabulary: Vocabulary | None) -> CountedFeature:
@@ -157,13 +153,13 @@ class FacebookDialect(Dialect):
         `getCriteoAdData` in data_utils.py of github.com/facebookresearch/dlrm.
     """
 
-    reserved_ids = {}  # noqa: RUF012
+    traits = traits_of("facebook")
     counted_splits = SPLITS
     order = (("first", False),)
     min_frequency = 1
     max_index_range: int | None
 
-    def counted(self, raw: pl.Series) -> pl.Series:
+    def values_to_count(self, raw: pl.Series) -> pl.Series:
         """Return raw values as the reference changes them before it numbers them."""
         values = raw.fill_null(0)
         if self.max_index_range is None or self.max_index_range == 2**32:
@@ -199,11 +195,13 @@ class _FacebookTable:
         self._value_of_unknown = sharing[0] if len(sharing) else None
 
     def ids(self, values: pl.Series) -> np.ndarray:
-        return self._table.ids(self._dialect.counted(values))
+        return self._table.ids(self._dialect.values_to_count(values))
 
     def are_unknown(self, values: pl.Series, ids: np.ndarray) -> np.ndarray:
         # Unknown values share the id of a value of the vocabulary.
-        is_other = self._dialect.counted(values).ne_missing(self._value_of_unknown)
+        is_other = self._dialect.values_to_count(values).ne_missing(
+            self._value_of_unknown
+        )
         may_be_unknown = (values.is_not_null() & is_other).to_numpy()
         return self._table.are_unknown(values, ids) & may_be_unknown
 
@@ -220,7 +218,7 @@ class HashDialect(Dialect):
         hash_buckets: Number of ids besides the reserved ones.
     """
 
-    counted_splits = ()
+    traits = traits_of("hash")
     min_frequency = None
     hash_buckets: int
 
@@ -244,11 +242,14 @@ def dialect_of(settings: PrepareConfig | FeatureSchema) -> Dialect:
     >>> dialect_of(PrepareConfig(dialect="hash", hash_buckets=10))
     HashDialect(hash_buckets=10)
     """
-    if settings.dialect == "facebook":
-        return FacebookDialect(settings.max_index_range)
-    if settings.dialect == "hash":
-        return HashDialect(settings.hash_buckets or 0)
-    return DefaultDialect(settings.min_frequency or 1)
+    return _DIALECTS[settings.dialect](settings)
+
+
+_DIALECTS: dict[str, Callable[[PrepareConfig | FeatureSchema], Dialect]] = {
+    "default": lambda settings: DefaultDialect(settings.min_frequency or 1),
+    "facebook": lambda settings: FacebookDialect(settings.max_index_range),
+    "hash": lambda settings: HashDialect(settings.hash_buckets or 0),
+}
 
 
 def load_tables(directory: Path, schema: FeatureSchema) -> list[Table]:

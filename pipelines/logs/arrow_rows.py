@@ -1,4 +1,4 @@
-"""Rows of text that are known to be well-formed, parsed by Arrow."""
+"""Parse rows of text whose quotes are well formed, by Arrow."""
 
 import re
 from collections.abc import Sequence
@@ -14,35 +14,35 @@ from pipelines.logs.text_style import TextStyle
 def parse_rows(
     text: bytes, style: TextStyle, names: Sequence[str], sources: Sequence[str]
 ) -> tuple[pl.DataFrame, list[tuple[int, int]]]:
-    """Parse whole rows; a blank line is one where there is a single column.
+    """Parse whole rows; a blank line is a row only where there is a single column.
 
     Args:
-        text: The rows, each with its end.
-        style: How they are written.
-        names: All columns.
-        sources: Those to read.
+        text: The rows, each with its line end.
+        style: How the rows are written.
+        names: Names of all columns.
+        sources: Names of the columns to read.
 
     Returns:
-        The columns as bytes, null where empty; and of each row that has another number
-        of columns its number from 1 and its columns.
+        The columns as bytes, null where empty; and for each row that has another number
+        of columns, the row's number, from 1, and its number of columns.
     """
-    wrong: list[tuple[int, int]] = []
+    bad_widths: list[tuple[int, int]] = []
 
     def leave_out(row: Any) -> str:
-        wrong.append((row.number, row.actual_columns))
+        bad_widths.append((row.number, row.actual_columns))
         return "skip"
 
     blank_is_row = len(names) == 1
     if not (text if blank_is_row else text.strip(b"\r\n")):
-        return pl.DataFrame(schema=dict.fromkeys(sources, pl.Binary)), wrong
+        return pl.DataFrame(schema=dict.fromkeys(sources, pl.Binary)), bad_widths
     is_utf_8 = _is_utf_8(text)
     # Arrow decodes a row of the wrong width to report it.
-    known = text if is_utf_8 else text.decode("latin-1").encode()
+    decodable = text if is_utf_8 else text.decode("latin-1").encode()
     table = pa_csv.read_csv(
-        pa.BufferReader(_arrows_escapes(known, style)),
+        pa.BufferReader(_escape_for_arrow(decodable, style)),
         pa_csv.ReadOptions(
-            block_size=2 * len(known) + 1,
-            use_threads=False,  # otherwise rows have no number
+            block_size=2 * len(decodable) + 1,
+            use_threads=False,  # with threads Arrow does not number bad rows
             column_names=names,
         ),
         _parse_options(style, leave_out, not blank_is_row),
@@ -55,15 +55,15 @@ def parse_rows(
     )
     frame = pl.DataFrame(table)
     if not is_utf_8:
-        frame = frame.select(map(_as_stored, frame.iter_columns()))
-    return frame, wrong
+        frame = frame.select(map(_stored_bytes, frame.iter_columns()))
+    return frame, bad_widths
 
 
 def first_values(row: bytes, style: TextStyle) -> list[str]:
     """Return the values of the first row of a text."""
-    most = row.count(style.separator) + 1
+    max_columns = row.count(style.separator) + 1
     table = pa_csv.read_csv(
-        pa.BufferReader(_arrows_escapes(row, style)),
+        pa.BufferReader(_escape_for_arrow(row, style)),
         pa_csv.ReadOptions(
             block_size=2 * len(row) + 1,
             use_threads=False,
@@ -71,7 +71,7 @@ def first_values(row: bytes, style: TextStyle) -> list[str]:
         ),
         _parse_options(style, None, True),
         pa_csv.ConvertOptions(
-            column_types={f"f{number}": pa.binary() for number in range(most)},
+            column_types={f"f{number}": pa.binary() for number in range(max_columns)},
             strings_can_be_null=False,
         ),
     )
@@ -99,18 +99,21 @@ def _is_utf_8(text: bytes) -> bool:
     return True
 
 
-def _as_stored(values: pl.Series) -> pl.Series:
-    """The bytes of a file that were taken for Latin-1."""
-    stored = [each and each.decode().encode("latin-1") for each in values]
+def _stored_bytes(values: pl.Series) -> pl.Series:
+    """Return the bytes of the file for values that were decoded as Latin-1."""
+    stored = [value and value.decode().encode("latin-1") for value in values]
     return pl.Series(values.name, stored, pl.Binary)
 
 
-def _arrows_escapes(text: bytes, style: TextStyle) -> bytes:
-    r"""The same text as Arrow takes it, to which an escape is one before any byte.
+def _escape_for_arrow(text: bytes, style: TextStyle) -> bytes:
+    r"""Return the text with escapes as Arrow reads them.
+
+    To Arrow an escape takes the meaning from whatever byte follows. Here an escape
+    before an ordinary byte is a part of the value, so it is escaped itself.
 
     Example:
 
-    >>> _arrows_escapes(rb"C:\data,\N,a\,b", TextStyle(b",", escape=b"\\"))
+    >>> _escape_for_arrow(rb"C:\data,\N,a\,b", TextStyle(b",", escape=b"\\"))
     b'C:\\\\data,\\\\N,a\\,b'
     """
     escape = style.escape
@@ -118,10 +121,10 @@ def _arrows_escapes(text: bytes, style: TextStyle) -> bytes:
         return text
     specials = {style.separator, b'"', escape, b"\r", b"\n"}
 
-    def rewrite(found: re.Match[bytes]) -> bytes:
-        if found[1] == b"\r\n":
+    def rewrite(match: re.Match[bytes]) -> bytes:
+        if match[1] == b"\r\n":
             return escape + b"\r" + escape + b"\n"
-        return found[0] if found[1] in specials else escape + found[0]
+        return match[0] if match[1] in specials else escape + match[0]
 
     pattern = re.escape(escape) + rb"(\r\n|.)"
     return re.sub(pattern, rewrite, text, flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""Which line of a raw file is malformed, and why; slow and exact."""
+"""Find which line of a raw file is malformed, and why; slow and exact."""
 
 import datetime
 import re
@@ -18,14 +18,14 @@ _LABEL = rb"[01]"
 _DENSE = rb"-?0*[0-9]{1,19}|"
 _CATEGORICAL = rb"0*[0-9a-fA-F]{1,8}|"
 _SURE_DENSE = rb"-?[0-9]{1,18}|"
-"""Fits 64 bits whatever its digits are."""
+"""An integer that fits 64 bits whatever its digits are."""
 
 _EXPECTED = {
     _LABEL: "0 or 1",
     _DENSE: "a 64-bit integer or nothing",
     _CATEGORICAL: "a hexadecimal number of at most 32 bits or nothing",
 }
-_KINDS = {_LABEL: "bad label", _DENSE: "bad integer", _CATEGORICAL: "bad category"}
+_FAULTS = {_LABEL: "bad label", _DENSE: "bad integer", _CATEGORICAL: "bad category"}
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class BadRow:
 
     Args:
         path: The raw file.
-        line: Its number, from 1.
-        kind: What is wrong, in a word or two.
+        line: Number of the line, from 1.
+        kind: The sort of fault, in a word or two; `SkippedRows` counts by it.
         problem: What came and what was expected.
         unit: What the number counts: lines, or the rows of a table.
     """
@@ -55,25 +55,21 @@ class EmptyLogError(InputError):
 
 
 class BadRowError(InputError):
-    """A malformed row that stops the work.
-
-    Args:
-        row: The row.
-    """
+    """A malformed row that stops the work."""
 
     def __init__(self, row: BadRow) -> None:
-        super().__init__(f"{row}; mend the {row.unit}")
+        super().__init__(f"{row}; fix the {row.unit}")
         self.row = row
 
 
 @dataclass
 class SkippedRows:
-    """The malformed lines that were left out: how many of each kind, and the first.
+    """The malformed lines that were left out: a count and an example of each fault.
 
     Args:
-        counts: Number of lines of each kind.
-        examples: The first line of each kind.
-        labels: Of the rows that were kept, how many have each value of the label; see
+        counts: Number of lines with each fault.
+        examples: The first line with each fault.
+        labels: Number of good rows with each value of the label; see
             `pipelines.logs.label_values`.
     """
 
@@ -90,11 +86,11 @@ class SkippedRows:
         """Add what `other` counted in later lines or a later file."""
         self.counts.update(other.counts)
         self.labels.update(other.labels)
-        for kind, row in other.examples.items():
-            self.examples.setdefault(kind, row)
+        for fault, row in other.examples.items():
+            self.examples.setdefault(fault, row)
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` makes the same of."""
+        """Return the same as JSON, which `from_json` reads."""
         examples = [
             {**asdict(row), "path": str(row.path)} for row in self.examples.values()
         ]
@@ -103,7 +99,7 @@ class SkippedRows:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> "SkippedRows":
-        """The rows that `to_json` wrote down."""
+        """Read what `to_json` returned."""
         rows = [
             BadRow(**{**row, "path": storage.at(row["path"])})
             for row in fields["examples"]
@@ -113,43 +109,45 @@ class SkippedRows:
         return cls(Counter(fields["counts"]), examples, labels)
 
     def report(self) -> list[str]:
-        """A line for the sum and one for each kind; none when nothing was skipped."""
+        """Return a line with the sum and one for each fault; none without any."""
         if not self.counts:
             return []
         lines = [f"skipped {self.counts.total():,} malformed rows"]
-        for kind, count in self.counts.most_common():
-            lines.append(f"  {count:,} {kind}, first {self.examples[kind]}")
+        for fault, count in self.counts.most_common():
+            lines.append(f"  {count:,} {fault}, first {self.examples[fault]}")
         return lines
 
 
 class LineChecker:
-    """Finds what is wrong with single lines of one file.
+    """Find what is wrong with single lines of one file.
 
     Args:
-        path: The file, for messages.
+        path: Path of the file, for messages.
         columns: Names of the columns that a line must have.
     """
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self._path = path
         self._columns = columns
-        sure = [_pattern(name).replace(_DENSE, _SURE_DENSE) for name in columns]
-        self._surely_good = re.compile(b"\t".join(b"(?:%s)" % each for each in sure))
+        patterns = [_pattern(name).replace(_DENSE, _SURE_DENSE) for name in columns]
+        self._surely_good = re.compile(
+            b"\t".join(b"(?:%s)" % pattern for pattern in patterns)
+        )
 
     def check(self, line: bytes, number: int) -> BadRow | None:
-        """What is wrong with `line`, or `None` when it is well formed."""
+        """Return what is wrong with `line`; `None` if it is well formed."""
         if self._surely_good.fullmatch(line):
             return None
-        fields = line.split(b"\t")
+        width = line.count(b"\t") + 1
         if not line:
-            kind, problem = "blank line", f"is blank, expected {self._layout()}"
-        elif len(fields) != len(self._columns):
-            kind = "wrong number of columns"
-            found = "1 column" if len(fields) == 1 else f"{len(fields)} columns"
-            problem = f"has {found}, expected {self._layout()}"
+            fault, problem = "blank line", f"is blank, expected {self._layout()}"
+        elif width != len(self._columns):
+            fault = "wrong number of columns"
+            columns = "1 column" if width == 1 else f"{width} columns"
+            problem = f"has {columns}, expected {self._layout()}"
         else:
-            return self._check_fields(fields, number)
-        return BadRow(self._path, number, kind, problem)
+            return self._check_fields(line.split(b"\t"), number)
+        return BadRow(self._path, number, fault, problem)
 
     def _check_fields(self, fields: list[bytes], number: int) -> BadRow | None:
         for position, (name, value) in enumerate(
@@ -158,10 +156,10 @@ class LineChecker:
             pattern = _pattern(name)
             if not _is_valid(value, pattern):
                 problem = (
-                    f"column {position} ({name}) is {shown(value)}, expected "
+                    f"column {position} ({name}) is {quote_value(value)}, expected "
                     f"{_EXPECTED[pattern]}"
                 )
-                return BadRow(self._path, number, _KINDS[pattern], problem)
+                return BadRow(self._path, number, _FAULTS[pattern], problem)
         return None
 
     def _layout(self) -> str:
@@ -185,8 +183,8 @@ def _is_valid(value: bytes, pattern: bytes) -> bool:
     return number <= 2**63 - (not value.startswith(b"-"))
 
 
-def shown(value: object) -> str:
-    """A bad value, as a message quotes it."""
+def quote_value(value: object) -> str:
+    """Return a bad value as a message quotes it."""
     if isinstance(value, pl.Series):
         value = value.to_list()
     if isinstance(value, datetime.date):

@@ -1,4 +1,4 @@
-"""Whether an input is still what it was: by size, time and checksum."""
+"""Check that an input has not changed, by its size, time and checksum."""
 
 import hashlib
 from pathlib import Path
@@ -11,22 +11,19 @@ _READ_BYTES = 2**20
 
 
 class InputChangedError(Exception):
-    """What an unfinished run has read of an input is not what is there now."""
+    """An input differs from what an unfinished run has read of it."""
 
 
 class FileChecksum:
-    """The SHA-256 of a file, computed as far as is asked for.
-
-    Args:
-        path: The file.
+    """The SHA-256 of a file, computed no further than it is needed.
 
     Raises:
-        InputError: If it cannot be read.
+        InputError: If the file cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._before = identity(path)
+        self._identity = identity(path)
         with reading(path):
             self._file: BinaryIO = path.open("rb")
             self._size = path.stat().st_size
@@ -34,29 +31,29 @@ class FileChecksum:
         self._hash = hashlib.sha256()
 
     def up_to(self, offset: int) -> str:
-        """The checksum of the bytes before `offset`, or before an earlier end.
+        """Return the checksum of the bytes before `offset`, or of the whole file.
 
         Args:
-            offset: At least what it was in the call before.
+            offset: No smaller than in the call before.
         """
         while self._offset < offset:
             with reading(self.path):
-                piece = self._file.read(min(_READ_BYTES, offset - self._offset))
-            if not piece:
+                contents = self._file.read(min(_READ_BYTES, offset - self._offset))
+            if not contents:
                 break
-            self._hash.update(piece)
-            self._offset += len(piece)
+            self._hash.update(contents)
+            self._offset += len(contents)
         return self._hash.hexdigest()
 
     def whole(self) -> str:
-        """The checksum of the whole file.
+        """Return the checksum of the whole file.
 
         Raises:
-            InputError: If the file was changed since this object was made, or cannot
-                be read.
+            InputError: If the file has changed since this object was created, or
+                cannot be read.
         """
         digest = self.up_to(self._size)
-        require_unchanged(self.path, self._before)
+        require_unchanged(self.path, self._identity)
         return digest
 
     def __enter__(self) -> "FileChecksum":
@@ -67,33 +64,33 @@ class FileChecksum:
 
 
 def file_checksum(path: Path) -> str:
-    """The SHA-256 of an input, in hexadecimal."""
+    """Return the SHA-256 of an input, in hexadecimal."""
     with FileChecksum(path) as checksum:
         return checksum.whole()
 
 
 def identity(path: Path) -> tuple[int, ...]:
-    """What is another when a file is replaced or written to.
+    """Return a value that changes when a file is replaced or written to.
 
     Raises:
-        InputError: If it is not there.
+        InputError: If the file does not exist.
     """
     with reading(path):
         stat = path.stat()
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
-def require_unchanged(path: Path, before: tuple[int, ...]) -> None:
+def require_unchanged(path: Path, identity_before: tuple[int, ...]) -> None:
     """Refuse a file that is being written to.
 
     Args:
-        path: The file.
-        before: Its `identity` before it was read.
+        path: Path of the file.
+        identity_before: The file's `identity` before it was read.
 
     Raises:
-        InputError: If it is another now.
+        InputError: If the file has another identity now.
     """
-    if identity(path) != before:
+    if identity(path) != identity_before:
         raise InputError(
             f"{path} changed while it was read, expected a file that nobody writes to: "
             "prepare it again when it is complete"

@@ -1,4 +1,4 @@
-"""What the columns of a log are, and how its files are written."""
+"""The columns of a log, and how its files are written."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -19,13 +19,13 @@ Negative = tuple[str, ...] | Literal["others"]
 
 @dataclass(frozen=True)
 class DaysBy:
-    """The column whose value tells on which day a row was logged.
+    """The column that holds the day on which a row was logged.
 
     Args:
-        name: Its name.
+        name: Name of the column.
         kind: `day`, an integer or an ISO date; or `time`, a number since an epoch or
             an ISO time.
-        unit: What numbers of a `time` count: seconds, milliseconds, microseconds or
+        unit: Unit of the numbers of a `time`: seconds, milliseconds, microseconds or
             nanoseconds.
     """
 
@@ -42,24 +42,24 @@ class Columns:
         label: Name of the label column.
         dense_features: Names of the continuous columns, in order.
         single_hot: Names of the categorical columns with one value a row.
-        multi_hot: Names of those with any number of values a row.
-        positive: The label's text that means 1; `None` where it is 0 or 1, or true or
-            false, already.
-        negative: The texts that mean 0, all others being bad; or `others` where any
-            other text does. Empty leaves it to the log, which may have one.
-        untransformed: The dense features that are taken as they are, not by `log1p`.
-        separators: For each multi-hot column what stands between its values, or `None`
-            where they come as a list.
-        format: How the files are written; `criteo` is Criteo's own way.
-        separator: What stands between the columns of `csv` and `tsv`.
-        quote: What values of text may be written in, or `none`; `None` means a double
-            quote for `csv`, and for `tsv` only where the head line is in quotes.
-        escape: What takes its meaning from a separator, quote, line end or escape that
-            follows it in text; `None` where there is no such thing.
-        names: All columns of the files in order, where no header line tells them.
+        multi_hot: Names of the categorical columns with any number of values a row.
+        positive: The label's text that means 1; `None` if labels are 0 or 1, or true or
+            false.
+        negative: The texts that mean 0; any other text is bad then. `others` if every
+            other text means 0. Empty if the log may decide: it may have one such text.
+        untransformed: The dense features that no `log1p` is applied to.
+        separators: For each multi-hot column the separator of its values, or `None` if
+            they come as a list.
+        format: File format; `criteo` is that of Criteo's own files.
+        separator: The separator of the columns of `csv` and `tsv`.
+        quote: The mark around quoted values of text, or `none`; `None` means a double
+            quote for `csv`, and for `tsv` only if the head line is in quotes.
+        escape: The character that takes the meaning from a separator, quote, line end
+            or escape after it; `None` if text has no escapes.
+        names: All columns of the files in order, if the files have no head line.
         days_by: The column that defines the split; `None` splits by file order.
         missing: For each column of the files that spells a missing value in words, such
-            as `NA`, these spellings. Nothing at all is missing in any case.
+            as `NA`, these spellings. An empty value is always missing.
         floats_as_integers: Whether the category `7.0` is the same as `7`, since pandas
             writes integers so. Data sets of earlier versions distinguish the two.
 
@@ -89,17 +89,17 @@ class Columns:
 
     @cached_property
     def categorical_features(self) -> tuple[str, ...]:
-        """All categorical columns in the order of the schema: multi-hot ones last."""
+        """All categorical columns in the schema's order: multi-hot ones last."""
         return self.single_hot + self.multi_hot
 
     @property
     def features(self) -> tuple[str, ...]:
-        """All columns that a model takes."""
+        """All columns that are inputs of a model."""
         return self.dense_features + self.categorical_features
 
     @property
     def quote_mark(self) -> bytes | None:
-        """What values of text may be written in, as far as the description says."""
+        """The mark around quoted values, as far as the description says."""
         if self.quote is None:
             return b'"' if self.format == "csv" else None
         return None if self.quote == "none" else self.quote.encode()
@@ -109,8 +109,8 @@ class Columns:
         """Whether these are Criteo's files, which need no description."""
         return self.format == "criteo"
 
-    def transformed(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """`frame` with its dense columns as a model takes them."""
+    def transform(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return `frame` with its dense columns transformed for a model."""
         return frame.with_columns(
             self._dense_value(name) for name in self.dense_features
         )
@@ -122,7 +122,7 @@ class Columns:
 
     @classmethod
     def criteo(cls) -> "Columns":
-        """Criteo's 40 columns."""
+        """Return Criteo's 40 columns."""
         return cls(
             label=criteo.LABEL,
             dense_features=criteo.DENSE_FEATURES,
@@ -133,31 +133,35 @@ class Columns:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` reads back, of types that JSON keeps."""
-        described = {
+        """Return the same in types of JSON, which `from_json` reads."""
+        fields = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in asdict(self).items()
         }
-        described["missing"] = {name: list(each) for name, each in self.missing.items()}
-        # Descriptions of earlier versions do not have them, and mean the same.
+        fields["missing"] = {
+            name: list(spellings) for name, spellings in self.missing.items()
+        }
+        # Earlier versions wrote none of these: left out, they mean the same.
         for name in ("escape", "negative", "missing", "floats_as_integers"):
-            if not described[name]:
-                del described[name]
+            if not fields[name]:
+                del fields[name]
         if self.quote is None and self.format != "tsv":
-            del described["quote"]
-        return described
+            del fields["quote"]
+        return fields
 
     @classmethod
-    def from_json(cls, described: Mapping[str, Any]) -> "Columns":
-        """The columns that `to_json` wrote down."""
+    def from_json(cls, fields: Mapping[str, Any]) -> "Columns":
+        """Read what `to_json` returned."""
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
-            for name, value in described.items()
+            for name, value in fields.items()
         }
         if values["days_by"] is not None:
             values["days_by"] = DaysBy(**values["days_by"])
         if values["format"] == "tsv":
             values.setdefault("quote", '"')  # as earlier versions read it
         missing = values.get("missing", {})
-        values["missing"] = {name: tuple(each) for name, each in missing.items()}
+        values["missing"] = {
+            name: tuple(spellings) for name, spellings in missing.items()
+        }
         return cls(**values)

@@ -1,4 +1,4 @@
-"""What happens to a Criteo row: its columns, and the expression for each of them."""
+"""Criteo's columns, and the expression that reads each of them."""
 
 import polars as pl
 from polars.selectors import by_name
@@ -9,7 +9,7 @@ CATEGORICAL_FEATURES = tuple(f"C{number}" for number in range(1, 27))
 
 
 def column_names(labelled: bool) -> tuple[str, ...]:
-    """The columns of a raw file, in file order.
+    """Return the columns of a raw file, in file order.
 
     Args:
         labelled: Whether rows begin with the label; Criteo's `test.txt` has none.
@@ -27,7 +27,7 @@ def column_names(labelled: bool) -> tuple[str, ...]:
 
 
 def raw_schema(labelled: bool) -> dict[str, type[pl.DataType]]:
-    """How each column is first read: dense as integers, everything else as text."""
+    """Return the type of each raw column: integers for dense ones, text for others."""
     return {
         name: pl.Int64 if name in DENSE_FEATURES else pl.String
         for name in column_names(labelled)
@@ -35,22 +35,22 @@ def raw_schema(labelled: bool) -> dict[str, type[pl.DataType]]:
 
 
 def label_value() -> pl.Expr:
-    """The label's text as 0 or 1; null for anything else, `01` and nothing too."""
+    """Return the label's text as 0 or 1; null for anything else, such as `01`."""
     text = pl.col(LABEL)
     return pl.when(text.is_in(["0", "1"])).then(text == "1").cast(pl.UInt8).alias(LABEL)
 
 
 def categorical_value(name: str) -> pl.Expr:
-    """The hexadecimal text of a category as a 32-bit number.
+    """Return the hexadecimal text of a category as a 32-bit number.
 
-    A field that is not such a number becomes null, as an empty one is; a hash of 0
-    stays 0 and so apart from an empty field.
+    A field that is no such number becomes null, as an empty field is. A hash of 0 stays
+    0, so that it differs from an empty field.
     """
     return pl.col(name).str.to_integer(base=16, dtype=pl.UInt32, strict=False)
 
 
 def dense_value(name: str) -> pl.Expr:
-    """`log(x + 1)` of an integer column, missing and negative counts taken as 0.
+    """Return `log(x + 1)` of an integer column; missing and negative counts are 0.
 
     Example:
 
@@ -63,5 +63,5 @@ def dense_value(name: str) -> pl.Expr:
 
 
 def features(frame: pl.DataFrame) -> pl.DataFrame:
-    """Apply `dense_value` to the dense columns of `frame`; the others stay."""
+    """Apply `dense_value` to the dense columns of `frame`; other columns stay."""
     return frame.with_columns(dense_value(name) for name in DENSE_FEATURES)

@@ -1,4 +1,4 @@
-"""Raw Criteo files as typed data frames, a bounded number of rows at a time."""
+"""Read raw Criteo files as typed data frames, a bounded number of rows at a time."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -16,17 +16,16 @@ from pipelines.logs.bad_rows import (
     LineChecker,
     SkippedRows,
 )
-from pipelines.logs.criteo_fields import UnusualTextError, read_fields
 from pipelines.logs.criteo_text import RawText
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.parallel import map_in_order, read_ahead
 
 CHUNK_BYTES = 16 * 2**20
-"""Larger ones are slower: the allocator then fetches new pages for each of them."""
+"""Larger chunks are slower: the allocator then fetches new pages for each of them."""
 
 _PEEK_BYTES = 2**16
-_FIRST = 100
+_PEEK_LINES = 100
 _OWN_LOG_HINT = (
     "a log of your own is prepared with --columns (of tfdlrm.train "
     "--prepare.columns), a description of its columns: see docs/own_data.md"
@@ -42,17 +41,17 @@ class RawFile:
     a label, 39 without.
 
     Args:
-        path: The file.
-        on_bad_row: What a malformed line does: `stop` raises with its place, `skip`
-            leaves it out and counts it in `skipped`.
+        path: Path of the file.
+        on_bad_row: The effect of a malformed line: `stop` raises an error that names
+            it, `skip` leaves it out and counts it in `skipped`.
         chunk_bytes: Bytes of text in a chunk.
 
     Attributes:
         labelled: Whether rows have a label.
         num_bytes: Size of the file as stored.
-        num_lines: How many lines have been read.
-        position: Where `frames` goes on after the frame that it yielded last.
-        skipped: What `skip` left out so far.
+        num_lines: Number of lines read so far.
+        position: The position from which `frames` continues after its latest frame.
+        skipped: The lines that `skip` has left out so far.
 
     Yields:
         Data frames with the columns of `criteo.column_names(labelled)`: the label as
@@ -78,7 +77,9 @@ class RawFile:
         first_bytes = self._text.first_bytes(_PEEK_BYTES)
         if not first_bytes:
             raise EmptyLogError(f"{path} is empty, expected rows of a Criteo click log")
-        self._first_lines = first_bytes.replace(b"\r\n", b"\n").split(b"\n")[:_FIRST]
+        self._first_lines = first_bytes.replace(b"\r\n", b"\n").split(b"\n")[
+            :_PEEK_LINES
+        ]
         self.num_bytes = self.path.stat().st_size
         self.labelled = _has_label(self._first_lines)
         self._columns = criteo.column_names(self.labelled)
@@ -86,7 +87,7 @@ class RawFile:
 
     @property
     def bytes_read(self) -> int:
-        """How many bytes of the stored file have been read."""
+        """Number of bytes of the stored file that have been read."""
         return self._text.bytes_read
 
     @property
@@ -96,7 +97,7 @@ class RawFile:
 
     @property
     def num_chunks(self) -> int | None:
-        """Chunks that `part` takes; `None` where it can take none, of a zipped file."""
+        """Number of chunks that `part` can read; `None` for a compressed file."""
         if self._text.is_compressed:
             return None
         return -(-self.num_bytes // self._text.chunk_bytes)
@@ -105,13 +106,13 @@ class RawFile:
         return self.frames()
 
     def frames(self, position: int = 0) -> Iterator[pl.DataFrame]:
-        """The frames from `position` on, a value that the attribute had before."""
+        """Yield the frames from `position` on, an earlier value of the attribute."""
         chunks = read_ahead(self._text.chunks())
         self._begin(sum(chunk.count(b"\n") for chunk in islice(chunks, position)))
         self.position, found_rows = position, position > 0
         for chunk, frame in map_in_order(self._with_frame, chunks):
             self.position += 1
-            frame = self._checked(chunk, frame)
+            frame = self._check(chunk, frame)
             if frame.height:
                 found_rows = True
                 yield frame
@@ -119,52 +120,49 @@ class RawFile:
             self.refuse_all_rows(next(iter(self.skipped.examples.values())))
 
     def part(self, chunks: range) -> Iterator[pl.DataFrame]:
-        """The frames of some chunks of a plain file, by this thread alone.
+        """Yield the frames of some chunks of a plain file, in this thread alone.
 
-        The same frames as `frames` gives of them. Lines are counted from the first line
-        of the first chunk.
+        They are the same frames as those of `frames`. Lines are counted from the first
+        line of the first chunk.
 
         Args:
-            chunks: Their numbers, below `num_chunks`.
+            chunks: Numbers of the chunks, below `num_chunks`.
         """
         self._begin(0)
         for chunk in self._text.part(chunks):
-            frame = self._checked(chunk, self._parse(chunk))
+            frame = self._check(chunk, self._parse(chunk))
             if frame.height:
                 yield frame
 
     def _begin(self, num_lines: int) -> None:
         self.skipped, self.num_lines = SkippedRows(), num_lines
 
-    def refuse_all_rows(self, first: BadRow) -> NoReturn:
-        """Say that not one row is well formed, such as `first`."""
+    def refuse_all_rows(self, example: BadRow) -> NoReturn:
+        """Raise the error of a file without a well-formed row; `example` is one row."""
         raise InputError(
-            f"{self.path} has no well-formed row; {first}: {_OWN_LOG_HINT}"
+            f"{self.path} has no well-formed row; {example}: {_OWN_LOG_HINT}"
         )
 
     def _with_frame(self, chunk: bytes) -> tuple[bytes, pl.DataFrame | None]:
         return chunk, self._parse(chunk)
 
-    def _checked(self, chunk: bytes, frame: pl.DataFrame | None) -> pl.DataFrame:
-        """The rows of the next chunk, or of its good lines where there are others."""
+    def _check(self, chunk: bytes, frame: pl.DataFrame | None) -> pl.DataFrame:
+        """Return the rows of the next chunk, without its malformed lines if any."""
         if frame is None:
             frame = self._parse_carefully(chunk, first_line=self.num_lines + 1)
         self.num_lines += chunk.count(b"\n")
         return frame
 
     def _parse(self, chunk: bytes) -> pl.DataFrame | None:
-        """The rows of `chunk`, or `None` when any of them is malformed."""
-        try:
-            return _parse_usual(chunk, self.labelled)
-        except UnusualTextError:
-            return self._parse_unusual(chunk)
-
-    def _parse_unusual(self, chunk: bytes) -> pl.DataFrame | None:
+        """Return the rows of `chunk`, or `None` if any of them is malformed."""
         num_lines = chunk.count(b"\n")
-        # What is left without the bytes that fields may hold are the separators.
-        left = chunk.translate(None, _FIELD_BYTES)
-        separators = b"\t" * (len(self._columns) - 1) + b"\n"
-        if len(left) != len(separators) * num_lines or left != separators * num_lines:
+        # Without the bytes that fields may hold, only separators are left.
+        separators = chunk.translate(None, _FIELD_BYTES)
+        row_separators = b"\t" * (len(self._columns) - 1) + b"\n"
+        if (
+            len(separators) != len(row_separators) * num_lines
+            or separators != row_separators * num_lines
+        ):
             return None
         try:
             raw = pl.read_csv(
@@ -190,17 +188,17 @@ class RawFile:
         return None if malformed else frame
 
     def _parse_carefully(self, chunk: bytes, first_line: int) -> pl.DataFrame:
-        """The well-formed rows of `chunk`, having raised or counted the others."""
-        good = []
+        """Return the well-formed rows of `chunk`; raise or count malformed ones."""
+        good_lines = []
         for number, line in enumerate(chunk[:-1].split(b"\n"), start=first_line):
             bad_row = self._checker.check(line, number)
             if bad_row is None:
-                good.append(line)
+                good_lines.append(line)
             else:
                 self._refuse(bad_row)
-        if not good:
+        if not good_lines:
             return pl.DataFrame()
-        frame = self._parse(b"\n".join([*good, b""]))
+        frame = self._parse(b"\n".join([*good_lines, b""]))
         if frame is None:
             raise RuntimeError(f"{self.path}: the line checker passes what is refused")
         return frame
@@ -212,7 +210,7 @@ class RawFile:
         self.skipped.add(bad_row)
 
     def _refuse_other_format(self, bad_row: BadRow) -> None:
-        """Refuse a file that begins with malformed lines: no line is at fault then."""
+        """Refuse a file of another format: most of its first lines are malformed."""
         lines = self._first_lines[:-1]  # the last one may be cut off
         num_bad = sum(self._checker.check(line, 1) is not None for line in lines)
         if num_bad > 1 and 2 * num_bad > len(lines):
@@ -222,31 +220,10 @@ class RawFile:
             )
 
 
-def _parse_usual(chunk: bytes, labelled: bool) -> pl.DataFrame:
-    dense, categorical = criteo.DENSE_FEATURES, criteo.CATEGORICAL_FEATURES
-    fields = read_fields(chunk, labelled, len(dense), len(categorical))
-    values = pl.DataFrame(
-        [
-            pl.Series(name, column)
-            for name, column in zip(
-                dense + categorical, (*fields.dense, *fields.categories), strict=True
-            )
-        ]
-    )
-    is_empty = pl.DataFrame(
-        [pl.Series(f"{i}", column) for i, column in enumerate(fields.is_empty)]
-    )
-    frame = pl.concat([values, is_empty], how="horizontal").select(
-        pl.when(~pl.col(f"{i}")).then(pl.col(name)).alias(name)
-        for i, name in enumerate(dense + categorical)
-    )
-    if fields.labels is None:
-        return frame
-    return frame.insert_column(0, pl.Series(criteo.LABEL, fields.labels))
-
-
 def _has_label(first_lines: list[bytes]) -> bool:
-    # More than one line, so that a malformed first one does not decide alone.
+    # Look at several lines, so that a malformed first line does not decide alone.
     widths = Counter(line.count(b"\t") + 1 for line in first_lines)
-    unlabelled, labelled = (len(criteo.column_names(each)) for each in (False, True))
+    unlabelled, labelled = (
+        len(criteo.column_names(has_label)) for has_label in (False, True)
+    )
     return widths[labelled] >= widths[unlabelled]

@@ -1,4 +1,4 @@
-"""The text of a raw file in whole lines, cut the same way each time."""
+"""Read the text of a raw file in whole lines, cut the same way each time."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,15 +15,15 @@ class RawText:
     """The text of one file, read a chunk at a time.
 
     Args:
-        path: The file.
+        path: Path of the file.
         chunk_bytes: Bytes of text in a chunk.
 
     Attributes:
-        bytes_read: How many bytes of the stored file have been read.
-        is_compressed: Whether it is, by its content.
+        bytes_read: Number of bytes of the stored file that have been read.
+        is_compressed: Whether the file's content is compressed.
 
     Raises:
-        InputError: If it cannot be read, or is no text in UTF-8.
+        InputError: If the file cannot be read, or is no text in UTF-8.
     """
 
     def __init__(self, path: Path, chunk_bytes: int) -> None:
@@ -34,18 +34,18 @@ class RawText:
             open_text(stored, path)
 
     def first_bytes(self, size: int) -> bytes:
-        """The first `size` bytes of text, or all there are."""
+        """Return the first `size` bytes of text, or all of a shorter text."""
         return next(self._text(size), b"")
 
     def chunks(self) -> Iterator[bytes]:
-        """All lines, each chunk of them ending with a newline."""
+        """Yield all lines in chunks, each of which ends with a newline."""
         return self._whole_lines(self._text(self.chunk_bytes), b"", is_last=True)
 
     def part(self, chunks: range) -> Iterator[bytes]:
-        """Some of the chunks of a plain file, without reading those before them.
+        """Yield some chunks of a plain file, without reading those before them.
 
         Args:
-            chunks: Their numbers in the file, from 0.
+            chunks: Numbers of the chunks in the file, from 0.
         """
         start = chunks.start * self.chunk_bytes
         is_last = chunks.stop * self.chunk_bytes >= self.path.stat().st_size
@@ -54,31 +54,31 @@ class RawText:
             (piece for _, piece in pieces), self._line_before(start), is_last
         )
 
-    def _line_before(self, place: int) -> bytes:
-        """What stands before a place on its line."""
-        rest = b""
-        while place and b"\n" not in rest:
-            size = min(_TAIL_BYTES, place)
-            place -= size
-            rest = next(self._stored(size, place), b"") + rest
-        return rest.rpartition(b"\n")[2]
+    def _line_before(self, position: int) -> bytes:
+        """Return the part of a line before `position`, which is in that line."""
+        line = b""
+        while position and b"\n" not in line:
+            size = min(_TAIL_BYTES, position)
+            position -= size
+            line = next(self._stored(size, position), b"") + line
+        return line.rpartition(b"\n")[2]
 
     def _whole_lines(
-        self, pieces: Iterable[bytes], rest: bytes, is_last: bool
+        self, pieces: Iterable[bytes], line_start: bytes, is_last: bool
     ) -> Iterator[bytes]:
-        """The lines that end in these pieces of text, Windows' line ends replaced."""
+        """Yield the lines that end in some pieces of text, with Unix' line ends."""
         for piece in pieces:
             end = piece.rfind(b"\n") + 1
             if end:
-                # One copy, not two: it keeps other threads from running.
-                lines = b"".join((rest, memoryview(piece)[:end]))
+                # One copy, not two: no other thread runs while bytes are copied.
+                lines = b"".join((line_start, memoryview(piece)[:end]))
                 yield _unix_line_ends(lines)
-                rest = piece[end:]
+                line_start = piece[end:]
             else:
-                rest += piece
-                self._refuse_endless_line(rest)
-        if rest and is_last:
-            yield _unix_line_ends(rest + b"\n")
+                line_start += piece
+                self._refuse_endless_line(line_start)
+        if line_start and is_last:
+            yield _unix_line_ends(line_start + b"\n")
 
     def _refuse_endless_line(self, line: bytes) -> None:
         if len(line) > 2 * self.chunk_bytes:

@@ -1,4 +1,4 @@
-"""Trouble in reading an input, told in one line that names the file."""
+"""Report an input that cannot be read, in one line that names the file."""
 
 import gzip
 import zlib
@@ -10,19 +10,19 @@ from tfdlrm.base.errors import InputError
 
 
 class DamagedZstdError(Exception):
-    """Compressed text breaks off, or is not what was compressed."""
+    """Compressed text is cut off or damaged."""
 
 
 @contextmanager
 def reading(path: Path, expected: str = "a raw file") -> Iterator[None]:
-    """Read something of a raw file, plain or compressed.
+    """Turn errors while a raw file is read into one line.
 
     Args:
-        path: The file.
-        expected: What it should be, in words.
+        path: Path of the file, plain or compressed.
+        expected: A few words on the file that was expected.
 
     Raises:
-        InputError: If the machine refuses, or a compressed file is damaged.
+        InputError: If the machine refuses to read, or a compressed file is damaged.
     """
     try:
         yield

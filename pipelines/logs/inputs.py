@@ -1,4 +1,4 @@
-"""The files of an input: one, or those of a folder, as Spark and Hive write them."""
+"""The files of an input: one file, or those of a folder as Spark and Hive write it."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
@@ -9,7 +9,7 @@ from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
 
 _NO_LOGS = (".crc", ".truth.npy")
-"""Hadoop's checksums, and what `pipelines.synthetic` puts beside its rows."""
+"""Files of Hadoop's checksums, and of the planted truth of `pipelines.synthetic`."""
 
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
@@ -18,8 +18,8 @@ class Inputs(tuple[Path, ...]):
     """The files of several inputs, in order.
 
     Attributes:
-        names: Of each file its name, below the folder if that is what was given.
-        lengths: The number of files of each input.
+        names: Name of each file; for the files of a folder, their paths below it.
+        lengths: Number of files of each input.
     """
 
     names: list[str]
@@ -27,38 +27,38 @@ class Inputs(tuple[Path, ...]):
 
     @classmethod
     def of(cls, paths: Sequence[Path]) -> "Inputs":
-        """The files of `paths`, a folder standing for all files below it.
+        """Return the files of `paths`; a folder stands for all files below it.
 
         Raises:
-            InputError: If a folder has none.
+            InputError: If a folder has no files.
         """
         if isinstance(paths, Inputs):
             return paths
         groups = [input_files(path) for path in paths]
-        found = cls(file for files in groups for file in files)
-        found.lengths = [len(files) for files in groups]
-        found.names = [
+        inputs = cls(file for files in groups for file in files)
+        inputs.lengths = [len(files) for files in groups]
+        inputs.names = [
             file.name if file == path else str(file.relative_to(path.parent))
             for path, files in zip(map(storage.at, paths), groups, strict=True)
             for file in files
         ]
-        return found
+        return inputs
 
     def rows_per_input(self, rows_per_file: Sequence[int]) -> list[int]:
-        """The number of rows of each input, except those that have none."""
+        """Return the number of rows of each input that has any."""
         ends = accumulate(self.lengths, initial=0)
         rows = [sum(rows_per_file[start:end]) for start, end in pairwise(ends)]
         return [count for count in rows if count]
 
 
 def input_files(path: Path) -> list[Path]:
-    """A file itself, or the files below a folder, sorted by name.
+    """Return a file itself, or the files below a folder, sorted by name.
 
-    Left out are those that Spark and Hadoop put beside the data: `_SUCCESS`, other
+    Files that Spark and Hadoop put next to the data are left out: `_SUCCESS`, other
     names that begin with an underscore or a dot, and checksums.
 
     Raises:
-        InputError: If it is a folder without a file.
+        InputError: If `path` is a folder without a file.
     """
     path = storage.at(path)
     if not _is_folder(path):
@@ -73,34 +73,34 @@ def input_files(path: Path) -> list[Path]:
 
 
 def require_outside(output: Path, paths: Sequence[Path]) -> None:
-    """Refuse an output below a folder of raw files, of which it would become a part.
+    """Refuse an output below a folder of raw files: it would become a part of them.
 
     Raises:
-        InputError: If it is.
+        InputError: If `output` is below one of `paths`.
     """
     for path in map(storage.at, paths):
         if _is_folder(path) and output.resolve().is_relative_to(path.resolve()):
             raise InputError(
-                f"output {output} is in {path}, which is read as a log: give a place "
+                f"output {output} is in {path}, which is read as a log: give a path "
                 "outside of it"
             )
 
 
 def partition_values(path: Path) -> dict[str, str | None]:
-    """The columns that the folders of a file name, such as `day=2024-05-01`.
+    """Return the columns that the folders of a file name, such as `day=2024-05-01`.
 
     Example:
 
     >>> partition_values(Path("log/day=2024-05-01/shop=a%2Fb/part-0.csv"))
     {'day': '2024-05-01', 'shop': 'a/b'}
     """
-    found: list[tuple[str, str | None]] = []
+    columns: list[tuple[str, str | None]] = []
     for folder in reversed(path.parts[:-1]):
         name, equals, value = folder.partition("=")
         if not name or not equals:
             break
-        found.append((unquote(name), None if value == _NO_VALUE else unquote(value)))
-    return dict(reversed(found))
+        columns.append((unquote(name), None if value == _NO_VALUE else unquote(value)))
+    return dict(reversed(columns))
 
 
 def _is_folder(path: Path) -> bool:
@@ -109,7 +109,7 @@ def _is_folder(path: Path) -> bool:
         return False
     try:
         return path.is_dir()
-    except OSError:  # told when it is read
+    except OSError:  # reported when the file is read
         return False
 
 
@@ -124,6 +124,6 @@ def _files_below(folder: Path) -> Iterator[Path]:
 def _data_in(entries: Iterable[Path]) -> Iterator[Path]:
     for entry in entries:
         name = entry.name
-        is_note = name.startswith("_") and "=" not in name
-        if not is_note and not name.startswith(".") and not name.endswith(_NO_LOGS):
+        is_marker = name.startswith("_") and "=" not in name
+        if not is_marker and not name.startswith(".") and not name.endswith(_NO_LOGS):
             yield entry

@@ -1,4 +1,4 @@
-"""Rows as JSON objects, one a message of a stream, as typed data frames."""
+"""Read rows that are JSON objects, one a message of a stream, as typed data frames."""
 
 import json
 from collections.abc import Sequence
@@ -7,22 +7,22 @@ from typing import Any
 import polars as pl
 
 from pipelines.logs import criteo
-from pipelines.logs.bad_rows import shown
+from pipelines.logs.bad_rows import quote_value
 from pipelines.logs.columns import Columns
-from pipelines.logs.label_values import spelled_as_described
-from pipelines.logs.values import TIME_KEY, Kind, kinds
+from pipelines.logs.label_values import spell_as_described
+from pipelines.logs.values import TIME_KEY, ColumnReader, column_readers
 
 
 class JsonRows:
-    """Reads JSON objects whose keys are the names of raw columns.
+    """Read JSON objects whose keys are the names of raw columns.
 
-    A column that an object lacks, or has as null, is missing there; keys that are no
-    columns are passed over. Values are what a log in text would hold: Criteo's
+    A value is missing where an object lacks the column or has null for it; keys that
+    are no columns are ignored. Values are the same as in a log in text: Criteo's
     categories as hexadecimal text, numbers as numbers or text, several values as a list
     or as text with separators.
 
     Args:
-        columns: What the columns are.
+        columns: The columns to read.
 
     Example:
 
@@ -38,87 +38,98 @@ class JsonRows:
         self._columns = columns
         self._separators = dict(zip(columns.multi_hot, columns.separators, strict=True))
         if columns.is_criteo:
-            self._kinds = _criteo_kinds()
+            self._readers = _criteo_readers()
         else:
-            found = kinds(columns, labelled=True)
-            found.pop(TIME_KEY, None)
-            self._kinds = {name: kind for name, (_, kind) in found.items()}
+            readers = column_readers(columns, labelled=True)
+            readers.pop(TIME_KEY, None)
+            self._readers = {name: reader for name, (_, reader) in readers.items()}
 
     def read(self, messages: Sequence[bytes]) -> tuple[pl.DataFrame, dict[int, str]]:
-        """The good rows, and what is wrong with each bad message, by its number."""
-        bad: dict[int, str] = {}
-        objects = [_parsed(message) for message in messages]
-        for number, parsed in enumerate(objects):
-            if parsed is None:
-                bad[number] = f"it begins with {messages[number][:20]!r}"
-        rows = [parsed or {} for parsed in objects]
+        """Return the good rows, and the problem of each bad message by its number."""
+        problems: dict[int, str] = {}
+        objects = [_parse(message) for message in messages]
+        for number, json_object in enumerate(objects):
+            if json_object is None:
+                problems[number] = f"it begins with {messages[number][:20]!r}"
+        rows = [json_object or {} for json_object in objects]
         typed: dict[str, pl.Series] = {}
-        for name, kind in self._kinds.items():
-            given = [row.get(name) for row in rows]
-            if name not in self._separators:
-                for row, value in enumerate(given):
-                    if isinstance(value, list | dict):
-                        found = f"{name!r} is {shown(value)}"
-                        bad.setdefault(row, f"{found}, expected one value")
-                        given[row] = None
-            else:
+        for name, reader in self._readers.items():
+            raw_values = [row.get(name) for row in rows]
+            if name in self._separators:
                 # Before texts are split, since a spelling may have the separator in it.
-                given = [None if _spells(value, kind) else value for value in given]
-            values = _column(given, self._separators.get(name))
+                raw_values = [
+                    None if _spells_missing(value, reader) else value
+                    for value in raw_values
+                ]
+            else:
+                _take_out_lists(name, raw_values, problems)
+            values = _column(raw_values, self._separators.get(name))
             if name == self._columns.label:
-                values = self._spelled(given, values)
-            typed[name], is_bad = kind.typed(values)
+                values = self._spell_labels(raw_values, values)
+            typed[name], is_bad = reader.convert(values)
             for row in is_bad.arg_true():
-                bad.setdefault(row, kind.problem(name, rows[row].get(name)))
+                problems.setdefault(row, reader.problem(name, rows[row].get(name)))
         frame = pl.DataFrame(typed)
-        if bad:
-            good = [number for number in range(len(rows)) if number not in bad]
-            frame = frame[good]
-        return frame, bad
+        if problems:
+            good_rows = [
+                number for number in range(len(rows)) if number not in problems
+            ]
+            frame = frame[good_rows]
+        return frame, problems
 
-    def _spelled(self, given: list[Any], values: pl.Series) -> pl.Series:
-        """Labels as text, booleans in the case that the description writes."""
+    def _spell_labels(self, raw_values: list[Any], values: pl.Series) -> pl.Series:
+        """Return labels as text, booleans in the case that the description writes."""
         is_boolean = pl.Series(
-            [isinstance(each, bool) for each in given], dtype=pl.Boolean
+            [isinstance(value, bool) for value in raw_values], dtype=pl.Boolean
         )
         if not is_boolean.any():
             return values
-        return spelled_as_described(values, self._columns).zip_with(is_boolean, values)
+        return spell_as_described(values, self._columns).zip_with(is_boolean, values)
 
 
 def is_object(message: bytes) -> bool:
-    """Whether a message is a JSON object, with white space before it or not."""
-    # Most messages need not be parsed to see that they are none.
-    return message.lstrip().startswith(b"{") and _parsed(message) is not None
+    """Return whether a message is a JSON object, with or without leading blanks."""
+    # Most other messages need not be parsed.
+    return message.lstrip().startswith(b"{") and _parse(message) is not None
 
 
-def _parsed(message: bytes) -> dict[str, Any] | None:
+def _parse(message: bytes) -> dict[str, Any] | None:
     try:
-        found = json.loads(message)
+        value = json.loads(message)
         if rb"\u" in message:
-            json.dumps(found, ensure_ascii=False).encode()  # half a surrogate cannot
+            # Half a surrogate pair cannot be encoded.
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None
 
 
-def _spells(value: Any, kind: Kind) -> bool:
-    """Whether a value spells a missing one."""
-    return isinstance(value, str) and value in kind.missing
+def _take_out_lists(name: str, raw_values: list[Any], problems: dict[int, str]) -> None:
+    """Replace lists in a column of single values by null, and note the problem."""
+    for row, value in enumerate(raw_values):
+        if isinstance(value, list | dict):
+            problem = f"{name!r} is {quote_value(value)}, expected one value"
+            problems.setdefault(row, problem)
+            raw_values[row] = None
+
+
+def _spells_missing(value: Any, reader: ColumnReader) -> bool:
+    """Return whether a value spells a missing one."""
+    return isinstance(value, str) and value in reader.missing
 
 
 def _column(values: list[Any], separator: str | None) -> pl.Series:
-    """Values as text, or as lists of text where one of them is a list."""
+    """Return values as text, or as lists of text if one of them is a list."""
     if not any(isinstance(value, list) for value in values):
         return pl.Series([_text(value) for value in values], dtype=pl.String)
     lists = [
-        None if value is None else [_text(each) for each in _listed(value, separator)]
+        None if value is None else [_text(item) for item in _items(value, separator)]
         for value in values
     ]
     return pl.Series(lists, dtype=pl.List(pl.String))
 
 
-def _listed(value: Any, separator: str | None) -> list[Any]:
+def _items(value: Any, separator: str | None) -> list[Any]:
     if isinstance(value, str) and separator is not None:
         return list(value.split(separator))
     return value if isinstance(value, list) else [value]
@@ -130,18 +141,18 @@ def _text(value: Any) -> str | None:
     return json.dumps(value)
 
 
-def _criteo_kinds() -> dict[str, Kind]:
+def _criteo_readers() -> dict[str, ColumnReader]:
     def read(expression: pl.Expr, name: str) -> Any:
         return lambda values: (
             values.alias(name).to_frame().select(expression).to_series()
         )
 
-    def kind(name: str, expected: str, expression: pl.Expr) -> Kind:
-        return Kind("", expected, read(expression, name), lambda dtype: True)
+    def reader(name: str, expected: str, expression: pl.Expr) -> ColumnReader:
+        return ColumnReader("", expected, read(expression, name), lambda dtype: True)
 
     label = criteo.LABEL
-    found = {
-        label: Kind(
+    readers = {
+        label: ColumnReader(
             "",
             "0 or 1",
             read(criteo.label_value(), label),
@@ -151,8 +162,8 @@ def _criteo_kinds() -> dict[str, Kind]:
     }
     for name in criteo.DENSE_FEATURES:
         number = pl.col(name).cast(pl.Int64, strict=False)
-        found[name] = kind(name, "a whole number or nothing", number)
+        readers[name] = reader(name, "a whole number or nothing", number)
     for name in criteo.CATEGORICAL_FEATURES:
         value = criteo.categorical_value(name)
-        found[name] = kind(name, "a hash such as '68fd1e64' or nothing", value)
-    return found
+        readers[name] = reader(name, "a hash such as '68fd1e64' or nothing", value)
+    return readers

@@ -1,4 +1,4 @@
-"""The values of a label: which one means 1, which 0, and how often each came."""
+"""The values of a label: which means 1, which means 0, and how often each occurs."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from pipelines.logs.bad_rows import shown
+from pipelines.logs.bad_rows import quote_value
 from pipelines.logs.columns import Columns
 from pipelines.logs.missing_values import explain_missing
 from pipelines.logs.value_texts import texts
@@ -18,31 +18,31 @@ _TRUE, _FALSE = (
 )
 
 REST = ""
-"""Stands for all values beyond the first `MAX_VALUES`; no label is empty."""
+"""Stands for all values after the first `MAX_VALUES`; no label is empty."""
 
 MAX_VALUES = 100
 _MAX_SHOWN = 8
 
 
 def label_texts(values: pl.Series, columns: Columns) -> pl.Series:
-    """Return labels as text, as the description spells them where it does.
+    """Return labels as text, in the description's spelling if it has one.
 
-    Booleans have no spelling of their own: those of a typed file are `True` where the
-    description says so, and `true` where it says that.
+    Booleans of a typed file have no spelling of their own: they become `True` or
+    `true`, whichever the description uses.
     """
     if values.dtype == pl.Boolean:
-        return spelled_as_described(texts(values), columns)
+        return spell_as_described(texts(values), columns)
     text = texts(values)
     if not values.dtype.is_float():
         return text
     return text.zip_with(text.is_not_null(), values.cast(pl.String))
 
 
-def spelled_as_described(booleans: pl.Series, columns: Columns) -> pl.Series:
-    """Return `true` and `false` in the case that the description writes them in."""
-    described = [] if columns.positive is None else [columns.positive]
-    described += list(columns.negative) if columns.negative != "others" else []
-    spelling = {each.lower(): each for each in described}
+def spell_as_described(booleans: pl.Series, columns: Columns) -> pl.Series:
+    """Return `true` and `false` in the description's upper or lower case."""
+    spellings = [] if columns.positive is None else [columns.positive]
+    spellings += list(columns.negative) if columns.negative != "others" else []
+    spelling = {text.lower(): text for text in spellings}
     return booleans.replace(list(spelling), list(spelling.values()))
 
 
@@ -60,7 +60,7 @@ def read_labels(values: pl.Series, columns: Columns) -> pl.Series:
 
 
 def expected_labels(columns: Columns) -> str:
-    """Say which values a label may have."""
+    """Return in words which values a label may have."""
     if columns.positive is None:
         return (
             "0 or 1, or true or false (of other values label.positive and "
@@ -68,7 +68,9 @@ def expected_labels(columns: Columns) -> str:
         )
     if not columns.negative or columns.negative == "others":
         return "a value"
-    return " or ".join(shown(each) for each in (columns.positive, *columns.negative))
+    return " or ".join(
+        quote_value(value) for value in (columns.positive, *columns.negative)
+    )
 
 
 def count_labels(counts: Counter[str], text: pl.Series) -> None:
@@ -79,18 +81,18 @@ def count_labels(counts: Counter[str], text: pl.Series) -> None:
 
 
 def _value_counts(text: pl.Series) -> tuple[list[str], list[int]]:
-    found = text.drop_nulls().alias("value").value_counts(sort=True, name="rows")
-    found = found.sort("rows", "value", descending=[True, False])
-    return found["value"].to_list(), found["rows"].to_list()
+    counts = text.drop_nulls().alias("value").value_counts(sort=True, name="rows")
+    counts = counts.sort("rows", "value", descending=[True, False])
+    return counts["value"].to_list(), counts["rows"].to_list()
 
 
-def require_described(counts: Mapping[str, int], columns: Columns, place: str) -> None:
-    """Refuse a label of more than two values of which nothing says what they mean.
+def require_described(counts: Mapping[str, int], columns: Columns, where: str) -> None:
+    """Refuse a label that has more than two values if nothing says which mean 0.
 
     Args:
-        counts: Rows of each value.
-        columns: What the columns are.
-        place: Where the rows are, for the message.
+        counts: Number of rows with each value.
+        columns: The columns of the log.
+        where: Name of the file or the files, for the message.
 
     Raises:
         InputError: If `label.positive` leaves several other values open.
@@ -99,7 +101,7 @@ def require_described(counts: Mapping[str, int], columns: Columns, place: str) -
         return
     hint = max((explain_missing(value) for value in counts), default="")
     raise InputError(
-        f"{place}: column {columns.label!r} has more than two values: "
+        f"{where}: column {columns.label!r} has more than two values: "
         f"{_in_words(counts)}; label.positive is {columns.positive!r}, and nothing "
         "says that all others mean 0: list those that do as label.negative in the "
         "columns file (other rows are bad then), or say `negative: others` there"
@@ -108,17 +110,17 @@ def require_described(counts: Mapping[str, int], columns: Columns, place: str) -
 
 
 def with_negatives(columns: Columns, counts: Mapping[str, int]) -> Columns:
-    """Return `columns` with the value that means 0, found where none is described."""
+    """Return `columns` with the value that means 0, from `counts` if undescribed."""
     if columns.positive is None or columns.negative:
         return columns
     return replace(
         columns,
-        negative=tuple(sorted(each for each in counts if each != columns.positive)),
+        negative=tuple(sorted(value for value in counts if value != columns.positive)),
     )
 
 
 def describe_labels(counts: Mapping[str, int], columns: Columns) -> str:
-    """Say how many rows have each value of the label.
+    """Return in words how many rows have each value of the label.
 
     Example:
 
@@ -129,20 +131,25 @@ def describe_labels(counts: Mapping[str, int], columns: Columns) -> str:
     positive = columns.positive
     words = _in_words(counts, positive)
     if positive is not None and positive not in counts:
-        words += f", {shown(positive)} (means 1) in no row"
+        words += f", {quote_value(positive)} (means 1) in no row"
     return f"label {columns.label}: {words}"
 
 
 def _in_words(counts: Mapping[str, int], positive: str | None = None) -> str:
-    rest = counts.get(REST, 0)
-    in_order = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+    num_other_rows = counts.get(REST, 0)
+    in_order = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     values = [(value, rows) for value, rows in in_order if value != REST]
     words = [
-        f"{shown(value)}{' (means 1)' if value == positive else ''} in {_rows(rows)}"
+        f"{quote_value(value)}{' (means 1)' if value == positive else ''} "
+        f"in {_rows(rows)}"
         for value, rows in values[:_MAX_SHOWN]
     ]
-    rest += sum(rows for _, rows in values[_MAX_SHOWN:])
-    return ", ".join([*words, f"other values in {_rows(rest)}"] if rest else words)
+    num_other_rows += sum(rows for _, rows in values[_MAX_SHOWN:])
+    return ", ".join(
+        [*words, f"other values in {_rows(num_other_rows)}"]
+        if num_other_rows
+        else words
+    )
 
 
 def _rows(count: int) -> str:

@@ -1,4 +1,4 @@
-"""One's own logs, CSV, TSV or Parquet, as typed data frames of bounded size."""
+"""Read described logs, CSV, TSV or Parquet, as typed data frames of bounded size."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from pipelines.logs.bad_rows import BadRow, BadRowError, SkippedRows, shown
+from pipelines.logs.bad_rows import BadRow, BadRowError, SkippedRows, quote_value
 from pipelines.logs.columns import Columns
 from pipelines.logs.damage import reading
 from pipelines.logs.inputs import partition_values
 from pipelines.logs.label_values import count_labels, label_texts, require_described
-from pipelines.logs.values import Kind, kinds
+from pipelines.logs.values import ColumnReader, column_readers
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.nearest import did_you_mean
@@ -25,13 +25,13 @@ _COLUMN_HINT = "describe the column otherwise, if it holds something else"
 
 @dataclass(frozen=True)
 class BadLogRow(BadRow):
-    """A bad row; rows are counted from 1, a header line too, blank lines not."""
+    """A bad row; rows count from 1, with the head line and without blank lines."""
 
     unit: str = "row"
 
 
 class MissingColumnError(InputError):
-    """A file lacks a column, or has it twice, or no head line that can be read."""
+    """A file lacks a column or has it twice, or its head line cannot be read."""
 
 
 class LogFile(ABC):
@@ -40,29 +40,29 @@ class LogFile(ABC):
     Iterating reads it once from the start, in chunks that are the same each time.
 
     Args:
-        path: The file.
-        columns: What its columns are.
-        on_bad_row: What a row with a bad value does: `stop` raises with its place,
-            `skip` leaves it out and counts it in `skipped`.
-        labelled: Whether to read what only training needs: the label, and the day or
-            time that defines the split. Otherwise these columns may be absent.
+        path: Path of the file.
+        columns: The columns of the log.
+        on_bad_row: The effect of a row with a bad value: `stop` raises an error that
+            names it, `skip` leaves it out and counts it in `skipped`.
+        labelled: Whether to read the columns that only training needs: the label, and
+            the day or time that defines the split. If not, they may be absent.
 
     Attributes:
         num_bytes: Size of the file as stored.
-        bytes_read: How many of these have been read, about.
-        position: Where `frames` goes on after the frame that it yielded last.
-        skipped: What `skip` left out so far.
+        bytes_read: Number of these bytes that have been read, about.
+        position: The position from which `frames` continues after its latest frame.
+        skipped: The rows that `skip` has left out so far.
 
     Yields:
         Data frames: the label as UInt8, dense columns as Float64 before any transform,
-        single-hot ones as String and multi-hot ones as lists of String; null where
-        missing, but an empty list. With a day or time also its number, as Int64 under
-        the name `log_values.TIME_KEY`.
+        single-hot columns as String and multi-hot columns as lists of String. A missing
+        value is null, a missing list is empty. If a day or time defines the split, its
+        number is in the Int64 column `values.TIME_KEY`.
 
     Raises:
         EmptyLogError: If the file has no rows.
-        InputError: If the file is missing, unreadable or damaged, or lacks a column;
-            under `stop`, if it has a bad row; and if it has no good one at all.
+        InputError: If the file is missing, unreadable or damaged, or lacks a column; if
+            it has a bad row, under `stop`; or if it has no good row.
     """
 
     def __init__(
@@ -78,8 +78,8 @@ class LogFile(ABC):
         self.bytes_read = self.position = 0
         self.skipped = SkippedRows()
         self._on_bad_row = on_bad_row
-        self._kinds = kinds(columns, labelled)
-        self._sources = [source for source, _ in self._kinds.values()]
+        self._readers = column_readers(columns, labelled)
+        self._sources = [source for source, _ in self._readers.values()]
         is_remote = storage.is_remote(self.path)
         self._partitions = partition_values(
             self.path if is_remote else self.path.absolute()
@@ -91,38 +91,38 @@ class LogFile(ABC):
         return self.frames()
 
     def frames(self, position: int = 0) -> Iterator[pl.DataFrame]:
-        """The frames from `position` on, a value that the attribute had before."""
+        """Yield the frames from `position` on, an earlier value of the attribute."""
         self.skipped = SkippedRows()
         self.position, found_rows = position, position > 0
         for number, (rows, numbers, bad_rows) in enumerate(self._chunks()):
             if number < position:
                 continue
-            frame = self._typed(rows, numbers, bad_rows)
+            frame = self._convert(rows, numbers, bad_rows)
             self.position = number + 1
             if frame.height:
                 found_rows = True
                 yield frame
         if not found_rows:
-            first = next(iter(self.skipped.examples.values()), "it has none")
-            raise InputError(f"{self.path} has no good row: {first}; {_COLUMN_HINT}")
+            example = next(iter(self.skipped.examples.values()), "it has none")
+            raise InputError(f"{self.path} has no good row: {example}; {_COLUMN_HINT}")
 
     @abstractmethod
     def _chunks(self) -> Iterator[tuple[pl.DataFrame, np.ndarray, list[BadLogRow]]]:
-        """The columns as the file has them, the rows' numbers, and what is no row."""
+        """Yield the columns as in the file, the rows' numbers, and malformed rows."""
 
-    def _typed(
+    def _convert(
         self, rows: pl.DataFrame, numbers: np.ndarray, bad_rows: list[BadLogRow]
     ) -> pl.DataFrame:
         typed: dict[str, pl.Series] = {}
-        for name, (source, kind) in self._kinds.items():
+        for name, (source, reader) in self._readers.items():
             values = self._values(rows, source)
-            typed[name], is_bad = kind.typed(values)
-            bad = is_bad.arg_true()
-            self._refuse_column(source, kind, values, bad, numbers)
-            for row in bad:
-                problem = f"column {kind.problem(source, values[int(row)])}"
-                place = int(numbers[row])
-                bad_rows.append(BadLogRow(self.path, place, kind.noun, problem))
+            typed[name], is_bad = reader.convert(values)
+            bad_indices = is_bad.arg_true()
+            self._refuse_column(source, reader, values, bad_indices, numbers)
+            for index in bad_indices:
+                problem = f"column {reader.problem(source, values[int(index)])}"
+                number = int(numbers[index])
+                bad_rows.append(BadLogRow(self.path, number, reader.noun, problem))
         frame = pl.DataFrame(typed)
         if not bad_rows:
             self._count_labels(rows)
@@ -142,9 +142,9 @@ class LogFile(ABC):
             require_described(counts, columns, str(self.path))
 
     def _values(self, rows: pl.DataFrame, source: str) -> pl.Series:
-        """A column, or the value of all rows that the file's folder names."""
+        """Return a column of the file, or a column of the value in a folder's name."""
         if source in self._in_file:
-            # Polars takes a name such as `^…$` for a pattern.
+            # Elsewhere Polars would take a name such as `^…$` for a pattern.
             return rows[source].alias("values")
         value = self._partitions[source]
         return pl.repeat(value, rows.height, dtype=pl.String, eager=True)
@@ -152,21 +152,23 @@ class LogFile(ABC):
     def _refuse_column(
         self,
         name: str,
-        kind: Kind,
+        reader: ColumnReader,
         values: pl.Series,
-        bad: pl.Series,
+        bad_indices: pl.Series,
         numbers: np.ndarray,
     ) -> None:
-        """Refuse a column of which most values are bad: no row is at fault then."""
-        there = len(values) - (values.null_count() if kind.may_be_missing else 0)
-        if self._on_bad_row == "skip" or len(bad) < 2 or 2 * len(bad) <= there:
+        """Refuse a column whose values are mostly bad: its description is wrong."""
+        num_filled = len(values) - (values.null_count() if reader.may_be_missing else 0)
+        num_bad = len(bad_indices)
+        if self._on_bad_row == "skip" or num_bad < 2 or 2 * num_bad <= num_filled:
             return
-        first = int(bad[0])
-        value = values[first]
+        index = int(bad_indices[0])
+        value = values[index]
         raise InputError(
-            f"{self.path}: column {name!r} is not as it is described: {len(bad):,} of "
-            f"{there:,} values are bad, the first is {shown(value)} in row "
-            f"{int(numbers[first])}, expected {kind.expected}{kind.explain(value)}; "
+            f"{self.path}: column {name!r} is not as it is described: {num_bad:,} of "
+            f"{num_filled:,} values are bad, the first is {quote_value(value)} in row "
+            f"{int(numbers[index])}, expected {reader.expected}"
+            f"{reader.explain(value)}; "
             f"{_column_hint(value, name in self.columns.dense_features)}"
         )
 
@@ -176,19 +178,19 @@ class LogFile(ABC):
         for row in bad_rows:
             self.skipped.add(row)
 
-    def _check_names(self, there: list[str]) -> None:
-        in_folders = [name for name in self._partitions if name not in there]
+    def _check_names(self, file_names: list[str]) -> None:
+        in_folders = [name for name in self._partitions if name not in file_names]
         needed = dict.fromkeys(self._sources)
         self._in_file = [name for name in needed if name not in in_folders]
         for name in self._in_file:
-            if there.count(name) != 1:
-                problem = "no column" if name not in there else "several columns"
-                names = ", ".join(repr(each) for each in there[:20])
-                more = ", …" if len(there) > 20 else ""
-                hint = did_you_mean(name, set(there) - {name})
+            if file_names.count(name) != 1:
+                problem = "no column" if name not in file_names else "several columns"
+                names = ", ".join(repr(file_name) for file_name in file_names[:20])
+                more = ", …" if len(file_names) > 20 else ""
+                hint = did_you_mean(name, set(file_names) - {name})
                 raise MissingColumnError(
                     f"{self.path} has {problem} {name!r}, expected one: it has "
-                    f"{names}{more}{hint}; {_names_hint(name, there)}"
+                    f"{names}{more}{hint}; {_names_hint(name, file_names)}"
                 )
 
     def _reading(self) -> AbstractContextManager[None]:
@@ -201,9 +203,11 @@ def _column_hint(value: object, is_dense: bool) -> str:
     return _COLUMN_HINT + (": text is categorical" if is_dense else "")
 
 
-def _names_hint(name: str, there: list[str]) -> str:
-    if len(there) == 1 and any(each in there[0] for each in ",;|\t"):
+def _names_hint(name: str, file_names: list[str]) -> str:
+    if len(file_names) == 1 and any(
+        separator in file_names[0] for separator in ",;|\t"
+    ):
         return "say what separates them by `separator` in the description"
-    if f'"{name}"' in there:
+    if f'"{name}"' in file_names:
         return "its head line is in quotes: say `quote: '\"'` in the description"
-    return "mend the description of the columns, or the file"
+    return "fix the description of the columns, or the file"

@@ -14,17 +14,17 @@ _MISSING_WORDS = (
 def without_spellings(
     values: pl.Series, spellings: tuple[str, ...], are_numbers: bool = False
 ) -> pl.Series:
-    """Return `values` with null for those that spell a missing value.
+    """Return `values` with null for each spelling of a missing value.
 
-    Text must be spelled the same, unless it stands for numbers: these are compared by
-    value, as those of a typed column are, so that `-1` is also `-1.0`.
+    Text is compared as it is spelled. If it stands for numbers, their values are
+    compared too, as in a typed column: `-1` also matches `-1.0`.
     """
     if not spellings or isinstance(values.dtype, (pl.List, pl.Null)):
         return values
     if values.dtype.is_numeric():
         return _without(values, _is_number_of(values, spellings))
     if values.dtype == pl.Binary:
-        is_missing = values.is_in([each.encode() for each in spellings])
+        is_missing = values.is_in([text.encode() for text in spellings])
     else:
         is_missing = values.cast(pl.String).is_in(list(spellings))
     if are_numbers and _spelled_numbers(spellings):
@@ -35,27 +35,29 @@ def without_spellings(
 
 def _without(values: pl.Series, is_missing: pl.Series) -> pl.Series:
     frame = pl.DataFrame({"values": values, "is_missing": is_missing})
-    kept = pl.when(~pl.col("is_missing")).then("values")
-    return frame.select(kept.alias(values.name)).to_series()
+    values_or_null = pl.when(~pl.col("is_missing")).then("values")
+    return frame.select(values_or_null.alias(values.name)).to_series()
 
 
 def _is_number_of(values: pl.Series, spellings: tuple[str, ...]) -> pl.Series:
-    """Which numbers are among those that are spelled."""
+    """Return which numbers are among those that are spelled."""
     if values.dtype.is_integer():
-        whole = pl.Series(list(spellings)).cast(pl.Int64, strict=False)
-        floats = pl.Series(_spelled_numbers(spellings), dtype=pl.Float64)
-        whole = whole.append(whole_number_texts(floats).cast(pl.Int64)).drop_nulls()
-        return values.is_in(whole.cast(values.dtype, strict=False).drop_nulls())
-    numbers = _spelled_numbers(spellings)
+        integers = pl.Series(list(spellings)).cast(pl.Int64, strict=False)
+        spelled_floats = pl.Series(_spelled_numbers(spellings), dtype=pl.Float64)
+        integers = integers.append(
+            whole_number_texts(spelled_floats).cast(pl.Int64)
+        ).drop_nulls()
+        return values.is_in(integers.cast(values.dtype, strict=False).drop_nulls())
+    floats = _spelled_numbers(spellings)
     if isinstance(values.dtype, pl.Decimal):
-        return values.cast(pl.Float64).is_in(numbers)
-    return values.is_in(pl.Series(numbers, dtype=pl.Float64).cast(values.dtype))
+        return values.cast(pl.Float64).is_in(floats)
+    return values.is_in(pl.Series(floats, dtype=pl.Float64).cast(values.dtype))
 
 
 def _spelled_numbers(spellings: tuple[str, ...]) -> list[float]:
-    """The numbers among spellings of a missing value."""
-    found = pl.Series(list(spellings), dtype=pl.String).cast(pl.Float64, strict=False)
-    return found.filter(found.is_finite()).to_list()
+    """Return the numbers among spellings of a missing value."""
+    numbers = pl.Series(list(spellings), dtype=pl.String).cast(pl.Float64, strict=False)
+    return numbers.filter(numbers.is_finite()).to_list()
 
 
 def explain_missing(value: object) -> str:

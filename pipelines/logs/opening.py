@@ -1,4 +1,4 @@
-"""The raw files of a log, opened by their format."""
+"""Open the raw files of a log by their format."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,17 +21,13 @@ def open_log(
     on_bad_row: Literal["stop", "skip"] = "stop",
     labelled: bool = True,
 ) -> LogFile:
-    """The file of a log, by its format; arguments as for `LogFile`."""
-    kind = ParquetLog if columns.format == "parquet" else TextLog
-    return kind(path, columns, on_bad_row, labelled)
+    """Open the file of a described log; arguments as for `LogFile`."""
+    log_class = ParquetLog if columns.format == "parquet" else TextLog
+    return log_class(path, columns, on_bad_row, labelled)
 
 
 class EmptyFile:
-    """A raw file without rows, as a job writes a part of its output for no rows.
-
-    Args:
-        path: The file.
-    """
+    """A raw file without rows, such as a part of a job's output that got none."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -40,7 +36,7 @@ class EmptyFile:
         self.skipped = SkippedRows()
 
     def frames(self, position: int = 0) -> Iterator[pl.DataFrame]:
-        """No frames."""
+        """Yield nothing."""
         yield from ()
 
 
@@ -52,29 +48,29 @@ def open_all(
     columns: Columns,
     on_bad_row: Literal["stop", "skip"] = "stop",
 ) -> list[RawSource]:
-    """Raw files that have labels, some of which may be empty.
+    """Open raw files that have labels; some of them may be empty.
 
     Raises:
-        InputError: If one cannot be read, or has no labels; or if all are empty.
+        InputError: If a file cannot be read or has no labels; or if all are empty.
     """
     files = [open_raw(path, columns, on_bad_row) for path in paths]
     empty = [file.path for file in files if isinstance(file, EmptyFile)]
     if len(empty) == len(files):
-        _open(empty[0], columns, on_bad_row)  # says what it expected
+        _open(empty[0], columns, on_bad_row)  # raises, and says what was expected
     if empty:
-        more = ", …" if len(empty) > 5 else ""
+        ellipsis = ", …" if len(empty) > 5 else ""
         names = ", ".join(map(str, empty[:5]))
-        print(f"{len(empty)} of {len(files)} files have no rows: {names}{more}")
+        print(f"{len(empty)} of {len(files)} files have no rows: {names}{ellipsis}")
     return files
 
 
 def open_raw(
     path: Path, columns: Columns, on_bad_row: Literal["stop", "skip"] = "stop"
 ) -> RawSource:
-    """A raw file that has labels, or is empty.
+    """Open a raw file that has labels, or is empty.
 
     Raises:
-        InputError: If it cannot be read, or has none.
+        InputError: If the file cannot be read, or has rows without labels.
     """
     try:
         return _open(path, columns, on_bad_row)

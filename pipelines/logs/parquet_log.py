@@ -1,4 +1,4 @@
-"""Logs in Parquet, read a part of a row group at a time."""
+"""Read logs in Parquet, a part of a row group at a time."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +14,8 @@ from pipelines.logs.bad_rows import EmptyLogError
 from pipelines.logs.columns import Columns
 from pipelines.logs.log_file import BadLogRow, LogFile
 from pipelines.logs.parquet_values import as_frame
-from pipelines.logs.values import Kind
-from tfdlrm.base import storage
+from pipelines.logs.values import ColumnReader
+from tfdlrm.base import local_copies
 from tfdlrm.base.errors import InputError
 
 CHUNK_ROWS = 2**16
@@ -36,51 +36,51 @@ class ParquetLog(LogFile):
         self._chunk_rows = chunk_rows
         if not self.num_bytes:
             raise EmptyLogError(f"{self.path} is empty, expected rows of a log")
-        with self._opened() as file:
+        with self._open() as file:
             self._num_rows = file.metadata.num_rows
             schema = file.schema_arrow
         if not self._num_rows:
             raise EmptyLogError(f"{self.path} is empty, expected rows of a log")
         self._check_names(schema.names)
-        for source, kind in self._kinds.values():
+        for source, reader in self._readers.values():
             if source in self._in_file:
-                self._check_type(schema.field(source), kind)
+                self._check_type(schema.field(source), reader)
 
     def _chunks(self) -> Iterator[tuple[pl.DataFrame, np.ndarray, list[BadLogRow]]]:
-        done = 0
+        rows_before = 0
         names = list(dict.fromkeys(self._in_file))
-        with self._opened() as file:
+        with self._open() as file:
             for batch in self._batches(file, names):
-                numbers = np.arange(done + 1, done + 1 + batch.num_rows)
-                done += batch.num_rows
-                self.bytes_read = self.num_bytes * done // self._num_rows
+                numbers = np.arange(rows_before + 1, rows_before + 1 + batch.num_rows)
+                rows_before += batch.num_rows
+                self.bytes_read = self.num_bytes * rows_before // self._num_rows
                 yield as_frame(batch), numbers, []
 
     def _batches(self, file: Any, names: list[str]) -> Iterator[Any]:
-        done = 0
+        rows_before = 0
         try:
             for batch in file.iter_batches(self._chunk_rows, columns=names):
                 yield batch
-                done += batch.num_rows
+                rows_before += batch.num_rows
             return
         except pa.ArrowInvalid:
             types = [file.schema_arrow.field(name).type for name in names]
             if not any(map(pa.types.is_fixed_size_list, types)):
                 raise
-        # Of lists of a fixed size Arrow reads none where one is missing. Polars does,
-        # but of files that have time zones such as +05:30.
-        rows = pl.scan_parquet(storage.local_copy(self.path), glob=False)
+        # Arrow reads no lists of a fixed size if one of them is missing. Polars does,
+        # except in files that have time zones such as +05:30.
+        rows = pl.scan_parquet(local_copies.local_copy(self.path), glob=False)
         rows = rows.select(pl.selectors.by_name(*names))
-        for start in range(done, self._num_rows, self._chunk_rows):
+        for start in range(rows_before, self._num_rows, self._chunk_rows):
             yield rows.slice(start, self._chunk_rows).collect().to_arrow()
 
     @contextmanager
-    def _opened(self) -> Iterator[Any]:
-        """The file, errors turned into one line."""
+    def _open(self) -> Iterator[Any]:
+        """Open the file; errors become one line."""
         try:
             with (
                 self._reading(),
-                pa_parquet.ParquetFile(storage.local_copy(self.path)) as file,
+                pa_parquet.ParquetFile(local_copies.local_copy(self.path)) as file,
             ):
                 yield file
         except (
@@ -94,15 +94,15 @@ class ParquetLog(LogFile):
                 "Parquet file"
             ) from None
 
-    def _check_type(self, field: Any, kind: Kind) -> None:
+    def _check_type(self, field: Any, reader: ColumnReader) -> None:
         dtype = field.type
         try:
             (dtype,) = as_frame(pa.schema([field]).empty_table()).dtypes
-            is_readable = kind.takes(dtype)
+            is_readable = reader.accepts(dtype)
         except (pl.exceptions.PolarsError, pa.ArrowException):
             is_readable = False
         if not is_readable:
             raise InputError(
                 f"{self.path}: column {field.name!r} is of type {dtype}, expected "
-                f"{kind.expected}: write it as another type, or describe it otherwise"
+                f"{reader.expected}: write it as another type, or describe it otherwise"
             )

@@ -1,4 +1,4 @@
-"""Columns of a Parquet file as Polars and the rest of the pipelines know them."""
+"""Convert columns of a Parquet file to types that Polars and the pipelines know."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ import pyarrow.compute as pc
 
 
 def as_frame(rows: Any) -> pl.DataFrame:
-    """Return Arrow rows as a frame that means the same as text would.
+    """Return Arrow rows as a frame that means the same as a log in text.
 
-    Nothing is missing in three ways: null, the empty text, and a float that is no
-    number. Times are in UTC, and a list is a list however many values it may have.
+    The empty text and a float that is no number become null. Times are in UTC, and
+    lists of a fixed size become ordinary lists.
 
     Args:
         rows: A record batch or a table.
@@ -19,30 +19,30 @@ def as_frame(rows: Any) -> pl.DataFrame:
     Raises:
         pl.exceptions.PolarsError: If Polars knows no such type.
     """
-    arrays = [_known(rows.column(index)) for index in range(rows.num_columns)]
+    arrays = [_known_type(rows.column(index)) for index in range(rows.num_columns)]
     # Polars takes names such as `^a$` and `*` for patterns.
     numbered = [str(number) for number in range(len(arrays))]
     frame = pl.DataFrame(pa.table(arrays, names=numbered))
     frame = frame.select(
-        _without_nothing(pl.col(name), dtype).alias(name)
+        _empty_as_null(pl.col(name), dtype).alias(name)
         for name, dtype in frame.schema.items()
     )
     frame.columns = rows.schema.names
     return frame
 
 
-def _known(array: Any) -> Any:
-    """An Arrow array, in a type that Polars has if it has not this one."""
-    kind = array.type
-    if pa.types.is_timestamp(kind) and kind.tz is not None:
+def _known_type(array: Any) -> Any:
+    """Return an Arrow array in a type that Polars has."""
+    arrow_type = array.type
+    if pa.types.is_timestamp(arrow_type) and arrow_type.tz is not None:
         # Polars has no time zones such as +05:30; the instants are the same.
-        return array.cast(pa.int64()).cast(pa.timestamp(kind.unit))
-    if pa.types.is_date64(kind):
+        return array.cast(pa.int64()).cast(pa.timestamp(arrow_type.unit))
+    if pa.types.is_date64(arrow_type):
         return array.cast(pa.date32())
-    if pa.types.is_decimal256(kind):
+    if pa.types.is_decimal256(arrow_type):
         text = array.cast(pa.string())
-        # Without the zeros at its end, as decimals that Polars has.
-        if kind.scale <= 0:
+        # Take off the zeros at the end, as for decimals that Polars has.
+        if arrow_type.scale <= 0:
             return text
         return pc.replace_substring_regex(  # type: ignore[attr-defined]
             text, r"\.?0+$", ""
@@ -50,7 +50,7 @@ def _known(array: Any) -> Any:
     return array
 
 
-def _without_nothing(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+def _empty_as_null(column: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.Array):
         column, dtype = column.arr.to_list(), pl.List(dtype.inner)
     if isinstance(dtype, pl.List):

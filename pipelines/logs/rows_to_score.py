@@ -1,4 +1,4 @@
-"""Rows to score: `tfdlrm.predict` and `tfdlrm.client` read a file alike."""
+"""Read rows to score; `tfdlrm.predict` and `tfdlrm.client` do it the same way."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,23 +16,23 @@ from pipelines.logs.text_log import TextLog
 
 
 class RowsToScore:
-    """The rows of a log, or of all files of a folder, without what only training needs.
+    """The rows of a log or of a folder's files, without columns for training alone.
 
     Args:
-        path: The file or folder.
-        columns: What its columns are.
-        is_described: Whether these say what quotes and escapes mean; otherwise rows
+        path: Path of the file or folder.
+        columns: The columns of the log.
+        is_described: Whether `columns` say what quotes and escapes mean; if not, rows
             with them are refused.
 
     Attributes:
         num_bytes: Size of the files as stored.
-        bytes_read: How many of these have been read, about.
+        bytes_read: Number of these bytes that have been read, about.
 
     Yields:
         Data frames as `RawFile` and `LogFile` yield them, in the order of the rows.
 
     Raises:
-        InputError: If a file cannot be read, or has a bad row; and if there is no row.
+        InputError: If a file cannot be read or has a bad row; or if there is no row.
     """
 
     def __init__(self, path: Path, columns: Columns, is_described: bool = True) -> None:
@@ -42,21 +42,21 @@ class RowsToScore:
         self.num_bytes = sum(map(_num_bytes, self._files))
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
-        empty: EmptyLogError | None = None
+        empty_error: EmptyLogError | None = None
         bytes_before, num_rows = 0, 0
         for path in self._files:
             try:
                 file = self._open(path)
             except EmptyLogError as error:
-                empty = empty or error
+                empty_error = empty_error or error
                 continue
             for frame in file.frames():
                 self.bytes_read = bytes_before + file.bytes_read
                 num_rows += frame.height
                 yield frame
             bytes_before += file.num_bytes
-        if empty and not num_rows:
-            raise empty
+        if empty_error and not num_rows:
+            raise empty_error
 
     def _open(self, path: Path) -> RawFile | LogFile:
         columns = self._columns
@@ -73,11 +73,11 @@ def _num_bytes(path: Path) -> int:
 
 
 def as_texts(frame: pl.DataFrame, columns: Columns) -> dict[str, list[bytes]]:
-    """Typed rows as text by column, blank where missing, as a model's `raw` takes them.
+    """Return typed rows as text by column, empty where missing, for a model's `raw`.
 
     Args:
         frame: Rows as `RowsToScore` yields them.
-        columns: Its columns, multi-hot ones with separators.
+        columns: The columns of the rows; multi-hot ones have separators.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""The text of a stored file: plain, gzip or zstd, known by its first bytes."""
+"""Open the text of a stored file: plain, gzip or zstd, as its first bytes tell."""
 
 import gzip
 import io
@@ -42,19 +42,19 @@ _HEAD_BYTES = 512
 
 
 def is_compressed(head: bytes) -> bool:
-    """Whether a file that begins with `head` is gzip or zstd."""
+    """Return whether a file that begins with `head` is gzip or zstd."""
     return head.startswith(GZIP) or bool(ZSTD.match(head))
 
 
 def open_text(stored: BinaryIO, path: Path) -> BinaryIO:
-    """The text of a file behind its byte order mark, decompressed as it is read.
+    """Open the text of a file after its byte order mark; decompress it while reading.
 
     Args:
-        stored: The file, at its start.
-        path: Its path, for messages.
+        stored: The open file, at its start.
+        path: Path of the file, for messages.
 
     Raises:
-        InputError: If it is compressed otherwise, or no text in UTF-8.
+        InputError: If the file is compressed in another way, or is no text in UTF-8.
     """
     head = _peek(stored)
     if head.startswith(GZIP):
@@ -99,7 +99,7 @@ def _refuse_other(head: bytes, path: Path) -> None:
 
 
 class _Zstd(io.RawIOBase):
-    """Decompressed text of one zstd frame after the other."""
+    """The text of consecutive zstd frames, decompressed."""
 
     def __init__(self, stored: BinaryIO) -> None:
         self._text = pa.CompressedInputStream(pa.PythonFile(stored, mode="r"), "zstd")
@@ -109,10 +109,10 @@ class _Zstd(io.RawIOBase):
 
     def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
         try:
-            piece = self._text.read(len(buffer))
+            text = self._text.read(len(buffer))
         except OSError as error:
-            if error.errno is None:  # it is Arrow's own
+            if error.errno is None:  # an error of Arrow's own
                 raise DamagedZstdError(str(error)) from None
             raise
-        buffer[: len(piece)] = piece
-        return len(piece)
+        buffer[: len(text)] = text
+        return len(text)

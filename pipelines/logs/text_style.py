@@ -1,4 +1,4 @@
-"""How the rows of CSV and TSV text are written."""
+"""The style in which the rows of CSV and TSV text are written."""
 
 import re
 from dataclasses import dataclass, replace
@@ -7,18 +7,18 @@ from functools import cached_property
 
 @dataclass(frozen=True)
 class TextStyle:
-    """How the rows of a text are written, each of these one byte.
+    """How the rows of a text are written; each mark is one byte.
 
     Args:
-        separator: What stands between columns.
-        quote: What a value with separators, quotes or line ends is written in, or
-            `None` where there is no such thing.
-        escape: What takes its meaning from a separator, quote, line end or escape that
-            follows it, or `None`.
-        line_end: What ends a row: a line feed, a carriage return before it being part
-            of the end, or a carriage return alone.
-        refused: Quotes, backslashes, commas or tabs whose meaning nobody has told: a
-            row with one is malformed.
+        separator: The mark between columns.
+        quote: The mark around a value with separators, quotes or line ends; `None` if
+            there are no quotes.
+        escape: The mark that takes the meaning from a separator, quote, line end or
+            escape after it; `None` if there are no escapes.
+        line_end: The mark that ends a row: a line feed, with or without a carriage
+            return before it, or a carriage return alone.
+        refused: Quotes, backslashes, commas or tabs whose meaning nothing describes: a
+            row with one of them is malformed.
     """
 
     separator: bytes
@@ -41,25 +41,25 @@ class TextStyle:
         return re.compile(b"|".join(parts), re.DOTALL)
 
     def first_line(self, text: bytes) -> tuple[int, int, bytes] | None:
-        """Where the first row that is not blank starts and ends, and by what it ends.
+        """Return start, end and line end of the first row that is not blank.
 
         Args:
             text: The beginning of a text.
 
         Returns:
-            `None` where that row does not end within `text`.
+            `None` if that row does not end within `text`.
         """
         start = len(text) - len(text.lstrip(b"\r\n"))
         for token in self._tokens.finditer(text, start):
-            end = token[0]
-            is_end = end in (b"\n", b"\r\n")
-            if end == b"\r":  # of which a line feed may be to come
+            mark = token[0]
+            is_end = mark in (b"\n", b"\r\n")
+            if mark == b"\r":  # its line feed may be to come
                 is_end = token.end() < len(text) or self.line_end == b"\r"
             if is_end:
-                return start, token.end(), end[-1:]
+                return start, token.end(), mark[-1:]
         return None
 
     def with_line_end_of(self, text: bytes) -> "TextStyle":
-        """The same style with the line end of a text's first row."""
-        first = self.first_line(text)
-        return replace(self, line_end=first[2] if first else b"\n")
+        """Return the same style with the line end of a text's first row."""
+        first_line = self.first_line(text)
+        return replace(self, line_end=first_line[2] if first_line else b"\n")

@@ -1,4 +1,4 @@
-"""What days and times of a log mean, as numbers."""
+"""Convert days and times of a log to numbers."""
 
 import datetime
 import math
@@ -12,7 +12,7 @@ UNITS_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 SECONDS_PER_DAY = 86_400
 
 FIRST_YEAR, LAST_YEAR = 1990, 2100
-"""Logs are not older or younger: a time elsewhere was read in another unit."""
+"""No log is older or younger: any other time was read in the wrong unit."""
 
 _EPOCH = datetime.datetime(1970, 1, 1)
 _FIRST_DAY = (datetime.datetime(FIRST_YEAR, 1, 1) - _EPOCH).days
@@ -21,7 +21,7 @@ _LAST_NUMBER_OF_A_DAY = 99_991_231
 """The last day of the year 9999, written as an integer."""
 
 _MAX_SECONDS = 1e11
-"""In the year 5138: a larger number counts something smaller than seconds."""
+"""A second of the year 5138: a larger number has a smaller unit than seconds."""
 
 _TIME = (
     r"^(?P<date>\d{4}-\d{2}-\d{2})"
@@ -33,7 +33,7 @@ _TIME = (
 
 
 def days(values: pl.Series) -> pl.Series:
-    """Day numbers as Int64: integers as they are, dates counted from 1970.
+    """Return day numbers as Int64: integers as they are, dates as days since 1970.
 
     Example:
 
@@ -43,18 +43,18 @@ def days(values: pl.Series) -> pl.Series:
     if values.dtype.is_temporal():
         return values.cast(pl.Date).cast(pl.Int64)
     if values.dtype.is_numeric():
-        whole = values.cast(pl.Int64, strict=False)
-        return whole.set(whole.cast(pl.Float64) != values.cast(pl.Float64), None)
+        integers = values.cast(pl.Int64, strict=False)
+        return integers.set(integers.cast(pl.Float64) != values.cast(pl.Float64), None)
     text = floats_as_integers(texts(values))
     number = text.cast(pl.Int64, strict=False)
     return number.zip_with(number.is_not_null(), _dates(text))
 
 
 def seconds(values: pl.Series, units_per_second: int) -> pl.Series:
-    """Whole seconds since 1970 as Int64, of numbers or of times in ISO 8601.
+    """Return numbers, or times in ISO 8601, as whole seconds since 1970, in Int64.
 
-    A time without an offset is taken as UTC. Times may also be written as BigQuery and
-    PostgreSQL do.
+    A time without an offset is in UTC. Times may also be written as by BigQuery and
+    PostgreSQL.
 
     Example:
 
@@ -66,23 +66,25 @@ def seconds(values: pl.Series, units_per_second: int) -> pl.Series:
         is_date = values.dtype == pl.Date
         return (values.cast(pl.Datetime("us")) if is_date else values).dt.epoch("s")
     text = None if values.dtype.is_numeric() else texts(values)
-    whole = _whole_seconds(values if text is None else text, units_per_second)
-    if text is None or whole.null_count() == text.null_count():
-        return whole
-    return whole.zip_with(whole.is_not_null(), _seconds_of_times(text))
+    whole_seconds = _whole_seconds(values if text is None else text, units_per_second)
+    if text is None or whole_seconds.null_count() == text.null_count():
+        return whole_seconds
+    return whole_seconds.zip_with(whole_seconds.is_not_null(), _seconds_of_times(text))
 
 
 def _whole_seconds(values: pl.Series, units_per_second: int) -> pl.Series:
-    """Numbers of a unit as whole seconds; null what is none, or too large."""
+    """Return numbers of a unit as whole seconds; null if no number, or too large."""
     number = values.cast(pl.Float64, strict=False)
     limit = _MAX_SECONDS * units_per_second
     number = number.set(~(number.abs() < limit), None)
-    whole = (number / units_per_second).floor().cast(pl.Int64)
+    whole_number = (number / units_per_second).floor().cast(pl.Int64)
     if units_per_second == 1 or values.dtype.is_float():
-        return whole
+        return whole_number
     # Nanoseconds since 1970 are more than a float holds exactly.
     exact = values.cast(pl.Int64, strict=False) // units_per_second
-    return exact.zip_with(exact.is_not_null() & whole.is_not_null(), whole)
+    return exact.zip_with(
+        exact.is_not_null() & whole_number.is_not_null(), whole_number
+    )
 
 
 def _seconds_of_times(text: pl.Series) -> pl.Series:
@@ -104,16 +106,17 @@ def _dates(text: pl.Series) -> pl.Series:
 
 
 def plausible_seconds(values: pl.Series, units_per_second: int) -> pl.Series:
-    """`seconds`, null where they are of no year from 1990 to 2100."""
+    """Return `seconds`, but null for years outside 1990 to 2100."""
     number = seconds(values, units_per_second)
-    first, end = _FIRST_DAY * SECONDS_PER_DAY, _END_DAY * SECONDS_PER_DAY
-    return number.set(~((number >= first) & (number < end)), None)
+    first_second, end_second = _FIRST_DAY * SECONDS_PER_DAY, _END_DAY * SECONDS_PER_DAY
+    return number.set(~((number >= first_second) & (number < end_second)), None)
 
 
 def plausible_days(values: pl.Series) -> pl.Series:
-    """`days`, null where a date is of no year from 1990 to 2100.
+    """Return `days`, but null for dates of years outside 1990 to 2100.
 
-    Integers may be any days, but not seconds since 1970: each would be a day.
+    Integers may be any day numbers, but not as large as seconds since 1970: every
+    second would be a day.
     """
     number = days(values)
     if values.dtype.is_numeric():
@@ -131,7 +134,7 @@ def plausible_days(values: pl.Series) -> pl.Series:
 
 
 def explain_time(value: object, unit: str) -> str:
-    """Say what a bad time is in its unit, and which unit fits if one does.
+    """Say which date a bad time is in its unit, and which unit fits if one does.
 
     Example:
 
@@ -141,13 +144,17 @@ def explain_time(value: object, unit: str) -> str:
     number = _number(value)
     if number is None:
         return ""
-    read = f"; {_shown(value)} is {_date(number / UNITS_PER_SECOND[unit])} in {unit}"
-    fitting = _fitting_unit(number)
-    return read if fitting is None else f"{read}, {fitting[1]}: set unit: {fitting[0]}"
+    date = _date(number / UNITS_PER_SECOND[unit])
+    explanation = f"; {_as_text(value)} is {date} in {unit}"
+    fitting_unit = _fitting_unit(number)
+    if fitting_unit is None:
+        return explanation
+    better_unit, words = fitting_unit
+    return f"{explanation}, {words}: set unit: {better_unit}"
 
 
 def explain_day(value: object) -> str:
-    """Say which time a whole number is that is no day.
+    """Say which time a whole number may be that is no day.
 
     Example:
 
@@ -156,31 +163,31 @@ def explain_day(value: object) -> str:
     """
     number = _number(value)
     if number is None:
-        has_time = re.match(r"\d{4}-\d{2}-\d{2}[Tt ]", _shown(value))
+        has_time = re.match(r"\d{4}-\d{2}-\d{2}[Tt ]", _as_text(value))
         return "; it has a time of the day: split by it as a time" if has_time else ""
-    fitting = _fitting_unit(number)
-    if fitting is None:
+    fitting_unit = _fitting_unit(number)
+    if fitting_unit is None:
         return ""
-    unit, words = fitting
-    return f"; {_shown(value)} is {words}: split by it as a time with unit: {unit}"
+    unit, words = fitting_unit
+    return f"; {_as_text(value)} is {words}: split by it as a time with unit: {unit}"
 
 
 def _fitting_unit(number: float) -> tuple[str, str] | None:
-    """The unit in which a number is a time that logs have, and what it is then."""
+    """Return the unit in which a number is a time of a log, and the date in words."""
     for unit, per_second in UNITS_PER_SECOND.items():
         if _FIRST_DAY <= number / per_second // SECONDS_PER_DAY < _END_DAY:
             return unit, f"{_date(number / per_second)} in {unit}"
     return None
 
 
-def _shown(value: object) -> str:
+def _as_text(value: object) -> str:
     text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def _number(value: object) -> float | None:
     try:
-        number = float(_shown(value))
+        number = float(_as_text(value))
     except ValueError:
         return None
     return number if abs(number) < math.inf else None
@@ -195,7 +202,7 @@ def _date(number_of_seconds: float) -> str:
 
 
 def describe_day(day: int) -> str:
-    """Name a day, by its date too if it may have been one.
+    """Return the name of a day, with its date if it may have been one.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Values of a column as text, the same whether the file has types or is text."""
+"""Convert values of a column to text, the same from typed files and from text."""
 
 import re
 from typing import Any
@@ -8,15 +8,15 @@ import polars as pl
 from tfdlrm.base.whole_floats import WHOLE_FLOAT
 
 _EXACT_BITS: dict[Any, int] = {pl.Float32: 24, pl.Float64: 53}
-"""For each type of floats the bits of the integers that it holds exactly."""
+"""For each float type, the bits of the integers that it holds exactly."""
 
 _FLOAT_16_BITS = 11
 
 
 def texts(values: pl.Series) -> pl.Series:
-    """Return values as text; null where they are none.
+    """Return values as text; null where a value is no text.
 
-    Bytes that are not UTF-8 are no text, nor are floats that are not integers: see
+    Bytes that are not UTF-8 are no text. Nor are floats that are not integers; see
     `whole_number_texts`. A decimal is written without the zeros at its end.
 
     Example:
@@ -31,14 +31,14 @@ def texts(values: pl.Series) -> pl.Series:
     try:
         return values.cast(pl.String)
     except pl.exceptions.ComputeError:
-        return pl.Series(values.name, [_decoded(each) for each in values], pl.String)
+        return pl.Series(values.name, [_decode(value) for value in values], pl.String)
 
 
 def whole_number_texts(values: pl.Series) -> pl.Series:
-    """Return floats as the integers that they stand for; null where they are none.
+    """Return floats as the integers that they stand for; null for other floats.
 
-    pandas writes integers as floats where one is missing. Beyond 2^53 (2^24 in
-    float32) floats leave out integers, so that different ones may have become equal.
+    pandas writes integers as floats if one is missing. Above 2^53 (2^24 in float32)
+    floats skip integers, so that different integers may have become equal.
 
     Example:
 
@@ -52,9 +52,9 @@ def whole_number_texts(values: pl.Series) -> pl.Series:
 
 
 def floats_as_integers(text: pl.Series) -> pl.Series:
-    """Return text with integers that are written as floats, `7.0`, as `7`.
+    """Return text in which integers written as floats, such as `7.0`, become `7`.
 
-    So pandas writes the integers of a column in which one is missing.
+    pandas writes the integers of a column as floats if one is missing.
 
     Example:
 
@@ -74,7 +74,7 @@ def lists_as_integers(lists: pl.Series) -> pl.Series:
 
 
 def with_floats(spellings: tuple[str, ...]) -> tuple[str, ...]:
-    """Return spellings, and those that are integers written as floats too.
+    """Return spellings, and those of integers a second time as floats.
 
     Example:
 
@@ -86,7 +86,7 @@ def with_floats(spellings: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def list_texts(values: pl.Series) -> pl.Series:
-    """Return lists as lists of text; null where a value is none.
+    """Return lists as lists of text; null for a list with a value that is no text.
 
     Example:
 
@@ -101,17 +101,17 @@ def list_texts(values: pl.Series) -> pl.Series:
     filled = values.filter(is_filled)
     flat = filled.explode()
     row = pl.int_range(len(filled), eager=True).repeat_by(filled.list.len()).explode()
-    frame = pl.DataFrame({"row": row, "given": flat, "text": texts(flat)})
-    is_bad = (pl.col("text").is_null() & pl.col("given").is_not_null()).any()
+    frame = pl.DataFrame({"row": row, "value": flat, "text": texts(flat)})
+    is_bad = (pl.col("text").is_null() & pl.col("value").is_not_null()).any()
     lists = frame.group_by("row", maintain_order=True).agg(
         pl.when(~is_bad).then(pl.col("text").implode()).first()
     )["text"]
     nothing = pl.Series([[]], dtype=pl.List(pl.String))
-    found = pl.concat([lists, nothing])
-    place = (is_filled.cast(pl.Int64).cum_sum() - 1).zip_with(
+    lists_or_nothing = pl.concat([lists, nothing])
+    index = (is_filled.cast(pl.Int64).cum_sum() - 1).zip_with(
         is_filled, pl.repeat(len(lists), len(values), eager=True)
     )
-    return found.gather(place.set(values.is_null(), None))
+    return lists_or_nothing.gather(index.set(values.is_null(), None))
 
 
 def _decimal_texts(values: pl.Series) -> pl.Series:
@@ -121,7 +121,7 @@ def _decimal_texts(values: pl.Series) -> pl.Series:
     return text.str.strip_chars_end("0").str.strip_chars_end(".")
 
 
-def _decoded(value: bytes | None) -> str | None:
+def _decode(value: bytes | None) -> str | None:
     try:
         return None if value is None else value.decode("utf-8")
     except UnicodeDecodeError:

@@ -12,7 +12,8 @@ from tfdlrm.base.checksums import file_crc32c, file_sha256
 from tfdlrm.base.storage import whole
 from tfdlrm.data.block_format import DENSE, IDS, LABEL
 from tfdlrm.data.parquet_files import column_problem, column_types
-from tfdlrm.data.schema import ROW_GROUP_ROWS, FeatureSchema, Shard
+from tfdlrm.data.schema import ROW_GROUP_ROWS, FeatureSchema
+from tfdlrm.data.shards import Shard
 
 
 def write_parquet_shard(

@@ -14,7 +14,8 @@ from pipelines.shards.parquet_shard import write_parquet_shard
 from tfdlrm.base.storage import whole
 from tfdlrm.data.block_format import ORIGIN, bag_fields
 from tfdlrm.data.records import record_footer, record_header
-from tfdlrm.data.schema import RecordFormat, Shard
+from tfdlrm.data.schema import RecordFormat
+from tfdlrm.data.shards import Shard
 
 
 @dataclass(frozen=True)

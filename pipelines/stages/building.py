@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.stages.journal import Journal
 from pipelines.stages.provenance import first_difference
-from tfdlrm.base import aside, storage
+from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.version import __version__
 
@@ -59,7 +59,7 @@ def build_in(
             try:
                 building = _begin(partial, source, engine)
                 yield building
-                aside.remove_remains(building.directory)
+                storage.remove_temporary_files(building.directory)
                 storage.rename(building.directory, output.resolve())
             except KeyboardInterrupt:
                 if stays:
@@ -139,7 +139,7 @@ def _begin(partial: Path, source: dict[str, Any], engine: str) -> Building:
         difference = f"engine was {begin_entry['engine']}, is {engine}"
     if difference:
         return start_again(building, source, engine, difference)
-    aside.remove_remains(partial)
+    storage.remove_temporary_files(partial)
     print(f"resuming an earlier run from {partial}")
     go_back(building)
     return building

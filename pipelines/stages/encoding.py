@@ -58,7 +58,7 @@ class Encoder:
     def run(self) -> dict[str, int]:
         """Encode every row; return the number of positive rows of each split."""
         buckets = self._pieces.buckets
-        files = self._journal.kept()
+        files = self._journal.needed_files()
         for bucket in buckets:
             bucket.restore(files)
         entry = self._journal.last("encoded")
@@ -85,7 +85,7 @@ class Encoder:
             return
         tables = [self._tables.load(name) for name in names]
 
-        def keep_ids(number: int) -> list[KeptFile]:
+        def write_ids(number: int) -> list[KeptFile]:
             frame = self._spill.read(number, names)
             files = []
             for name, ids in self._pieces.ids(frame, names, tables).items():
@@ -96,7 +96,7 @@ class Encoder:
 
         with stage(f"ids of {names[0]} to {names[-1]}", self._starts[-1]) as advance:
             numbers = range(start, len(self._spill.pieces))
-            files_of_pieces = map_in_order(keep_ids, numbers)
+            files_of_pieces = map_in_order(write_ids, numbers)
             for number, files in zip(numbers, files_of_pieces, strict=True):
                 entry = {"names": [*names], "pieces": number + 1}
                 entry["files"] = self._journal.note(files)
@@ -122,7 +122,7 @@ class Encoder:
         """
         buckets = self._pieces.buckets
         tables = [self._tables.load(name) for name in self._groups[-1]]
-        kept_files = self._journal.kept()
+        kept_files = self._journal.needed_files()
         numbers = range(start, len(self._spill.pieces))
         num_written = start
         with stage("encode rows", self._starts[-1]) as advance:
@@ -159,7 +159,7 @@ class Encoder:
             for number in range(start, end)
             for path in (
                 self._spill.pieces[number],
-                *(self._ids_path(number, name) for name in self._kept_names()),
+                *(self._ids_path(number, name) for name in self._names_of_ids()),
             )
         ]
         entry = {
@@ -177,7 +177,7 @@ class Encoder:
         self, number: int, tables: Sequence[Table], kept_files: Mapping[Path, KeptFile]
     ) -> EncodedPiece:
         frame = self._spill.read(number)
-        paths = {name: self._ids_path(number, name) for name in self._kept_names()}
+        paths = {name: self._ids_path(number, name) for name in self._names_of_ids()}
         ids = {
             name: np.load(io.BytesIO(kept_files[path].read()))
             for name, path in paths.items()
@@ -185,9 +185,9 @@ class Encoder:
         ids |= self._pieces.ids(frame, self._groups[-1], tables)
         return self._pieces.encode(frame, ids, self._starts[number])
 
-    def _kept_names(self) -> list[str]:
+    def _names_of_ids(self) -> list[str]:
         """Return the names under which earlier passes kept ids."""
-        return self._pieces.kept_names(self._groups[:-1])
+        return self._pieces.names_of_ids(self._groups[:-1])
 
     def _ids_path(self, number: int, name: str) -> Path:
         names = self._pieces.columns.categorical_features

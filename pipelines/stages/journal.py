@@ -114,7 +114,7 @@ class Journal:
         files = entry.get("files", {})
         return [self._file(name, file_entry) for name, file_entry in files.items()]
 
-    def kept(self) -> dict[Path, KeptFile]:
+    def needed_files(self) -> dict[Path, KeptFile]:
         """Return all files that are still needed, each as its newest line has it."""
         return {file.path: file for file in self._needed()}
 

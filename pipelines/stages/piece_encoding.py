@@ -70,7 +70,7 @@ class PieceEncoder:
             ids[name] = table.ids(frame[name].alias("value").explode().drop_nulls())
         return ids
 
-    def kept_names(self, groups: Sequence[Sequence[str]]) -> list[str]:
+    def names_of_ids(self, groups: Sequence[Sequence[str]]) -> list[str]:
         """Return the names under which `ids` returns the ids of groups of columns."""
         return [
             name

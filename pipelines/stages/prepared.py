@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipelines.ids.coverage import CountedFeature
-from pipelines.ids.dialects import dialect_of
 from pipelines.logs.bad_rows import SkippedRows
 from pipelines.logs.columns import Columns
 from pipelines.logs.columns_file import load_columns
@@ -17,8 +16,10 @@ from pipelines.stages.split import Split, num_days
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig
 from tfdlrm.data.block_format import row_type
+from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.meaning import Meaning
-from tfdlrm.data.schema import SPLITS, CategoricalFeature, FeatureSchema, Shard
+from tfdlrm.data.schema import SPLITS, CategoricalFeature, FeatureSchema
+from tfdlrm.data.shards import Shard
 from tfdlrm.data.vocabulary_contents import with_contents
 
 BLOCK_ROWS = 2048
@@ -48,10 +49,10 @@ def read_columns(num_files: int, config: PrepareConfig) -> Columns:
         InputError: If the settings contradict each other.
     """
     columns = load_columns(config.columns) if config.columns else Columns.criteo()
-    if config.dialect == "facebook" and not columns.is_criteo:
+    if traits_of(config.dialect).needs_hashes and not columns.is_criteo:
         raise InputError(
-            "the facebook dialect numbers Criteo's 32-bit hashes, and columns is "
-            f"{config.columns}: prepare own data with --dialect default or hash"
+            f"the {config.dialect} dialect numbers Criteo's 32-bit hashes, and columns "
+            f"is {config.columns}: prepare own data with --dialect default or hash"
         )
     if config.record_format == "parquet" and columns.multi_hot:
         raise InputError(
@@ -107,14 +108,14 @@ def remove_other_shards(directory: Path, paths: Iterable[str]) -> None:
 
 
 def categorical_features(
-    counted: Sequence[CountedFeature], columns: Columns
+    counted_features: Sequence[CountedFeature], columns: Columns
 ) -> tuple[CategoricalFeature, ...]:
     """Return the categorical columns as they are in the schema."""
     return tuple(
         CategoricalFeature(
             feature.name, feature.num_ids, feature.name in columns.multi_hot
         )
-        for feature in counted
+        for feature in counted_features
     )
 
 
@@ -143,7 +144,7 @@ def schema_without_shards(
         min_frequency=config.min_frequency,
         max_index_range=config.max_index_range,
         hash_buckets=config.hash_buckets,
-        reserved_ids=dialect_of(config).reserved_ids,
+        reserved_ids=dict(traits_of(config.dialect).reserved_ids),
         split=split.description(config),
         columns=None if columns.is_criteo else columns.to_json(),
         record_format=config.record_format,

@@ -9,6 +9,7 @@ from typing import Any
 
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig
+from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.schema import SPLITS
 
 DEFAULT_DAYS = 7
@@ -102,12 +103,12 @@ def split_rows(
     # Fractions, so that 0.1 + 0.9 is exactly the end of a day.
     validation_days = Fraction(str(config.validation_days))
     test_days = Fraction(str(config.test_days))
-    is_facebook = config.dialect == "facebook"
-    held_out_start = days - (validation_days if is_facebook else test_days)
+    order = traits_of(config.dialect).split_order
+    last_days = test_days if order[-1] == "test" else validation_days
     train_end = days - validation_days - test_days
     ends = (
         _row_at(train_end, rows_per_day),
-        _row_at(held_out_start, rows_per_day),
+        _row_at(days - last_days, rows_per_day),
         total,
     )
     if ends[0] == 0:
@@ -116,7 +117,6 @@ def split_rows(
             f"{float(days - train_end)} are held out; give more rows, or lower "
             "validation_days and test_days"
         )
-    order = ("train", "test", "validation") if is_facebook else SPLITS
     return Split(rows_per_day, ends, order)
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.twin.planted import LOGIT_STEP, MAX_LOGIT
-from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
+from tfdlrm.base.local_copies import local_copy
 from tfdlrm.data.schema import SPLITS, FeatureSchema
 
 TRUTH = np.dtype([("logit", "<i2"), ("label", "u1")])
@@ -123,7 +123,7 @@ def reachable(
 
 def _load(path: Path) -> np.ndarray:
     try:
-        truth = np.load(storage.local_copy(path), mmap_mode="r")
+        truth = np.load(local_copy(path), mmap_mode="r")
         logits, labels = truth["logit"], truth["label"]
         ends = [logits.min(initial=0), logits.max(initial=0), labels.max(initial=0)]
     except Exception as error:  # NumPy raises many kinds for a damaged header

@@ -5,7 +5,14 @@ import json
 
 import pytest
 
-from tfdlrm.base.checksums import file_sha256, seal, unseal
+from tfdlrm.base.checksums import (
+    PAGE_SEAL,
+    BrokenSealError,
+    check_seal,
+    file_sha256,
+    seal,
+    unseal,
+)
 
 STATE = {"step": 120, "seconds": 1.5, "metrics": [[0.1, 1e-12]], "tables": None}
 
@@ -49,3 +56,14 @@ def test_the_checksum_of_a_file_is_that_of_its_bytes(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(bytes(range(256)) * 5_000)
     assert file_sha256(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_page_is_sealed_whatever_the_order_of_its_entries():
+    page = seal(STATE, PAGE_SEAL)
+    assert page.startswith('{\n  "step": 120,')
+    text = json.dumps(STATE, sort_keys=True, separators=(",", ":"))
+    assert json.loads(page)["checksum"] == hashlib.sha256(text.encode()).hexdigest()
+    backwards = dict(reversed(json.loads(page).items()))
+    assert unseal(json.dumps(backwards), PAGE_SEAL) == STATE
+    with pytest.raises(BrokenSealError, match="its SHA-256 is"):
+        check_seal({**backwards, "step": 121}, PAGE_SEAL)

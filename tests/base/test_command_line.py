@@ -1,3 +1,5 @@
+import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -5,6 +7,7 @@ import yaml
 
 from pipelines.prepare import PrepareCommand
 from tests.support.processes import run_command_line
+from tfdlrm.base import storage
 from tfdlrm.base.command_line import gives, parse, run_command, to_yaml
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import TrainConfig
@@ -124,7 +127,7 @@ def test_the_status_tells_bad_input_from_a_defect(capsys):
     with pytest.raises(SystemExit) as leave:
         run_command(lambda: fail(PermissionError(13, "Permission denied", "a.csv")))
     assert leave.value.code == 2
-    assert capsys.readouterr().err == "error: a.csv: Permission denied; mend that\n"
+    assert capsys.readouterr().err == "error: a.csv: Permission denied; fix that\n"
     with pytest.raises(FileNotFoundError):
         run_command(lambda: fail(FileNotFoundError(2, "No such file", "a.csv")))
     with pytest.raises(ZeroDivisionError):
@@ -154,13 +157,28 @@ def test_help_names_the_settings(module):
         ("pipelines.prepare --raw nowhere.tsv --output x", "nowhere.tsv"),
     ],
 )
-def test_bad_input_ends_with_status_2_and_one_line(command, message, tmp_path):
-    result = run_command_line(f"python -m {command}", cwd=tmp_path)
+def test_bad_input_ends_with_status_2_and_one_line(
+    command, message, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(storage, "leave", sys.exit)
+    module, *arguments = command.split()
+    monkeypatch.setattr(sys, "argv", [module, *arguments])
+    with pytest.raises(SystemExit) as ended:
+        run_command(import_module(module).main)
+    assert ended.value.code == 2
+    errors = capsys.readouterr().err
+    assert errors.count("\n") == 1
+    assert errors.startswith("error: ")
+    assert message in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_in_a_process_of_its_own_ends_with_status_2(tmp_path):
+    result = run_command_line("python -m tfdlrm.evaluate", cwd=tmp_path)
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert result.stderr.startswith("error: ")
-    assert message in result.stderr
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_print_config_is_yaml_that_config_takes(tmp_path):

@@ -36,6 +36,9 @@ def gpus(monkeypatch):
     told = mock.Mock()
     monkeypatch.setattr(tf.config.experimental, "set_memory_growth", told.growth)
     monkeypatch.setattr(tf.config, "set_visible_devices", told.visible)
+    monkeypatch.setattr(
+        tf.config.experimental, "enable_tensor_float_32_execution", told.tensor_float
+    )
     return told
 
 
@@ -110,6 +113,16 @@ def test_they_use_one_if_they_are_told(gpus, module, function, arguments, monkey
     run_main(module, function, f"{arguments} --device gpu", monkeypatch)
     gpus.visible.assert_not_called()
     assert grows(gpus)
+
+
+def test_a_gpu_computes_float32_as_float32(gpus):
+    use_device("gpu")
+    gpus.tensor_float.assert_called_once_with(False)
+
+
+def test_the_cpu_leaves_tensor_float_as_it_is(gpus):
+    use_device("cpu")
+    gpus.tensor_float.assert_not_called()
 
 
 def test_a_gpu_that_is_not_there_is_refused():

@@ -33,7 +33,7 @@ def test_a_script_runs_a_module_that_exists(name):
 
 def test_a_script_is_the_command(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/tfdlrm-plan", "--help"])
-    monkeypatch.setattr("tfdlrm.base.storage.leave", sys.exit)
+    monkeypatch.setattr("tfdlrm.base.exit_status.leave", sys.exit)
     with pytest.raises(SystemExit) as ended:
         scripts.run()
     assert ended.value.code == 0

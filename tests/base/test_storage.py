@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from tests.support.processes import ROOT, run_command_line
 from tests.support.s3_server import environment, free_port, s3_server
-from tfdlrm.base import remote_path, storage
+from tfdlrm.base import local_copies, remote_path, storage
 from tfdlrm.base.errors import InputError
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.plan import PlanCommand, plan
@@ -41,10 +41,10 @@ MODEL = (
 
 COPY = """
 import sys
-from tfdlrm.base import storage
+from tfdlrm.base import exit_status, storage
 source, target = map(storage.at, sys.argv[1:3])
 storage.copy_tree(source, target)
-storage.leave(0)
+exit_status.leave(0)
 """
 
 
@@ -234,7 +234,7 @@ def test_a_run_on_s3_from_the_data_to_the_scores(s3, uploaded, tmp_path):
         ("pipelines.prepare --raw {raw} --engine spark --output s3://b/data", "output"),
         ("tfdlrm.compare --data_dir data --output s3://b/compared", "output"),
         ("tfdlrm.importance --model m --data_dir d --output s3://b/i", "output"),
-        ("tfdlrm.export --run_dir run --plot s3://b/model.png", "plot"),
+        ("tfdlrm.export --run_dir run --plot s3://b/graph", "plot"),
         ("tfdlrm.export --run_dir run --deployment s3://b/files", "deployment"),
     ],
 )
@@ -275,7 +275,7 @@ def test_what_is_removed_from_a_local_copy_is_removed_at_home(tmp_path):
     for name in ("checkpoints/step-1", "events/old", "config.yaml"):
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_text(name)
-    with storage.mirrored(home, leave_out="checkpoints") as local:
+    with local_copies.mirrored(home, leave_out="checkpoints") as local:
         (local / "events" / "old").unlink()
         (local / "events" / "new").write_text("new")
     files = (path for path in home.rglob("*") if path.is_file())

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import read
 from benchmarks.prepare import main
-from benchmarks.runs import read_run
+from benchmarks.runs import id_lookup, read_run
 from benchmarks.workload.raw_file import write_rows
 from pipelines.logs.criteo_file import RawFile
 
@@ -22,7 +22,8 @@ def test_generated_rows_are_well_formed_and_the_same_each_time(tmp_path):
 
 
 def test_the_benchmark_prints_each_stage_of_each_size(tmp_path, capfd):
-    main(["--rows", "[2000]", "--data", str(tmp_path)])
+    sizes = ["--rows", "[2000]", "--vocabulary_sizes", "[]"]
+    main([*sizes, "--data", str(tmp_path)])
     printed = capfd.readouterr().out
     for stage in ("read rows", "count values", "encode rows", "write shards"):
         assert re.search(rf"^\| {stage} +\| +[\d.]+ \|", printed, re.MULTILINE)
@@ -30,6 +31,18 @@ def test_the_benchmark_prints_each_stage_of_each_size(tmp_path, capfd):
     assert total
     assert "within the budget of 8GB" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["kaggle-like-2000.tsv"]
+
+
+def test_every_way_to_look_up_ids_finds_the_same():
+    vocabulary, (piece, *_) = id_lookup._draw(5_000)
+    ids = dict(zip(vocabulary["value"], vocabulary["id"], strict=True))
+    expected = [ids[value] for value in piece]
+    ways = id_lookup._available_ways()
+    for make in ways.values():
+        assert make(vocabulary)(piece).tolist() == expected
+    lines = id_lookup.lookup_table((1_000,)).splitlines()[2:]
+    assert [line.split("|")[2].strip() for line in lines] == list(ways)
+    assert all(float(line.split("|")[4].replace(",", "")) > 0 for line in lines)
 
 
 @pytest.mark.slow

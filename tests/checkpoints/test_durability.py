@@ -80,7 +80,7 @@ def test_the_journal_speaks_only_of_what_is_on_the_disk(disk, tmp_path, monkeypa
     assert synced[:2] == files
     assert set(synced[2:4]) == {tmp_path / "work", tmp_path / "data"}
     assert synced[4:] == [tmp_path / "work" / "journal.jsonl"]
-    assert list(Journal(tmp_path / "work" / "journal.jsonl").kept()) == files
+    assert list(Journal(tmp_path / "work" / "journal.jsonl").needed_files()) == files
 
 
 class Disk:

@@ -4,7 +4,9 @@ import csv
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from tests.support.processes import run_command_line
+from tests.support.served import Served
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import OptimizerConfig, PrepareConfig, TrainConfig
 from tfdlrm.config.models import DLRMConfig
@@ -19,6 +22,7 @@ from tfdlrm.data.reading import damage_named, read_split
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.evaluate import EvaluateCommand, evaluate_model
 from tfdlrm.export import ExportCommand, export
+from tfdlrm.exporting import scorer
 from tfdlrm.metrics.binary import binary_metrics
 from tfdlrm.planning.advice import Memory
 from tfdlrm.predict import PredictCommand, predict
@@ -41,6 +45,14 @@ def config(data_dir, tmp_path_factory) -> TrainConfig:
     )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_load_of_a_model() -> Iterator[None]:
+    """Loading a SavedModel takes longer than all that these tests ask of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scorer, "load_scorer", cache(scorer.load_scorer))
+        yield
+
+
 @pytest.fixture(scope="module")
 def exported(config) -> Path:
     return train(config)
@@ -57,18 +69,16 @@ def predictions(exported, raw_file, tmp_path_factory) -> np.ndarray:
 def test_training_writes_a_version_that_serving_takes(exported, config):
     assert exported == config.export_dir / "1"
     assert (exported / "saved_model.pb").is_file()
-    shown = run_command_line(
-        f"saved_model_cli show --dir {exported} --tag_set serve "
-        "--signature_def serving_default"
-    ).stdout
-    for name, dtype, shape in (
-        ("inputs['dense_features']", "DT_FLOAT", "(-1, 13)"),
-        ("inputs['categorical_features']", "DT_INT64", "(-1, 26)"),
-        ("outputs['probability']", "DT_FLOAT", "(-1, 1)"),
-    ):
-        entry = shown[shown.index(name) :]
-        assert entry.index(dtype) < 80
-        assert entry.index(f"shape: {shape}") < 120
+    signature = Served(exported).signatures["serving_default"]
+    tensors = {**signature.inputs, **signature.outputs}
+    assert {
+        name: (tensor.dtype, [size.size for size in tensor.tensor_shape.dim])
+        for name, tensor in tensors.items()
+    } == {
+        "dense_features": (tf.float32.as_datatype_enum, [-1, 13]),
+        "categorical_features": (tf.int64.as_datatype_enum, [-1, 26]),
+        "probability": (tf.float32.as_datatype_enum, [-1, 1]),
+    }
 
 
 def test_the_run_directory_tells_how_it_learned(exported, config):
@@ -294,10 +304,6 @@ def test_a_used_run_directory_is_refused_before_rows_are_prepared(
 def test_a_raw_file_is_prepared_once(raw_file, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = TrainConfig(raw=raw_file, model=MODEL, export_dir=tmp_path / "model")
-    train(replace(config, run_dir=tmp_path / "run1"))
-    assert "is already prepared" not in capsys.readouterr().out
-    schema = tmp_path / "data" / "clicks" / "schema.json"
-    written = schema.stat().st_mtime_ns
     monkeypatch.setattr("tfdlrm.train.memory_here", lambda *_: Memory(host=0))
 
     def prepare_only(config):
@@ -305,6 +311,10 @@ def test_a_raw_file_is_prepared_once(raw_file, tmp_path, capsys, monkeypatch):
             train(config)
         return capsys.readouterr().out
 
+    run1 = replace(config, run_dir=tmp_path / "run1")
+    assert "is already prepared" not in prepare_only(run1)
+    schema = tmp_path / "data" / "clicks" / "schema.json"
+    written = schema.stat().st_mtime_ns
     config = replace(config, run_dir=tmp_path / "run2")
     assert "is already prepared" in prepare_only(config)
     assert schema.stat().st_mtime_ns == written

@@ -201,7 +201,7 @@ def test_bad_rows_are_skipped_counted_and_reported(tmp_path, output, capsys):
 
 def test_a_malformed_row_says_how_to_leave_such_rows_out(tmp_path, output):
     bad = write_rows(tmp_path / "bad.txt", [*ROWS, b"1\tx"])
-    expected = r"mend the line, or leave such lines out with on_bad_row skip$"
+    expected = r"fix the line, or leave such lines out with on_bad_row skip$"
     with pytest.raises(InputError, match=expected):
         prepare([bad], output, CONFIG)
 

@@ -123,7 +123,7 @@ def test_a_profile_as_the_reference_writes_it_is_read(tmp_path):
         ("1, 2\n0, 1\n0.5, 0.7\n", "do not end with 1"),
         ("1, 2\n0, 1\n0.5, 0.4\n", "do not ascend"),
         ("1, 2\n0, 3\n0.5, 1.0\n", "above the number of ids"),
-        ("1, 1\n0, 1\n0.5, 1.0\n", "there twice"),
+        ("1, 1\n0, 1\n0.5, 1.0\n", "repeated unique accesses"),
         ("1, 2\n1, 2\n0.5, 1.0\n", "begin after 0"),
         ("1, 2\n0\n0.5, 1.0\n", "other distances than probabilities"),
         ("1, -2\n0, 1\n0.5, 1.0\n", "beyond 64 bits"),

@@ -14,7 +14,7 @@ from tfdlrm.base.command_line import parse, to_yaml
 from tfdlrm.base.errors import InputError
 from tfdlrm.compare import CompareCommand, compare
 from tfdlrm.comparison.report import write_comparison
-from tfdlrm.comparison.runs import FinishedRun, Spread, not_told_apart
+from tfdlrm.comparison.runs import FinishedRun, Spread, indistinguishable
 from tfdlrm.config import PrepareConfig
 
 COMMAND = (
@@ -61,11 +61,11 @@ def test_mean_and_deviation_are_over_seeds():
 
 
 @pytest.mark.parametrize(
-    ("deviation", "told"), [(0.001, ["a"]), (0.02, ["a", "b"]), (None, ["a", "b"])]
+    ("deviation", "names"), [(0.001, ["a"]), (0.02, ["a", "b"]), (None, ["a", "b"])]
 )
-def test_only_what_the_spread_tells_apart_is_ranked(deviation, told):
+def test_only_what_the_spread_distinguishes_is_ranked(deviation, names):
     spreads = {"b": Spread(0.77, deviation), "a": Spread(0.8, deviation)}
-    assert not_told_apart(spreads, highest=True) == told
+    assert indistinguishable(spreads, highest=True) == names
 
 
 def test_the_page_holds_table_figure_and_verdict(command, tmp_path):
@@ -79,8 +79,8 @@ def test_the_page_holds_table_figure_and_verdict(command, tmp_path):
     assert "On &lt;rows&gt;." in page
     assert "By AUC dlrm, sgd is ahead of all others" in page
     assert page.count("src=") == page.count('src="data:image/png;base64,') == 1
-    written = json.loads((tmp_path / "report.json").read_text())
-    assert [len(each["runs"]) for each in written] == [2, 2]
+    contenders_json = json.loads((tmp_path / "report.json").read_text())
+    assert [len(contender["runs"]) for contender in contenders_json] == [2, 2]
     report = (tmp_path / "report.md").read_text()
     assert "| dcn, sgd | 0.1 | 2 | 0.7005 ± 0.0007 |" in report
 
@@ -91,18 +91,18 @@ def test_one_seed_makes_no_ranking(command, tmp_path):
     assert "no ranking" in (tmp_path / "report.md").read_text()
 
 
-def test_seeds_that_diverged_are_told_and_ranked_nowhere(command, tmp_path):
-    whole = {name: [0.70, 0.71, 0.72] for name in ("dcn", "mlp")}
+def test_seeds_that_diverged_are_named_and_ranked_nowhere(command, tmp_path):
+    complete = {name: [0.70, 0.71, 0.72] for name in ("dcn", "mlp")}
     contenders = [
         [finished(command, name, auc, seed) for seed, auc in enumerate(values)]
-        for name, values in {"dlrm": [0.8, 0.81], **whole}.items()
+        for name, values in {"dlrm": [0.8, 0.81], **complete}.items()
     ]
     write_comparison(tmp_path, contenders, 3, "")
     report = (tmp_path / "report.md").read_text()
     assert "| dlrm, sgd | 0.1 | 2 of 3 | 0.8050 ± 0.0071 |" in report
     assert "over 3 seeds" in report
-    assert "in no ranking: dlrm, sgd." in report
-    assert "does not tell apart dcn, sgd and mlp, sgd" in report
+    assert "the ranking leaves out dlrm, sgd." in report
+    assert "does not distinguish dcn, sgd and mlp, sgd" in report
     alone = write_comparison(tmp_path, contenders[1:2], 3, "").read_text()
     assert "ahead" not in alone
 
@@ -191,15 +191,15 @@ def test_a_learning_rate_is_chosen_by_validation_rows(command):
 
 @pytest.mark.slow
 def test_models_are_compared_and_a_second_call_trains_nothing(data_dir, tmp_path):
-    done = run_command_line(COMMAND + str(data_dir), cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert len(re.findall(r": training$", done.stdout, re.MULTILINE)) == 4
+    process = run_command_line(COMMAND + str(data_dir), cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
+    assert len(re.findall(r": training$", process.stdout, re.MULTILINE)) == 4
     report = (tmp_path / "compared" / "report.md").read_text()
     assert "logistic_regression, adagrad" in report
-    written = json.loads((tmp_path / "compared" / "report.json").read_text())
-    for each in written:
-        assert each["runs"][0]["peak_memory"] > 10**8
-        assert each["parameters"] > 1000
+    contenders = json.loads((tmp_path / "compared" / "report.json").read_text())
+    for contender in contenders:
+        assert contender["runs"][0]["peak_memory"] > 10**8
+        assert contender["parameters"] > 1000
     again = run_command_line(COMMAND + str(data_dir), cwd=tmp_path)
     assert again.returncode == 0
     assert "training" not in again.stdout
@@ -238,7 +238,7 @@ def test_a_stopped_comparison_stops_its_run_and_goes_on(data_dir, tmp_path, how)
 def test_a_data_set_or_a_run_takes_no_comparison(data_dir, tmp_path):
     (tmp_path / "config.yaml").touch()
     for output in (data_dir, tmp_path):
-        before = {path.name for path in output.iterdir()}
+        old_names = {path.name for path in output.iterdir()}
         with pytest.raises(InputError, match=r"has a .*: it is a data set, a run"):
             compare(CompareCommand(data_dir, output=output))
-        assert {path.name for path in output.iterdir()} == before
+        assert {path.name for path in output.iterdir()} == old_names

@@ -50,13 +50,13 @@ def test_awkward_columns_keep_their_own_vocabularies(tmp_path):
         write_vocabulary(vocabulary(f"value {number}"), tmp_path, name)
     assert len(list((tmp_path / "vocabulary").iterdir())) == len(AWKWARD)
     for number, name in enumerate(AWKWARD):
-        found = read_vocabulary(tmp_path, name, num_values=1)
-        assert found["value"].to_list() == [f"value {number}"]
+        read_back = read_vocabulary(tmp_path, name, num_values=1)
+        assert read_back["value"].to_list() == [f"value {number}"]
 
 
 @pytest.mark.parametrize("name", ["x[1]", "ctr%", "new?", "z" * 210])
 def test_vocabularies_of_the_release_before_are_found(tmp_path, name):
-    """It wrote names of columns as they are."""
+    """That release wrote names of columns without encoding them."""
     path = tmp_path / "vocabulary" / f"{name}.parquet"
     path.parent.mkdir()
     vocabulary("a", "b").write_parquet(path)
@@ -79,7 +79,7 @@ def test_columns_that_a_file_system_does_not_distinguish_are_refused(
     def exists_in_any_case(path):
         folder = path.parent
         names = (
-            [each.name.lower() for each in folder.iterdir()] if exists(folder) else []
+            [entry.name.lower() for entry in folder.iterdir()] if exists(folder) else []
         )
         return path.name.lower() in names
 

@@ -19,9 +19,9 @@ from tfdlrm.data.reading import damage_named, read_split
 from tfdlrm.data.records import record_footer, record_header
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.shard_check import check_shard
+from tfdlrm.data.vocabulary_files import read_vocabulary
 from tfdlrm.exporting.raw_rows import RawFeatures
 from tfdlrm.exporting.saved_model import copy_extras
-from tfdlrm.exporting.vocabulary_tables import read_values
 from tfdlrm.planning.advice import Memory, suggestions
 
 FORMATS = [
@@ -48,11 +48,11 @@ def read_all(directory, schema, split="train", **options):
             pass
 
 
-def refused(directory, schema, path, **options):
-    """What is said when a pass meets a damaged shard."""
-    with pytest.raises(InputError) as told:
+def refusal_of(directory, schema, path, **options):
+    """Return the message when a pass meets a damaged shard."""
+    with pytest.raises(InputError) as error:
         read_all(directory, schema, **options)
-    message = str(told.value)
+    message = str(error.value)
     assert str(path) in message
     assert "\n" not in message
     return message
@@ -68,33 +68,38 @@ def flip_a_bit(path: Path, rng: random.Random) -> None:
 def test_any_flipped_bit_of_a_shard_is_refused_with_its_name(data_set, shuffle):
     directory, schema = data_set
     path = directory / schema.split_shards("train")[1].path
-    whole = path.read_bytes()
+    contents = path.read_bytes()
     for seed in range(4):
         flip_a_bit(path, random.Random(seed))
-        refused(directory, schema, path, shuffle=shuffle)
-        path.write_bytes(whole)
+        refusal_of(directory, schema, path, shuffle=shuffle)
+        path.write_bytes(contents)
     read_all(directory, schema, shuffle=shuffle)
 
 
 def test_a_shard_in_the_place_of_another_is_refused(data_set):
     directory, schema = data_set
-    first, second = (directory / each.path for each in schema.shards[:2])
-    contents = second.read_bytes()
+    first_path, second_path = (directory / shard.path for shard in schema.shards[:2])
+    contents = second_path.read_bytes()
     shards = list(schema.shards)
     shards[0] = replace(shards[0], bytes=len(contents))  # as if both were as large
-    shutil.copy(second, first)
+    shutil.copy(second_path, first_path)
     schema = replace(schema, shards=tuple(shards))
-    message = refused(directory, schema, first)
+    message = refusal_of(directory, schema, first_path)
     assert "is not the shard that was written" in message
 
 
 def test_a_shard_without_its_last_record_or_with_one_more_is_refused(data_set):
     directory, schema = data_set
     path = directory / schema.shards[0].path
-    whole = path.read_bytes()
-    for contents in (whole[:-1], b"", whole + whole, gzip.compress(whole)):
-        path.write_bytes(contents)
-        refused(directory, schema, path)
+    contents = path.read_bytes()
+    for changed_contents in (
+        contents[:-1],
+        b"",
+        contents + contents,
+        gzip.compress(contents),
+    ):
+        path.write_bytes(changed_contents)
+        refusal_of(directory, schema, path)
 
 
 @pytest.mark.parametrize("record_format", ["block", "row"])
@@ -105,7 +110,7 @@ def test_other_records_of_the_same_size_are_refused(tmp_path, record_format):
     payload = bytes(size - len(record_header(0)) - len(record_footer(b"")))
     path.write_bytes(record_header(len(payload)) + payload + record_footer(payload))
     assert path.stat().st_size == size
-    assert "is not the shard" in refused(tmp_path, schema, path)
+    assert "is not the shard" in refusal_of(tmp_path, schema, path)
 
 
 def test_a_shard_that_cannot_be_read_is_said_in_one_line(data_set, monkeypatch):
@@ -132,7 +137,7 @@ def test_shards_of_an_earlier_version_are_checked_by_their_sha256(data_set):
     read_all(directory, schema)
     path = directory / schema.split_shards("test")[0].path
     flip_a_bit(path, random.Random(0))
-    refused(directory, schema, path, split="test")
+    refusal_of(directory, schema, path, split="test")
 
 
 def test_a_shard_is_read_once_for_its_checksum(data_set, monkeypatch):
@@ -164,7 +169,7 @@ def test_a_changed_vocabulary_is_refused_wherever_it_is_opened(data, tmp_path):
     memory = Memory(host=2**20)
     for use in (
         lambda: RawFeatures.load(data, schema),
-        lambda: read_values(data, "C3", schema.vocabularies["C3"]),
+        lambda: read_vocabulary(data, "C3", 1, schema.vocabularies["C3"]),
         lambda: suggestions(schema, TrainConfig(), memory, data),
         lambda: copy_extras(schema, data, tmp_path),
     ):
@@ -194,18 +199,18 @@ def test_a_changed_coverage_is_refused_wherever_it_is_opened(data, tmp_path):
 def test_any_flipped_bit_of_a_vocabulary_is_refused(data):
     schema = FeatureSchema.load(data)
     path = data / "vocabulary" / "C1.parquet"
-    whole = path.read_bytes()
+    contents = path.read_bytes()
     for seed in range(20):
         flip_a_bit(path, random.Random(seed))
         with pytest.raises(InputError, match=r"C1\.parquet has the checksum"):
             RawFeatures.load(data, schema)
-        path.write_bytes(whole)
+        path.write_bytes(contents)
     RawFeatures.load(data, schema)
 
 
 def test_any_flipped_bit_of_a_schema_is_refused_or_means_nothing(data):
     path = data / "schema.json"
-    whole, schema = path.read_bytes(), FeatureSchema.load(data)
+    contents, schema = path.read_bytes(), FeatureSchema.load(data)
     num_refused = 0
     for seed in range(300):
         flip_a_bit(path, random.Random(seed))
@@ -215,7 +220,7 @@ def test_any_flipped_bit_of_a_schema_is_refused_or_means_nothing(data):
             num_refused += 1
             assert str(path) in str(error)
             assert "\n" not in str(error)
-        path.write_bytes(whole)
+        path.write_bytes(contents)
     assert num_refused > 150  # the others are in blanks between the values
 
 

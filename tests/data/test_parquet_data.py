@@ -40,8 +40,8 @@ ROWS_AT_ONCE = [700, 1000, 2**16]
 @pytest.mark.parametrize(
     ("split", "shuffle", "start", "rows_at_once"),
     [
-        pytest.param(*each, rows, marks=[] if i == j else pytest.mark.slow)
-        for i, each in enumerate(PASSES)
+        pytest.param(*pass_settings, rows, marks=[] if i == j else pytest.mark.slow)
+        for i, pass_settings in enumerate(PASSES)
         for j, rows in enumerate(ROWS_AT_ONCE)
     ],
 )
@@ -49,17 +49,17 @@ def test_the_batches_are_those_of_tfrecords(
     parquet, data_dir, split, shuffle, start, rows_at_once, monkeypatch
 ):
     monkeypatch.setattr(parquet_blocks, "ROW_GROUP_ROWS", rows_at_once)
-    found, expected = (
-        read_split(each, FeatureSchema.load(each), split, 300, shuffle, start)
-        for each in (parquet, data_dir)
+    parquet_batches, tfrecord_batches = (
+        read_split(directory, FeatureSchema.load(directory), split, 300, shuffle, start)
+        for directory in (parquet, data_dir)
     )
-    assert found.element_spec == expected.element_spec
-    batches = list(zip(found, expected, strict=True))
+    assert parquet_batches.element_spec == tfrecord_batches.element_spec
+    batches = list(zip(parquet_batches, tfrecord_batches, strict=True))
     assert len(batches) > 1
-    for (features, label), (others, other_label) in batches:
+    for (features, label), (other_features, other_label) in batches:
         np.testing.assert_array_equal(label, other_label)
         for name, values in features.items():
-            np.testing.assert_array_equal(values, others[name])
+            np.testing.assert_array_equal(values, other_features[name])
 
 
 def test_the_files_are_in_the_schema_and_whole(parquet):
@@ -88,12 +88,12 @@ def test_the_files_are_in_the_schema_and_whole(parquet):
 )
 def test_another_file_in_its_place_is_found(parquet, change, problem):
     path = parquet / FeatureSchema.load(parquet).shards[-1].path
-    before = path.read_bytes()
+    contents = path.read_bytes()
     pa_parquet.write_table(change(pa_parquet.read_table(path)), path)
-    (found,) = verify(parquet)
-    path.write_bytes(before)
-    assert found.startswith(str(path))
-    assert problem in found
+    (message,) = verify(parquet)
+    path.write_bytes(contents)
+    assert message.startswith(str(path))
+    assert problem in message
 
 
 @pytest.mark.parametrize(
@@ -132,13 +132,13 @@ def test_a_column_name_with_a_flipped_bit_is_refused_in_one_line(parquet, tmp_pa
     schema = FeatureSchema.load(parquet)
     (shard,) = schema.split_shards("test")
     contents = (parquet / shard.path).read_bytes()
-    damaged = bytearray(contents)
+    damaged_contents = bytearray(contents)
     footer = len(contents) - 8 - int.from_bytes(contents[-8:-4], "little")
-    damaged[contents.index(b"label", footer)] ^= 0x80  # no UTF-8 any more
+    damaged_contents[contents.index(b"label", footer)] ^= 0x80  # no UTF-8 any more
     path = tmp_path / shard.path
     path.parent.mkdir()
-    path.write_bytes(damaged)
-    with pytest.raises(InputError, match="cannot be read as a shard") as told:
+    path.write_bytes(damaged_contents)
+    with pytest.raises(InputError, match="cannot be read as a shard") as error:
         read_split(tmp_path, schema, "test", 100)
-    assert str(path) in str(told.value)
-    assert "\n" not in str(told.value)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)

@@ -29,7 +29,7 @@ def small_windows(monkeypatch):
 
 
 def write(directory, record_format, columns=COLUMNS) -> FeatureSchema:
-    """A data set in which every row is unlike all others."""
+    """Write a data set in which every row is different."""
     rng = np.random.default_rng(0)
     dtype = row_type(len(columns.dense_features), len(columns.single_hot))
     shards = []
@@ -63,11 +63,11 @@ def write(directory, record_format, columns=COLUMNS) -> FeatureSchema:
 @pytest.fixture(scope="module")
 def data_sets(tmp_path_factory):
     """The same rows in both formats."""
-    made = {}
+    data_sets_by_format = {}
     for record_format in ("block", "row"):
         directory = tmp_path_factory.mktemp(record_format)
-        made[record_format] = directory, write(directory, record_format)
-    return made
+        data_sets_by_format[record_format] = directory, write(directory, record_format)
+    return data_sets_by_format
 
 
 @pytest.fixture(params=["block", "row"])
@@ -76,7 +76,7 @@ def data_set(data_sets, request):
 
 
 def as_rows(batch):
-    """Every row of a batch as one tuple."""
+    """Return every row of a batch as one tuple."""
     features, label = batch
     columns = [label, features["dense_features"], features["categorical_features"]]
     return [tuple(row) for row in np.concatenate(columns, axis=1).tolist()]
@@ -87,12 +87,12 @@ def as_batches(dataset):
 
 
 def rows(dataset):
-    """Every row, in order."""
+    """Return every row, in order."""
     return [*chain.from_iterable(as_batches(dataset))]
 
 
 def stored_rows(data_sets, split):
-    """The same by plain protocol buffers and NumPy, from records of one row."""
+    """Return the same by protocol buffers and NumPy, from records of one row."""
     directory, schema = data_sets["row"]
     result = []
     for shard in schema.split_shards(split):
@@ -110,34 +110,36 @@ def stored_rows(data_sets, split):
 @pytest.mark.parametrize("batch_size", [1, 7, 8, 60, 100, 100_000])
 def test_without_a_seed_rows_come_in_file_order(data_sets, data_set, batch_size):
     batches = as_batches(read_split(*data_set, "train", batch_size))
-    stored = stored_rows(data_sets, "train")
-    assert [*chain.from_iterable(batches)] == stored
+    file_rows = stored_rows(data_sets, "train")
+    assert [*chain.from_iterable(batches)] == file_rows
     assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 8, 60, 61, 100, 100_000])
 def test_a_shuffled_pass_reads_each_row_once(data_sets, data_set, batch_size):
-    shuffled = rows(read_split(*data_set, "train", batch_size, shuffle=(3, 0)))
-    stored = stored_rows(data_sets, "train")
-    assert shuffled != stored
-    assert sorted(shuffled) == sorted(stored)
+    shuffled_rows = rows(read_split(*data_set, "train", batch_size, shuffle=(3, 0)))
+    file_rows = stored_rows(data_sets, "train")
+    assert shuffled_rows != file_rows
+    assert sorted(shuffled_rows) == sorted(file_rows)
 
 
 def test_both_formats_give_the_same_batches(data_sets):
     for shuffle in (None, (3, 1)):
         block, row = (
-            as_batches(read_split(*data_sets[each], "train", 9, shuffle))
-            for each in ("block", "row")
+            as_batches(read_split(*data_sets[record_format], "train", 9, shuffle))
+            for record_format in ("block", "row")
         )
         assert block == row
 
 
 def test_a_window_mixes_rows_of_several_shards(data_sets):
-    stored = stored_rows(data_sets, "train")
-    place = {row: number for number, row in enumerate(stored)}
+    file_rows = stored_rows(data_sets, "train")
+    positions = {row: number for number, row in enumerate(file_rows)}
     shard_ends = np.cumsum(ROWS["train"])
-    (first, *_) = as_batches(read_split(*data_sets["block"], "train", 60, (3, 0)))
-    shards = np.searchsorted(shard_ends, [place[row] for row in first], side="right")
+    (first_batch, *_) = as_batches(read_split(*data_sets["block"], "train", 60, (3, 0)))
+    shards = np.searchsorted(
+        shard_ends, [positions[row] for row in first_batch], side="right"
+    )
     assert len(set(shards)) >= 3
 
 
@@ -156,13 +158,13 @@ def test_no_training_batch_is_small(data_set):
 
 
 def test_seed_and_epoch_decide_the_order(data_set):
-    first, again, later, other = (
+    batches, same_batches, next_epoch, other_seed = (
         as_batches(read_split(*data_set, "train", 10, shuffle))
         for shuffle in ((3, 0), (3, 0), (3, 1), (4, 0))
     )
-    assert first == again
-    assert first != later
-    assert first != other
+    assert batches == same_batches
+    assert batches != next_epoch
+    assert batches != other_seed
 
 
 def test_one_thread_gives_the_same_order(data_set):
@@ -178,11 +180,13 @@ def test_no_tuner_keeps_a_pass_that_is_over_waiting(data_set):
 
 
 def assert_goes_on(data_set, batch_size, shuffle, starts):
-    whole = as_batches(read_split(*data_set, "train", batch_size, shuffle))
-    for start in starts(len(whole)):
-        rest = read_split(*data_set, "train", batch_size, shuffle, start_batch=start)
-        assert as_batches(rest) == whole[start:]
-        assert int(rest.cardinality()) == len(whole) - start
+    batches = as_batches(read_split(*data_set, "train", batch_size, shuffle))
+    for start in starts(len(batches)):
+        later_batches = read_split(
+            *data_set, "train", batch_size, shuffle, start_batch=start
+        )
+        assert as_batches(later_batches) == batches[start:]
+        assert int(later_batches.cardinality()) == len(batches) - start
 
 
 @pytest.mark.parametrize("shuffle", [None, (3, 1)])
@@ -206,10 +210,10 @@ def test_shards_that_are_done_with_are_not_opened_again(data_sets, tmp_path):
     directory, schema = data_sets["block"]
     copy = tmp_path / "copy"
     shutil.copytree(directory, copy)
-    whole = as_batches(read_split(copy, schema, "train", 60))
-    rest = read_split(copy, schema, "train", 60, start_batch=3)
+    batches = as_batches(read_split(copy, schema, "train", 60))
+    later_batches = read_split(copy, schema, "train", 60, start_batch=3)
     (copy / schema.split_shards("train")[0].path).unlink()
-    assert as_batches(rest) == whole[3:]
+    assert as_batches(later_batches) == batches[3:]
 
 
 @pytest.mark.parametrize("start", [-1, 57])

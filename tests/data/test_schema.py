@@ -3,7 +3,8 @@ import json
 import pytest
 
 from tfdlrm.base.errors import InputError
-from tfdlrm.data.schema import CategoricalFeature, FeatureSchema, Shard
+from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
+from tfdlrm.data.shards import Shard
 
 
 def schema():

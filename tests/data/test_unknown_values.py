@@ -1,4 +1,4 @@
-"""Values that a model has no id for are counted, and reported where they are many."""
+"""Values without an id in a model are counted, and reported if there are many."""
 
 import json
 
@@ -45,13 +45,14 @@ def test_a_value_that_shares_an_id_in_the_facebook_dialect_counts(
         tmp_path / "data", FeatureSchema.load(tmp_path / "data")
     )
     values = read_plainly(CRITEO)[2]
-    known = {(row[0] or 0) % (max_index_range or 2**32) for row in values}
-    asked = [*range(60), None]
+    known_values = {(row[0] or 0) % (max_index_range or 2**32) for row in values}
+    queries = [*range(60), None]
     expected = sum(
-        v is not None and v % (max_index_range or 2**32) not in known for v in asked
+        v is not None and v % (max_index_range or 2**32) not in known_values
+        for v in queries
     )
     table = features.tables[0]
-    series = pl.Series("C1", asked, pl.UInt32)
+    series = pl.Series("C1", queries, pl.UInt32)
     assert table.are_unknown(series, table.ids(series)).sum() == expected
 
 
@@ -125,14 +126,14 @@ def test_predict_reports_the_shares_that_plain_python_counts(
     rows = make_rows(400)
     raw = write_rows(tmp_path / "clicks.tsv", rows)
     vocabulary = pl.read_parquet(data_dir / "vocabulary" / "C1.parquet")
-    known = set(vocabulary["value"])
+    known_values = set(vocabulary["value"])
     values = [row[0] for row in read_plainly(rows)[2]]
-    unknown = sum(value is not None and value not in known for value in values)
+    unknown = sum(value is not None and value not in known_values for value in values)
     predict(PredictCommand(exported, raw, tmp_path / "scores.csv"))
-    said = capfd.readouterr().err
-    assert f"C1: {unknown} of 400 values ({unknown / 400:.2%}) are unknown" in said
+    messages = capfd.readouterr().err
+    assert f"C1: {unknown} of 400 values ({unknown / 400:.2%}) are unknown" in messages
     usual = json.loads((data_dir / "coverage.json").read_text())["features"][0]
-    assert f"{max(usual['unknown'].values()):.2%} in its data set" in said
+    assert f"{max(usual['unknown'].values()):.2%} in its data set" in messages
 
 
 @pytest.fixture(scope="module")
@@ -151,10 +152,10 @@ def test_evaluate_measures_a_raw_log_as_scikit_learn_does(
     scores = np.loadtxt(tmp_path / "scores.csv", skiprows=1)
     json_file = tmp_path / "measures.json"
     evaluate_model(EvaluateCommand(exported, raw=labelled, json=json_file))
-    found = json.loads(json_file.read_text())["raw"]
-    assert found["rows"] == 700
-    assert found["auc"] == pytest.approx(metrics.roc_auc_score(labels, scores))
-    assert found["log_loss"] == pytest.approx(metrics.log_loss(labels, scores), 1e-5)
+    measures = json.loads(json_file.read_text())["raw"]
+    assert measures["rows"] == 700
+    assert measures["auc"] == pytest.approx(metrics.roc_auc_score(labels, scores))
+    assert measures["log_loss"] == pytest.approx(metrics.log_loss(labels, scores), 1e-5)
     assert capfd.readouterr().err == expected_report
 
 

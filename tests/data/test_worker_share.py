@@ -41,15 +41,15 @@ def read_all(data_set, batch_size, shuffle, shares, start_batch=0):
         (3, (3, 0)),
         (7, (3, 0)),
         *(
-            pytest.param(*each, marks=pytest.mark.slow)
-            for each in [(2, None), (2, (3, 0)), (7, None), (20, None), (20, (3, 0))]
+            pytest.param(*values, marks=pytest.mark.slow)
+            for values in [(2, None), (2, (3, 0)), (7, None), (20, None), (20, (3, 0))]
         ),
     ],
 )
 def test_each_row_is_read_once_by_one_worker(data_set, num_workers, shuffle):
     parts = read_all(data_set, 60, shuffle, shares(num_workers))
-    read = [*chain.from_iterable(chain.from_iterable(parts))]
-    assert sorted(read) == sorted(rows(read_split(*data_set, "train", 60)))
+    rows_read = [*chain.from_iterable(chain.from_iterable(parts))]
+    assert sorted(rows_read) == sorted(rows(read_split(*data_set, "train", 60)))
     sizes = [sum(map(len, part)) for part in parts]
     assert max(sizes) - min(sizes) <= 1
 
@@ -71,8 +71,8 @@ def test_a_step_has_the_rows_that_it_has_for_one_worker(data_set, num_workers):
 def test_every_device_of_a_worker_has_a_batch_in_a_step(data_set):
     parts = read_all(data_set, 60, (3, 0), shares(2, batches_per_step=3))
     assert [len(part) for part in parts] == [3 * 7, 3 * 7]
-    read = [*chain.from_iterable(chain.from_iterable(parts))]
-    assert sorted(read) == sorted(rows(read_split(*data_set, "train", 60)))
+    rows_read = [*chain.from_iterable(chain.from_iterable(parts))]
+    assert sorted(rows_read) == sorted(rows(read_split(*data_set, "train", 60)))
 
 
 @pytest.mark.parametrize("data_set", ROW_IS_SLOW, indirect=True)
@@ -81,17 +81,20 @@ def test_every_device_of_a_worker_has_a_batch_in_a_step(data_set):
 )
 def test_workers_go_on_where_a_pass_was_left(data_set, batches_per_step):
     workers = shares(3, batches_per_step)
-    whole = read_all(data_set, 30, (3, 1), workers)
+    parts = read_all(data_set, 30, (3, 1), workers)
     for step in (1, 5, 14):
-        rest = read_all(data_set, 30, (3, 1), workers, start_batch=step)
-        assert rest == [part[step * batches_per_step :] for part in whole]
+        later_parts = read_all(data_set, 30, (3, 1), workers, start_batch=step)
+        assert later_parts == [part[step * batches_per_step :] for part in parts]
 
 
 def test_a_worker_opens_no_shards_but_its_own(data_set):
     directory, schema = data_set
-    (first, *_, last), num_rows = schema.split_shards("train"), sum(ROWS["train"])
-    for share, other in zip(shares(2), (last, first), strict=True):
-        path = directory / other.path
+    (first_shard, *_, last_shard), num_rows = (
+        schema.split_shards("train"),
+        sum(ROWS["train"]),
+    )
+    for share, other_shard in zip(shares(2), (last_shard, first_shard), strict=True):
+        path = directory / other_shard.path
         hidden = path.with_suffix(".hidden")
         batches = read_split(*data_set, "train", 60, share=share)
         path.rename(hidden)

@@ -44,9 +44,9 @@ def complete_cuda(monkeypatch):
 def lines_of(imports, *gpus, problem=None):
     lines = report(imports, MachineGpus(gpus, problem))
     assert all("\n" not in line for line in lines)
-    found = {line[:10].rstrip(): line[10:] for line in lines}
-    assert list(found) == LABELS
-    return found
+    answers = {line[:10].rstrip(): line[10:] for line in lines}
+    assert list(answers) == LABELS
+    return answers
 
 
 def whole(**tensorflow):
@@ -81,8 +81,8 @@ def test_hidden_gpus_are_nothing_to_fix(monkeypatch):
 
 def test_blackwell_needs_a_newer_tensorflow():
     card = MachineGpu("NVIDIA B200", (10, 0))
-    told = lines_of(whole(), card, card)["to do"]
-    assert told.count("B200 has compute capability 10.0, newer than TensorFlow") == 1
+    steps = lines_of(whole(), card, card)["to do"]
+    assert steps.count("B200 has compute capability 10.0, newer than TensorFlow") == 1
 
 
 def test_libraries_that_only_some_steps_need_are_to_be_installed(monkeypatch):
@@ -232,20 +232,20 @@ def test_the_command_takes_no_settings(monkeypatch, capsys):
 def test_help_needs_no_package(tmp_path):
     for name in ("jsonargparse", "numpy", "tensorflow"):
         (tmp_path / f"{name}.py").write_text("raise ImportError('broken')")
-    done = run_command_line(
+    process = run_command_line(
         f"PYTHONPATH={tmp_path}:$PYTHONPATH python -m tfdlrm.doctor --help"
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "which commands will work" in " ".join(done.stdout.split())
+    assert (process.returncode, process.stderr) == (0, "")
+    assert "which commands will work" in " ".join(process.stdout.split())
 
 
 @pytest.mark.slow
 def test_the_command_works_where_packages_are_broken(tmp_path):
     for name in ("jsonargparse", "tensorflow"):
         (tmp_path / f"{name}.py").write_text("raise ImportError('broken')")
-    done = run_command_line(
+    process = run_command_line(
         f"PYTHONPATH={tmp_path}:$PYTHONPATH python -m tfdlrm.doctor", cwd=tmp_path
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert len(done.stdout.splitlines()) == 10
-    assert "tensorflow does not load (ImportError: broken)" in done.stdout
+    assert (process.returncode, process.stderr) == (0, "")
+    assert len(process.stdout.splitlines()) == 10
+    assert "tensorflow does not load (ImportError: broken)" in process.stdout

@@ -77,7 +77,7 @@ def test_the_commands_of_the_page_on_preparing_run(tmp_path, monkeypatch):
     for command in shown:
         command = command.replace("spark://head:7077", "local[2]")
         if "benchmarks.prepare" in command:
-            command += f" --rows '[2000]' --data {tmp_path}"
+            command += f" --rows '[2000]' --vocabulary_sizes '[]' --data {tmp_path}"
         if "benchmarks.read" in command:
             command += f" --rows 20000 --seconds 0.1 --data {tmp_path}"
         run_in_bash(command, tmp_path)

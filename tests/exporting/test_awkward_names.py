@@ -14,17 +14,17 @@ from pipelines.ids.counting import ValueCounter
 from pipelines.prepare import prepare
 from pipelines.stages.spill import read_piece, write_piece
 from pipelines.verify import verify
-from tfdlrm.base import storage
+from tfdlrm.base import local_copies
 from tfdlrm.base.remote_path import RemotePath
 from tfdlrm.config import PrepareConfig
 from tfdlrm.config.models import FMConfig
 from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
-from tfdlrm.data.vocabulary_files import write_vocabulary
+from tfdlrm.data.vocabulary_files import read_vocabulary, write_vocabulary
 from tfdlrm.exporting.model_card import example_row
+from tfdlrm.exporting.raw_graph import RawFeatures
 from tfdlrm.exporting.saved_model import export_model
 from tfdlrm.exporting.scorer import load_scorer
 from tfdlrm.exporting.signatures import raw_arguments
-from tfdlrm.exporting.vocabulary_tables import read_values
 from tfdlrm.models import build_model
 from tfdlrm.predict import PredictCommand, predict
 from tfdlrm.serving.servable import Servable
@@ -76,13 +76,13 @@ def make_data_set(directory, categorical):
         values = [f"{number}-{rng.integers(3)}" for number in range(len(categorical))]
         rows.append([row % 2, *numbers, *values, "|".join(rng.choice(["p", "q"], 2))])
     log = write_csv(directory / "log.csv", names, rows)
-    described = {
+    description = {
         "label": "label!",
         "dense": [*DENSE[:2], {"name": DENSE[2], "transform": "none"}, DENSE[3]],
         "categorical": [*categorical, {"name": BAG, "separator": "|"}],
     }
     (directory / "columns.yaml").write_text(
-        yaml.safe_dump(described, allow_unicode=True), encoding="utf-8"
+        yaml.safe_dump(description, allow_unicode=True), encoding="utf-8"
     )
     config = PrepareConfig(min_frequency=1, columns=directory / "columns.yaml")
     prepare([log], directory / "data [1]", config)
@@ -131,7 +131,7 @@ def test_counts_that_went_to_disk_are_read_by_their_own_name(tmp_path):
 def test_a_data_set_takes_nothing_of_its_neighbour(
     tmp_path, one_column_config, monkeypatch, name, neighbour, step
 ):
-    other = one_column(tmp_path / "other.csv", "defgh")
+    other_data = one_column(tmp_path / "other.csv", "defgh")
     log = one_column(tmp_path / "log.csv", "abc")
 
     def die(*args, **options):
@@ -139,7 +139,7 @@ def test_a_data_set_takes_nothing_of_its_neighbour(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(local, step, die)
-        prepare([other], tmp_path / neighbour, one_column_config)
+        prepare([other_data], tmp_path / neighbour, one_column_config)
     assert any(tmp_path.glob(f".{neighbour}.partial/work/*.arrow"))
     schema = prepare([log], tmp_path / name, one_column_config)
     assert sum(shard.rows for shard in schema.shards) == 400
@@ -158,8 +158,8 @@ def test_every_column_has_its_own_ids(awkward):
     schema = FeatureSchema.load(data)
     for feature in schema.categorical_features[:-1]:
         assert feature.vocabulary_size == 3 + 2, feature.name
-    described = json.loads((data / "coverage.json").read_text())
-    for feature in described["features"][:-1]:
+    coverage = json.loads((data / "coverage.json").read_text())
+    for feature in coverage["features"][:-1]:
         assert feature["coverage"]["train"] == 1, feature["name"]
         assert feature["distinct"] == len(set(columns[feature["name"]]))
 
@@ -175,8 +175,8 @@ def features_of(path, bag):
     return records
 
 
-@pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_names_that_polars_takes_for_patterns_are_names(tmp_path, form):
+@pytest.mark.parametrize("log_format", ["csv", "parquet"])
+def test_names_that_polars_takes_for_patterns_are_names(tmp_path, log_format):
     """The same log as under ordinary names gives the same ids."""
     rng = np.random.default_rng(2)
     numbers = range(300)
@@ -196,17 +196,17 @@ def test_names_that_polars_takes_for_patterns_are_names(tmp_path, form):
         frame = pl.DataFrame({names[name]: values for name, values in log.items()})
         directory = tmp_path / str(number)
         directory.mkdir()
-        path = directory / f"log.{form}"
-        frame.write_csv(path) if form == "csv" else frame.write_parquet(path)
-        described = {
-            "format": form,
+        path = directory / f"log.{log_format}"
+        frame.write_csv(path) if log_format == "csv" else frame.write_parquet(path)
+        columns = {
+            "format": log_format,
             "label": {"name": names["y"], "positive": "yes", "negative": ["no"]},
             "dense": [names["p"], {"name": names["q"], "transform": "none"}],
             "categorical": [names["c"], names["d"]],
             "split": {"time": names["t"]},
         }
-        described["categorical"].append({"name": names["b"], "separator": "|"})
-        (directory / "columns.yaml").write_text(yaml.safe_dump(described))
+        columns["categorical"].append({"name": names["b"], "separator": "|"})
+        (directory / "columns.yaml").write_text(yaml.safe_dump(columns))
         config = PrepareConfig(
             min_frequency=1,
             columns=directory / "columns.yaml",
@@ -215,15 +215,19 @@ def test_names_that_polars_takes_for_patterns_are_names(tmp_path, form):
         )
         schemas.append(prepare([path], directory / "data", config))
         coverages.append(json.loads((directory / "data" / "coverage.json").read_text()))
-    ordinary, others = schemas
-    assert ordinary.vocabulary_sizes == others.vocabulary_sizes
-    assert [shard.rows for shard in ordinary.shards] == [s.rows for s in others.shards]
+    ordinary_schema, awkward_schema = schemas
+    assert ordinary_schema.vocabulary_sizes == awkward_schema.vocabulary_sizes
+    assert [shard.rows for shard in ordinary_schema.shards] == [
+        s.rows for s in awkward_schema.shards
+    ]
     for split in ("train", "validation", "test"):
         (path,) = (tmp_path / "0" / "data" / split).iterdir()
-        (other,) = (tmp_path / "1" / "data" / split).iterdir()
-        assert features_of(path, "b") == features_of(other, "^b.*$")
-    for one, two in zip(*(each["features"] for each in coverages), strict=True):
-        assert {**one, "name": two["name"]} == two
+        (awkward_path,) = (tmp_path / "1" / "data" / split).iterdir()
+        assert features_of(path, "b") == features_of(awkward_path, "^b.*$")
+    for feature, awkward_feature in zip(
+        *(coverage["features"] for coverage in coverages), strict=True
+    ):
+        assert {**feature, "name": awkward_feature["name"]} == awkward_feature
 
 
 def write_model(data, directory):
@@ -254,13 +258,15 @@ def test_a_model_is_scored_by_its_own_weights_and_vocabularies(pair):
     models = data.parent / "models"
     write_model(data, models / "m1")
     version = write_model(data, models / "m[1]")
-    found = {name: scores(models / name, log) for name in ("m1", "m[1]")}
-    assert np.abs(found["m1"] - found["m[1]"]).max() > 0.01
+    probabilities = {name: scores(models / name, log) for name in ("m1", "m[1]")}
+    assert np.abs(probabilities["m1"] - probabilities["m[1]"]).max() > 0.01
     (models / "m1").rename(models / "m?")
     np.testing.assert_allclose(
-        raw_scores(models / "m?", columns), found["m1"], atol=1e-6
+        raw_scores(models / "m?", columns), probabilities["m1"], atol=1e-6
     )
-    np.testing.assert_allclose(raw_scores(version, columns), found["m[1]"], atol=1e-6)
+    np.testing.assert_allclose(
+        raw_scores(version, columns), probabilities["m[1]"], atol=1e-6
+    )
     servable = Servable("m", 1, version)  # as the server loads it
     assert set(servable.signatures["raw"].inputs) == {*DENSE, "x[1]", "x1", BAG}
     assets = {path.name for path in (version / "assets").iterdir()}
@@ -273,7 +279,7 @@ def test_weights_are_loaded_from_a_path_as_it_is_written(tmp_path, name):
         module = tf.Module()
         module.bias = tf.Variable(bias)
         tf.saved_model.save(module, str(tmp_path / model))
-    with storage.literal(tmp_path / name) as path:
+    with local_copies.literal(tmp_path / name) as path:
         assert tf.saved_model.load(str(path)).bias.numpy() == 2.0
 
 
@@ -286,12 +292,11 @@ def test_values_are_those_of_the_column_and_the_folder(tmp_path):
             write_vocabulary(frame, tmp_path / folder, name)
     for folder in ("m[1]", "m1"):
         for name in ("x[1]", "x1"):
-            found = read_values(tmp_path / folder, name)
-            assert found["value"].to_list() == [f"{folder} {name}"]
-            feature = (CategoricalFeature(name, 3),)
-            row = example_row(
-                FeatureSchema((), feature), tmp_path / folder / "vocabulary"
-            )
+            vocabulary = read_vocabulary(tmp_path / folder, name, num_values=1)
+            assert vocabulary["value"].to_list() == [f"{folder} {name}"]
+            schema = FeatureSchema((), (CategoricalFeature(name, 3),))
+            features = RawFeatures(schema, tmp_path / folder, tmp_path)
+            row = example_row(schema, features.categories)
             assert row == {name: f"{folder} {name}"}
 
 
@@ -299,8 +304,8 @@ def test_values_are_those_of_the_column_and_the_folder(tmp_path):
 def test_a_model_has_every_awkward_column(awkward):
     log, columns, data = awkward
     version = write_model(data, data.parent / "models" / "m*")
-    found = scores(version, log)
-    np.testing.assert_allclose(raw_scores(version, columns), found, atol=1e-6)
+    probabilities = scores(version, log)
+    np.testing.assert_allclose(raw_scores(version, columns), probabilities, atol=1e-6)
     servable = Servable("m", 1, version)
     assert set(servable.signatures["raw"].inputs) == {*DENSE, *CATEGORICAL, BAG}
     assert len(list((version / "assets").iterdir())) == len(CATEGORICAL) + 1
@@ -309,14 +314,14 @@ def test_a_model_has_every_awkward_column(awkward):
 def test_a_link_without_patterns_leads_to_an_awkward_folder(tmp_path):
     folder = tmp_path / "a [b]" / "c*"
     folder.mkdir(parents=True)
-    with storage.literal(folder) as path:
+    with local_copies.literal(folder) as path:
         assert not set(str(path)) & set("*?[")
         assert path.samefile(folder)
-    with storage.literal(folder / "dense") as path:  # the prefix of a checkpoint
+    with local_copies.literal(folder / "dense") as path:  # the prefix of a checkpoint
         assert not set(str(path)) & set("*?[")
         assert path.name == "dense" and path.parent.samefile(folder)
     plain = tmp_path / "plain"
-    with storage.literal(plain) as path:
+    with local_copies.literal(plain) as path:
         assert path == plain
 
 
@@ -332,10 +337,10 @@ def test_a_remote_folder_is_no_pattern(monkeypatch):
             return tree[path]
 
     monkeypatch.setattr(RemotePath, "_files", Files())
-    found = [str(path) for path in RemotePath("s3://b/m[1]").glob("step-*")]
-    assert found == ["s3://b/m[1]/step-1", "s3://b/m[1]/step-2"]
+    paths = [str(path) for path in RemotePath("s3://b/m[1]").glob("step-*")]
+    assert paths == ["s3://b/m[1]/step-1", "s3://b/m[1]/step-2"]
     assert list(RemotePath("s3://b/m*").glob("step-*")) == []
     tree["s3://b/n?"] = ["1", "2", "x"]
     tree["s3://b/n?/1"] = ["saved_model.pb"]
-    found = list(map(str, RemotePath("s3://b/n?").glob("[0-9]*/saved_model.pb")))
-    assert found == ["s3://b/n?/1/saved_model.pb"]
+    paths = list(map(str, RemotePath("s3://b/n?").glob("[0-9]*/saved_model.pb")))
+    assert paths == ["s3://b/n?/1/saved_model.pb"]

@@ -35,7 +35,9 @@ def test_the_deployment_is_what_tf_serving_reads(int8_exported):
     )
     compose = yaml.safe_load((directory / "compose.yaml").read_text())
     service = compose["services"]["tensorflow_serving"]
-    mounts = {each["target"]: directory / each["source"] for each in service["volumes"]}
+    mounts = {
+        volume["target"]: directory / volume["source"] for volume in service["volumes"]
+    }
     assert (mounts["/models/clicks"] / "1").samefile(version)
     for argument in service["command"]:
         _, equals, path = argument.partition("=/config/")
@@ -58,9 +60,9 @@ def test_a_second_model_joins_a_deployment(
     assert tuned.max_batch_size == 8
     compose = yaml.safe_load((directory / "compose.yaml").read_text())
     volumes = compose["services"]["tensorflow_serving"]["volumes"]
-    assert {each["target"]: each["source"] for each in volumes}["/models/second"] == (
-        "../second"
-    )
+    assert {volume["target"]: volume["source"] for volume in volumes}[
+        "/models/second"
+    ] == ("../second")
     (directory / "compose.yaml").write_text("services: {}")
     with pytest.raises(InputError, match=r"is not as tfdlrm\.export wrote it"):
         export(
@@ -102,22 +104,24 @@ def test_tf_serving_answers_as_tensorflow_does(int8_exported):
                 request = getattr(log, log.WhichOneof("log_type")).request
                 if spec.signature_name == "classify":
                     answer = stub.Classify(request, timeout=30, wait_for_ready=True)
-                    found = [
-                        [each.score for each in row.classes]
+                    probabilities = [
+                        [label.score for label in row.classes]
                         for row in answer.result.classifications
                     ]
-                    np.testing.assert_allclose(found, expected["scores"], rtol=1e-5)
+                    np.testing.assert_allclose(
+                        probabilities, expected["scores"], rtol=1e-5
+                    )
                 elif spec.signature_name == "regress":
                     answer = stub.Regress(request, timeout=30, wait_for_ready=True)
-                    found = [each.value for each in answer.result.regressions]
+                    probabilities = [row.value for row in answer.result.regressions]
                     np.testing.assert_allclose(
-                        found, expected["outputs"].ravel(), rtol=1e-5
+                        probabilities, expected["outputs"].ravel(), rtol=1e-5
                     )
                 else:
                     answer = stub.Predict(request, timeout=30, wait_for_ready=True)
-                    found = tf.make_ndarray(answer.outputs["probability"])
+                    probabilities = tf.make_ndarray(answer.outputs["probability"])
                     np.testing.assert_allclose(
-                        found, expected["probability"], rtol=1e-5
+                        probabilities, expected["probability"], rtol=1e-5
                     )
     finally:
         process.terminate()

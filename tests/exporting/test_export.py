@@ -130,9 +130,9 @@ def test_a_card_has_no_measures_of_weights_that_are_lost(
     version = export(ExportCommand(run, tmp_path / "clicks"))
     card = json.loads((version / "assets.extra" / "model.json").read_text())
     assert card["metrics"] is None
-    told = capsys.readouterr().out
-    assert f"{damaged} is damaged" in told
-    assert "are not those of the weights exported" in told
+    output = capsys.readouterr().out
+    assert f"{damaged} is damaged" in output
+    assert "are not those of the weights exported" in output
 
 
 def test_two_exports_at_once_get_a_version_each(tmp_path):
@@ -140,23 +140,25 @@ def test_two_exports_at_once_get_a_version_each(tmp_path):
     is_first_in, versions = Event(), []
 
     def write(is_first):
-        with new_version(tmp_path / "clicks") as (target, aside):
+        with new_version(tmp_path / "clicks") as (target, directory):
             is_first_in.set()
-            aside.mkdir()
+            directory.mkdir()
             sleep(0.2 * is_first)
-            (aside / "saved_model.pb").write_text(target.name)
+            (directory / "saved_model.pb").write_text(target.name)
         versions.append(target.name)
 
-    first, second = (Thread(target=write, args=[number]) for number in (True, False))
-    first.start()
+    first_thread, second_thread = (
+        Thread(target=write, args=[number]) for number in (True, False)
+    )
+    first_thread.start()
     is_first_in.wait()
-    second.start()
-    first.join()
-    second.join()
+    second_thread.start()
+    first_thread.join()
+    second_thread.join()
     assert versions == ["1", "2"]
     for version in versions:
-        found = (tmp_path / "clicks" / version / "saved_model.pb").read_text()
-        assert found == version
+        content = (tmp_path / "clicks" / version / "saved_model.pb").read_text()
+        assert content == version
 
 
 @pytest.fixture
@@ -188,9 +190,9 @@ def test_an_export_computes_in_the_precision_of_its_run(
 @pytest.mark.slow
 @pytest.mark.parametrize("signature", ["raw", "classify"])
 def test_the_savedmodel_command_shows_signatures(exported, signature):
-    shown = run_command_line(
+    process = run_command_line(
         f"saved_model_cli show --dir {exported} --tag_set serve "
         f"--signature_def {signature}"
     ).stdout
     method = {"raw": "predict", "classify": "classify"}[signature]
-    assert f"Method name is: tensorflow/serving/{method}" in shown
+    assert f"Method name is: tensorflow/serving/{method}" in process

@@ -10,7 +10,7 @@ from tests.support.served import Served
 from tfdlrm.data.reading import read_split
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.exporting import scorer
-from tfdlrm.exporting.quantization import quantized
+from tfdlrm.exporting.quantization import quantize_rows
 from tfdlrm.exporting.signatures import raw_columns
 from tfdlrm.metrics.binary import binary_metrics
 from tfdlrm.predict import PredictCommand, predict
@@ -20,7 +20,7 @@ def test_a_row_of_int8_is_off_by_half_a_scale_at_most():
     rng = np.random.default_rng(0)
     values = rng.normal(0, rng.lognormal(0, 3, (1000, 1)), (1000, 16)).astype("float32")
     values[5] = 0
-    rows, scales = quantized(values)
+    rows, scales = quantize_rows(values)
     assert rows.dtype == np.int8
     restored = rows.astype("float64") * scales[:, None]
     error = np.abs(restored - values).max(axis=1)
@@ -33,7 +33,7 @@ def test_int8_tables_are_all_that_is_written(exported, int8_exported):
         version: dict(tf.train.list_variables(str(version / "variables" / "variables")))
         for version in (exported, int8_exported[0])
     }
-    kinds = {
+    weights = {
         name: tf.train.load_variable(
             str(int8_exported[0] / "variables" / "variables"), name
         )
@@ -41,28 +41,33 @@ def test_int8_tables_are_all_that_is_written(exported, int8_exported):
         if "quantized" in name
     }
     num_rows = sum(FeatureSchema.load(exported / "assets.extra").vocabulary_sizes)
-    described = sorted((each.dtype.name, each.shape) for each in kinds.values())
-    assert described == [("float32", (num_rows,)), ("int8", (num_rows, 8))]
+    dtypes_and_shapes = sorted(
+        (variable.dtype.name, variable.shape) for variable in weights.values()
+    )
+    assert dtypes_and_shapes == [("float32", (num_rows,)), ("int8", (num_rows, 8))]
     assert [num_rows, 8] in variables[exported].values()
-    floats = [name for name in variables[int8_exported[0]] if name not in kinds]
+    floats = [name for name in variables[int8_exported[0]] if name not in weights]
     assert [num_rows, 8] not in [variables[int8_exported[0]][name] for name in floats]
 
 
 def test_int8_scores_hardly_differ_and_the_command_tells(
     exported, int8_exported, small_config
 ):
-    version, said = int8_exported
+    version, output = int8_exported
     schema = FeatureSchema.load(small_config.data_dir)
     (batch,) = read_split(small_config.data_dir, schema, "test", 10_000)
     labels = batch[1].numpy().ravel()
-    before, after = (
+    float_probabilities, int8_probabilities = (
         scorer.load_scorer(path)(batch[0]).numpy().ravel()
         for path in (exported, version)
     )
-    assert 0 < np.abs(before - after).max() < 0.02
-    aucs = [binary_metrics(labels, scores).auc for scores in (before, after)]
+    assert 0 < np.abs(float_probabilities - int8_probabilities).max() < 0.02
+    aucs = [
+        binary_metrics(labels, scores).auc
+        for scores in (float_probabilities, int8_probabilities)
+    ]
     float_row, int8_row = (
-        next(line for line in said.splitlines() if line.startswith(f"| {name} |"))
+        next(line for line in output.splitlines() if line.startswith(f"| {name} |"))
         for name in ("float32", "int8")
     )
     assert f"| {aucs[0]:.5f} |" in float_row
@@ -81,8 +86,8 @@ def test_int8_models_score_raw_rows_with_both(int8_exported, raw_file, tmp_path)
     served = Served(version)
     names = raw_columns(FeatureSchema.load(version / "assets.extra"))
     columns = {
-        name: [line.split("\t")[place] for line in lines]
-        for place, name in enumerate(names, 1)
+        name: [line.split("\t")[number] for line in lines]
+        for number, name in enumerate(names, 1)
     }
-    found = served.probabilities("raw", **columns)
-    np.testing.assert_allclose(found, predicted, rtol=1e-5)
+    probabilities = served.probabilities("raw", **columns)
+    np.testing.assert_allclose(probabilities, predicted, rtol=1e-5)

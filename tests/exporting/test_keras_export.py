@@ -67,7 +67,7 @@ def with_answer(name, rows=ROWS):
     model = MODELS[name]()
     model(rows)
     rng = np.random.default_rng(0)
-    model.set_weights([rng.normal(size=each.shape) for each in model.get_weights()])
+    model.set_weights([rng.normal(size=weight.shape) for weight in model.get_weights()])
     return model, np.asarray(model(rows))
 
 
@@ -140,8 +140,8 @@ def test_the_default_signature_names_its_inputs(tmp_path):
     tf.saved_model.save(model, str(tmp_path / "m"))
     loaded = tf.saved_model.load(str(tmp_path / "m"))
     tensors = {name: tf.constant(values) for name, values in ROWS.items()}
-    (found,) = loaded.signatures["serving_default"](**tensors).values()
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    (probabilities,) = loaded.signatures["serving_default"](**tensors).values()
+    np.testing.assert_allclose(probabilities, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_loaded_model_is_exported_before_it_is_called(tmp_path):
@@ -164,9 +164,9 @@ BAGS = {
 
 
 @pytest.mark.parametrize("name", ["dlrm", pytest.param("mf", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("form", BAGS)
-def test_bags_of_ids_are_exported_in_the_form_that_they_had(form, name, tmp_path):
-    rows = {**ROWS, "categorical_features": BAGS[form]}
+@pytest.mark.parametrize("bags", BAGS)
+def test_bags_of_ids_are_exported_in_the_form_that_they_had(bags, name, tmp_path):
+    rows = {**ROWS, "categorical_features": BAGS[bags]}
     model, expected = with_answer(name, rows)
     model.export(tmp_path / "m", verbose=False)
     assert_serves(tmp_path / "m", rows, expected)
@@ -188,13 +188,13 @@ def test_keras_writes_onnx_with_integers(name, tmp_path):
     model, expected = with_answer(name)
     model.export(tmp_path / "m.onnx", format="onnx", verbose=False)
     session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"))
-    types = {each.name: each.type for each in session.get_inputs()}
+    types = {value.name: value.type for value in session.get_inputs()}
     assert types == {
         "dense_features": "tensor(float)",
         "categorical_features": "tensor(int64)",
     }
-    (found,) = session.run(None, ROWS)
-    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    (outputs,) = session.run(None, ROWS)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -225,6 +225,6 @@ def test_keras_predicts_from_every_kind_of_input(dtype):
         def __getitem__(self, index):
             return (rows,)
 
-    for each in (rows, tf.data.Dataset.from_tensors(rows), Batches()):
-        found = model.predict(each, verbose=0)
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    for batches in (rows, tf.data.Dataset.from_tensors(rows), Batches()):
+        outputs = model.predict(batches, verbose=0)
+        np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)

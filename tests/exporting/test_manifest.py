@@ -73,9 +73,9 @@ def test_what_was_expected_and_found_is_said(version):
     good = path.read_bytes()
     expected = hashlib.sha256(good).hexdigest()
     flip(path, 9)
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
     with pytest.raises(
-        InputError, match=f"has the SHA-256 {found}, expected {expected}"
+        InputError, match=f"has the SHA-256 {checksum}, expected {expected}"
     ):
         check_version(version)
     assert expected in _message(version)
@@ -203,9 +203,9 @@ def test_files_that_cannot_be_read_are_a_refusal(version, monkeypatch):
 
 
 def test_a_version_of_any_kind_gets_its_manifest(tmp_path):
-    with new_version(tmp_path / "clicks") as (target, aside):
-        aside.mkdir()
-        (aside / "model.onnx").write_bytes(b"graph")
+    with new_version(tmp_path / "clicks") as (target, directory):
+        directory.mkdir()
+        (directory / "model.onnx").write_bytes(b"graph")
     assert check_version(target)
 
 
@@ -224,7 +224,7 @@ def test_what_killed_exports_left_is_removed(tmp_path):
     for name in (".3.partial", ".1.removed", ".git", "notes"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").touch()
-    with new_version(tmp_path) as (_, aside):
-        aside.mkdir()
-        (aside / "saved_model.pb").write_bytes(b"graph")
+    with new_version(tmp_path) as (_, directory):
+        directory.mkdir()
+        (directory / "saved_model.pb").write_bytes(b"graph")
     assert {path.name for path in tmp_path.iterdir()} == {".git", "notes", "1"}

@@ -80,7 +80,7 @@ def test_spellings_are_those_of_the_column_or_of_all(columns):
 
 
 @pytest.mark.parametrize(
-    ("written", "spellings"),
+    ("yaml_text", "spellings"),
     [
         ("null", ("null",)),
         ("[NULL, ~, nan, .nan]", ("NULL", "~", "nan", ".nan")),
@@ -90,25 +90,25 @@ def test_spellings_are_those_of_the_column_or_of_all(columns):
         ("[]", None),
     ],
 )
-def test_spellings_are_taken_as_they_are_written(tmp_path, written, spellings):
-    text = f"{{label: y, dense: [a], missing: {written}}}"
+def test_spellings_are_taken_as_they_are_written(tmp_path, yaml_text, spellings):
+    text = f"{{label: y, dense: [a], missing: {yaml_text}}}"
     columns = described(tmp_path / "columns.yaml", text)
     assert columns.missing.get("a") == spellings
 
 
-@pytest.mark.parametrize("written", ["{a: b}", "[[NA]]", "[{a: NA}]"])
-def test_spellings_that_are_no_texts_are_refused(tmp_path, written):
-    text = f"{{label: y, dense: [a], missing: {written}}}"
+@pytest.mark.parametrize("yaml_text", ["{a: b}", "[[NA]]", "[{a: NA}]"])
+def test_spellings_that_are_no_texts_are_refused(tmp_path, yaml_text):
+    text = f"{{label: y, dense: [a], missing: {yaml_text}}}"
     with pytest.raises(InputError, match=r"missing is .*, expected a list of texts"):
         described(tmp_path / "columns.yaml", text)
 
 
 def test_rows_with_spellings_are_those_with_nothing(tmp_path, columns):
-    spelled = read(open_log(write_rows(tmp_path / "a.csv", SPELLED), columns))
+    rows = read(open_log(write_rows(tmp_path / "a.csv", SPELLED), columns))
     blank = read(open_log(write_rows(tmp_path / "b.csv", BLANK), columns))
-    assert spelled == blank
-    assert spelled["a"] == [None] * 4 + [2.5]
-    assert spelled["e"] == [["x"], ["x", "y"], [], ["na", "x"], ["y", "y"]]
+    assert rows == blank
+    assert rows["a"] == [None] * 4 + [2.5]
+    assert rows["e"] == [["x"], ["x", "y"], [], ["na", "x"], ["y", "y"]]
 
 
 def test_typed_columns_have_the_same_spellings(tmp_path):
@@ -141,15 +141,17 @@ def test_typed_columns_have_the_same_spellings(tmp_path):
     }
 
 
-@pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_a_label_or_a_day_that_is_missing_is_a_bad_row(tmp_path, form):
+@pytest.mark.parametrize("log_format", ["csv", "parquet"])
+def test_a_label_or_a_day_that_is_missing_is_a_bad_row(tmp_path, log_format):
     days_by = DaysBy("t", "day")
     missing = dict.fromkeys(("y", "t"), ("NA", "-1"))
-    columns = Columns("y", ("a",), (), format=form, days_by=days_by, missing=missing)
+    columns = Columns(
+        "y", ("a",), (), format=log_format, days_by=days_by, missing=missing
+    )
     for label, day in (("NA", "3"), ("-1", "3"), ("1", "NA"), ("1", "-1")):
         frame = pl.DataFrame({"y": ["0", label], "a": [1, 2], "t": ["3", day]})
-        path = tmp_path / f"log.{form}"
-        frame.write_csv(path) if form == "csv" else frame.write_parquet(path)
+        path = tmp_path / f"log.{log_format}"
+        frame.write_csv(path) if log_format == "csv" else frame.write_parquet(path)
         log = open_log(path, columns, "skip")
         assert read(log)["y"] == [0]
         assert log.skipped.counts.total() == 1
@@ -214,8 +216,8 @@ def test_predict_and_every_signature_take_spellings_as_missing(model, tmp_path):
     columns = {name: [row[name] for row in ROWS] for name in NAMES}
     np.testing.assert_array_equal(served.probabilities("raw", **columns), expected)
     examples = [example({n: v for n, v in row.items() if v}) for row in ROWS]
-    found = served.probabilities("tf_example", examples=examples)
-    np.testing.assert_array_equal(found, expected)
+    probabilities = served.probabilities("tf_example", examples=examples)
+    np.testing.assert_array_equal(probabilities, expected)
 
 
 def test_numbers_in_examples_are_compared_by_value(model):
@@ -225,5 +227,5 @@ def test_numbers_in_examples_are_compared_by_value(model):
         example({"a": -1.0}),
         example({}),
     ]
-    found = served.probabilities("tf_example", examples=typed)
-    assert len(set(found)) == 1
+    typed_probabilities = served.probabilities("tf_example", examples=typed)
+    assert len(set(typed_probabilities)) == 1

@@ -51,9 +51,9 @@ BLANK_ROW = b"0" + b"\t" * len(NAMES)
 class Case:
     """An exported model of random weights, and raw rows for it."""
 
-    def __init__(self, kind, directory):
-        config = CONFIGS[kind]
-        self.is_own = kind.startswith("own")
+    def __init__(self, case_name, directory):
+        config = CONFIGS[case_name]
+        self.is_own = case_name.startswith("own")
         if self.is_own:
             self.names = OWN_NAMES
             self.rows = [{name: row[name] for name in self.names} for row in ROWS[:200]]
@@ -85,52 +85,56 @@ class Case:
 
     def columns(self, **changes):
         """The first rows as inputs of `raw`, with other values in some columns."""
-        first = {name: [row[name] for row in self.rows[:3]] for name in self.names}
-        return {**first, **changes}
+        first_rows = {name: [row[name] for row in self.rows[:3]] for name in self.names}
+        return {**first_rows, **changes}
 
 
 @pytest.fixture(scope="module")
 def cases(tmp_path_factory):
-    made = {}
+    cases_by_name = {}
 
-    def case(kind):
-        if kind not in made:
-            made[kind] = Case(kind, tmp_path_factory.mktemp("case"))
-        return made[kind]
+    def case(case_name):
+        if case_name not in cases_by_name:
+            cases_by_name[case_name] = Case(case_name, tmp_path_factory.mktemp("case"))
+        return cases_by_name[case_name]
 
     return case
 
 
 @pytest.mark.parametrize(
-    "kind",
+    "case_name",
     [
-        pytest.param(kind, marks=[] if kind in ("default", "own") else pytest.mark.slow)
-        for kind in CONFIGS
+        pytest.param(
+            case_name, marks=[] if case_name in ("default", "own") else pytest.mark.slow
+        )
+        for case_name in CONFIGS
     ],
 )
-def test_raw_rows_get_the_probabilities_of_predict(cases, kind):
-    case = cases(kind)
+def test_raw_rows_get_the_probabilities_of_predict(cases, case_name):
+    case = cases(case_name)
     columns = {name: [row[name] for row in case.rows] for name in case.names}
-    found = case.served.probabilities("raw", **columns)
-    np.testing.assert_array_equal(found, case.predicted)
-    assert len(np.unique(found)) > 100
+    probabilities = case.served.probabilities("raw", **columns)
+    np.testing.assert_array_equal(probabilities, case.predicted)
+    assert len(np.unique(probabilities)) > 100
 
 
 @pytest.mark.parametrize(
-    "kind",
+    "case_name",
     [
-        pytest.param(kind, marks=pytest.mark.slow if "facebook" in kind else [])
-        for kind in CONFIGS
+        pytest.param(
+            case_name, marks=pytest.mark.slow if "facebook" in case_name else []
+        )
+        for case_name in CONFIGS
     ],
 )
-def test_examples_get_the_probabilities_of_predict(cases, kind):
-    case = cases(kind)
+def test_examples_get_the_probabilities_of_predict(cases, case_name):
+    case = cases(case_name)
     examples = [
         example({name: value for name, value in row.items() if value} | {"label": "x"})
         for row in case.rows
     ]
-    found = case.served.probabilities("tf_example", examples=examples)
-    np.testing.assert_array_equal(found, case.predicted)
+    probabilities = case.served.probabilities("tf_example", examples=examples)
+    np.testing.assert_array_equal(probabilities, case.predicted)
 
 
 def test_examples_may_have_numbers_and_lists(cases):
@@ -182,20 +186,20 @@ def test_signatures_say_how_they_are_called(cases):
     methods = {name: signatures[name].method_name for name in METHODS}
     assert methods == METHODS
     assert methods["classify"] == "tensorflow/serving/classify"
-    described = {
+    descriptions = {
         name: {
             key: (
-                tf.dtypes.as_dtype(each.dtype).name,
-                tf.TensorShape(each.tensor_shape),
+                tf.dtypes.as_dtype(info.dtype).name,
+                tf.TensorShape(info.tensor_shape),
             )
-            for key, each in (*definition.inputs.items(), *definition.outputs.items())
+            for key, info in (*definition.inputs.items(), *definition.outputs.items())
         }
         for name, definition in signatures.items()
         if name in METHODS
     }
     texts = ("string", tf.TensorShape([None]))
     score = ("float32", tf.TensorShape([None, 1]))
-    assert described == {
+    assert descriptions == {
         "serving_default": {
             "dense_features": ("float32", tf.TensorShape([None, 2])),
             "categorical_features": ("int64", tf.TensorShape([None, 3, None])),
@@ -213,7 +217,7 @@ def test_signatures_say_how_they_are_called(cases):
 
 
 @pytest.mark.parametrize(
-    ("kind", "column", "value", "expected"),
+    ("case_name", "column", "value", "expected"),
     [
         ("default", "I3", "1.5", "I3 of row 1 is `1.5`, expected a 64-bit integer or"),
         ("default", "I1", " 1", "expected a 64-bit integer"),
@@ -230,8 +234,8 @@ def test_signatures_say_how_they_are_called(cases):
         ("own", "tags", b"news|\xff", "expected text in UTF-8"),
     ],
 )
-def test_a_malformed_value_is_named(cases, kind, column, value, expected):
-    case = cases(kind)
+def test_a_malformed_value_is_named(cases, case_name, column, value, expected):
+    case = cases(case_name)
     columns = case.columns(**{column: ["", value, ""]})
     with pytest.raises(INVALID, match=re.escape(expected)):
         case.served("raw", **columns)
@@ -247,7 +251,7 @@ def test_columns_of_other_shapes_are_refused(cases):
 
 
 @pytest.mark.parametrize(
-    ("kind", "row", "expected"),
+    ("case_name", "row", "expected"),
     [
         ("default", {"I1": [1, 2]}, "I1 of row 1 is `2 values`, expected one or none"),
         ("default", {"I1": 1.5}, "I1 of row 1 is `1.5`, expected a whole number"),
@@ -257,11 +261,11 @@ def test_columns_of_other_shapes_are_refused(cases):
         ("own", {"price": "x"}, "price of row 1 is `x`, expected a finite number"),
     ],
 )
-def test_a_malformed_example_is_refused(cases, kind, row, expected):
+def test_a_malformed_example_is_refused(cases, case_name, row, expected):
     examples = [example({}), example(row)]
     for signature, name in (("tf_example", "examples"), ("classify", "inputs")):
         with pytest.raises(INVALID, match=expected):
-            cases(kind).served(signature, **{name: examples})
+            cases(case_name).served(signature, **{name: examples})
 
 
 def test_what_is_no_example_is_refused(cases):
@@ -279,9 +283,9 @@ def test_a_feature_that_is_not_finite_is_refused(cases, bad):
         )
 
 
-@pytest.mark.parametrize("kind", ["default", "own"])
-def test_an_id_outside_of_its_vocabulary_is_refused(cases, kind):
-    case = cases(kind)
+@pytest.mark.parametrize("case_name", ["default", "own"])
+def test_an_id_outside_of_its_vocabulary_is_refused(cases, case_name):
+    case = cases(case_name)
     sizes = case.schema.vocabulary_sizes
     width = [1] if case.is_own else []
     dense = np.zeros((2, len(case.schema.dense_features)), np.float32)
@@ -318,23 +322,25 @@ def test_features_of_other_shapes_are_refused(cases, dense, ids):
 
 def test_any_number_of_rows_is_scored(cases):
     case = cases("default")
-    whole = case.served.probabilities("raw", **case.columns())
+    batch = case.served.probabilities("raw", **case.columns())
     for row in range(3):
-        one = {name: values[row : row + 1] for name, values in case.columns().items()}
-        assert case.served.probabilities("raw", **one) == pytest.approx(
-            whole[row : row + 1], rel=1e-6
+        row_columns = {
+            name: values[row : row + 1] for name, values in case.columns().items()
+        }
+        assert case.served.probabilities("raw", **row_columns) == pytest.approx(
+            batch[row : row + 1], rel=1e-6
         )
-    none = {name: np.array([], object) for name in NAMES}
-    assert case.served.probabilities("raw", **none).shape == (0,)
+    no_rows = {name: np.array([], object) for name in NAMES}
+    assert case.served.probabilities("raw", **no_rows).shape == (0,)
 
 
 @pytest.mark.parametrize(
-    ("price", "other"),
+    ("price", "other_name"),
     [("price (EUR)", "from"), ("column_1", "column_0"), ("self", "_x"), ("A", "a")],
 )
-def test_columns_may_have_any_name(tmp_path, price, other):
+def test_columns_may_have_any_name(tmp_path, price, other_name):
     schema = FeatureSchema(
-        (price, other),
+        (price, other_name),
         (CategoricalFeature("user id", 12),),
         dialect="hash",
         hash_buckets=10,
@@ -343,14 +349,14 @@ def test_columns_may_have_any_name(tmp_path, price, other):
     model = build_model(schema, LogisticRegressionConfig())
     model.weights[1].assign([[0.5], [0.25]])
     served = Served(export_model(model, schema, tmp_path, tmp_path / "model"))
-    columns = {price: ["3"], other: [""], "user id": ["u1"]}
-    found = served.probabilities("raw", **columns)
+    columns = {price: ["3"], other_name: [""], "user id": ["u1"]}
+    probabilities = served.probabilities("raw", **columns)
     expected = 1 / (1 + np.exp(-0.5 * np.log(4)))
-    assert found == pytest.approx([expected], rel=1e-6)
+    assert probabilities == pytest.approx([expected], rel=1e-6)
     example_found = served.probabilities(
         "tf_example", examples=[example({price: 3.0, "user id": "u1"})]
     )
-    assert example_found == pytest.approx(found, rel=1e-6)
+    assert example_found == pytest.approx(probabilities, rel=1e-6)
 
 
 def test_vocabularies_are_assets_that_load_elsewhere(cases, tmp_path):

@@ -57,9 +57,9 @@ def test_raw_unknown_counts_what_is_in_no_vocabulary(tmp_path, config):
     answer = served("raw_unknown", **columns)
     modulus = config.max_index_range or 2**32
     for position, name in enumerate(CATEGORIES):
-        known = known_values(data_dir, name)
+        values = known_values(data_dir, name)
         expected = [
-            text != "" and int(text, 16) % modulus not in known
+            text != "" and int(text, 16) % modulus not in values
             for text in columns[name]
         ]
         np.testing.assert_array_equal(answer["unknown"][:, position], expected)

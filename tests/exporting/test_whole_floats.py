@@ -15,7 +15,8 @@ from pipelines.prepare import prepare
 from tests.support.served import Served
 from tfdlrm.config import PrepareConfig
 from tfdlrm.config.models import LogisticRegressionConfig
-from tfdlrm.data.meaning import Meaning, differences
+from tfdlrm.data.meaning import Meaning
+from tfdlrm.data.meaning_differences import differences
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.exporting.saved_model import export_model
 from tfdlrm.models import build_model
@@ -76,10 +77,10 @@ def test_a_number_of_an_event_means_the_same(columns):
 
 
 def test_data_sets_of_earlier_versions_go_on_to_distinguish_them(tmp_path, columns):
-    described = load_columns(columns).to_json()
-    assert described.pop("floats_as_integers")
+    description = load_columns(columns).to_json()
+    assert description.pop("floats_as_integers")
     path = write_csv(tmp_path / "log.csv", ["7.0", "7"])
-    assert values_of(path, Columns.from_json(described))[0] == ["7.0", "7"]
+    assert values_of(path, Columns.from_json(description))[0] == ["7.0", "7"]
 
 
 @pytest.mark.parametrize("dialect", ["default", "hash"])
@@ -95,21 +96,21 @@ def test_a_model_of_integers_scores_floats_alike(tmp_path, columns, dialect):
     for weight in model.weights:
         weight.assign(rng.normal(size=weight.shape))
     version = export_model(model, schema, tmp_path / "data", tmp_path / "model")
-    written = [f"{shop}.0" for shop in shops]
+    float_texts = [f"{shop}.0" for shop in shops]
     served = Served(version)
     expected = served.probabilities("raw", shop=shops, tags=shops)
     assert len(set(expected)) == 3
-    found = served.probabilities("raw", shop=written, tags=written)
-    np.testing.assert_array_equal(found, expected)
-    raw = write_csv(tmp_path / "floats.csv", written)
+    probabilities = served.probabilities("raw", shop=float_texts, tags=float_texts)
+    np.testing.assert_array_equal(probabilities, expected)
+    raw = write_csv(tmp_path / "floats.csv", float_texts)
     predict(PredictCommand(version, raw, tmp_path / "scores.csv"))
     scores = np.loadtxt(tmp_path / "scores.csv", skiprows=1)
     np.testing.assert_allclose(scores, expected, rtol=1e-6)
 
 
 def test_other_spellings_of_missing_values_mean_something_else(tmp_path, columns):
-    there = Meaning.of(FeatureSchema((), (), columns=load_columns(columns).to_json()))
-    assert differences(there, there) == []
+    meaning = Meaning.of(FeatureSchema((), (), columns=load_columns(columns).to_json()))
+    assert differences(meaning, meaning) == []
     changed = FeatureSchema(("age",), (), columns={"missing": {"age": ["NA"]}})
     same = Meaning.of(FeatureSchema(("age",), (), columns={}))
     assert differences(same, Meaning.of(changed)) == [

@@ -36,6 +36,7 @@ def measures_of(run):
     ]
 
 
+@pytest.mark.slow
 def test_a_gpu_trains_and_exports_what_a_cpu_does(
     fake_gpus, data_dir, exported, small_config, tmp_path
 ):
@@ -201,12 +202,13 @@ def test_a_run_on_a_gpu_becomes_an_onnx_file(one_gpu, data_dir):
 
 
 @pytest.fixture(scope="module")
-def many_values(tmp_path_factory):
-    """A data set of few rows and many values, and its raw file."""
-    directory = tmp_path_factory.mktemp("many_values")
+def large_tables(tmp_path_factory):
+    """A data set of few rows with 52,052 ids, and its raw file."""
+    directory = tmp_path_factory.mktemp("large_tables")
     raw = directory / "clicks.tsv"
     synthetic.write_raw(raw, num_rows=1_000, seed=1)
-    prepare([raw], directory / "data", PrepareConfig(min_frequency=1))
+    settings = PrepareConfig(dialect="hash", hash_buckets=2_000)
+    prepare([raw], directory / "data", settings)
     return directory / "data", raw
 
 
@@ -214,20 +216,18 @@ def many_values(tmp_path_factory):
 @pytest.mark.parametrize(
     ("num_gpus", "memory", "settings"),
     [
-        (1, 13 << 20, "--tables host"),
-        (2, 26 << 20, "--strategy mirrored --tables sharded"),
+        (1, 40 << 20, "--tables host"),
+        (2, 80 << 20, "--strategy mirrored --tables sharded"),
     ],
     ids=["host", "sharded"],
 )
 def test_tables_that_no_gpu_has_room_for_are_trained_and_used(
-    fake_gpus, many_values, tmp_path, num_gpus, memory, settings
+    fake_gpus, large_tables, tmp_path, num_gpus, memory, settings
 ):
-    data_dir, raw = many_values
+    data_dir, raw = large_tables
     machine = Machine(fake_gpus, tmp_path, num_gpus, memory)
     command = train_command(data_dir, settings, "--batch_size 16")
-    machine.run(
-        command.replace("--model.embedding_dim 8", "--model.embedding_dim 1024")
-    )
+    machine.run(command.replace("--model.embedding_dim 8", "--model.embedding_dim 256"))
     machine.run("python -m tfdlrm.export --run_dir run --export_dir again")
     machine.run(f"python -m tfdlrm.evaluate --model again --data_dir {data_dir}")
     machine.run(

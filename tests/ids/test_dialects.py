@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from typing import get_args, get_type_hints
 
 import numpy as np
 import polars as pl
@@ -16,6 +17,7 @@ from tests.support.processes import run_command_line
 from tests.support.raw_rows import make_rows, read_plainly, replace_field, write_rows
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig
+from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.reading import read_split
 from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 from tfdlrm.data.vocabulary_files import write_vocabulary
@@ -72,6 +74,16 @@ def rows_of(directory, split):
 def test_settings_of_other_dialects_are_refused(settings, message):
     with pytest.raises(InputError, match=message):
         PrepareConfig(**settings)
+
+
+def test_every_dialect_has_properties_and_ids():
+    for name in get_args(get_type_hints(PrepareConfig)["dialect"]):
+        assert dialect_of(PrepareConfig(dialect=name)).traits is traits_of(name)
+
+
+def test_a_dialect_that_does_not_exist_is_refused():
+    with pytest.raises(InputError, match="dialect is md5, expected one of default, f"):
+        traits_of("md5")
 
 
 def test_every_dialect_has_its_defaults():

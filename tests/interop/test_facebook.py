@@ -33,11 +33,11 @@ def make_inputs(rows=16):
     }
 
 
-def assert_equal_states(found, expected):
-    assert list(found) == list(expected)
+def assert_equal_states(state, expected):
+    assert list(state) == list(expected)
     for name, array in expected.items():
-        assert found[name].dtype == array.dtype
-        np.testing.assert_array_equal(found[name], array)
+        assert state[name].dtype == array.dtype
+        np.testing.assert_array_equal(state[name], array)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adagrad", "rwsadagrad", "multihot_itself"])
@@ -87,8 +87,8 @@ def test_a_torch_model_gives_the_same_scores():
         torch.from_numpy(inputs["dense_features"]),
         torch.from_numpy(inputs["categorical_features"]),
     )
-    found = tf.sigmoid(to_keras(model.state)(inputs))
-    np.testing.assert_allclose(found, expected.detach().numpy(), atol=1e-6)
+    probabilities = tf.sigmoid(to_keras(model.state)(inputs))
+    np.testing.assert_allclose(probabilities, expected.detach().numpy(), atol=1e-6)
 
 
 class TorchDLRM:
@@ -299,5 +299,5 @@ def test_a_model_that_the_reference_cannot_have_is_refused(parts, message):
 
 def test_a_model_of_categorical_features_alone_is_refused():
     alone = DLRM(EmbeddingCollection([9, 5], 4), None, DotInteraction(), MLP([1]))
-    with pytest.raises(InputError, match="features of one kind only"):
+    with pytest.raises(InputError, match="only dense or only categorical features"):
         from_keras(alone)

@@ -19,13 +19,13 @@ def reference_rows(raw):
     dense, ids = [], []
     for line in raw.read_text().splitlines():
         fields = line.split("\t")[1:]
-        dense.append([np.log(max(int(each or 0), 0) + 1) for each in fields[:13]])
-        hashes = [int(each or "0", 16) % MAX_INDEX_RANGE for each in fields[13:]]
+        dense.append([np.log(max(int(text or 0), 0) + 1) for text in fields[:13]])
+        hashes = [int(text or "0", 16) % MAX_INDEX_RANGE for text in fields[13:]]
         # In the order in which values are first seen.
         ids.append(
             [n.setdefault(h, len(n)) for n, h in zip(numbers, hashes, strict=True)]
         )
-    return np.array(dense), np.array(ids), [len(each) for each in numbers]
+    return np.array(dense), np.array(ids), [len(text) for text in numbers]
 
 
 def reference_scores(state, dense, ids):
@@ -37,8 +37,8 @@ def reference_scores(state, dense, ids):
         )
         return values @ weight.T + bias
 
-    def mlp(name, values, last):
-        return last(layer(f"{name}.2", relu(layer(f"{name}.0", values))))
+    def mlp(name, values, final_activation):
+        return final_activation(layer(f"{name}.2", relu(layer(f"{name}.0", values))))
 
     def relu(values):
         return np.maximum(values, 0)
@@ -66,5 +66,7 @@ def test_scores_of_raw_logs_are_the_references(raw_file, tmp_path):
     lines = raw_file.read_text().splitlines()
     raw.write_text("".join(line.partition("\t")[2] + "\n" for line in lines))
     predict(PredictCommand(model, raw, tmp_path / "scores.csv"))
-    found = pl.read_csv(tmp_path / "scores.csv")["probability"].to_numpy()
-    np.testing.assert_allclose(found, reference_scores(state, dense, ids), rtol=1e-5)
+    probabilities = pl.read_csv(tmp_path / "scores.csv")["probability"].to_numpy()
+    np.testing.assert_allclose(
+        probabilities, reference_scores(state, dense, ids), rtol=1e-5
+    )

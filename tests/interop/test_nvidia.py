@@ -27,11 +27,11 @@ class DenseModel(tf_keras.Model):
 
     def call(self, inputs):
         dense, pairs = inputs
-        for each in self.bottom_mlp_layers:
-            dense = each(dense)
+        for layer in self.bottom_mlp_layers:
+            dense = layer(dense)
         outputs = tf.concat([dense, pairs], 1)
-        for each in self.top_mlp:
-            outputs = each(outputs)
+        for layer in self.top_mlp:
+            outputs = layer(outputs)
         return outputs
 
 
@@ -97,10 +97,10 @@ def test_a_converted_model_gives_nvidias_logits(checkpoint):
     dense = rng.normal(size=(20, NUM_DENSE))
     ids = rng.integers(0, SIZES, (20, len(SIZES)))
     model = to_keras(checkpoint)
-    found = model(
+    logits = model(
         {"dense_features": dense.astype("float32"), "categorical_features": ids}
     )
-    np.testing.assert_allclose(found, logits_of(checkpoint, dense, ids), 1e-4, 1e-4)
+    np.testing.assert_allclose(logits, logits_of(checkpoint, dense, ids), 1e-4, 1e-4)
 
 
 def write_data(directory, dense, ids):
@@ -140,11 +140,11 @@ def test_the_python_of_the_page_scores_nvidias_data(checkpoint, tmp_path, monkey
     write_data(tmp_path / "nvidia", dense, ids)
     (tmp_path / "checkpoint").symlink_to(checkpoint)
     monkeypatch.chdir(tmp_path)
-    found = {}
+    arrays = {}
     for block in blocks("docs/from_nvidia.md", "python"):
-        exec(compile(block, "docs/from_nvidia.md", "exec"), found)
+        exec(compile(block, "docs/from_nvidia.md", "exec"), arrays)
     expected = 1 / (1 + np.exp(-logits_of(checkpoint, dense, ids)))
-    np.testing.assert_allclose(found["probabilities"], expected, 1e-4, 1e-5)
+    np.testing.assert_allclose(arrays["probabilities"], expected, 1e-4, 1e-5)
 
 
 @pytest.mark.parametrize(

@@ -46,16 +46,16 @@ def batch(rows=64):
     dense = rng.normal(size=(rows, 5)).astype("float32")
     ids = rng.integers(0, list(SIZES.values()), (rows, len(SIZES)))
     columns = {name: tf.constant(ids[:, i]) for i, name in enumerate(SIZES)}
-    theirs = {"dense_features": tf.constant(dense), "sparse_features": columns}
-    return theirs, {"dense_features": dense, "categorical_features": ids}
+    tfrs_inputs = {"dense_features": tf.constant(dense), "sparse_features": columns}
+    return tfrs_inputs, {"dense_features": dense, "categorical_features": ids}
 
 
 def trained(model):
     """`model` after a few steps, so that no weight is what it began as."""
-    theirs, _ = batch()
+    tfrs_inputs, _ = batch()
     labels = np.random.default_rng(1).integers(0, 2, 64)
     model.compile(tf_keras.optimizers.legacy.SGD(1.0))
-    data = tf.data.Dataset.from_tensors((theirs, labels)).repeat(3)
+    data = tf.data.Dataset.from_tensors((tfrs_inputs, labels)).repeat(3)
     model.fit(data, verbose=0)
     return model
 
@@ -72,11 +72,11 @@ def trained(model):
 )
 def test_the_converted_model_gives_the_same_probabilities(options):
     model = trained(ranking(**options))
-    theirs, mine = batch()
+    tfrs_inputs, inputs = batch()
     converted = to_keras(model, list(SIZES))
     assert isinstance(converted, keras.Model)
     np.testing.assert_allclose(
-        tf.sigmoid(converted(mine))[:, 0], model(theirs), rtol=1e-5, atol=1e-6
+        tf.sigmoid(converted(inputs))[:, 0], model(tfrs_inputs), rtol=1e-5, atol=1e-6
     )
 
 
@@ -98,14 +98,14 @@ def test_bags_are_combined_as_there(combiner):
         name: tf.ragged.constant([row[i] for row in bags], dtype=tf.int64)
         for i, name in enumerate(SIZES)
     }
-    theirs = model({"dense_features": dense, "sparse_features": columns})
-    mine = {
+    expected = model({"dense_features": dense, "sparse_features": columns})
+    inputs = {
         "dense_features": dense,
         "categorical_features": tf.ragged.constant(bags, dtype=tf.int64),
     }
     converted = to_keras(model, list(SIZES))
     np.testing.assert_allclose(
-        tf.sigmoid(converted(mine))[:, 0], theirs, rtol=1e-5, atol=1e-6
+        tf.sigmoid(converted(inputs))[:, 0], expected, rtol=1e-5, atol=1e-6
     )
 
 
@@ -123,18 +123,20 @@ def test_every_form_of_their_interaction_is_converted(self_interaction, skip_gat
         self_interaction, skip_gather
     )
     model = ranking(layer, final=None)
-    theirs, mine = batch()
-    expected = model(theirs)
-    logits = to_keras(model, list(SIZES))(mine)[:, 0]
+    tfrs_inputs, inputs = batch()
+    expected = model(tfrs_inputs)
+    logits = to_keras(model, list(SIZES))(inputs)[:, 0]
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("self_interaction", [False, True])
 def test_the_legacy_layer_agrees_with_theirs(self_interaction):
     vectors = list(np.random.default_rng(0).normal(size=(4, 8, 3)).astype("float32"))
-    theirs = tfrs.layers.feature_interaction.DotInteraction(self_interaction)
-    mine = LegacyDotInteraction(self_interaction)
-    np.testing.assert_allclose(mine(vectors), theirs(vectors), rtol=1e-6, atol=1e-6)
+    tfrs_layer = tfrs.layers.feature_interaction.DotInteraction(self_interaction)
+    legacy_layer = LegacyDotInteraction(self_interaction)
+    np.testing.assert_allclose(
+        legacy_layer(vectors), tfrs_layer(vectors), rtol=1e-6, atol=1e-6
+    )
 
 
 def test_the_legacy_layer_is_saved_with_a_model(tmp_path):

@@ -127,13 +127,15 @@ def test_a_tower_of_sequences_has_the_gradients_of_its_rows():
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("policy", MIXED)
-def test_sums_over_many_features(policy):
-    layer = LinearTerms([1] * ROWS, dtype=policy)
-    layer.build((None, 0), (None, ROWS))
-    layer.id_weights.tables[0].assign(np.full((ROWS, 1), 0.25))
-    actual = layer(np.zeros((1, 0)), np.zeros((1, ROWS), "int64"))
-    np.testing.assert_allclose(numbers(actual), 0.25 * ROWS, rtol=2**-8)
+@pytest.mark.parametrize(
+    ("policy", "num_features"), [("mixed_bfloat16", 1000), ("mixed_float16", 3000)]
+)
+def test_sums_over_many_features(policy, num_features):
+    layer = LinearTerms([1] * num_features, dtype=policy)
+    layer.build((None, 0), (None, num_features))
+    layer.id_weights.tables[0].assign(np.full((num_features, 1), 0.25))
+    actual = layer(np.zeros((1, 0)), np.zeros((1, num_features), "int64"))
+    np.testing.assert_allclose(numbers(actual), 0.25 * num_features, rtol=2**-8)
     vectors = np.full((1, 600, 2), 0.125, "float32")
     actual = FactorizationMachine(dtype=policy)(vectors)
     np.testing.assert_allclose(numbers(actual), 600 * 599 / 64, rtol=2**-8)

@@ -71,12 +71,12 @@ def test_quotes_and_escapes_are_read(load):
 
 @pytest.mark.parametrize("form", ["csv", "tsv"])
 def test_descriptions_of_earlier_versions_mean_what_they_did(load, form):
-    described = load(f"{{format: {form}, label: y, dense: [a]}}").to_json()
-    described.pop("quote", None)
-    columns = Columns.from_json(described)
+    fields = load(f"{{format: {form}, label: y, dense: [a]}}").to_json()
+    fields.pop("quote", None)
+    columns = Columns.from_json(fields)
     assert columns.quote_mark == b'"'
     assert columns.to_json() == {
-        **described,
+        **fields,
         **({"quote": '"'} if form == "tsv" else {}),
     }
 
@@ -112,9 +112,9 @@ def test_columns_of_one_kind_are_enough(load):
         *(
             (
                 f"{{label: {{name: y, positive: {value}}}, dense: [a]}}",
-                f"label.positive is {found}, expected text; put it in quotes",
+                f"label.positive is {parsed}, expected text; put it in quotes",
             )
-            for value, found in (("yes", "True"), ("true", "True"), ("1.0", "1.0"))
+            for value, parsed in (("yes", "True"), ("true", "True"), ("1.0", "1.0"))
         ),
         ("{label: y, dense: a}", "dense is 'a', expected a list"),
         ("{label: y, dense: [1]}", r"dense\[0\] is 1, expected a mapping"),

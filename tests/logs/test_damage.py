@@ -1,4 +1,4 @@
-"""An input that cannot be read is named, whoever finds out."""
+"""An input that cannot be read is named, whatever code reads it."""
 
 import errno
 import gzip

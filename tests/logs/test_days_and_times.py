@@ -1,4 +1,4 @@
-"""The column that tells when a row was logged."""
+"""The column with the day or time of a row."""
 
 import datetime
 
@@ -131,7 +131,7 @@ def test_what_is_no_time_is_not_guessed(text):
 def test_nanoseconds_are_cut_as_integers_are():
     around = 1_714_550_400 * 10**9
     values = [around - 1, around, around + 1, -1]
-    expected = [each // 10**9 for each in values]
+    expected = [value // 10**9 for value in values]
     assert seconds(pl.Series(values), 10**9).to_list() == expected
     assert seconds(pl.Series(map(str, values)), 10**9).to_list() == expected
 
@@ -139,8 +139,8 @@ def test_nanoseconds_are_cut_as_integers_are():
 def test_seconds_agree_with_the_datetime_module():
     rng = np.random.default_rng(0)
     moments = [
-        datetime.datetime.fromtimestamp(int(each), datetime.UTC)
-        for each in rng.integers(-(2**31), 2**33, 500)
+        datetime.datetime.fromtimestamp(int(number), datetime.UTC)
+        for number in rng.integers(-(2**31), 2**33, 500)
     ]
     texts = pl.Series([moment.isoformat() for moment in moments])
     assert seconds(texts, 1).to_list() == [int(m.timestamp()) for m in moments]

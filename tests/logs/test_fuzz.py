@@ -35,7 +35,7 @@ def test_no_input_crashes_hangs_or_loses_a_row(tmp_path, kind):
     corpus.mkdir()
     for number, seed in enumerate(SEEDS[kind]):
         (corpus / str(number)).write_bytes(seed)
-    done = subprocess.run(
+    process = subprocess.run(
         [
             *(
                 sys.executable,
@@ -52,5 +52,5 @@ def test_no_input_crashes_hangs_or_loses_a_row(tmp_path, kind):
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "Done " in done.stderr
+    assert process.returncode == 0, process.stderr[-3000:]
+    assert "Done " in process.stderr

@@ -81,9 +81,9 @@ def test_a_folder_of_parts_is_one_log(log, engine, capsys):
 def test_rows_to_score_come_from_all_parts(log):
     columns = Columns("y", (), ("c", "shop"))
     frame = pl.concat(RowsToScore(log / "log", columns))
-    one = pl.concat(RowsToScore(log / "log.csv", columns))
+    rows_of_one_file = pl.concat(RowsToScore(log / "log.csv", columns))
     assert frame.height == 120
-    assert sorted(frame.rows()) == sorted(one.rows())
+    assert sorted(frame.rows()) == sorted(rows_of_one_file.rows())
     assert as_texts(frame, columns)["shop"][:14] == [b"s/0"] * 14
 
 

@@ -1,4 +1,4 @@
-"""The values of a label: counted, told, refused where nothing says their meaning."""
+"""The values of a label: counted, reported, refused if nothing says their meaning."""
 
 from collections import Counter
 
@@ -25,7 +25,7 @@ def log_text(labels):
 
 
 def make(directory, label, logs, **settings):
-    """Prepare logs of these labels, one a file; returns the schema."""
+    """Prepare a log file for each list of labels, and return the schema."""
     directory.mkdir(exist_ok=True)
     (directory / "columns.yaml").write_text(f"{{label: {label}, dense: [a]}}")
     raw = [
@@ -40,13 +40,13 @@ def make(directory, label, logs, **settings):
 @pytest.mark.parametrize("others", [["Yes"], ["yes "], ["1", "1.0"]])
 def test_a_third_value_is_refused_with_all_counts(tmp_path, others):
     path = write(tmp_path / "log.csv", log_text(["yes"] * 3 + ["no"] * 2 + others))
-    with pytest.raises(InputError, match="has more than two values") as refused:
+    with pytest.raises(InputError, match="has more than two values") as error:
         read(open_log(path, YES))
-    message = str(refused.value)
+    message = str(error.value)
     for part in (str(path), "'yes' in 3 rows", "'no' in 2 rows", "negative: others"):
         assert part in message
-    for other in others:
-        assert f"{other!r} in 1 row" in message
+    for value in others:
+        assert f"{value!r} in 1 row" in message
 
 
 def test_a_word_for_a_missing_label_is_explained(tmp_path):
@@ -83,8 +83,10 @@ def test_others_may_be_said_to_mean_0(tmp_path, capsys):
     schema = make(tmp_path, label, [["yes", "no", "Yes"], ["maybe", "no"]])
     assert schema.num_rows("train") == 5
     assert schema.columns["negative"] == "others"
-    told = "'no' in 2 rows, 'Yes' in 1 row, 'maybe' in 1 row, 'yes' (means 1) in 1 row"
-    assert f"label y: {told}" in capsys.readouterr().out
+    counts = (
+        "'no' in 2 rows, 'Yes' in 1 row, 'maybe' in 1 row, 'yes' (means 1) in 1 row"
+    )
+    assert f"label y: {counts}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("negative", ["'no'", "['no']", "['no', '-1']"])
@@ -123,10 +125,10 @@ def test_without_a_positive_value_only_0_and_1_are_labels(tmp_path, label):
         read(open_log(path, Columns("y", ("a",), ())))
 
 
-def test_a_positive_value_that_no_row_has_is_told(tmp_path, capsys):
+def test_a_positive_value_that_no_row_has_is_reported(tmp_path, capsys):
     make(tmp_path, "{name: y, positive: 'Yes'}", [["yes", "no", "no"]])
-    told = "'no' in 2 rows, 'yes' in 1 row, 'Yes' (means 1) in no row"
-    assert told in capsys.readouterr().out
+    counts = "'no' in 2 rows, 'yes' in 1 row, 'Yes' (means 1) in no row"
+    assert counts in capsys.readouterr().out
 
 
 def test_minus_one_may_mean_0(tmp_path):

@@ -66,9 +66,9 @@ def test_text_is_what_the_csv_module_wrote(tmp_path_factory, rows):
     writer.writerows([("y", "a", "b"), *((1, *row) for row in rows)])
     path = write(tmp_path_factory.getbasetemp() / "fuzz.csv", text.getvalue())
     columns = Columns("y", (), ("a", "b"))
-    found = read(TextLog(path, columns, chunk_bytes=300))
+    values = read(TextLog(path, columns, chunk_bytes=300))
     for position, name in enumerate(columns.single_hot):
-        assert found[name] == [row[position] or None for row in rows]
+        assert values[name] == [row[position] or None for row in rows]
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", "\n\n\n"])
@@ -99,14 +99,14 @@ def test_chunks_are_the_same_each_time_and_can_be_resumed(tmp_path):
     frames = list(log())
     assert len(frames) > 10
     assert sum(frame.height for frame in frames) == 4999
-    for whole, again in zip(frames, log(), strict=True):
-        assert whole.equals(again)
+    for frame, same_frame in zip(frames, log(), strict=True):
+        assert frame.equals(same_frame)
     file = log()
     iterator = file.frames()
     next(iterator)
     next(iterator)
-    rest = list(log().frames(file.position))
-    assert pl.concat(rest).equals(pl.concat(frames[2:]))
+    later_frames = list(log().frames(file.position))
+    assert pl.concat(later_frames).equals(pl.concat(frames[2:]))
 
 
 def test_files_without_a_header_have_their_names_described(tmp_path):
@@ -208,9 +208,11 @@ def test_damaged_and_missing_files_are_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(InputError, match="is a damaged gzip file"):
         read(open_log(path, columns))
-    for form in ("csv", "parquet"):
-        columns = Columns("y", ("a",), (), format=form)
-        with pytest.raises(InputError, match=f"No such file.* expected a {form} file"):
+    for file_format in ("csv", "parquet"):
+        columns = Columns("y", ("a",), (), format=file_format)
+        with pytest.raises(
+            InputError, match=f"No such file.* expected a {file_format} file"
+        ):
             open_log(tmp_path / "none", columns)
     with pytest.raises(InputError, match="cannot be read as parquet"):
         open_log(path, columns)
@@ -228,7 +230,7 @@ def test_a_column_that_is_mostly_bad_is_at_fault_itself(tmp_path, columns, messa
     with pytest.raises(InputError, match=message) as caught:
         read(open_log(path, columns))
     assert "describe the column otherwise" in str(caught.value)
-    assert "mend the row" not in str(caught.value)
+    assert "fix the row" not in str(caught.value)
     write(path, "y\ta\tb\n" + '1\t"2"\t1\n' * 3)
     tsv = replace(columns, format="tsv", separator="\t", quote="none")
     if tsv.dense_features == ("a",):

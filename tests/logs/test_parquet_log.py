@@ -1,4 +1,4 @@
-"""Logs in Parquet: what its types are read as, and what is refused."""
+"""Logs in Parquet: how their types are read, and what is refused."""
 
 import datetime
 from dataclasses import replace

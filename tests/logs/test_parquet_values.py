@@ -249,4 +249,4 @@ def test_whole_numbers_are_written_as_python_writes_them():
     rng = np.random.default_rng(0)
     values = rng.integers(-(2**53) + 1, 2**53, 1000)
     floats = pl.Series(values.astype(np.float64))
-    assert whole_number_texts(floats).to_list() == [str(each) for each in values]
+    assert whole_number_texts(floats).to_list() == [str(value) for value in values]

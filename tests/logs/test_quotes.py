@@ -21,41 +21,41 @@ TEXTS = Columns("y", (), ("a", "b"), names=("y", "a", "b"))
 
 
 def plain_rows(text, num_columns):
-    """Rows as RFC 4180 has them; a malformed one is its first line, as `None`."""
+    """Return rows by RFC 4180; a malformed row is its first line, as `None`."""
     rows, start = [], 0
     while start < len(text):
-        fields, place, is_good = [""], start, True
+        fields, position, is_good = [""], start, True
         is_inside = False
         while is_good:
-            if place == len(text):
+            if position == len(text):
                 is_good = not is_inside
                 break
-            character, following = text[place], text[place + 1 : place + 2]
-            begins = not fields[-1] and text[place - 1 : place] in ("", ",", "\n")
+            character, following = text[position], text[position + 1 : position + 2]
+            begins = not fields[-1] and text[position - 1 : position] in ("", ",", "\n")
             if is_inside and character == '"' and following == '"':
                 fields[-1] += '"'
-                place += 1
+                position += 1
             elif is_inside and character == '"':
                 is_inside = False
                 is_good = following in (",", "\n", "")
             elif is_inside:
                 fields[-1] += character
             elif character == '"':
-                is_good = is_inside = begins or place == start
+                is_good = is_inside = begins or position == start
             elif character == ",":
                 fields.append("")
             elif character == "\n":
                 break
             else:
                 fields[-1] += character
-            place += 1
+            position += 1
         if not is_good:
-            place = text.find("\n", start)
-            place = len(text) if place < 0 else place
+            position = text.find("\n", start)
+            position = len(text) if position < 0 else position
             rows.append(None)
-        elif text[start:place]:
+        elif text[start:position]:
             rows.append(fields if len(fields) == num_columns else None)
-        start = place + 1
+        start = position + 1
     return rows
 
 
@@ -74,12 +74,12 @@ def test_rows_are_those_of_a_reading_byte_by_byte(tmp_path_factory, text, chunk_
     columns = Columns("y", (), ("x", "a", "b"), names=("x", "a", "b"))
     log = TextLog(path, columns, "skip", labelled=False, chunk_bytes=chunk_bytes)
     frame = read(log)
-    found = [[v or "" for v in row] for row in zip(*frame.values(), strict=True)]
-    assert found == [row for row in expected if row]
+    rows_read = [[v or "" for v in row] for row in zip(*frame.values(), strict=True)]
+    assert rows_read == [row for row in expected if row]
     bad = [number for number, row in enumerate(expected, start=1) if row is None]
     assert log.skipped.counts.total() == len(bad)
     if bad:
-        assert min(each.line for each in log.skipped.examples.values()) == bad[0]
+        assert min(example.line for example in log.skipped.examples.values()) == bad[0]
 
 
 @pytest.mark.parametrize("chunk_bytes", [40, 1000, 10**6])
@@ -89,9 +89,9 @@ def test_a_stray_quote_costs_no_row_of_tab_separated_text(tmp_path, chunk_bytes)
                for _ in range(3000)]  # fmt: skip
     lines = [f"{i % 2}\t{query}\tu{i % 7}" for i, query in enumerate(queries)]
     path = write(tmp_path / "log.tsv", "\n".join(["y\tq\tuser", *lines]))
-    found = read(TextLog(path, TSV, chunk_bytes=chunk_bytes))
-    assert found["q"] == [query or None for query in queries]
-    assert found["user"] == [f"u{i % 7}" for i in range(3000)]
+    values = read(TextLog(path, TSV, chunk_bytes=chunk_bytes))
+    assert values["q"] == [query or None for query in queries]
+    assert values["user"] == [f"u{i % 7}" for i in range(3000)]
 
 
 @pytest.mark.parametrize(
@@ -135,10 +135,12 @@ def test_tab_separated_text_has_quotes_where_it_is_asked_for(tmp_path, quoting):
     writer = csv.writer(text, delimiter="\t", lineterminator="\n", quoting=quoting)
     writer.writerows([("y", "q", "user"), *((1, value, "u") for value in values)])
     path = write(tmp_path / "log.tsv", text.getvalue())
-    asked = Columns("y", (), ("q", "user"), format="tsv", separator="\t", quote='"')
-    assert read(open_log(path, asked))["q"] == [value or None for value in values]
+    with_quotes = Columns(
+        "y", (), ("q", "user"), format="tsv", separator="\t", quote='"'
+    )
+    assert read(open_log(path, with_quotes))["q"] == [value or None for value in values]
     if quoting == csv.QUOTE_ALL:  # the head line asks for them
-        assert read(open_log(path, TSV)) == read(open_log(path, asked))
+        assert read(open_log(path, TSV)) == read(open_log(path, with_quotes))
         never = Columns(
             "y", (), ("q", "user"), format="tsv", separator="\t", quote="none"
         )
@@ -173,9 +175,9 @@ def test_escapes_are_what_the_csv_module_wrote(tmp_path_factory, rows, has_quote
     columns = Columns(
         "y", (), ("a", "b"), names=("y", "a", "b"), quote=quote, escape="\\"
     )
-    found = read(TextLog(path, columns, chunk_bytes=120))
+    read_back = read(TextLog(path, columns, chunk_bytes=120))
     for number, name in enumerate("ab"):
-        assert found[name] == [row[number] or None for row in rows]
+        assert read_back[name] == [row[number] or None for row in rows]
 
 
 def test_an_escape_before_an_ordinary_letter_stays(tmp_path):
@@ -183,9 +185,9 @@ def test_an_escape_before_an_ordinary_letter_stays(tmp_path):
     columns = Columns(
         "y", (), ("a", "b"), names=("y", "a", "b"), quote="none", escape="\\"
     )
-    found = read(open_log(path, columns))
-    assert found["a"] == ["\\N", "a,b"]
-    assert found["b"] == ["C:\\data\\x", "\r\nc"]
+    values = read(open_log(path, columns))
+    assert values["a"] == ["\\N", "a,b"]
+    assert values["b"] == ["C:\\data\\x", "\r\nc"]
 
 
 def test_a_last_escape_of_a_line_end_is_refused(tmp_path):
@@ -200,11 +202,11 @@ def test_a_last_escape_of_a_line_end_is_refused(tmp_path):
 @pytest.mark.parametrize("chunk_bytes", [40, 10**6])
 def test_line_ends_are_those_of_the_first_row(tmp_path, line_end, end, chunk_bytes):
     text = '1,"x\ny",b\n0,c,\n' * 50
-    whole = (text.rstrip("\n") + end).replace("\n", line_end)
-    path = write(tmp_path / "log.csv", whole)
-    found = read(TextLog(path, TEXTS, chunk_bytes=chunk_bytes))
-    assert found["a"] == [f"x{line_end}y", "c"] * 50
-    assert found["b"] == ["b", None] * 50
+    file_text = (text.rstrip("\n") + end).replace("\n", line_end)
+    path = write(tmp_path / "log.csv", file_text)
+    values = read(TextLog(path, TEXTS, chunk_bytes=chunk_bytes))
+    assert values["a"] == [f"x{line_end}y", "c"] * 50
+    assert values["b"] == ["b", None] * 50
 
 
 def test_a_carriage_return_in_a_value_is_refused(tmp_path):
@@ -220,8 +222,8 @@ def test_a_blank_line_is_a_row_of_one_column_only(tmp_path, line_end):
     text = "\nuser\nu1\n\nu2\n\n".replace("\n", line_end)
     path = write(tmp_path / "one.csv", text)
     columns = Columns("y", (), ("user",))
-    one = open_log(path, columns, labelled=False)
-    assert read(one) == {"user": ["u1", None, "u2", None]}
+    log = open_log(path, columns, labelled=False)
+    assert read(log) == {"user": ["u1", None, "u2", None]}
     text = "\nuser,age\n\nu1,\n\n,\n".replace("\n", line_end)
     path = write(tmp_path / "two.csv", text)
     assert read(open_log(path, columns, labelled=False)) == {"user": ["u1", None]}

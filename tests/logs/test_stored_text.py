@@ -1,4 +1,4 @@
-"""How files are packed, and what is no text in UTF-8."""
+"""Compressed files, and files that are no text in UTF-8."""
 
 import bz2
 import gzip
@@ -50,7 +50,7 @@ def test_packed_text_is_known_by_its_first_bytes(tmp_path, how, bom):
     assert log.bytes_read == log.num_bytes
     path.write_bytes(PACKED[how](bom + CRITEO))
     plain = write(tmp_path / "plain", CRITEO)
-    frames = [pl.concat(RawFile(each, chunk_bytes=9999)) for each in (path, plain)]
+    frames = [pl.concat(RawFile(file, chunk_bytes=9999)) for file in (path, plain)]
     assert frames[0].equals(frames[1])
 
 
@@ -60,33 +60,33 @@ def test_parts_of_a_criteo_file_with_a_byte_order_mark_are_its_chunks(
 ):
     path = write(tmp_path / "log", b"\xef\xbb\xbf" + CRITEO)
     file = RawFile(path, chunk_bytes=chunk_bytes)
-    whole = pl.concat(file)
-    assert whole.height == 300
+    all_rows = pl.concat(file)
+    assert all_rows.height == 300
     chunks = range(file.num_chunks)
-    parts = [frame for each in chunks for frame in file.part(range(each, each + 1))]
-    assert pl.concat(parts).equals(whole)
+    parts = [frame for chunk in chunks for frame in file.part(range(chunk, chunk + 1))]
+    assert pl.concat(parts).equals(all_rows)
 
 
 def archive(text):
-    kept = io.BytesIO()
-    with zipfile.ZipFile(kept, "w") as file:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
         file.writestr("a.csv", text)
-    return kept.getvalue()
+    return buffer.getvalue()
 
 
 def tar(text):
-    kept = io.BytesIO()
-    with tarfile.open(fileobj=kept, mode="w") as file:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as file:
         member = tarfile.TarInfo("a.csv")
         member.size = len(text)
         file.addfile(member, io.BytesIO(text))
-    return kept.getvalue()
+    return buffer.getvalue()
 
 
 def parquet(text):
-    kept = io.BytesIO()
-    pl.DataFrame({"y": [1], "c": ["a"]}).write_parquet(kept)
-    return kept.getvalue()
+    buffer = io.BytesIO()
+    pl.DataFrame({"y": [1], "c": ["a"]}).write_parquet(buffer)
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ KOLKATA = datetime.timezone(datetime.timedelta(hours=5, minutes=30))
 
 
 def make_rows():
-    """For each row its values as text, and as typed files have them."""
+    """Return the values of each row as text and as typed values."""
     rng = np.random.default_rng(0)
     rows = []
     for _ in range(NUM_ROWS):
@@ -43,7 +43,7 @@ def make_rows():
         user = None if rng.random() < 0.1 else int(rng.integers(40))
         shop = str(rng.choice(["NA", "mall", "kiosk", ""]))
         tags = [str(tag) for tag in rng.choice(["a", "b", "NA"], rng.integers(3))]
-        pair = [int(each) for each in rng.integers(20, size=2)]
+        pair = [int(number) for number in rng.integers(20, size=2)]
         second = 1_714_500_000 + int(rng.integers(5 * 86_400))
         at = datetime.datetime.fromtimestamp(second, KOLKATA)
         texts = [
@@ -58,10 +58,10 @@ def make_rows():
 def typed_table(values):
     label, price, age, user, shop, tags, pair, second = zip(*values, strict=True)
     arrays = [
-        pa.array([Decimal(each) for each in label], pa.decimal128(10, 2)),
-        pa.array([NAN if each is None else float(each) for each in price]),
+        pa.array([Decimal(value) for value in label], pa.decimal128(10, 2)),
+        pa.array([NAN if value is None else float(value) for value in price]),
         pa.array(age, pa.int8()),
-        pa.array([NAN if each is None else float(each) for each in user]),
+        pa.array([NAN if value is None else float(value) for value in user]),
         pa.array(shop).dictionary_encode(),
         pa.array(tags, pa.large_list(pa.string())),
         pa.array(pair, pa.list_(pa.int16(), 2)),
@@ -72,26 +72,26 @@ def typed_table(values):
 
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory):
-    """The log as text and as Parquet, each with the settings to prepare it by."""
+    """The log as text and as Parquet, each with its settings for prepare."""
     directory = tmp_path_factory.mktemp("logs")
     rows = make_rows()
     text, parquet = directory / "log.csv", directory / "log.parquet"
     lines = [",".join(NAMES), *(",".join(texts) for texts, _ in rows)]
     text.write_text("\n".join(lines) + "\n")
     pa_parquet.write_table(typed_table([values for _, values in rows]), parquet)
-    found = {}
+    log_by_suffix = {}
     for path, description in ((text, TEXT), (parquet, PARQUET)):
         columns = path.with_suffix(f"{path.suffix}.yaml")
         columns.write_text(description)
         config = PrepareConfig(
             columns=columns, min_frequency=3, validation_days=1, test_days=1.5
         )
-        found[path.suffix] = path, config
-    return found
+        log_by_suffix[path.suffix] = path, config
+    return log_by_suffix
 
 
 def shards(schema):
-    return [(each.path, each.rows, each.sha256) for each in schema.shards]
+    return [(shard.path, shard.rows, shard.sha256) for shard in schema.shards]
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 from tests.support.limited_server import LIMITS, code_of, limited_server, still_right
 from tests.support.served_model import expected
 from tests.support.serving_thread import get, post, predict_request, rows
+from tfdlrm.serving.data_types import FLOAT32
 from tfdlrm.serving.errors import ServingError
 from tfdlrm.serving.tensors import from_proto
 
@@ -70,7 +71,10 @@ def test_limits_have_their_statuses(server, stub):
 )
 def test_tensors_that_contradict_themselves_are_refused(server, stub, tensor):
     shape = tensor_shape_pb2.TensorShapeProto(
-        dim=[tensor_shape_pb2.TensorShapeProto.Dim(size=d) for d in tensor.pop("dims")]
+        dim=[
+            tensor_shape_pb2.TensorShapeProto.Dim(size=size)
+            for size in tensor.pop("dims")
+        ]
     )
     proto = tensor_pb2.TensorProto(**{"dtype": 1, "tensor_shape": shape} | tensor)
     request = predict_request("scores", categorical_features=np.zeros((1, 2), int))
@@ -83,10 +87,10 @@ def test_a_value_for_all_takes_no_memory_before_it_is_checked():
     proto = tensor_pb2.TensorProto(dtype=1, float_val=[1.5])
     proto.tensor_shape.dim.add(size=2**25)
     proto.tensor_shape.dim.add(size=2)
-    assert from_proto("x", proto, tf.float32).strides == (0, 0)
+    assert from_proto("x", proto, FLOAT32).strides == (0, 0)
     proto.float_val.append(2.5)
     with pytest.raises(ServingError, match="has 2 values for the shape"):
-        from_proto("x", proto, tf.float32)
+        from_proto("x", proto, FLOAT32)
 
 
 def test_missing_values_are_what_tensorflow_takes_them_for(stub):
@@ -161,13 +165,13 @@ def test_compressed_requests_are_read_and_held_to_the_limit(server):
     bomb = gzip.compress(b" " * 10 * LIMITS.message_bytes)
     assert len(bomb) < LIMITS.message_bytes
     assert post(url, bomb, gzipped)[0] == 413
-    for broken in (
+    for damaged in (
         b"no",
         gzip.compress(body)[:-9],
         gzip.compress(body) + b" ",
         gzip.compress(body) + gzip.compress(b" "),
     ):
-        status, answer = post(url, broken, gzipped)
+        status, answer = post(url, damaged, gzipped)
         assert status == 400 and "the body is no gzip" in answer["error"]
     assert post(url, body, {"Content-Encoding": "br"})[0] == 415
     still_right(server)
@@ -187,19 +191,19 @@ def test_compressed_requests_are_read_and_held_to_the_limit(server):
     ],
 )
 def test_paths_lead_nowhere_else(server, path, status):
-    found, answer = get(f"{server.url}{path}")
-    assert found == status and list(answer) == ["error"]
+    answered_status, answer = get(f"{server.url}{path}")
+    assert answered_status == status and list(answer) == ["error"]
 
 
 def raw_http(server, *parts, pause=0.0):
-    """Send bytes as they are; gives all that comes until the connection is closed."""
+    """Send bytes; return all that comes until the connection is closed."""
     with socket.create_connection(("127.0.0.1", server.http.port), 20) as connection:
-        for part in parts:
-            connection.sendall(part)
+        for data in parts:
+            connection.sendall(data)
             time.sleep(pause)
         answer = b""
-        while part := connection.recv(65536):
-            answer += part
+        while data := connection.recv(65536):
+            answer += data
         return answer
 
 
@@ -207,44 +211,51 @@ def test_slow_clients_are_sent_away(server):
     start = time.monotonic()
     assert raw_http(server, b"GET / HT") == b""
     head = b"POST /v1/models/scores:predict HTTP/1.1\r\nHost: x\r\n"
-    slow = raw_http(server, head + b"Content-Length: 10\r\nConnection: close\r\n\r\n{")
-    assert b" 504 " in slow.splitlines()[0] and b"no answer within 3 s" in slow
+    answer = raw_http(
+        server, head + b"Content-Length: 10\r\nConnection: close\r\n\r\n{"
+    )
+    assert b" 504 " in answer.splitlines()[0] and b"no answer within 3 s" in answer
     assert time.monotonic() - start < 15
     assert b" 400 " in raw_http(server, b"nonsense\r\n\r\n").splitlines()[0]
     still_right(server)
 
 
 def test_what_was_refused_is_counted_as_what_it_was(server):
-    wanted = ("DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "INVALID_ARGUMENT")
-    before = [answered(server, status) for status in (*wanted, "INTERNAL")]
+    statuses = ("DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "INVALID_ARGUMENT")
+    counts_before = [answered(server, status) for status in (*statuses, "INTERNAL")]
     head = b"POST /v1/models/scores:predict HTTP/1.1\r\nHost: x\r\n"
     raw_http(server, head + b"Content-Length: 10\r\nConnection: close\r\n\r\n{")
     url = f"{server.url}/v1/models/scores:predict"
     post(url, b" " * (LIMITS.message_bytes + 1))
     post(url, b"{}", {"Content-Encoding": "br"})
-    after = [answered(server, status) for status in (*wanted, "INTERNAL")]
-    assert after == [before[0] + 1, before[1] + 1, before[2] + 1, before[3]]
+    counts_after = [answered(server, status) for status in (*statuses, "INTERNAL")]
+    assert counts_after == [
+        counts_before[0] + 1,
+        counts_before[1] + 1,
+        counts_before[2] + 1,
+        counts_before[3],
+    ]
     get(f"{server.url}/v1/models/scores/metadata")
     _, text = get(f"{server.url}/monitoring/prometheus/metrics")
     assert re.search('request_latency_count{[^}]*API="GetModelMetadata"', text)
 
 
 def answered(server, status):
-    """How many requests for the model `scores` ended so."""
+    """Return the number of requests for `scores` that ended with a status."""
     _, text = get(f"{server.url}/monitoring/prometheus/metrics")
     sample = rf'request_count{{model_name="scores",status="{status}"}} (\d+)'
     return sum(map(int, re.findall(sample, text)))
 
 
 def test_clients_that_hang_up_are_cancelled_and_fill_no_log(server, caplog):
-    before = [answered(server, status) for status in ("CANCELLED", "INTERNAL")]
+    counts_before = [answered(server, status) for status in ("CANCELLED", "INTERNAL")]
     head = b"POST /v1/models/scores:predict HTTP/1.1\r\nHost: x\r\n"
     with socket.create_connection(("127.0.0.1", server.http.port), 20) as connection:
         connection.sendall(head + b"Content-Length: 10\r\n\r\n{")
         time.sleep(0.2)
     still_right(server)
-    after = [answered(server, status) for status in ("CANCELLED", "INTERNAL")]
-    assert after == [before[0] + 1, before[1]]
+    counts_after = [answered(server, status) for status in ("CANCELLED", "INTERNAL")]
+    assert counts_after == [counts_before[0] + 1, counts_before[1]]
     assert not caplog.records
 
 
@@ -271,21 +282,21 @@ def test_cancelled_calls_and_deadlines_leave_nothing_behind(server, stub):
     still_right(server)
 
 
-def test_one_bad_row_does_not_spoil_the_requests_beside_it(server, stub):
+def test_one_bad_row_does_not_spoil_the_requests_next_to_it(server, stub):
     dense, ids = rows(1)
     requests = [
         predict_request(
             "scores",
-            dense_features=dense + i if i % 3 else dense * np.nan,
+            dense_features=dense + index if index % 3 else dense * np.nan,
             categorical_features=ids,
         )
-        for i in range(60)
+        for index in range(60)
     ]
     futures = [stub.Predict.future(request) for request in requests]
-    for i, future in enumerate(futures):
-        if i % 3:
+    for index, future in enumerate(futures):
+        if index % 3:
             answer = future.result(20).outputs["probability"].float_val
-            right = expected(dense + i, ids).ravel()
+            right = expected(dense + index, ids).ravel()
             np.testing.assert_allclose(answer, right, atol=1e-5)
         else:
             assert future.exception(20).code() == grpc.StatusCode.INVALID_ARGUMENT

@@ -24,10 +24,10 @@ def test_the_queue_has_an_end(tmp_path):
 
     async def fill():
         batcher = Batcher(parameters, True, lambda *_: None, lambda *_: None)
-        one = [np.ones(1, np.float32)]
-        futures = [batcher.submit(signature, one, 1) for _ in range(8)]
+        values = [np.ones(1, np.float32)]
+        futures = [batcher.submit(signature, values, 1) for _ in range(8)]
         with pytest.raises(ServingError) as caught:
-            batcher.submit(signature, one, 1)
+            batcher.submit(signature, values, 1)
         assert caught.value.code == grpc.StatusCode.UNAVAILABLE
         answers = await asyncio.gather(*futures)
         assert [float(answer[0][0]) for answer in answers] == [math.log(1)] * 8
@@ -46,19 +46,19 @@ def test_a_lone_request_gets_as_many_rows_as_the_model_likes(tmp_path):
     signature = Servable("distinct", 1, tmp_path / "1").signature("")
 
     async def ask():
-        # Requests that can share no run wait for none.
+        # Requests that cannot share a run do not wait for others.
         patient = BatchingParameters(batch_timeout_micros=10**9)
         for parameters, is_enabled in ((BatchingParameters(), True), (patient, False)):
             batcher = Batcher(parameters, is_enabled, lambda *_: None, lambda *_: None)
             answer = batcher.submit(signature, [np.array([7, 7, 2])], 3)
-            (found,) = await asyncio.wait_for(answer, 30)
-            assert found.tolist() == [7, 2]
+            (ids,) = await asyncio.wait_for(answer, 30)
+            assert ids.tolist() == [7, 2]
             await batcher.close()
 
     asyncio.run(ask())
 
 
-def test_without_batching_requests_run_beside_each_other(tmp_path, monkeypatch):
+def test_without_batching_requests_run_at_the_same_time(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     servable = Servable("kinds", 1, save_kinds(tmp_path / "1"))
     together = Barrier(2, timeout=30)
@@ -70,8 +70,8 @@ def test_without_batching_requests_run_beside_each_other(tmp_path, monkeypatch):
     async def ask():
         parameters = BatchingParameters(num_batch_threads=1)
         batcher = Batcher(parameters, False, lambda *_: None, lambda *_: None)
-        ones = [batcher.submit(signature, [np.ones(1)], 1) for _ in range(2)]
-        assert await asyncio.gather(*ones) == [[np.zeros(1)]] * 2
+        futures = [batcher.submit(signature, [np.ones(1)], 1) for _ in range(2)]
+        assert await asyncio.gather(*futures) == [[np.zeros(1)]] * 2
         await batcher.close()
 
     asyncio.run(ask())
@@ -119,8 +119,8 @@ def test_a_large_request_is_run_in_parts_and_others_get_their_turns(tmp_path):
         await batcher.close()
         return answers
 
-    (found,), (few,) = asyncio.run(ask())
-    np.testing.assert_allclose(found, np.log(values.astype(float)), rtol=1e-6)
+    (many,), (few,) = asyncio.run(ask())
+    np.testing.assert_allclose(many, np.log(values.astype(float)), rtol=1e-6)
     np.testing.assert_allclose(few, np.log([1, 2, 3]), atol=1e-6)
     assert order == ["small", "large"]
     assert len(runs) >= math.ceil(2000 / PART_ROWS)
@@ -142,8 +142,8 @@ def test_parts_are_as_large_as_the_sizes_that_are_allowed(tmp_path):
         await batcher.close()
         return answer
 
-    (found,) = asyncio.run(ask())
-    np.testing.assert_allclose(found, np.log(values.astype(float)), rtol=1e-6)
+    (logarithms,) = asyncio.run(ask())
+    np.testing.assert_allclose(logarithms, np.log(values.astype(float)), rtol=1e-6)
     assert rows == [600, 600, 600, 600]
 
 
@@ -159,8 +159,8 @@ def test_a_large_request_that_is_no_row_for_a_row_is_run_as_a_whole(tmp_path):
 
     async def ask():
         batcher = Batcher(BatchingParameters(), True, lambda *_: None, lambda *_: None)
-        (found,) = await batcher.run(signature, [ids], len(ids))
+        (distinct,) = await batcher.run(signature, [ids], len(ids))
         await batcher.close()
-        return found
+        return distinct
 
     assert asyncio.run(ask()).tolist() == list(range(200))

@@ -1,4 +1,4 @@
-"""The client, with the embedded server and with servers that are hard to ask."""
+"""The client, with the embedded server and with servers that fail."""
 
 import gzip
 import http.server
@@ -40,29 +40,31 @@ NUM_ROWS = 1000
 
 @pytest.fixture
 def log(tmp_path):
-    """Rows I1, I2, C1, and what they should get."""
+    """Rows I1, I2, C1, and their probabilities."""
     rng = np.random.default_rng(0)
     numbers = rng.integers(-3, 4, (NUM_ROWS, 2))
     lengths = rng.integers(0, 9, NUM_ROWS)
     lines = [
-        f"{a}\t{b if b else ''}\t{'x' * n}\n"
-        for (a, b), n in zip(numbers.tolist(), lengths.tolist(), strict=True)
+        f"{first}\t{second if second else ''}\t{'x' * length}\n"
+        for (first, second), length in zip(
+            numbers.tolist(), lengths.tolist(), strict=True
+        )
     ]
     path = tmp_path / "rows.tsv"
     path.write_text("".join(lines))
     return path, expected(numbers, lengths[:, np.newaxis]).ravel()
 
 
-def command(running, path, protocol="grpc", **more):
-    port = running.grpc.port if protocol == "grpc" else running.http.port
-    given = {
+def command(running_server, path, protocol="grpc", **options):
+    port = running_server.grpc.port if protocol == "grpc" else running_server.http.port
+    defaults = {
         "server": f"127.0.0.1:{port}",
         "protocol": protocol,
         "model_name": "scores",
         "batch_size": 64,
         "retries": 1,
     }
-    return ClientCommand(path, path.with_name("out.csv"), **(given | more))
+    return ClientCommand(path, path.with_name("out.csv"), **(defaults | options))
 
 
 def scored(path):
@@ -79,8 +81,10 @@ def test_rows_are_scored_in_their_order(server, log, protocol, form):
     if form == "label":
         text = "".join(f"1\t{line}\n" for line in text.splitlines())
     if form == "head":
-        turned = ["\t".join(line.split("\t")[::-1]) for line in text.splitlines()]
-        text = "\n".join(["C1\tI2\tI1", *turned])
+        reversed_lines = [
+            "\t".join(line.split("\t")[::-1]) for line in text.splitlines()
+        ]
+        text = "\n".join(["C1\tI2\tI1", *reversed_lines])
     path.write_bytes(gzip.compress(text.encode()) if form == "gzip" else text.encode())
     assert score_file(command(server, path, protocol)) == NUM_ROWS
     np.testing.assert_allclose(scored(path), right, atol=1e-6)
@@ -115,7 +119,7 @@ def test_bad_rows_are_said_and_leave_no_output(server, tmp_path, contents, said)
     path.write_bytes(contents)
     with pytest.raises(InputError, match=said):
         score_file(command(server, path))
-    assert [each.name for each in tmp_path.iterdir()] == ["rows.tsv"]
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.tsv"]
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
@@ -144,7 +148,7 @@ def test_a_server_that_is_not_there_is_said(server, log, protocol):
 
 
 class Busy(http.server.BaseHTTPRequestHandler):
-    """Has no time for the first requests."""
+    """Refuse the first requests as busy."""
 
     protocol_version = "HTTP/1.1"
     refusals = 3
@@ -175,7 +179,7 @@ class Busy(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def http_server(handler):
-    """A server in a thread; yields its port."""
+    """Run a server in a thread; yield its port."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -193,13 +197,13 @@ def test_a_busy_server_is_asked_again(tmp_path, monkeypatch):
     path = tmp_path / "rows.tsv"
     path.write_text("0.25\n0.5\n")
     with http_server(Busy) as port:
-        asked = ClientCommand(
+        client = ClientCommand(
             path,
             tmp_path / "out.csv",
             server=f"127.0.0.1:{port}",
             protocol="rest",
         )
-        assert score_file(asked) == 2
+        assert score_file(client) == 2
     assert scored(path).tolist() == [0.25, 0.5]
     assert len(waits) == 3 and waits == sorted(waits)
 
@@ -279,7 +283,7 @@ def grpc_scored(tmp_path, outputs):
 
 
 def test_probabilities_may_come_as_bytes(tmp_path):
-    # TensorFlow's own function writes several numbers so.
+    # TensorFlow's own function writes several numbers this way.
     proto = tf.make_tensor_proto(np.array([[0.25], [0.5]], np.float32))
     assert proto.tensor_content and not proto.float_val
     assert grpc_scored(tmp_path, {"probability": proto}).tolist() == [0.25, 0.5]
@@ -288,7 +292,7 @@ def test_probabilities_may_come_as_bytes(tmp_path):
 @pytest.mark.parametrize(
     "outputs",
     [{}, {"score": tf.make_tensor_proto([1.0, 2.0])}]
-    + [{"probability": tf.make_tensor_proto(v)} for v in ([0.5], ["a", "b"])],
+    + [{"probability": tf.make_tensor_proto(values)} for values in ([0.5], ["a", "b"])],
 )
 def test_other_outputs_over_grpc_are_said(tmp_path, outputs):
     with pytest.raises(InputError, match=r"answer to 2 rows has no output"):

@@ -89,8 +89,8 @@ def test_what_only_a_description_says_is_refused_without_one(tmp_path, row, said
     rows = client_rows(path, NAMES, None)
     with pytest.raises(InputError, match=said):
         list(rows.read(path))
-    for more in (", quote: none", ", quote: '\"'", ', escape: "\\\\"'):
-        description = write(tmp_path / "c.yaml", DESCRIPTION.replace("MORE", more))
+    for quoting in (", quote: none", ", quote: '\"'", ', escape: "\\\\"'):
+        description = write(tmp_path / "c.yaml", DESCRIPTION.replace("MORE", quoting))
         columns = client_rows(path, NAMES, description).columns
         try:
             expected = by_predict(path, columns)
@@ -116,10 +116,10 @@ def test_rows_without_a_head_line_need_a_description(tmp_path):
         InputError, match=r"has no head line with the names .*--columns"
     ):
         client_rows(path, NAMES, None)
-    more = ", separator: ;, names: [y, user, age, tags]"
-    text = DESCRIPTION.replace("MORE", more).replace("tsv", "csv")
-    found = by_client(path, NAMES, write(tmp_path / "columns.yaml", text))
-    assert found == {
+    options = ", separator: ;, names: [y, user, age, tags]"
+    text = DESCRIPTION.replace("MORE", options).replace("tsv", "csv")
+    texts = by_client(path, NAMES, write(tmp_path / "columns.yaml", text))
+    assert texts == {
         "user": [b"u1", b"u2"],
         "age": [b"31.0", b"7.0"],
         "tags": [b"a|b", b""],
@@ -137,23 +137,23 @@ def test_criteos_rows_are_those_of_predict(tmp_path):
     rows = make_rows(50)
     columns = Columns.criteo()
     path = write_rows(tmp_path / "log.gz", [b"\xef\xbb\xbf" + rows[0], *rows[1:]])
-    found = by_client(path, [*reversed(columns.features)])
-    assert found == by_predict(path, columns)
+    texts = by_client(path, [*reversed(columns.features)])
+    assert texts == by_predict(path, columns)
     for number, name in enumerate(columns.features, start=1):
-        assert found[name] == [row.split(b"\t")[number] for row in rows]
-    for bad in (b"", b"x", rows[0] + b"\t"):
-        write_rows(path, [*rows, bad])
-        for read in (
+        assert texts[name] == [row.split(b"\t")[number] for row in rows]
+    for bad_row in (b"", b"x", rows[0] + b"\t"):
+        write_rows(path, [*rows, bad_row])
+        for read_rows in (
             lambda: by_client(path, columns.features),
             lambda: by_predict(path, columns),
         ):
             with pytest.raises(InputError, match=r"log\.gz line 51: "):
-                read()
+                read_rows()
 
 
 def test_files_without_rows_are_refused_alike(tmp_path):
     for contents in ("", HEAD):
         path = write(tmp_path / "log", contents)
-        for read in (by_client, by_predict):
+        for read_rows in (by_client, by_predict):
             with pytest.raises(InputError, match=r"is empty|no rows below it"):
-                read(path)
+                read_rows(path)

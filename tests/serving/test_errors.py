@@ -1,4 +1,4 @@
-"""The one line of TensorFlow's message that a client is told."""
+"""The line of TensorFlow's message that a client gets."""
 
 import grpc
 import pytest
@@ -73,10 +73,10 @@ def test_the_reason_is_told_and_not_what_stands_around_it(text, said):
 
 
 def test_the_status_is_that_of_the_reason():
-    cancelled = tf.errors.CancelledError(None, None, ON_TWO_DEVICES)
-    assert from_tensorflow(cancelled).code == grpc.StatusCode.INVALID_ARGUMENT
-    cancelled = tf.errors.CancelledError(None, None, "Step was cancelled")
-    assert from_tensorflow(cancelled).code == grpc.StatusCode.CANCELLED
+    error = tf.errors.CancelledError(None, None, ON_TWO_DEVICES)
+    assert from_tensorflow(error).code == grpc.StatusCode.INVALID_ARGUMENT
+    error = tf.errors.CancelledError(None, None, "Step was cancelled")
+    assert from_tensorflow(error).code == grpc.StatusCode.CANCELLED
     assert from_tensorflow(ValueError("x")).code == grpc.StatusCode.INTERNAL
 
 
@@ -88,5 +88,5 @@ def test_what_tensorflow_says_today_has_its_reason():
     with pytest.raises(tf.errors.InvalidArgumentError) as caught:
         convert(tf.constant(["p"]), tf.constant(["q"]))
     assert "Graph execution error" in caught.value.message
-    told = from_tensorflow(caught.value).message
-    assert told.startswith("StringToNumberOp could not correctly convert string: ")
+    message = from_tensorflow(caught.value).message
+    assert message.startswith("StringToNumberOp could not correctly convert string: ")

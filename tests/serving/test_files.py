@@ -35,8 +35,8 @@ def test_a_model_config_names_models_policies_and_labels(tmp_path):
     dlrm, wide, two, one = settings(ServeCommand(model_config_file=file)).models
     assert (dlrm.name, str(dlrm.base_path)) == ("dlrm", "/models/dlrm")
     assert dlrm.labels == {"stable": 3, "canary": 7}
-    there = [1, 3, 7, 9]
-    chosen = [each.policy.choose(there) for each in (dlrm, wide, two, one)]
+    versions = [1, 3, 7, 9]
+    chosen = [model.policy.choose(versions) for model in (dlrm, wide, two, one)]
     assert chosen == [[7, 3], [9, 7, 3, 1], [9, 7], [9]]
 
 
@@ -71,14 +71,20 @@ def test_batching_parameters_are_read(tmp_path):
         "pad_variable_length_inputs: true\n"
         'thread_pool_name { value: "threads" }\n'
     )
-    read = read_batching_parameters(file)
-    assert read == BatchingParameters(
+    parameters = read_batching_parameters(file)
+    assert parameters == BatchingParameters(
         max_batch_size=128,
         batch_timeout_micros=1500,
         num_batch_threads=2,
         allowed_batch_sizes=(32, 128),
     )
-    assert [read.padded(rows) for rows in (0, 1, 32, 33, 500)] == [0, 32, 32, 128, 500]
+    assert [parameters.padded(rows) for rows in (0, 1, 32, 33, 500)] == [
+        0,
+        32,
+        32,
+        128,
+        500,
+    ]
     file.write_text("allowed_batch_sizes: 32")
     with pytest.raises(InputError, match="end with max_batch_size, 1024"):
         read_batching_parameters(file)
@@ -124,5 +130,5 @@ def test_metrics_are_at_a_page_of_their_own(tmp_path, path):
 )
 def test_settings_without_effect_are_refused(tmp_path, idle):
     base = None if "model_config_file" in idle else tmp_path
-    with pytest.raises(InputError, match="has no effect beside --"):
+    with pytest.raises(InputError, match="has no effect with --"):
         ServeCommand(base, **idle)

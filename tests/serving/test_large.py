@@ -1,4 +1,4 @@
-"""Large requests: read next to the server, and answered as small ones are."""
+"""Large requests, which are read next to the server and answered like small ones."""
 
 import gzip
 import json
@@ -33,7 +33,7 @@ from tfdlrm.serving.server import ServerSettings
 
 LIMITS = Limits(message_bytes=4_000_000, rows=20_000, requests=64, seconds=60.0)
 ROWS = 9_000
-"""More than are read at once."""
+"""More rows than the server reads itself."""
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,10 @@ def columns(dense, ids):
 
 def instances(dense, ids):
     pairs = zip(dense.tolist(), ids.tolist(), strict=True)
-    return [{"dense_features": d, "categorical_features": c} for d, c in pairs]
+    return [
+        {"dense_features": dense_row, "categorical_features": id_row}
+        for dense_row, id_row in pairs
+    ]
 
 
 def reader(server):
@@ -85,8 +88,8 @@ def reader(server):
 @pytest.mark.parametrize("layout", ["inputs", "instances"])
 def test_large_json_is_answered_row_by_row(server, table, layout, is_gzip):
     dense, ids, right = table
-    given = columns(dense, ids) if layout == "inputs" else instances(dense, ids)
-    body = as_json({layout: given})
+    document = columns(dense, ids) if layout == "inputs" else instances(dense, ids)
+    body = as_json({layout: document})
     headers = {"Content-Encoding": "gzip"} if is_gzip else {}
     url = f"{server.url}/v1/models/scores:predict"
     status, answer = post(url, gzip.compress(body) if is_gzip else body, headers)
@@ -106,11 +109,11 @@ def test_large_json_of_examples_is_answered_row_by_row(server, table):
     document = {
         "signature_name": "regress",
         "context": {"categorical_features": ids[0].tolist()},
-        "examples": [{"dense_features": each} for each in dense.tolist()],
+        "examples": [{"dense_features": row} for row in dense.tolist()],
     }
     _, answer = post(f"{url}:regress", as_json(document))
-    same = expected(dense, np.tile(ids[0], (ROWS, 1)))[:, 0]
-    np.testing.assert_allclose(answer["results"], same, atol=1e-5)
+    right = expected(dense, np.tile(ids[0], (ROWS, 1)))[:, 0]
+    np.testing.assert_allclose(answer["results"], right, atol=1e-5)
 
 
 def test_large_messages_are_answered_row_by_row(stub, table):
@@ -121,16 +124,16 @@ def test_large_messages_are_answered_row_by_row(stub, table):
     texts = {
         "I1": [b"1", b"-2", b""] * (ROWS // 3),
         "I2": [b"0.5"] * ROWS,
-        "C1": [b"x" * (i % 7) for i in range(ROWS)],
+        "C1": [b"x" * (row % 7) for row in range(ROWS)],
     }
     raw = predict_request("scores", "raw", **texts)
     lengths = np.arange(ROWS)[:, None] % 7
     numbers = np.stack([np.tile([1, -2, 0], ROWS // 3), np.full(ROWS, 0.5)], 1)
-    for asked, answer in ((request, right), (raw, expected(numbers, lengths))):
-        assert asked.ByteSize() > 100_000
-        response = stub.Predict(asked)
-        found = tf.make_ndarray(response.outputs["probability"])
-        np.testing.assert_allclose(found, answer, atol=1e-5)
+    for message, answer in ((request, right), (raw, expected(numbers, lengths))):
+        assert message.ByteSize() > 100_000
+        response = stub.Predict(message)
+        probabilities = tf.make_ndarray(response.outputs["probability"])
+        np.testing.assert_allclose(probabilities, answer, atol=1e-5)
         assert response.model_spec.version.value == 1
 
 
@@ -150,20 +153,24 @@ def test_large_messages_of_examples_are_answered_row_by_row(stub, table):
     classify.model_spec.name, classify.model_spec.signature_name = "scores", "classify"
     examples = classify.input.example_list.examples
     examples.extend(map(example, dense.tolist(), ids.tolist()))
-    found = stub.Classify(classify).result.classifications
-    scores = [row.classes[1].score for row in found]
+    classifications = stub.Classify(classify).result.classifications
+    scores = [row.classes[1].score for row in classifications]
     np.testing.assert_allclose(scores, right[:, 0], atol=1e-5)
     regress = regression_pb2.RegressionRequest(input=classify.input)
     regress.model_spec.name, regress.model_spec.signature_name = "scores", "regress"
-    values = [each.value for each in stub.Regress(regress).result.regressions]
+    values = [
+        regression.value for regression in stub.Regress(regress).result.regressions
+    ]
     np.testing.assert_allclose(values, right[:, 0], atol=1e-5)
-    both = inference_pb2.MultiInferenceRequest(input=classify.input)
+    request = inference_pb2.MultiInferenceRequest(input=classify.input)
     for name in ("classify", "regress"):
-        task = both.tasks.add(method_name=f"tensorflow/serving/{name}")
+        task = request.tasks.add(method_name=f"tensorflow/serving/{name}")
         task.model_spec.name, task.model_spec.signature_name = "scores", name
-    first, second = stub.MultiInference(both).results
-    assert first.classification_result.classifications == found
-    values = [each.value for each in second.regression_result.regressions]
+    classified, regressed = stub.MultiInference(request).results
+    assert classified.classification_result.classifications == classifications
+    values = [
+        regression.value for regression in regressed.regression_result.regressions
+    ]
     np.testing.assert_allclose(values, right[:, 0], atol=1e-5)
 
 
@@ -227,8 +234,8 @@ def test_gzip_is_inflated_up_to_the_limit_only(server):
     )
     bomb = gzip.compress(b" " * 50 * LIMITS.message_bytes, 1)
     assert post(url, bomb, gzipped)[0] == 413
-    for broken in (bomb[: len(bomb) // 100], gzip.compress(b" " * MANY)[:-9]):
-        status, answer = post(url, broken, gzipped)
+    for damaged in (bomb[: len(bomb) // 100], gzip.compress(b" " * MANY)[:-9]):
+        status, answer = post(url, damaged, gzipped)
         assert status == 400 and "the body is no gzip" in answer["error"]
 
 
@@ -301,11 +308,11 @@ def test_a_reader_that_is_killed_is_replaced(server, table):
     url = f"{server.url}/v1/models/scores:predict"
     body = as_json({"inputs": columns(dense, ids)})
     assert post(url, body)[0] == 200
-    before = reader(server)
-    before.kill()
-    before.wait()
+    process = reader(server)
+    process.kill()
+    process.wait()
     np.testing.assert_allclose(post(url, body)[1]["outputs"], right, atol=1e-5)
-    assert reader(server).pid != before.pid
+    assert reader(server).pid != process.pid
 
 
 def test_what_arrives_at_a_time_is_limited(server, table):
@@ -316,17 +323,17 @@ def test_what_arrives_at_a_time_is_limited(server, table):
     head = b"POST /v1/models/scores:predict HTTP/1.1\r\nHost: localhost\r\n"
     head += b"Content-Length: %d\r\n\r\n" % size
     address = ("127.0.0.1", server.http.port)
-    slow = [socket.create_connection(address, 60) for _ in range(8)]
+    connections = [socket.create_connection(address, 60) for _ in range(8)]
     try:
-        for connection in slow:
+        for connection in connections:
             connection.sendall(head + b" " * (size - 1))
-        while server._readers.held_bytes < len(slow) * (size - 1):
+        while server._readers.held_bytes < len(connections) * (size - 1):
             time.sleep(0.05)
         status, answer = post(url, body)
         assert status == 503 and "too many large requests" in answer["error"]
         still_right(server)
     finally:
-        for connection in slow:
+        for connection in connections:
             connection.close()
 
 
@@ -340,15 +347,15 @@ def test_a_reader_that_takes_too_long_is_ended(tmp_path, table):
         body = as_json({"inputs": columns(dense, ids)})
         while post(url, body)[0] == 504:  # the first one waits for the process too
             pass
-        first = reader(server)
-        os.kill(first.pid, signal.SIGSTOP)
+        first_process = reader(server)
+        os.kill(first_process.pid, signal.SIGSTOP)
         assert post(url, body)[0] == 504
         status, answer = post(url, body)
         while status == 504:
             status, answer = post(url, body)
         np.testing.assert_allclose(answer["outputs"], right, atol=1e-5)
-        last = reader(server)
-    assert first.poll() is not None and last.poll() is not None
+        last_process = reader(server)
+    assert first_process.poll() is not None and last_process.poll() is not None
 
 
 @pytest.mark.parametrize(
@@ -371,7 +378,7 @@ def test_what_stands_in_strings_is_not_counted(text, is_good):
                 read_body(parts, is_gzip, bounds)
 
 
-def test_small_and_large_are_told_apart():
+def test_small_and_large_are_distinguished():
     row = b"[" + b"0.123456789," * 38 + b"1]"
     assert is_small(b"[" + b",".join([row] * 256) + b"]")
     assert not is_small(b" " * (INLINE_BYTES + 1))
@@ -388,19 +395,19 @@ def test_arrays_go_through_the_channel_as_they_are():
         "none": np.zeros((0, 2), np.int64),
         "scalar": np.array(3, np.uint8),
     }
-    left, right = map(Channel, socket.socketpair())
-    left.send((True, arrays))
-    is_good, found = right.receive()
-    assert is_good is True and found.keys() == arrays.keys()
+    sender, receiver = map(Channel, socket.socketpair())
+    sender.send((True, arrays))
+    is_good, received = receiver.receive()
+    assert is_good is True and received.keys() == arrays.keys()
     for name, array in arrays.items():
-        assert found[name].dtype == array.dtype
-        np.testing.assert_array_equal(found[name], array)
-    assert found["same"].strides == (0, 0)
+        assert received[name].dtype == array.dtype
+        np.testing.assert_array_equal(received[name], array)
+    assert received["same"].strides == (0, 0)
 
 
 def test_the_process_that_reads_loads_no_tensorflow():
     program = "import sys, tfdlrm.serving.reader_process as _; print(*sys.modules)"
-    done = run_command_line(f'python -c "{program}"')
-    assert done.returncode == 0, done.stderr
-    assert "tfdlrm.serving.http.json_requests" in done.stdout.split()
-    assert "tensorflow" not in done.stdout.split()
+    process = run_command_line(f'python -c "{program}"')
+    assert process.returncode == 0, process.stderr
+    assert "tfdlrm.serving.http.json_requests" in process.stdout.split()
+    assert "tensorflow" not in process.stdout.split()

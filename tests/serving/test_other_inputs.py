@@ -17,18 +17,21 @@ WIDE = {"a": tf.TensorSpec([None, 3], tf.float32), "b": tf.TensorSpec([None], tf
 
 
 def save(path, inputs, signature="serving_default"):
-    """A version that takes these inputs."""
+    """Write a version that takes these inputs."""
     module = tf.Module()
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.float32)])
     def unused(x):
         return x
 
-    def answer(**given):
-        rows = tf.shape(next(iter(given.values())))[0]
+    def answer(**tensors):
+        rows = tf.shape(next(iter(tensors.values())))[0]
         return {"probability": tf.zeros([rows, 1])}
 
-    specs = {name: tf.TensorSpec(s.shape, s.dtype, name) for name, s in inputs.items()}
+    specs = {
+        name: tf.TensorSpec(spec.shape, spec.dtype, name)
+        for name, spec in inputs.items()
+    }
     module.unused = unused
     function = tf.function(answer).get_concrete_function(**specs)
     tf.saved_model.save(module, str(path), signatures={signature: function})
@@ -69,11 +72,13 @@ def test_other_inputs_do_not_take_over(tmp_path, caplog, new, said):
     for _ in range(3):
         model.refresh()
     assert model.available == [1]
-    told = [each for each in caplog.records if "inputs differ" in each.getMessage()]
-    (record,) = told  # once, not at every look
+    records = [
+        entry for entry in caplog.records if "inputs differ" in entry.getMessage()
+    ]
+    (record,) = records  # once, not at every look
     assert record.levelno == logging.WARNING and said in record.getMessage()
     assert said in model.statuses[2].error.message
-    # The next one is looked at by itself.
+    # The next version is compared by itself.
     save(tmp_path / "3", WIDE)
     model.refresh()
     assert model.available == [3]

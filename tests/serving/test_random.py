@@ -1,4 +1,4 @@
-"""Requests at random: each gets an answer or a reason."""
+"""Random requests: each gets an answer or a reason."""
 
 import json
 
@@ -26,7 +26,7 @@ def stub(server):
 
 
 def tensors():
-    """Tensors near to right, and far from it."""
+    """Return a strategy of tensors that are nearly right, or far from it."""
     dims = st.lists(st.integers(-1, 4) | st.just(2**40), max_size=4)
     return st.builds(
         lambda dtype, dims, floats, integers, texts, content: tensor_pb2.TensorProto(
@@ -69,8 +69,8 @@ EXPECTED_CODES = {
 }
 
 
-def check_random_grpc(server, stub, model, signature, inputs, wanted):
-    request = predict_pb2.PredictRequest(output_filter=wanted)
+def check_random_grpc(server, stub, model, signature, inputs, output_filter):
+    request = predict_pb2.PredictRequest(output_filter=output_filter)
     request.model_spec.name, request.model_spec.signature_name = model, signature
     for name, tensor in inputs.items():
         request.inputs[name].CopyFrom(tensor)
@@ -85,7 +85,7 @@ def check_random_json(server, method, document):
 
 
 def random_requests(number):
-    """Both protocols, `number` requests each."""
+    """Return settings and strategies of `number` requests for each protocol."""
     relaxed = settings(
         max_examples=number,
         deadline=None,
@@ -119,8 +119,8 @@ def ask_at_random(server, stub, number):
 
     @relaxed
     @grpc_given
-    def over_grpc(model, signature, inputs, wanted):
-        check_random_grpc(server, stub, model, signature, inputs, wanted)
+    def over_grpc(model, signature, inputs, output_filter):
+        check_random_grpc(server, stub, model, signature, inputs, output_filter)
 
     @relaxed
     @json_given
@@ -153,7 +153,7 @@ def test_schemathesis_finds_no_contradiction(server):
     def call(case):
         raise NotImplementedError(case)
 
-    wanted = [
+    response_checks = [
         checks.not_a_server_error,
         schemathesis.specs.openapi.checks.status_code_conformance,
         schemathesis.specs.openapi.checks.content_type_conformance,
@@ -174,7 +174,7 @@ def test_schemathesis_finds_no_contradiction(server):
             nonlocal number
             number += 1
             response = case.call(timeout=30)
-            case.validate_response(response, checks=wanted)
+            case.validate_response(response, checks=response_checks)
 
         check()
     assert number > 100

@@ -1,4 +1,4 @@
-"""Conformance, with clients that were not written here."""
+"""Conformance with TF Serving's protocols, checked by independent clients."""
 
 import json
 import math
@@ -133,9 +133,11 @@ def test_classify_regress_and_both_at_once(stub):
     classify = classification_pb2.ClassificationRequest()
     classify.model_spec.name, classify.model_spec.signature_name = "scores", "classify"
     classify.input.example_list.examples.extend(map(example, dense, ids))
-    found = stub.Classify(classify).result.classifications
-    assert [[each.label for each in row.classes] for row in found] == [["0", "1"]] * 3
-    scores = [[each.score for each in row.classes] for row in found]
+    classifications = stub.Classify(classify).result.classifications
+    assert [[entry.label for entry in row.classes] for row in classifications] == [
+        ["0", "1"]
+    ] * 3
+    scores = [[entry.score for entry in row.classes] for row in classifications]
     np.testing.assert_allclose(scores, np.stack([1 - click, click], 1), atol=1e-6)
 
     # The ids are the same for all examples, and come in the context.
@@ -144,21 +146,23 @@ def test_classify_regress_and_both_at_once(stub):
     context = regress.input.example_list_with_context
     context.context.CopyFrom(example([], ids[0]))
     del context.context.features.feature["dense_features"]
-    for each in dense:
-        added = context.examples.add()
-        added.CopyFrom(example(each, []))
-        del added.features.feature["categorical_features"]
-    values = [each.value for each in stub.Regress(regress).result.regressions]
-    same = expected(dense, np.tile(ids[0], (3, 1)), 1.0).ravel()
-    np.testing.assert_allclose(values, same, atol=1e-6)
+    for row in dense:
+        row_example = context.examples.add()
+        row_example.CopyFrom(example(row, []))
+        del row_example.features.feature["categorical_features"]
+    regressions = stub.Regress(regress).result.regressions
+    values = [regression.value for regression in regressions]
+    right = expected(dense, np.tile(ids[0], (3, 1)), 1.0).ravel()
+    np.testing.assert_allclose(values, right, atol=1e-6)
 
-    both = inference_pb2.MultiInferenceRequest(input=classify.input)
+    request = inference_pb2.MultiInferenceRequest(input=classify.input)
     for name in ("classify", "regress"):
-        task = both.tasks.add(method_name=f"tensorflow/serving/{name}")
+        task = request.tasks.add(method_name=f"tensorflow/serving/{name}")
         task.model_spec.name, task.model_spec.signature_name = "scores", name
-    first, second = stub.MultiInference(both).results
-    assert first.classification_result.classifications == found
-    values = [each.value for each in second.regression_result.regressions]
+    classified, regressed = stub.MultiInference(request).results
+    assert classified.classification_result.classifications == classifications
+    regressions = regressed.regression_result.regressions
+    values = [regression.value for regression in regressions]
     np.testing.assert_allclose(values, click, atol=1e-6)
 
 
@@ -178,41 +182,62 @@ def test_metadata_and_status(stub, channel):
     request = get_model_status_pb2.GetModelStatusRequest()
     request.model_spec.name = "scores"
     statuses = models.GetModelStatus(request).model_version_status
-    assert [(each.version, each.state) for each in statuses] == [(20, 30), (1, 30)]
+    assert [(status.version, status.state) for status in statuses] == [
+        (20, 30),
+        (1, 30),
+    ]
     request.model_spec.name = "nothing"
     refused(models.GetModelStatus, request, grpc.StatusCode.NOT_FOUND)
     health = health_pb2_grpc.HealthStub(channel)
     for service in ("", "tensorflow.serving.PredictionService"):
-        asked = health_pb2.HealthCheckRequest(service=service)
-        assert health.Check(asked).status == health_pb2.HealthCheckResponse.SERVING
+        check = health_pb2.HealthCheckRequest(service=service)
+        assert health.Check(check).status == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_what_cannot_be_answered_is_refused_with_the_reason(stub):
     dense, ids = rows(2)
-    good = {"dense_features": dense, "categorical_features": ids}
-    bad = grpc.StatusCode.INVALID_ARGUMENT
+    inputs = {"dense_features": dense, "categorical_features": ids}
+    invalid = grpc.StatusCode.INVALID_ARGUMENT
     cases = [
-        ("", "", good, bad, "no name"),
-        ("nothing", "", good, grpc.StatusCode.NOT_FOUND, "Latest(nothing)"),
-        ("../scores", "", good, grpc.StatusCode.NOT_FOUND, "../scores"),
-        ("scores", "x", good, grpc.StatusCode.FAILED_PRECONDITION, '"x" not found'),
-        ("scores", "", {"dense_features": dense}, bad, "{categorical_features}"),
-        ("scores", "", {**good, "more": 1.0}, bad, "Sent extra: {more}"),
-        ("scores", "", {**good, "dense_features": dense.astype(float)}, bad, "float64"),
-        ("scores", "", {**good, "dense_features": dense[:, :1]}, bad, "[2, 1]"),
-        ("scores", "", {**good, "dense_features": dense[:1]}, bad, "number of rows"),
-        ("scores", "", {**good, "dense_features": dense * np.nan}, bad, "not finite"),
+        ("", "", inputs, invalid, "no name"),
+        ("nothing", "", inputs, grpc.StatusCode.NOT_FOUND, "Latest(nothing)"),
+        ("../scores", "", inputs, grpc.StatusCode.NOT_FOUND, "../scores"),
+        ("scores", "x", inputs, grpc.StatusCode.FAILED_PRECONDITION, '"x" not found'),
+        ("scores", "", {"dense_features": dense}, invalid, "{categorical_features}"),
+        ("scores", "", {**inputs, "more": 1.0}, invalid, "Sent extra: {more}"),
+        (
+            "scores",
+            "",
+            {**inputs, "dense_features": dense.astype(float)},
+            invalid,
+            "float64",
+        ),
+        ("scores", "", {**inputs, "dense_features": dense[:, :1]}, invalid, "[2, 1]"),
+        (
+            "scores",
+            "",
+            {**inputs, "dense_features": dense[:1]},
+            invalid,
+            "number of rows",
+        ),
+        (
+            "scores",
+            "",
+            {**inputs, "dense_features": dense * np.nan},
+            invalid,
+            "not finite",
+        ),
     ]
-    for model, signature, inputs, code, text in cases:
-        request = predict_request(model, signature, **inputs)
+    for model, signature, request_inputs, code, text in cases:
+        request = predict_request(model, signature, **request_inputs)
         assert text in refused(stub.Predict, request, code)
-    wrong = classification_pb2.ClassificationRequest()
-    wrong.model_spec.name, wrong.model_spec.signature_name = "scores", "regress"
-    wrong.input.example_list.examples.append(example(dense[0], ids[0]))
-    assert "regress" in refused(stub.Classify, wrong, bad)
-    wrong.model_spec.signature_name = "classify"
-    del wrong.input.example_list.examples[:]
-    assert refused(stub.Classify, wrong, bad) == "Input is empty."
+    request = classification_pb2.ClassificationRequest()
+    request.model_spec.name, request.model_spec.signature_name = "scores", "regress"
+    request.input.example_list.examples.append(example(dense[0], ids[0]))
+    assert "regress" in refused(stub.Classify, request, invalid)
+    request.model_spec.signature_name = "classify"
+    del request.input.example_list.examples[:]
+    assert refused(stub.Classify, request, invalid) == "Input is empty."
 
 
 def test_rest_answers_rows_and_columns_alike(server):
@@ -220,8 +245,8 @@ def test_rest_answers_rows_and_columns_alike(server):
     click = expected(dense, ids, 1.0)
     columns = {"dense_features": dense.tolist(), "categorical_features": ids.tolist()}
     instances = [
-        {"dense_features": d, "categorical_features": c}
-        for d, c in zip(*columns.values(), strict=True)
+        {"dense_features": dense_row, "categorical_features": id_row}
+        for dense_row, id_row in zip(*columns.values(), strict=True)
     ]
     url = f"{server.url}/v1/models/scores"
     status, answer = post(f"{url}:predict", {"instances": instances})
@@ -241,11 +266,11 @@ def test_rest_answers_rows_and_columns_alike(server):
     regress = {
         "signature_name": "regress",
         "context": {"categorical_features": ids[0].tolist()},
-        "examples": [{"dense_features": each} for each in columns["dense_features"]],
+        "examples": [{"dense_features": row} for row in columns["dense_features"]],
     }
     _, answer = post(f"{url}:regress", regress)
-    same = expected(dense, np.tile(ids[0], (3, 1)), 1.0)[:, 0]
-    np.testing.assert_allclose(answer["results"], same, atol=1e-6)
+    right = expected(dense, np.tile(ids[0], (3, 1)), 1.0)[:, 0]
+    np.testing.assert_allclose(answer["results"], right, atol=1e-6)
 
 
 def test_rest_writes_other_types_as_tf_serving_does(server):
@@ -268,8 +293,8 @@ def test_rest_writes_other_types_as_tf_serving_does(server):
         }
     ]
     for text in ("/wA", "/w\nA="):
-        again = {"instances": [{**row, "texts": {"b64": text}}]}
-        assert post(url, again) == (status, answer)
+        document = {"instances": [{**row, "texts": {"b64": text}}]}
+        assert post(url, document) == (status, answer)
     total = {"signature_name": "total", "inputs": [1, 2.5]}
     assert post(url, total) == (200, {"outputs": 3.5})
     status, answer = post(url, {"signature_name": "total", "instances": [1, 2]})
@@ -300,7 +325,7 @@ def test_rest_tells_of_models(server):
         "status": {"error_code": "OK", "error_message": ""},
     }
     _, answer = get(f"{url}/versions/1")
-    assert [each["version"] for each in answer["model_version_status"]] == ["1"]
+    assert [status["version"] for status in answer["model_version_status"]] == ["1"]
     _, answer = get(f"{url}/labels/stable/metadata")
     assert answer["model_spec"] == {
         "name": "scores",
@@ -317,7 +342,7 @@ def test_rest_tells_of_models(server):
 def test_prometheus_reads_the_metrics(server, stub):
     dense, ids = rows(2)
 
-    def read():
+    def read_metrics():
         status, text = get(f"{server.url}/monitoring/prometheus/metrics")
         assert status == 200
         families = text_fd_to_metric_families(iter(text.splitlines(keepends=True)))
@@ -327,14 +352,14 @@ def test_prometheus_reads_the_metrics(server, stub):
             for sample in family.samples
         }
 
-    before = read()
+    counts_before = read_metrics()
     request = predict_request("scores", dense_features=dense, categorical_features=ids)
     for _ in range(3):
         stub.Predict(request)
-    after = read()
+    counts_after = read_metrics()
 
     def risen(*key):
-        return after[key] - before.get(key, 0)
+        return counts_after[key] - counts_before.get(key, 0)
 
     name = ":tensorflow:serving:"
     assert risen(f"{name}request_count", "scores", "OK") == 3
@@ -344,7 +369,7 @@ def test_prometheus_reads_the_metrics(server, stub):
     assert risen(f"{name}request_example_counts_bucket", "scores", "2") == 3
     assert risen(f"{name}request_example_counts_bucket", "scores", "1") == 0
     assert 1 <= risen(":tensorflow:core:graph_runs") <= 3
-    loads = [key for key in after if key[0].endswith("load_attempt_count")]
+    loads = [key for key in counts_after if key[0].endswith("load_attempt_count")]
     assert [key[-1] for key in loads] == ["success"] * 3
 
 
@@ -358,22 +383,22 @@ metadata = client.get_model_metadata("scores")
 print(json.dumps({
     "grpc": client.predict(inputs, "scores").tolist(),
     "status": client.get_model_status("scores")[20]["state"],
-    "inputs": {name: each["shape"] for name, each in metadata["inputs"].items()},
+    "inputs": {name: spec["shape"] for name, spec in metadata["inputs"].items()},
 }))
 """
 
 
 def test_ovmsclient_is_served(server):
     pytest.importorskip("ovmsclient", exc_type=ImportError)
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", OVMS, server.address],
         capture_output=True,
         text=True,
         check=False,
         cwd=ROOT,
     )
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
+    assert process.returncode == 0, process.stderr
+    answer = json.loads(process.stdout)
     dense, ids = np.array([[1, 2], [3, 4]]), np.array([[1, 2], [3, 4]])
     np.testing.assert_allclose(answer["grpc"], expected(dense, ids, 1.0), atol=1e-6)
     assert answer["status"] == "AVAILABLE"

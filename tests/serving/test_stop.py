@@ -34,7 +34,7 @@ def settings(tmp_path):
 
 
 class Asking(threading.Thread):
-    """Asks until it is refused."""
+    """Ask until the server refuses."""
 
     def __init__(self, address, seed):
         super().__init__()
@@ -62,30 +62,30 @@ class Asking(threading.Thread):
 
 def test_a_stop_answers_what_came_and_refuses_the_rest_as_unavailable(settings):
     with embedded(settings) as server:
-        asking = [Asking(server.address, seed) for seed in range(ASKING)]
-        for each in asking:
-            each.start()
-        while not all(each.answers for each in asking):
+        clients = [Asking(server.address, seed) for seed in range(ASKING)]
+        for client in clients:
+            client.start()
+        while not all(client.answers for client in clients):
             time.sleep(0.05)
         stopped = time.monotonic()
-    for each in asking:
-        each.join()
-        begin, code, _ = each.end
-        assert begin > stopped and code == grpc.StatusCode.UNAVAILABLE, each.end
-        right = expected(each.dense, each.ids)
-        np.testing.assert_allclose(each.answers[-1], right, atol=1e-5)
+    for client in clients:
+        client.join()
+        begin, code, _ = client.end
+        assert begin > stopped and code == grpc.StatusCode.UNAVAILABLE, client.end
+        right = expected(client.dense, client.ids)
+        np.testing.assert_allclose(client.answers[-1], right, atol=1e-5)
 
 
 def test_what_comes_too_late_is_refused_with_a_reason(settings, monkeypatch):
     monkeypatch.setattr(grpc_server, "ANSWER_SECONDS", 0.0)
     monkeypatch.setattr(grpc_server, "QUIET_SECONDS", 1.0)
     with embedded(settings) as server:
-        asking = Asking(server.address, 0)
-        asking.start()
-        while not asking.answers:
+        client = Asking(server.address, 0)
+        client.start()
+        while not client.answers:
             time.sleep(0.05)
-    asking.join()
-    assert "the server stops; try again later" in asking.end[2]
+    client.join()
+    assert "the server stops; try again later" in client.end[2]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -100,10 +100,10 @@ def test_a_signal_while_the_first_version_loads_is_obeyed_at_once(
         raise AssertionError("nobody waits for this")
 
     monkeypatch.setattr(server_module, "EmbeddedServer", load)
-    left = []
-    monkeypatch.setattr(server_module, "_leave", left.append)
+    exit_statuses = []
+    monkeypatch.setattr(server_module, "_leave", exit_statuses.append)
     server_module.serve(settings)
-    assert left == [0]  # since the loader is still at it
+    assert exit_statuses == [0]  # since the loader is still running
     release.set()
 
 
@@ -114,8 +114,8 @@ def test_what_does_not_load_is_said_although_it_loads_in_a_thread(tmp_path):
 
 
 def test_a_second_signal_waits_for_nobody(monkeypatch):
-    left = []
-    monkeypatch.setattr(server_module, "_leave", left.append)
+    exit_statuses = []
+    monkeypatch.setattr(server_module, "_leave", exit_statuses.append)
 
     async def ask_twice():
         stop = asyncio.Event()
@@ -123,11 +123,11 @@ def test_a_second_signal_waits_for_nobody(monkeypatch):
             server_module._ask_to_stop(stop, signal.SIGTERM)
 
     asyncio.run(ask_twice())
-    assert left == [143]
+    assert exit_statuses == [143]
 
 
 class Restarting(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Cancels the first requests, as gRPC does when a server stops."""
+    """Cancel the first requests, as gRPC does when a server stops."""
 
     cancelled = 2
 
@@ -150,7 +150,7 @@ def test_the_client_asks_again_when_a_stop_cancelled_it(monkeypatch):
     server.start()
     try:
         model = GrpcModel(f"127.0.0.1:{port}", "m", 30.0, [])
-        found = with_retries(lambda: model.score({"I1": [b"1"]}), 3, "the server")
+        scores = with_retries(lambda: model.score({"I1": [b"1"]}), 3, "the server")
     finally:
         server.stop(0).wait()
-    assert found.probabilities.tolist() == [0.25] and len(waits) == 2
+    assert scores.probabilities.tolist() == [0.25] and len(waits) == 2

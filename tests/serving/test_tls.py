@@ -21,7 +21,7 @@ from tfdlrm.serving.tls import load_tls
 
 
 def certificate(name, issuer=None):
-    """A key and a certificate, signed by `issuer` or by itself."""
+    """Return a key and a certificate, signed by `issuer` or by itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     signer, signer_name = issuer or (key, subject)
@@ -29,7 +29,7 @@ def certificate(name, issuer=None):
     local = x509.SubjectAlternativeName(
         [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     )
-    made = (
+    signed = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(signer_name)
@@ -46,7 +46,7 @@ def certificate(name, issuer=None):
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     )
-    return (key, subject), pem, made.public_bytes(serialization.Encoding.PEM)
+    return (key, subject), pem, signed.public_bytes(serialization.Encoding.PEM)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def files(tmp_path_factory):
     _, server_key, server_cert = certificate("localhost", authority)
     _, client_key, client_cert = certificate("a client", authority)
     _, stranger_key, stranger_cert = certificate("a stranger")
-    named = {
+    contents = {
         "ca": ca,
         "client.key": client_key,
         "client.crt": client_cert,
@@ -72,8 +72,8 @@ def files(tmp_path_factory):
         ),
         "no.pem": b"no PEM",
     }
-    for name, contents in named.items():
-        (directory / name).write_bytes(contents)
+    for name, content in contents.items():
+        (directory / name).write_bytes(content)
     texts = {"server_key": server_key, "server_cert": server_cert, "custom_ca": ca}
     lines = [f"{name}: {text.decode()!r}" for name, text in texts.items()]
     (directory / "tls.txt").write_text("\n".join(lines[:2]))
@@ -155,9 +155,9 @@ def test_mutual_tls_wants_a_certificate_of_its_authority(
 def test_tls_files_that_cannot_be_used_are_said(files, tmp_path, protocol, tls):
     path = tmp_path / "rows.tsv"
     path.write_text("1\t2\tabc\n")
-    given = {name: files / value for name, value in tls.items()}
+    paths = {name: files / value for name, value in tls.items()}
     command = ClientCommand(
-        path, tmp_path / "out.csv", "localhost:1", protocol, retries=0, **given
+        path, tmp_path / "out.csv", "localhost:1", protocol, retries=0, **paths
     )
     with pytest.raises(InputError, match=r"TLS files .* cannot be used: .*passphrase"):
         score_file(command)
@@ -167,7 +167,9 @@ def test_an_encrypted_key_of_the_server_is_refused_not_asked_for(files, tmp_path
     config = tmp_path / "tls.txt"
     texts = {"server_key": "encrypted.key", "server_cert": "client.crt"}
     config.write_text(
-        "\n".join(f"{k}: {(files / v).read_text()!r}" for k, v in texts.items())
+        "\n".join(
+            f"{field}: {(files / name).read_text()!r}" for field, name in texts.items()
+        )
     )
     with pytest.raises(InputError, match="PEM of a key without a passphrase"):
         load_tls(config)

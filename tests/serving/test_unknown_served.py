@@ -92,6 +92,6 @@ def test_a_column_with_far_too_many_is_logged_once(server, raw, tmp_path, caplog
     with caplog.at_level(logging.WARNING, "tfdlrm.serving"):
         for _ in range(3):
             score_file(command)
-    told = [line for line in caplog.messages if "column C1 are unknown" in line]
-    assert len(told) == 1
-    assert "in its data set: are they written as in training?" in told[0]
+    warnings = [line for line in caplog.messages if "column C1 are unknown" in line]
+    assert len(warnings) == 1
+    assert "in its data set: are they written as in training?" in warnings[0]

@@ -1,4 +1,4 @@
-"""New versions, broken ones, and nothing lost meanwhile."""
+"""New versions and broken ones, without losing an answer."""
 
 import os
 import shutil
@@ -57,9 +57,9 @@ def base(versions, tmp_path):
 
 
 def break_version(base, number):
-    broken = shutil.copytree(base / "1", base / f"_{number}")
-    (broken / "variables" / "variables.data-00000-of-00001").write_bytes(b"nothing")
-    broken.rename(base / str(number))
+    copy = shutil.copytree(base / "1", base / f"_{number}")
+    (copy / "variables" / "variables.data-00000-of-00001").write_bytes(b"nothing")
+    copy.rename(base / str(number))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_broken_version_leaves_its_place_to_the_one_before(base):
     model = loaded(base)
     assert model.available == [2]
     assert model.statuses[3].error is not None
-    # It is tried again as soon as it is another one.
+    # It is tried again as soon as its files differ.
     shutil.rmtree(base / "3")
     model.refresh()
     shutil.copytree(base / "1", base / "3")
@@ -89,10 +89,10 @@ def test_a_broken_version_leaves_its_place_to_the_one_before(base):
 
 
 def test_a_version_that_fails_its_warm_up_does_not_stay_in_memory(base, monkeypatch):
-    broken = shutil.copytree(base / "1", base / "_3")
-    (broken / EXTRA_DIRECTORY).mkdir(exist_ok=True)
-    (broken / EXTRA_DIRECTORY / WARM_UP_FILE).write_bytes(b"no record")
-    broken.rename(base / "3")
+    copy = shutil.copytree(base / "1", base / "_3")
+    (copy / EXTRA_DIRECTORY).mkdir(exist_ok=True)
+    (copy / EXTRA_DIRECTORY / WARM_UP_FILE).write_bytes(b"no record")
+    copy.rename(base / "3")
     retired = []
     monkeypatch.setattr(Servable, "retire", lambda self: retired.append(self.version))
     model = loaded(base)
@@ -114,17 +114,19 @@ def test_a_version_whose_files_still_arrive_is_tried_once_a_look(base, monkeypat
 def test_a_version_that_does_not_load_is_tried_again_a_few_times(base, monkeypatch):
     break_version(base, 3)
     model, path = loaded(base), str(base / "3")
-    tried = []
-    monkeypatch.setattr(model, "_metrics", Mock(loaded=lambda *it: tried.append(it)))
+    attempts = []
+    monkeypatch.setattr(model, "_metrics", Mock(loaded=lambda *it: attempts.append(it)))
     model.refresh()
-    assert not tried  # not before its time
+    assert not attempts  # before RETRY_SECONDS are over
     monkeypatch.setattr(models, "RETRY_SECONDS", 0.0)
     for _ in range(10):
         model.refresh()
-    assert [each[:2] for each in tried] == [(path, "fail")] * models.MAX_RETRIES
+    assert [attempt[:2] for attempt in attempts] == [
+        (path, "fail")
+    ] * models.MAX_RETRIES
     (base / "3" / "saved_model.pb").touch()
     model.refresh()
-    assert len(tried) > models.MAX_RETRIES
+    assert len(attempts) > models.MAX_RETRIES
     assert model.available == [2]
 
 
@@ -191,7 +193,7 @@ def test_what_cannot_be_served_is_said_at_once(base, tmp_path):
 
 
 class Asking(threading.Thread):
-    """Asks until it is stopped; every answer must be its own rows', of some version."""
+    """Ask until stopped; check that every answer is that of its rows and a version."""
 
     def __init__(self, address, seed, biases):
         super().__init__()
@@ -225,13 +227,15 @@ class Asking(threading.Thread):
 
 
 def swap_while_asked(base, number, swaps, seconds, at_least=0):
-    """Ask from several threads while versions come; gives all the answers' versions."""
-    biases = {1: 1.0, 2: 2.0} | {i: i / 2 for i in range(3, 3 + swaps)}
+    """Ask from several threads while versions come; return the answers' versions."""
+    biases = {1: 1.0, 2: 2.0} | {
+        version: version / 2 for version in range(3, 3 + swaps)
+    }
     settings = ServerSettings([ModelSettings("scores", base)], poll_seconds=0.05)
     with embedded(settings) as server:
-        asking = [Asking(server.address, seed, biases) for seed in range(number)]
-        for each in asking:
-            each.start()
+        clients = [Asking(server.address, seed, biases) for seed in range(number)]
+        for client in clients:
+            client.start()
         for version in range(3, 3 + swaps):
             time.sleep(seconds)
             save_scores(base / str(version), bias=biases[version])
@@ -242,30 +246,30 @@ def swap_while_asked(base, number, swaps, seconds, at_least=0):
         while model.available != [2 + swaps] and time.monotonic() < deadline:
             time.sleep(0.05)
         time.sleep(seconds)
-        while sum(len(each.versions) for each in asking) < at_least and not any(
-            each.problems for each in asking
+        while sum(len(client.versions) for client in clients) < at_least and not any(
+            client.problems for client in clients
         ):
             time.sleep(0.1)
-        for each in asking:
-            each.stopped.set()
-        for each in asking:
-            each.join()
-    assert [problem for each in asking for problem in each.problems] == []
-    return [version for each in asking for version in each.versions]
+        for client in clients:
+            client.stopped.set()
+        for client in clients:
+            client.join()
+    assert [problem for client in clients for problem in client.problems] == []
+    return [version for client in clients for version in client.versions]
 
 
 def test_versions_are_swapped_without_losing_or_mixing_up_an_answer(base):
-    answered = swap_while_asked(base, number=4, swaps=2, seconds=0.3)
-    assert set(answered) == {2, 3, 4}
-    assert len(answered) > 100
+    versions = swap_while_asked(base, number=4, swaps=2, seconds=0.3)
+    assert set(versions) == {2, 3, 4}
+    assert len(versions) > 100
 
 
 @pytest.mark.slow
 def test_a_hundred_thousand_rows_are_answered_while_versions_are_swapped(base):
     requests = 100_000 // 2  # of two rows each
-    answered = swap_while_asked(base, 32, swaps=20, seconds=1.0, at_least=requests)
-    assert len(answered) >= requests
-    assert set(answered) >= {2, 22}
+    versions = swap_while_asked(base, 32, swaps=20, seconds=1.0, at_least=requests)
+    assert len(versions) >= requests
+    assert set(versions) >= {2, 22}
 
 
 def test_the_command_serves_swaps_and_stops_in_good_order(base, tmp_path):
@@ -279,10 +283,10 @@ def test_the_command_serves_swaps_and_stops_in_good_order(base, tmp_path):
         np.testing.assert_allclose(
             answer["outputs"], expected(dense, ids, 2.0), atol=1e-6
         )
-        taken = run_command_line(
+        refused = run_command_line(
             f"python -m tfdlrm.serve {base} --port={server.port} --rest_api_port=0"
         )
-        assert taken.returncode == 2 and "free --port" in taken.stderr
+        assert refused.returncode == 2 and "free --port" in refused.stderr
         break_version(base, 3)
         save_scores(base / "4", bias=4.0)
         while get(url)[1]["model_version_status"][0].get("state") != "AVAILABLE":

@@ -109,7 +109,7 @@ def one_file_of_each_kind(directory: Path, rng: random.Random) -> list[Path]:
     """Return the journal, and one of its files for each folder and suffix."""
     journal = directory / ".data.partial" / "work" / "journal.jsonl"
     groups = {("", ""): [journal]}
-    for path in sorted(Journal(journal).kept()):
+    for path in sorted(Journal(journal).needed_files()):
         groups.setdefault((path.parent.name, path.suffix), []).append(path)
     return [rng.choice(paths) for paths in groups.values()]
 
@@ -242,7 +242,7 @@ def test_a_lost_file_takes_back_what_was_made_from_it(tmp_path):
     assert problem == f"{tmp_path / 'a.rows'} has other contents than were written"
     # The third piece is needed again, and is gone.
     assert (journal.count("encoded"), journal.count("piece")) == (0, 2)
-    assert list(Journal(tmp_path / "journal.jsonl").kept()) == paths[:2]
+    assert list(Journal(tmp_path / "journal.jsonl").needed_files()) == paths[:2]
 
 
 def test_a_lost_work_directory_begins_again(log, expected, remains, tmp_path, capsys):

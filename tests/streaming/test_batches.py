@@ -78,11 +78,11 @@ def test_batches_commit_only_what_they_hold(data_dir, events):
     schema = FeatureSchema.load(data_dir)
     batches = Batches("clicks", schema, RawFeatures.load(data_dir, schema), 4)
     assert list(batches.add(Chunk(0, 10, events[:3]))) == []
-    first, second = batches.add(Chunk(1, 0, events[3:8]))
-    assert (first.offsets, second.offsets) == ({0: 13, 1: 1}, {1: 5})
-    assert list(batches.rest()) == []
-    assert first.labels.shape == (4, 1)
-    assert first.features["categorical_features"].shape == (4, 26)
+    first_batch, second_batch = batches.add(Chunk(1, 0, events[3:8]))
+    assert (first_batch.offsets, second_batch.offsets) == ({0: 13, 1: 1}, {1: 5})
+    assert list(batches.flush()) == []
+    assert first_batch.labels.shape == (4, 1)
+    assert first_batch.features["categorical_features"].shape == (4, 26)
 
 
 @pytest.mark.parametrize("shards", ["block", "row", "parquet"])

@@ -26,8 +26,8 @@ def test_the_newest_are_kept_over_restarts_and_others_are_not_touched(
     for version in versions[1:]:
         StreamExports(tmp_path).add(version)
     assert there(versions) == ["1", "3", "4", "5"]
-    kept = json.loads((tmp_path / "exports.json").read_text())
-    assert kept == [str(path) for path in versions[-KEPT_EXPORTS:]]
+    names = json.loads((tmp_path / "exports.json").read_text())
+    assert names == [str(path) for path in versions[-KEPT_EXPORTS:]]
 
 
 def test_a_version_counts_once(versions, tmp_path):
@@ -57,17 +57,17 @@ def test_a_damaged_list_removes_no_version_of_others(
 
 def test_a_list_of_before_a_kill_is_taken(versions, tmp_path, capsys):
     StreamExports(tmp_path).add(versions[0])
-    before = (tmp_path / "exports.json").read_text()
+    old_text = (tmp_path / "exports.json").read_text()
     StreamExports(tmp_path).add(versions[1])
-    (tmp_path / "exports.json").write_text(before)
+    (tmp_path / "exports.json").write_text(old_text)
     StreamExports(tmp_path).add(versions[2])
-    kept = json.loads((tmp_path / "exports.json").read_text())
-    assert kept == [str(versions[0]), str(versions[2])]
+    names = json.loads((tmp_path / "exports.json").read_text())
+    assert names == [str(versions[0]), str(versions[2])]
     assert capsys.readouterr().out == ""
 
 
 def test_a_list_of_an_earlier_release_is_taken(versions, tmp_path):
     (tmp_path / "exports.json").write_text(json.dumps([str(versions[0])]))
     StreamExports(tmp_path).add(versions[1])
-    kept = json.loads((tmp_path / "exports.json").read_text())
-    assert kept == [str(versions[0]), str(versions[1])]
+    names = json.loads((tmp_path / "exports.json").read_text())
+    assert names == [str(versions[0]), str(versions[1])]

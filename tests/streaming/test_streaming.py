@@ -51,13 +51,13 @@ def test_measures_over_time_are_those_of_the_events_between(tmp_path):
         # What a checkpoint keeps of it goes on as if nothing had happened.
         state = json.loads(json.dumps(validation.state))
         validation = ProgressiveValidation(tmp_path, 200, state)
-    validation.take()
+    validation.add_point()
     points = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
     assert [point["events"] for point in points] == [200, 400, 600, 700]
     for point, start in zip(points, (0, 200, 400, 600), strict=True):
         part = slice(start, start + 200)
-        found = log_loss(labels[part], scores[part])
-        assert point["log_loss"] == pytest.approx(found)
+        measured = log_loss(labels[part], scores[part])
+        assert point["log_loss"] == pytest.approx(measured)
         assert point["auc"] == pytest.approx(roc_auc_score(labels[part], scores[part]))
         assert point["frozen_auc"] == pytest.approx(1 - point["auc"])
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
@@ -199,7 +199,7 @@ def test_a_stream_that_cannot_be_read_is_told_in_one_line(broker, drifting):
     directory, events = drifting
     produce(broker, "long", events[:12_000])
     for url, message in (
-        (f"kafka://{broker}/long", "the events before were removed"),
+        (f"kafka://{broker}/long", "the earlier events were removed"),
         (f"kafka://{broker}/none", "there is no such topic"),
         (
             "kafka://127.0.0.1:1/clicks",
@@ -237,7 +237,7 @@ def test_an_idle_stream_exports_once_and_tells_what_it_left_out(broker, drifting
         time.sleep(6)
         child.send_signal(signal.SIGINT)
         assert child.wait() == 130
-    versions = [each.name for each in (directory / "idle_m").iterdir()]
+    versions = [path.name for path in (directory / "idle_m").iterdir()]
     assert versions in (["1"], ["1", "2"], ["2", "1"])  # the second of what was learned
     text = (directory / "idle.log").read_text()
     assert "1 events could not be read and were left out" in text

@@ -188,7 +188,7 @@ def test_a_full_disk_stops_it_and_it_goes_on_when_there_is_room(tmp_path, monkey
     with monkeypatch.context() as patch, pytest.raises(InputError, match="make room"):
         patch.setattr(keras.Model, "save_weights", refuse_the_third)
         fitted(tmp_path / "run")
-    assert not list((tmp_path / "run").glob(".partial-*"))
+    assert not list((tmp_path / "run").glob(".*.partial*"))
     model, losses_again = fitted(tmp_path / "run")
     assert losses_again == losses
     assert log_loss(model) == pytest.approx(min(losses), rel=1e-6)

@@ -155,7 +155,11 @@ def test_a_setting_that_was_changed_by_hand_is_told(begun, capsys):
 
 
 def test_remains_of_a_killed_process_are_removed(begun):
-    for name in (".curves.png.ab.partial", ".partial-best.weights.h5", "summary.json"):
+    for name in (
+        ".curves.png.ab.partial",
+        ".best.weights.h5.ab.partial.weights.h5",
+        "summary.json",
+    ):
         (begun / name).touch()
     begin(begun)
     assert {path.name for path in begun.iterdir()} == {"config.yaml", "settings.json"}

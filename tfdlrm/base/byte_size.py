@@ -5,18 +5,18 @@ import re
 from tfdlrm.base.errors import InputError
 
 _UNITS = {
-    f"{prefix}{kind}": base**power
+    f"{prefix}{suffix}": base**power
     for power, prefix in enumerate("KMGT", start=1)
-    for kind, base in (("B", 1000), ("iB", 1024))
+    for suffix, base in (("B", 1000), ("iB", 1024))
 }
 
 
 def format_byte_size(num_bytes: int) -> str:
-    """Bytes with three digits and a unit, in powers of 1,000.
+    """Format a number of bytes with three digits and a unit, in powers of 1,000.
 
     Example:
 
-    >>> [format_byte_size(each) for each in (640, 959_488, 2_162_804_928)]
+    >>> [format_byte_size(size) for size in (640, 959_488, 2_162_804_928)]
     ['640 B', '959 kB', '2.16 GB']
     """
     number, units = float(num_bytes), iter(("B", "kB", "MB", "GB", "TB"))
@@ -28,7 +28,7 @@ def format_byte_size(num_bytes: int) -> str:
 
 
 def parse_byte_size(text: str, name: str) -> int:
-    """The number of bytes that `text` stands for.
+    """Return the number of bytes that `text` stands for.
 
     Args:
         text: A number and a unit: KB, MB, GB and TB are powers of 1,000; KiB, MiB, GiB
@@ -36,17 +36,17 @@ def parse_byte_size(text: str, name: str) -> int:
         name: Name of the setting, for the message.
 
     Raises:
-        InputError: If it is anything else.
+        InputError: If `text` is anything else.
 
     Example:
 
     >>> parse_byte_size("1.5GB", "memory_budget")
     1500000000
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]i?B)", text)
-    if not found:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGT]i?B)", text)
+    if not match:
         raise InputError(
             f"{name} is {text!r}, expected a number and one of {', '.join(_UNITS)}, "
             "such as 8GB"
         )
-    return int(float(found[1]) * _UNITS[found[2]])
+    return int(float(match[1]) * _UNITS[match[2]])

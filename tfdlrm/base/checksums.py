@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,32 @@ from tfdlrm.base.errors import InputError
 
 _READ_BYTES = 2**20
 
-SEAL = "sha256"
-"""The entry of sealed JSON that holds the checksum of all others."""
+
+@dataclass(frozen=True)
+class Seal:
+    """How JSON carries its own checksum.
+
+    Args:
+        entry: Name of the entry that holds the SHA-256 of all others.
+        sort_keys: Whether the checksum is that of JSON with sorted keys and no blanks,
+            so that the order of entries does not matter.
+        indent: Blanks before an entry; `None` writes everything in one line.
+    """
+
+    entry: str
+    sort_keys: bool = False
+    indent: int | None = None
+
+
+LINE_SEAL = Seal("sha256")
+"""For files that programs read: states, settings, summaries, manifests."""
+
+PAGE_SEAL = Seal("checksum", sort_keys=True, indent=2)
+"""For files that people read too: the schema of a data set."""
+
+
+class BrokenSealError(ValueError):
+    """JSON is not what was sealed."""
 
 
 def file_sha256(path: Path) -> str:
@@ -61,7 +86,7 @@ def file_crc32c(path: Path, num_bytes: int | None = None) -> int:
     return crc
 
 
-def seal(value: dict[str, Any]) -> str:
+def seal(value: dict[str, Any], style: Seal = LINE_SEAL) -> str:
     """Return `value` as JSON text that carries its own checksum, as its last entry.
 
     Example:
@@ -69,16 +94,18 @@ def seal(value: dict[str, Any]) -> str:
     >>> unseal(seal({"step": 120}))
     {'step': 120}
     """
-    return json.dumps({**value, SEAL: _digest(value)})
+    sealed = {**value, style.entry: _digest(value, style)}
+    return json.dumps(sealed, indent=style.indent)
 
 
-def unseal(text: str) -> dict[str, Any]:
+def unseal(text: str, style: Seal = LINE_SEAL) -> dict[str, Any]:
     """Parse JSON text and compare it with the checksum that it carries.
 
     Text without a checksum, as earlier releases wrote it, is taken as it is.
 
     Args:
         text: What `seal` returned.
+        style: How it was sealed.
 
     Returns:
         The value, without the checksum.
@@ -89,12 +116,37 @@ def unseal(text: str) -> dict[str, Any]:
     value = json.loads(text)
     if not isinstance(value, dict):
         raise ValueError(f"it is a {type(value).__name__}, expected a JSON object")
-    written = value.pop(SEAL, None)
-    if written is not None and written != (found := _digest(value)):
-        raise ValueError(f"its SHA-256 is {found}, expected {written}")
+    check_seal(value, style)
+    value.pop(style.entry, None)
     return value
 
 
-def _digest(value: dict[str, Any]) -> str:
-    # Parsing and writing again gives the same text: floats are exact both ways.
+def check_seal(value: dict[str, Any], style: Seal = LINE_SEAL) -> None:
+    """Compare parsed JSON with the checksum that it carries, if it does.
+
+    Raises:
+        BrokenSealError: If it is not what was sealed.
+    """
+    contents = {name: entry for name, entry in value.items() if name != style.entry}
+    expected = value.get(style.entry)
+    if expected is not None and expected != (digest := _digest(contents, style)):
+        raise BrokenSealError(f"its SHA-256 is {digest}, expected {expected}")
+
+
+def sorted_sha256(value: Any) -> str:
+    """Return the SHA-256 of a value as JSON, whatever the order of its entries.
+
+    Example:
+
+    >>> sorted_sha256({"a": 1, "b": 2}) == sorted_sha256({"b": 2, "a": 1})
+    True
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _digest(value: dict[str, Any], style: Seal) -> str:
+    if style.sort_keys:
+        return sorted_sha256(value)
+    # Parsing and writing again returns the same text: floats are exact both ways.
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()

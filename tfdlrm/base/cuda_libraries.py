@@ -1,4 +1,4 @@
-"""The libraries of CUDA that TensorFlow loads while it runs."""
+"""The CUDA libraries that TensorFlow loads at run time."""
 
 import ctypes
 import os
@@ -7,23 +7,23 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-_OF_CUDA_12 = (
+_CUDA_12_LIBRARIES = (
     "libcufft.so.11",
     "libcusolver.so.11",
     "libcusparse.so.12",
     "libnccl.so.2",
 )
-"""Libraries whose versions are not that of CUDA."""
+"""Libraries of CUDA 12 with version numbers of their own."""
 
 DRIVER = "libcuda.so.1"
 
 OF_STEPS = {"libnccl.so.2", "ptxas", "libdevice"}
-"""What TensorFlow lists GPUs without, and training wants: NCCL, and XLA's compiler."""
+"""Libraries without which TensorFlow lists GPUs, but training fails: NCCL and XLA's."""
 
 
 def has_driver() -> bool:
-    """Whether the driver's own library is where programs find it."""
-    return _is_there(DRIVER, [])
+    """Whether programs find the library of NVIDIA's driver."""
+    return _is_installed(DRIVER, [])
 
 
 def missing_libraries(
@@ -33,14 +33,14 @@ def missing_libraries(
 
     Args:
         build: `tf.sysconfig.get_build_info()`.
-        folders: Where Python's packages are; `None` for those of this process.
+        folders: Directories of Python packages; `None` for those of this process.
     """
     packages = [
         package
         for folder in (sys.path if folders is None else folders)
         for package in Path(folder or ".").glob("nvidia/*")
     ]
-    names = [name for name in _names(build) if not _is_there(name, packages)]
+    names = [name for name in _names(build) if not _is_installed(name, packages)]
     if not _has_program("ptxas", packages):
         names.append("ptxas")
     if not any(map(_libdevices, (*packages, *_cuda_folders()))):
@@ -51,12 +51,12 @@ def missing_libraries(
 def _names(build: Mapping[str, object]) -> list[str]:
     cuda = str(build.get("cuda_version", "12")).partition(".")[0]
     cudnn = str(build.get("cudnn_version", "9")).partition(".")[0]
-    of_cuda = [f"lib{name}.so.{cuda}" for name in ("cudart", "cublas", "cublasLt")]
-    others = _OF_CUDA_12 if cuda == "12" else ()
-    return [*of_cuda, *others, f"libcudnn.so.{cudnn}"]
+    libraries = [f"lib{name}.so.{cuda}" for name in ("cudart", "cublas", "cublasLt")]
+    more = _CUDA_12_LIBRARIES if cuda == "12" else ()
+    return [*libraries, *more, f"libcudnn.so.{cudnn}"]
 
 
-def _is_there(name: str, packages: Iterable[Path]) -> bool:
+def _is_installed(name: str, packages: Iterable[Path]) -> bool:
     if any((package / "lib" / name).exists() for package in packages):
         return True
     try:
@@ -77,7 +77,7 @@ def _libdevices(folder: Path) -> list[Path]:
 
 
 def _cuda_folders() -> list[Path]:
-    named = [
+    folders = [
         os.environ[name] for name in ("CUDA_DIR", "CUDA_HOME") if name in os.environ
     ]
-    return [*map(Path, named), Path("/usr/local/cuda")]
+    return [*map(Path, folders), Path("/usr/local/cuda")]

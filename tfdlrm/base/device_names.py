@@ -1,4 +1,4 @@
-"""What TensorFlow computes on here, in words, and the GPUs that it does not see."""
+"""The devices that TensorFlow computes on, in words, and the GPUs that it misses."""
 
 import os
 import sys
@@ -26,10 +26,10 @@ _DRIVER = (
 
 
 def install_command(version: str) -> str:
-    """Return what installs the libraries of CUDA.
+    """Return the command that installs the CUDA libraries.
 
     Args:
-        version: TensorFlow's, which it leaves as it is.
+        version: The version of TensorFlow, which the command does not change.
     """
     if version in ("", _PINNED):
         return "pip install -r requirements-gpu.txt"
@@ -37,7 +37,7 @@ def install_command(version: str) -> str:
 
 
 def announce(strategy: str = "default") -> None:
-    """Print what a training computes on, and a warning if a GPU is not used.
+    """Print the devices that a training computes on, and a warning about unused GPUs.
 
     Args:
         strategy: As `TrainConfig.strategy` has it.
@@ -74,7 +74,7 @@ def holding_device(*tensors: Any) -> str:
 
 
 def cpu() -> str:
-    """Name the processor by the cores that this process may use."""
+    """Describe the CPU by the cores that this process may use."""
     number = len(os.sched_getaffinity(0))
     return f"the CPU ({number} core{'s' if number > 1 else ''})"
 
@@ -97,11 +97,11 @@ def hides_gpus() -> bool:
 
 
 def unseen_gpus() -> str | None:
-    """Say why TensorFlow does not see the machine's GPUs, and how to fix it.
+    """Return why TensorFlow does not see the machine's GPUs, and how to fix it.
 
     Returns:
-        One line; `None` if TensorFlow sees some, there are none, or the environment
-        hides them.
+        One line; `None` if TensorFlow sees some, the machine has none, or the
+        environment hides them.
     """
     import tensorflow as tf
 
@@ -117,12 +117,12 @@ def unseen_gpus() -> str | None:
 
 
 def why_unseen(machine: MachineGpus, build: dict[str, Any], version: str) -> str:
-    """Return the reason and the fix.
+    """Return why TensorFlow does not see some GPUs, and the fix.
 
     Args:
         machine: The GPUs.
         build: `tf.sysconfig.get_build_info()`.
-        version: TensorFlow's.
+        version: The version of TensorFlow.
     """
     install = install_command(version)
     if not build.get("is_cuda_build"):
@@ -144,7 +144,7 @@ def why_unseen(machine: MachineGpus, build: dict[str, Any], version: str) -> str
 
 
 def _too_new_gpu() -> str | None:
-    """Say that TensorFlow was built before one of the GPUs that it sees, if it was."""
+    """Return a warning if TensorFlow is older than a GPU that it sees."""
     import tensorflow as tf
 
     build = dict(tf.sysconfig.get_build_info())
@@ -157,12 +157,12 @@ def _too_new_gpu() -> str | None:
 
 
 def too_new(gpu: MachineGpu, build: dict[str, Any], version: str) -> str | None:
-    """Say that TensorFlow was built before a GPU's architecture, if it was.
+    """Return a warning if TensorFlow was built before a GPU's architecture.
 
     Args:
         gpu: The GPU.
         build: `tf.sysconfig.get_build_info()`.
-        version: TensorFlow's.
+        version: The version of TensorFlow.
     """
     built_for = [str(name) for name in build.get("cuda_compute_capabilities", [])]
     numbers = [name.rpartition("_")[2].rstrip("af") for name in built_for]

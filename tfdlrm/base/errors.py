@@ -1,28 +1,28 @@
-"""What goes wrong without being a defect of ours."""
+"""Errors that are no defects of this project."""
 
 
 class InputError(ValueError):
-    """Bad input or configuration, described in one line for the person who gave it.
+    """Bad input or configuration, described in one line for the user.
 
     The message says what came, where (file, row, column), what was expected and
-    how to mend it. Commands print it without a traceback and exit with status 2.
+    how to fix it. Commands print it without a traceback and exit with status 2.
     """
 
 
 class LostWorkerError(Exception):
-    """Another worker of the same training is gone, or did not come.
+    """Another worker of the same training is lost, or never started.
 
     Commands print the message without a traceback and exit with status 1.
     """
 
 
 def require(holds: bool, name: str, value: object, expected: str) -> None:
-    """Refuse a setting.
+    """Refuse a setting that is not as expected.
 
     Args:
         holds: Whether the setting is as expected.
         name: Its name.
-        value: What came.
+        value: Its value.
         expected: What was expected, in words.
 
     Raises:

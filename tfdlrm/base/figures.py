@@ -16,10 +16,10 @@ from tfdlrm.base.plain_text import shortened
 
 _NAME_WIDTH = 40
 _HEAVIEST = 500
-"""The weight of bold fonts is above."""
+"""Bold fonts have a greater weight."""
 
 _NOT_DRAWN = {"Cc", "Cf", "Mn", "Zs"}
-"""Categories of characters that need no picture of their own."""
+"""Unicode categories of characters that a font need not have."""
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -32,7 +32,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     Raises:
         OSError: If the disk refuses.
     """
-    with storage.whole(path) as aside, aside.open("wb") as file:
+    with storage.whole(path) as temporary, temporary.open("wb") as file:
         figure.savefig(file, format=path.suffix[1:], dpi=120)
 
 
@@ -41,8 +41,8 @@ def name_rows(axis: Any, names: Sequence[str], families: Sequence[str]) -> None:
 
     Args:
         axis: Matplotlib's axis.
-        names: Any text; it is shown as it is, but for the middle of long names.
-        families: What `font_families` found for them.
+        names: Any text; only the middle of long names is left out.
+        families: The fonts, from `font_families`.
     """
     labels = [shortened(name, _NAME_WIDTH).replace("$", r"\$") for name in names]
     axis.set_yticks(range(len(names)), labels, fontfamily=list(families))
@@ -50,7 +50,7 @@ def name_rows(axis: Any, names: Sequence[str], families: Sequence[str]) -> None:
 
 
 def say_not_drawn(picture: str) -> None:
-    """Say why a picture with names of columns is missing."""
+    """Print why a picture with names of columns is missing."""
     print(
         f"no {picture}: this machine has no font for the names of all columns: install "
         "one"
@@ -58,7 +58,7 @@ def say_not_drawn(picture: str) -> None:
 
 
 def font_families(texts: Iterable[str]) -> list[str] | None:
-    """Return the families of fonts that draw some texts, as few as possible.
+    """Return font families that can draw some texts, as few as possible.
 
     Returns:
         The usual ones first; `None` if this machine has none for some character.
@@ -73,7 +73,7 @@ def font_families(texts: Iterable[str]) -> list[str] | None:
     while missing:
         family, drawn = max(
             ((name, missing & _characters(path)) for name, path in _fonts().items()),
-            key=lambda found: len(found[1]),
+            key=lambda choice: len(choice[1]),
             default=("", set()),
         )
         if not drawn:
@@ -85,7 +85,7 @@ def font_families(texts: Iterable[str]) -> list[str] | None:
 
 @cache
 def _fonts() -> dict[str, str]:
-    """The file of each upright family, without the one that draws boxes only."""
+    """Return the file of each upright font family, without those that draw boxes."""
     return {
         font.name: font.fname
         for font in sorted(fontManager.ttflist, key=lambda font: font.name)
@@ -101,5 +101,5 @@ def _characters(path: str) -> frozenset[str]:
         font = FT2Font(path)
     except (OSError, RuntimeError, ValueError):
         return frozenset()
-    # Of pictures in colours Matplotlib draws nothing.
+    # Matplotlib draws nothing for fonts of colour pictures.
     return frozenset(map(chr, font.get_charmap())) if font.scalable else frozenset()

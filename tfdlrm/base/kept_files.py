@@ -1,4 +1,4 @@
-"""Files that an unfinished run keeps: on the disk, and with a checksum of each."""
+"""Files that an unfinished run keeps, each with a checksum."""
 
 import json
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tfdlrm.base.checksums import file_crc32c
 from tfdlrm.base.storage import sync, whole
 
 GROWING_SUFFIX = ".rows"
-"""Files of this suffix are appended to; an earlier end of one is still whole."""
+"""Suffix of files that are appended to; one may be longer than was noted."""
 
 
 class DamagedFileError(Exception):
@@ -38,17 +38,17 @@ class KeptFile:
     crc32c: int
 
     def problem(self) -> str | None:
-        """Say in words what is wrong with the file on the disk; `None` if nothing."""
+        """Return what is wrong with the file on the disk, in words, or `None`."""
         try:
             size = self.path.stat().st_size
             if size < self.num_bytes or (size > self.num_bytes and not self._grows):
                 return f"has {size:,} bytes, expected {self.num_bytes:,}"
-            found = file_crc32c(self.path, self.num_bytes)
+            crc32c = file_crc32c(self.path, self.num_bytes)
         except FileNotFoundError:
             return "is missing"
         except OSError as error:
             return f"cannot be read: {error.strerror or error}"
-        return None if found == self.crc32c else "has other contents than were written"
+        return None if crc32c == self.crc32c else "has other contents than were written"
 
     def check(self) -> None:
         """Check the file on the disk.
@@ -82,7 +82,7 @@ class KeptFile:
 def keep(path: Path) -> KeptFile:
     """Wait until a file that was just written is on the disk, and describe it.
 
-    Its name in the directory is left to `Journal.add`, once for many files.
+    `Journal.add` syncs the directory, once for many files.
 
     Raises:
         OSError: If the disk refuses.
@@ -92,14 +92,14 @@ def keep(path: Path) -> KeptFile:
 
 
 def write_note(path: Path, value: Any) -> None:
-    """Write a value as JSON with a checksum, whole or not at all.
+    """Write a value as JSON with a checksum, completely or not at all.
 
     Raises:
         OSError: If the disk refuses.
     """
     text = json.dumps(value)
-    with whole(path) as aside:
-        aside.write_text(f"{_crc_in_words(text)} {text}\n", encoding="utf-8")
+    with whole(path) as temporary:
+        temporary.write_text(f"{_crc_in_words(text)} {text}\n", encoding="utf-8")
 
 
 def read_note(path: Path) -> Any:

@@ -17,13 +17,13 @@ _FIELDS = "name,compute_cap,driver_version,memory.free,memory.total"
 
 @dataclass(frozen=True)
 class MachineGpu:
-    """A GPU; `None` for what its driver does not say.
+    """A GPU; `None` for what its driver does not report.
 
     Args:
-        name: As its maker calls it.
+        name: Its product name.
         capability: CUDA's compute capability, such as (8, 9).
         driver: Version of the driver.
-        free: Bytes of its memory that no process has.
+        free: Bytes of its memory that no process uses.
         total: Bytes of its memory.
     """
 
@@ -39,7 +39,7 @@ class MachineGpus:
     """The GPUs, and whether their driver answers.
 
     Args:
-        gpus: All of the machine's, whichever of them a process may use.
+        gpus: All GPUs of the machine, whether a process may use them or not.
         problem: Why the driver does not answer, or `None`.
     """
 
@@ -48,12 +48,12 @@ class MachineGpus:
 
     @property
     def names(self) -> str:
-        """The GPUs in words: `2 GPUs (NVIDIA L4)`."""
+        """The GPUs in words, such as `2 GPUs (NVIDIA L4)`."""
         return describe_gpus([gpu.name for gpu in self.gpus])
 
 
 def describe_gpus(names: list[str]) -> str:
-    """Return how many GPUs there are, and their names.
+    """Return the number of GPUs and their names.
 
     Example:
 
@@ -65,7 +65,7 @@ def describe_gpus(names: list[str]) -> str:
 
 
 def machine_gpus(root: Path = Path("/")) -> MachineGpus:
-    """Ask nvidia-smi, or see what the driver left in the file system.
+    """Ask nvidia-smi, or look for the driver's files.
 
     Args:
         root: The root of the file system.
@@ -76,15 +76,15 @@ def machine_gpus(root: Path = Path("/")) -> MachineGpus:
         if problem and problem.startswith(_REFUSAL):
             lines, _ = _ask("name")  # an old driver does not know all fields
         if lines:
-            return MachineGpus(tuple(map(_parsed, lines)))
-    return MachineGpus(tuple(_of_files(root)), problem)
+            return MachineGpus(tuple(map(_parse, lines)))
+    return MachineGpus(tuple(_gpus_of_files(root)), problem)
 
 
 def _ask(fields: str) -> tuple[list[str], str | None]:
-    """Return the lines of nvidia-smi, and what is wrong with it."""
+    """Return the lines that nvidia-smi prints, and its problem if it has one."""
     command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -95,17 +95,17 @@ def _ask(fields: str) -> tuple[list[str], str | None]:
         )
     except (OSError, subprocess.SubprocessError) as error:
         return [], f"nvidia-smi cannot be run: {type(error).__name__}"
-    if done.returncode:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        reason = said[0] if said else f"status {done.returncode}"
+    if process.returncode:
+        messages = (process.stderr.strip() or process.stdout.strip()).splitlines()
+        reason = messages[0] if messages else f"status {process.returncode}"
         return [], f"{_REFUSAL} {reason}"
-    lines = [line for line in done.stdout.splitlines() if line.strip()]
+    lines = [line for line in process.stdout.splitlines() if line.strip()]
     return [line for line in lines if line != "No devices were found"], None
 
 
-def _parsed(line: str) -> MachineGpu:
-    name, *others = (text.strip() for text in line.split(","))
-    capability, driver, free, total = [*others, "", "", "", ""][:4]
+def _parse(line: str) -> MachineGpu:
+    name, *fields = (text.strip() for text in line.split(","))
+    capability, driver, free, total = [*fields, "", "", "", ""][:4]
     version = re.fullmatch(r"(\d+)\.(\d+)", capability)
     return MachineGpu(
         name,
@@ -116,12 +116,12 @@ def _parsed(line: str) -> MachineGpu:
     )
 
 
-def _of_files(root: Path) -> Iterator[MachineGpu]:
-    """The GPUs that the kernel module lists, or else their device files."""
-    listed = sorted(root.glob("proc/driver/nvidia/gpus/*/information"))
+def _gpus_of_files(root: Path) -> Iterator[MachineGpu]:
+    """Yield the GPUs that the kernel module lists, or else those of device files."""
+    information = sorted(root.glob("proc/driver/nvidia/gpus/*/information"))
     devices = [path for path in root.glob("dev/nvidia*") if path.name[6:].isdigit()]
-    for path in listed or devices:
-        yield MachineGpu(_model(path) if listed else "NVIDIA")
+    for path in information or devices:
+        yield MachineGpu(_model(path) if information else "NVIDIA")
 
 
 def _model(path: Path) -> str:

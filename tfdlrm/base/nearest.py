@@ -1,14 +1,14 @@
-"""The name that was probably meant by one that there is not."""
+"""Suggestions for a misspelt name."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean …?` with the nearest known name, or nothing.
+def did_you_mean(name: str, candidates: Iterable[str]) -> str:
+    """Return `; did you mean …?` with the nearest candidate, or nothing.
 
-    Dots separate the parts of a name; one that is given without its first parts is
-    found by the last.
+    Dots separate the parts of a name; a name without its first parts is found by its
+    last one.
 
     Example:
 
@@ -19,17 +19,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     >>> did_you_mean("xyzzy", ["epochs"])
     ''
     """
-    names = {_plain(each): each for each in known}
-    by_last = {key.rpartition(".")[2]: each for key, each in reversed(names.items())}
+    names = {_plain(candidate): candidate for candidate in candidates}
+    by_last = {key.rpartition(".")[2]: names[key] for key in reversed(names)}
     for word, choices in (
         (_plain(name), names),
         (_plain(name), by_last),
         (_plain(name).rpartition(".")[2], by_last),
     ):
-        begun = [key for key in choices if key.startswith(word)]
-        cutoff = 0.7 if len(word) > 3 else 0.6  # one letter of three may be another
+        completions = [key for key in choices if key.startswith(word)]
+        cutoff = 0.7 if len(word) > 3 else 0.6  # one letter of three may differ
         close = get_close_matches(word, choices, n=1, cutoff=cutoff)
-        for match in close or (begun if len(begun) == 1 else []):
+        for match in close or (completions if len(completions) == 1 else []):
             return f"; did you mean {choices[match]}?"
     return ""
 

@@ -1,4 +1,4 @@
-"""A parser of arguments that says in one line what is wrong, and what was meant."""
+"""A parser of arguments whose errors take one line and suggest a fix."""
 
 import re
 from typing import NoReturn
@@ -19,7 +19,7 @@ _BAD_FOR_ALL = re.compile(
     r"Subtypes: \[(.*?)\] Errors: .* Given value: (.*)"
 )
 _NESTED = re.compile(r"NestedArg\(key='([^']*)', val=.*\)")
-"""What jsonargparse says."""
+"""Messages of jsonargparse."""
 
 _TYPES = {
     "<class 'NoneType'>": "null",
@@ -32,41 +32,43 @@ _TYPES = {
 
 
 class OneLineParser(jsonargparse.ArgumentParser):
-    """Raises an `InputError` with the option, key or value that was meant."""
+    """Raise an `InputError` with the option or key that was probably meant."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         del ex
         text = " ".join(message.split())
-        if found := _BAD_VALUE.fullmatch(text):
-            text = _bad_value(*found.groups())
-        elif found := _BAD_FOR_ALL.fullmatch(text):
-            kinds = [_TYPES.get(kind, kind) for kind in found[2].split(", ")]
-            text = _is_not(found[1], found[3], " or ".join(kinds))
+        if match := _BAD_VALUE.fullmatch(text):
+            text = _bad_value(*match.groups())
+        elif match := _BAD_FOR_ALL.fullmatch(text):
+            types = [_TYPES.get(name, name) for name in match[2].split(", ")]
+            text = _is_not(match[1], match[3], " or ".join(types))
         raise InputError(f"{text}{self._hint(text)} (--help lists what there is)")
 
     def _hint(self, message: str) -> str:
-        options = [each for each in self._option_string_actions if each[:2] == "--"]
-        if found := _UNKNOWN_OPTION.search(message):
-            return did_you_mean(found[1], options)
-        if found := _NOT_A_GROUP.search(message):
-            name = f"--{found[1]}.name"
+        options = [name for name in self._option_string_actions if name[:2] == "--"]
+        if match := _UNKNOWN_OPTION.search(message):
+            return did_you_mean(match[1], options)
+        if match := _NOT_A_GROUP.search(message):
+            name = f"--{match[1]}.name"
             return f"; did you mean {name}?" if name in options else ""
-        if found := _UNKNOWN_KEY.search(message):
-            group, name = found[1], found[2] or found[3]
+        if match := _UNKNOWN_KEY.search(message):
+            group, name = match[1], match[2] or match[3]
             keys = [option[2:] for option in options]
-            known = [key for key in keys if not group or key.startswith(f"{group}.")]
-            return did_you_mean(f"{group}.{name}" if group else name, known)
+            candidates = [
+                key for key in keys if not group or key.startswith(f"{group}.")
+            ]
+            return did_you_mean(f"{group}.{name}" if group else name, candidates)
         return ""
 
 
 def _bad_value(key: str, expected: str, value: str) -> str:
-    """Say what was expected without the names of Python's types."""
+    """Return a message about a bad value, without the names of Python's types."""
     choices = re.fullmatch(r"typing\.Literal\[(.*)\]", expected)
     if choices is None:
         return _is_not(key, value, _TYPES.get(expected, expected))
-    known = re.findall(r"'([^']*)'", choices[1])
-    hint = did_you_mean(value, known)
-    return _is_not(key, value, f"one of {', '.join(known)}{hint}")
+    names = re.findall(r"'([^']*)'", choices[1])
+    hint = did_you_mean(value, names)
+    return _is_not(key, value, f"one of {', '.join(names)}{hint}")
 
 
 def _is_not(key: str, value: str, expected: str) -> str:

@@ -1,7 +1,7 @@
-"""The one file that a command writes: a new file, a link, a device, or standard output.
+"""The output of a command: a new file, a link, a device, or standard output.
 
-Nothing but a file is ever replaced: links are followed, devices and pipes are written
-to. What a command reads is refused as its output.
+Only files are replaced: links are followed, devices and pipes are written to. An input
+of the command is refused as its output.
 """
 
 import os
@@ -28,29 +28,29 @@ _OF_DIRECTORIES = {
     *("saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"),
     *("config.yaml", "checkpoints", "best.weights.h5"),
 }
-"""What data sets, models and runs consist of."""
+"""Names of the entries of data sets, models and runs."""
 
 
 def check_output(name: str, output: Path, **inputs: Path | None) -> None:
-    """Refuse a place that no file can be written to, or that would replace an input.
+    """Refuse an output that cannot be a file, or that would replace an input.
 
     Args:
         name: The setting that names the output.
         output: Its value.
-        inputs: What the command reads: files, or directories of a data set, a model or
-            a run, by the names of their settings.
+        inputs: Files or directories of a data set, a model or a run that the command
+            reads, by the names of their settings.
 
     Raises:
         InputError: If the output is remote, a directory, a block device, or one of the
-            inputs or a part of one, also by a link.
+            inputs or a part of one, also through a link.
     """
     storage.require_local(name, output)
     mode = _mode(output)
     if mode is not None and (stat.S_ISDIR(mode) or stat.S_ISBLK(mode)):
-        kind = "a directory" if stat.S_ISDIR(mode) else "a block device"
-        raise InputError(f"{name} {output} is {kind}, expected a file to write")
+        file_type = "a directory" if stat.S_ISDIR(mode) else "a block device"
+        raise InputError(f"{name} {output} is {file_type}, expected a file to write")
     for setting, path in inputs.items():
-        # Of a folder of raw files every one is read.
+        # Every file in a folder of raw files is read.
         if path is not None and _is_part(output, path, setting == "input"):
             raise InputError(
                 f"{name} {output} would replace {setting} {path} or a part of it, "
@@ -60,28 +60,28 @@ def check_output(name: str, output: Path, **inputs: Path | None) -> None:
 
 @contextmanager
 def output_file(name: str, output: Path) -> Iterator[BinaryIO]:
-    """Open the file that a command writes; a file appears complete or not at all.
+    """Open the output of a command; a file appears complete or not at all.
 
     Args:
         name: The setting that names the output.
-        output: Its value; `-` is standard output. What is neither a file nor new is
-            written to as it is.
+        output: Its value; `-` is standard output. A device or a pipe is written to as
+            it is.
 
     Yields:
         The open file.
 
     Raises:
         InputError: If it cannot be written.
-        BrokenPipeError: If nobody reads the pipe that it is.
+        BrokenPipeError: If the output is a pipe that nobody reads.
     """
     check_output(name, output)
     try:
         if is_stream(output):
-            with _opened(output) as file:
+            with _open_stream(output) as file:
                 yield file
         else:
             Path(os.path.realpath(output)).parent.mkdir(parents=True, exist_ok=True)
-            with storage.whole(output) as aside, aside.open("wb") as file:
+            with storage.whole(output) as temporary, temporary.open("wb") as file:
                 yield file
     except BrokenPipeError:
         raise
@@ -93,7 +93,7 @@ def output_file(name: str, output: Path) -> Iterator[BinaryIO]:
 
 
 def is_stream(output: Path) -> bool:
-    """Whether an output is written to as it is: standard output, a device or a pipe."""
+    """Whether an output is standard output, a device or a pipe, and not replaced."""
     if output == STANDARD or _descriptor(output) is not None:
         return True
     mode = _mode(output)
@@ -102,7 +102,7 @@ def is_stream(output: Path) -> bool:
 
 @contextmanager
 def messages_apart(output: Path | None) -> Iterator[None]:
-    """Send messages to standard error where standard output takes the output itself."""
+    """Send messages to standard error if standard output is the output itself."""
     is_taken = output is not None and _is_standard_output(output)
     with redirect_stdout(sys.stderr) if is_taken else nullcontext():
         yield
@@ -117,22 +117,22 @@ def _is_standard_output(output: Path) -> bool:
         return False
 
 
-def _opened(output: Path) -> BinaryIO:
+def _open_stream(output: Path) -> BinaryIO:
     descriptor = 1 if output == STANDARD else _descriptor(output)
     if descriptor is None:
         return output.open("wb")
-    # The descriptor itself: to open the path anew would cut off what is there already.
+    # The descriptor itself: opening the path again would truncate its contents.
     sys.stdout.flush()
     return os.fdopen(os.dup(descriptor), "wb")
 
 
 def _descriptor(path: Path) -> int | None:
-    found = _DESCRIPTOR.fullmatch(str(path))
-    return None if found is None else _NUMBERS.get(found[1]) or int(found[2] or 0)
+    match = _DESCRIPTOR.fullmatch(str(path))
+    return None if match is None else _NUMBERS.get(match[1]) or int(match[2] or 0)
 
 
 def _mode(path: Path) -> int | None:
-    """The kind of what is there, links followed."""
+    """Return the mode of a local file, links followed; `None` without one."""
     if storage.is_remote(path) or path == STANDARD:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Work done by several threads, its results in order."""
+"""Work of several threads, with its results in order."""
 
 import os
 from collections import deque
@@ -11,33 +11,33 @@ R = TypeVar("R")
 
 
 def num_cores() -> int:
-    """How many threads this process may run at once."""
+    """Return how many threads this process may run at once."""
     return len(os.sched_getaffinity(0))
 
 
 def read_ahead(items: Iterable[T]) -> Iterator[T]:
-    """The same items, the next one made in a thread while one is used."""
+    """Yield the same items; a thread takes the next one while one is used."""
     iterator = iter(items)
     end = object()
     with ThreadPoolExecutor(max_workers=1) as thread:
-        following = thread.submit(next, iterator, end)
-        while (item := following.result()) is not end:
-            following = thread.submit(next, iterator, end)
+        next_item = thread.submit(next, iterator, end)
+        while (item := next_item.result()) is not end:
+            next_item = thread.submit(next, iterator, end)
             yield item  # type: ignore[misc]
 
 
 def map_in_order(
     function: Callable[[T], R], items: Iterable[T], workers: int | None = None
 ) -> Iterator[R]:
-    """`function` of each item, by as many threads as there are cores.
+    """Yield `function` of each item, computed by several threads.
 
-    No more than a few items are held at once. For work that is done in NumPy or
-    Polars, which let other threads run.
+    Only a few items are held at once. It suits work in NumPy or Polars, which let
+    other threads run.
 
     Args:
-        function: What to do; an exception in it is raised here, in its place.
-        items: What to do it with, taken one by one as threads become free.
-        workers: Number of threads; as many as there are cores when `None`.
+        function: The work; an exception in it is raised here, in its turn.
+        items: The items, taken one by one as threads become free.
+        workers: Number of threads; `None` for as many as there are cores.
 
     Example:
 

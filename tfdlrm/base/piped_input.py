@@ -26,7 +26,7 @@ def is_piped(path: Path) -> bool:
 
 
 def refuse_pipe(name: str, path: Path) -> None:
-    """Refuse an input that can be read only once, where it is read again.
+    """Refuse an input that can be read only once but is read again.
 
     Args:
         name: The setting that names the input.
@@ -36,23 +36,24 @@ def refuse_pipe(name: str, path: Path) -> None:
         InputError: If it is a pipe, a device or standard input.
     """
     if is_piped(path):
-        kind = "standard input" if path == STANDARD else "a pipe or device"
+        source = "standard input" if path == STANDARD else "a pipe or device"
         raise InputError(
-            f"{name} {path} is {kind}, expected a file, since it is read more than "
+            f"{name} {path} is {source}, expected a file, since it is read more than "
             "once: write it to a file first, and give that"
         )
 
 
 @contextmanager
 def as_file(name: str, path: Path) -> Iterator[Path]:
-    """Yield a file that holds what is read from a pipe; other paths stay themselves.
+    """Yield a file with the contents of a pipe; other paths are yielded as they are.
 
     Args:
         name: The setting that names the input.
         path: Its value; `-` is standard input.
 
     Raises:
-        InputError: If the pipe cannot be read, or what is done with the file raises it.
+        InputError: If the pipe cannot be read, or the block that uses the file raises
+            one.
     """
     if not is_piped(path):
         yield path
@@ -60,7 +61,7 @@ def as_file(name: str, path: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="tfdlrm-") as folder:
         copy = Path(folder) / "input"
         try:
-            with _opened(path) as pipe, copy.open("wb") as file:
+            with _open(path) as pipe, copy.open("wb") as file:
                 shutil.copyfileobj(pipe, file, 2**20)
         except OSError as error:
             raise InputError(
@@ -69,9 +70,9 @@ def as_file(name: str, path: Path) -> Iterator[Path]:
         try:
             yield copy
         except InputError as error:
-            shown = "standard input" if path == STANDARD else str(path)
-            raise InputError(str(error).replace(str(copy), shown)) from None
+            shown_path = "standard input" if path == STANDARD else str(path)
+            raise InputError(str(error).replace(str(copy), shown_path)) from None
 
 
-def _opened(path: Path) -> BinaryIO:
+def _open(path: Path) -> BinaryIO:
     return os.fdopen(os.dup(0), "rb") if path == STANDARD else path.open("rb")

@@ -1,20 +1,20 @@
-"""Text from outside, such as names of columns, where it must not act: on one line."""
+"""Text from outside, such as names of columns, shown without its effects on output."""
 
 import re
 import unicodedata
 
 _JOINERS = "\u200c\u200d"
-"""Between letters of Persian, or parts of an emoji, where they belong."""
+"""Characters that join letters of Persian, or the parts of an emoji."""
 
 _PLAIN_MARKDOWN = re.compile(r"(?![_.#+-])[\w .,:/()%=+-]*(?<!_)")
 _MARKS = re.compile(r"([!-/:-@\[-`{-~])")
 
 
 def visible(text: str) -> str:
-    """Return text with line ends and control characters as escapes of Python.
+    """Return text with line ends and control characters as Python's escapes.
 
-    Terminals obey escape sequences, and signs that turn the direction of writing hide
-    what follows.
+    Terminals obey escape sequences, and characters that change the direction of writing
+    hide what follows.
 
     Example:
 
@@ -47,7 +47,7 @@ def shortened(text: str, width: int) -> str:
 
 
 def text_width(text: str) -> int:
-    """Return the columns of a terminal that text takes.
+    """Return how many columns of a terminal text takes.
 
     Example:
 
@@ -58,7 +58,7 @@ def text_width(text: str) -> int:
 
 
 def markdown(text: str) -> str:
-    """Return visible text that Markdown, also in a table, shows as it is.
+    """Return visible text that Markdown shows as it is, also in a table.
 
     Example:
 
@@ -70,13 +70,13 @@ def markdown(text: str) -> str:
 
 
 def _cut(text: str, width: int) -> str:
-    kept = ""
+    start = ""
     for character in text:
         width -= _width(character)
         if width < 0:
             break
-        kept += character
-    return kept
+        start += character
+    return start
 
 
 def _width(character: str) -> int:

@@ -1,4 +1,4 @@
-"""How far a stage is: a bar with rows/s on a terminal, one line elsewhere."""
+"""Progress of a stage: a bar with rows/s on a terminal, one line elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from rich.progress import TimeRemainingColumn as RemainingColumn
 from tfdlrm.base.plain_text import visible
 
 Advance = Callable[[int, int], None]
-"""Called with the units of work done so far and the rows done so far."""
+"""A function that takes the units of work and the rows that are done so far."""
 
 
 @contextmanager
@@ -51,5 +51,5 @@ def stage(name: str, total: int) -> Iterator[Advance]:
 
 
 def rate(rows: int, start: float) -> str:
-    """Rows per second since `start`, in words."""
+    """Return the rows per second since `start`, in words."""
     return f"{rows / (time.perf_counter() - start):,.0f} rows/s"

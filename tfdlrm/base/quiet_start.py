@@ -1,4 +1,4 @@
-"""The first use of XLA without its greeting, and with everything else that is said."""
+"""Hide the messages that XLA prints when it starts, and no others."""
 
 import os
 import subprocess
@@ -14,17 +14,17 @@ for line in sys.stdin.buffer:
         sys.stderr.buffer.write(line)
         sys.stderr.buffer.flush()
 """
-"""Hand on what is no information of XLA's log, which no log level stops."""
+"""Pass on all but the INFO lines of XLA's log, which no log level stops."""
 
 
 @contextmanager
 def without_greeting() -> Iterator[None]:
-    """Leave XLA's information out of standard error meanwhile.
+    """Filter XLA's INFO lines out of standard error inside the block.
 
-    A process of its own reads standard error, so that the last words of one that is
-    ended by XLA, such as for want of a CUDA library, still appear.
+    A separate process reads standard error, so that the last message still appears
+    where XLA ends this process, for example because a CUDA library is missing.
     """
-    reader = _started_reader()
+    reader = _start_reader()
     if reader is None or reader.stdin is None:
         yield
         return
@@ -41,8 +41,8 @@ def without_greeting() -> Iterator[None]:
         reader.wait()
 
 
-def _started_reader() -> subprocess.Popen[bytes] | None:
-    """Start the reader; `None` if that fails: the greeting does no harm."""
+def _start_reader() -> subprocess.Popen[bytes] | None:
+    """Start the reader; return `None` if that fails: the greeting does no harm."""
     if sys.stderr is None:  # it was closed before Python started
         return None
     try:

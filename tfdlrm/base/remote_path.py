@@ -1,4 +1,4 @@
-"""A path on an object store or a web server that is used like a local one."""
+"""A path on an object store or a web server that is used like a local path."""
 
 import io
 import os
@@ -30,18 +30,18 @@ def load_tensorflow_io(what: str, scheme: str | None = None) -> Any:
 
     Args:
         what: What needs it, for the message.
-        scheme: The file system that it must bring along.
+        scheme: The file system that it must support.
 
     Raises:
         InputError: If it is not installed, or its compiled part does not load with the
             TensorFlow at hand.
     """
-    _name_the_endpoint()
+    _set_endpoint()
     import tensorflow as tf
 
     try:
         with warnings.catch_warnings():
-            # What does not load, it only warns of.
+            # It only warns of what does not load.
             warnings.simplefilter("ignore")
             import tensorflow_io as tfio
 
@@ -58,30 +58,32 @@ def _needed(what: str) -> InputError:
     import tensorflow as tf
 
     try:
-        found = f"tensorflow-io {version('tensorflow-io')}"
+        installed = f"tensorflow-io {version('tensorflow-io')}"
     except PackageNotFoundError:
-        found = "no tensorflow-io"
+        installed = "no tensorflow-io"
     return InputError(
         f"{what} needs tensorflow-io with a TensorFlow that it was compiled for, here "
-        f"are {found} and TensorFlow {tf.__version__}: pip install "
+        f"are {installed} and TensorFlow {tf.__version__}: pip install "
         "tensorflow-io==0.37.1 tensorflow==2.17.1 (or 2.16.2), or use local files"
     )
 
 
-def _name_the_endpoint() -> None:
-    """Let tensorflow-io find the endpoint and region by the usual AWS variables."""
-    given = os.environ
-    endpoint = given.get("AWS_ENDPOINT_URL_S3") or given.get("AWS_ENDPOINT_URL")
+def _set_endpoint() -> None:
+    """Set the endpoint and region for tensorflow-io from the usual AWS variables."""
+    variables = os.environ
+    endpoint = variables.get("AWS_ENDPOINT_URL_S3") or variables.get("AWS_ENDPOINT_URL")
     if endpoint:
-        given.setdefault("S3_ENDPOINT", endpoint)
-        given.setdefault("S3_USE_HTTPS", "1" if endpoint.startswith("https") else "0")
-    if "AWS_DEFAULT_REGION" in given:
-        given.setdefault("AWS_REGION", given["AWS_DEFAULT_REGION"])
+        variables.setdefault("S3_ENDPOINT", endpoint)
+        variables.setdefault(
+            "S3_USE_HTTPS", "1" if endpoint.startswith("https") else "0"
+        )
+    if "AWS_DEFAULT_REGION" in variables:
+        variables.setdefault("AWS_REGION", variables["AWS_DEFAULT_REGION"])
 
 
 @contextmanager
 def storage_errors(url: str) -> Iterator[None]:
-    """Turn TensorFlow's errors of a file into those of Python."""
+    """Raise TensorFlow's errors about a file as errors of Python."""
     import tensorflow as tf
 
     try:
@@ -95,12 +97,12 @@ def storage_errors(url: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class RemoteStat:
-    """What is known of a remote file.
+    """Facts about a remote file.
 
     Args:
         st_size: Its bytes.
-        st_mtime_ns: When it was changed, in nanoseconds since 1970.
-        st_ino: 0; a remote file has no number.
+        st_mtime_ns: Time of the last change, in nanoseconds since 1970.
+        st_ino: 0; a remote file has no inode.
     """
 
     st_size: int
@@ -131,61 +133,61 @@ class RemotePath(PurePosixPath):
         return tf.io.gfile
 
     def exists(self) -> bool:
-        """Whether there is a file or a directory."""
+        """Whether a file or a directory exists here."""
         files = self._files
         with storage_errors(str(self)):
             return bool(files.exists(str(self)))
 
     def is_dir(self) -> bool:
-        """Whether there are files below."""
+        """Whether there are files below this path."""
         files = self._files
         with storage_errors(str(self)):
             return bool(files.isdir(str(self)))
 
     def is_file(self) -> bool:
-        """Whether there is a file."""
+        """Whether a file exists here."""
         return self.exists() and not self.is_dir()
 
     def stat(self) -> RemoteStat:
-        """Size and time."""
+        """Return size and time."""
         files = self._files
         with storage_errors(str(self)):
-            found = files.stat(str(self))
-        return RemoteStat(found.length, found.mtime_nsec)
+            status = files.stat(str(self))
+        return RemoteStat(status.length, status.mtime_nsec)
 
     def iterdir(self) -> Iterator["RemotePath"]:
-        """The entries of a directory."""
+        """Return the entries of a directory."""
         files = self._files
         with storage_errors(str(self)):
             names = files.listdir(str(self))
         return (self / name.rstrip("/") for name in names)
 
     def glob(self, pattern: str) -> Iterator["RemotePath"]:
-        """The entries that match."""
-        # Not TensorFlow's, which expands what is in this path too.
-        first, _, rest = pattern.partition("/")
+        """Yield the entries that match a pattern."""
+        # Not TensorFlow's glob, which expands patterns in this path too.
+        entry_pattern, _, deeper_pattern = pattern.partition("/")
         for entry in sorted(self.iterdir()) if self.is_dir() else ():
-            if not fnmatchcase(entry.name, first):
+            if not fnmatchcase(entry.name, entry_pattern):
                 continue
-            if rest:
-                yield from entry.glob(rest)
+            if deeper_pattern:
+                yield from entry.glob(deeper_pattern)
             else:
                 yield entry
 
     def rglob(self, pattern: str) -> Iterator["RemotePath"]:
-        """The files below whose name matches."""
+        """Yield the files below this path whose name matches."""
         files = self._files
         with storage_errors(str(self)):
             for folder, _, names in files.walk(str(self)):
-                found = (RemotePath(folder) / name for name in names)
-                yield from (path for path in found if path.match(pattern))
+                paths = (RemotePath(folder) / name for name in names)
+                yield from (path for path in paths if path.match(pattern))
 
     def resolve(self) -> "RemotePath":
-        """The path itself, which is absolute."""
+        """Return the path itself, which is absolute."""
         return self
 
     def open(self, mode: str = "r", encoding: str | None = None) -> IO[Any]:
-        """The file, to read (`r`, `rb`) or to write anew (`w`, `wb`)."""
+        """Open the file to read (`r`, `rb`) or to replace (`w`, `wb`)."""
         raw = _RemoteFile(self._files.GFile(str(self), f"{mode[0]}b"), self)
         file: Any = (
             io.BufferedReader(raw, 2**20)
@@ -195,21 +197,21 @@ class RemotePath(PurePosixPath):
         return file if "b" in mode else io.TextIOWrapper(file, encoding or "utf-8")
 
     def read_bytes(self) -> bytes:
-        """All that the file holds."""
+        """Return the contents of the file."""
         with self.open("rb") as file:
             return bytes(file.read())
 
     def read_text(self, encoding: str = "utf-8") -> str:
-        """All that the file holds, as text."""
+        """Return the contents of the file as text."""
         return self.read_bytes().decode(encoding)
 
     def write_text(self, text: str, encoding: str = "utf-8") -> None:
-        """Write the file anew."""
+        """Replace the contents of the file."""
         with self.open("wb") as file:
             file.write(text.encode(encoding))
 
     def mkdir(self, parents: bool = False, exist_ok: bool = False) -> None:
-        """Nothing: a directory is there as soon as there is a file below it."""
+        """Do nothing: a directory exists as soon as a file below it does."""
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Remove the file."""
@@ -218,42 +220,42 @@ class RemotePath(PurePosixPath):
                 self._files.remove(str(self))
 
     def replace(self, target: "RemotePath") -> None:
-        """Give the file another name."""
+        """Rename the file."""
         files = self._files
         with storage_errors(str(self)):
             files.rename(str(self), str(target), overwrite=True)
 
     def remove_tree(self) -> None:
-        """Remove all files below."""
+        """Remove all files below this path."""
         if self.is_dir():
             with storage_errors(str(self)):
                 self._files.rmtree(str(self))
 
 
 class _RemoteFile(io.RawIOBase):
-    """TensorFlow's file as Python's, with Python's errors."""
+    """A file of TensorFlow as a file of Python, with Python's errors."""
 
     def __init__(self, file: Any, path: RemotePath) -> None:
         self._file, self._path = file, path
-        self._is_read = file.mode == "rb"
-        if self._is_read:
+        self._is_reader = file.mode == "rb"
+        if self._is_reader:
             with storage_errors(str(path)):
-                file.size()  # opens it, so that what is missing is said at once
+                file.size()  # opens it, so that a missing file is reported at once
 
     def readable(self) -> bool:
-        return self._is_read
+        return self._is_reader
 
     def writable(self) -> bool:
-        return not self._is_read
+        return not self._is_reader
 
     def seekable(self) -> bool:
-        return self._is_read
+        return self._is_reader
 
     def readinto(self, buffer: Any) -> int:
         with storage_errors(str(self._path)):
-            read = self._file.read(len(buffer))
-        buffer[: len(read)] = read
-        return len(read)
+            contents = self._file.read(len(buffer))
+        buffer[: len(contents)] = contents
+        return len(contents)
 
     def write(self, text: Any) -> int:
         with storage_errors(str(self._path)):

@@ -1,4 +1,4 @@
-"""The commands under the names that installing the wheel gives them."""
+"""The commands under the names that the installed wheel gives them."""
 
 import runpy
 import sys
@@ -9,7 +9,7 @@ _PIPELINES = ("prepare", "random-data", "synthetic", "trace", "verify")
 
 
 def run() -> None:
-    """Run the command that this process was started as, as `python -m` does.
+    """Run the command whose name this process has, as `python -m` does.
 
     `tfdlrm-train` is `python -m tfdlrm.train`, and `tfdlrm-prepare` is
     `python -m pipelines.prepare`.

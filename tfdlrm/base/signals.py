@@ -1,4 +1,4 @@
-"""Signals that ask a training run to stop, kept until it can do so in good order."""
+"""Signals that ask a training run to stop, held until it can stop in good order."""
 
 import signal
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """Whether a signal has come, and which one."""
+    """The signal that asked this process to stop, if one came."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
 
     def leave(self) -> None:
-        """End the program as the signal would have.
+        """End the program as the signal would have done.
 
         Raises:
             KeyboardInterrupt: For an interrupt.
@@ -28,25 +28,25 @@ class StopRequest:
 
 @contextmanager
 def stop_requests() -> Iterator[StopRequest]:
-    """Take note of the first interrupt or request to terminate.
+    """Hold the first interrupt or request to terminate.
 
     A second one ends the program at once.
 
     Yields:
-        What came so far.
+        The request, which shows whether a signal came.
     """
     request = StopRequest()
-    before = {each: signal.getsignal(each) for each in SIGNALS}
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
 
-    def take_note(number: int, frame: FrameType | None) -> None:
-        request.signal = signal.Signals(number)
-        for each, handler in before.items():
-            signal.signal(each, handler)
+    def hold(received: int, frame: FrameType | None) -> None:
+        request.signal = signal.Signals(received)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
-    for each in SIGNALS:
-        signal.signal(each, take_note)
+    for number in SIGNALS:
+        signal.signal(number, hold)
     try:
         yield request
     finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -1,32 +1,29 @@
-"""Paths on an object store or a web server, by way of tensorflow-io.
+"""Local and remote paths, and files that are complete or absent.
 
 `at` gives `s3://bucket/clicks` or `http://host/day_0.gz` the methods of `pathlib.Path`
-that this project calls. A local path stays pathlib's own, and tensorflow-io is imported
-for nothing else.
+that this project calls. A local path stays pathlib's own; tensorflow-io is imported for
+remote paths alone.
 """
 
-import atexit
 import errno
 import fcntl
 import os
 import secrets
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path, PurePath
-from typing import Any, NoReturn
+from typing import Any
 
 import orjson
 
 from tfdlrm.base.errors import InputError, require
-from tfdlrm.base.remote_path import REMOTE_SCHEMES, RemotePath, is_loaded
+from tfdlrm.base.remote_path import REMOTE_SCHEMES, RemotePath
 
 
 def at(path: Path | str) -> Path:
-    """`path`, as a `RemotePath` if it names an object store or a web server.
+    """Return `path`, as a `RemotePath` if it is on an object store or a web server.
 
     Example:
 
@@ -39,18 +36,18 @@ def at(path: Path | str) -> Path:
         return path
     parts = PurePath(path).parts
     if parts and parts[0] in REMOTE_SCHEMES:
-        # It has the methods of a Path that are called here, and no others.
+        # It has those methods of a Path that are called here.
         return RemotePath(path)  # type: ignore[return-value]
     return Path(path)
 
 
 def is_remote(path: Path) -> bool:
-    """Whether `at` has made a remote path of it."""
+    """Whether a path is remote, as `at` returns it."""
     return isinstance(path, RemotePath)
 
 
 def require_local(name: str, path: Path) -> None:
-    """Refuse a remote path where a file of this machine is needed.
+    """Refuse a remote path for a setting that needs a local file.
 
     Args:
         name: The setting.
@@ -63,7 +60,7 @@ def require_local(name: str, path: Path) -> None:
 
 
 def make_directory(name: str, path: Path) -> None:
-    """Make a directory, if it is not there.
+    """Make a directory unless it exists.
 
     Args:
         name: The setting that names it.
@@ -81,17 +78,17 @@ def make_directory(name: str, path: Path) -> None:
 
 
 def make_directories(path: Path) -> None:
-    """Make a directory and those above it that are missing, their names on the disk.
+    """Make a directory and its missing parents, and wait until they are on the disk.
 
     Raises:
         OSError: If the disk refuses.
     """
     if is_remote(path):
-        return  # one is there as soon as there is a file below it
-    missing = [each for each in (path, *path.parents) if not each.exists()]
+        return  # a remote directory exists as soon as a file below it does
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
-    for made in missing:
-        sync(made.parent)
+    for folder in missing:
+        sync(folder.parent)
 
 
 @contextmanager
@@ -100,7 +97,7 @@ def only_process(directory: Path, in_use: str | None = None) -> Iterator[None]:
 
     Args:
         directory: The directory; a remote one is not guarded.
-        in_use: What to say where another process holds it; `None` waits for that.
+        in_use: The message if another process holds it; `None` waits for that process.
 
     Raises:
         InputError: If another process holds it.
@@ -127,32 +124,48 @@ def _lock(descriptor: int, in_use: str | None) -> None:
 
 
 @contextmanager
-def whole(target: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of `target` if all goes well.
+def whole(target: Path, suffix: str = "") -> Iterator[Path]:
+    """Yield a temporary path to write to, which replaces `target` if all goes well.
 
-    It is another each time, so that of two processes, one of which may be left over
-    from a run that was killed, neither writes into the other's file.
+    The path is new each time, so that two processes, one of which may be left over from
+    a run that was killed, never write to the same file.
 
     A link stays, and the file that it leads to is replaced. A device or a pipe is
     written to as it is.
 
     Args:
         target: The file.
+        suffix: An ending of the temporary name, for a writer that demands it.
 
     Yields:
-        A path beside it.
+        A path in the same directory.
     """
     if not is_remote(target):
         if target.exists() and not (target.is_file() or target.is_dir()):
             yield target
             return
         target = _end_of_links(target)
-    aside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+    temporary = target.with_name(
+        f".{target.name}.{secrets.token_hex(4)}.partial{suffix}"
+    )
     try:
-        yield aside
-        rename(aside, target)
+        yield temporary
+        rename(temporary, target)
     finally:
-        aside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
+
+
+def remove_temporary_files(directory: Path, below: bool = True) -> None:
+    """Remove the files that killed processes left in `whole`.
+
+    Args:
+        directory: A local directory.
+        below: Whether to remove those in its subdirectories too.
+    """
+    for pattern in (".*.partial", ".*.partial.*"):
+        for path in directory.rglob(pattern) if below else directory.glob(pattern):
+            if not path.is_dir():
+                path.unlink(missing_ok=True)
 
 
 def _end_of_links(path: Path) -> Path:
@@ -168,7 +181,7 @@ def rename(source: Path, target: Path) -> None:
     """Give a file or directory its final name once its contents are on the disk.
 
     Without the first sync a power cut may leave the name on an empty file; without the
-    second it may take back a name that a later file already speaks of.
+    second it may undo a rename although a later file already refers to the new name.
 
     Args:
         source: The file or directory that was written.
@@ -200,7 +213,7 @@ def sync_tree(path: Path) -> None:
 def sync(path: Path) -> None:
     """Wait until a local file, or the list of names in a directory, is on the disk.
 
-    Some network file systems sync no directories; there it is left to them.
+    Some network file systems cannot sync directories; there it is left to them.
 
     Raises:
         OSError: If the disk refuses.
@@ -216,17 +229,17 @@ def sync(path: Path) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file aside, and then in the place of what was there.
+    """Write a temporary file, and then replace the file with it.
 
     Raises:
         OSError: If the disk refuses.
     """
-    with whole(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    with whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def replace_json(path: Path, value: Any) -> None:
-    """Write a value as JSON, as `replace_text` does; what is no number is null.
+    """Write a value as JSON, as `replace_text` does; NaN becomes null.
 
     Raises:
         OSError: If the disk refuses.
@@ -235,41 +248,41 @@ def replace_json(path: Path, value: Any) -> None:
 
 
 def as_json(value: Any) -> bytes:
-    """Return a value as indented JSON with a line end; what is no number is null."""
+    """Return a value as indented JSON with a line end; NaN becomes null."""
     return orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n"
 
 
 def copy_tree(source: Path, target: Path, last: str | None = None) -> None:
-    """Copy the files below `source`, from or to a remote place or not.
+    """Copy the files below `source`; both directories may be local or remote.
 
     Args:
         source: A directory.
-        target: A directory, made where there is none.
-        last: Name of the file in `source` that tells that the copy is whole.
+        target: A directory; it need not exist.
+        last: Name of the file in `source` that shows that the copy is whole.
 
     Raises:
         OSError: If a file cannot be read or written.
     """
-    names = sorted(_files_below(source), key=lambda name: str(name) == last)
+    names = sorted(files_below(source), key=lambda name: str(name) == last)
     for name in names:
         copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        with (source / name).open("rb") as read, copy.open("wb") as written:
-            shutil.copyfileobj(read, written, 2**22)
+        with (source / name).open("rb") as reader, copy.open("wb") as writer:
+            shutil.copyfileobj(reader, writer, 2**22)
 
 
-def _files_below(directory: Path) -> list[PurePath]:
+def files_below(directory: Path) -> list[PurePath]:
     files = []
     for entry in directory.iterdir():
         if entry.is_dir():
-            files += [entry.name / name for name in _files_below(entry)]
+            files += [entry.name / name for name in files_below(entry)]
         else:
             files.append(PurePath(entry.name))
     return files
 
 
 def remove_tree(directory: Path) -> None:
-    """Remove a directory and all in it, if it is there."""
+    """Remove a directory and everything in it, if it exists."""
     if isinstance(directory, RemotePath):
         directory.remove_tree()
     else:
@@ -278,118 +291,32 @@ def remove_tree(directory: Path) -> None:
 
 @contextmanager
 def new_directory(target: Path, last: str) -> Iterator[Path]:
-    """Give a local path for what then becomes the directory `target`, or nothing.
+    """Yield a temporary path for a directory that becomes `target` if all goes well.
 
     Args:
-        target: The directory; one that is there already is replaced.
-        last: Name of the file that comes last where a directory cannot be renamed: on
-            an object store one without it is not whole.
+        target: The directory; an existing one is replaced.
+        last: Name of the file that is written last where a directory cannot be renamed:
+            on an object store a directory without it is not whole.
     """
     if is_remote(target):
         with tempfile.TemporaryDirectory(prefix="tfdlrm-") as folder:
-            aside = Path(folder) / target.name
-            yield aside
+            local = Path(folder) / target.name
+            yield local
             remove_tree(target)
             try:
-                copy_tree(aside, target, last)
+                copy_tree(local, target, last)
             except BaseException:
-                with suppress(OSError):  # what broke the upload off is told
+                with suppress(OSError):  # the error of the upload is reported
                     remove_tree(target)
                 raise
         return
-    aside = target.with_name(f".{target.name}.partial")
-    remove_tree(aside)
+    temporary = target.with_name(f".{target.name}.partial")
+    remove_tree(temporary)
     try:
-        yield aside
-        sync_tree(aside)  # before the old one goes
+        yield temporary
+        sync_tree(temporary)  # before the old one goes
         remove_tree(target)
-        aside.replace(target)
+        temporary.replace(target)
         sync(target.parent)
     finally:
-        remove_tree(aside)
-
-
-@contextmanager
-def mirrored(
-    directory: Path, leave_out: str, last: str | None = None
-) -> Iterator[Path]:
-    """A local copy of a remote directory, which goes back when the block is left.
-
-    Args:
-        directory: The remote directory; it need not exist.
-        leave_out: Name of the entry that stays where it is.
-        last: Name of the file that tells that all others are there.
-    """
-    with tempfile.TemporaryDirectory(prefix="tfdlrm-") as folder:
-        local = Path(folder)
-        for entry in directory.iterdir() if directory.is_dir() else ():
-            if entry.name != leave_out:
-                _download(entry, local / entry.name)
-        before = set(_files_below(local))
-        try:
-            yield local
-        finally:
-            copy_tree(local, directory, last)
-            for name in before.difference(_files_below(local)):
-                (directory / name).unlink()
-
-
-@cache
-def local_copy(path: Path) -> Path:
-    """`path` itself, or of a remote one a copy that lasts as long as this process."""
-    if not is_remote(path):
-        return path
-    copy = Path(tempfile.mkdtemp(prefix="tfdlrm-")) / path.name
-    atexit.register(remove_tree, copy.parent)
-    _download(path, copy)
-    return copy
-
-
-@contextmanager
-def literal(path: Path) -> Iterator[Path]:
-    """Yield a name of a path that TensorFlow does not take for a glob pattern.
-
-    TensorFlow looks for the index of a checkpoint, also that of a SavedModel, by its
-    name as a pattern: below a folder `m[1]` it finds none. What has been loaded does
-    not need the name any longer.
-
-    Args:
-        path: A directory, or the prefix of a checkpoint's files in one.
-    """
-    if not _PATTERN.intersection(str(path)):
-        yield path
-        return
-    directory = path if path.is_dir() else path.parent
-    with tempfile.TemporaryDirectory(prefix="tfdlrm-") as folder:
-        link = Path(folder) / "folder"
-        link.symlink_to(local_copy(directory).resolve(), target_is_directory=True)
-        yield link if directory == path else link / path.name
-
-
-_PATTERN = frozenset("*?[\\")
-
-
-def _download(path: Path, copy: Path) -> None:
-    if path.is_dir():
-        copy_tree(path, copy)
-    else:
-        copy.write_bytes(path.read_bytes())
-
-
-def spoils_the_exit() -> bool:
-    """Whether an orderly exit of this process may be aborted."""
-    return is_loaded()
-
-
-def leave(status: int) -> NoReturn:
-    """End the process with a status that remote storage does not spoil.
-
-    After an access to S3 the threads of tensorflow-io abort an orderly exit (`pure
-    virtual method called`, status 134), although all work is done.
-    """
-    if spoils_the_exit():
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+        remove_tree(temporary)

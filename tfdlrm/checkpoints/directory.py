@@ -1,8 +1,8 @@
-"""Weights, optimizer state and progress on disk: whole or not there at all.
+"""Weights, optimizer state and progress on disk: complete or absent.
 
-A checkpoint `step-N` holds everything of a small model. Of large tables it may hold
-only the rows that changed since the directory `tables-M` that it names was begun, which
-has all rows: the ones that changed while that was written are in the checkpoint anyway.
+A checkpoint `step-N` holds all of a small model. It may hold only some rows of large
+tables: those that changed since the directory `tables-M`, which it names, was begun.
+That directory has all rows; the checkpoint has those that changed meanwhile.
 """
 
 from collections.abc import Iterable
@@ -17,17 +17,18 @@ from tfdlrm.base.checksums import file_sha256, seal, unseal
 from tfdlrm.base.errors import InputError
 from tfdlrm.checkpoints.entries import DamagedError, Piece, read_pieces, write_pieces
 from tfdlrm.checkpoints.variables import SavedVariables
-from tfdlrm.data.meaning import Meaning, differences, named, read_meaning
+from tfdlrm.data.meaning import Meaning, read_meaning
+from tfdlrm.data.meaning_differences import differences, summarize
 
 STATE_FILE = "state.json"
 PIECES_FILE = "variables.pieces"
 
 _OWNER = "checkpoint"
-"""Entry of a state with the name of its checkpoint: that of another one, copied there,
-would send weights on from a step that they are not of."""
+"""Entry of a state with the name of its checkpoint. A state copied from another one
+would resume the weights at a wrong step."""
 
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, DamagedError)
-"""What reading a checkpoint of an earlier release, without a checksum, may raise."""
+"""Errors from reading a damaged checkpoint of an earlier release without checksum."""
 
 
 class CheckpointDirectory:
@@ -35,7 +36,7 @@ class CheckpointDirectory:
 
     Args:
         path: The directory; it need not exist.
-        keep: How many of the newest to keep.
+        keep: Number of newest checkpoints to keep.
     """
 
     def __init__(self, path: Path, keep: int = 1) -> None:
@@ -43,11 +44,11 @@ class CheckpointDirectory:
         self._keep = keep
 
     def newest_first(self) -> list[Path]:
-        """The directories of the checkpoints."""
-        found = sorted(self.path.glob("step-*"), reverse=True)
+        """Return the directories of the checkpoints."""
+        paths = sorted(self.path.glob("step-*"), reverse=True)
         if not storage.is_remote(self.path):
-            return found
-        return [path for path in found if (path / STATE_FILE).is_file()]
+            return paths
+        return [path for path in paths if (path / STATE_FILE).is_file()]
 
     def write_tables(self, step: int, pieces: Iterable[Piece]) -> str:
         """Write all rows of the tables.
@@ -57,7 +58,7 @@ class CheckpointDirectory:
             pieces: The rows.
 
         Returns:
-            The name that a checkpoint gives as `tables`.
+            The name for `tables` in the state of a checkpoint.
 
         Raises:
             OSError: If the disk refuses.
@@ -73,9 +74,9 @@ class CheckpointDirectory:
 
         Args:
             step: Training steps done.
-            state: What else is to be restored, as JSON has it; with `shapes`, those of
-                all variables, and `tables`, what `write_tables` gave or `None`.
-            pieces: Everything that is not in those tables.
+            state: Other values to restore, as JSON; `shapes` are those of all
+                variables, `tables` is what `write_tables` returned, or `None`.
+            pieces: All entries that are not in those tables.
 
         Raises:
             OSError: If the disk refuses; the checkpoints before are untouched.
@@ -86,34 +87,36 @@ class CheckpointDirectory:
     def _write(
         self, name: str, pieces: Iterable[Piece], state: dict[str, Any] | None
     ) -> None:
-        """Write a directory aside and give it its name."""
+        """Write a temporary directory and rename it."""
         storage.make_directories(self.path)
         if not storage.is_remote(self.path):
-            for left_behind in self.path.glob(".*.partial"):  # by a killed process
-                storage.remove_tree(left_behind)
-        with storage.new_directory(self.path / name, last=STATE_FILE) as aside:
-            aside.mkdir()
-            write_pieces(aside / PIECES_FILE, pieces, name)
+            for remains in self.path.glob(".*.partial"):  # of a killed process
+                storage.remove_tree(remains)
+        with storage.new_directory(self.path / name, last=STATE_FILE) as temporary:
+            temporary.mkdir()
+            write_pieces(temporary / PIECES_FILE, pieces, name)
             if state is not None:
                 text = seal({**state, _OWNER: name})
-                (aside / STATE_FILE).write_text(text, encoding="utf-8")
+                (temporary / STATE_FILE).write_text(text, encoding="utf-8")
 
     def _prune(self) -> None:
-        """Remove checkpoints that are too old, and tables that none needs.
+        """Remove checkpoints that are too old, and tables that no checkpoint needs.
 
-        Tables may be damaged as well, so that a second checkpoint of the same ones is
-        no second chance: the newest of the tables before stays too.
+        Tables may be damaged too, so a second checkpoint on the same tables is no
+        second chance: the newest checkpoint on the previous tables stays too.
         """
         checkpoints = self.newest_first()
-        kept = checkpoints[: self._keep]
-        tables = {_tables_of(path) for path in kept}
+        remaining = checkpoints[: self._keep]
+        tables = {_tables_of(path) for path in remaining}
         if self._keep > 1 and len(tables) == 1:
-            kept += [path for path in checkpoints if _tables_of(path) not in tables][:1]
-        for path in set(checkpoints) - set(kept):
+            remaining += [
+                path for path in checkpoints if _tables_of(path) not in tables
+            ][:1]
+        for path in set(checkpoints) - set(remaining):
             storage.remove_tree(path)
-        needed = {_tables_of(path) for path in kept}
+        table_files = {_tables_of(path) for path in remaining}
         for path in self.path.glob("tables-*"):
-            if path.name not in needed:
+            if path.name not in table_files:
                 storage.remove_tree(path)
 
     def restore(
@@ -123,19 +126,19 @@ class CheckpointDirectory:
         meaning: Meaning | None = None,
         same_rows: bool = True,
     ) -> dict[str, Any] | None:
-        """Read the newest checkpoint that is whole.
+        """Read the newest checkpoint that is not damaged.
 
-        A damaged one is passed over, with a line that says so.
+        A damaged one is skipped, with a line that says so.
 
         Args:
-            variables: Those of a model of the same architecture.
-            data_set: The fingerprint of the data set that they have to be of.
-            meaning: What its ids and labels mean.
-            same_rows: Whether the rows have to be the same ones, as for going on in the
-                middle of a pass; otherwise the meaning is enough.
+            variables: The variables of a model of the same architecture.
+            data_set: The fingerprint of the expected data set.
+            meaning: The meaning of its ids and labels.
+            same_rows: Whether the rows must be the same ones, as for resuming in the
+                middle of a pass; otherwise the same meaning is enough.
 
         Returns:
-            The state that was saved with it; `None` if there is no checkpoint at all.
+            The state that was saved with it; `None` if there is no checkpoint.
 
         Raises:
             InputError: If all of them are damaged, or of another data set.
@@ -147,11 +150,11 @@ class CheckpointDirectory:
                 f"none of the checkpoints in {self.path} can be read: remove them to "
                 "train from the start"
             )
-        for path in damaged:  # else it would count as one of those to keep
-            aside = path.with_name(f"damaged-{path.name}")
-            storage.remove_tree(aside)
+        for path in damaged:  # otherwise it would count as a newest one to keep
+            renamed = path.with_name(f"damaged-{path.name}")
+            storage.remove_tree(renamed)
             with suppress(FileNotFoundError):  # another worker did it
-                path.replace(aside)
+                path.replace(renamed)
         return state
 
     def load_weights(
@@ -160,18 +163,18 @@ class CheckpointDirectory:
         data_set: str | None = None,
         meaning: Meaning | None = None,
     ) -> dict[str, Any]:
-        """Read the weights of the newest checkpoint that is whole, for predictions.
+        """Read the weights of the newest undamaged checkpoint, for predictions.
 
         Args:
             model: A model of the same architecture.
             data_set: As for `restore`.
-            meaning: As for `restore`; where it is known, other rows are fine.
+            meaning: As for `restore`; if it is known, other rows are accepted.
 
         Returns:
             The state that was saved with them.
 
         Raises:
-            InputError: If there is no checkpoint, or none can be read, or they are of
+            InputError: If there is no checkpoint, none can be read, or they are of
                 another data set.
         """
         variables = SavedVariables(model, with_optimizer=False)
@@ -192,9 +195,9 @@ class CheckpointDirectory:
         return max((int(name.rpartition("-")[2]) for name in names), default=None)
 
     def identity(self) -> str | None:
-        """Return what distinguishes the newest checkpoint from any other, if any.
+        """Return a checksum that identifies the newest checkpoint; `None` without one.
 
-        After a kill it shows whether the weights are still those of before.
+        After a kill it shows whether the weights are still the same.
         """
         newest = next(iter(self.newest_first()), None)
         return None if newest is None else file_sha256(newest / STATE_FILE)
@@ -202,7 +205,7 @@ class CheckpointDirectory:
     def _read_newest(
         self, variables: SavedVariables
     ) -> tuple[dict[str, Any] | None, list[Path]]:
-        """The state of the newest that is whole, if any, and those damaged after it."""
+        """Return the state of the newest undamaged one or `None`, and damaged ones."""
         damaged: list[Path] = []
         for path in self.newest_first():
             try:
@@ -216,22 +219,25 @@ class CheckpointDirectory:
     def _check_data_set(
         self, data_set: str | None, meaning: Meaning | None, same_rows: bool
     ) -> None:
-        """Tell another data set, whose tables have other sizes, from damage."""
+        """Distinguish another data set, whose tables have other sizes, from damage."""
         states = (_state_of(path) for path in self.newest_first())
-        state = next((each for each in states if each), None)
+        state = next((candidate for candidate in states if candidate), None)
         if state is None:
             return
-        there = read_meaning(state["meaning"]) if "meaning" in state else None
-        found = differences(there, meaning) if there and meaning else []
-        if found:
+        saved_meaning = read_meaning(state["meaning"]) if "meaning" in state else None
+        changes = []
+        if saved_meaning and meaning:
+            changes = differences(saved_meaning, meaning)
+        if changes:
             raise InputError(
-                f"{self.path} is of a run on another data set: {named(found)}; prepare "
-                "that one again, or give another --run_dir"
+                f"{self.path} is of a run on another data set: {summarize(changes)}; "
+                "prepare that one again, or give another --run_dir"
             )
-        is_known = all(each is not None and each.is_known for each in (there, meaning))
+        meanings = saved_meaning, meaning
+        is_known = all(side is not None and side.is_known for side in meanings)
         if same_rows or not is_known:
             self._check_rows(state, data_set)
-        if there is None and meaning is not None:
+        if saved_meaning is None and meaning is not None:
             print(
                 f"{self.path} was written by an earlier release and does not say what "
                 "its ids mean: that it is the same here is not checked"
@@ -246,7 +252,7 @@ class CheckpointDirectory:
 
 
 def _state_of(path: Path) -> dict[str, Any] | None:
-    """The state that a checkpoint holds; `None` if it is damaged."""
+    """Return the state of a checkpoint; `None` if it is damaged."""
     try:
         return unseal((path / STATE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -254,13 +260,13 @@ def _state_of(path: Path) -> dict[str, Any] | None:
 
 
 def _tables_of(path: Path) -> str | None:
-    """What tables a checkpoint builds on; its own name if it needs none."""
+    """Return the tables that a checkpoint builds on; its own name if it needs none."""
     state = _state_of(path)
     return None if state is None else state.get("tables") or path.name
 
 
 def _read(path: Path, variables: SavedVariables) -> dict[str, Any]:
-    """Read a checkpoint into `variables`; returns its state."""
+    """Read a checkpoint into `variables` and return its state."""
     state = unseal((path / STATE_FILE).read_text(encoding="utf-8"))
     owner = state.pop(_OWNER, path.name)
     if owner != path.name:

@@ -1,8 +1,8 @@
-"""Arrays in one file, piece by piece and checked on the way back: a checkpoint's body.
+"""Arrays of a checkpoint in one file, written in pieces and checked when read.
 
 A piece is a JSON header and its contents, each a record with a checksum as in a
-TFRecord file. The last record says how many there are, so that a file that was cut
-short is noticed too, and what they belong to, which a file of another place does not.
+TFRecord file. The last record has the number of pieces, so that a truncated file is
+noticed, and the name of their checkpoint, so that a file of another one is noticed.
 """
 
 import json
@@ -18,11 +18,11 @@ from tfdlrm.base.errors import InputError
 from tfdlrm.data.records import read_records, record_footer, record_header
 
 PIECE_BYTES = 1 << 24
-"""About what one piece of a table takes in a checkpoint."""
+"""Approximate bytes of one piece of a table in a checkpoint."""
 
 MAX_COPY_BYTES = 1 << 28
-"""What may be copied in memory to be written later; where more has changed, the tables
-are written anew."""
+"""Bytes that may be copied in memory to be written later; if more have changed, the
+tables are written again."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Piece:
     """Some rows of an array, or all of it.
 
     Args:
-        name: Which array.
+        name: Name of the array.
         values: The rows, or the whole array.
-        rows: Their numbers, int64 or a range of them; `None` for the whole.
+        rows: Row numbers, int64 or a range; `None` for the whole array.
     """
 
     name: str
@@ -45,12 +45,12 @@ class DamagedError(Exception):
 
 
 def write_pieces(path: Path, pieces: Iterable[Piece], owner: str = "") -> None:
-    """Write a file, and return when it is on the disk.
+    """Write a file of pieces, and return when it is on the disk.
 
     Args:
         path: The file.
-        pieces: What it is to hold; drawn one by one, so that they need never be in
-            memory together.
+        pieces: The pieces, taken one by one, so that they need not be in memory
+            together.
         owner: Name of the checkpoint or tables that they belong to.
 
     Raises:
@@ -88,19 +88,19 @@ def read_pieces(path: Path, owner: str = "") -> Iterator[Piece]:
 
     Args:
         path: The file.
-        owner: What it has to belong to; files of earlier releases do not say.
+        owner: The expected owner; files of earlier releases name none.
 
     Raises:
-        DamagedError: If it cannot be read, is not whole, or belongs to something else;
-            pieces may have been given before.
+        DamagedError: If it cannot be read, is incomplete, or has another owner; pieces
+            may have been yielded before.
 
     Example:
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "file"
     >>> write_pieces(path, [Piece("a", np.array([1.5]), np.array([7]))])
-    >>> [(each.name, each.rows.tolist(), each.values.tolist())
-    ...  for each in read_pieces(path)]
+    >>> [(piece.name, piece.rows.tolist(), piece.values.tolist())
+    ...  for piece in read_pieces(path)]
     [('a', [7], [1.5])]
     """
     number = 0
@@ -118,7 +118,7 @@ def read_pieces(path: Path, owner: str = "") -> Iterator[Piece]:
     except StopIteration:
         raise DamagedError(f"{path.name} ends before its last piece") from None
     except InputError as error:
-        # Without the advice that it gives for the shards of a data set.
+        # The advice in the message is for the shards of a data set.
         raise DamagedError(str(error).partition(", expected")[0]) from None
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedError(f"{path.name} is no file of pieces: {error}") from None

@@ -1,4 +1,4 @@
-"""The variables of a model and its optimizer, as pieces to write and to read back."""
+"""The variables of a model and its optimizer as pieces of a checkpoint."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from tfdlrm.checkpoints.variable import StoredVariable
 
 @dataclass(frozen=True)
 class _Table:
-    """An embedding table and what the optimizer keeps for each of its rows.
+    """An embedding table and the optimizer's state of its rows.
 
     Args:
         variables: The table and the optimizer's variables.
-        flags: Bool `(rows,)`: which rows have changed.
+        flags: Bool `(rows,)`, true for rows that have changed.
     """
 
     variables: list[StoredVariable]
@@ -25,8 +25,8 @@ class _Table:
 
     @property
     def row_bytes(self) -> int:
-        number = 8  # stands beside the values
-        return sum(each.row_bytes + number for each in self.variables)
+        number_bytes = 8  # of the row number
+        return sum(variable.row_bytes + number_bytes for variable in self.variables)
 
     def changed(self) -> np.ndarray:
         """Return the numbers of the rows that have changed, in ascending order."""
@@ -34,11 +34,11 @@ class _Table:
 
 
 class SavedVariables:
-    """What a checkpoint holds of a model, by name, and which rows of it have changed.
+    """The variables of a model in a checkpoint, by name, and their changed rows.
 
     Args:
-        model: A model, and a compiled one for more than its weights.
-        with_optimizer: Whether the optimizer's variables belong to it.
+        model: A model, compiled if `with_optimizer`.
+        with_optimizer: Whether to include the variables of the optimizer.
     """
 
     def __init__(self, model: keras.Model, with_optimizer: bool = True) -> None:
@@ -46,29 +46,29 @@ class SavedVariables:
         self._by_name: dict[str, StoredVariable] = {}
         self._name_of: dict[int, str] = {}
         self._table_names: set[str] = set()
-        self._tables: list[_Table] = []  # those that are watched
+        self._tables: list[_Table] = []  # whose changed rows are recorded
         self._add("variables", model.variables)
         if with_optimizer:
             if not model.optimizer.built:
                 model.optimizer.build(model.trainable_variables)
             self._add("optimizer", model.optimizer.variables)
 
-    def _add(self, kind: str, variables: list[keras.Variable]) -> None:
-        # Position by position, and not as a model: TensorFlow's own checkpoints do not
-        # look into the lists of layers that a Keras layer holds, and would leave out
-        # what is in them without a word.
-        for place, parts in enumerate(_parts_together(variables)):
-            name = f"{kind}/{place}"
-            self._by_name[name] = self._stored(name, parts)
+    def _add(self, group: str, variables: list[keras.Variable]) -> None:
+        # By position, not by structure: TensorFlow's own checkpoints do not look into
+        # the lists of layers that a Keras layer holds, and would leave out their
+        # variables silently.
+        for position, parts in enumerate(_group_parts(variables)):
+            name = f"{group}/{position}"
+            self._by_name[name] = self._describe(name, parts)
             if getattr(parts[0], "is_embedding_table", False):
                 self._table_names.add(name)
             for part in parts:
                 self._name_of[id(part)] = name
 
-    def _stored(
+    def _describe(
         self, name: str, parts: list[keras.Variable], values: Any = None
     ) -> StoredVariable:
-        """The variable that lies in `parts`, or `values` that lie where these do."""
+        """Return the variable in `parts`, or `values` on the same devices."""
         copies_of = self._model.distribute_strategy.experimental_local_results
         values = values or [part.value for part in parts]
         shard = getattr(parts[0], "shard", None)
@@ -79,66 +79,68 @@ class SavedVariables:
         )
 
     def holder_of(self, variable: keras.Variable) -> StoredVariable:
-        """Return what holds a variable, or the table that it is a shard of."""
+        """Return the stored variable of a Keras variable or of a table's shard."""
         return self._by_name[self._name_of[id(variable)]]
 
     @property
     def shapes(self) -> dict[str, list[int]]:
         """The shape of each variable."""
         return {
-            name: [int(side) for side in each.shape]
-            for name, each in self._by_name.items()
+            name: [int(side) for side in variable.shape]
+            for name, variable in self._by_name.items()
         }
 
     def watch_tables(self) -> None:
-        """Keep note, from now on, of the rows of embedding tables that change.
+        """Record from now on which rows of embedding tables change.
 
-        To be called before a training step is compiled.
+        Call it before a training step is compiled.
         """
         outer = self._model.optimizer
         optimizer = getattr(outer, "inner_optimizer", outer)  # of loss scaling
         tables = [
-            each
-            for each in self._model.trainable_variables
-            if getattr(each, "is_embedding_table", False)
+            variable
+            for variable in self._model.trainable_variables
+            if getattr(variable, "is_embedding_table", False)
         ]
         with self._model.distribute_strategy.scope():
             all_flags = optimizer.watch_rows(tables)
         flags_of = {id(t): flags for t, flags in zip(tables, all_flags, strict=True)}
-        for parts in _parts_together(tables):
-            # A state of another shape, such as row-wise Adagrad's, has the rows too.
+        for parts in _group_parts(tables):
+            # State of another shape, such as row-wise Adagrad's, has the same rows.
             variables = [parts[0], *optimizer.row_state(parts[0])]
-            names = [self._name_of[id(each)] for each in variables]
+            names = [self._name_of[id(variable)] for variable in variables]
             flags = [flags_of[id(part)] for part in parts]
             self._tables.append(
                 _Table(
                     [self._by_name[name] for name in names],
-                    self._stored("", parts, flags),
+                    self._describe("", parts, flags),
                 )
             )
 
     @property
     def table_bytes(self) -> int:
-        """Bytes of the tables that are watched, and of the optimizer's rows."""
-        return sum(each.num_bytes for table in self._tables for each in table.variables)
+        """Bytes of the watched tables and of their optimizer state."""
+        return sum(
+            variable.num_bytes for table in self._tables for variable in table.variables
+        )
 
     def changed_bytes(self) -> int:
-        """Bytes that `changed_pieces` takes of the tables."""
-        return sum(len(each.changed()) * each.row_bytes for each in self._tables)
+        """Return the bytes of the tables' rows in `changed_pieces`."""
+        return sum(len(table.changed()) * table.row_bytes for table in self._tables)
 
     def forget_changes(self) -> None:
-        """Count changes from now on."""
+        """Forget which rows have changed so far."""
         for table in self._tables:
             table.flags.fill(False)
 
     def table_pieces(self) -> Iterator[Piece]:
-        """All rows of the tables, each as it is when its piece is drawn."""
+        """Yield all rows of the tables, with the values of that moment."""
         for table in self._tables:
             for variable in table.variables:
                 yield from variable.pieces(range(variable.shape[0]))
 
     def changed_pieces(self) -> Iterator[Piece]:
-        """What is no table, and the rows of tables that have changed."""
+        """Yield all that is not a table, and the changed rows of tables."""
         yield from self._other_pieces()
         for table in self._tables:
             rows = table.changed()
@@ -146,33 +148,35 @@ class SavedVariables:
                 yield from variable.pieces(rows)
 
     def _other_pieces(self) -> Iterator[Piece]:
-        in_tables = {each.name for table in self._tables for each in table.variables}
+        in_tables = {
+            variable.name for table in self._tables for variable in table.variables
+        }
         for name, variable in self._by_name.items():
             if name not in in_tables:
-                # What is no table may be large too, as its state that is not watched.
+                # Other variables may be large too, such as state that is not watched.
                 if name in self._table_names or variable.num_bytes > PIECE_BYTES:
                     yield from variable.pieces(range(variable.shape[0]))
                 else:
                     yield variable.whole()
 
     def all_pieces(self) -> Iterator[Piece]:
-        """Everything."""
+        """Yield all variables."""
         yield from self._other_pieces()
         yield from self.table_pieces()
 
     def assign(self, piece: Piece, is_change: bool = False) -> None:
-        """Put the values of a piece into its variable.
+        """Assign the values of a piece to its variable.
 
         Args:
             piece: The piece.
-            is_change: Whether its rows are to count as changed.
+            is_change: Whether its rows count as changed.
 
         Raises:
             DamagedError: If there is no such variable, or it has another shape.
         """
         variable = self._by_name.get(piece.name)
         if variable is None:
-            return  # of the optimizer, where only the weights are wanted
+            return  # of the optimizer, where only weights are read
         shape = variable.shape
         expected = shape if piece.rows is None else (len(piece.rows), *shape[1:])
         if piece.values.shape != expected:
@@ -186,27 +190,27 @@ class SavedVariables:
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
-    """Give a model the weights of another, wherever the tables of either lie.
+    """Copy the weights of a model to another, on whichever devices their tables lie.
 
     Args:
-        source: The model with the weights.
-        target: Another of the same architecture.
+        source: The model to copy from.
+        target: A model of the same architecture.
     """
-    there = SavedVariables(target, with_optimizer=False)
+    variables = SavedVariables(target, with_optimizer=False)
     for piece in SavedVariables(source, with_optimizer=False).all_pieces():
-        there.assign(piece)
+        variables.assign(piece)
 
 
-def _parts_together(variables: list[keras.Variable]) -> list[list[keras.Variable]]:
-    """Variables in order, the shards of one table, or of one state of it, as one."""
-    together: dict[Any, list[keras.Variable]] = {}
+def _group_parts(variables: list[keras.Variable]) -> list[list[keras.Variable]]:
+    """Group variables in order: the shards of one table or of one state are one."""
+    groups: dict[Any, list[keras.Variable]] = {}
     times: dict[Any, int] = {}
     for variable in variables:
         key: Any = id(variable)
         if (shard := getattr(variable, "shard", None)) is not None:
-            # The states of a shard come in the same order as those of another.
-            each = id(shard.whole), shard.number
-            times[each] = times.get(each, 0) + 1
-            key = id(shard.whole), times[each]
-        together.setdefault(key, []).append(variable)
-    return list(together.values())
+            # All shards have their states in the same order.
+            shard_key = id(shard.whole), shard.number
+            times[shard_key] = times.get(shard_key, 0) + 1
+            key = id(shard.whole), times[shard_key]
+        groups.setdefault(key, []).append(variable)
+    return list(groups.values())

@@ -1,10 +1,9 @@
 """Checkpoints written while training goes on.
 
-Large tables are written piece by piece while rows of them change, which alone would mix
-rows of different steps. So note is kept of the rows that change from then on, and the
-checkpoint that follows has those, few as they are, as they are at its step: both
-together are the tables of that step. Later checkpoints build on the same tables for as
-long as few rows have changed.
+Large tables are written in pieces while their rows change, which alone would mix rows
+of different steps. So the rows that change from then on are recorded, and the next
+checkpoint holds those few rows as they are at its step: both together are the tables of
+that step. Later checkpoints build on the same tables as long as few rows have changed.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,12 +16,12 @@ from tfdlrm.checkpoints.variables import SavedVariables
 
 
 class CheckpointWriter:
-    """Writes the checkpoints of a run, one at a time, in a thread of its own.
+    """Writer of a run's checkpoints, one at a time, in a thread.
 
     Args:
-        directory: Where to.
-        variables: What to write; their tables are watched.
-        state: The state that was restored, or that of a beginning.
+        directory: The directory of the checkpoints.
+        variables: The variables to write, with watched tables.
+        state: The restored or the initial state.
     """
 
     def __init__(
@@ -38,7 +37,7 @@ class CheckpointWriter:
         self._thread: Thread | None = None
         self._error: Exception | None = None
         self._follows_tables = False
-        # Smaller ones are copied as quickly as their changes are found.
+        # Copying smaller tables takes no longer than finding their changes.
         self._has_tables = variables.table_bytes > MAX_COPY_BYTES
 
     def __enter__(self) -> "CheckpointWriter":
@@ -54,15 +53,15 @@ class CheckpointWriter:
 
     @property
     def writes_tables(self) -> bool:
-        """Whether these are tables, which takes long."""
+        """Whether tables are being written, which takes long."""
         return self.is_busy and self._has_tables and self._tables is None
 
     def poll(self) -> bool:
-        """Whether a checkpoint is to be begun, since the tables for it are written.
+        """Whether to begin a checkpoint now, because its tables are written.
 
         Raises:
-            OSError: If the disk refused what was written last; likewise any other
-                exception that kept it from being written.
+            OSError: If the disk refused the last write; any other exception of the last
+                write is raised too.
         """
         self.wait()
         error, self._error = self._error, None
@@ -77,11 +76,11 @@ class CheckpointWriter:
             self._thread = None
 
     def begin(self, step: int, state: dict[str, Any]) -> None:
-        """Begin a checkpoint of this step, or else the tables for one of a later step.
+        """Begin a checkpoint of this step, or the tables for one of a later step.
 
         Args:
             step: Training steps done.
-            state: What else is to be restored.
+            state: Other values to restore.
 
         Raises:
             OSError: If the disk refuses.
@@ -102,7 +101,7 @@ class CheckpointWriter:
         self._start(lambda: self._write_step(step, state, pieces))
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Write a checkpoint of this step now, unless there is one.
+        """Write a checkpoint of this step now, unless it exists.
 
         Raises:
             OSError: If the disk refuses.
@@ -114,7 +113,7 @@ class CheckpointWriter:
             self._write_step(step, state, self._changed_pieces())
 
     def _changed_pieces(self) -> Iterator[Piece]:
-        """What differs from the tables that are written, if any are."""
+        """Return what differs from the tables on disk, or everything without such."""
         if self._has_tables and self._tables is not None:
             return self._variables.changed_pieces()
         return self._variables.all_pieces()

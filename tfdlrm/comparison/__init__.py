@@ -1,1 +1,1 @@
-"""Models and optimizers side by side."""
+"""Comparison of models and optimizers."""

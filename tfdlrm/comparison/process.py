@@ -1,4 +1,4 @@
-"""A training run in a process of its own, which stops when its parent is stopped."""
+"""Training in a separate process, which stops when its parent is stopped."""
 
 import ctypes
 import signal
@@ -13,16 +13,16 @@ _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 def train_in_process(config_file: Path) -> subprocess.CompletedProcess[str]:
-    """Run `python -m tfdlrm.train --config FILE`, so that its memory is its own too.
+    """Run `python -m tfdlrm.train --config FILE`, so that each run has its own memory.
 
-    Where this process is asked to stop, training is asked too, and waited for: it
-    writes a checkpoint. On Linux it is asked even if this process is killed.
+    If this process is asked to stop, it asks training to stop too, and waits until that
+    has written a checkpoint. On Linux training stops even if this process is killed.
 
     Args:
         config_file: The settings.
 
     Returns:
-        The finished process with what it wrote.
+        The finished process with its output.
     """
     command = [sys.executable, "-m", "tfdlrm.train", "--config", str(config_file)]
     with _terminate_is_exit():
@@ -31,7 +31,7 @@ def train_in_process(config_file: Path) -> subprocess.CompletedProcess[str]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # A terminal's interrupt would reach it too, and a second signal kills.
+            # A terminal's interrupt would reach it as well, and a second signal kills.
             start_new_session=True,
             preexec_fn=_stop_with_parent if sys.platform == "linux" else None,
         )
@@ -55,8 +55,8 @@ def _terminate_is_exit() -> Iterator[None]:
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    old_handler = signal.signal(signal.SIGTERM, leave)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, old_handler)

@@ -1,4 +1,4 @@
-"""A comparison of runs as a figure, a table, JSON, and one page that holds them all."""
+"""A comparison of runs as a figure, a table, JSON, and one page with all of them."""
 
 import base64
 import html
@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tfdlrm.base import storage
 from tfdlrm.base.figures import save_figure
-from tfdlrm.comparison.runs import FinishedRun, Spread, not_told_apart
+from tfdlrm.comparison.runs import FinishedRun, Spread, indistinguishable
 
 COLUMNS = (
     "model, optimizer",
@@ -39,11 +39,11 @@ def write_comparison(
     """Write `accuracy.png`, `report.md`, `report.json` and `report.html`.
 
     Args:
-        output: The directory.
-        contenders: Of each model and optimizer, its runs, one a seed, but for those
-            that diverged.
-        num_seeds: How many there were to be.
-        how: How they were trained, in a sentence or two.
+        output: The directory to write into.
+        contenders: For each model and optimizer, one run a seed, without the runs that
+            diverged.
+        num_seeds: Number of seeds, with those that diverged.
+        how: A description of the training in a sentence or two.
 
     Returns:
         Path of `report.html`, which needs no other file.
@@ -77,18 +77,18 @@ def write_comparison(
 
 
 def plot_accuracy(contenders: Sequence[Sequence[FinishedRun]], path: Path) -> None:
-    """Draw accuracy over steps: training solid, validation dashed, the first seed's."""
+    """Draw accuracy over steps of the first seed: training solid, validation dashed."""
     figure = Figure(figsize=(9, 5), layout="constrained")
     axis = figure.subplots()
-    for number, (first, *_) in enumerate(contenders):
+    for number, (run, *_) in enumerate(contenders):
         for split, style in (("train", "-"), ("validation", "--")):
-            points = [point for point in first.curves if point["split"] == split]
+            points = [point for point in run.curves if point["split"] == split]
             axis.plot(
                 [point["step"] for point in points],
                 [point["accuracy"] for point in points],
                 style,
                 color=f"C{number}",
-                label=f"{first.label}" if split == "train" else None,
+                label=run.label if split == "train" else None,
             )
     axis.set(xlabel="training steps", ylabel="accuracy", title=_CAPTION)
     axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
@@ -118,27 +118,27 @@ def _row(runs: Sequence[FinishedRun], num_seeds: int) -> list[str]:
 
 
 def _verdict(contenders: Sequence[Sequence[FinishedRun]], num_seeds: int) -> str:
-    """What the measures do and do not say about who is best."""
+    """Return sentences about which model is best, as far as the measures show it."""
     if num_seeds == 1:
         return "One seed shows no spread, so this is no ranking."
-    whole = [runs for runs in contenders if len(runs) == num_seeds]
+    ranked = [runs for runs in contenders if len(runs) == num_seeds]
     diverged = [runs[0].label for runs in contenders if len(runs) < num_seeds]
     sentences = [f"Mean ± standard deviation over {num_seeds} seeds."]
     if diverged:
         sentences.append(
-            "Some seeds diverged, which are in no mean, and these in no ranking: "
-            f"{'; '.join(diverged)}."
+            "Some seeds diverged: means leave these seeds out, and the ranking leaves "
+            f"out {'; '.join(diverged)}."
         )
-    if len(whole) > 1:
-        spreads = {runs[0].label: _measure(runs, "auc") for runs in whole}
-        if not all(math.isfinite(each.mean) for each in spreads.values()):
-            split = whole[0][0].split
+    if len(ranked) > 1:
+        spreads = {runs[0].label: _measure(runs, "auc") for runs in ranked}
+        if not all(math.isfinite(spread.mean) for spread in spreads.values()):
+            split = ranked[0][0].split
             sentences.append(f"All {split} rows have one label: there is no AUC.")
             return " ".join(sentences)
-        best, *rest = not_told_apart(spreads, highest=True)
+        best, *rivals = indistinguishable(spreads, highest=True)
         sentences.append(
-            f"By AUC the spread does not tell apart {best} and {', '.join(rest)}."
-            if rest
+            f"By AUC the spread does not distinguish {best} and {', '.join(rivals)}."
+            if rivals
             else f"By AUC {best} is ahead of all others by more than the spread."
         )
     return " ".join(sentences)

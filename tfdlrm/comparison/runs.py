@@ -1,4 +1,4 @@
-"""What finished training runs have to tell when they stand side by side."""
+"""Results of finished training runs, to be compared."""
 
 import math
 import statistics
@@ -18,9 +18,9 @@ class FinishedRun:
     """A finished run of `tfdlrm.train`.
 
     Args:
-        config: Its settings.
+        config: The settings of the run.
         parameters: Number of parameters.
-        peak_memory: Bytes that the process held at most.
+        peak_memory: Largest memory of the process in bytes.
         samples_per_second: Training rows a second, without validation and without the
             time until the curves' first point, in which functions are compiled.
         metrics: Final measures of each held-out split, by name.
@@ -45,16 +45,16 @@ class FinishedRun:
 
     @property
     def choice(self) -> float:
-        """What a learning rate is chosen by: log loss on validation rows."""
+        """Log loss on validation rows, by which a learning rate is chosen."""
         return self.metrics.get("validation", {}).get("log_loss", 0.0)
 
     @property
     def split(self) -> str:
-        """The split to report on: the test rows, where there are some."""
+        """The split to report on: the test rows if there are any."""
         return "test" if "test" in self.metrics else "validation"
 
     def in_a_line(self) -> str:
-        """The measures of each split, in words."""
+        """Return the measures of each split as text."""
         return "; ".join(
             f"{split} AUC {measure_text(values['auc'])}, "
             f"log loss {values['log_loss']:.4f}"
@@ -67,8 +67,8 @@ class Spread:
     """Mean and standard deviation over seeds.
 
     Args:
-        mean: The mean.
-        deviation: The standard deviation; `None` for a single seed.
+        mean: Mean of the values.
+        deviation: Standard deviation; `None` for a single seed.
     """
 
     mean: float
@@ -76,15 +76,15 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        """The spread of `values`.
+        """Return the spread of `values`.
 
         Example:
 
         >>> Spread.of([1.0, 3.0]).mean
         2.0
         """
-        several = len(values) > 1 and all(map(math.isfinite, values))
-        deviation = statistics.stdev(values) if several else None
+        has_deviation = len(values) > 1 and all(map(math.isfinite, values))
+        deviation = statistics.stdev(values) if has_deviation else None
         return cls(statistics.fmean(values), deviation)
 
     def __format__(self, spec: str) -> str:
@@ -99,8 +99,8 @@ def read_run(directory: Path, schema: FeatureSchema) -> FinishedRun:
     """Read a finished run.
 
     Args:
-        directory: Its directory.
-        schema: Schema of the data set that it was trained on.
+        directory: Directory of the run.
+        schema: Schema of the data set of its training.
 
     Raises:
         InputError: If it is not the directory of a finished run.
@@ -134,36 +134,36 @@ def _samples_per_second(
     total_steps = curves[-1]["step"]
     steps, seconds = 0, 0.0
     for i, point in enumerate(curves[1:], start=1):
-        # From one point to the next, less the validation between them.
+        # The time from one point to the next, without the validation between them.
         if point["split"] == "train":
             steps += point["step"] - curves[i - 1]["step"]
             seconds += point["seconds"] - curves[i - 1]["seconds"]
     return steps / total_steps * rows / seconds if seconds > 0 else None
 
 
-def not_told_apart(entries: dict[str, Spread], highest: bool) -> list[str]:
-    """The best of several, and those that the spread does not tell apart from it.
+def indistinguishable(entries: dict[str, Spread], highest: bool) -> list[str]:
+    """Return the best entry, and those that the spread does not distinguish from it.
 
     Args:
-        entries: A measure of each, over seeds.
+        entries: Spread of a measure over seeds, by name.
         highest: Whether more is better.
 
     Returns:
-        Names, the best first. Without a spread nothing is told apart.
+        Names, the best first. Without a deviation nothing is distinguished.
 
     Example:
 
     >>> spreads = {"a": Spread(0.80, 0.01), "b": Spread(0.79, 0.01)}
-    >>> not_told_apart({**spreads, "c": Spread(0.7, 0.01)}, highest=True)
+    >>> indistinguishable({**spreads, "c": Spread(0.7, 0.01)}, highest=True)
     ['a', 'b']
     """
     sign = 1 if highest else -1
     order = sorted(entries, key=lambda name: -sign * entries[name].mean)
     best = entries[order[0]]
 
-    def apart(other: Spread) -> bool:
-        if best.deviation is None or other.deviation is None:
+    def is_behind(spread: Spread) -> bool:
+        if best.deviation is None or spread.deviation is None:
             return False
-        return abs(best.mean - other.mean) > best.deviation + other.deviation
+        return abs(best.mean - spread.mean) > best.deviation + spread.deviation
 
-    return [name for name in order if not apart(entries[name])]
+    return [name for name in order if not is_behind(entries[name])]

@@ -12,11 +12,11 @@ VARIABLE = "TF_CONFIG"
 
 @dataclass(frozen=True)
 class Cluster:
-    """The workers, and which of them this process is.
+    """The workers of a training, and the index of this process.
 
     Args:
-        workers: Their addresses, `host:port`; the first is the chief.
-        index: This one's place.
+        workers: Addresses `host:port`; the first is the chief.
+        index: Index of this worker.
     """
 
     workers: tuple[str, ...]
@@ -29,9 +29,13 @@ class Cluster:
 
     @property
     def on_this_machine(self) -> tuple[int, ...]:
-        """The workers, this one among them, whose addresses have its host."""
+        """Indices of the workers on this worker's host, its own included."""
         host = _host(self.workers[self.index])
-        return tuple(i for i, each in enumerate(self.workers) if _host(each) == host)
+        return tuple(
+            index
+            for index, address in enumerate(self.workers)
+            if _host(address) == host
+        )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Cluster":
@@ -57,26 +61,27 @@ class Cluster:
         try:
             value = json.loads(text)
             cluster, task = value["cluster"], value["task"]
-            kinds = {kind: list(cluster[kind]) for kind in cluster}
-            kind, index = task["type"], int(task["index"])
+            tasks = {name: list(cluster[name]) for name in cluster}
+            task_type, index = task["type"], int(task["index"])
         except (ValueError, KeyError, TypeError, AttributeError):
             raise InputError(
                 f"{VARIABLE} is {text!r}, expected JSON such as {_EXAMPLE}"
             ) from None
-        if unknown := set(kinds) - {"chief", "worker"}:
+        if unknown := set(tasks) - {"chief", "worker"}:
             raise InputError(
                 f"{VARIABLE} has the tasks {', '.join(sorted(unknown))}, expected "
                 "worker, and chief where there is one, only"
             )
-        chiefs = kinds.get("chief", [])
-        workers = [*chiefs, *kinds.get("worker", [])]
-        if kind not in kinds or not 0 <= index < len(kinds[kind]):
+        chiefs = tasks.get("chief", [])
+        workers = [*chiefs, *tasks.get("worker", [])]
+        if task_type not in tasks or not 0 <= index < len(tasks[task_type]):
             raise InputError(
-                f"{VARIABLE} says that this is {kind} {index}, but its cluster has no "
-                "such task"
+                f"{VARIABLE} says that this is {task_type} {index}, but its cluster "
+                "has no such task"
             )
-        place = index + (len(chiefs) if kind == "worker" else 0)
-        return cls(tuple(workers), place)
+        if task_type == "worker":
+            index += len(chiefs)
+        return cls(tuple(workers), index)
 
 
 def _host(address: object) -> str:

@@ -1,4 +1,4 @@
-"""Which columns of a data set a model looks at."""
+"""The columns of a data set that a model uses."""
 
 from tfdlrm.base.errors import InputError
 from tfdlrm.config.models import MFConfig, ModelConfig
@@ -6,26 +6,26 @@ from tfdlrm.data.schema import FeatureSchema
 
 
 def ignored_columns(schema: FeatureSchema, config: ModelConfig) -> list[str]:
-    """The columns of a data set that the model does not look at.
+    """Return the columns of a data set that the model does not use.
 
     Raises:
         InputError: If the settings name columns that the data set does not have.
     """
     if not isinstance(config, MFConfig):
         return []
-    looked_at = factorized_columns(schema, config)
+    used_positions = factorized_columns(schema, config)
     return [
         *schema.dense_features,
         *(
             feature.name
             for position, feature in enumerate(schema.categorical_features)
-            if position not in looked_at
+            if position not in used_positions
         ),
     ]
 
 
 def factorized_columns(schema: FeatureSchema, config: MFConfig) -> tuple[int, int]:
-    """Positions of the user's and the item's column.
+    """Return the positions of the user's and the item's column.
 
     Raises:
         InputError: If the data set has no such categorical column.

@@ -1,4 +1,4 @@
-"""Architectures of the models, each a frozen dataclass with fields of its own."""
+"""Architectures of the models, each a frozen dataclass with its own fields."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +11,7 @@ class DLRMConfig:
     """Deep Learning Recommendation Model.
 
     Args:
-        name: Which model this is.
+        name: Name of the model.
         embedding_dim: Width of every embedding vector.
         initial_bound: The initial vectors are uniform in ± this; null means
             `1 / sqrt(vocabulary size)` of each column.
@@ -21,8 +21,8 @@ class DLRMConfig:
             of width `embedding_dim` follows them.
         top_mlp_units: Widths of the hidden layers of the top MLP; a last layer of
             width 1 follows them.
-        interaction: What becomes of the vectors on their way to the top MLP: `dot`,
-            the products of every two; or `concatenate`, the vectors side by side.
+        interaction: How the vectors enter the top MLP: `dot`, the dot products of every
+            two; or `concatenate`, the vectors side by side.
         self_interaction: Whether each vector is also multiplied with itself.
         dense_bucket_width: Width of the buckets of dense features: each also has a
             vector for the bucket that its value falls in, which interacts with all
@@ -70,10 +70,10 @@ class DLRMConfig:
 
 @dataclass(frozen=True)
 class DCNConfig:
-    """Deep & Cross network: cross layers with a vector each, beside a deep tower.
+    """Deep & Cross network: cross layers with a vector each, next to a deep tower.
 
     Args:
-        name: Which model this is.
+        name: Name of the model.
         embedding_dim: Width of every embedding vector.
         initial_bound: The initial vectors are uniform in ± this; null means
             `1 / sqrt(vocabulary size)` of each column.
@@ -104,7 +104,7 @@ class DCNV2Config:
     """Deep & Cross network, version 2: cross layers with a matrix each.
 
     Args:
-        name: Which model this is.
+        name: Name of the model.
         embedding_dim: Width of every embedding vector.
         initial_bound: The initial vectors are uniform in ± this; null means
             `1 / sqrt(vocabulary size)` of each column.
@@ -138,7 +138,7 @@ class FMConfig:
     """Factorization machine of second order.
 
     Args:
-        name: Which model this is.
+        name: Name of the model.
         embedding_dim: Width of every factor vector.
         initial_bound: The initial vectors are uniform in ± this, near 0, since hundreds
             of products of larger ones would drown the rest.
@@ -160,7 +160,7 @@ class DeepFMConfig:
     """DeepFM: a factorization machine and a deep tower on the same vectors.
 
     Args:
-        name: Which model this is.
+        name: Name of the model.
         embedding_dim: Width of every factor vector.
         initial_bound: The initial vectors are uniform in ± this, near 0, since hundreds
             of products of larger ones would drown the rest.
@@ -192,7 +192,7 @@ class MFConfig:
         user: Column of the matrix' rows, such as people.
         item: Column of the matrix' columns, such as films. All other columns of the
             data set are ignored.
-        name: Which model this is.
+        name: Name of the model.
         embedding_dim: Width of every factor vector.
         initial_bound: The initial vectors are uniform in ± this; null means
             `1 / sqrt(vocabulary size)` of each column.
@@ -217,7 +217,7 @@ class LogisticRegressionConfig:
     """Logistic regression: a weight for each id and each dense feature.
 
     Args:
-        name: Which model this is.
+        name: Name of the model.
     """
 
     name: Literal["logistic_regression"] = "logistic_regression"
@@ -228,7 +228,7 @@ class MLPConfig:
     """Plain MLP on the dense features and the embeddings, side by side.
 
     Args:
-        name: Which model this is.
+        name: Name of the model.
         embedding_dim: Width of every embedding vector.
         initial_bound: The initial vectors are uniform in ± this; null means
             `1 / sqrt(vocabulary size)` of each column.

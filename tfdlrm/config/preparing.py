@@ -6,6 +6,7 @@ from typing import Literal
 
 from tfdlrm.base.byte_size import parse_byte_size
 from tfdlrm.base.errors import InputError, require
+from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.schema import RecordFormat
 
 MIN_MEMORY = 10**9
@@ -31,11 +32,11 @@ class PrepareConfig:
         validation_days: Parts, or a fraction of one, held out just before the test
             rows.
         test_days: Parts, or a fraction of one, held out at the end.
-        on_bad_row: What a malformed row does: `stop` with its place, or `skip` it,
+        on_bad_row: Reaction to a malformed row: `stop` with its position, or `skip` it,
             count it and report it.
         seed: Seed of the shuffle of the training rows.
-        columns: YAML file that says what the columns of a log are that is not in
-            Criteo's format; docs/own_data.md tells what it holds.
+        columns: YAML file that describes the columns of a log that is not in Criteo's
+            format; docs/own_data.md describes it.
         record_format: `block` for records that train fastest, `row` for ordinary
             one-row Examples that other tools read too, `parquet` for Parquet, which
             tensorflow-io reads.
@@ -64,7 +65,7 @@ class PrepareConfig:
     master: str | None = None
 
     def __post_init__(self) -> None:
-        self._settle_dialect()
+        self._fill_in_dialect()
         require(
             self.master is None or self.engine == "spark",
             "master",
@@ -80,8 +81,8 @@ class PrepareConfig:
         num_bytes = parse_byte_size(self.memory_budget, "memory_budget")
         require(num_bytes >= MIN_MEMORY, "memory_budget", self.memory_budget, ">= 1GB")
 
-    def _settle_dialect(self) -> None:
-        """Refuse what the dialect does not use, and fill in what it needs."""
+    def _fill_in_dialect(self) -> None:
+        """Refuse settings that the dialect does not use, and fill in those it needs."""
         for dialect, name, highest, default in _DIALECT_SETTINGS:
             value = getattr(self, name)
             if dialect != self.dialect:
@@ -91,7 +92,7 @@ class PrepareConfig:
             else:
                 bounds = f"from 1 to {highest:,}"
                 require(1 <= value <= highest, name, value, bounds)
-        if self.dialect == "facebook":
+        if not traits_of(self.dialect).has_split_settings:
             for name in ("days", "validation_days", "test_days"):
                 default = getattr(PrepareConfig, name)
                 _refuse_unused(name, getattr(self, name), default, self.dialect)

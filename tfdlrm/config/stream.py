@@ -10,24 +10,24 @@ from tfdlrm.config.training import CheckpointConfig
 
 @dataclass(frozen=True)
 class StreamConfig:
-    """Go on learning from a click stream: each event is predicted, and then learned.
+    """Continue learning from a click stream: predict each event, then learn from it.
 
     Args:
         stream: The topic, kafka://HOST:PORT/TOPIC. Its events are JSON objects of raw
             columns, or block records.
-        run_dir: Run of `tfdlrm.train` that is finished; its model goes on learning.
-            What the stream adds is in `stream/` there.
-        start: Where a stream is begun; later it goes on from its last checkpoint.
-        stop_at_end: Stop at the events that were the last ones when the command began,
+        run_dir: Finished run of `tfdlrm.train` whose model continues to learn; files of
+            the stream go to `stream/` in it.
+        start: Where to begin the stream; later it resumes from its last checkpoint.
+        stop_at_end: Stop after the events that were there when the command began,
             instead of waiting for more.
         batch_size: Events of one step; null means as many as in training.
-        measure_every: Events from one point of the curves to the next.
-        compare_frozen: Also score each event with the model as the run left it.
-        export_minutes: Minutes from one exported version to the next; null exports
+        measure_every: Events between points of the curves.
+        compare_frozen: Also score each event with the unchanged model of the run.
+        export_minutes: Minutes between exported versions; null exports
             only at the end of `stop_at_end`.
-        export_dir: Where versions go; null means where the run's went.
+        export_dir: Directory of the versions; null means that of the run.
         checkpoints: When offsets and weights are committed, together.
-        on_bad_event: What an event does that cannot be read: `stop` with its offset,
+        on_bad_event: Reaction to an event that cannot be read: `stop` with its offset,
             or `skip` it and count it.
         kafka: More settings of librdkafka, such as '[security.protocol=ssl]'.
     """

@@ -9,7 +9,7 @@ from tfdlrm.config.models import DLRMConfig, ModelConfig
 from tfdlrm.config.preparing import PrepareConfig
 
 OptimizerName = Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam"]
-"""Those of `tfdlrm.optimizers`."""
+"""The optimizers of `tfdlrm.optimizers`."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,11 @@ class OptimizerConfig:
 
     Args:
         name: Which one of `tfdlrm.optimizers`.
-        learning_rate: Step size; where there is a schedule, what its warm-up leads to.
-        warm_up_steps: Training steps over which the learning rate rises to that from
-            0; as the reference implementation's `--lr-num-warmup-steps`.
+        learning_rate: Step size; with a schedule, the one at the end of its warm-up.
+        warm_up_steps: Training steps over which the learning rate rises from 0 to that
+            size; as the reference implementation's `--lr-num-warmup-steps`.
         decay_start_step: Training step at which a quadratic decay to 0 begins.
-        decay_steps: Its length; 0 for no decay.
+        decay_steps: Length of the decay in steps; 0 for none.
     """
 
     name: OptimizerName = "adagrad"
@@ -50,12 +50,12 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """When a run writes a checkpoint, from which the same command goes on.
+    """When a run writes a checkpoint, from which the same command resumes it.
 
     Args:
-        minutes: Minutes from one to the next; null writes none by the clock.
-        steps: Training steps from one to the next; null writes none by their number.
-        keep: How many of the newest are kept.
+        minutes: Minutes between checkpoints; null writes none by the clock.
+        steps: Training steps between checkpoints; null writes none by their number.
+        keep: Number of newest checkpoints that are kept.
     """
 
     minutes: float | None = 10.0
@@ -74,46 +74,46 @@ class TrainConfig:
     """Train a model, evaluate it and export it for serving.
 
     With neither data_dir nor raw, a small synthetic data set is made first. With
-    `--stream kafka://HOST:PORT/TOPIC`, a trained model goes on learning from a click
-    stream instead; put it before --help for its settings.
+    `--stream kafka://HOST:PORT/TOPIC`, a trained model learns from a click stream
+    instead; put that option before --help for its settings.
 
     Args:
-        data_dir: Data set directory written by `pipelines.prepare`; with raw, where the
-            prepared data set goes.
-        raw: Raw log to prepare first, Criteo's or what prepare.columns tells of; what
-            an earlier run prepared from it is used again.
+        data_dir: Data set directory written by `pipelines.prepare`; with raw, the
+            directory to write it to.
+        raw: Raw log to prepare first, in Criteo's format or that of prepare.columns; a
+            data set that an earlier run prepared from it is used again.
         prepare: How raw rows become a data set.
-        model: Which model, and its architecture.
+        model: Model and its architecture.
         optimizer: Optimizer.
         batch_size: Rows in one training step, over all devices.
         epochs: Passes over the training rows.
         seed: Seed of the initial weights and of the order of rows.
-        evaluations_per_epoch: Times an epoch that the curves get a point.
+        evaluations_per_epoch: Points of the curves in each epoch.
         early_stopping: Points in a row of the validation curve whose log loss is no
             lower than the lowest before them, after which training ends and the weights
             of that lowest point are kept; null trains all epochs.
         strategy: `mirrored` trains on all GPUs at once, `default` on one device;
             `multi_worker` on all GPUs of several machines, each of which runs the same
             command with its own `TF_CONFIG`.
-        tables: Where embedding tables lie: `replicated` on every device that trains;
+        tables: Placement of embedding tables: `replicated` on every device that trains;
             `sharded`, with strategy mirrored, each row on one of them, so that each
-            holds its share; `host` in the memory of the machine, beside its GPUs.
+            holds its share; `host` in the memory of the machine, not of its GPUs.
         precision: `mixed_bfloat16` and `mixed_float16` compute in 16 bits and keep
-            weights in 32; the first is for processors that have the instructions, the
-            second, whose loss is scaled, for GPUs.
+            weights in 32; the first is for CPUs that have the instructions, the second,
+            whose loss is scaled, for GPUs.
         tf32: Whether GPUs may multiply float32 matrices as TF32, with 10 bits of
-            mantissa in place of 23, which is faster; processors never do.
+            mantissa instead of 23, which is faster; CPUs never do.
         steps_per_execution: Training steps in one call of the compiled function; more
-            are faster where batches are small.
+            are faster with small batches.
         allow_one_class: Whether to train although all training rows have the same
-            label, of which nothing is learned.
-        profile_steps: The first and the last training step that TensorFlow's profiler
-            watches; what it sees goes to `profile` in the run's directory.
+            label, so that nothing can be learned.
+        profile_steps: The first and the last training step of TensorFlow's profile,
+            which goes to `profile` in the run's directory.
         checkpoints: When to write checkpoints.
-        run_dir: Where the run's files go; null makes a new directory under `runs/`. A
-            run that was stopped goes on from its last checkpoint.
-        export_dir: Where the next version of the SavedModel goes; null means
-            `saved_models/` and the model's name.
+        run_dir: Directory of the run's files; null makes a new one under `runs/`. A run
+            that was stopped resumes from its last checkpoint.
+        export_dir: Directory of the SavedModel's versions; null means `saved_models/`
+            and the model's name.
     """
 
     data_dir: Path | None = None
@@ -150,26 +150,26 @@ class TrainConfig:
         require(is_possible, "early_stopping", patience, "null or >= 1")
         require(self.seed >= 0, "seed", self.seed, ">= 0")
         if self.profile_steps is not None:
-            first, last = self.profile_steps
+            first_step, last_step = self.profile_steps
             expected = "two steps, the first >= 1 and the last no smaller"
-            steps = [first, last]
-            require(1 <= first <= last, "profile_steps", steps, expected)
+            steps = [first_step, last_step]
+            require(1 <= first_step <= last_step, "profile_steps", steps, expected)
         self._check_distribution()
 
     @property
     def versions_dir(self) -> Path:
-        """The directory of the model's versions, said or not."""
+        """The directory of the model's versions: `export_dir` or its default."""
         return self.export_dir or Path("saved_models") / self.model.name
 
     def _check_distribution(self) -> None:
-        """Refuse what several devices or machines cannot do."""
-        homes = {
+        """Refuse settings that do not work on several devices or machines."""
+        placements = {
             "default": ("replicated", "host"),
             "mirrored": ("replicated", "sharded", "host"),
             "multi_worker": ("replicated",),
         }[self.strategy]
-        expected = f"{' or '.join(homes)} with strategy {self.strategy}"
-        require(self.tables in homes, "tables", self.tables, expected)
+        expected = f"{' or '.join(placements)} with strategy {self.strategy}"
+        require(self.tables in placements, "tables", self.tables, expected)
         require(
             self.early_stopping is None
             or (self.tables == "replicated" and self.strategy != "multi_worker"),

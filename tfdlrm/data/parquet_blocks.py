@@ -1,4 +1,4 @@
-"""Shards in Parquet, read by tensorflow-io: a column for every feature."""
+"""Read shards in Parquet with tensorflow-io: a column for every feature."""
 
 import tensorflow as tf
 
@@ -8,7 +8,7 @@ from tfdlrm.data.schema import ROW_GROUP_ROWS, FeatureSchema
 
 
 def parquet_columns(schema: FeatureSchema) -> dict[str, tf.DType]:
-    """The columns that a shard must have, without missing values.
+    """Return the columns that a shard must have; they have no missing values.
 
     Args:
         schema: Schema of a data set with `record_format` `parquet`.
@@ -20,22 +20,22 @@ def parquet_columns(schema: FeatureSchema) -> dict[str, tf.DType]:
     {'label': tf.float32, 'I1': tf.float32, 'C1': tf.int32}
     """
     dtypes = {"float": tf.float32, "int32": tf.int32}
-    return {name: dtypes[kind] for name, kind in column_types(schema).items()}
+    return {name: dtypes[type_name] for name, type_name in column_types(schema).items()}
 
 
 def parquet_blocks(
     path: tf.Tensor, schema: FeatureSchema, block_rows: int
 ) -> tf.data.Dataset:
-    """The columns `(rows,)` of each block of a shard, by name.
+    """Read the columns `(rows,)` of each block of a shard, by name.
 
     Args:
-        path: The file.
-        schema: Schema of its data set.
-        block_rows: Rows of a block; the last takes what is left.
+        path: Path of the shard.
+        schema: Schema of the data set.
+        block_rows: Rows of a block; the last block has the remaining rows.
     """
     load_tensorflow_io("a data set in Parquet")
-    # `IODataset.from_parquet` has a data set for each column and joins them row by row,
-    # which takes some forty times as long (`python -m benchmarks.read`).
+    # `IODataset.from_parquet` joins a data set for each column row by row, which takes
+    # about forty times as long (`python -m benchmarks.read`).
     from tensorflow_io.python.ops import core_ops
 
     file = {"input": path, "shared": path, "container": "tfdlrm"}
@@ -55,6 +55,6 @@ def parquet_blocks(
             for name, dtype in parquet_columns(schema).items()
         }
 
-    # A read begins at the start of its row group, however few rows it takes.
+    # Read whole row groups: every read begins at the start of one, even of few rows.
     groups = tf.data.Dataset.range(0, num_rows, ROW_GROUP_ROWS).map(read)
     return groups.rebatch(block_rows)

@@ -1,4 +1,4 @@
-"""What a shard in Parquet must be, read without TensorFlow."""
+"""Check that a shard in Parquet has the right columns, without TensorFlow."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from tfdlrm.data.schema import FeatureSchema
 
 
 def column_types(schema: FeatureSchema) -> dict[str, str]:
-    """The columns of a shard, by Arrow's names of their types.
+    """Return the columns of a shard, with Arrow's names of their types.
 
     Args:
         schema: Schema of a data set with `record_format` `parquet`.
 
     Raises:
-        InputError: If it has multi-hot features, whose lists tensorflow-io cannot read.
+        InputError: If there are multi-hot features: tensorflow-io reads no lists.
 
     Example:
 
@@ -36,35 +36,41 @@ def column_types(schema: FeatureSchema) -> dict[str, str]:
     }
 
 
-def column_problem(found: pa.Schema, expected: dict[str, str]) -> str | None:
-    """What is wrong with the first column that is not there, or of another type.
+def column_problem(file_schema: pa.Schema, expected: dict[str, str]) -> str | None:
+    """Return what is wrong with the first column that is absent or of another type.
 
     Args:
-        found: Those of a file.
-        expected: As `column_types` gives them.
+        file_schema: The columns of a file.
+        expected: The columns by `column_types`.
     """
-    types = {each.name: str(each.type) for each in found}
-    for name, kind in expected.items():
-        if types.get(name) != kind:
-            return f"column {name} is {types.get(name, 'not there')}, expected {kind}"
+    types = {field.name: str(field.type) for field in file_schema}
+    for name, type_name in expected.items():
+        if types.get(name) != type_name:
+            return (
+                f"column {name} is {types.get(name, 'not there')}, expected {type_name}"
+            )
     return None
 
 
 def check_file(path: Path, schema: FeatureSchema) -> None:
-    """Refuse a file that tensorflow-io would end the process for.
+    """Refuse a file at which tensorflow-io would end the process.
 
     Args:
-        path: A shard.
-        schema: Schema of its data set.
+        path: Path of a shard.
+        schema: Schema of the data set.
 
     Raises:
-        InputError: If it is no Parquet file, or has other columns.
+        InputError: If the file is no Parquet file, or has other columns.
     """
     expected = column_types(schema)
     try:
         with path.open("rb") as file:
             problem = column_problem(pa_parquet.read_schema(file), expected)
-    except (pa.ArrowException, OSError, ValueError) as error:  # names in no UTF-8
+    except (
+        pa.ArrowException,
+        OSError,
+        ValueError,
+    ) as error:  # a ValueError is a name that is no UTF-8
         problem = " ".join(str(error).split())
     if problem:
         raise InputError(

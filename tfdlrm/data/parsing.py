@@ -1,4 +1,4 @@
-"""From serialized records to columns: both formats of a data set, inside a graph."""
+"""Parse records into columns inside a graph, in both formats of a data set."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def _row_fields(schema: FeatureSchema) -> tuple[Field, Field, Field]:
 
 
 def row_spec(schema: FeatureSchema) -> dict[str, Any]:
-    """What `tf.io.parse_example` needs to read records of one row.
+    """Return the features with which `tf.io.parse_example` reads records of one row.
 
     Args:
         schema: Schema of a data set with `record_format` `row`.
@@ -51,19 +51,19 @@ def row_spec(schema: FeatureSchema) -> dict[str, Any]:
 
 
 def parse_records(schema: FeatureSchema, records: Any, num_rows: tf.Tensor) -> Any:
-    """Features and labels of all rows of some records.
+    """Parse the features and labels of all rows of some records.
 
     Args:
         schema: Schema of the data set.
         records: Serialized records `(records,)`; in Parquet, columns `(rows,)` by name.
-        num_rows: Rows that they hold together.
+        num_rows: Number of rows in all records.
 
     Returns:
         `({"dense_features": (rows, n) float32, "categorical_features":
-        (rows, features) int32}, label (rows, 1) float32)`. Where there are multi-hot
-        features, the ids of a row follow one another in a `tf.RaggedTensor`
-        `(rows, None)`, and `num_ids` `(rows, features)` int32 says how many each
-        feature has; `assemble` makes bags of them.
+        (rows, features) int32}, label (rows, 1) float32)`. With multi-hot features, the
+        ids of a row follow one another in a `tf.RaggedTensor` `(rows, None)`, and
+        `num_ids` `(rows, features)` int32 is the number of ids of each feature;
+        `assemble` turns them into bags.
 
     Raises:
         tf.errors.InvalidArgumentError: While it runs, if a record is not what the
@@ -86,11 +86,11 @@ def parse_records(schema: FeatureSchema, records: Any, num_rows: tf.Tensor) -> A
 def side_by_side(
     ids: tf.Tensor, bags: list[tf.RaggedTensor]
 ) -> tuple[tf.RaggedTensor, tf.Tensor]:
-    """The ids of each row, one feature after another, and how many each has.
+    """Return the ids of each row, feature after feature, and the number of each.
 
     Args:
-        ids: Of single-hot features, int32 `(rows, features)`.
-        bags: Of each multi-hot feature, `(rows, None)` with row splits in int32.
+        ids: Ids of the single-hot features, int32 `(rows, features)`.
+        bags: Bags of each multi-hot feature, `(rows, None)` with row splits in int32.
 
     Returns:
         int32 of shapes `(rows, None)` and `(rows, features)`.
@@ -100,31 +100,31 @@ def side_by_side(
     starts = tf.cumsum(tf.reshape(num_ids, [-1]), exclusive=True)
     starts = tf.reshape(starts, tf.shape(num_ids))  # where the bags of each row begin
     width = ids.shape[1]
-    places, values = [starts[:, :width]], [ids]
+    positions, values = [starts[:, :width]], [ids]
     for column, bag in enumerate(bags, start=width):
         shift = starts[:, column] - bag.row_starts()
-        places.append(
+        positions.append(
             tf.range(tf.size(bag.values)) + tf.repeat(shift, bag.row_lengths())
         )
         values.append(tf.cast(bag.values, tf.int32))
-    joined = tf.dynamic_stitch(places, values)
-    rows = tf.RaggedTensor.from_row_lengths(joined, tf.reduce_sum(num_ids, axis=1))
+    row_ids = tf.dynamic_stitch(positions, values)
+    rows = tf.RaggedTensor.from_row_lengths(row_ids, tf.reduce_sum(num_ids, axis=1))
     return rows, num_ids
 
 
 def bags_of(ids: tf.RaggedTensor, num_ids: tf.Tensor) -> tf.RaggedTensor:
-    """A bag for each feature of each row, `(rows, features, None)`.
+    """Return a bag for each feature of each row, `(rows, features, None)`.
 
     Args:
-        ids: The ids of each row, `(rows, None)`, as `side_by_side` gives them.
-        num_ids: How many each feature has, `(rows, features)`.
+        ids: The ids of each row, `(rows, None)`, as `side_by_side` returns them.
+        num_ids: Number of ids of each feature, `(rows, features)`.
     """
     bags = tf.RaggedTensor.from_row_lengths(ids.values, tf.reshape(num_ids, [-1]))
     return tf.RaggedTensor.from_uniform_row_length(bags, num_ids.shape[1])
 
 
 def assemble(features: dict[str, Any]) -> dict[str, Any]:
-    """Features as a model takes them, of any rows that `parse_records` gave."""
+    """Return the inputs of a model, from any rows of those of `parse_records`."""
     if "num_ids" not in features:
         return features
     ids = bags_of(features["categorical_features"], features["num_ids"])
@@ -147,12 +147,13 @@ def _parse_blocks(
         for field in (label, dense, ids, *(bag.lengths for bag in bags))
     ]
     with tf.control_dependencies(checks):
-        joined = {
-            name: tf.strings.reduce_join(column) for name, column in blocks.items()
+        columns = {
+            name: tf.strings.reduce_join(block_values)
+            for name, block_values in blocks.items()
         }
 
     def decode(field: Field) -> tf.Tensor:
-        return tf.io.decode_raw(joined[field.name], tf.as_dtype(field.dtype))
+        return tf.io.decode_raw(columns[field.name], tf.as_dtype(field.dtype))
 
     def decode_row_field(field: Field) -> tf.Tensor:
         return tf.reshape(decode(field), [num_rows, field.width])
@@ -188,7 +189,7 @@ def _parse_rows(schema: FeatureSchema, records: Any, num_rows: tf.Tensor) -> _Co
 
 
 def _checks(ids: tf.Tensor, vocabulary_sizes: list[int]) -> list[Any]:
-    """Whether all ids `(rows, features)` are in their vocabularies."""
+    """Return checks that all ids `(rows, features)` are in their vocabularies."""
     sizes = tf.constant(vocabulary_sizes, ids.dtype)
     message = "an id is outside of its vocabulary"
     return [

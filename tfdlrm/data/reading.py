@@ -1,4 +1,4 @@
-"""From the TFRecord shards of a data set directory to batches for Keras."""
+"""Read batches for Keras from the shards of a data set directory."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -26,8 +26,8 @@ from tfdlrm.data.schema import SPLITS, FeatureSchema
 from tfdlrm.data.shard_check import ShardCheck, refusal
 
 # There is no Python branch or loop for TensorFlow to rewrite, and looking for one takes
-# a quarter of the time to make a pass.
-_as_it_is = tf.autograph.experimental.do_not_convert
+# a quarter of the time to set up a pass.
+_without_autograph = tf.autograph.experimental.do_not_convert
 
 OPEN_SHARDS = 4
 """Shards read in turn while shuffling, so that a window mixes several of them."""
@@ -42,35 +42,35 @@ def read_split(
     start_batch: int = 0,
     share: WorkerShare | None = None,
 ) -> tf.data.Dataset:
-    """Batches of one split.
+    """Read the batches of one split.
 
     Blocks of rows are shuffled and cut as whole tensors; no row is ever handled alone.
-    TensorFlow's own errors tell of a damaged record while it is read; inside
-    `damage_named` they say which one of which file it is.
+    A damaged record raises one of TensorFlow's errors while it is read; inside
+    `damage_named` the error names the file and the record.
 
     Args:
         directory: The data set directory.
-        schema: Its schema.
+        schema: Schema of the data set.
         split: `train`, `validation` or `test`.
-        batch_size: Rows in a batch. In file order the last batch holds what is left;
-            shuffled, for training, the last two batches share it.
+        batch_size: Rows in a batch. In file order the last batch has the remaining
+            rows; shuffled, for training, the last two batches share them.
         shuffle: Seed and epoch, which decide the order of rows; `None` keeps the order
             of the files.
-        start_batch: Batches to leave out at the beginning: what follows is exactly the
-            rest of the same pass, without reading most of what came before.
-        share: The part of a worker, where several share a pass. Then `batch_size` and
-            `start_batch` are those of all workers together: there are as many steps,
-            and the rows of a step are as many, as if one worker read them all.
+        start_batch: Batches to leave out at the beginning. The batches that follow are
+            exactly the rest of the same pass, and most earlier rows are not read.
+        share: The share of one of several workers in a pass. Then `batch_size` and
+            `start_batch` are those of all workers together: the pass has as many steps,
+            and a step as many rows, as if one worker read them all.
 
     Returns:
         A data set of `({"dense_features": (batch, n) float32,
         "categorical_features": (batch, features) int32}, label (batch, 1) float32)`.
-        Where there are multi-hot features, the ids are an int32 `tf.RaggedTensor`
+        With multi-hot features, the ids are an int32 `tf.RaggedTensor`
         `(batch, features, None)`.
 
     Raises:
-        InputError: If the split has no rows, or a shard is missing, has another size
-            than the schema says, or in Parquet other columns.
+        InputError: If the split has no rows; or if a shard is missing, has another size
+            than in the schema, or is a Parquet file with other columns.
     """
     if split not in SPLITS:
         raise InputError(f"split is {split!r}, expected one of {', '.join(SPLITS)}")
@@ -79,17 +79,17 @@ def read_split(
     shards = [shard for shard in schema.split_shards(split) if shard.rows]
     if not shards:
         raise InputError(f"{directory} has no {split} rows: prepare it with some")
-    seed, open_shards, sizes = None, 1, file_order_batches
+    seed, open_shards, batch_sizes = None, 1, file_order_batches
     if shuffle is not None:
         rng = np.random.default_rng(shuffle)
-        shards = [shards[i] for i in rng.permutation(len(shards))]
-        seed, open_shards, sizes = (
+        shards = [shards[index] for index in rng.permutation(len(shards))]
+        seed, open_shards, batch_sizes = (
             int(rng.integers(2**31)),
             OPEN_SHARDS,
             training_batches,
         )
     num_rows = schema.num_rows(split)
-    batch_rows = sizes(num_rows, batch_size)
+    batch_rows = batch_sizes(num_rows, batch_size)
     if not 0 <= start_batch <= len(batch_rows):
         raise InputError(
             f"start_batch is {start_batch}, expected from 0 to {len(batch_rows)}"
@@ -100,7 +100,7 @@ def read_split(
         first_row, batch_rows = share.rows(num_rows, len(batch_rows))
         start_batch *= share.batches_per_step
         batch_size = int(batch_rows.max())
-    # A pass that is over is the last batch, and then none of it.
+    # When no batch is left, plan the last batch and skip it.
     start = min(start_batch, len(batch_rows) - 1)
     order = plan_reading(
         shards, open_shards, schema.block_rows, batch_size, batch_rows, start, first_row
@@ -113,10 +113,10 @@ def read_split(
 
 
 def without_tuning() -> tf.data.Options:
-    """As many threads as there are cores, from beginning to end.
+    """Return options that use as many threads as there are cores, all the time.
 
-    TensorFlow's tuner looks at the times after 10 ms, 20 ms, and so on up to a minute.
-    An iterator that is thrown away often waits for its next look: an epoch that should
+    TensorFlow's tuner measures after 10 ms, 20 ms, and so on up to a minute. An
+    iterator that is closed often waits for the next measurement: an epoch that should
     end after 11 s ends after 20.47 s, one of several minutes up to a minute late.
     """
     options = tf.data.Options()
@@ -126,15 +126,15 @@ def without_tuning() -> tf.data.Options:
 
 @contextmanager
 def damage_named(directory: Path, schema: FeatureSchema) -> Iterator[None]:
-    """Say which shard or record is damaged that was read inside.
+    """Name the damaged shard or record if reading fails inside.
 
     Args:
         directory: The data set directory.
-        schema: Its schema.
+        schema: Schema of the data set.
 
     Raises:
-        InputError: With the file, and the number of the first damaged record if it is
-            one of those that a record's own checksum tells.
+        InputError: With the file, and with the number of the first damaged record if
+            the record's own checksum shows the damage.
 
     Example:
 
@@ -163,22 +163,22 @@ def damage_named(directory: Path, schema: FeatureSchema) -> Iterator[None]:
 def _windows(
     directory: Path, schema: FeatureSchema, order: ReadingOrder, seed: int | None
 ) -> tf.data.Dataset:
-    """Each window's columns, places of its rows in them, and what cuts it."""
+    """Return each window's columns, the positions of its rows, and its plan."""
     is_block = schema.record_format == "block"
     window_rows = order.window_block_rows
     window_records = order.num_blocks if is_block else window_rows
     blocks = _blocks(directory, schema, order)
-    uses = tf.data.Dataset.from_tensor_slices(order.uses)
+    block_uses = tf.data.Dataset.from_tensor_slices(order.uses)
 
-    @_as_it_is
-    def repeat(block: Any, uses: tf.Tensor) -> Any:
-        return tf.nest.map_structure(lambda column: tf.tile(column, [uses]), block)
+    @_without_autograph
+    def repeat(block: Any, num_uses: tf.Tensor) -> Any:
+        return tf.nest.map_structure(lambda column: tf.tile(column, [num_uses]), block)
 
-    used = tf.data.Dataset.zip((blocks, uses)).map(
+    repeated = tf.data.Dataset.zip((blocks, block_uses)).map(
         repeat, num_parallel_calls=tf.data.AUTOTUNE
     )
-    skipped = np.zeros_like(order.heads)
-    skipped[0] = order.skipped_batches
+    skipped_batches = np.zeros_like(order.heads)
+    skipped_batches[0] = order.skipped_batches
     numbers = order.first_window + np.arange(len(order.heads))
     plan = {
         "number": numbers,
@@ -187,21 +187,21 @@ def _windows(
         "rows": order.num_rows,
         "batches": order.num_batches,
         "first_batch": order.first_batch,
-        "skipped_batches": skipped,
+        "skipped_batches": skipped_batches,
     }
     windows = tf.data.Dataset.zip(
-        (used.rebatch(window_records), tf.data.Dataset.from_tensor_slices(plan))
+        (repeated.rebatch(window_records), tf.data.Dataset.from_tensor_slices(plan))
     )
 
-    @_as_it_is
+    @_without_autograph
     def arrange(records: tf.Tensor, window: dict[str, tf.Tensor]) -> Any:
         columns = parse_records(schema, records, window["block_rows"])
-        places = tf.range(window["rows"])
+        positions = tf.range(window["rows"])
         if seed is not None:
-            places = tf.random.experimental.stateless_shuffle(
-                places, seed=tf.stack([window["number"], seed])
+            positions = tf.random.experimental.stateless_shuffle(
+                positions, seed=tf.stack([window["number"], seed])
             )
-        return columns, window["head"] + places, window
+        return columns, window["head"] + positions, window
 
     return windows.map(arrange, num_parallel_calls=tf.data.AUTOTUNE)
 
@@ -209,7 +209,7 @@ def _windows(
 def _blocks(
     directory: Path, schema: FeatureSchema, order: ReadingOrder
 ) -> tf.data.Dataset:
-    """The records of each block, serialized or as columns, from the first needed on."""
+    """Read each block's records, serialized or as columns, from the first needed on."""
     paths = [str(directory / shard.path) for shard in order.shards]
     num_records = 1 if schema.record_format == "block" else schema.block_rows
     if schema.record_format == "parquet":
@@ -224,7 +224,7 @@ def _blocks(
             return parquet_blocks(path, schema, num_records)
         return tf.data.TFRecordDataset(path).batch(num_records)
 
-    @_as_it_is
+    @_without_autograph
     def in_turn(group: tf.Tensor) -> tf.data.Dataset:
         return tf.data.Dataset.from_tensor_slices(group).interleave(
             read,
@@ -238,15 +238,17 @@ def _blocks(
 
 
 def _batches(windows: tf.data.Dataset, batch_rows: np.ndarray) -> tf.data.Dataset:
-    """Cut windows into batches: the only time that a row is moved."""
+    """Cut windows into batches; only here rows are moved."""
     cuts = tf.constant(np.concatenate([[0], np.cumsum(batch_rows)]), tf.int64)
 
-    @_as_it_is
-    def cut(columns: Any, places: tf.Tensor, window: dict[str, tf.Tensor]) -> Any:
+    @_without_autograph
+    def cut(columns: Any, positions: tf.Tensor, window: dict[str, tf.Tensor]) -> Any:
         def batch(number: tf.Tensor) -> Any:
             number += window["first_batch"]
-            before = cuts[window["first_batch"]]
-            rows = places[cuts[number] - before : cuts[number + 1] - before]
+            window_start = cuts[window["first_batch"]]
+            rows = positions[
+                cuts[number] - window_start : cuts[number + 1] - window_start
+            ]
             features, label = tf.nest.map_structure(
                 lambda column: tf.gather(column, rows), columns
             )

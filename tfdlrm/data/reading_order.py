@@ -1,24 +1,24 @@
-"""Which blocks of rows are read when, worked out from the schema alone."""
+"""Plan from the schema alone which blocks of rows are read when."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tfdlrm.data.schema import Shard
+from tfdlrm.data.shards import Shard
 
 WINDOW_ROWS = 1 << 16
-"""Rows permuted together; the shards themselves were shuffled when they were made."""
+"""Rows permuted together; the shards themselves were shuffled when written."""
 
 
 @dataclass(frozen=True)
 class WorkerShare:
-    """What one of several workers reads of every pass.
+    """The share of one of several workers in every pass.
 
-    The rows of a pass, one shard after another, are cut into equal runs, one a worker;
-    so a worker reads shards of its own, and of those at its ends the rows that are its.
-    The run is spread evenly over the steps of the pass, of which all workers have
-    equally many.
+    The rows of a pass, shard after shard, are cut into equal runs, one a worker. So a
+    worker has shards of its own, and shares at most the first and the last of them. The
+    run is spread evenly over the steps of the pass; all workers have the same number of
+    steps.
 
     Args:
         worker: Number of the worker, from 0.
@@ -31,36 +31,37 @@ class WorkerShare:
     batches_per_step: int = 1
 
     def rows(self, num_rows: int, num_steps: int) -> tuple[int, np.ndarray]:
-        """The worker's first row in a pass, and the rows of its batches.
+        """Return the worker's first row in a pass, and the sizes of its batches.
 
         Args:
-            num_rows: Rows of the pass.
-            num_steps: Training steps of the pass.
+            num_rows: Number of rows of the pass.
+            num_steps: Number of training steps of the pass.
         """
-        first, end = (
+        first_row, end_row = (
             num_rows * number // self.num_workers
             for number in (self.worker, self.worker + 1)
         )
         num_batches = num_steps * self.batches_per_step
-        cuts = np.arange(num_batches + 1) * (end - first) // num_batches
-        return first, np.diff(cuts)
+        cuts = np.arange(num_batches + 1) * (end_row - first_row) // num_batches
+        return first_row, np.diff(cuts)
 
 
 @dataclass(frozen=True)
 class ReadingOrder:
     """A part of a pass over shards, as windows of whole batches.
 
-    Windows are cut at rows, files hold blocks of rows. A block in which a window ends
-    is given to the next one too.
+    Windows begin and end at any row, but files are read in blocks of rows. A block in
+    which a window ends belongs to the next window too.
 
     Args:
-        shards: The shards to read, in order; this many of them are open in turn.
-        open_shards: How many.
-        skipped_blocks: Blocks to leave out before the first.
-        uses: In how many windows each block is needed.
+        shards: The shards to read, in order.
+        open_shards: Number of shards that are read in turn.
+        skipped_blocks: Number of blocks to leave out at the beginning.
+        uses: Number of windows that need each block.
         block_rows: Rows of each block.
         num_blocks: Blocks of each window.
-        heads: Rows at the beginning of each window's blocks that are not its own.
+        heads: Rows at the beginning of each window's blocks that belong to the window
+            before.
         num_rows: Rows of each window.
         num_batches: Batches of each window.
         first_batch: Number of each window's first batch in the pass.
@@ -83,7 +84,7 @@ class ReadingOrder:
 
     @property
     def window_block_rows(self) -> np.ndarray:
-        """Rows of all blocks of each window, its own or not."""
+        """Rows of all blocks of each window, with those of other windows."""
         rows = np.repeat(self.block_rows, self.uses)
         return np.add.reduceat(rows, np.cumsum(self.num_blocks) - self.num_blocks)
 
@@ -97,52 +98,55 @@ def plan_reading(
     start_batch: int,
     first_row: int = 0,
 ) -> ReadingOrder:
-    """Say how to read the batches of a pass from `start_batch` on.
+    """Plan how to read the batches of a pass from `start_batch` on.
 
-    Shards that were read to their end before are not opened at all.
+    Shards whose rows all come before are not opened.
 
     Args:
         shards: The shards in the order of the pass.
-        open_shards: Shards that are read in turn, a block each, before the next ones.
-        block_rows: Rows of every block but the last one of a shard.
+        open_shards: Number of shards that are read in turn, a block each.
+        block_rows: Rows of every block except the last one of a shard.
         batch_size: Rows of a batch, about.
         batch_rows: Rows of each batch of the whole pass.
-        start_batch: Number of the first batch wanted, one of them.
+        start_batch: Number of the first batch to read.
         first_row: Row of the shards, in this order, with which the pass begins.
     """
     batch_ends = np.cumsum(batch_rows)
     window_batches = -(-WINDOW_ROWS // batch_size)
     num_windows = max(1, len(batch_rows) // window_batches)
-    # The first batch of each window; no window is smaller than the others.
+    # The first batch of each window; windows have about the same size.
     cuts = np.arange(num_windows + 1) * len(batch_rows) // num_windows
     first_window = int(np.searchsorted(cuts, start_batch, side="right")) - 1
     cuts = cuts[first_window:]
     row_cuts = first_row + np.concatenate([[0], batch_ends])[cuts]
 
-    groups = [shards[i : i + open_shards] for i in range(0, len(shards), open_shards)]
+    groups = [
+        shards[start : start + open_shards]
+        for start in range(0, len(shards), open_shards)
+    ]
     group_ends = np.cumsum([sum(shard.rows for shard in group) for group in groups])
     first_group = int(np.searchsorted(group_ends, row_cuts[0], side="right"))
     rows_before = int(group_ends[first_group - 1]) if first_group else 0
     blocks = np.concatenate(
         [_blocks_in_turn(group, block_rows) for group in groups[first_group:]]
     )
-    ends = rows_before + np.cumsum(blocks)
-    first = np.searchsorted(ends, row_cuts[:-1], side="right")
-    last = np.searchsorted(ends, row_cuts[1:], side="left")
-    skipped = int(first[0])
-    end = int(last[-1]) + 1
-    uses = np.zeros(len(blocks) + 1, np.int64)
-    np.add.at(uses, first, 1)
-    np.add.at(uses, last + 1, -1)
+    block_ends = rows_before + np.cumsum(blocks)
+    first_blocks = np.searchsorted(block_ends, row_cuts[:-1], side="right")
+    last_blocks = np.searchsorted(block_ends, row_cuts[1:], side="left")
+    first_block = int(first_blocks[0])
+    end_block = int(last_blocks[-1]) + 1
+    use_changes = np.zeros(len(blocks) + 1, np.int64)
+    np.add.at(use_changes, first_blocks, 1)
+    np.add.at(use_changes, last_blocks + 1, -1)
     end_group = int(np.searchsorted(group_ends, row_cuts[-1], side="left")) + 1
     return ReadingOrder(
         shards=[shard for group in groups[first_group:end_group] for shard in group],
         open_shards=open_shards,
-        skipped_blocks=skipped,
-        uses=np.cumsum(uses)[skipped:end],
-        block_rows=blocks[skipped:end],
-        num_blocks=last - first + 1,
-        heads=row_cuts[:-1] - (ends - blocks)[first],
+        skipped_blocks=first_block,
+        uses=np.cumsum(use_changes)[first_block:end_block],
+        block_rows=blocks[first_block:end_block],
+        num_blocks=last_blocks - first_blocks + 1,
+        heads=row_cuts[:-1] - (block_ends - blocks)[first_blocks],
         num_rows=np.diff(row_cuts),
         num_batches=np.diff(cuts),
         first_batch=cuts[:-1],
@@ -152,32 +156,32 @@ def plan_reading(
 
 
 def _blocks_in_turn(shards: Sequence[Shard], block_rows: int) -> np.ndarray:
-    """Rows of the blocks of some shards, a block of each in turn."""
+    """Return the rows of the blocks of some shards, a block of each shard in turn."""
     num_blocks = [-(-shard.rows // block_rows) for shard in shards]
-    turns = np.concatenate([np.arange(num) for num in num_blocks])
+    turns = np.concatenate([np.arange(count) for count in num_blocks])
     sizes = []
-    for shard, num in zip(shards, num_blocks, strict=True):
-        rows = np.full(num, block_rows)
-        rows[-1:] = shard.rows - (num - 1) * block_rows
+    for shard, count in zip(shards, num_blocks, strict=True):
+        rows = np.full(count, block_rows)
+        rows[-1:] = shard.rows - (count - 1) * block_rows
         sizes.append(rows)
     return np.concatenate(sizes)[np.argsort(turns, kind="stable")]
 
 
 def file_order_batches(num_rows: int, batch_size: int) -> np.ndarray:
-    """Sizes of the batches of a pass, of which the last takes what is left."""
+    """Return the sizes of the batches of a pass; the last has the remaining rows."""
     rows = np.full(-(-num_rows // batch_size), batch_size)
     rows[-1:] -= len(rows) * batch_size - num_rows
     return rows
 
 
 def training_batches(num_rows: int, batch_size: int) -> np.ndarray:
-    """Sizes of the batches of a pass, none much smaller than the others.
+    """Return the sizes of the batches of a pass, none much smaller than the others.
 
-    A last batch of a few rows would move the weights as far as a full one does, and
-    undo a part of what was learned.
+    A last batch of a few rows would move the weights as far as a full batch, and undo a
+    part of what was learned.
     """
     rows = file_order_batches(num_rows, batch_size)
     if len(rows) > 1:
-        shared = int(rows[-2:].sum())
-        rows[-2:] = shared - shared // 2, shared // 2
+        num_shared = int(rows[-2:].sum())
+        rows[-2:] = num_shared - num_shared // 2, num_shared // 2
     return rows

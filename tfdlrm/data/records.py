@@ -1,7 +1,7 @@
-"""The frames of a TFRecord file: lengths and checksums, without TensorFlow.
+"""Frames of a TFRecord file: lengths and checksums, without TensorFlow.
 
-A record is its length in eight bytes, the masked CRC32C of these bytes in four, the
-payload, and the masked CRC32C of the payload in four, all little-endian.
+A record is the length of its payload in eight bytes, the masked CRC32C of these bytes
+in four, the payload, and the masked CRC32C of the payload in four, all little-endian.
 """
 
 import struct
@@ -17,13 +17,13 @@ HEADER_BYTES = 12
 FOOTER_BYTES = 4
 
 MAX_PAYLOAD_BYTES = 2**31 - 1
-"""What a protocol buffer may hold; a longer record is no `tf.train.Example`."""
+"""The limit of protocol buffers; a longer record is no `tf.train.Example`."""
 
 
 def masked_crc32c(contents: bytes) -> int:
-    """The checksum of TFRecord files.
+    """Return the checksum that TFRecord files use.
 
-    It is masked because a CRC of bytes that hold their own CRC is not to be trusted.
+    It is masked because a CRC of bytes that contain their own CRC cannot be trusted.
 
     Example:
 
@@ -35,28 +35,25 @@ def masked_crc32c(contents: bytes) -> int:
 
 
 def record_header(num_bytes: int) -> bytes:
-    """What stands before a payload of `num_bytes`."""
+    """Return the bytes before a payload of `num_bytes`."""
     length = struct.pack("<Q", num_bytes)
     return length + struct.pack("<I", masked_crc32c(length))
 
 
 def record_footer(payload: bytes) -> bytes:
-    """What stands behind `payload`."""
+    """Return the bytes after `payload`."""
     return struct.pack("<I", masked_crc32c(payload))
 
 
 def read_records(path: Path) -> Iterator[tuple[int, bytes]]:
     """Read a TFRecord file and check every byte of it.
 
-    Args:
-        path: The file.
-
     Yields:
         Number, from 0, and payload of each record.
 
     Raises:
         InputError: If the file cannot be read or a record is damaged; the message
-            names both.
+            names the file and the record.
     """
     number = 0
     try:
@@ -72,33 +69,35 @@ def read_records(path: Path) -> Iterator[tuple[int, bytes]]:
         ) from None
 
 
-def _next_payload(file: BinaryIO, place: str) -> bytes | None:
-    """The next payload, or `None` at the end of the file."""
+def _next_payload(file: BinaryIO, record_name: str) -> bytes | None:
+    """Read the next payload; return `None` at the end of the file."""
     header = file.read(HEADER_BYTES)
     if not header:
         return None
     if len(header) < HEADER_BYTES:
-        raise _damaged(place, f"the file ends after {len(header)} bytes of its header")
+        raise _damage(
+            record_name, f"the file ends after {len(header)} bytes of its header"
+        )
     (num_bytes,) = struct.unpack_from("<Q", header)
     if header != record_header(num_bytes):
-        raise _damaged(place, "the checksum of its length does not match")
+        raise _damage(record_name, "the checksum of its length does not match")
     if num_bytes > MAX_PAYLOAD_BYTES:
-        raise _damaged(place, f"its length is {num_bytes:,} bytes")
+        raise _damage(record_name, f"its length is {num_bytes:,} bytes")
     body = file.read(num_bytes + FOOTER_BYTES)
     if len(body) < num_bytes + FOOTER_BYTES:
-        raise _damaged(
-            place,
+        raise _damage(
+            record_name,
             f"the file ends after {len(body):,} of its {num_bytes + FOOTER_BYTES:,} "
             "bytes",
         )
     payload = body[:num_bytes]
     if body[num_bytes:] != record_footer(payload):
-        raise _damaged(place, "the checksum of its contents does not match")
+        raise _damage(record_name, "the checksum of its contents does not match")
     return payload
 
 
-def _damaged(place: str, what: str) -> InputError:
+def _damage(record_name: str, problem: str) -> InputError:
     return InputError(
-        f"{place}: {what}, expected a whole record: the data set is damaged; remove it "
-        "and prepare it again"
+        f"{record_name}: {problem}, expected a whole record: the data set is damaged; "
+        "remove it and prepare it again"
     )

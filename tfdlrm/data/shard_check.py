@@ -1,7 +1,7 @@
-"""Each shard is checked as a whole before a process first reads rows of it.
+"""Check each shard as a whole before a process first reads rows of it.
 
-TFRecords have a checksum in each record, but none that tells a shard from another one;
-Parquet files have none that tensorflow-io would look at.
+TFRecords have a checksum in each record, but none that distinguishes one shard from
+another. Parquet files have none that tensorflow-io checks.
 """
 
 from collections import deque
@@ -12,21 +12,22 @@ import tensorflow as tf
 from tfdlrm.base.checksums import file_crc32c, file_sha256
 from tfdlrm.base.errors import InputError
 from tfdlrm.data.records import read_records
-from tfdlrm.data.schema import FeatureSchema, RecordFormat, Shard, unreadable_shard
+from tfdlrm.data.schema import FeatureSchema, RecordFormat
+from tfdlrm.data.shards import Shard, unreadable_shard
 
-_whole: dict[str, tuple[object, ...]] = {}
-"""The shards that were checked, by path, and what would differ for another file."""
+_good_shards: dict[str, tuple[object, ...]] = {}
+"""The identity of each file that was checked, by path."""
 
-_refused: dict[str, InputError] = {}
-"""Why a shard was refused, by path: TensorFlow hands on no exceptions."""
+_refusals: dict[str, InputError] = {}
+"""The error of each refused shard, by path: TensorFlow does not pass on exceptions."""
 
 
 class ShardCheck:
-    """Checks shards inside a `tf.data` graph, in the threads that read them.
+    """Check shards inside a `tf.data` graph, in the threads that read them.
 
     Args:
         directory: The data set directory.
-        schema: Its schema.
+        schema: Schema of the data set.
     """
 
     def __init__(self, directory: Path, schema: FeatureSchema) -> None:
@@ -37,50 +38,47 @@ class ShardCheck:
         self._record_format = schema.record_format
 
     def __call__(self, path: tf.Tensor) -> tf.Tensor:
-        """Return `path` when its shard is whole.
-
-        Args:
-            path: Path of a shard.
+        """Return the path of a shard once it is checked.
 
         Raises:
-            tf.errors.OpError: While it runs, if the shard is not what was written;
-                `refusal` knows why.
+            tf.errors.OpError: While the graph runs, if the shard is not the one that
+                was written; `refusal` returns the reason.
         """
-        checked = tf.numpy_function(self._check, [path], tf.string)
-        return tf.ensure_shape(checked, [])
+        checked_path = tf.numpy_function(self._check, [path], tf.string)
+        return tf.ensure_shape(checked_path, [])
 
     def _check(self, path: bytes) -> bytes:
         name = path.decode()
         try:
             check_shard(*self._shards[name], self._record_format)
         except InputError as error:
-            _refused[name] = error
+            _refusals[name] = error
             raise
-        _refused.pop(name, None)
+        _refusals.pop(name, None)
         return path
 
 
 def refusal(directory: Path, schema: FeatureSchema) -> InputError | None:
-    """Return why a shard of a data set was refused, if one was."""
+    """Return the error of a refused shard of a data set, if there is one."""
     paths = (str(directory / shard.path) for shard in schema.shards)
-    return next((_refused[path] for path in paths if path in _refused), None)
+    return next((_refusals[path] for path in paths if path in _refusals), None)
 
 
 def check_shard(path: Path, shard: Shard, record_format: RecordFormat) -> None:
-    """Check a shard, unless this process has done so and it is the same file.
+    """Check a shard, unless this process has checked the same file before.
 
     Args:
-        path: The file.
-        shard: What the schema says of it.
-        record_format: What its data set consists of.
+        path: Path of the shard.
+        shard: Entry of the shard in the schema.
+        record_format: Record format of the data set.
 
     Raises:
-        InputError: If it is not what was written, or cannot be read.
+        InputError: If the file is not the one that was written, or cannot be read.
     """
     try:
         stat = path.stat()
         file = (stat.st_ino, stat.st_size, stat.st_mtime_ns, shard)
-        if _whole.get(str(path)) == file:
+        if _good_shards.get(str(path)) == file:
             return
         is_same = _is_same(path, shard)
     except OSError as error:
@@ -92,7 +90,7 @@ def check_shard(path: Path, shard: Shard, record_format: RecordFormat) -> None:
             f"{path} is not the shard that was written, by its checksum: the data set "
             "is damaged; remove it and prepare it again"
         )
-    _whole[str(path)] = file
+    _good_shards[str(path)] = file
 
 
 def _is_same(path: Path, shard: Shard) -> bool:

@@ -1,4 +1,4 @@
-"""Counts of the values that a model has no id for, next to what its data set had."""
+"""Count the values without an id in a model, and compare them with its data set."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,11 @@ _MAX_COLUMNS = 5
 
 
 def is_far_above(share: np.ndarray | float, usual: np.ndarray | float) -> Any:
-    """Return whether a share of unknown values needs a warning, number by number.
+    """Return whether a share of unknown values needs a warning, element by element.
 
-    It does where unknown values are more than twice as frequent as usual, or known
-    ones less than half as frequent, by more than a twentieth of all values.
+    It does if it is above the usual share by more than a twentieth of all values, and
+    unknown values are more than twice as frequent as usual, or known values less than
+    half as frequent.
 
     Example:
 
@@ -40,12 +41,12 @@ def usual_shares(directory: Path, sha256: str | None = None) -> dict[str, float]
     """Read the share of unknown values that each column of a data set had.
 
     Args:
-        directory: The data set, or what an exported model carries of it.
+        directory: The directory of the data set, or of an exported model's copies.
         sha256: Checksum of `coverage.json` by the schema, if that has one.
 
     Returns:
-        For each column the largest share of any split; nothing where there is no
-        coverage, as in models exported by earlier versions.
+        For each column the largest share of any split; empty if there is no coverage,
+        as in models exported by earlier versions.
 
     Raises:
         InputError: If the coverage is damaged.
@@ -54,10 +55,10 @@ def usual_shares(directory: Path, sha256: str | None = None) -> dict[str, float]
     if not path.is_file():
         return {}
     try:
-        described = json.loads(checked_bytes(path, sha256))
+        coverage = json.loads(checked_bytes(path, sha256))
         return {
             feature["name"]: max(feature["unknown"].values(), default=0.0)
-            for feature in described["features"]
+            for feature in coverage["features"]
         }
     except InputError:
         raise
@@ -69,12 +70,12 @@ def usual_shares(directory: Path, sha256: str | None = None) -> dict[str, float]
 
 
 class UnknownValues:
-    """Counts of values and of unknown ones, by categorical column.
+    """Counts of all values and of unknown values, by categorical column.
 
     Args:
         columns: Names of the categorical columns.
-        usual: For each column, the share of unknown values in the rows of its data set;
-            a column that is not there is compared with none.
+        usual: For each column, the share of unknown values in the data set; columns
+            that it lacks are compared with 0.
 
     Example:
 
@@ -100,21 +101,21 @@ data set: 'DE'; are they written as in training?
         self._num_rows = self._unknown_rows = 0
 
     def rows(self, num_rows: int) -> "_Rows":
-        """Begin to count the columns of so many rows."""
+        """Return a counter for the columns of some rows."""
         return _Rows(self, num_rows)
 
     def add(self, column: str, num_values: int, num_unknown: int) -> None:
-        """Count values of a column, missing ones included, and its unknown ones."""
+        """Count values of a column, with missing ones, and its unknown values."""
         self._values[column] += num_values
         self._unknown[column] += num_unknown
 
     def add_examples(self, column: str, unknown: pl.Series) -> None:
         """Keep the first few of the unknown values of a column."""
-        kept = self._examples[column]
-        if len(kept) < _MAX_EXAMPLES:
+        examples = self._examples[column]
+        if len(examples) < _MAX_EXAMPLES:
             texts = map(_as_text, unknown.unique(maintain_order=True).head(10))
-            new = [text for text in texts if text not in kept]
-            kept += new[: _MAX_EXAMPLES - len(kept)]
+            new_examples = [text for text in texts if text not in examples]
+            examples += new_examples[: _MAX_EXAMPLES - len(examples)]
 
     def add_rows(self, num_rows: int, num_unknown: int) -> None:
         """Count rows, and those without a known value in any column."""
@@ -122,7 +123,7 @@ data set: 'DE'; are they written as in training?
         self._unknown_rows += num_unknown
 
     def report(self) -> list[str]:
-        """Return a line of all shares, and one for each column far above the usual."""
+        """Return a line of all shares, and one for each column far above its usual."""
         shares = {
             name: unknown / self._values[name]
             for name, unknown in self._unknown.items()
@@ -131,10 +132,12 @@ data set: 'DE'; are they written as in training?
         if not shares:
             return []
         worst = sorted(shares, key=lambda name: -shares[name])
-        shown = ", ".join(f"{name} {shares[name]:.2%}" for name in worst[:_MAX_COLUMNS])
+        shares_text = ", ".join(
+            f"{name} {shares[name]:.2%}" for name in worst[:_MAX_COLUMNS]
+        )
         num_more = len(worst) - _MAX_COLUMNS
-        more = f", and {num_more} more columns" if num_more > 0 else ""
-        lines = [f"unknown values: {shown}{more}"]
+        ellipsis = f", and {num_more} more columns" if num_more > 0 else ""
+        lines = [f"unknown values: {shares_text}{ellipsis}"]
         lines += [
             self._warning(name)
             for name in worst
@@ -150,18 +153,18 @@ data set: 'DE'; are they written as in training?
     def _warning(self, column: str) -> str:
         num_values, num_unknown = self._values[column], self._unknown[column]
         usual = self._usual.get(column)
-        compared = "" if usual is None else f", {usual:.2%} in its data set"
+        comparison = "" if usual is None else f", {usual:.2%} in its data set"
         examples = ", ".join(map(repr, self._examples[column]))
-        named = f": {examples}" if examples else ""
+        examples_text = f": {examples}" if examples else ""
         return (
             f"warning: {column}: {num_unknown:,} of {num_values:,} values "
-            f"({num_unknown / num_values:.2%}) are unknown to the model{compared}"
-            f"{named}; are they written as in training?"
+            f"({num_unknown / num_values:.2%}) are unknown to the model{comparison}"
+            f"{examples_text}; are they written as in training?"
         )
 
 
 class _Rows:
-    """Counts some rows column by column; see `UnknownValues.rows`."""
+    """Count some rows column by column; see `UnknownValues.rows`."""
 
     def __init__(self, counts: UnknownValues, num_rows: int) -> None:
         self._counts = counts

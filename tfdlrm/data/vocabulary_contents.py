@@ -1,4 +1,4 @@
-"""Checksums of vocabularies by their values, whatever the bytes of their files are."""
+"""Checksums of the values of vocabularies, whatever the bytes of their files."""
 
 import hashlib
 from dataclasses import replace
@@ -9,6 +9,7 @@ import polars as pl
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
 from tfdlrm.data.column_files import vocabulary_path
+from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 from tfdlrm.data.vocabulary_files import read_vocabulary
 
@@ -21,8 +22,8 @@ _SHOWN = 40
 def content_checksum(vocabulary: pl.DataFrame) -> str:
     """Return the SHA-256 of the values and their ids, in hexadecimal.
 
-    A file that another version of Polars wrote, with other frequencies or compressed
-    in another way, has the same one as long as its values have the same ids.
+    It depends on no other part of the file: a file from another version of Polars, with
+    other frequencies or another compression, has the same checksum.
 
     Args:
         vocabulary: Columns `value` (UInt32 or String) and `id`.
@@ -37,9 +38,9 @@ def content_checksum(vocabulary: pl.DataFrame) -> str:
     False
     """
     checksum = hashlib.sha256()
-    for part in vocabulary.sort("id").iter_slices(_ROWS_AT_ONCE):
-        values = part["value"]
-        checksum.update(part["id"].to_numpy().astype("<i4").tobytes())
+    for slice_of_rows in vocabulary.sort("id").iter_slices(_ROWS_AT_ONCE):
+        values = slice_of_rows["value"]
+        checksum.update(slice_of_rows["id"].to_numpy().astype("<i4").tobytes())
         if values.dtype == pl.String:
             # With their lengths, "ab", "c" are not "a", "bc".
             checksum.update(values.str.len_bytes().to_numpy().astype("<u4").tobytes())
@@ -52,7 +53,7 @@ def content_checksum(vocabulary: pl.DataFrame) -> str:
 def with_contents(schema: FeatureSchema, directory: Path) -> FeatureSchema:
     """Return `schema` with the checksum of every vocabulary.
 
-    Those that it lacks, as schemas of earlier releases do, are computed from the files.
+    Schemas of earlier releases lack checksums; these are computed from the files.
 
     Args:
         schema: Schema of a data set or of an exported model.
@@ -66,7 +67,7 @@ def with_contents(schema: FeatureSchema, directory: Path) -> FeatureSchema:
     directory = storage.at(directory)
     for feature in schema.categorical_features:
         name = feature.name
-        if name in contents or schema.dialect == "hash":
+        if name in contents or not traits_of(schema.dialect).has_vocabulary:
             continue
         if vocabulary_path(directory, name).is_file():
             contents[name] = content_checksum(_read(directory, schema, feature))
@@ -74,27 +75,32 @@ def with_contents(schema: FeatureSchema, directory: Path) -> FeatureSchema:
 
 
 def example_of_difference(
-    there: tuple[FeatureSchema, Path], here: tuple[FeatureSchema, Path]
+    model: tuple[FeatureSchema, Path], data: tuple[FeatureSchema, Path]
 ) -> str | None:
-    """Name the first id that stands for another value, in the first such column.
+    """Return in words the first id that stands for another value.
 
     Args:
-        there: Schema with contents, and the directory that holds its `vocabulary/`.
-        here: The same of the data at hand.
+        model: Schema of a model or run with checksums of its vocabularies, and the
+            directory that holds its `vocabulary/`.
+        data: The same for the data at hand.
 
     Returns:
-        A short text; `None` where no vocabulary differs, or there are none to read.
+        A short text; `None` if no vocabulary differs, or none can be read.
     """
-    for feature, other in zip(
-        there[0].categorical_features, here[0].categorical_features, strict=False
+    for feature, feature_here in zip(
+        model[0].categorical_features, data[0].categorical_features, strict=False
     ):
         checksums = [
-            schema.vocabulary_contents.get(feature.name) for schema, _ in (there, here)
+            schema.vocabulary_contents.get(feature.name) for schema, _ in (model, data)
         ]
-        if feature.name == other.name and len(set(checksums) - {None}) == 2:
+        if feature.name == feature_here.name and len(set(checksums) - {None}) == 2:
             try:
-                ours = _read(there[1], there[0], feature)
-                return _first_other(feature.name, ours, _read(here[1], here[0], other))
+                vocabulary_there = _read(model[1], model[0], feature)
+                return _first_difference(
+                    feature.name,
+                    vocabulary_there,
+                    _read(data[1], data[0], feature_here),
+                )
             except InputError:
                 return None
     return None
@@ -108,15 +114,19 @@ def _read(
     return read_vocabulary(storage.at(directory), feature.name, num_values, sha256)
 
 
-def _first_other(name: str, there: pl.DataFrame, here: pl.DataFrame) -> str | None:
-    if there.schema["value"] != here.schema["value"]:
+def _first_difference(
+    name: str, vocabulary_there: pl.DataFrame, vocabulary_here: pl.DataFrame
+) -> str | None:
+    if vocabulary_there.schema["value"] != vocabulary_here.schema["value"]:
         return None
-    both = there.join(here, on="id", how="full", coalesce=True, suffix="_here")
-    both = both.sort("id").filter(pl.col("value").ne_missing(pl.col("value_here")))
-    if both.is_empty():
+    pairs = vocabulary_there.join(
+        vocabulary_here, on="id", how="full", coalesce=True, suffix="_here"
+    )
+    pairs = pairs.sort("id").filter(pl.col("value").ne_missing(pl.col("value_here")))
+    if pairs.is_empty():
         return None
-    number, value, other = both.select("id", "value", "value_here").row(0)
-    return f"id {number} of {name} is {_shown(value)} there, {_shown(other)} here"
+    number, value, value_here = pairs.select("id", "value", "value_here").row(0)
+    return f"id {number} of {name} is {_shown(value)} there, {_shown(value_here)} here"
 
 
 def _shown(value: str | int | None) -> str:

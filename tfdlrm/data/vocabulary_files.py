@@ -1,14 +1,19 @@
-"""The file of a vocabulary, written and read."""
+"""Files of vocabularies: the only module that writes, reads and copies them."""
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
-from tfdlrm.base import storage
+from tfdlrm.base import local_copies, storage
 from tfdlrm.base.checksums import checked_bytes
 from tfdlrm.base.errors import InputError
 from tfdlrm.data.column_files import require_own_file, vocabulary_path
+
+if TYPE_CHECKING:
+    import pyarrow.parquet
 
 
 def write_vocabulary(vocabulary: pl.DataFrame, directory: Path, name: str) -> None:
@@ -45,14 +50,11 @@ def read_vocabulary(
         InputError: If the file is missing, damaged, or does not fit the schema.
     """
     path = vocabulary_path(directory, name)
+    contents = _read_bytes(path, sha256)
     try:
-        contents = checked_bytes(storage.local_copy(path), sha256)
         vocabulary = pl.read_parquet(io.BytesIO(contents))
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{path} cannot be read as a vocabulary ({reason}): prepare the data again"
-        ) from None
+    except pl.exceptions.PolarsError as error:
+        raise _unreadable(path, error) from None
     expected = ["value", "id", "frequency"]
     if vocabulary.columns != expected or vocabulary.height != num_values:
         raise InputError(
@@ -61,3 +63,71 @@ def read_vocabulary(
             "schema: it belongs to another data set"
         )
     return vocabulary
+
+
+def read_frequencies(
+    directory: Path, name: str, sha256: str | None = None
+) -> np.ndarray:
+    """Return how often each value of a vocabulary occurred, in the order of the file.
+
+    Args:
+        directory: The directory that holds `vocabulary/`.
+        name: The column.
+        sha256: Checksum of the file by the schema, if that has one.
+
+    Raises:
+        InputError: If the file is damaged.
+        OSError: If the file is missing.
+        polars.exceptions.PolarsError: If the file has no frequencies.
+    """
+    path = local_copies.local_copy(vocabulary_path(directory, name))
+    contents = io.BytesIO(checked_bytes(path, sha256))
+    return pl.read_parquet(contents, columns=["frequency"])["frequency"].to_numpy()
+
+
+def read_layout(directory: Path, name: str) -> "pyarrow.parquet.FileMetaData":
+    """Return the metadata of a local vocabulary file, without reading its values.
+
+    Raises:
+        OSError: If the file is missing.
+        pyarrow.ArrowException: If it is no Parquet file.
+    """
+    import pyarrow.parquet
+
+    return pyarrow.parquet.read_metadata(vocabulary_path(directory, name))
+
+
+def copy_vocabulary(
+    directory: Path, name: str, target: Path, sha256: str | None = None
+) -> None:
+    """Check the vocabulary of a column and copy it, reading it once.
+
+    Args:
+        directory: The directory that holds `vocabulary/`.
+        name: The column.
+        target: The directory whose `vocabulary/` gets the copy.
+        sha256: Checksum of the file by the schema, if that has one.
+
+    Raises:
+        InputError: If the file is missing or damaged.
+        OSError: If the copy cannot be written.
+    """
+    contents = _read_bytes(vocabulary_path(directory, name), sha256)
+    path = vocabulary_path(target, name)
+    path.parent.mkdir(exist_ok=True)
+    require_own_file(path, name)
+    path.write_bytes(contents)
+
+
+def _read_bytes(path: Path, sha256: str | None) -> bytes:
+    try:
+        return checked_bytes(local_copies.local_copy(path), sha256)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    reason = str(error).splitlines()[0]
+    return InputError(
+        f"{path} cannot be read as a vocabulary ({reason}): prepare the data again"
+    )

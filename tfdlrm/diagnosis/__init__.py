@@ -1,1 +1,1 @@
-"""What works on this machine, found out without training anything."""
+"""Checks of what works on this machine, without training anything."""

@@ -1,4 +1,4 @@
-"""Whether packages can be imported, tried in another process that may die of it."""
+"""Imports packages on trial, in a separate process that may die of it."""
 
 import importlib
 import importlib.metadata
@@ -14,9 +14,11 @@ from typing import Any
 from tfdlrm.base.errors import InputError
 
 _SECONDS = 300
-"""The longest wait for all imports; a busy machine takes some."""
+"""The longest wait for all imports; a busy machine needs some time."""
 
-_PROGRAM = "import sys; from tfdlrm.diagnosis.imports import tell; tell(sys.argv[1:])"
+_PROGRAM = (
+    "import sys; from tfdlrm.diagnosis.imports import report; report(sys.argv[1:])"
+)
 
 
 @dataclass
@@ -24,9 +26,9 @@ class Imports:
     """Results of importing packages.
 
     Args:
-        versions: Of the packages that can be imported, `?` where they have none.
-        problems: Why the others cannot, in words.
-        tensorflow: What TensorFlow says of itself and of this machine.
+        versions: Versions of the packages that can be imported, `?` if unknown.
+        problems: For each other package, the reason in words.
+        tensorflow: Facts from TensorFlow about itself and this machine.
     """
 
     versions: dict[str, str] = field(default_factory=dict)
@@ -42,26 +44,26 @@ def check_imports(names: Sequence[str], seconds: float = _SECONDS) -> Imports:
         seconds: The longest wait.
     """
     imports = Imports()
-    left = list(names)
-    while left:
-        told, end = _run(left, seconds)
-        for message in told:
+    pending = list(names)
+    while pending:
+        messages, ending = _run(pending, seconds)
+        for message in messages:
             imports.versions |= message.get("versions", {})
             imports.problems |= message.get("problems", {})
             imports.tensorflow |= message.get("tensorflow", {})
-        known = {*imports.versions, *imports.problems}
-        left = [name for name in left if name not in known]
-        if told and "asks" in told[-1]:
-            imports.problems["tensorflow"] = f"{end} when it looks for devices"
-        elif left:  # the first of them is what the process died of
-            imports.problems[left.pop(0)] = end
+        results = {*imports.versions, *imports.problems}
+        pending = [name for name in pending if name not in results]
+        if messages and "asks" in messages[-1]:
+            imports.problems["tensorflow"] = f"{ending} when it looks for devices"
+        elif pending:  # the process died while importing the first of these
+            imports.problems[pending.pop(0)] = ending
     return imports
 
 
 def _run(names: Sequence[str], seconds: float) -> tuple[list[dict[str, Any]], str]:
     """Return what a process writes about the packages, and how it ended."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", _PROGRAM, *names],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -71,11 +73,11 @@ def _run(names: Sequence[str], seconds: float) -> tuple[list[dict[str, Any]], st
             # TensorFlow Recommenders needs Keras 2, which leaves Keras 3 as it is.
             env={"TF_USE_LEGACY_KERAS": "1", **os.environ},
         )
-        output, end = done.stdout, _ending(done.returncode)
+        output, ending = process.stdout, _ending(process.returncode)
     except subprocess.TimeoutExpired as error:
-        output, end = error.stdout or b"", f"is not imported within {seconds:g} s"
+        output, ending = error.stdout or b"", f"is not imported within {seconds:g} s"
     lines = output.decode(errors="replace").split("\n")[:-1]
-    return [json.loads(line) for line in lines], end
+    return [json.loads(line) for line in lines], ending
 
 
 def _ending(status: int) -> str:
@@ -87,10 +89,10 @@ def _ending(status: int) -> str:
         return f"ends Python by signal {-status}"
 
 
-def tell(names: Sequence[str]) -> None:
-    """Import packages and write what comes of each to standard output, as JSON."""
+def report(names: Sequence[str]) -> None:
+    """Import packages and write the result of each to standard output, as JSON."""
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what packages print themselves
+    os.dup2(2, 1)  # for what packages print themselves
     for name in names:
         try:
             message: dict[str, Any] = {"versions": {name: _import(name)}}
@@ -135,7 +137,7 @@ def _problem(name: str, error: BaseException) -> str:
 
 
 def _ask_tensorflow() -> dict[str, Any]:
-    """Return what only TensorFlow knows; a question that fails is left out."""
+    """Return facts that only TensorFlow knows, without those whose query fails."""
     import tensorflow as tf
 
     from tfdlrm.base.device_names import computing_devices, unseen_gpus
@@ -151,6 +153,6 @@ def _ask_tensorflow() -> dict[str, Any]:
     }.items():
         try:
             answers[name] = ask()
-        except Exception:  # whatever is broken, the other answers help
+        except Exception:  # whatever is broken, the other facts help
             continue
     return answers

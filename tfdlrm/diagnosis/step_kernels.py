@@ -1,4 +1,4 @@
-"""Whether TensorFlow has kernels for GPUs, by its registry, without any GPU."""
+"""Checks TensorFlow's registry for kernels on GPUs; no GPU is needed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ STEP_OPERATIONS: tuple[tuple[str, Mapping[str, str]], ...] = (
     ("MatMul", {"T": "bfloat16"}),
     ("MatMul", {"T": "float16"}),
 )
-"""The operations of a training step that kernels have been missing for, by version."""
+"""Operations of a training step whose kernels some version of TensorFlow lacked."""
 
 
 def missing_kernels(device: str = "GPU") -> list[str]:
@@ -57,5 +57,5 @@ def _has_kernel(operation: str, types: Mapping[str, str], device: str) -> bool:
 
 def _allows(constraint: Any, types: Mapping[str, int]) -> bool:
     allowed = constraint.allowed_values.list.type
-    wanted = types.get(constraint.name)
-    return not allowed or wanted is None or wanted in allowed
+    dtype = types.get(constraint.name)
+    return not allowed or dtype is None or dtype in allowed

@@ -1,4 +1,4 @@
-"""Which commands work with the packages that are installed."""
+"""The commands that work with the packages that are installed."""
 
 import os
 import shutil
@@ -22,20 +22,21 @@ _EVERYWHERE = (
 _MODEL = (*_EVERYWHERE, "tensorflow", "keras", "matplotlib")
 
 JAVA = "java"
-"""The one program among the packages."""
+"""A program, listed among the packages."""
 
 _NOT_BY_PIP = {JAVA, "tensorflow_io"}
-"""What no file of requirements fixes: tensorflow-io has its place in the message."""
+"""No file of requirements fixes these; the message names how to install tensorflow-io.
+"""
 
 
 @dataclass(frozen=True)
 class Use:
-    """Something that works where its packages do.
+    """Commands or options, and the packages that they need.
 
     Args:
-        commands: In words.
+        commands: The commands in words.
         packages: Names as in `import`.
-        requirements: File that installs them.
+        requirements: File that installs the packages.
     """
 
     commands: str
@@ -70,7 +71,7 @@ USES = (
 
 PACKAGES = tuple(
     dict.fromkeys(
-        # TensorFlow first: others import it.
+        # TensorFlow first: other packages import it.
         ["numpy", "tensorflow", "keras"]
         + [name for use in USES for name in use.packages if name != JAVA]
     )
@@ -78,45 +79,45 @@ PACKAGES = tuple(
 
 
 def working(problems: Mapping[str, str]) -> list[str]:
-    """Return the uses of which nothing is missing.
+    """Return the uses whose packages all work.
 
     Args:
-        problems: What is wrong, by the name of a package.
+        problems: Reasons why packages do not work, by name.
     """
     return [use.commands for use in USES if not problems.keys() & set(use.packages)]
 
 
 def not_working(problems: Mapping[str, str]) -> list[str]:
-    """Return what does not work, and why: those of one reason together.
+    """Return what does not work, and why; uses with the same reason share a line.
 
     Args:
-        problems: What is wrong, by the name of a package.
+        problems: Reasons why packages do not work, by name.
     """
     by_reason: dict[str, list[str]] = {}
     for use in USES:
         missing = [name for name in use.packages if name in problems]
         if missing:
-            # A package that others stand on is the reason of all of them.
+            # The first package is the one that the others depend on.
             reason = f"{missing[0]} {problems[missing[0]]}"
             by_reason.setdefault(reason, []).append(use.commands)
     return [f"{', '.join(uses)}: {reason}" for reason, uses in by_reason.items()]
 
 
 def requirements_of(problems: Mapping[str, str]) -> list[str]:
-    """Return the files whose installation brings what is missing.
+    """Return the files of requirements that install what is missing.
 
     Args:
-        problems: What is wrong, by the name of a package.
+        problems: Reasons why packages do not work, by name.
     """
     files: dict[str, str] = {}
-    for use in reversed(USES):  # the first that names a package says where it is
+    for use in reversed(USES):  # the first use of a package decides its file
         files |= dict.fromkeys(use.packages, use.requirements)
     packages = [name for name in files if name in problems.keys() - _NOT_BY_PIP]
     return sorted({files[name] for name in packages})
 
 
 def java_problem() -> dict[str, str]:
-    """Return what is wrong with Java, which Spark runs on."""
+    """Return the problem with Java, which Spark runs on, if there is one."""
     home = os.environ.get("JAVA_HOME")
     path = str(Path(home) / "bin" / JAVA) if home else JAVA
     return {} if shutil.which(path) else {JAVA: "is not installed"}

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfdlrm.data.schema import FeatureSchema
 
 PADDING_ID = -1
-"""Stands in the places of a multi-hot input that a bag does not fill."""
+"""Fills a multi-hot input behind the ids of a bag."""
 
 
 def check(is_good: tf.Tensor, explain: Callable[[], tf.Tensor]) -> None:
@@ -17,7 +17,7 @@ def check(is_good: tf.Tensor, explain: Callable[[], tf.Tensor]) -> None:
 
     Args:
         is_good: Booleans of any shape.
-        explain: Gives the message; runs only when it is needed.
+        explain: Returns the message; runs only when the check fails.
     """
 
     def refuse() -> Any:
@@ -29,55 +29,53 @@ def check(is_good: tf.Tensor, explain: Callable[[], tf.Tensor]) -> None:
 def check_values(
     values: tf.Tensor, is_good: tf.Tensor, names: Sequence[str], expected: str
 ) -> None:
-    """Name the column, the row and the value of the first bad one.
+    """Check values; the error names the column, row and value of the first bad one.
 
     Args:
         values: Text or numbers `(batch, columns)`, or with more dimensions.
-        is_good: Which of them are good, of the same shape.
-        names: The columns' names.
-        expected: What was expected, in words.
+        is_good: Whether each value is good; the same shape as `values`.
+        names: Names of the columns.
+        expected: A phrase for the message, such as `a finite number`.
     """
 
     def explain() -> tf.Tensor:
-        place = tf.where(tf.logical_not(is_good))[0]
-        value = tf.gather_nd(values, place)
+        position = tf.where(tf.logical_not(is_good))[0]
+        value = tf.gather_nd(values, position)
         text = value
         if text.dtype != tf.string:
             text = tf.strings.as_string(value, shortest=value.dtype.is_floating)
-        # A message is text: what is not UTF-8 breaks the programs that pass it on.
-        shown = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8")
-        shown = tf.strings.substr(shown, 0, 40, unit="UTF8_CHAR")
-        name, row = (
-            tf.gather(tf.constant(names, tf.string), place[1]),
-            tf.strings.as_string(place[0]),
-        )
-        # Quotes of other kinds would be escaped in the error.
+        # A message is text: bytes outside UTF-8 break the programs that pass it on.
+        text = tf.strings.unicode_transcode(text, "UTF-8", "UTF-8")
+        text = tf.strings.substr(text, 0, 40, unit="UTF8_CHAR")
+        name = tf.gather(tf.constant(names, tf.string), position[1])
+        row = tf.strings.as_string(position[0])
+        # The error would escape single or double quotes.
         return tf.strings.join(
-            [name, " of row ", row, " is `", shown, f"`, expected {expected}"]
+            [name, " of row ", row, " is `", text, f"`, expected {expected}"]
         )
 
     if names:
         check(is_good, explain)
 
 
-def checked_features(
+def check_features(
     schema: FeatureSchema, dense: tf.Tensor, ids: tf.Tensor
 ) -> dict[str, tf.Tensor]:
-    """Features as a client of `serving_default` sent them, having checked them.
+    """Check features as a client of `serving_default` sends them, and return them.
 
     Args:
         schema: The columns.
-        dense: Claims to be float32 `(batch, n)`.
-        ids: Claims to be int64 `(batch, features)`, or `(batch, features, width)` with
-            `PADDING_ID` in the places that a bag does not fill.
+        dense: Expected to be float32 `(batch, n)`.
+        ids: Expected to be int64 `(batch, features)`, or `(batch, features, width)`
+            with `PADDING_ID` behind the ids of a bag.
 
     Raises:
-        tf.errors.InvalidArgumentError: While the graph runs, if a shape is another, the
-            two have different numbers of rows, a dense feature is not finite or an id
-            is not one of its column's.
+        tf.errors.InvalidArgumentError: While the graph runs, if a shape differs from
+            the expected one, the inputs have different numbers of rows, a dense feature
+            is not finite or an id is outside the vocabulary of its column.
     """
     names = [feature.name for feature in schema.categorical_features]
-    # What is fed is not held to the shape of the placeholder that it is fed to.
+    # TensorFlow does not check that a fed value has the shape of its placeholder.
     dense = tf.ensure_shape(dense, [None, len(schema.dense_features)])
     bag = [None] if schema.multi_hot else []
     ids = tf.ensure_shape(ids, [None, len(names), *bag])

@@ -1,4 +1,4 @@
-"""The files that TF Serving's own server is started with."""
+"""Files that start TF Serving's own server."""
 
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
 
 IMAGE = "tensorflow/serving:2.17.0"
-"""Of the TensorFlow that models are exported with: older ones may lack an operation."""
+"""Matches the TensorFlow that exports: an older server may lack an operation."""
 
 MODELS_FILE = "models.config"
 COMPOSE_FILE = "compose.yaml"
@@ -20,9 +20,9 @@ CONFIG_TARGET = "/config"
 MODELS_TARGET = "/models"
 
 BATCHING = """\
-# Requests that arrive together are scored together, and none waits for others to come.
-# One of more rows than are scored at once is split; one of more than max_batch_size is
-# refused.
+# Requests that arrive together are scored together; no request waits for a later one.
+# A request of more than max_execution_batch_size rows is split; one of more than
+# max_batch_size rows is refused.
 max_batch_size { value: 65536 }
 enable_large_batch_splitting { value: true }
 max_execution_batch_size { value: 1024 }
@@ -30,7 +30,7 @@ batch_timeout_micros { value: 0 }
 max_enqueued_batches { value: 1000 }
 # About the number of cores.
 num_batch_threads { value: 4 }
-# Bags of ids must not be padded by the server: it does not know what is no id.
+# Bags of ids must not be padded by the server: it does not know which id means padding.
 pad_variable_length_inputs: false
 """
 
@@ -45,20 +45,20 @@ FILES = {"batching_parameters.txt": BATCHING, "monitoring.config": MONITORING}
 
 
 def write_deployment(directory: Path, export_dir: Path) -> None:
-    """Write, or add a model to, what starts TF Serving in a container.
+    """Write the files that start TF Serving in a container, or add a model to them.
 
     Args:
-        directory: Where to write. `models.config` and `compose.yaml` name the models
-            that they named before, and this one; the other files are written where
-            they are missing, so that what was tuned stays.
-        export_dir: Directory of the model's versions; its name is the model's.
+        directory: The directory of the files. This model is added to the models that
+            `models.config` and `compose.yaml` name already. The other files are written
+            only if they are missing, so that tuned settings stay.
+        export_dir: Directory of the model's versions; its name is the model's name.
 
     Raises:
         InputError: If the directory cannot be written, or what is in it cannot be read.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        sources = _sources(directory / COMPOSE_FILE)
+        sources = _read_sources(directory / COMPOSE_FILE)
         sources[export_dir.resolve().name] = os.path.relpath(export_dir, directory)
         storage.replace_text(directory / MODELS_FILE, _models_config(sorted(sources)))
         storage.replace_text(directory / COMPOSE_FILE, _compose(sources))
@@ -72,7 +72,7 @@ def write_deployment(directory: Path, export_dir: Path) -> None:
 
 
 def _models_config(names: list[str]) -> str:
-    """One `ModelConfig` for each model, in the text format of protocol buffers."""
+    """Return one `ModelConfig` a model, in the text format of protocol buffers."""
     models = "".join(
         f"""\
   config {{
@@ -110,7 +110,7 @@ def _compose(sources: dict[str, str]) -> str:
 
 
 def _target(name: str) -> str:
-    """The directory of a model in the container, of characters without a meaning.
+    """Return the directory of a model in the container, with special characters quoted.
 
     TF Serving finds no weights below a path that it takes for a pattern.
     """
@@ -118,19 +118,19 @@ def _target(name: str) -> str:
 
 
 def _mount(source: str, target: str) -> dict[str, Any]:
-    # To Compose a single `$` begins the name of a variable.
+    # In a Compose file a single `$` begins the name of a variable.
     source, target = source.replace("$", "$$"), target.replace("$", "$$")
     return {"type": "bind", "source": source, "target": target, "read_only": True}
 
 
-def _sources(compose: Path) -> dict[str, str]:
-    """The models that a Compose file mounts, with their directories."""
+def _read_sources(compose: Path) -> dict[str, str]:
+    """Return the models that a Compose file mounts, with their directories."""
     if not compose.is_file():
         return {}
     try:
         content = yaml.safe_load(compose.read_text(encoding="utf-8"))
         volumes = content["services"]["tensorflow_serving"]["volumes"]
-        mounted = {each["target"]: each["source"] for each in volumes}
+        sources = {volume["target"]: volume["source"] for volume in volumes}
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError):
         raise InputError(
             f"{compose} is not as tfdlrm.export wrote it: move it away, or give "
@@ -139,6 +139,6 @@ def _sources(compose: Path) -> dict[str, str]:
     prefix = f"{MODELS_TARGET}/"
     return {
         unquote(target.removeprefix(prefix)): source.replace("$$", "$")
-        for target, source in mounted.items()
+        for target, source in sources.items()
         if target.startswith(prefix)
     }

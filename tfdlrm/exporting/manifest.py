@@ -10,16 +10,16 @@ from tfdlrm.base.errors import InputError
 
 MODEL_FILE = "saved_model.pb"
 EXTRA_DIRECTORY = "assets.extra"
-"""TF Serving's place for files that travel with a model but are not in its graph."""
+"""TF Serving's directory for files that travel with a model outside its graph."""
 MANIFEST_FILE = f"{EXTRA_DIRECTORY}/manifest.json"
 FORMAT_VERSION = 1
 
 MARK = f"tfdlrm: whole with {MANIFEST_FILE}"
-"""Stands in the graph of a version that has a manifest. So a copy that lacks it is not
-taken for a model that never had one."""
+"""Written into the graph of a version that has a manifest. It distinguishes a copy that
+lacks its manifest from a model that never had one."""
 
 _THREADS = 4
-"""Computing checksums and reading both leave Python's lock alone."""
+"""Threads help: computing checksums and reading both release Python's lock."""
 
 
 def write_manifest(version: Path) -> None:
@@ -51,11 +51,12 @@ def check_version(version: Path) -> bool:
         version: Directory of the version.
 
     Returns:
-        Whether there is a manifest to check by. Versions that earlier releases or Keras
+        Whether the version has a manifest. Versions that earlier releases or Keras
         wrote have none.
 
     Raises:
-        InputError: If a file is missing or not as it was exported, or the manifest is.
+        InputError: If a file, or the manifest itself, is missing or not as it was
+            exported.
     """
     try:
         if not (version / MANIFEST_FILE).is_file():
@@ -64,10 +65,10 @@ def check_version(version: Path) -> bool:
         files = _read_manifest(version / MANIFEST_FILE)
         for name, (size, _) in files.items():
             _check_size(version / name, size)
-        for name, found in _checksums(version, files).items():
-            _, written = files[name]
-            if found != written:
-                raise _damaged(version / name, f"the SHA-256 {found}", written)
+        for name, checksum in _checksums(version, files).items():
+            _, expected = files[name]
+            if checksum != expected:
+                raise _damage(version / name, f"the SHA-256 {checksum}", expected)
     except OSError as error:
         raise InputError(f"{version} cannot be read: {error}") from None
     return True
@@ -94,10 +95,10 @@ def _read_manifest(path: Path) -> dict[str, tuple[int, str]]:
     """Return bytes and SHA-256 of each file, by its path relative to the version."""
     try:
         manifest = unseal(path.read_text(encoding="utf-8"))
-        found = manifest["format_version"]
-        if found != FORMAT_VERSION:
+        format_version = manifest["format_version"]
+        if format_version != FORMAT_VERSION:
             raise InputError(
-                f"{path} has format_version {found!r}, this release reads "
+                f"{path} has format_version {format_version!r}, this release reads "
                 f"{FORMAT_VERSION}: use the release that exported the model"
             )
         return {
@@ -122,12 +123,12 @@ def _check_size(path: Path, expected: int) -> None:
         )
     size = path.stat().st_size
     if size != expected:
-        raise _damaged(path, f"{size:,} bytes", f"{expected:,}")
+        raise _damage(path, f"{size:,} bytes", f"{expected:,}")
 
 
-def _damaged(path: Path, found: str, expected: str) -> InputError:
+def _damage(path: Path, content: str, expected: str) -> InputError:
     return InputError(
-        f"{path} has {found}, expected {expected}: it is damaged or still being "
+        f"{path} has {content}, expected {expected}: it is damaged or still being "
         "copied; copy or export the version again"
     )
 

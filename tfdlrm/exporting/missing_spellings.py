@@ -15,31 +15,31 @@ class MissingSpellings:
     Example:
 
     >>> missing = MissingSpellings({"age": ["NA", "-1"]})
-    >>> missing.blanked(tf.constant([["NA", "NA"]]), ["age", "price"]).numpy().tolist()
+    >>> missing.blank(tf.constant([["NA", "NA"]]), ["age", "price"]).numpy().tolist()
     [[b'', b'NA']]
     """
 
     def __init__(self, spellings: Mapping[str, Sequence[str]]) -> None:
-        self._spellings = {name: list(each) for name, each in spellings.items()}
+        self._spellings = {name: list(texts) for name, texts in spellings.items()}
 
-    def blanked(self, texts: tf.Tensor, names: Sequence[str]) -> tf.Tensor:
-        """Texts `(batch, columns)`, blank where they spell a missing value."""
+    def blank(self, texts: tf.Tensor, names: Sequence[str]) -> tf.Tensor:
+        """Return texts `(batch, columns)`, blank where they spell a missing value."""
         spellings = self._table(names, self._spellings, "", object)
         if spellings is None:
             return texts
         is_missing = tf.reduce_any(texts[:, :, None] == spellings, axis=-1)
         return tf.where(is_missing, "", texts)
 
-    def blanked_bag(self, bag: tf.RaggedTensor, name: str) -> tf.RaggedTensor:
-        """The texts `(batch, None)` of a multi-hot column, blank where missing."""
-        return bag.with_values(self.blanked(bag.values[:, None], [name])[:, 0])
+    def blank_bag(self, bag: tf.RaggedTensor, name: str) -> tf.RaggedTensor:
+        """Return the texts `(batch, None)` of a multi-hot column, blank if missing."""
+        return bag.with_values(self.blank(bag.values[:, None], [name])[:, 0])
 
-    def zeroed(self, numbers: tf.Tensor, names: Sequence[str]) -> tf.Tensor:
-        """Numbers `(batch, columns)`, 0 where they spell a missing value."""
-        spelled = {name: _numbers(each) for name, each in self._spellings.items()}
-        # NaN equals nothing. A spelling is rounded as the numbers are.
+    def zero(self, numbers: tf.Tensor, names: Sequence[str]) -> tf.Tensor:
+        """Return numbers `(batch, columns)`, 0 where they spell a missing value."""
+        values = {name: _numbers(texts) for name, texts in self._spellings.items()}
+        # Filled with NaN, which equals no number. A spelling is rounded as numbers are.
         dtype = numbers.dtype.as_numpy_dtype
-        spellings = self._table(names, spelled, np.nan, dtype)
+        spellings = self._table(names, values, np.nan, dtype)
         if spellings is None:
             return numbers
         is_missing = tf.reduce_any(numbers[:, :, None] == spellings, axis=-1)
@@ -52,13 +52,13 @@ class MissingSpellings:
         filling: object,
         dtype: type,
     ) -> tf.Tensor | None:
-        """The spellings `(columns, most)` of some columns; `None` without any."""
+        """Return spellings `(columns, width)`, or `None` if no column has any."""
         rows = [list(spellings.get(name, [])) for name in names]
         width = max(map(len, rows), default=0)
         if not width:
             return None
-        filled = [[*row, *[filling] * (width - len(row))] for row in rows]
-        return tf.constant(np.array(filled, dtype))
+        table = [[*row, *[filling] * (width - len(row))] for row in rows]
+        return tf.constant(np.array(table, dtype))
 
 
 def _numbers(spellings: Sequence[str]) -> list[float]:
@@ -68,4 +68,4 @@ def _numbers(spellings: Sequence[str]) -> list[float]:
             numbers.append(float(text))
         except ValueError:
             continue
-    return [each for each in numbers if np.isfinite(each)]
+    return [number for number in numbers if np.isfinite(number)]

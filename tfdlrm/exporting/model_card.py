@@ -1,17 +1,16 @@
-"""The card of an exported model: what it is, what it was trained on, how good it is."""
+"""The card of an exported model: its columns, training settings and measures."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
-import polars as pl
 import tensorflow as tf
 
 from tfdlrm.base import storage
 from tfdlrm.base.version import __version__
-from tfdlrm.data.column_files import vocabulary_file
 from tfdlrm.data.schema import FeatureSchema
 
 FORMAT_VERSION = 1
@@ -19,13 +18,13 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What `model.json` says beside the columns.
+    """Contents of `model.json`, except the columns.
 
     Args:
-        config: The settings of training, as its `config.yaml` has them.
+        config: The settings of training, as in its `config.yaml`.
         metrics: The measures of each split, by name.
         quantization: How tables are stored, if not as they were trained.
-        origin: Which weights these are, so that they are not exported twice.
+        origin: Identifies the weights, so that they are not exported twice.
     """
 
     config: dict[str, Any] | None = None
@@ -45,12 +44,12 @@ class ModelCard:
         """Write the card of a model.
 
         Args:
-            path: The file.
-            model: The model, for its size.
-            schema: Its columns.
-            name: Its name.
-            version: The number of its version.
-            example: A raw row that it can score.
+            path: The file to write.
+            model: The model, whose parameters are counted.
+            schema: The columns.
+            name: Name of the model.
+            version: Number of the version.
+            example: A raw row that the model can score.
         """
         card = {
             "format_version": FORMAT_VERSION,
@@ -69,8 +68,8 @@ class ModelCard:
                 "dialect": schema.dialect,
                 "dense_features": list(schema.dense_features),
                 "categorical_features": {
-                    each.name: each.vocabulary_size
-                    for each in schema.categorical_features
+                    feature.name: feature.vocabulary_size
+                    for feature in schema.categorical_features
                 },
                 "multi_hot": schema.multi_hot,
             },
@@ -81,25 +80,14 @@ class ModelCard:
         storage.replace_json(path, card)
 
 
-def example_row(schema: FeatureSchema, vocabularies: Path) -> dict[str, str]:
-    """A raw row that a model can score: ones, and the most frequent categories.
+def example_row(schema: FeatureSchema, categories: Sequence[str]) -> dict[str, str]:
+    """Return a raw row that a model can score: ones, and the given categories.
 
     Args:
         schema: The columns.
-        vocabularies: The directory of the vocabularies' files, if there are any.
-
-    Returns:
-        The text of each column; blank where no value is known.
+        categories: The text of each categorical column, such as its most frequent
+            value; blank if no value is known.
     """
+    names = [feature.name for feature in schema.categorical_features]
     row = dict.fromkeys(schema.dense_features, "1")
-    for feature in schema.categorical_features:
-        path = vocabulary_file(vocabularies, feature.name)
-        row[feature.name] = _most_frequent(path) if path.is_file() else ""
-    return row
-
-
-def _most_frequent(path: Path) -> str:
-    most = pl.scan_parquet(path, glob=False).top_k(1, by="frequency").collect()["value"]
-    if not len(most):
-        return ""
-    return most[0] if most.dtype == pl.String else f"{most[0]:08x}"
+    return row | dict(zip(names, categories, strict=True))

@@ -1,4 +1,4 @@
-"""A model as an ONNX file, checked with ONNX Runtime before it is there."""
+"""A model as an ONNX file, which ONNX Runtime checks before it appears."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -16,9 +16,9 @@ FILE_NAME = "model.onnx"
 OPSET = 18
 
 LARGE_BYTES = 1 << 20
-"""Weights from this size on are in a file of their own: ONNX ends at 2 GiB a file."""
+"""Weights of at least this size go to a separate file: ONNX allows 2 GiB a file."""
 
-_PAGE = 4096  # where weights in that file begin, so that they can be mapped to memory
+_PAGE = 4096  # alignment of weights in that file, so that they can be mapped to memory
 
 
 def write_onnx(
@@ -27,7 +27,7 @@ def write_onnx(
     rows: Mapping[str, tf.Tensor],
     directory: Path,
 ) -> Path:
-    """Write `model.onnx` into an existing directory, with what it needs beside it.
+    """Write `model.onnx`, and `model.onnx.data` if needed, into an existing directory.
 
     Inputs and outputs have the names, types and shapes of `serving_function`. Weights
     of 1 MiB and more go to `model.onnx.data`.
@@ -37,17 +37,17 @@ def write_onnx(
         serving_function: A `tf.function` with an input signature, from features to a
             dictionary of outputs.
         rows: Features, by the names of the inputs, to compare the outputs on.
-        directory: Where to write.
+        directory: The directory to write into.
 
     Returns:
         The path of `model.onnx`.
 
     Raises:
         InputError: If tf2onnx or ONNX Runtime is not installed, or if ONNX Runtime
-            cannot run what was written, or computes something else.
+            cannot run the file, or computes other outputs.
     """
     require_onnx()
-    with without_tf32():  # which ONNX Runtime does not have
+    with without_tf32():  # ONNX Runtime does not have TF32
         return _write_and_verify(model, serving_function, rows, directory)
 
 
@@ -57,22 +57,22 @@ def _write_and_verify(
     rows: Mapping[str, tf.Tensor],
     directory: Path,
 ) -> Path:
-    large = [
+    large_weights = [
         weight
         for weight in model.weights
         if weight.dtype == "float32" and np.prod(weight.shape) * 4 >= LARGE_BYTES
     ]
-    proto = _convert(serving_function, large)
+    proto = _convert(serving_function, large_weights)
     target = directory / FILE_NAME
-    if large:
-        _write_large(proto, large, target.with_suffix(".onnx.data"))
+    if large_weights:
+        _write_large(proto, large_weights, target.with_suffix(".onnx.data"))
     target.write_bytes(proto.SerializeToString())
     _verify(target, serving_function, rows)
     return target
 
 
 def require_onnx() -> None:
-    """See to it that the libraries are there.
+    """Check that tf2onnx and ONNX Runtime are installed.
 
     Raises:
         InputError: If one is not.
@@ -87,22 +87,22 @@ def require_onnx() -> None:
         ) from None
 
 
-def _convert(serving_function: Any, large: list[keras.Variable]) -> Any:
-    """The ONNX model, with each large weight as one more input."""
+def _convert(serving_function: Any, large_weights: list[keras.Variable]) -> Any:
+    """Return the ONNX model, with each large weight as one more input."""
     import tf2onnx.convert
 
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     signature = serving_function.input_signature
     arguments = [
         tf.TensorSpec(weight.shape, tf.float32, f"large_weight_{i}")
-        for i, weight in enumerate(large)
+        for i, weight in enumerate(large_weights)
     ]
 
-    # As constants of the graph the tables would have to fit into it, several times.
+    # As constants, the tables would have to fit into the graph, and several times.
     @tf.function(input_signature=[*signature, *arguments])
     def with_weights(*values: tf.Tensor) -> Any:
         inputs, weights = values[: len(signature)], values[len(signature) :]
-        state = list(zip(large, weights, strict=True))
+        state = list(zip(large_weights, weights, strict=True))
         with keras.StatelessScope(state_mapping=state):
             return serving_function.python_function(*inputs)
 
@@ -110,8 +110,8 @@ def _convert(serving_function: Any, large: list[keras.Variable]) -> Any:
         with_weights,
         with_weights.input_signature,
         opset=OPSET,
-        # By itself tf2onnx compares integers as float32, which ids above 2**24 do not
-        # survive; ONNX has compared integers since opset 9.
+        # By default tf2onnx compares integers as float32, which rounds ids above
+        # 2**24; ONNX has compared integers since opset 9.
         custom_op_handlers={op: (_keep, []) for op in ("Less", "Greater")},
     )
     for value, spec in zip(proto.graph.input, signature, strict=False):
@@ -122,19 +122,19 @@ def _convert(serving_function: Any, large: list[keras.Variable]) -> Any:
 
 
 def _keep(context: Any, node: Any, name: str, args: Any) -> None:
-    """Take an operation over as it is."""
+    """Copy an operation unchanged."""
 
 
-def _write_large(proto: Any, large: list[keras.Variable], path: Path) -> None:
-    """Turn the inputs for the large weights into weights held in `path`."""
+def _write_large(proto: Any, large_weights: list[keras.Variable], path: Path) -> None:
+    """Turn the inputs for the large weights into weights stored in `path`."""
     import onnx
 
     graph = proto.graph
-    first = len(graph.input) - len(large)
-    names = [value.name for value in graph.input[first:]]
-    del graph.input[first:]
+    num_inputs = len(graph.input) - len(large_weights)
+    names = [value.name for value in graph.input[num_inputs:]]
+    del graph.input[num_inputs:]
     with path.open("wb") as file:
-        for name, weight in zip(names, large, strict=True):
+        for name, weight in zip(names, large_weights, strict=True):
             file.seek(-(-file.tell() // _PAGE) * _PAGE)
             tensor = graph.initializer.add(
                 name=name,
@@ -142,12 +142,12 @@ def _write_large(proto: Any, large: list[keras.Variable], path: Path) -> None:
                 data_type=onnx.TensorProto.FLOAT,
                 data_location=onnx.TensorProto.EXTERNAL,
             )
-            place = {
+            location = {
                 "location": path.name,
                 "offset": file.tell(),
                 "length": file.write(np.ascontiguousarray(weight).data.cast("B")),
             }
-            for key, value in place.items():
+            for key, value in location.items():
                 tensor.external_data.add(key=key, value=str(value))
 
 
@@ -165,13 +165,13 @@ def _verify(path: Path, serving_function: Any, rows: Mapping[str, tf.Tensor]) ->
             str(path), providers=["CPUExecutionProvider"]
         )
         arguments = {name: value.numpy() for name, value in inputs.items()}
-        found = session.run(list(expected), arguments)
-    except Exception as error:  # its exceptions have no common base
+        outputs = session.run(list(expected), arguments)
+    except Exception as error:  # ONNX Runtime's exceptions have no common base
         raise InputError(
             "this model cannot be written as ONNX: ONNX Runtime does not run it "
             f"({str(error).splitlines()[0]}); export it as saved_model"
         ) from None
-    for name, value in zip(expected, found, strict=True):
+    for name, value in zip(expected, outputs, strict=True):
         difference = np.max(np.abs(value - expected[name].numpy()), initial=0)
         if not difference <= 1e-5:
             raise InputError(

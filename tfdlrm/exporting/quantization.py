@@ -14,13 +14,13 @@ _LARGEST = 127
 
 
 class QuantizedTable(tf.Module):
-    """The rows of a table as int8, each with a scale of its own.
+    """A table stored as int8, with one scale a row.
 
     A number is its int8 times the row's scale, which is the largest magnitude of the
     row divided by 127: no number is off by more than half a scale.
 
     Args:
-        layer: The layer whose table it is; the table itself stays as it is.
+        layer: The layer whose table is quantized; the layer itself does not change.
     """
 
     def __init__(self, layer: FusedTables) -> None:
@@ -29,34 +29,34 @@ class QuantizedTable(tf.Module):
         num_rows, dim = table.shape
         rows = np.empty((num_rows, dim), np.int8)
         scales = np.empty(num_rows, np.float32)
-        # In pieces, and without ever reading the whole table: that would copy it.
+        # In parts: reading the whole table would copy it.
         for start in range(0, num_rows, CHUNK_ROWS):
             part = slice(start, min(start + CHUNK_ROWS, num_rows))
             values = tf.gather(table.value, tf.range(part.start, part.stop))
-            rows[part], scales[part] = quantized(values.numpy())
+            rows[part], scales[part] = quantize_rows(values.numpy())
         self.rows = tf.Variable(rows, trainable=False, name="rows")
         self.scales = tf.Variable(scales, trainable=False, name="scales")
 
     @property
     def num_bytes(self) -> int:
-        """Bytes that rows and scales take."""
+        """Size of rows and scales in bytes."""
         return int(np.prod(self.rows.shape)) + 4 * int(self.scales.shape[0])
 
     def gather(self, rows: Any) -> tf.Tensor:
-        """The vectors of these rows, float32."""
+        """Return the vectors of `rows`, float32."""
         values = tf.cast(tf.nn.embedding_lookup(self.rows, rows), tf.float32)
         return values * tf.nn.embedding_lookup(self.scales, rows)[..., None]
 
 
-def quantized(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows as int8, and their scales.
+def quantize_rows(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows as int8, and their scales.
 
     Args:
         values: float32 `(rows, dim)`.
 
     Example:
 
-    >>> rows, scales = quantized(np.array([[0.5, -1.0], [0.0, 0.0]], np.float32))
+    >>> rows, scales = quantize_rows(np.array([[0.5, -1.0], [0.0, 0.0]], np.float32))
     >>> rows.tolist(), (127 * scales).tolist()
     ([[64, -127], [0, 0]], [1.0, 0.0])
     """
@@ -66,9 +66,9 @@ def quantized(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def quantize_tables(model: keras.Model) -> dict[FusedTables, QuantizedTable]:
-    """Quantize every table of a model that takes less room so.
+    """Quantize every table of a model that becomes smaller by it.
 
-    Vectors of one number are left alone: with a scale they would take more.
+    Vectors of one number stay as they are: with a scale they would grow.
     """
     return {
         layer: QuantizedTable(layer)
@@ -78,12 +78,12 @@ def quantize_tables(model: keras.Model) -> dict[FusedTables, QuantizedTable]:
 
 
 @contextmanager
-def in_place(tables: Mapping[FusedTables, QuantizedTable]) -> Iterator[None]:
-    """While it lasts, a graph that is made looks up in these tables instead."""
+def lookups_in(tables: Mapping[FusedTables, QuantizedTable]) -> Iterator[None]:
+    """Let graphs traced in this context look up vectors in quantized tables."""
     for layer, table in tables.items():
         layer.read_rows = table.gather  # type: ignore[method-assign]
     try:
         yield
     finally:
         for layer in tables:
-            del layer.read_rows  # the method of the class is there again
+            del layer.read_rows  # uncovers the method of the class

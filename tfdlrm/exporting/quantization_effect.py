@@ -1,4 +1,4 @@
-"""What tables of fewer bits cost: size, quality and time on rows held out."""
+"""Size, quality and time of a model with quantized tables, on held-out rows."""
 
 import math
 import statistics
@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from tfdlrm.data.reading import read_split
 from tfdlrm.data.schema import FeatureSchema
-from tfdlrm.exporting.quantization import QuantizedTable, in_place
+from tfdlrm.exporting.quantization import QuantizedTable, lookups_in
 from tfdlrm.exporting.scorer import score
 from tfdlrm.exporting.signatures import serving_function
 from tfdlrm.layers._fused_tables import FusedTables
@@ -22,17 +22,18 @@ from tfdlrm.metrics.splits import score_splits
 
 BATCH_SIZES = (1, 256)
 CALLS = 200
-"""Calls of which the latency is the median."""
+"""The latency is the median of this number of calls."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """How large, good and fast a model is.
+    """Size, quality and speed of a model.
 
     Args:
-        num_bytes: Of its weights.
+        num_bytes: Size of its weights.
         metrics: Measures of each held-out split.
-        latencies: Median seconds of a call, by rows in it; empty without rows.
+        latencies: Median seconds of a call, by its number of rows; empty if no rows
+            are held out.
     """
 
     num_bytes: int
@@ -46,30 +47,33 @@ def measure(
     data_dir: Path,
     quantized: Mapping[FusedTables, QuantizedTable] | None = None,
 ) -> Effect:
-    """Measure a model as its `serving_default` will be.
+    """Measure a model the way `serving_default` will run it.
 
     Args:
         model: The model.
-        schema: The data set that it was trained on.
-        data_dir: That data set's directory.
-        quantized: Tables to look up in instead of the model's own.
+        schema: Schema of the data set that the model was trained on.
+        data_dir: Directory of that data set.
+        quantized: Tables that replace the model's own.
     """
     quantized = quantized or {}
-    with in_place(quantized):
+    with lookups_in(quantized):
         function = serving_function(model, schema, checked=True)
         function.get_concrete_function()  # type: ignore[attr-defined]
 
     def score_features(features: dict[str, Any]) -> tf.Tensor:
         return score(function, schema, features)
 
-    scored = score_splits(score_features, data_dir, schema)
-    metrics = {split: binary_metrics(*found) for split, found in scored.items()}
+    scores = score_splits(score_features, data_dir, schema)
+    metrics = {
+        split: binary_metrics(labels, probabilities)
+        for split, (labels, probabilities) in scores.items()
+    }
     latencies = {}
     if metrics:
         split = next(iter(metrics))
         features, _ = next(iter(read_split(data_dir, schema, split, max(BATCH_SIZES))))
         latencies = {
-            num_rows: _latency(score_features, _repeated(features, num_rows))
+            num_rows: _latency(score_features, _repeat_rows(features, num_rows))
             for num_rows in BATCH_SIZES
         }
     num_bytes = sum(table.num_bytes for table in quantized.values()) + sum(
@@ -80,10 +84,9 @@ def measure(
     return Effect(num_bytes, metrics, latencies)
 
 
-def _repeated(features: dict[str, Any], num_rows: int) -> dict[str, Any]:
-    """So many rows, the first again after the last."""
-    there = features["dense_features"].shape[0]
-    rows = tf.range(num_rows) % there
+def _repeat_rows(features: dict[str, Any], num_rows: int) -> dict[str, Any]:
+    """Return `num_rows` rows, starting over after the last."""
+    rows = tf.range(num_rows) % features["dense_features"].shape[0]
     return {name: tf.gather(values, rows) for name, values in features.items()}
 
 
@@ -97,7 +100,7 @@ def _latency(score: Callable[[dict[str, Any]], tf.Tensor], features: Any) -> flo
 
 
 def as_table(effects: Mapping[str, Effect]) -> str:
-    """A Markdown table with a line a model, the first the one to compare with.
+    """Return a Markdown table with one line a model; the first is the baseline.
 
     Example:
 
@@ -106,11 +109,11 @@ def as_table(effects: Mapping[str, Effect]) -> str:
     |---|---:|---:|---:|
     | float32 | 8.0 MB | 1.00 ms | 2.00 ms |
     """
-    first = next(iter(effects.values()))
+    baseline = next(iter(effects.values()))
     names = [
-        f"{split} {name}" for split in first.metrics for name in ("AUC", "log loss")
+        f"{split} {name}" for split in baseline.metrics for name in ("AUC", "log loss")
     ]
-    times = [f"{rows} row{'s' if rows > 1 else ''}" for rows in first.latencies]
+    times = [f"{rows} row{'s' if rows > 1 else ''}" for rows in baseline.latencies]
     header = ["tables", "weights", *names, *times]
     lines = [f"| {' | '.join(header)} |", f"|---|{'---:|' * (len(header) - 1)}"]
     for tables, effect in effects.items():
@@ -118,10 +121,10 @@ def as_table(effects: Mapping[str, Effect]) -> str:
         for split, metrics in effect.metrics.items():
             for name in ("auc", "log_loss"):
                 value = getattr(metrics, name)
-                change = value - getattr(first.metrics[split], name)
-                is_compared = effect is not first and math.isfinite(change)
-                compared = f" ({change:+.5f})" if is_compared else ""
-                cells.append(f"{measure_text(value, '.5f')}{compared}")
+                change = value - getattr(baseline.metrics[split], name)
+                is_compared = effect is not baseline and math.isfinite(change)
+                suffix = f" ({change:+.5f})" if is_compared else ""
+                cells.append(f"{measure_text(value, '.5f')}{suffix}")
         cells += [f"{1000 * seconds:.2f} ms" for seconds in effect.latencies.values()]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -1,14 +1,16 @@
-"""From raw columns to a model's features, inside a graph, as `pipelines` does it."""
+"""Raw columns to a model's features, inside a graph, as `pipelines` converts them."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import tensorflow as tf
 
 from tfdlrm.base.whole_floats import WHOLE_FLOAT
 from tfdlrm.data.column_files import file_name
+from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.parsing import bags_of, side_by_side
 from tfdlrm.data.schema import (
     MISSING_ID,
@@ -17,11 +19,12 @@ from tfdlrm.data.schema import (
     CategoricalFeature,
     FeatureSchema,
 )
+from tfdlrm.data.vocabulary_files import read_vocabulary
 from tfdlrm.exporting.checks import check_values
 from tfdlrm.exporting.missing_spellings import MissingSpellings
 from tfdlrm.exporting.raw_columns import COUNTS
 from tfdlrm.exporting.unknown_counts import UnknownCounter, join_counts
-from tfdlrm.exporting.vocabulary_tables import VocabularyTable, read_values
+from tfdlrm.exporting.vocabulary_tables import VocabularyTable
 
 _INTEGER = "-?[0-9]+"
 _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
@@ -36,10 +39,14 @@ class RawFeatures(tf.Module):
     """The transforms and vocabularies of a data set.
 
     Args:
-        schema: Its schema. Without a description of columns these are Criteo's: whole
+        schema: Its schema. Without a description of columns they are Criteo's: whole
             numbers, and categories as hexadecimal numbers of up to 32 bits.
         directory: The directory that holds `vocabulary/`, if the dialect has one.
-        work: Where files may go until the SavedModel is written.
+        work: Directory for temporary files, until the SavedModel is written.
+
+    Attributes:
+        categories: The most frequent value of each categorical column, as text; blank
+            without a vocabulary.
 
     Raises:
         InputError: If a vocabulary cannot be read.
@@ -49,14 +56,21 @@ class RawFeatures(tf.Module):
         super().__init__()
         self.schema = schema
         self.is_criteo = schema.columns is None
-        described = schema.columns or {}
-        self._missing = MissingSpellings(described.get("missing", {}))
-        self._joins_floats = described.get("floats_as_integers", False)
+        columns = schema.columns or {}
+        self._missing = MissingSpellings(columns.get("missing", {}))
+        self._joins_floats = columns.get("floats_as_integers", False)
         self._untransformed = np.isin(schema.dense_features, schema.untransformed)
-        self.tables = [
-            None if schema.dialect == "hash" else _table(schema, each, directory, work)
-            for each in schema.categorical_features
-        ]
+        self._traits = traits_of(schema.dialect)
+        self.tables: list[VocabularyTable | None] = []
+        self.categories: list[str] = []
+        for feature in schema.categorical_features:
+            if not self._traits.has_vocabulary:
+                self.tables.append(None)
+                self.categories.append("")
+                continue
+            vocabulary = _read_vocabulary(schema, feature, directory)
+            self.tables.append(_table(schema, feature, vocabulary, work))
+            self.categories.append(_most_frequent(vocabulary))
         self._unknown = UnknownCounter(
             schema,
             [table.unknown_id if table else UNKNOWN_ID for table in self.tables],
@@ -65,30 +79,31 @@ class RawFeatures(tf.Module):
 
     @property
     def separators(self) -> list[str | None]:
-        """What stands between the values of each multi-hot column."""
-        described = self.schema.columns or {}
-        return list(described.get("separators", ()))
+        """Text between the values of each multi-hot column; `None` for lists."""
+        columns = self.schema.columns or {}
+        return list(columns.get("separators", ()))
 
     def numbers(self, texts: tf.Tensor) -> tf.Tensor:
-        """The numbers that texts `(batch, n)` stand for, as float64; missing is 0."""
-        texts = self._missing.blanked(texts, self.schema.dense_features)
+        """Parse texts `(batch, n)` into float64; missing values become 0."""
+        texts = self._missing.blank(texts, self.schema.dense_features)
         is_blank = texts == ""
         pattern = _INTEGER if self.is_criteo else _NUMBER
         is_good = is_blank | tf.strings.regex_full_match(texts, pattern)
         expected = "a 64-bit integer" if self.is_criteo else "a finite number"
         names = self.schema.dense_features
         check_values(texts, is_good, names, f"{expected} or nothing")
-        # The conversion itself must not meet what the check refuses.
+        # The conversion itself must not see a text that the check refuses.
         texts = tf.where(is_blank | ~is_good, "0", texts)
         dtype = tf.int64 if self.is_criteo else tf.float64
-        return self.given(tf.cast(tf.strings.to_number(texts, dtype), tf.float64))
+        numbers = tf.cast(tf.strings.to_number(texts, dtype), tf.float64)
+        return self.zero_missing(numbers)
 
-    def given(self, numbers: tf.Tensor) -> tf.Tensor:
-        """Numbers `(batch, n)` with 0 for those that spell a missing value."""
-        return self._missing.zeroed(numbers, self.schema.dense_features)
+    def zero_missing(self, numbers: tf.Tensor) -> tf.Tensor:
+        """Return numbers `(batch, n)`, 0 where they spell a missing value."""
+        return self._missing.zero(numbers, self.schema.dense_features)
 
     def dense(self, numbers: tf.Tensor) -> tf.Tensor:
-        """The dense features `(batch, n)`, float32, of numbers as float64."""
+        """Transform float64 numbers into dense features `(batch, n)`, float32."""
         names = self.schema.dense_features
         is_good = tf.math.is_finite(tf.cast(numbers, tf.float32))
         if self.is_criteo:
@@ -105,8 +120,9 @@ class RawFeatures(tf.Module):
         """Return the ids of categorical values, and the counts of unknown ones.
 
         Args:
-            texts: Of the single-hot columns, `(batch, features)`; blank where missing.
-            bags: Of each multi-hot column, `(batch, None)`.
+            texts: Values of the single-hot columns, `(batch, features)`; blank where
+                missing.
+            bags: Values of each multi-hot column, `(batch, None)`.
 
         Returns:
             The ids, int64 `(batch, features)`, or a `tf.RaggedTensor` `(batch,
@@ -122,16 +138,16 @@ class RawFeatures(tf.Module):
                 for position, column in enumerate(tf.unstack(values, axis=1))
             ]
             ids = tf.stack(columns, axis=1)
-            if self.schema.dialect != "facebook":  # there it is the value 0
+            if not self._traits.missing_is_zero:
                 ids = tf.where(is_missing, tf.constant(MISSING_ID, tf.int64), ids)
             counts = [self._unknown.single_hot(values, ids, is_missing)]
         if not self.schema.multi_hot:
             return ids, join_counts(counts)
-        first = len(self.schema.single_hot)
         bags_of_ids = [
             self._bag(position, bag, separator)
             for position, (bag, separator) in enumerate(
-                zip(bags, self.separators, strict=True), start=first
+                zip(bags, self.separators, strict=True),
+                start=len(self.schema.single_hot),
             )
         ]
         counts += [self._unknown.bag(bag) for bag in bags_of_ids]
@@ -139,9 +155,9 @@ class RawFeatures(tf.Module):
         return ids, join_counts(counts)
 
     def _values(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the values that are looked up, and which are missing."""
+        """Return the values to look up, and whether each is missing."""
         names = self.schema.single_hot
-        texts = self._missing.blanked(texts, names)
+        texts = self._missing.blank(texts, names)
         is_missing = texts == ""
         if not self.is_criteo:
             is_good = tf.strings.regex_full_match(texts, _UTF_8)
@@ -150,13 +166,11 @@ class RawFeatures(tf.Module):
         is_good = is_missing | tf.strings.regex_full_match(texts, _HASH)
         expected = "a hexadecimal number of at most 32 bits or nothing"
         check_values(texts, is_good, names, expected)
-        values = _hexadecimal(texts)
-        if self.schema.dialect == "facebook":
-            values = _modulo(values, self.schema.max_index_range)
+        values = _modulo(_hexadecimal(texts), self.schema.max_index_range)
         return values, is_missing
 
     def _ids(self, position: int, values: tf.Tensor) -> tf.Tensor:
-        """The ids of values of one column that are not missing."""
+        """Return the ids of values of one column, none of them missing."""
         table = self.tables[position]
         if self._joins_floats and (table is None or table.has_integers):
             values = tf.strings.regex_replace(values, WHOLE_FLOAT, r"\1\2")
@@ -175,9 +189,9 @@ class RawFeatures(tf.Module):
     ) -> tf.RaggedTensor:
         name = self.schema.categorical_features[position].name
         if separator is not None:
-            bag = self._missing.blanked_bag(bag, name)
+            bag = self._missing.blank_bag(bag, name)
             bag = tf.strings.split(bag, separator).merge_dims(1, 2)
-        bag = self._missing.blanked_bag(bag, name)
+        bag = self._missing.blank_bag(bag, name)
         bag = tf.ragged.boolean_mask(bag, bag != "")
         is_good = tf.strings.regex_full_match(bag.values, _UTF_8)
         check_values(bag.values[:, None], is_good[:, None], [name], "text in UTF-8")
@@ -185,19 +199,36 @@ class RawFeatures(tf.Module):
         return bag.with_values(ids).with_row_splits_dtype(tf.int32)
 
 
-def _table(
-    schema: FeatureSchema, feature: CategoricalFeature, directory: Path, work: Path
-) -> VocabularyTable:
+def _read_vocabulary(
+    schema: FeatureSchema, feature: CategoricalFeature, directory: Path
+) -> pl.DataFrame:
+    num_values = feature.vocabulary_size - len(schema.reserved_ids)
     checksum = schema.vocabularies.get(feature.name)
-    values = read_values(directory, feature.name, checksum)
+    return read_vocabulary(directory, feature.name, num_values, checksum).sort("id")
+
+
+def _table(
+    schema: FeatureSchema,
+    feature: CategoricalFeature,
+    vocabulary: pl.DataFrame,
+    work: Path,
+) -> VocabularyTable:
+    values = vocabulary["value"]
     path = work / file_name(feature.name)
-    first_id, unknown_id = NUM_RESERVED_IDS, UNKNOWN_ID
-    if schema.dialect == "facebook":
-        zero = values["id"].filter(values["value"] == 0)
-        first_id, unknown_id = 0, zero[0] if len(zero) else 0
+    traits, unknown_id = traits_of(schema.dialect), UNKNOWN_ID
+    if traits.missing_is_zero:
+        ids_of_zero = vocabulary["id"].filter(values == 0)
+        unknown_id = ids_of_zero[0] if len(ids_of_zero) else 0
     return VocabularyTable(
-        values["value"].alias(feature.name), first_id, unknown_id, path
+        values.alias(feature.name), traits.first_id, unknown_id, path
     )
+
+
+def _most_frequent(vocabulary: pl.DataFrame) -> str:
+    values = vocabulary.top_k(1, by="frequency")["value"]
+    if values.is_empty():
+        return ""
+    return values[0] if values.dtype == pl.String else f"{values[0]:08x}"
 
 
 def _modulo(values: tf.Tensor, divisor: int | None) -> tf.Tensor:
@@ -205,12 +236,12 @@ def _modulo(values: tf.Tensor, divisor: int | None) -> tf.Tensor:
 
 
 def _hexadecimal(texts: tf.Tensor) -> tf.Tensor:
-    """The value of up to 8 hexadecimal digits, as int64; of no digit 0."""
-    padded = tf.strings.join(["0" * _HEX_DIGITS, texts])
-    last = tf.strings.substr(padded, -_HEX_DIGITS, _HEX_DIGITS)
-    codes = tf.cast(tf.io.decode_raw(last, tf.uint8), tf.int64)
-    # Of no text at all the number of bytes is not known.
+    """Parse up to 8 hexadecimal digits as int64; a blank text is 0."""
+    texts = tf.strings.join(["0" * _HEX_DIGITS, texts])
+    texts = tf.strings.substr(texts, -_HEX_DIGITS, _HEX_DIGITS)
+    codes = tf.cast(tf.io.decode_raw(texts, tf.uint8), tf.int64)
+    # For an empty batch, TensorFlow does not know the number of bytes.
     codes = tf.reshape(codes, tf.concat([tf.shape(texts), [_HEX_DIGITS]], axis=0))
-    # Of a digit the low four bits are its value, of a letter those plus 9.
+    # The low four bits are the value of a digit; a letter's value is those plus 9.
     digits = tf.bitwise.bitwise_and(codes, np.int64(15)) + 9 * (codes // 64)
     return tf.reduce_sum(digits * _POWERS_OF_16, axis=-1)

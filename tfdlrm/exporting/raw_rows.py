@@ -1,4 +1,4 @@
-"""Raw rows as a model takes them: the transforms and ids of its training."""
+"""Raw rows to features, by the transforms and vocabularies of a model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ from tfdlrm.data.unknown_values import UnknownValues, usual_shares
 
 @dataclass(frozen=True)
 class RawFeatures:
-    """From typed raw rows to the features of a model.
+    """Converts typed raw rows to the features of a model.
 
     Args:
-        columns: What the columns of the rows are.
-        tables: The ids of the categorical ones, in the order of the schema.
+        columns: Descriptions of the rows' columns.
+        tables: Ids of the categorical columns, in the order of the schema.
         unknown: Counts the values that have no id, over all calls.
     """
 
@@ -32,32 +32,33 @@ class RawFeatures:
 
     @classmethod
     def load(cls, directory: Path, schema: FeatureSchema) -> "RawFeatures":
-        """Those of a data set, or of an exported model.
+        """Read the columns and vocabularies of a data set or of an exported model.
 
         Args:
             directory: The directory that holds `vocabulary/`, if the dialect has one.
-            schema: Its schema.
+            schema: Schema of the data set or model.
 
         Raises:
             InputError: If a vocabulary is missing or damaged.
         """
-        described = schema.columns
-        columns = Columns.from_json(described) if described else Columns.criteo()
+        columns = (
+            Columns.from_json(schema.columns) if schema.columns else Columns.criteo()
+        )
         unknown = UnknownValues(
             columns.categorical_features, usual_shares(directory, schema.coverage)
         )
         return cls(columns, load_tables(directory, schema), unknown)
 
     def __call__(self, frame: pl.DataFrame) -> dict[str, Any]:
-        """A batch as `tfdlrm.data` gives it, of rows as `pipelines.logs` does."""
+        """Convert rows as in `pipelines.logs` to a batch as in `tfdlrm.data`."""
         dense = np.zeros((frame.height, 0), np.float32)
         if self.columns.dense_features:
-            numbers = self.columns.transformed(frame)
+            numbers = self.columns.transform(frame)
             dense = numbers.select(by_name(*self.columns.dense_features)).to_numpy()
         return {"dense_features": dense, "categorical_features": self._ids(frame)}
 
     def _ids(self, frame: pl.DataFrame) -> Any:
-        """Ids `(rows, features)`, or bags of ids where there are multi-hot columns."""
+        """Return ids `(rows, features)`, or bags of ids if columns are multi-hot."""
         columns = self.columns
         width = len(columns.single_hot)
         ids = encode_categories(frame, columns.single_hot, self.tables[:width])

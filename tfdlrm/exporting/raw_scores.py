@@ -1,4 +1,4 @@
-"""Raw rows with labels, scored by an exported model."""
+"""Scores of raw rows with labels by an exported model."""
 
 import sys
 from dataclasses import replace
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def score_log(scorer: "Scorer", path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Score a log by the vocabularies and transforms of the model.
 
-    The shares of unknown values go to standard error.
+    Prints the shares of unknown values to standard error.
 
     Args:
         scorer: The model.
@@ -28,7 +28,7 @@ def score_log(scorer: "Scorer", path: Path) -> tuple[np.ndarray, np.ndarray]:
             the split.
 
     Returns:
-        The labels, and the probabilities that the model gives; each `(rows,)`.
+        The labels and the model's probabilities, each `(rows,)`.
 
     Raises:
         InputError: If a file cannot be read, has a bad row, or has no labels.

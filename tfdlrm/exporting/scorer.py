@@ -8,10 +8,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfdlrm.base import storage
+from tfdlrm.base import local_copies, storage
 from tfdlrm.base.device_names import holding_device
 from tfdlrm.base.errors import InputError
-from tfdlrm.data.meaning import Meaning, differences, named
+from tfdlrm.data.meaning import Meaning
+from tfdlrm.data.meaning_differences import differences, summarize
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.vocabulary_contents import example_of_difference, with_contents
 from tfdlrm.exporting.checks import PADDING_ID
@@ -23,7 +24,8 @@ from tfdlrm.exporting.versions import (
 )
 
 MAX_PADDED_IDS = 2**22
-"""More places than that are scored in parts, so that one long bag costs no memory."""
+"""A padded batch of more ids is scored in parts, so that one long bag takes no memory
+for all rows."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,9 @@ class Scorer:
     """A loaded SavedModel.
 
     Args:
-        path: Its version directory.
+        path: Directory of the version.
         schema: Columns and transforms that it was trained with.
-        module: What TensorFlow loaded.
+        module: The module that TensorFlow loaded.
     """
 
     path: Path
@@ -41,18 +43,18 @@ class Scorer:
     module: Any
 
     def __call__(self, features: dict[str, Any]) -> tf.Tensor:
-        """Click probabilities `(batch, 1)` of a batch as `tfdlrm.data` gives it."""
+        """Return click probabilities `(batch, 1)` of a batch as in `tfdlrm.data`."""
         return score(self.module.signatures["serving_default"], self.schema, features)
 
     @property
     def device(self) -> str:
-        """What it scores on, in words."""
+        """Description of the device that it scores on."""
         return holding_device(*self.module.signatures["serving_default"].variables)
 
     @property
     def extra_directory(self) -> Path:
-        """Where the schema and the vocabularies are, on this machine."""
-        return storage.local_copy(self.path / EXTRA_DIRECTORY)
+        """Local directory of the schema and the vocabularies."""
+        return local_copies.local_copy(self.path / EXTRA_DIRECTORY)
 
 
 def score(
@@ -60,12 +62,12 @@ def score(
     schema: FeatureSchema,
     features: dict[str, Any],
 ) -> tf.Tensor:
-    """Click probabilities of a batch by a function that takes what clients send.
+    """Return click probabilities of a batch by a function that clients call.
 
     Args:
-        serving_default: The function.
+        serving_default: A function with the inputs of that signature.
         schema: The columns.
-        features: A batch as `tfdlrm.data` gives it.
+        features: A batch as in `tfdlrm.data`.
 
     Returns:
         Tensor of shape `(batch, 1)`.
@@ -74,10 +76,9 @@ def score(
     if isinstance(ids, tf.RaggedTensor):
         middle = len(dense) // 2
         if middle and tf.reduce_prod(ids.bounding_shape()) > MAX_PADDED_IDS:
-            halves = (slice(None, middle), slice(middle, None))
             parts = [
-                {"dense_features": dense[h], "categorical_features": ids[h]}
-                for h in halves
+                {"dense_features": dense[half], "categorical_features": ids[half]}
+                for half in (slice(None, middle), slice(middle, None))
             ]
             scores = [score(serving_default, schema, part) for part in parts]
             return tf.concat(scores, axis=0)
@@ -94,31 +95,35 @@ def load_scorer(path: Path) -> Scorer:
     """Load a SavedModel written by `export_model`.
 
     Args:
-        path: A version's directory, or the directory of versions for the newest.
+        path: Directory of a version, or the directory of versions for the newest.
 
     Raises:
-        InputError: If there is no such model there, a file of it is damaged, or it does
-            not fit into a GPU.
+        InputError: If there is no such model, a file of it is damaged, or it does not
+            fit into a GPU.
     """
     path = storage.at(path)
     if not is_whole(path):
-        whole = {v: each for v, each in versions_in(path).items() if is_whole(each)}
-        if not whole:
+        versions = {
+            number: version
+            for number, version in versions_in(path).items()
+            if is_whole(version)
+        }
+        if not versions:
             raise InputError(
                 f"{path} holds no SavedModel: expected a directory such as "
                 "saved_models/dlrm/1, written by tfdlrm.train or tfdlrm.export"
             )
-        path = whole[max(whole)]
+        path = versions[max(versions)]
     if not check_version(path):
         print(unchecked(path), file=sys.stderr)
     schema = FeatureSchema.load(path / EXTRA_DIRECTORY)
-    with storage.literal(path) as literal:
-        return Scorer(path, schema, _loaded(path, str(literal)))
+    with local_copies.literal(path) as literal_path:
+        return Scorer(path, schema, _load(path, str(literal_path)))
 
 
-def _loaded(path: Path, literal: str) -> Any:
+def _load(path: Path, literal_path: str) -> Any:
     try:
-        return tf.saved_model.load(literal)
+        return tf.saved_model.load(literal_path)
     except (tf.errors.ResourceExhaustedError, tf.errors.InternalError) as error:
         if "GPU" not in error.message:
             raise
@@ -129,33 +134,34 @@ def _loaded(path: Path, literal: str) -> Any:
 
 
 def check_columns(
-    trained: FeatureSchema, data: FeatureSchema, model: Path, data_dir: Path
+    model_schema: FeatureSchema, data_schema: FeatureSchema, model: Path, data_dir: Path
 ) -> None:
     """Refuse rows whose ids, numbers or labels mean something else to a model.
 
     Args:
-        trained: Schema of the model.
-        data: Schema of the rows.
-        model: Where the model is: the directory of its version.
-        data_dir: Where the rows are.
+        model_schema: Schema of the model.
+        data_schema: Schema of the rows.
+        model: Directory of the model's version.
+        data_dir: Directory of the rows.
 
     Raises:
         InputError: If the columns, or what their ids or the label mean, differ.
     """
     extra = model / EXTRA_DIRECTORY
-    trained, data = with_contents(trained, extra), with_contents(data, data_dir)
-    there, here = Meaning.of(trained), Meaning.of(data)
-    found = differences(there, here)
-    if found:
-        example = example_of_difference((trained, extra), (data, data_dir))
-        told = f"{named(found)}; {example}" if example else named(found)
+    model_schema = with_contents(model_schema, extra)
+    data_schema = with_contents(data_schema, data_dir)
+    model_meaning, data_meaning = Meaning.of(model_schema), Meaning.of(data_schema)
+    reasons = differences(model_meaning, data_meaning)
+    if reasons:
+        example = example_of_difference((model_schema, extra), (data_schema, data_dir))
+        reason = f"{summarize(reasons)}; {example}" if example else summarize(reasons)
         raise InputError(
             f"{data_dir} has other columns, ids or labels than {model} was trained "
-            f"with: {told}; use the data set of its training, or one with the "
+            f"with: {reason}; use the data set of its training, or one with the "
             "same vocabularies and label; python -m tfdlrm.predict scores raw rows by "
             "the model's own vocabularies"
         )
-    for name, meaning in ((model, there), (data_dir, here)):
+    for name, meaning in ((model, model_meaning), (data_dir, data_meaning)):
         if not meaning.is_known:
             print(
                 f"{name} has no vocabularies: whether its ids mean the same values as "

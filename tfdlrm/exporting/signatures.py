@@ -1,4 +1,4 @@
-"""What a SavedModel answers: features, raw columns, and serialized Examples."""
+"""Signatures of a SavedModel, for features, raw columns and serialized Examples."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.unknown_values import usual_shares
-from tfdlrm.exporting.checks import checked_features
+from tfdlrm.exporting.checks import check_features
 from tfdlrm.exporting.examples import ExampleReader
 from tfdlrm.exporting.manifest import MARK, MODEL_FILE
 from tfdlrm.exporting.raw_columns import COVERAGE_SIGNATURE
@@ -27,7 +27,7 @@ METHODS = {
     "classify": tf.saved_model.CLASSIFY_METHOD_NAME,
     "regress": tf.saved_model.REGRESS_METHOD_NAME,
 }
-"""The signatures, with the name by which TF Serving knows how to call each."""
+"""The signatures, with the method by which TF Serving calls each."""
 
 CLASSES = ("0", "1")
 """The labels, in the order of `scores`."""
@@ -36,34 +36,34 @@ CLASSES = ("0", "1")
 def serving_function(
     model: keras.Model, schema: FeatureSchema, checked: bool = False
 ) -> Callable[..., Any]:
-    """The `tf.function` from features to `probability`.
+    """Return the `tf.function` from features to `probability`.
 
     Args:
         model: A model from features to logits.
         schema: The columns.
-        checked: Whether what cannot be scored is refused while it runs.
+        checked: Whether the graph refuses input that cannot be scored.
     """
 
     def probability(dense: Any, ids: Any) -> dict[str, tf.Tensor]:
         if checked:
-            return {"probability": _score(model, checked_features(schema, dense, ids))}
+            return {"probability": _score(model, check_features(schema, dense, ids))}
         features = {"dense_features": dense, "categorical_features": ids}
         return {"probability": _score(model, features)}
 
-    # The inputs have their names from the arguments; what there is none of is no input.
+    # Inputs are named after arguments; features that the data set lacks are not inputs.
     if not schema.categorical_features:
 
         def of_dense(dense_features: tf.Tensor) -> dict[str, tf.Tensor]:
-            nothing = tf.zeros([tf.shape(dense_features)[0], 0], tf.int64)
-            return probability(dense_features, nothing)
+            no_ids = tf.zeros([tf.shape(dense_features)[0], 0], tf.int64)
+            return probability(dense_features, no_ids)
 
         serving_default: Callable[..., Any] = of_dense
 
     elif not schema.dense_features:
 
         def of_ids(categorical_features: tf.Tensor) -> dict[str, tf.Tensor]:
-            nothing = tf.zeros([tf.shape(categorical_features)[0], 0])
-            return probability(nothing, categorical_features)
+            no_dense = tf.zeros([tf.shape(categorical_features)[0], 0])
+            return probability(no_dense, categorical_features)
 
         serving_default = of_ids
 
@@ -82,7 +82,7 @@ def serving_function(
 
 
 def input_specs(schema: FeatureSchema) -> list[tf.TensorSpec]:
-    """The inputs of a model of these columns, as `export_model` tells of them."""
+    """Return the inputs of `serving_default`; see `export_model`."""
     specs = []
     if schema.dense_features:
         shape = [None, len(schema.dense_features)]
@@ -96,13 +96,13 @@ def input_specs(schema: FeatureSchema) -> list[tf.TensorSpec]:
 
 
 class RawSignatures(tf.Module):
-    """The signatures that take raw columns, with all that is between them and a model.
+    """The signatures that take raw columns, and their conversion to features.
 
     Args:
         model: A model from features to logits.
         schema: The columns.
         directory: The directory that holds `vocabulary/`, if the dialect has one.
-        work: Where files may go until the SavedModel is written.
+        work: Directory for temporary files, until the SavedModel is written.
 
     Raises:
         InputError: If a vocabulary cannot be read.
@@ -116,24 +116,24 @@ class RawSignatures(tf.Module):
         self.features = RawFeatures(schema, directory, work)
         self.examples = ExampleReader(raw_columns(schema))
         self.coverage = Coverage(
-            _counted(schema), usual_shares(directory, schema.coverage)
+            _categorical_names(schema), usual_shares(directory, schema.coverage)
         )
-        # Functions of the model: the model itself, and its optimizer's state, would be
-        # saved with what it is an attribute of.
+        # A function: as an attribute, the model would be saved too, and with it the
+        # optimizer's state.
         self._probability = lambda features: _score(model, features)
         bag = tf.RaggedTensorSpec([None, None], tf.string, ragged_rank=1)
-        self._score = _traced_once(
+        self._score = _trace_once(
             self._score_columns,
             tf.TensorSpec([None, len(schema.dense_features)], tf.float64),
             tf.TensorSpec([None, len(schema.single_hot)], tf.string),
             [bag] * len(schema.multi_hot),
         )
-        self._of_examples = _traced_once(
+        self._of_examples = _trace_once(
             self._score_examples, tf.TensorSpec([None], tf.string)
         )
 
     def functions(self) -> dict[str, Any]:
-        """A concrete function for each signature beside `serving_default`."""
+        """Return a concrete function for each signature except `serving_default`."""
         arguments = raw_arguments(self._schema)
         raw = tf.function(self._raw, autograph=False).get_concrete_function(
             **{
@@ -160,7 +160,7 @@ class RawSignatures(tf.Module):
 
     @property
     def _listed(self) -> list[str]:
-        """The multi-hot columns whose values come as a list."""
+        """Multi-hot columns whose values come as a list."""
         pairs = zip(self._schema.multi_hot, self.features.separators, strict=True)
         return [name for name, separator in pairs if separator is None]
 
@@ -172,19 +172,19 @@ class RawSignatures(tf.Module):
         }
         num_rows = tf.shape(next(iter(texts.values())))[0]
 
-        def stacked(names: Sequence[str]) -> tf.Tensor:
+        def stack(names: Sequence[str]) -> tf.Tensor:
             if not names:
                 return tf.fill([num_rows, 0], "")
             return tf.stack([texts[name] for name in names], axis=1)
 
-        numbers = self.features.numbers(stacked(schema.dense_features))
+        numbers = self.features.numbers(stack(schema.dense_features))
         bags = [
             tf.RaggedTensor.from_tensor(
                 texts[name] if name in self._listed else texts[name][:, None]
             )
             for name in schema.multi_hot
         ]
-        return self._score(numbers, stacked(schema.single_hot), bags)
+        return self._score(numbers, stack(schema.single_hot), bags)
 
     def _tf_example(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         return self._of_examples(examples)
@@ -210,7 +210,7 @@ class RawSignatures(tf.Module):
         floats, are_floats = dense.single_floats()
         numbers = tf.where(
             are_floats,
-            tf.cast(self.features.given(floats), tf.float64),
+            tf.cast(self.features.zero_missing(floats), tf.float64),
             self.features.numbers(dense.single_texts()),
         )
         columns.select(num_dense, len(columns.names)).refuse_floats()
@@ -228,23 +228,22 @@ class RawSignatures(tf.Module):
         return outputs | counts if self._schema.categorical_features else outputs
 
 
-def _traced_once(function: Callable[..., Any], *specs: Any) -> Callable[..., Any]:
-    """A function that is in a SavedModel once, however many signatures call it."""
-    traced = tf.function(function, input_signature=specs, autograph=False)
-    # A `tf.function` that is an attribute would be saved once more by itself.
-    return lambda *inputs: traced(*inputs)
+def _trace_once(function: Callable[..., Any], *specs: Any) -> Callable[..., Any]:
+    """Return a function that a SavedModel holds once, however many signatures call it.
+
+    A `tf.function` that is an attribute would be saved once more by itself.
+    """
+    graph_function = tf.function(function, input_signature=specs, autograph=False)
+    return lambda *inputs: graph_function(*inputs)
 
 
 def raw_columns(schema: FeatureSchema) -> list[str]:
-    """The columns that the raw signatures take, in order."""
-    return [
-        *schema.dense_features,
-        *(each.name for each in schema.categorical_features),
-    ]
+    """Return the columns that the raw signatures take, in order."""
+    return [*schema.dense_features, *_categorical_names(schema)]
 
 
 def raw_arguments(schema: FeatureSchema) -> dict[str, str]:
-    """The columns by the names that they have as arguments of a Python function.
+    """Return the columns by their names as arguments of a Python function.
 
     Example:
 
@@ -253,16 +252,16 @@ def raw_arguments(schema: FeatureSchema) -> dict[str, str]:
     """
     columns = raw_columns(schema)
     lower = [column.lower() for column in columns]
-    named = {}
+    arguments = {}
     for position, column in enumerate(columns):
-        # TensorFlow takes underscores off the front of names, writes them in lower
-        # case, and has a `self` already.
+        # TensorFlow removes leading underscores from names, turns them into lower
+        # case, and has an argument `self`.
         is_plain = re.fullmatch("(?ai)(?!column_|self$)[a-z][a-z0-9_]*", column)
         if is_plain and not iskeyword(column) and lower.count(lower[position]) == 1:
-            named[column] = column
+            arguments[column] = column
         else:
-            named[f"column_{position}"] = column
-    return named
+            arguments[f"column_{position}"] = column
+    return arguments
 
 
 def _score(model: keras.Model, features: dict[str, Any]) -> tf.Tensor:
@@ -270,13 +269,13 @@ def _score(model: keras.Model, features: dict[str, Any]) -> tf.Tensor:
 
 
 def name_signatures(directory: Path, schema: FeatureSchema) -> None:
-    """Give signatures the methods, and inputs the names, that TF Serving goes by.
+    """Set the methods of signatures and the names of inputs that TF Serving uses.
 
-    Also mark the graph as that of a version with a manifest, which is still to come.
+    Also marks the graph as that of a version with a manifest, which is written later.
 
     Args:
-        directory: A SavedModel as TensorFlow wrote it: every signature is one to
-            predict with, and the inputs of `raw` are called after arguments.
+        directory: A SavedModel as TensorFlow wrote it: the method of every signature is
+            to predict, and the inputs of `raw` have the names of arguments.
         schema: The columns.
     """
     path = directory / MODEL_FILE
@@ -288,15 +287,15 @@ def name_signatures(directory: Path, schema: FeatureSchema) -> None:
             graph.signature_def[name].method_name = method
     if "raw" in graph.signature_def:
         inputs = graph.signature_def["raw"].inputs
-        # A column may have the name of another one's argument.
+        # A column may have the name of another column's argument.
         infos = {name: deepcopy(info) for name, info in inputs.items()}
         inputs.clear()
         for argument, column in raw_arguments(schema).items():
             inputs[column].CopyFrom(infos[argument])
-    hide_counts(graph, _counted(schema))
+    hide_counts(graph, _categorical_names(schema))
     path.write_bytes(saved_model.SerializeToString(deterministic=True))
 
 
-def _counted(schema: FeatureSchema) -> list[str]:
-    """The columns whose unknown values are counted, in the order of the counts."""
+def _categorical_names(schema: FeatureSchema) -> list[str]:
+    """Return the categorical columns, in the order of the counts of unknown values."""
     return [feature.name for feature in schema.categorical_features]

@@ -1,8 +1,8 @@
 """Counts of unknown values inside a served graph, which clients of `raw` do not see.
 
-Every signature that takes raw values computes them. `raw_unknown` shows them next to
-the probability; of the others a server finds them by `COUNTS_COLLECTION`, so that their
-outputs are the ones that TF Serving's clients expect.
+Every signature that takes raw values computes them. `raw_unknown` returns them next to
+the probability. A server finds the counts of the other signatures by
+`COUNTS_COLLECTION`, so that their outputs are those that TF Serving's clients expect.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,14 +12,15 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef
 
+from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.schema import UNKNOWN_ID, FeatureSchema
 from tfdlrm.exporting.raw_columns import COUNTS, RAW_SIGNATURE, UNKNOWN_SIGNATURE
 
 COUNTS_COLLECTION = "tfdlrm_counts/"
-"""With a signature's name: the tensors of its `COUNTS`."""
+"""Prefix of a signature's name: the collection of the tensors of its `COUNTS`."""
 
 COLUMNS_COLLECTION = "tfdlrm_columns"
-"""Names of the columns that are counted."""
+"""The collection of the names of the counted columns."""
 
 
 class UnknownCounter:
@@ -28,7 +29,7 @@ class UnknownCounter:
     Args:
         schema: The columns.
         unknown_ids: For each column, the id of unknown values.
-        namesakes: For each column, the value that this id also belongs to, if any.
+        namesakes: For each column, the known value that shares this id, if any.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class UnknownCounter:
         unknown_ids: Sequence[int],
         namesakes: Sequence[int | None],
     ) -> None:
-        self._has_unknown = schema.dialect != "hash"
+        self._has_unknown = traits_of(schema.dialect).has_vocabulary
         self._unknown_ids = np.array(unknown_ids, np.int64)
         self._has_namesake = np.array([value is not None for value in namesakes], bool)
         self._namesakes = np.array([value or 0 for value in namesakes], np.int64)
@@ -49,14 +50,14 @@ class UnknownCounter:
 
         Args:
             values: `(batch, columns)`, text or whole numbers.
-            ids: Their ids.
-            is_missing: Which of them are missing.
+            ids: Ids of the values.
+            is_missing: Whether each value is missing.
 
         Returns:
             The `COUNTS` of these columns.
         """
         if not self._has_unknown:
-            return _none_of(tf.ones_like(ids, tf.int32))
+            return _no_unknown(tf.ones_like(ids, tf.int32))
         width = ids.shape[1]
         is_unknown = (ids == self._unknown_ids[:width]) & ~is_missing
         if self._has_namesake[:width].any():
@@ -70,17 +71,17 @@ class UnknownCounter:
         """Count the values of a multi-hot column; an empty bag is a missing value."""
         num_values = tf.maximum(tf.cast(ids.row_lengths(), tf.int32), 1)[:, None]
         if not self._has_unknown:
-            return _none_of(num_values)
+            return _no_unknown(num_values)
         is_unknown = ids.with_values(tf.cast(ids.values == UNKNOWN_ID, tf.int32))
         return [tf.reduce_sum(is_unknown, axis=1)[:, None], num_values]
 
 
-def _none_of(num_values: tf.Tensor) -> list[tf.Tensor]:
+def _no_unknown(num_values: tf.Tensor) -> list[tf.Tensor]:
     return [tf.zeros_like(num_values), num_values]
 
 
 def join_counts(parts: Sequence[Sequence[tf.Tensor]]) -> dict[str, tf.Tensor]:
-    """Join the counts of some columns after those of others."""
+    """Concatenate the counts of several groups of columns."""
     return {
         name: tf.concat([part[i] for part in parts], axis=1)
         for i, name in enumerate(COUNTS)
@@ -88,22 +89,22 @@ def join_counts(parts: Sequence[Sequence[tf.Tensor]]) -> dict[str, tf.Tensor]:
 
 
 def hide_counts(graph: MetaGraphDef, columns: Sequence[str]) -> None:
-    """Take the counts out of what signatures tell, and write down where they are.
+    """Remove the counts from the outputs of signatures, and record their tensors.
 
     Args:
-        graph: A SavedModel's, in place.
-        columns: Names of the columns that are counted.
+        graph: The graph of a SavedModel, changed in place.
+        columns: Names of the counted columns.
     """
     definitions = graph.signature_def
-    counted = [
+    signatures = [
         name
         for name, definition in definitions.items()
         if all(count in definition.outputs for count in COUNTS)
     ]
-    if not counted:
+    if not signatures:
         return
     definitions[UNKNOWN_SIGNATURE].CopyFrom(definitions[RAW_SIGNATURE])
-    for name in counted:
+    for name in signatures:
         outputs = definitions[name].outputs
         tensors = graph.collection_def[COUNTS_COLLECTION + name].node_list
         for count in COUNTS:
@@ -114,17 +115,17 @@ def hide_counts(graph: MetaGraphDef, columns: Sequence[str]) -> None:
 
 
 class Coverage(tf.Module):
-    """What a model's data set had of unknown values, for clients to compare with.
+    """Shares of unknown values in a model's data set, for clients to compare with.
 
     Args:
-        columns: Names of the columns that are counted, in the order of `COUNTS`.
-        usual: The share of unknown values in some of them; others have -1.
+        columns: Names of the counted columns, in the order of `COUNTS`.
+        usual: Shares of unknown values by column; a column without one gets -1.
     """
 
     def __init__(self, columns: Sequence[str], usual: Mapping[str, float]) -> None:
         super().__init__()
         self._columns = list(columns)
-        # Not NaN, which JSON does not have.
+        # JSON has no NaN.
         self._shares = [usual.get(name, -1.0) for name in columns]
 
     def function(self) -> Any:

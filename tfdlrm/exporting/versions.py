@@ -23,22 +23,22 @@ MAX_VERSION = 2**63 - 1
 
 log = logging.getLogger("tfdlrm.serving")
 
-_told: set[Path] = set()
-"""Directories that were said to be no versions, which is not said again."""
+_reported: set[Path] = set()
+"""Directories that a warning has named already."""
 
 
 @contextmanager
 def new_version(export_dir: Path) -> Iterator[tuple[Path, Path]]:
-    """Give a path for what then becomes the next version of a model, or nothing.
+    """Provide a directory that becomes the next version of a model, or nothing.
 
-    A version is whole once its manifest is in it. Processes of this machine that write
-    to one directory wait for each other.
+    The manifest completes a version. Processes of this machine that write to the same
+    `export_dir` wait for each other.
 
     Args:
         export_dir: Directory of the versions; it need not exist.
 
     Yields:
-        The version's directory, and the local one to write it to.
+        The future directory of the version, and the local directory to write it to.
 
     Raises:
         InputError: If `export_dir` cannot be made, or no version can follow those in
@@ -49,16 +49,16 @@ def new_version(export_dir: Path) -> Iterator[tuple[Path, Path]]:
     with storage.only_process(export_dir):
         _remove_remains(export_dir)
         target = export_dir / str(next_version(export_dir))
-        with storage.new_directory(target, last=MODEL_FILE) as aside:
-            yield target, aside
-            write_manifest(aside)
+        with storage.new_directory(target, last=MODEL_FILE) as directory:
+            yield target, directory
+            write_manifest(directory)
 
 
 def next_version(export_dir: Path) -> int:
     """Return the number of the version that an export would write.
 
     Raises:
-        InputError: If there is none that a server would look at.
+        InputError: If a server would not look at any higher number.
     """
     newest = max(versions_in(storage.at(export_dir)), default=0)
     if newest == MAX_VERSION:
@@ -71,7 +71,7 @@ def next_version(export_dir: Path) -> int:
 
 
 def _remove_remains(export_dir: Path) -> None:
-    """Remove what killed processes left of versions, while no other process writes."""
+    """Remove remains of versions after killed processes; no other process may write."""
     if not storage.is_remote(export_dir):
         for path in export_dir.glob(".*"):
             if re.fullmatch(r"\.[0-9]+\.(partial|removed)", path.name):
@@ -79,11 +79,11 @@ def _remove_remains(export_dir: Path) -> None:
 
 
 def find_export(export_dir: Path, origin: dict[str, Any]) -> Path | None:
-    """Return the version that was exported from some weights, if it is there and whole.
+    """Return the undamaged version that was exported from some weights, if any.
 
     Args:
         export_dir: Directory of the versions.
-        origin: What its card has as `origin`.
+        origin: Identifies the weights: the `origin` in the card of the version.
     """
     versions = versions_in(storage.at(export_dir))
     for number in sorted(versions, reverse=True):
@@ -92,23 +92,26 @@ def find_export(export_dir: Path, origin: dict[str, Any]) -> Path | None:
             card = json.loads((version / EXTRA_DIRECTORY / CARD_FILE).read_bytes())
             if card.get("origin") == origin and check_version(version):
                 return version
-        except (OSError, ValueError, AttributeError):  # another one, or damaged
+        except (OSError, ValueError, AttributeError):  # no such card, or damaged
             continue
     return None
 
 
 def is_whole(version: Path) -> bool:
-    """Whether a directory is a SavedModel, which on an object store it is last."""
+    """Return whether a directory holds a SavedModel.
+
+    On an object store its graph is written last.
+    """
     return (version / MODEL_FILE).is_file()
 
 
 def versions_in(export_dir: Path) -> dict[int, Path]:
-    """The directories of the versions; half-written ones have other names.
+    """Return the directories of the versions; half-written ones have other names.
 
-    Of `1` and `01` side by side, which are one number, it is `1`.
+    If both `1` and `01` exist, which are one number, `1` is the version.
 
     Raises:
-        OSError: If the directory is there and cannot be read.
+        OSError: If the directory exists and cannot be read.
     """
     if not export_dir.is_dir():
         return {}
@@ -119,39 +122,39 @@ def versions_in(export_dir: Path) -> dict[int, Path]:
         and int(entry.name) <= MAX_VERSION
         and entry.is_dir()
     ]
-    # The last one of a number stays.
+    # The dictionary keeps the last entry of a number, the shortest name.
     entries.sort(key=lambda entry: (-len(entry.name), entry.name))
     versions = {int(entry.name): entry for entry in entries}
     for entry in entries:
-        taken = versions[int(entry.name)]
-        if taken != entry and entry not in _told:
-            _told.add(entry)
-            log.warning("%s is no version: %s has its number", entry, taken)
+        version = versions[int(entry.name)]
+        if version != entry and entry not in _reported:
+            _reported.add(entry)
+            log.warning("%s is no version: %s has its number", entry, version)
     return versions
 
 
 def prune(export_dir: Path, keep: int) -> list[Path]:
-    """Remove all versions but the newest.
+    """Remove all versions except the newest.
 
     Args:
         export_dir: Directory of the versions.
-        keep: How many stay.
+        keep: Number of versions that stay.
 
     Returns:
-        Those that were removed.
+        The directories of the removed versions.
     """
-    there = versions_in(storage.at(export_dir))
-    removed = [there[version] for version in sorted(there)[:-keep]]
-    for path in removed:
+    versions = versions_in(storage.at(export_dir))
+    old_paths = [versions[number] for number in sorted(versions)[:-keep]]
+    for path in old_paths:
         remove_version(path)
-    return removed
+    return old_paths
 
 
 def remove_version(path: Path) -> None:
-    """Remove a version, if it is there."""
+    """Remove a version, if it exists."""
     if not storage.is_remote(path) and path.is_dir():
-        # Renamed first, so that no server finds half of it.
-        aside = path.with_name(f".{path.name}.removed")
-        storage.remove_tree(aside)
-        path = path.rename(aside)
+        # Renamed first, so that no server finds half a version.
+        hidden_path = path.with_name(f".{path.name}.removed")
+        storage.remove_tree(hidden_path)
+        path = path.rename(hidden_path)
     storage.remove_tree(path)

@@ -1,10 +1,9 @@
 """The vocabulary of a column as an asset of a SavedModel, and a table read from it.
 
-An asset holds the values in the order of their ids: text on lines of its own, Criteo's
+An asset holds the values in the order of their ids: text as one value a line, Criteo's
 hashes as little-endian unsigned 32-bit integers, which load ten times as fast as lines.
 """
 
-import io
 import uuid
 from pathlib import Path
 
@@ -12,61 +11,34 @@ import polars as pl
 import tensorflow as tf
 
 from tfdlrm.base import storage
-from tfdlrm.base.checksums import checked_bytes
 from tfdlrm.base.errors import InputError
-from tfdlrm.data.column_files import vocabulary_file
+from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.schema import VOCABULARY_FOLDER, FeatureSchema
 
 _SEPARATORS = ("\n", "\x1e", "\x1f", "\n\x1e\n", "\n\x1f\x1e\x1f\n")
 
 
-def read_values(directory: Path, name: str, sha256: str | None = None) -> pl.DataFrame:
-    """The values of a column, with their ids, by id.
-
-    Args:
-        directory: The directory that holds `vocabulary/`.
-        name: The column.
-        sha256: Checksum of its vocabulary by the schema, if that has one.
-
-    Returns:
-        Columns `value` (UInt32 or String) and `id`.
-
-    Raises:
-        InputError: If there is none that can be read.
-    """
-    folder = storage.local_copy(storage.at(directory) / VOCABULARY_FOLDER)
-    path = vocabulary_file(folder, name)
-    try:
-        contents = io.BytesIO(checked_bytes(path, sha256))
-        return pl.read_parquet(contents, columns=["value", "id"]).sort("id")
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{path} cannot be read as a vocabulary ({reason}): prepare the data again"
-        ) from None
-
-
 def has_vocabularies(schema: FeatureSchema, directory: Path) -> bool:
-    """Whether everything is there that turns raw values into ids."""
+    """Return whether a directory holds what turns raw values into ids."""
     return (
-        schema.dialect == "hash"
+        not traits_of(schema.dialect).has_vocabulary
         or not schema.categorical_features
         or (storage.at(directory) / VOCABULARY_FOLDER).is_dir()
     )
 
 
 class VocabularyTable(tf.Module):
-    """From the values of one column to ids, inside a graph.
+    """Looks up the ids of one column's values, inside a graph.
 
-    Where it is made the table stays empty, since only the SavedModel needs it; it is
-    filled from the asset wherever that is loaded.
+    While exporting, the table stays empty, since only the SavedModel needs it; loading
+    the SavedModel fills it from the asset.
 
     Args:
         values: Column `value`, UInt32 or String, by ascending ids without gaps.
-        first_id: Id of the first.
-        unknown_id: Id of all other values.
-        path: Where to write the asset, without an extension. It must stay there until
-            the SavedModel is written.
+        first_id: Id of the first value.
+        unknown_id: Id of values outside the vocabulary.
+        path: Path of the asset, without an extension. The file must stay until the
+            SavedModel is written.
 
     Attributes:
         namesake: The value whose id is `unknown_id` too, if there is one.
@@ -94,7 +66,7 @@ class VocabularyTable(tf.Module):
             name, values = values.name, values.alias("value")
             separator = _separator(values, name)
             path = path.with_name(f"{path.name}.txt")
-            # Not written as CSV, which would quote some of them.
+            # Written by hand: CSV would quote some values.
             path.write_bytes(values.str.join(separator)[0].encode())
         else:
             path = path.with_name(f"{path.name}.uint32")
@@ -103,19 +75,20 @@ class VocabularyTable(tf.Module):
         self.table = _Table(self.asset, first_id, separator)
 
     def ids(self, values: tf.Tensor) -> tf.Tensor:
-        """The id of each of `values`, text or int64, as int64."""
+        """Return the ids of `values`, which are text or int64, as int64."""
         if self.table is None:
             return tf.fill(tf.shape(values), tf.constant(self.unknown_id, tf.int64))
         if values.dtype == tf.int64:
             values = _low_bits(values)
         ids = tf.cast(self.table.find(values, self.unknown_id), tf.int64)
-        return tf.ensure_shape(ids, values.shape)  # the table forgets it
+        return tf.ensure_shape(ids, values.shape)  # the lookup loses the shape
 
 
 class _Table(tf.saved_model.experimental.TrackableResource):
-    """A hash table that is filled where a SavedModel is loaded.
+    """A hash table that is filled when a SavedModel is loaded.
 
-    `tf.lookup.StaticHashTable` would be filled here too, and reads no such asset.
+    `tf.lookup.StaticHashTable` would be filled while exporting too, and cannot read
+    such an asset.
     """
 
     def __init__(
@@ -125,7 +98,7 @@ class _Table(tf.saved_model.experimental.TrackableResource):
         self._asset, self._first_id, self._separator = asset, first_id, separator
         self._name = f"vocabulary_{uuid.uuid4()}"
         self._key_dtype = tf.int32 if separator is None else tf.string
-        # A handle first asked for within a function would be that function's own.
+        # A handle that is created within a function would belong to that function.
         _ = self.resource_handle
 
     def _create_resource(self) -> tf.Tensor:
@@ -153,12 +126,12 @@ class _Table(tf.saved_model.experimental.TrackableResource):
 
 
 def _low_bits(values: tf.Tensor) -> tf.Tensor:
-    """The low 32 bits of int64 values, as int32."""
+    """Return the low 32 bits of int64 values, as int32."""
     return tf.bitcast(values, tf.int32)[..., 0]
 
 
 def _separator(values: pl.Series, name: str) -> str:
-    """The first of `_SEPARATORS` that no value holds."""
+    """Return the first of `_SEPARATORS` that no value contains."""
     for separator in _SEPARATORS:
         if not values.str.contains(separator, literal=True).any():
             return separator

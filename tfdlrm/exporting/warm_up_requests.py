@@ -1,4 +1,4 @@
-"""Requests that a server answers before it says that a model is ready."""
+"""Requests that a server answers before it reports that a model is ready."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from tfdlrm.exporting.raw_columns import COVERAGE_SIGNATURE
 from tfdlrm.exporting.signatures import input_specs, raw_columns
 
 NUM_ROWS = (1, 32)
-"""Rows of the requests: a request of one row takes other paths than one of several."""
+"""Numbers of rows in requests: one row takes other code paths than several."""
 
 
 def write_warm_up(
@@ -21,18 +21,18 @@ def write_warm_up(
     signatures: Sequence[str],
     row: Mapping[str, str],
 ) -> bool:
-    """Write requests to every signature.
+    """Write requests to every signature of a model.
 
     Args:
-        path: The file.
-        name: The model's name.
-        schema: Its columns.
-        signatures: The signatures that it has.
+        path: The file to write.
+        name: Name of the model.
+        schema: Columns of the model.
+        signatures: Names of its signatures.
         row: A raw row, the text of each column; see `model_card.example_row`.
 
     Returns:
-        Whether they could be written: they are messages of `tensorflow-serving-api`,
-        which may not be installed.
+        Whether they were written: they need `tensorflow-serving-api`, which may not be
+        installed.
     """
     try:
         from tensorflow_serving.apis import prediction_log_pb2  # noqa: F401
@@ -55,14 +55,14 @@ def _logs(
     from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
     examples = [_example(row) for row in rows]
-    serialized = [each.SerializeToString() for each in examples]
+    serialized = [example.SerializeToString() for example in examples]
     inputs: dict[str, dict[str, Any]] = {
         "serving_default": _features(schema, len(rows)),
         "raw": _columns(schema, rows),
         "tf_example": {"examples": tf.constant(serialized)},
     }
     for signature in signatures:
-        if signature == COVERAGE_SIGNATURE:  # asked for once, not for each row
+        if signature == COVERAGE_SIGNATURE:  # called once, not with every request
             continue
         log = PredictionLog()
         if signature == "classify":
@@ -81,7 +81,7 @@ def _logs(
 
 
 def _features(schema: FeatureSchema, num_rows: int) -> dict[str, tf.Tensor]:
-    """Zeros, which are features of some row whatever the columns are."""
+    """Return zeros, which are valid features whatever the columns are."""
     return {
         spec.name: tf.zeros(
             [num_rows, *(size or 1 for size in spec.shape[1:])], spec.dtype
@@ -93,10 +93,8 @@ def _features(schema: FeatureSchema, num_rows: int) -> dict[str, tf.Tensor]:
 def _columns(
     schema: FeatureSchema, rows: list[Mapping[str, str]]
 ) -> dict[str, tf.Tensor]:
-    described = schema.columns or {}
-    separators = dict(
-        zip(schema.multi_hot, described.get("separators", ()), strict=True)
-    )
+    described_separators = (schema.columns or {}).get("separators", ())
+    separators = dict(zip(schema.multi_hot, described_separators, strict=True))
     columns = {}
     for name in raw_columns(schema):
         values = tf.constant([row.get(name, "") for row in rows])

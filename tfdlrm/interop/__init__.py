@@ -1,1 +1,1 @@
-"""Neighbours: weights from and to other systems, and other formats."""
+"""Weights from and to other systems: Facebook's, NVIDIA's, TensorFlow Recommenders."""

@@ -14,25 +14,26 @@ from tfdlrm.models import DLRM
 
 _NAME = re.compile(r"emb_l\.\d+\.weight|(bot|top)_l\.\d*[02468]\.(weight|bias)")
 
-_AROUND = {"module", "_orig_mod"}
-"""Names of a module within DataParallel and torch.compile."""
+_WRAPPERS = {"module", "_orig_mod"}
+"""Names under which DataParallel and torch.compile hold the wrapped module."""
 
 
 def to_keras(
     state: Mapping[str, Any] | str | Path, self_interaction: bool = False
 ) -> DLRM:
-    """The DLRM with the weights of a model of the reference's `dlrm_s_pytorch.py`.
+    """Return the DLRM with the weights of a model of `dlrm_s_pytorch.py`.
 
     Its logits are the reference's before the last sigmoid.
 
     Args:
         state: The reference's names (`emb_l.0.weight`, `bot_l.0.weight`,
-            `bot_l.0.bias`, `top_l.0.weight`…) with their arrays or tensors, also where
-            they are under `state_dict`, or have the `module.` of DataParallel or the
-            `_orig_mod.` of torch.compile in their names; or the path of a `.pt` file
-            that holds them, as `--save-model` writes it. Reading a file needs PyTorch,
-            and runs no code that may be hidden in it.
-        self_interaction: Whether it was trained with `--arch-interaction-itself`.
+            `bot_l.0.bias`, `top_l.0.weight`…) with their arrays or tensors; or the path
+            of a `.pt` file that holds them, as `--save-model` writes it. The names may
+            be under `state_dict`, and contain the `module.` of DataParallel or the
+            `_orig_mod.` of torch.compile. Reading a file needs PyTorch, and runs no
+            code that may be hidden in the file.
+        self_interaction: Whether the model was trained with
+            `--arch-interaction-itself`.
 
     Returns:
         A built DLRM; its inputs are in the order of the reference's columns.
@@ -55,7 +56,7 @@ def to_keras(
     source = "the state"
     if isinstance(state, str | Path):
         source, state = str(state), _read(Path(state))
-    arrays = _checked_arrays(_with_bare_names(_state_in(state, source)), source)
+    arrays = _to_arrays(_remove_wrappers(_find_state(state, source)), source)
     tables = _tables(arrays, source)
     bottom = _dense_layers(arrays, "bot_l", source)
     top = _dense_layers(arrays, "top_l", source)
@@ -84,24 +85,24 @@ def to_keras(
 
 
 def from_keras(model: DLRM) -> dict[str, np.ndarray]:
-    """The weights of a DLRM under the reference's names; `to_keras` takes them back.
+    """Return the weights of a DLRM by the reference's names; `to_keras` reads them.
 
     Args:
         model: A built DLRM as the reference has it: dot products as interaction, ReLU
-            everywhere but after the last layer, one table of the common width for each
-            feature.
+            everywhere except after the last layer, one table of the common width for
+            each feature.
 
     Raises:
-        InputError: If the model is another one, which the reference cannot have.
+        InputError: If the reference has no such model.
     """
-    _check_is_the_references(model)
+    _require_reference_model(model)
     sizes = model.embeddings.vocabulary_sizes
     (table,) = model.embeddings.tables
     parts = np.split(np.asarray(table), np.cumsum(sizes)[:-1])
     state = {f"emb_l.{i}.weight": part for i, part in enumerate(parts)}
     for name, mlp in (("bot_l", model.bottom_mlp), ("top_l", model.top_mlp)):
         for i, layer in enumerate(mlp.dense_layers):
-            # Every other place in the reference's list is an activation.
+            # Every second entry of the reference's list is an activation.
             kernel = np.asarray(layer.kernel)
             state[f"{name}.{2 * i}.weight"] = np.ascontiguousarray(kernel.T)
             state[f"{name}.{2 * i}.bias"] = np.asarray(layer.bias)
@@ -116,31 +117,32 @@ def _read(path: Path) -> Any:
             f"{path} needs PyTorch to be read, which is not installed: install it "
             "(pip install torch), or give the names with their arrays"
         ) from None
-    # The losses and accuracies beside the weights are NumPy's numbers: data, no code.
+    # Losses and accuracies next to the weights are NumPy's numbers: data, not code.
     scalar = np.float64(0).__reduce__()[0]
     numbers: list[Any] = [
         (scalar, "numpy.core.multiarray.scalar"),
         (scalar, "numpy._core.multiarray.scalar"),
         np.dtype,
-        *(type(np.dtype(each)) for each in ("float32", "float64", "int32", "int64")),
+        *(type(np.dtype(name)) for name in ("float32", "float64", "int32", "int64")),
     ]
     try:
         with torch.serialization.safe_globals(numbers):
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise InputError(
             f"{path} holds more than weights and numbers, or is no PyTorch file: save "
             "the state_dict alone, with torch.save(model.state_dict(), PATH)"
         ) from None
-    except Exception as error:  # whatever it stumbles over in a file that is none
+    except Exception as error:  # a file of another format may raise anything
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(f"{path} cannot be read as a PyTorch file: {reason}") from None
-    return loaded
 
 
-def _state_in(loaded: Any, source: str) -> Mapping[str, Any]:
-    """The weights in what was saved: these themselves, or they and other things."""
-    state = loaded.get("state_dict", loaded) if isinstance(loaded, Mapping) else loaded
+def _find_state(content: Any, source: str) -> Mapping[str, Any]:
+    """Return the weights, which are all of `content` or its `state_dict`."""
+    state = content
+    if isinstance(content, Mapping):
+        state = content.get("state_dict", content)
     if not isinstance(state, Mapping):
         raise InputError(
             f"{source} holds a {type(state).__name__}, expected weights by their names"
@@ -148,17 +150,17 @@ def _state_in(loaded: Any, source: str) -> Mapping[str, Any]:
     return state
 
 
-def _with_bare_names(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The weights without the names of modules around the model or parts of it."""
-    bare = {
-        ".".join(part for part in str(name).split(".") if part not in _AROUND): value
+def _remove_wrappers(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Remove the names of wrappers around the model, or parts of it, from names."""
+    weights = {
+        ".".join(part for part in str(name).split(".") if part not in _WRAPPERS): value
         for name, value in state.items()
     }
-    # Two that become one are left as they are, and refused by their names.
-    return bare if len(bare) == len(state) else dict(state)
+    # If two names become the same, all stay as they are, to be refused later.
+    return weights if len(weights) == len(state) else dict(state)
 
 
-def _checked_arrays(state: Mapping[str, Any], source: str) -> dict[str, np.ndarray]:
+def _to_arrays(state: Mapping[str, Any], source: str) -> dict[str, np.ndarray]:
     unexpected = [name for name in state if not _NAME.fullmatch(name)]
     if unexpected:
         hint = ""
@@ -208,16 +210,16 @@ def _tables(arrays: Mapping[str, np.ndarray], source: str) -> list[np.ndarray]:
 def _dense_layers(
     arrays: Mapping[str, np.ndarray], mlp: str, source: str
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Pairs of weight `(units, inputs)` and bias, each fitting the one before."""
+    """Return pairs of weight `(units, inputs)` and bias; each fits the layer before."""
     count = (sum(name.startswith(f"{mlp}.") for name in arrays) + 1) // 2
     layers: list[tuple[np.ndarray, np.ndarray]] = []
-    for place in range(0, 2 * max(count, 1), 2):
-        weight = _get(arrays, f"{mlp}.{place}.weight", source)
-        bias = _get(arrays, f"{mlp}.{place}.bias", source)
+    for index in range(0, 2 * max(count, 1), 2):
+        weight = _get(arrays, f"{mlp}.{index}.weight", source)
+        bias = _get(arrays, f"{mlp}.{index}.bias", source)
         inputs = len(layers[-1][1]) if layers else weight.shape[1]
         if weight.shape != (len(bias), inputs):
             raise InputError(
-                f"{source} has {mlp}.{place}.weight of shape {weight.shape}, expected "
+                f"{source} has {mlp}.{index}.weight of shape {weight.shape}, expected "
                 f"{(len(bias), inputs)} between its bias and the layer before"
             )
         layers.append((weight, bias))
@@ -244,18 +246,18 @@ def _check_widths(
             f"expected {dim}, the width of its tables"
         )
     widths = {
-        each: dim + vectors * (vectors + (1 if each else -1)) // 2
-        for each in (False, True)
+        has_self: dim + vectors * (vectors + (1 if has_self else -1)) // 2
+        for has_self in (False, True)
     }
-    found = top[0][0].shape[1]
-    if found != widths[self_interaction]:
+    num_inputs = top[0][0].shape[1]
+    if num_inputs != widths[self_interaction]:
         hint = ""
-        if found == widths[not self_interaction]:
+        if num_inputs == widths[not self_interaction]:
             hint = f": give self_interaction={not self_interaction}"
-        elif found == dim * vectors:
+        elif num_inputs == dim * vectors:
             hint = ": was it trained with --arch-interaction-op=cat?"
         raise InputError(
-            f"{source} has top_l.0.weight for {found} inputs, expected "
+            f"{source} has top_l.0.weight for {num_inputs} inputs, expected "
             f"{widths[self_interaction]} from {vectors} vectors of width {dim} with "
             f"self_interaction={self_interaction}{hint}"
         )
@@ -269,24 +271,24 @@ def _units(layers: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[int]:
     return [len(bias) for _, bias in layers]
 
 
-def _check_is_the_references(model: DLRM) -> None:
+def _require_reference_model(model: DLRM) -> None:
     tables, bottom, top = model.embeddings, model.bottom_mlp, model.top_mlp
     if tables is None or bottom is None:
-        what = "features of one kind only"
+        difference = "only dense or only categorical features"
     elif not isinstance(model.interaction, DotInteraction):
-        what = "another interaction than DotInteraction"
+        difference = "another interaction than DotInteraction"
     elif model.bucket_vectors is not None:
-        what = "vectors for buckets of dense features"
+        difference = "vectors for buckets of dense features"
     elif tables.num_collisions is not None or {*(tables.table_dims or [])} - {
         tables.embedding_dim
     }:
-        what = "tables of several widths or with shared rows"
+        difference = "tables of several widths or with shared rows"
     elif tables.combiner != "sum":
-        what = f"the combiner {tables.combiner} for bags of ids"
+        difference = f"the combiner {tables.combiner} for bags of ids"
     elif (bottom.activation, bottom.final_activation, top.activation) != (
         "relu",
     ) * 3 or top.final_activation is not None:
-        what = "another activation than ReLU, or one after the last layer"
+        difference = "another activation than ReLU, or one after the last layer"
     else:
         return
-    raise InputError(f"{model.name} has {what}: the reference has no such model")
+    raise InputError(f"{model.name} has {difference}: the reference has no such model")

@@ -1,8 +1,8 @@
-"""Weights of NVIDIA's TensorFlow 2 DLRM (NVIDIA/DeepLearningExamples), taken over.
+"""Weights of NVIDIA's TensorFlow 2 DLRM (NVIDIA/DeepLearningExamples), converted.
 
 Its `--save_checkpoint_path` is a directory with the MLPs as a TensorFlow checkpoint in
-`dense/` and each table as `sparse/feature_N.npy`; neither Horovod nor its container is
-needed to read them.
+`dense/` and each table as `sparse/feature_N.npy`. Reading them needs neither Horovod
+nor NVIDIA's container.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfdlrm.base import storage
+from tfdlrm.base import local_copies
 from tfdlrm.base.errors import InputError
 from tfdlrm.interop import facebook
 from tfdlrm.models import DLRM
@@ -29,10 +29,10 @@ _WEIGHT = "{mlp}/{layer}/{name}/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def to_keras(checkpoint: str | Path) -> DLRM:
-    """The DLRM with the weights of a checkpoint of NVIDIA's `DLRM_and_DCNv2`.
+    """Return the DLRM with the weights of a checkpoint of NVIDIA's `DLRM_and_DCNv2`.
 
     Args:
-        checkpoint: The directory that `--save_checkpoint_path` named.
+        checkpoint: The directory of `--save_checkpoint_path`.
 
     Returns:
         A built DLRM; its inputs are in the order of NVIDIA's feature specification, and
@@ -49,11 +49,11 @@ def to_keras(checkpoint: str | Path) -> DLRM:
     tfdlrm.base.errors.InputError: nowhere/dense/config.json is missing: ...
     """
     directory = Path(checkpoint)
-    config = _config(directory / "dense" / "config.json")
+    config = _read_config(directory / "dense" / "config.json")
     prefix = directory / "dense" / "dense"
     dim = config["embedding_dim"][0]
     tables = [
-        _table(directory / "sparse" / f"feature_{i}.npy", (size, dim))
+        _read_table(directory / "sparse" / f"feature_{i}.npy", (size, dim))
         for i, size in enumerate(config["categorical_cardinalities"])
     ]
     num_vectors = len(tables) + 1
@@ -71,20 +71,18 @@ def to_keras(checkpoint: str | Path) -> DLRM:
             ("top_l", "top_mlp", top_units, num_inputs),
         ):
             for i in range(len(units)):
-                kernel, bias = (
-                    _weight(reader, mlp, i, each, prefix) for each in ("kernel", "bias")
-                )
-                # There, inputs are padded with zeros to a multiple of 8.
+                kernel = _weight(reader, mlp, i, "kernel", prefix)
+                # NVIDIA's model pads inputs with zeros to a multiple of 8.
                 state[f"{name}.{2 * i}.weight"] = kernel[: None if i else width].T
-                state[f"{name}.{2 * i}.bias"] = bias
+                state[f"{name}.{2 * i}.bias"] = _weight(reader, mlp, i, "bias", prefix)
     return facebook.to_keras(state)
 
 
 @contextmanager
 def _checkpoint(prefix: Path) -> Iterator[Any]:
-    with storage.literal(prefix) as literal:
+    with local_copies.literal(prefix) as literal_prefix:
         try:
-            reader = tf.train.load_checkpoint(str(literal))
+            reader = tf.train.load_checkpoint(str(literal_prefix))
         except (tf.errors.OpError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(
@@ -93,19 +91,19 @@ def _checkpoint(prefix: Path) -> Iterator[Any]:
         yield reader
 
 
-def _config(path: Path) -> dict[str, Any]:
+def _read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(
             f"{path} is missing: expected the directory that --save_checkpoint_path of "
             "NVIDIA's DLRM_and_DCNv2 named"
         )
     try:
-        found = json.loads(path.read_text("utf-8"))
+        settings = json.loads(path.read_text("utf-8"))
         config: dict[str, Any] = {
-            name: [int(each) for each in found[name]] for name in _LISTS
+            name: [int(number) for number in settings[name]] for name in _LISTS
         }
-        config["num_numerical_features"] = int(found["num_numerical_features"])
-        interaction, widths = str(found["interaction"]), set(config["embedding_dim"])
+        config["num_numerical_features"] = int(settings["num_numerical_features"])
+        interaction, widths = str(settings["interaction"]), set(config["embedding_dim"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is not the settings of a model: {error!r}") from None
     if not interaction.startswith("dot") or len(widths) != 1:
@@ -116,7 +114,7 @@ def _config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _table(path: Path, shape: tuple[int, int]) -> np.ndarray:
+def _read_table(path: Path, shape: tuple[int, int]) -> np.ndarray:
     try:
         table = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
@@ -124,7 +122,7 @@ def _table(path: Path, shape: tuple[int, int]) -> np.ndarray:
     if table.shape != shape:
         raise InputError(
             f"{path} has the shape {table.shape}, expected {shape} as the settings "
-            "have it; a model trained with --concat_embedding cannot be taken over"
+            "have it; a model trained with --concat_embedding cannot be converted"
         )
     return table
 

@@ -1,6 +1,6 @@
-"""TensorFlow Recommenders: its `Ranking` models here, this project's interaction there.
+"""Converts `Ranking` models of TensorFlow Recommenders, and offers it our interaction.
 
-Both Keras live side by side in one process, if TF_USE_LEGACY_KERAS=1 is set before
+One process can use both Keras 2 and 3, if TF_USE_LEGACY_KERAS=1 is set before
 TensorFlow is imported: then `tf.keras` is Keras 2, and `keras` stays Keras 3.
 """
 
@@ -28,8 +28,8 @@ import tf_keras
 class LegacyDotInteraction(tf_keras.layers.Layer):
     """`tfdlrm.layers.DotInteraction` as a layer of Keras 2.
 
-    It takes the place of `tfrs.layers.feature_interaction.DotInteraction`, and gives
-    the same products in the same order.
+    It replaces `tfrs.layers.feature_interaction.DotInteraction`, and returns the same
+    products in the same order.
 
     Args:
         self_interaction: Whether each vector's product with itself is included.
@@ -60,7 +60,7 @@ class LegacyDotInteraction(tf_keras.layers.Layer):
     def call(self, inputs: Sequence[Any], training: bool | None = None) -> Any:
         import tensorflow as tf
 
-        # `Ranking` squeezes its vectors, and with that their shapes are lost.
+        # `Ranking` squeezes its vectors, which loses their static shapes.
         dim = tf.shape(inputs[0])[-1]
         stacked = tf.reshape(tf.stack(inputs, axis=1), (-1, len(inputs), dim))
         return self._interaction.call(stacked, training=training)
@@ -72,28 +72,28 @@ class LegacyDotInteraction(tf_keras.layers.Layer):
 def to_keras(
     ranking: tfrs.experimental.models.Ranking, feature_names: Sequence[str]
 ) -> DLRM:
-    """The DLRM, on Keras 3, with the weights of a `Ranking` model.
+    """Return the DLRM, on Keras 3, with the weights of a `Ranking` model.
 
-    Where the model ends in a sigmoid, its predictions are the sigmoid of the DLRM's
-    logits; where it ends linearly, they are the logits.
+    If the model ends in a sigmoid, its predictions are the sigmoid of the DLRM's
+    logits; if it ends linearly, they are the logits.
 
     Args:
         ranking: A model with a `PartialTPUEmbedding`, MLPs of Dense layers and a dot
             interaction, either TFRS' or `LegacyDotInteraction`. It must be built: call
             it once, or load its weights.
-        feature_names: Its `sparse_features` in the order in which the DLRM is to have
-            them as columns of `categorical_features`.
+        feature_names: Its `sparse_features`, in the order of the DLRM's columns of
+            `categorical_features`.
 
     Raises:
-        InputError: If the model is of another kind, or has other features.
+        InputError: If the model has other layers or other features.
     """
     tables = _tables(ranking, feature_names)
     bottom = _dense_layers(ranking._bottom_stack, "bottom_stack")
     top = _dense_layers(ranking._top_stack, "top_stack")
     _check_activations(bottom, top)
     interaction = ranking._feature_interaction
-    mine = (tfrs.layers.feature_interaction.DotInteraction, LegacyDotInteraction)
-    if not isinstance(interaction, mine):
+    classes = (tfrs.layers.feature_interaction.DotInteraction, LegacyDotInteraction)
+    if not isinstance(interaction, classes):
         raise InputError(
             f"the model's feature_interaction is {type(interaction).__name__}, "
             "expected DotInteraction: other interactions are not converted"
@@ -117,15 +117,15 @@ def to_keras(
     )
     model.embeddings.tables[0].assign(np.concatenate(tables))
     _assign(model.bottom_mlp, bottom, bottom[0].kernel.numpy())
-    first = _first_kernel(
+    first_kernel = _first_kernel(
         ranking, feature_names, top[0].kernel.numpy(), tables[0].shape[1]
     )
-    _assign(model.top_mlp, top, first)
+    _assign(model.top_mlp, top, first_kernel)
     return model
 
 
 def _tables(ranking: Any, feature_names: Sequence[str]) -> list[np.ndarray]:
-    """The table of each feature, in that order; features may share one."""
+    """Return the table of each feature, in order; features may share a table."""
     layer = ranking._embedding_layer
     if not isinstance(layer, tfrs.experimental.layers.embedding.PartialTPUEmbedding):
         raise InputError(
@@ -135,13 +135,18 @@ def _tables(ranking: Any, feature_names: Sequence[str]) -> list[np.ndarray]:
     if not ranking.built:
         raise InputError("the model has no weights yet: call it once on a batch")
     tables = {
-        name: each.embeddings for name, each in layer.keras_embedding_layers.items()
+        name: embedding.embeddings
+        for name, embedding in layer.keras_embedding_layers.items()
     }
     if layer.tpu_embedding is not None:
-        held = layer.tpu_embedding.embedding_tables
-        by_name = {config.name: table for config, table in held.items()}
-        features = layer.tpu_embedding._feature_config
-        tables |= {name: by_name[each.table.name] for name, each in features.items()}
+        tpu_tables = {
+            config.name: table
+            for config, table in layer.tpu_embedding.embedding_tables.items()
+        }
+        tables |= {
+            name: tpu_tables[feature.table.name]
+            for name, feature in layer.tpu_embedding._feature_config.items()
+        }
     if sorted(feature_names) != sorted(tables):
         raise InputError(
             f"feature_names is {list(feature_names)}, expected the features of the "
@@ -151,9 +156,9 @@ def _tables(ranking: Any, feature_names: Sequence[str]) -> list[np.ndarray]:
 
 
 def _combiner(layer: Any) -> Any:
-    """What becomes of bags, which only the tables for a TPU take."""
-    held = layer.tpu_embedding.embedding_tables if layer.tpu_embedding else ()
-    combiners = {config.combiner for config in held} or {"sum"}
+    """Return the combiner of bags, which only tables for a TPU accept."""
+    configs = layer.tpu_embedding.embedding_tables if layer.tpu_embedding else ()
+    combiners = {config.combiner for config in configs} or {"sum"}
     if len(combiners) > 1:
         raise InputError(
             f"the model's tables have the combiners {', '.join(sorted(combiners))}, "
@@ -174,9 +179,9 @@ def _dense_layers(stack: Any, name: str) -> list[Any]:
 
 def _check_activations(bottom: Sequence[Any], top: Sequence[Any]) -> None:
     for name, layers in (("bottom_stack", bottom[:-1]), ("top_stack", top[:-1])):
-        found = {_activation(layer) for layer in layers}
-        if len(found) > 1:
-            raise InputError(f"the model's {name} has several activations: {found}")
+        names = {_activation(layer) for layer in layers}
+        if len(names) > 1:
+            raise InputError(f"the model's {name} has several activations: {names}")
     if _activation(top[-1]) not in (None, "sigmoid"):
         raise InputError(
             f"the model's top_stack ends in {_activation(top[-1])}, expected sigmoid "
@@ -197,34 +202,34 @@ def _mlp(layers: Sequence[Any], final_activation: str | None) -> MLP:
 
 def _assign(mlp: MLP, layers: Sequence[Any], first_kernel: np.ndarray) -> None:
     kernels = [first_kernel, *(layer.kernel for layer in layers[1:])]
-    for mine, theirs, kernel in zip(mlp.dense_layers, layers, kernels, strict=True):
-        mine.kernel.assign(kernel)
-        mine.bias.assign(theirs.bias if theirs.use_bias else np.zeros(mine.units))
+    for dense, source, kernel in zip(mlp.dense_layers, layers, kernels, strict=True):
+        dense.kernel.assign(kernel)
+        dense.bias.assign(source.bias if source.use_bias else np.zeros(dense.units))
 
 
 def _first_kernel(
     ranking: Any, feature_names: Sequence[str], kernel: np.ndarray, dim: int
 ) -> np.ndarray:
-    """The top MLP's first kernel, its rows in the order of this project.
+    """Return the top MLP's first kernel with its rows in the order of this project.
 
-    TFRS sorts the features by name and puts the bottom vector behind them; here it
-    comes first, and the features follow in their own order.
+    TFRS sorts the features by name and puts the bottom vector behind them. In this
+    project the bottom vector is first, and the features follow in their own order.
     """
     interaction = ranking._feature_interaction
-    # Without the bottom vector among its inputs, the top MLP has no weights for it.
+    # If the bottom vector is not an input of the top MLP, its weights are zeros.
     bottom = kernel[:dim] if ranking._concat_dense else np.zeros_like(kernel[:dim])
     pairs = kernel[dim:] if ranking._concat_dense else kernel
     names = sorted(feature_names)
-    places = np.array([len(names), *(names.index(name) for name in feature_names)])
-    lower = np.tril_indices(len(places), 0 if _with_self(interaction) else -1)
-    rows_of_pairs = np.zeros((len(places), len(places)), np.int64)
+    positions = np.array([len(names), *(names.index(name) for name in feature_names)])
+    lower = np.tril_indices(len(positions), 0 if _with_self(interaction) else -1)
+    rows_of_pairs = np.zeros((len(positions), len(positions)), np.int64)
     if getattr(interaction, "_skip_gather", False):
-        # Zeros stand above the diagonal.
+        # TFRS keeps the whole matrix, with zeros above the diagonal.
         rows_of_pairs = np.arange(rows_of_pairs.size).reshape(rows_of_pairs.shape)
     else:
         rows_of_pairs[lower] = np.arange(len(lower[0]))
-    theirs = np.sort(places[np.array(lower)], axis=0)  # (2, pairs), smaller first
-    return np.concatenate([bottom, pairs[rows_of_pairs[theirs[1], theirs[0]]]])
+    tfrs_pairs = np.sort(positions[np.array(lower)], axis=0)  # (2, pairs), ascending
+    return np.concatenate([bottom, pairs[rows_of_pairs[tfrs_pairs[1], tfrs_pairs[0]]]])
 
 
 def _with_self(interaction: Any) -> bool:

@@ -1,1 +1,1 @@
-"""What a run takes before it runs; no TensorFlow."""
+"""The needs of a run, worked out before it begins; no TensorFlow."""

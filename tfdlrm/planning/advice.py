@@ -1,23 +1,20 @@
-"""Whether a run fits into memory, and what would where it does not."""
+"""Check that a run fits into memory, and suggest settings that would."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-import pyarrow.parquet
+import polars as pl
 
-from tfdlrm.base import storage
 from tfdlrm.base.byte_size import format_byte_size
-from tfdlrm.base.checksums import checked_bytes
 from tfdlrm.base.devices import count_gpus
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import TrainConfig
 from tfdlrm.config.cluster import Cluster
 from tfdlrm.config.models import DLRMConfig
-from tfdlrm.data.column_files import vocabulary_path
 from tfdlrm.data.schema import FeatureSchema
+from tfdlrm.data.vocabulary_files import read_frequencies
 from tfdlrm.planning.machine_memory import (
     UNKNOWN,
     available_memory,
@@ -29,20 +26,20 @@ from tfdlrm.planning.memory_plan import MemoryPlan, memory_plan
 THRESHOLDS = (2, 3, 5, 10, 20, 30, 50, 100, 200, 500, 1000)
 COLLISIONS = (2, 4, 8, 16, 32, 64, 128)
 LARGE_TABLE = 10_000
-"""Rows of a table from which on it is a burden."""
+"""Rows from which a table counts as large."""
 
 SMALLEST_DIM = 4
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes there are.
+    """Available memory, in bytes.
 
     Args:
-        host: Of the machine's memory, free.
-        device: Of each GPU, free for TensorFlow.
+        host: Free memory of the machine.
+        device: Memory of each GPU that is free for TensorFlow.
         num_devices: GPUs of the machine.
-        num_machines: Machines that are each like this one.
+        num_machines: Number of such machines.
     """
 
     host: int
@@ -51,30 +48,30 @@ class Memory:
     num_machines: int = 1
 
     def plan(self, schema: FeatureSchema, config: TrainConfig) -> MemoryPlan:
-        """What a run takes on as many devices."""
+        """Return the memory plan of a run on these devices."""
         return memory_plan(schema, config, self.num_devices, self.num_machines)
 
     def holds(self, plan: MemoryPlan) -> bool:
-        """Whether a run fits."""
+        """Whether a plan fits."""
         return plan.host <= self.host and not self.lacks_device(plan)
 
     def lacks_device(self, plan: MemoryPlan) -> bool:
-        """Whether it is a GPU that is too small."""
+        """Whether a plan needs more memory than a GPU has."""
         return plan.num_devices > 0 and plan.device > self.device
 
 
 def memory_here(strategy: str, num_devices: int | None = None) -> Memory:
-    """What this machine has for a run.
+    """Return the memory of this machine for a run.
 
     Args:
-        strategy: The run's; `default` uses one GPU at most, and for `multi_worker`
-            `TF_CONFIG` tells the machines.
+        strategy: The strategy of the run; `default` uses one GPU at most, and
+            `multi_worker` the machines in `TF_CONFIG`.
         num_devices: GPUs of this machine; `None` for those that TensorFlow sees.
 
     Raises:
         InputError: If `TF_CONFIG` is needed and is not set or malformed.
     """
-    host = available_memory()  # before TensorFlow takes some, which is planned
+    host = available_memory()  # before TensorFlow takes some, which the plan contains
     number = count_gpus() if num_devices is None else num_devices
     gpus = [available_on_gpu(free) for free in gpu_memory()] if number else []
     if strategy == "default":
@@ -96,24 +93,25 @@ def require_memory(
     Args:
         schema: The data set's columns.
         config: The run's settings.
-        memory: What there is.
-        data_dir: The data set, which knows how frequent its values are.
+        memory: The available memory.
+        data_dir: The data set, which holds the frequencies of its values.
 
     Raises:
-        InputError: If it cannot fit; the message says by how much, and which other
-            settings would.
+        InputError: If it cannot fit; the message has the bytes and other settings
+            that would fit.
     """
     plan = memory.plan(schema, config)
     if memory.holds(plan):
         return
-    needed, there, where = plan.host, memory.host, "memory"
+    needed, available, name = plan.host, memory.host, "memory"
     if memory.lacks_device(plan):
-        needed, there, where = plan.device, memory.device, "memory of each GPU"
-    found = suggestions(schema, config, memory, data_dir)
-    advice = "; ".join(found) or "no setting alone would, make the tables smaller"
+        needed, available = plan.device, memory.device
+        name = "memory of each GPU"
+    fitting = suggestions(schema, config, memory, data_dir)
+    advice = "; ".join(fitting) or "no setting alone would, make the tables smaller"
     raise InputError(
-        f"this run needs {format_byte_size(needed)} of {where}, and "
-        f"{format_byte_size(there)} are there. What would fit: {advice}"
+        f"this run needs {format_byte_size(needed)} of {name}, and "
+        f"{format_byte_size(available)} are there. What would fit: {advice}"
     )
 
 
@@ -123,28 +121,28 @@ def suggestions(
     memory: Memory,
     data_dir: Path | None = None,
 ) -> list[str]:
-    """Other settings that would fit, each with the bytes it takes of what is lacking.
+    """Return other settings that would fit, each with its bytes of the lacking memory.
 
-    Of each kind the least change that is enough. Where none alone is, the same beside
-    an optimizer that keeps one number a row.
+    For each setting it is the smallest change that suffices. If none suffices alone,
+    they are combined with an optimizer that keeps one number a row.
     """
     of_device = memory.lacks_device(memory.plan(schema, config))
     alone = [_row_wise(schema, config), *_changes(schema, config, data_dir)]
-    together = []
+    combined = []
     for words, _, changed in _row_wise(schema, config):
-        for kind in _changes(schema, changed, data_dir):
-            together.append(((f"{words} {w}", s, c) for w, s, c in kind))
-    found: list[str] = []
-    for kinds in (alone, together):
-        for kind in kinds:
-            found += _first_that_fits(kind, memory, of_device)
-        if found:
+        for changes in _changes(schema, changed, data_dir):
+            combined.append(((f"{words} {w}", s, c) for w, s, c in changes))
+    fitting: list[str] = []
+    for group in (alone, combined):
+        for changes in group:
+            fitting += _first_that_fits(changes, memory, of_device)
+        if fitting:
             break
-    return found + _placements(schema, config, memory)
+    return fitting + _placements(schema, config, memory)
 
 
 _Change = tuple[str, FeatureSchema, TrainConfig]
-"""A change in words, and the columns and settings that it makes."""
+"""A change in words, with the columns and settings that result."""
 
 
 def _first_that_fits(
@@ -178,15 +176,15 @@ def _row_wise(schema: FeatureSchema, config: TrainConfig) -> Iterator[_Change]:
 def _thresholds(
     schema: FeatureSchema, config: TrainConfig, data_dir: Path | None
 ) -> Iterator[_Change]:
-    """The same data set prepared with higher thresholds, if it knows frequencies."""
+    """Yield the data set with higher thresholds, if it holds frequencies."""
     if data_dir is None or schema.dialect != "default":
         return
     try:
         counts = {
-            feature.name: _frequencies(data_dir, schema, feature.name)
-            for feature in schema.categorical_features
+            name: read_frequencies(data_dir, name, schema.vocabularies.get(name))
+            for name in (feature.name for feature in schema.categorical_features)
         }
-    except (OSError, KeyError, pyarrow.ArrowInvalid):
+    except (OSError, pl.exceptions.PolarsError):
         return
     for threshold in THRESHOLDS:
         if threshold > (schema.min_frequency or 1):
@@ -202,16 +200,8 @@ def _thresholds(
             yield words, replace(schema, categorical_features=features), config
 
 
-def _frequencies(data_dir: Path, schema: FeatureSchema, name: str) -> np.ndarray:
-    path = storage.local_copy(vocabulary_path(data_dir, name))
-    contents = checked_bytes(path, schema.vocabularies.get(name))
-    file = pyarrow.BufferReader(contents)
-    table = pyarrow.parquet.read_table(file, columns=["frequency"])
-    return table["frequency"].to_numpy()
-
-
 def _collisions(schema: FeatureSchema, config: TrainConfig) -> Iterator[_Change]:
-    """The quotient-remainder trick for the tables that are large."""
+    """Yield settings with the quotient-remainder trick for large tables."""
     if not isinstance(config.model, DLRMConfig) or config.model.num_collisions:
         return
     for number in COLLISIONS:
@@ -234,23 +224,23 @@ def _dims(schema: FeatureSchema, config: TrainConfig) -> Iterator[_Change]:
 def _placements(
     schema: FeatureSchema, config: TrainConfig, memory: Memory
 ) -> list[str]:
-    """The tables in shares on several GPUs, or in the memory beside them."""
-    num_here = memory.num_devices
-    found: list[str] = []
+    """Return settings with tables sharded over GPUs, or in the memory of the host."""
+    num_gpus = memory.num_devices
+    fitting: list[str] = []
     if config.early_stopping is not None:
-        return found  # its best weights are of ordinary tables
-    if num_here and config.tables == "replicated" and config.strategy != "multi_worker":
-        beside = replace(config, tables="host")
-        changes = [("--tables host", schema, beside)]
-        found += _first_that_fits(changes, memory, of_device=True)
-    each = memory.device if num_here else UNKNOWN
-    plan = memory_plan(schema, replace(config, tables="replicated"), max(1, num_here))
-    spread = replace(config, strategy="mirrored", tables="sharded")
-    host = memory_plan(schema, spread, max(2, num_here)).host
-    room = each - plan.layers - plan.activations
-    if room <= 0 or host > memory.host:
-        return found
-    number = max(2, -(-plan.with_tables // room))
+        return fitting  # its best weights are of ordinary tables
+    if num_gpus and config.tables == "replicated" and config.strategy != "multi_worker":
+        on_host = replace(config, tables="host")
+        changes = [("--tables host", schema, on_host)]
+        fitting += _first_that_fits(changes, memory, of_device=True)
+    device = memory.device if num_gpus else UNKNOWN
+    plan = memory_plan(schema, replace(config, tables="replicated"), max(1, num_gpus))
+    sharded = replace(config, strategy="mirrored", tables="sharded")
+    host = memory_plan(schema, sharded, max(2, num_gpus)).host
+    free = device - plan.layers - plan.activations
+    if free <= 0 or host > memory.host:
+        return fitting
+    number = max(2, -(-plan.with_tables // free))
     share = plan.layers + plan.activations + -(-plan.with_tables // number)
     words = "--strategy mirrored --tables sharded"
-    return [*found, f"{words} on {number} GPUs ({format_byte_size(share)} on each)"]
+    return [*fitting, f"{words} on {number} GPUs ({format_byte_size(share)} on each)"]

@@ -1,4 +1,4 @@
-"""How much memory this machine has to give."""
+"""The memory of this machine that is free."""
 
 import os
 import shutil
@@ -6,22 +6,22 @@ import subprocess
 from pathlib import Path
 
 UNKNOWN = 1 << 62
-"""Bytes of a memory whose size is not known: more than there can be."""
+"""Bytes of a memory of unknown size: more than there can be."""
 
 
 def available_memory() -> int:
-    """Bytes that a new process can have: what is free or can be freed, on Linux.
+    """Return the bytes that a new process can have, free or freeable, on Linux.
 
     A container may have less than its machine.
     """
     machine = _available()
-    limit, used = (
+    limit, usage = (
         _number(Path("/sys/fs/cgroup") / name)
         for name in ("memory.max", "memory.current")
     )
-    if limit is None or used is None:
+    if limit is None or usage is None:
         return machine
-    return min(machine, limit - used + _cache())
+    return min(machine, limit - usage + _cache())
 
 
 def _available() -> int:
@@ -33,12 +33,12 @@ def _available() -> int:
 
 
 def _cache() -> int:
-    """Bytes of the group's files in memory, which make room where it is needed."""
+    """Return the bytes of the group's cached files, which can be freed."""
     try:
         lines = Path("/sys/fs/cgroup/memory.stat").read_text("ascii").splitlines()
     except OSError:
         return 0
-    return sum(int(each.split()[1]) for each in lines if each.startswith("file "))
+    return sum(int(line.split()[1]) for line in lines if line.startswith("file "))
 
 
 def _number(path: Path) -> int | None:
@@ -51,8 +51,8 @@ def _number(path: Path) -> int | None:
 def gpu_memory() -> list[int]:
     """Return the free bytes of each NVIDIA GPU that a process may use.
 
-    There are none without NVIDIA's driver. A GPU that does not say, such as one that
-    shares the machine's memory, counts as `UNKNOWN`.
+    There are none without NVIDIA's driver. A GPU that does not report it, such as one
+    that shares the machine's memory, counts as `UNKNOWN`.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if shutil.which("nvidia-smi") is None or visible in ("", "-1"):
@@ -60,19 +60,19 @@ def gpu_memory() -> list[int]:
     options = ["--query-gpu=memory.free", "--format=csv,noheader,nounits"]
     if visible is not None:
         options.append(f"--id={visible}")
-    done = subprocess.run(
+    process = subprocess.run(
         ["nvidia-smi", *options], capture_output=True, text=True, check=False
     )
-    if done.returncode:
+    if process.returncode:
         return []
     return [
         int(line) * 2**20 if line.strip().isdigit() else UNKNOWN
-        for line in done.stdout.splitlines()
+        for line in process.stdout.splitlines()
     ]
 
 
 def available_on_gpu(free: int) -> int:
-    """Return the bytes that TensorFlow takes of the free ones of a GPU.
+    """Return how many of a GPU's free bytes TensorFlow uses.
 
     It leaves the rest to the driver and to libraries: 1.5 GiB where the compute
     capability is 8 or more, and less on older GPUs, which is not asked for here

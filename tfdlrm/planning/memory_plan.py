@@ -1,4 +1,4 @@
-"""What a training run takes, worked out before anything is allocated."""
+"""The memory of a training run, worked out before anything is allocated."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +15,7 @@ CURVE_VALIDATION_ROWS = 200_000
 FLOAT_BYTES = 4
 
 RUNTIME_BYTES = 700_000_000
-"""TensorFlow, Keras, the compiled steps and the libraries behind them, on a processor.
+"""TensorFlow, Keras, the compiled steps and the libraries behind them, on a CPU.
 
 Measured: see docs/long_runs.md.
 """
@@ -25,25 +25,25 @@ WINDOWS_IN_FLIGHT = 4
 
 
 Placement = Literal["replicated", "sharded", "host"]
-"""As `TrainConfig.tables` has it."""
+"""The choices of `TrainConfig.tables`."""
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Bytes of a training run, by what takes them.
+    """Bytes of a training run, by their use.
 
     Args:
-        size: The model.
+        size: The size of the model.
         tables: Embedding tables.
-        table_state: What the optimizer keeps for their rows.
+        table_state: Optimizer state of their rows.
         layers: All other weights, their gradients and their optimizer state.
-        changed_rows: Which rows a checkpoint has to hold.
-        activations: A batch on its way through the model and back.
+        changed_rows: Flags of the rows that a checkpoint has to hold.
+        activations: Activations of a batch and their gradients.
         input: Rows that are read ahead and shuffled.
-        checkpoint: What is copied to be written.
+        checkpoint: Copies that are written to checkpoints.
         runtime: The process itself.
-        num_devices: GPUs; 0 where the processor does everything.
-        placement: Where the tables lie, if there are GPUs.
+        num_devices: GPUs; 0 for training on the CPU.
+        placement: The placement of the tables, if there are GPUs.
     """
 
     size: ModelSize
@@ -60,17 +60,17 @@ class MemoryPlan:
 
     @property
     def with_tables(self) -> int:
-        """Bytes of the tables, their state, and what is known of their rows."""
+        """Bytes of the tables, their state and the flags of their rows."""
         return self.tables + self.table_state + self.changed_rows
 
     @property
     def whole_tables(self) -> int:
-        """Bytes of the tables once more, which end in the host's memory if sharded.
+        """Bytes of a second copy of sharded tables, in the host's memory.
 
         There the model is measured and exported.
         """
-        is_spread = self.placement == "sharded" and self.num_devices > 1
-        return self.tables if is_spread else 0
+        is_sharded = self.placement == "sharded" and self.num_devices > 1
+        return self.tables if is_sharded else 0
 
     @property
     def device(self) -> int:
@@ -85,7 +85,7 @@ class MemoryPlan:
 
     @property
     def host(self) -> int:
-        """Bytes of the machine's own memory."""
+        """Bytes of the memory of the machine."""
         num_bytes = self.input + self.checkpoint + self.runtime
         if not self.num_devices:
             return num_bytes + self.with_tables + self.layers + self.activations
@@ -94,7 +94,7 @@ class MemoryPlan:
 
     @property
     def checkpoint_file(self) -> int:
-        """Bytes of a whole checkpoint on disk."""
+        """Bytes of a complete checkpoint on disk."""
         weights = self.size.layers.parameters * FLOAT_BYTES
         return self.tables + self.table_state + self.layers - weights
 
@@ -105,7 +105,7 @@ def memory_plan(
     num_devices: int = 0,
     num_machines: int = 1,
 ) -> MemoryPlan:
-    """What training a model on a data set takes, on each machine.
+    """Return the memory of training a model on a data set, on each machine.
 
     Args:
         schema: The data set's columns, and rows if they are known.
@@ -122,13 +122,13 @@ def memory_plan(
     state = sum(table_state(table, optimizer) for table in size.tables)
     slots = {"sgd": 0, "lazy_adam": 2}.get(optimizer, 1)
     layers = (2 + slots) * FLOAT_BYTES * size.layers.parameters
-    batch_here = -(-config.batch_size // num_machines)
-    batch = -(-batch_here // max(1, num_devices))
+    machine_batch = -(-config.batch_size // num_machines)
+    batch = -(-machine_batch // max(1, num_devices))
     width = 2 if config.precision.startswith("mixed") else FLOAT_BYTES
     row = FLOAT_BYTES * (
         1 + len(schema.dense_features) + len(schema.categorical_features)
     )
-    # Each number is held until the backward pass, which makes a gradient of it.
+    # Each activation is held until the backward pass, which computes its gradient.
     activations = 2 * width * batch * size.layers.widths
     curves = min(schema.num_rows("validation"), CURVE_VALIDATION_ROWS)
     return MemoryPlan(
@@ -138,7 +138,7 @@ def memory_plan(
         layers=layers,
         changed_rows=sum(table.rows for table in size.tables),
         activations=activations,
-        input=row * (WINDOWS_IN_FLIGHT * WINDOW_ROWS + curves + 2 * batch_here),
+        input=row * (WINDOWS_IN_FLIGHT * WINDOW_ROWS + curves + 2 * machine_batch),
         checkpoint=min(tables + state, MAX_COPY_BYTES) + 2 * PIECE_BYTES,
         runtime=RUNTIME_BYTES,
         num_devices=num_devices,
@@ -147,7 +147,7 @@ def memory_plan(
 
 
 def table_state(table: Table, optimizer: str) -> int:
-    """Bytes that an optimizer keeps for the rows of a table."""
+    """Return the bytes of an optimizer's state for the rows of a table."""
     numbers = {
         "sgd": 0,
         "adagrad": table.parameters,

@@ -1,4 +1,4 @@
-"""How large a model is, worked out from its settings alone."""
+"""The size of a model, worked out from its settings alone."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from tfdlrm.config.models import (
 from tfdlrm.data.schema import FeatureSchema
 
 NUM_BUCKETS = 80
-"""Of each dense feature, where it has a vector for each; see `BucketVectors`."""
+"""Buckets of each dense feature that has a vector for each; see `BucketVectors`."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Table:
 
     Args:
         name: The feature.
-        rows: Rows.
+        rows: Number of rows.
         dim: Width of a row.
     """
 
@@ -39,18 +39,18 @@ class Table:
 
     @property
     def parameters(self) -> int:
-        """Numbers in it."""
+        """Number of weights."""
         return self.rows * self.dim
 
 
 @dataclass(frozen=True)
 class Layers:
-    """All of a model that is no table.
+    """The parts of a model that are not tables.
 
     Args:
-        parameters: Weights.
-        widths: Numbers that a row takes on its way through, for the backward pass.
-        products: Multiplications of matrices' numbers for a row, forward.
+        parameters: Number of weights.
+        widths: Activations of a row that the backward pass needs.
+        products: Multiplications in matrix products for a row, forward.
     """
 
     parameters: int = 0
@@ -71,7 +71,7 @@ class ModelSize:
 
     Args:
         tables: Its tables.
-        layers: The rest.
+        layers: All other parts.
     """
 
     tables: tuple[Table, ...]
@@ -85,7 +85,7 @@ class ModelSize:
 
     @property
     def operations(self) -> int:
-        """Floating-point operations of a training step, a row.
+        """Floating-point operations of a training step, for each row.
 
         Matrix products alone, two operations a weight; backward costs twice as much.
         """
@@ -93,11 +93,11 @@ class ModelSize:
 
 
 def model_size(schema: FeatureSchema, config: ModelConfig) -> ModelSize:
-    """The size of the model that these settings make for a data set.
+    """Return the size of the model that these settings build for a data set.
 
     Args:
         schema: The data set's columns.
-        config: Which model, and its architecture.
+        config: The model and its architecture.
 
     Raises:
         InputError: If the settings name columns that the data set does not have.
@@ -138,7 +138,7 @@ def _tables(
 
 
 def _look_up(num_features: int, dim: int) -> Layers:
-    # Gathered, masked where an id is none, and put beside the rest.
+    # Gathered, masked for ids that are none, and concatenated.
     return Layers(widths=3 * num_features * dim)
 
 
@@ -171,14 +171,14 @@ def _buckets(schema: FeatureSchema, config: DLRMConfig) -> tuple[Table, ...]:
     )
 
 
-def _side_by_side(schema: FeatureSchema, dim: int) -> tuple[int, Layers]:
+def _concatenate(schema: FeatureSchema, dim: int) -> tuple[int, Layers]:
     num_features = len(schema.categorical_features)
     width = len(schema.dense_features) + num_features * dim
     return width, _look_up(num_features, dim) + Layers(widths=width)
 
 
 def _dcn(schema: FeatureSchema, config: DCNConfig | DCNV2Config) -> ModelSize:
-    width, layers = _side_by_side(schema, config.embedding_dim)
+    width, layers = _concatenate(schema, config.embedding_dim)
     kernel = width
     if isinstance(config, DCNV2Config):
         kernel = width**2 if config.rank is None else 2 * width * config.rank
@@ -223,7 +223,7 @@ def _mf(schema: FeatureSchema, config: MFConfig) -> ModelSize:
 
 
 def _embedding_mlp(schema: FeatureSchema, config: MLPConfig) -> ModelSize:
-    width, layers = _side_by_side(schema, config.embedding_dim)
+    width, layers = _concatenate(schema, config.embedding_dim)
     layers += _mlp(width, [*config.units, 1])
     return ModelSize(_tables(schema, config.embedding_dim), layers)
 

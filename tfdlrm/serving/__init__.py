@@ -1,1 +1,1 @@
-"""The exported model: writing it, finding its versions, loading it."""
+"""A server for exported models with TF Serving's protocols, and its client."""

@@ -17,11 +17,11 @@ from tfdlrm.serving.errors import ServingError, from_tensorflow
 from tfdlrm.serving.servable import Arrays, Signature
 
 Key = tuple[Signature, tuple[tuple[int, ...], ...]]
-"""Only requests of the same signature and the same row shapes go together."""
+"""Only requests of one signature and the same shapes of rows share a run."""
 
 
 PART_ROWS = 256
-"""Rows of a large request that are run together; more are hardly faster."""
+"""Rows of each part of a large request; larger parts are hardly faster."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +29,13 @@ class BatchingParameters:
     """TF Serving's `batching_parameters`.
 
     Args:
-        max_batch_size: Most rows in a batch; a request of more is run in parts.
-        batch_timeout_micros: How long a request waits for others to join. With 0,
-            a batch is what came while the one before it ran.
+        max_batch_size: Most rows in a batch; a larger request is run in parts.
+        batch_timeout_micros: Time that a request waits for others to join. With 0,
+            a batch holds the requests that came while the batch before it ran.
         max_enqueued_batches: Most batches that wait; further requests are refused.
-        num_batch_threads: Batches that run at the same time.
-        allowed_batch_sizes: Batches are filled up to one of these numbers of rows;
-            empty means any.
+        num_batch_threads: Most batches that run at the same time.
+        allowed_batch_sizes: Batches are padded to one of these numbers of rows; empty
+            means any number.
     """
 
     max_batch_size: int = 1024
@@ -58,7 +58,7 @@ class BatchingParameters:
         )
 
     def padded(self, rows: int) -> int:
-        """The number of rows that a batch of `rows` is filled up to."""
+        """Return the number of rows that a batch of `rows` is padded to."""
         sizes = self.allowed_batch_sizes if rows else ()
         return next((size for size in sizes if size >= rows), rows)
 
@@ -72,7 +72,7 @@ class _Task:
 
 
 class _Queue(deque[_Task]):
-    """Requests that may share a run."""
+    """Requests that may share a run, in order of arrival."""
 
     rows = 0
 
@@ -80,11 +80,11 @@ class _Queue(deque[_Task]):
         self.append(task)
         self.rows += task.rows
 
-    def take(self, most: int) -> list[_Task]:
-        """The first request, and those behind it up to `most` rows in all."""
+    def take(self, max_rows: int) -> list[_Task]:
+        """Remove the first request and those after it, up to `max_rows` in all."""
         tasks = [self.popleft()]
         rows = tasks[0].rows
-        while self and rows + self[0].rows <= most:
+        while self and rows + self[0].rows <= max_rows:
             tasks.append(self.popleft())
             rows += tasks[-1].rows
         self.rows -= rows
@@ -92,10 +92,10 @@ class _Queue(deque[_Task]):
 
 
 class Batcher:
-    """Queues of requests. All of it happens in the event loop, save for the runs.
+    """Queues of requests; everything but the runs happens in the event loop.
 
-    What waits when a run ends is the next batch: the more there is to do, the more
-    requests share a run, and a lonely one waits for nobody.
+    The requests that wait when a run ends are the next batch. The busier the server,
+    the more requests share a run, and a single request never waits.
 
     Args:
         parameters: Sizes and times.
@@ -115,9 +115,9 @@ class Batcher:
         self._is_enabled = is_enabled
         self._observe_wait, self._observe_run = observe_wait, observe_run
         self._queues: OrderedDict[Key, _Queue] = OrderedDict()
-        # As in TF Serving, each request then runs by itself, and beside the others.
-        alone = os.cpu_count() or 1
-        self._num_threads = parameters.num_batch_threads if is_enabled else alone
+        # As in TF Serving, each request then has a run of its own, next to the others.
+        num_cores = os.cpu_count() or 1
+        self._num_threads = parameters.num_batch_threads if is_enabled else num_cores
         self._threads = ThreadPoolExecutor(self._num_threads, "batches")
         self._num_running = 0
         self._is_look_due = False
@@ -126,7 +126,7 @@ class Batcher:
     async def run(self, signature: Signature, inputs: Arrays, rows: int) -> Arrays:
         """Run a request of checked inputs, a large one in parts.
 
-        Others get their turns between the parts.
+        Other requests get their turns between the parts.
 
         Raises:
             ServingError: If too many wait, or the model refuses the inputs.
@@ -144,7 +144,7 @@ class Batcher:
             number = min(size, rows - begin)
             outputs = await self.submit(signature, part, number)
             if any(len(output) != number for output in outputs):
-                # Not a row for a row: parts would be another answer.
+                # Not one output a row: an answer in parts would be another one.
                 return await self.submit(signature, inputs, rows)
             parts.append(outputs)
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
@@ -155,19 +155,21 @@ class Batcher:
         """Queue a request of checked inputs.
 
         Returns:
-            The outputs to be, of the request's own rows.
+            A future of the outputs, which has the request's own rows only.
 
         Raises:
             ServingError: UNAVAILABLE if too many wait, as in TF Serving.
         """
         key = (signature, tuple(array.shape[1:] for array in inputs))
         queue = self._queues.setdefault(key, _Queue())
-        most = self._parameters.max_batch_size * self._parameters.max_enqueued_batches
-        if queue and queue.rows + rows > most:
+        max_rows = (
+            self._parameters.max_batch_size * self._parameters.max_enqueued_batches
+        )
+        if queue and queue.rows + rows > max_rows:
             raise ServingError(
                 grpc.StatusCode.UNAVAILABLE,
                 f"The batch scheduling queue is full: {queue.rows} rows wait, the most "
-                f"are {most}; try again later",
+                f"are {max_rows}; try again later",
             )
         loop = asyncio.get_running_loop()
         task = _Task(inputs, rows, loop.create_future())
@@ -176,17 +178,17 @@ class Batcher:
         return task.future
 
     async def close(self) -> None:
-        """Wait for the runs that go on."""
+        """Wait until all runs have ended."""
         await asyncio.to_thread(self._threads.shutdown)
 
     def _look_soon(self) -> None:
-        # Not at once: what the event loop has still to read is to come along.
+        # Later, so that requests which the event loop has yet to read can join.
         if not self._is_look_due:
             self._is_look_due = True
             asyncio.get_running_loop().call_soon(self._look)
 
     def _look(self) -> None:
-        """Run the batches whose time has come, queue by queue, in turn."""
+        """Run the batches that are due, one of each queue in turn."""
         self._is_look_due = False
         if self._timer is not None:
             self._timer.cancel()
@@ -194,7 +196,7 @@ class Batcher:
         waits = []
         for key in list(self._queues):
             if self._num_running >= self._num_threads:
-                return  # the end of a run is the next occasion
+                return  # looks again when a run ends
             queue = self._queues[key]
             signature, _ = key
             wait = self._wait_seconds(signature, queue)
@@ -212,7 +214,7 @@ class Batcher:
             self._timer = loop.call_later(min(waits), self._look_soon)
 
     def _wait_seconds(self, signature: Signature, queue: _Queue) -> float:
-        """How long the first request of a queue may still wait for others."""
+        """Return how long the first request of a queue may still wait for others."""
         patience = self._parameters.batch_timeout_micros / 1e6
         is_full = queue.rows >= self._parameters.max_batch_size
         if not patience or is_full or not self._shares_runs(signature):
@@ -232,7 +234,7 @@ class Batcher:
         tasks = [task for task in tasks if not task.future.done()]
         if not tasks:
             return
-        # The clients may go away while it runs, and the model must not.
+        # The clients may leave during the run, but the model must stay.
         signature.servable.acquire()
         self._num_running += 1
         loop = asyncio.get_running_loop()
@@ -266,11 +268,11 @@ class Batcher:
             if not self._shares_runs(signature):
                 return [signature.run(*tasks[0].inputs)]
             return self._run_together(signature, tasks)
-        # Whatever it is, it is this model's or these inputs', and others go on.
+        # Any error is due to this model or these inputs; other requests go on.
         except Exception as error:
             if len(tasks) == 1:
                 return [from_tensorflow(error)]
-        # One of the requests is at fault, and the others should not suffer for it.
+        # Perhaps only one request is at fault: run each of them by itself.
         return [self._run(signature, [task])[0] for task in tasks]
 
     def _run_together(
@@ -281,19 +283,19 @@ class Batcher:
         if len(tasks) > 1:
             parts = zip(*(task.inputs for task in tasks), strict=True)
             inputs = [np.concatenate(part) for part in parts]
-        missing = self._parameters.padded(rows) - rows
-        if missing:
+        num_padding = self._parameters.padded(rows) - rows
+        if num_padding:
             inputs = [
-                np.concatenate([array, np.repeat(array[:1], missing, 0)])
+                np.concatenate([array, np.repeat(array[:1], num_padding, 0)])
                 for array in inputs
             ]
         outputs = signature.run(*inputs)
-        if len(tasks) == 1 and not missing:
-            return [outputs]  # of as many rows as the model likes
+        if len(tasks) == 1 and not num_padding:
+            return [outputs]  # with any number of rows
         for spec, output in zip(signature.fetched, outputs, strict=True):
-            if len(output) != rows + missing:
+            if len(output) != rows + num_padding:
                 raise ValueError(
-                    f"output {spec} has {len(output)} rows for {rows + missing}"
+                    f"output {spec} has {len(output)} rows for {rows + num_padding}"
                 )
         answers: list[Arrays | ServingError] = []
         begin = 0

@@ -1,8 +1,8 @@
-"""What the columns of a file are that a client sends to a model behind a server.
+"""The columns of a file that a client sends to a model behind a server.
 
-The server names the columns that its model takes. The rest of a description (the
-separator, what quotes mean, how a missing value is spelled) comes from the columns file
-that the data set was prepared with, or from a head line if nothing else is in doubt.
+The server names the columns that its model takes. The rest of a description (separator,
+meaning of quotes, spelling of missing values) comes from the columns file that the data
+set was prepared with, or from a head line where nothing else is in doubt.
 """
 
 from collections.abc import Sequence
@@ -24,11 +24,11 @@ _GIVE = "give --columns, the description of the columns that it was prepared wit
 
 @dataclass(frozen=True)
 class ClientRows:
-    """How the rows of an input are read.
+    """A description of the rows of an input.
 
     Args:
-        columns: What the columns are.
-        is_described: Whether a description says so, in which case quotes, escapes and
+        columns: Description of the columns.
+        is_described: Whether it comes from a columns file, so that quotes, escapes and
             spellings of missing values are known.
     """
 
@@ -36,26 +36,26 @@ class ClientRows:
     is_described: bool
 
     def read(self, path: Path) -> RowsToScore:
-        """The rows of a file or folder."""
+        """Return the rows of a file or folder."""
         return RowsToScore(path, self.columns, self.is_described)
 
 
 def client_rows(
     path: Path, names: Sequence[str], description: Path | None
 ) -> ClientRows:
-    """How to read rows for a model.
+    """Return the description of the rows that a model takes from a file.
 
     Args:
         path: The file or folder.
-        names: The columns that the model takes.
+        names: Columns that the model takes.
         description: The columns file, if there is one.
 
     Raises:
-        InputError: If the description is of other columns, or there is none and the
-            file does not say enough.
+        InputError: If the columns file describes other columns, or there is none and
+            the head line of the file does not name the columns.
     """
     if description is not None:
-        return ClientRows(_described(description, names), True)
+        return ClientRows(_from_file(description, names), True)
     criteo = Columns.criteo()
     for columns in _with_head_line(names):
         if _fits(path, columns):
@@ -84,18 +84,18 @@ def _with_head_line(names: Sequence[str]) -> list[Columns]:
 def _text_columns(
     label: str,
     features: Sequence[str],
-    form: Format,
+    text_format: Format,
     separator: str,
     names: tuple[str, ...] | None = None,
 ) -> Columns:
-    """Columns that are sent as the text that they are, whatever they mean."""
+    """Return columns whose text is sent unchanged, whatever it means."""
     return Columns(
-        label, (), tuple(features), format=form, separator=separator, names=names
+        label, (), tuple(features), format=text_format, separator=separator, names=names
     )
 
 
 def _fits(path: Path, columns: Columns) -> bool:
-    """Whether a head line has the columns, in the first file that is not empty."""
+    """Return whether the first file that is not empty names the columns at its head."""
     for file in input_files(path):
         try:
             TextLog(file, columns, labelled=False, is_described=False)
@@ -107,13 +107,13 @@ def _fits(path: Path, columns: Columns) -> bool:
     return True
 
 
-def _described(description: Path, names: Sequence[str]) -> Columns:
+def _from_file(description: Path, names: Sequence[str]) -> Columns:
     columns = load_columns(description)
-    other = set(columns.features).symmetric_difference(names)
-    if other:
+    unmatched = set(columns.features).symmetric_difference(names)
+    if unmatched:
         raise InputError(
             f"{description} describes other columns than the model takes: only one of "
-            f"both has {', '.join(sorted(other))}; {_GIVE}"
+            f"both has {', '.join(sorted(unmatched))}; {_GIVE}"
         )
     if None in columns.separators:
         name = columns.multi_hot[columns.separators.index(None)]

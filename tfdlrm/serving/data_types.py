@@ -1,7 +1,7 @@
-"""The types that tensors of requests may have; loads no TensorFlow."""
+"""Types of the tensors of requests; loads no TensorFlow."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -12,11 +12,12 @@ class DataType:
     """A type of a tensor's values.
 
     Args:
-        name: TensorFlow's.
-        number: That of a `TensorProto`.
-        field: Where a `TensorProto` keeps such values.
+        name: TensorFlow's name.
+        number: Number of the type in a `TensorProto`.
+        field: Field of a `TensorProto` that holds such values.
         numpy: NumPy's type.
-        largest_integer: From there on, a type of floats skips integers; 0 for others.
+        largest_integer: Largest integer up to which a type of floats has every
+            integer; 0 for other types.
     """
 
     name: str
@@ -54,15 +55,16 @@ _ALL = [
     DataType("uint32", 22, "uint32_val", np.dtype(np.uint32)),
     DataType("uint64", 23, "uint64_val", np.dtype(np.uint64)),
 ]
-_BY_NAME = {each.name: each for each in _ALL}
-_BY_NUMBER = {each.number: each for each in _ALL}
-
-
-def data_type(dtype: Any) -> DataType:
-    """Return the type of TensorFlow's type, which must be supported."""
-    return _BY_NAME[dtype.name]
+_BY_NUMBER = {dtype.number: dtype for dtype in _ALL}
 
 
 def by_number(number: int) -> DataType | None:
-    """Return the type of a number in a protocol buffer, or `None`."""
+    """Return the type with a number, or `None` if it is not supported."""
     return _BY_NUMBER.get(number)
+
+
+def text_array(texts: Sequence[bytes]) -> np.ndarray:
+    """Return byte strings as an array of objects, shape `(texts,)`."""
+    array = np.empty(len(texts), object)
+    array[:] = texts
+    return array

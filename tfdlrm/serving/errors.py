@@ -1,4 +1,4 @@
-"""What is said to a client that cannot be served, over gRPC and over HTTP."""
+"""Errors for clients, over gRPC and over HTTP."""
 
 import re
 from typing import NoReturn
@@ -20,19 +20,19 @@ HTTP_STATUS = {
     grpc.StatusCode.UNAVAILABLE: 503,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
 }
-"""TF Serving's mapping; what is not here is 500."""
+"""TF Serving's mapping; all other statuses are 500."""
 
 LONGEST_MESSAGE = 1000
-"""A client's own words come back in messages; gRPC sends these as headers."""
+"""Messages quote what clients sent, and gRPC sends messages as headers."""
 
 
 class ServingError(Exception):
-    """A request that gets an error for an answer.
+    """The error that answers a request.
 
     Args:
         code: gRPC status.
         message: What came and what was expected.
-        http_status: The same over HTTP; `None` for TF Serving's.
+        http_status: HTTP status; `None` for the one that TF Serving maps `code` to.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class ServingError(Exception):
 
 
 def refuse(message: str) -> NoReturn:
-    """Say that the request is at fault.
+    """Refuse a request that is at fault.
 
     Raises:
         ServingError: Always, with INVALID_ARGUMENT.
@@ -56,50 +56,50 @@ def refuse(message: str) -> NoReturn:
 
 
 def from_tensorflow(error: Exception) -> ServingError:
-    """The error of a model's run, with the status that TensorFlow gave it."""
+    """Return the error of a model's run, with the status that TensorFlow gave it."""
     text = getattr(error, "message", None) or str(error)
     number = getattr(error, "error_code", None)
     if root := _root(text):
-        code, reason = _named_or_numbered(root[1], number), root[2]
+        code, reason = _status(root[1], number), root[2]
     else:
-        code, reason = _named_or_numbered("", number), _reason(text)
-    return ServingError(code, _without_place(reason) or type(error).__name__)
+        code, reason = _status("", number), _reason(text)
+    return ServingError(code, _without_node(reason) or type(error).__name__)
 
 
-def _named_or_numbered(name: str, number: int | None) -> grpc.StatusCode:
+def _status(name: str, number: int | None) -> grpc.StatusCode:
     for code in grpc.StatusCode:
         if code.name == name:
             return code
-    numbered = (code for code in grpc.StatusCode if code.value[0] == number)
-    return next(numbered, grpc.StatusCode.INTERNAL)
+    matches = (code for code in grpc.StatusCode if code.value[0] == number)
+    return next(matches, grpc.StatusCode.INTERNAL)
 
 
 _ROOT = re.compile(r"^\s*\(\d+\)\s+([A-Z_]+): +(.+)", re.MULTILINE)
-"""One of several errors at a time, as a model on several devices has them."""
+"""A line that lists one of several errors; models on several devices have them."""
 
 _NO_REASON = re.compile(
     r"\s|Graph execution error:|Detected at node|Node: |Original stack trace|"
     r"<stack traces unavailable>|\d+ root error\(s\) found|"
     r"\d+ (successful operations|derived errors)"
 )
-"""How the lines begin that stand around the reason: indented ones are traces."""
+"""Beginnings of lines that are not the reason; indented lines are traces."""
 
 
 def _root(text: str) -> re.Match[str] | None:
-    """The first of several errors that did not come of another one."""
+    """Return the first of several errors that was not caused by another one."""
     roots = list(_ROOT.finditer(text))
-    own = [root for root in roots if root[1] not in ("ABORTED", "CANCELLED")]
-    return next(iter(own or roots), None)
+    causes = [root for root in roots if root[1] not in ("ABORTED", "CANCELLED")]
+    return next(iter(causes or roots), None)
 
 
 def _reason(text: str) -> str:
-    """The one line of TensorFlow's message that says what is wrong."""
+    """Return the line of TensorFlow's message that says what is wrong."""
     lines = [line for line in text.splitlines() if line.strip()]
     reasons = [line for line in lines if not _NO_REASON.match(line)]
     return (reasons or lines or [""])[0]
 
 
-def _without_place(line: str) -> str:
-    """A line without the node and the operation, which clients do not know."""
+def _without_node(line: str) -> str:
+    """Return a line without the node and operation, names that clients do not know."""
     line = re.sub(r"^\s*(\{\{function_node [^}]*\}\}\s*)+", "", line)
     return re.sub(r"\s*\[(\[\{\{|Op:).*$", "", line).strip()

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -21,9 +22,19 @@ from tensorflow_serving.apis import (
 from tfdlrm.base.errors import InputError
 from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.http.bodies import INLINE_BYTES
-from tfdlrm.serving.predictor import Predictor
+from tfdlrm.serving.predictor import Predictor, ReadInputs
 from tfdlrm.serving.reader_channel import Task
-from tfdlrm.serving.requests import NamedArrays, as_only_input
+from tfdlrm.serving.requests import (
+    CLASSIFY,
+    REGRESS,
+    NamedArrays,
+    as_only_input,
+    check_predicts,
+    example_inputs,
+    example_response,
+    predict_inputs,
+    predict_response,
+)
 from tfdlrm.serving.servable import Signature
 
 log = logging.getLogger("tfdlrm.serving")
@@ -35,30 +46,32 @@ INLINE_EXAMPLES_BYTES = 2**16
 """Larger requests with examples are read in a process next to the server."""
 
 ANSWER_SECONDS = 0.5
-"""How long a server that is to stop still answers what comes.
+"""Time for which a server that is to stop still answers new requests.
 
-gRPC queues requests that Python has not taken yet, and cancels them when it stops.
+gRPC queues requests that Python has not accepted yet, and cancels them when it stops.
 """
 
 QUIET_SECONDS = 0.1
-"""When none has come for so long, no more are in the queue."""
+"""Time without a request after which gRPC's queue is taken to be empty."""
 
 MOST_QUIET_SECONDS = 2.0
-"""Clients that do not wait for answers may never be quiet."""
+"""Longest wait for such a time, as some clients send without waiting for answers."""
 
-Answer = Callable[..., Awaitable[Message]]
+Answer = Callable[[Any, ReadInputs], Awaitable[Message]]
+"""A function that answers a request, given one that reads its inputs."""
 
 
 class GrpcServer:
     """The gRPC side of the server.
 
     Args:
-        predictor: Answers.
-        address: Such as `127.0.0.1:8500`; port 0 lets the system choose.
-        credentials: For TLS.
+        predictor: Predictor that answers.
+        address: Address to listen at, such as `127.0.0.1:8500`; port 0 lets the system
+            choose.
+        credentials: Credentials for TLS, or `None`.
 
     Raises:
-        InputError: If nothing can listen there.
+        InputError: If the address cannot be used.
     """
 
     def __init__(
@@ -70,11 +83,11 @@ class GrpcServer:
         self._predictor = predictor
         self._server = grpc.aio.server(
             options=[
-                # Otherwise two servers share a port, and nobody knows which answers.
+                # Otherwise two servers share a port, and either may answer.
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", predictor.limits.message_bytes),
                 ("grpc.max_send_message_length", -1),
-                # A client that is gone without a word.
+                # Notice clients that left without closing their connections.
                 ("grpc.keepalive_time_ms", 60_000),
                 ("grpc.keepalive_timeout_ms", 20_000),
             ],
@@ -97,13 +110,13 @@ class GrpcServer:
             ) from None
 
     async def start(self) -> None:
-        """Answer from now on."""
+        """Begin to answer."""
         await self._server.start()
         for service in ("", PREDICTION_SERVICE, MODEL_SERVICE):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
 
     async def stop(self, seconds: float) -> None:
-        """Take no new requests, and finish those that came."""
+        """Accept no new requests, and finish those that came."""
         await self._health.enter_graceful_shutdown()
         await asyncio.sleep(ANSWER_SECONDS)
         self._is_refusing = True
@@ -113,14 +126,14 @@ class GrpcServer:
                 break
             await asyncio.sleep(QUIET_SECONDS / 4)
         stopping = asyncio.create_task(self._server.stop(seconds))
-        # Clients learn that the connection ends before they get their refusals, and
+        # Clients learn that the connection ends before they are refused, so that they
         # do not try again on it.
         await asyncio.sleep(QUIET_SECONDS)
         self._is_stopping.set()
         await stopping
 
     async def _refuse(self) -> None:
-        """Refuse a request that came too late, once the server takes no others."""
+        """Refuse a request that came too late, once the server accepts no others."""
         self._last_refused = time.monotonic()
         await self._is_stopping.wait()
         raise ServingError(
@@ -130,62 +143,70 @@ class GrpcServer:
     def _handlers(self) -> list[grpc.GenericRpcHandler]:
         predictor = self._predictor
 
-        async def metadata(request: Any) -> Message:
+        async def predict(request: Any, read: ReadInputs) -> Message:
+            return await predictor.predict(
+                request.model_spec, read, predict_response, request.output_filter
+            )
+
+        async def infer(method: str, request: Any, read: ReadInputs) -> Message:
+            return await predictor.infer(
+                request.model_spec, method, read, example_response
+            )
+
+        async def metadata(request: Any, read: ReadInputs) -> Message:
             return predictor.metadata(request)
 
-        async def status(request: Any) -> Message:
+        async def status(request: Any, read: ReadInputs) -> Message:
             return predictor.status(request.model_spec)
 
-        prediction_service = {
-            "Predict": self._handler(
-                "Predict", predict_pb2.PredictRequest, predictor.predict
-            ),
-            "Classify": self._handler(
-                "Classify", classification_pb2.ClassificationRequest, predictor.classify
-            ),
-            "Regress": self._handler(
-                "Regress", regression_pb2.RegressionRequest, predictor.regress
-            ),
-            "MultiInference": self._handler(
-                "MultiInference",
-                inference_pb2.MultiInferenceRequest,
-                predictor.multi_inference,
-            ),
-            "GetModelMetadata": self._handler(
-                "GetModelMetadata",
-                get_model_metadata_pb2.GetModelMetadataRequest,
-                metadata,
-            ),
-        }
-        model_service = {
-            "GetModelStatus": self._handler(
-                "GetModelStatus", get_model_status_pb2.GetModelStatusRequest, status
-            )
+        services: dict[str, dict[str, tuple[Any, Answer]]] = {
+            PREDICTION_SERVICE: {
+                "Predict": (predict_pb2.PredictRequest, predict),
+                "Classify": (
+                    classification_pb2.ClassificationRequest,
+                    partial(infer, CLASSIFY),
+                ),
+                "Regress": (regression_pb2.RegressionRequest, partial(infer, REGRESS)),
+                "MultiInference": (
+                    inference_pb2.MultiInferenceRequest,
+                    predictor.multi_inference,
+                ),
+                "GetModelMetadata": (
+                    get_model_metadata_pb2.GetModelMetadataRequest,
+                    metadata,
+                ),
+            },
+            MODEL_SERVICE: {
+                "GetModelStatus": (get_model_status_pb2.GetModelStatusRequest, status)
+            },
         }
         return [
             grpc.method_handlers_generic_handler(
-                PREDICTION_SERVICE, prediction_service
-            ),
-            grpc.method_handlers_generic_handler(MODEL_SERVICE, model_service),
+                service, {api: self._handler(api, *call) for api, call in calls.items()}
+            )
+            for service, calls in services.items()
         ]
 
     def _handler(
         self, api: str, request_class: Any, answer: Answer
     ) -> grpc.RpcMethodHandler:
-        """Answer one kind of request, within the limits, with gRPC's statuses."""
+        """Return a handler of one call, with the limits and gRPC's statuses."""
         limits = self._predictor.limits
-        largest = INLINE_BYTES if api == "Predict" else INLINE_EXAMPLES_BYTES
+        is_predict = api == "Predict"
+        inline_bytes = INLINE_BYTES if is_predict else INLINE_EXAMPLES_BYTES
+        read = _read_tensors if is_predict else _read_examples
 
         async def handle(payload: bytes, context: grpc.aio.ServicerContext) -> bytes:
             try:
                 if self._is_refusing:
                     await self._refuse()
-                if len(payload) > largest:
-                    return await self._read_beside(api, request_class, answer, payload)
+                if len(payload) > inline_bytes:
+                    return await self._answer_large(api, request_class, answer, payload)
                 request = request_class.FromString(payload)
                 with self._predictor.request(_model(api, request), api, "GRPC"):
                     async with asyncio.timeout(limits.seconds):
-                        return (await answer(request)).SerializeToString()
+                        inputs = partial(read, request, limits.rows)
+                        return (await answer(request, inputs)).SerializeToString()
             except ServingError as error:
                 await context.abort(error.code, error.message)
             except DecodeError as error:
@@ -202,7 +223,7 @@ class GrpcServer:
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
-    async def _read_beside(
+    async def _answer_large(
         self, api: str, request_class: Any, answer: Answer, payload: bytes
     ) -> bytes:
         """Answer a large request, which a process next to the server reads."""
@@ -220,12 +241,24 @@ class GrpcServer:
 
                     async def read(signature: Signature) -> NamedArrays:
                         if api == "Predict":
+                            check_predicts(signature)
                             return await reading.inputs(signature.inputs)
                         return as_only_input(signature, await reading.examples())
 
                     with self._predictor.request(model, api, "GRPC"):
-                        answered = await answer(request, read)
-                        return answered.SerializeToString()
+                        return (await answer(request, read)).SerializeToString()
+
+
+async def _read_tensors(
+    request: predict_pb2.PredictRequest, max_rows: int, signature: Signature
+) -> NamedArrays:
+    return predict_inputs(signature, request, max_rows)
+
+
+async def _read_examples(
+    request: Any, max_rows: int, signature: Signature
+) -> NamedArrays:
+    return example_inputs(signature, request.input, max_rows)
 
 
 def _model(api: str, request: Any) -> str:

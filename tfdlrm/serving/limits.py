@@ -1,4 +1,4 @@
-"""What one client may ask of the server, so that the others are served too."""
+"""Limits on what one client may ask, so that the server has time for the others."""
 
 from dataclasses import dataclass
 
@@ -12,8 +12,8 @@ class Limits:
     Args:
         message_bytes: Largest request, in either protocol.
         rows: Most rows in a request.
-        requests: Most requests that are being answered at a time.
-        seconds: Longest time that a request may take; over HTTP its arrival counts.
+        requests: Most requests in progress at a time.
+        seconds: Longest time that a request may take; over HTTP, its arrival included.
     """
 
     message_bytes: int = 64 * 2**20

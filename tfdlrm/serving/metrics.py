@@ -22,7 +22,7 @@ class Counter:
     """A number that only rises, for each combination of labels.
 
     Args:
-        name: TF Serving's, such as `:tensorflow:serving:request_count`.
+        name: TF Serving's name, such as `:tensorflow:serving:request_count`.
         labels: Names of the labels.
     """
 
@@ -34,12 +34,12 @@ class Counter:
         self._values: dict[Labels, int] = {}
 
     def add(self, *labels: str, number: int = 1) -> None:
-        """Count `number` more."""
+        """Add `number` to the count of these labels."""
         with self._lock:
             self._values[labels] = self._values.get(labels, 0) + number
 
     def lines(self) -> list[str]:
-        """What Prometheus reads of it."""
+        """Return the lines that Prometheus reads."""
         with self._lock:
             values = dict(self._values)
         return [
@@ -49,10 +49,10 @@ class Counter:
 
 
 class Histogram:
-    """How often values were up to each of some bounds.
+    """Counts of values up to each of several bounds.
 
     Args:
-        name: TF Serving's, such as `:tensorflow:serving:request_latency`.
+        name: TF Serving's name, such as `:tensorflow:serving:request_latency`.
         bounds: Upper bounds, in rising order.
         labels: Names of the labels.
     """
@@ -77,14 +77,14 @@ class Histogram:
             self._sums[labels] += value
 
     def lines(self) -> list[str]:
-        """What Prometheus reads of it."""
+        """Return the lines that Prometheus reads."""
         with self._lock:
-            counts = {labels: list(each) for labels, each in self._counts.items()}
+            counts = {labels: list(buckets) for labels, buckets in self._counts.items()}
             sums = dict(self._sums)
         lines = []
-        for labels, each in counts.items():
+        for labels, buckets in counts.items():
             total = 0
-            for bound, count in zip([*self.bounds, None], each, strict=True):
+            for bound, count in zip([*self.bounds, None], buckets, strict=True):
                 total += count
                 le = "+Inf" if bound is None else f"{bound:g}"
                 braces = _braces((*self.labels, "le"), (*labels, le))
@@ -99,7 +99,7 @@ class ColumnCounter:
     """Numbers that only rise, one for each column of a model.
 
     Args:
-        name: Such as `:tfdlrm:serving:unknown_values`.
+        name: A name such as `:tfdlrm:serving:unknown_values`.
     """
 
     kind = "counter"
@@ -110,13 +110,13 @@ class ColumnCounter:
         self._values: dict[tuple[str, Labels], np.ndarray] = {}
 
     def add(self, model: str, columns: Labels, numbers: np.ndarray) -> None:
-        """Count so many more of each column."""
+        """Add a number to the count of each column."""
         with self._lock:
-            known = self._values.get((model, columns))
-            self._values[model, columns] = numbers if known is None else known + numbers
+            count = self._values.get((model, columns))
+            self._values[model, columns] = numbers if count is None else count + numbers
 
     def lines(self) -> list[str]:
-        """What Prometheus reads of it."""
+        """Return the lines that Prometheus reads."""
         totals: dict[Labels, int] = {}
         with self._lock:
             values = dict(self._values)
@@ -130,7 +130,7 @@ class ColumnCounter:
 
 
 class Metrics:
-    """All that the server counts."""
+    """All counters and histograms of the server."""
 
     def __init__(self) -> None:
         serving = ":tensorflow:serving:"
@@ -163,38 +163,38 @@ class Metrics:
     def answered(
         self, model: str, api: str, entrypoint: str, status: str, seconds: float
     ) -> None:
-        """A request was answered, well or not."""
+        """Count a request that was answered, and its time; errors are answers too."""
         self._request_count.add(model, status)
         self._request_latency.observe(seconds * 1e6, model, api, entrypoint)
 
     def examples(self, model: str, number: int) -> None:
-        """A request brought so many rows."""
+        """Count the rows of a request."""
         self._example_counts.observe(number, model)
         self._example_total.add(model, number=number)
 
     def waited(self, model: str, seconds: float) -> None:
-        """A request waited in its queue."""
+        """Count the time that a request waited in its queue."""
         self._queuing_latency.observe(seconds * 1e6, model)
 
     def ran(self, model: str, seconds: float) -> None:
-        """A batch was run."""
+        """Count a batch that was run, and its time."""
         self._graph_runs.add()
         self._runtime_latency.observe(seconds * 1e6, model, "Predict", "TF1")
 
     def looked_up(
         self, model: str, columns: Labels, unknown: np.ndarray, values: np.ndarray
     ) -> None:
-        """A request brought so many unknown values, and values in all, by column."""
+        """Count the unknown values and all values of a request, by column."""
         self._unknown_values.add(model, columns, unknown)
         self._values.add(model, columns, values)
 
     def loaded(self, path: str, status: str, seconds: float) -> None:
-        """A version was loaded, or not; `status` is `success` or `fail`."""
+        """Count an attempt to load a version; `status` is `success` or `fail`."""
         self._load_attempts.add(path, status)
         self._load_latency.add(path, number=round(seconds * 1e6))
 
     def text(self) -> str:
-        """The page that Prometheus scrapes."""
+        """Return the page that Prometheus scrapes."""
         lines = []
         for metric in vars(self).values():
             lines.append(f"# TYPE {metric.name} {metric.kind}")
@@ -206,10 +206,10 @@ def _braces(names: Sequence[str], values: Sequence[str]) -> str:
     if not names:
         return "{}"
     pairs = (
-        f'{name}="{_escaped(value)}"' for name, value in zip(names, values, strict=True)
+        f'{name}="{_escape(value)}"' for name, value in zip(names, values, strict=True)
     )
     return f"{{{','.join(pairs)}}}"
 
 
-def _escaped(value: str) -> str:
+def _escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

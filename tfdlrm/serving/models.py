@@ -1,4 +1,4 @@
-"""The models that are served: versions come, are swapped in, and go."""
+"""The models that are served; their versions are loaded, swapped in and unloaded."""
 
 import logging
 import threading
@@ -34,14 +34,14 @@ WATCHER = "versions"
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """What became of a version.
+    """State of a version, and why it is not served.
 
     Args:
-        state: TF Serving's.
-        error: Why it ended, if it was not asked to.
+        state: TF Serving's number.
+        error: Reason for which the version did not load; `None` if it was unloaded.
         files: Fingerprint of a version that did not load.
-        tries: How often it was tried with these files.
-        tried_at: When it was tried last, by the monotonic clock.
+        tries: Number of tries with these files.
+        tried_at: Time of the last try, by the monotonic clock.
     """
 
     state: int
@@ -52,53 +52,62 @@ class VersionStatus:
 
 
 class Model:
-    """One model and its versions; read in one thread while another one swaps."""
+    """One model and its versions; one thread reads while another one swaps."""
 
     def __init__(
         self, settings: ModelSettings, metrics: Metrics, takes_other_inputs: bool
     ) -> None:
         self.settings = settings
         self._metrics = metrics
-        # A version that is asked for by its number is the one that is meant.
-        self._is_any_good = takes_other_inputs or settings.policy.kind == "specific"
+        # Versions that the policy names by their numbers are meant.
+        self._takes_any = takes_other_inputs or settings.policy.kind == "specific"
         self._loaded: dict[int, Servable] = {}
         self._lock = threading.Lock()
         self.statuses: dict[int, VersionStatus] = {}
 
     @property
     def available(self) -> list[int]:
-        """Versions that are served, the newest first."""
+        """Numbers of the versions that are served, the newest first."""
         return sorted(self._loaded, reverse=True)
+
+    def labelled(self, label: str) -> int:
+        """Return the number of the version that has a label.
+
+        Raises:
+            ServingError: If no version has it.
+        """
+        version = self.settings.labels.get(label)
+        if version is None:
+            refuse(f"Unrecognized servable version label: {label}")
+        return version
 
     @contextmanager
     def use(self, version: int | None, label: str) -> Iterator[Servable]:
         """Keep a version in memory while it answers.
 
         Args:
-            version: Its number; `None` for the newest, or that of the label.
-            label: Its label, or empty.
+            version: Number of the version; `None` for the newest, or for the label.
+            label: Label of the version, or an empty string.
 
         Raises:
             ServingError: NOT_FOUND if it is not served.
         """
         name = self.settings.name
         if label:
-            if label not in self.settings.labels:
-                refuse(f"Unrecognized servable version label: {label}")
-            version = self.settings.labels[label]
+            version = self.labelled(label)
         if version == 0 and not self.statuses.get(0):
-            version = None  # OpenVINO's clients mean the newest one
+            version = None  # OpenVINO's clients mean the newest version
         with self._lock:
-            wanted = max(self._loaded, default=-1) if version is None else version
-            servable = self._loaded.get(wanted)
+            number = max(self._loaded, default=-1) if version is None else version
+            servable = self._loaded.get(number)
             if servable is not None:
                 servable.acquire()
         if servable is None:
-            which = (
+            missing = (
                 f"Latest({name})" if version is None else f"Specific({name}, {version})"
             )
             raise ServingError(
-                grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {which}"
+                grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {missing}"
             )
         try:
             yield servable
@@ -106,56 +115,60 @@ class Model:
             servable.release()
 
     def refresh(self) -> None:
-        """Load what is new, and only then unload what is not wanted any more."""
-        there = versions_in(self.settings.base_path)
-        if not there:
+        """Load new versions, and only then unload those that are no longer wanted."""
+        paths = versions_in(self.settings.base_path)
+        if not paths:
             return  # better an old model than none
-        good = [each for each in there if not self._is_broken(each, there[each])]
-        wanted = self.settings.policy.choose(good)
-        # A version that does not load leaves its place to the next one. It is not tried
-        # again before the next look: its files may be arriving just now.
-        while missing := [each for each in wanted if each not in self._loaded]:
-            if not self._load(missing[0], there[missing[0]]):
-                good.remove(missing[0])
-                wanted = self.settings.policy.choose(good)
-        if wanted:
-            for version in set(self._loaded) - set(wanted):
+        usable = [
+            version
+            for version, path in paths.items()
+            if not self._is_broken(version, path)
+        ]
+        chosen = self.settings.policy.choose(usable)
+        # A version that does not load is replaced by the next one. It is not tried
+        # again before the next look, as its files may be arriving just now.
+        while new := [version for version in chosen if version not in self._loaded]:
+            if not self._load(new[0], paths[new[0]]):
+                usable.remove(new[0])
+                chosen = self.settings.policy.choose(usable)
+        if chosen:
+            for version in set(self._loaded) - set(chosen):
                 self._unload(version)
 
     def _is_broken(self, version: int, path: Path) -> bool:
         status = self.statuses.get(version)
         if version in self._loaded or status is None or status.error is None:
             return False
-        # It may have been the memory or the disk of the moment.
+        # The reason may have passed, such as a full memory or disk.
         is_time = time.monotonic() >= status.tried_at + RETRY_SECONDS
         if is_time and status.tries <= MAX_RETRIES:
             return False
         return status.files == fingerprint(path)
 
     def _load(self, version: int, path: Path) -> bool:
-        before, files = self.statuses.get(version), fingerprint(path)
+        status, files = self.statuses.get(version), fingerprint(path)
         tries = 1
-        if before is not None and before.files == files:
-            tries += before.tries
+        if status is not None and status.files == files:
+            tries += status.tries
         self.statuses[version] = VersionStatus(State.LOADING)
         start = time.perf_counter()
         servable = None
         try:
             servable = Servable(self.settings.name, version, path)
             newest = max(self._loaded, default=version)
-            if newest < version and not self._is_any_good:
+            if newest < version and not self._takes_any:
                 refuse_other_inputs(self._loaded[newest], servable)
             warm_up(servable)
         except ServingError as error:
             if isinstance(error, OtherInputsError):
-                tries += MAX_RETRIES  # time changes nothing
+                tries += MAX_RETRIES  # waiting does not help
             log.warning("%s is not served: %s", path, error.message)
             if servable is not None:
                 servable.retire()
             # Without the traceback, whose frames hold what was loaded.
-            told = ServingError(error.code, error.message)
+            reason = ServingError(error.code, error.message)
             self.statuses[version] = VersionStatus(
-                State.END, told, files, tries, time.monotonic()
+                State.END, reason, files, tries, time.monotonic()
             )
             self._metrics.loaded(str(path), "fail", time.perf_counter() - start)
             return False
@@ -182,11 +195,11 @@ class Model:
 
 
 class Models:
-    """All models, watched by a thread of their own.
+    """All models, watched by a thread.
 
     Args:
-        settings: The models.
-        metrics: Counts what is loaded.
+        settings: Settings of each model.
+        metrics: Counters of loaded versions.
         takes_other_inputs: Whether a version may take over from one with other inputs.
     """
 
@@ -198,7 +211,7 @@ class Models:
     ) -> None:
         self._metrics = metrics
         self._models = {
-            each.name: Model(each, metrics, takes_other_inputs) for each in settings
+            model.name: Model(model, metrics, takes_other_inputs) for model in settings
         }
         self._stop = threading.Event()
 
@@ -206,7 +219,7 @@ class Models:
         """Load all models for the first time.
 
         Raises:
-            InputError: If there is one that has no version that loads.
+            InputError: If no version of a model loads.
         """
         for model in self._models.values():
             try:
@@ -219,7 +232,7 @@ class Models:
                 raise InputError(_why_nothing_loads(model))
 
     def watch(self, seconds: float) -> None:
-        """Look for new versions, again and again.
+        """Look for new versions from now on, in a thread.
 
         Args:
             seconds: Time between two looks.
@@ -230,17 +243,17 @@ class Models:
                 for model in list(self._models.values()):
                     try:
                         model.refresh()
-                    except OSError as error:  # it may be away for a moment
+                    except OSError as error:  # it may come back
                         log.warning(
                             "%s cannot be read: %s", model.settings.base_path, error
                         )
-                    except Exception:  # the next look may have more luck
+                    except Exception:  # the next look may succeed
                         log.exception("looking for versions of %s", model.settings.name)
 
         threading.Thread(target=look, name=WATCHER, daemon=True).start()
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._stop.set()
 
     def __iter__(self) -> Iterator[Model]:
@@ -250,24 +263,24 @@ class Models:
         return name in self._models
 
     def model(self, name: str) -> Model:
-        """A model by its name.
+        """Return the model of a name.
 
         Raises:
-            ServingError: If there is none.
+            ServingError: If no model has it.
         """
         if not name:
             refuse("ModelSpec has no name specified.")
-        found = self._models.get(name)
-        if found is None:
+        model = self._models.get(name)
+        if model is None:
             raise ServingError(
                 grpc.StatusCode.NOT_FOUND,
                 f"Servable not found for request: Latest({name})",
             )
-        return found
+        return model
 
     @contextmanager
     def use(self, spec: model_pb2.ModelSpec) -> Iterator[Servable]:
-        """Keep the version that a request is for in memory while it answers."""
+        """Keep the version that a request names in memory while it answers."""
         version = spec.version.value if spec.HasField("version") else None
         with self.model(spec.name).use(version, spec.version_label) as servable:
             yield servable

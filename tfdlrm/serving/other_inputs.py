@@ -1,4 +1,4 @@
-"""Whether the requests for one version can be answered by another one."""
+"""Check that a new version can answer the requests for the version before."""
 
 from collections.abc import Iterator, Mapping
 
@@ -9,23 +9,24 @@ from tfdlrm.serving.errors import ServingError
 from tfdlrm.serving.servable import Servable, Signature
 from tfdlrm.serving.tensor_specs import TensorSpec
 
-MOST_TOLD = 4
+MOST_LISTED = 4
+"""Most differences in a message."""
 
 _OPTIONAL = (UNKNOWN_SIGNATURE, COVERAGE_SIGNATURE)
-"""Signatures that clients do without where a model has none."""
+"""Signatures that clients do not need."""
 
 
 class OtherInputsError(ServingError):
-    """A version that clients of the one that is served could not ask."""
+    """The inputs of a new version differ from those of the served one."""
 
 
 def refuse_other_inputs(served: Servable, new: Servable) -> None:
-    """Refuse a version that clients of the one that is served could not ask.
+    """Refuse a new version that does not accept the requests of today's clients.
 
     Args:
         served: The version that answers now.
-        new: The one that is to take over. It may have further signatures, and take
-            shapes that the other one refuses.
+        new: The version that is to take over. It may have further signatures, and
+            accept shapes that `served` refuses.
 
     Raises:
         OtherInputsError: FAILED_PRECONDITION, with what differs.
@@ -33,13 +34,15 @@ def refuse_other_inputs(served: Servable, new: Servable) -> None:
     differences = list(_differences(served.signatures, new.signatures))
     if not differences:
         return
-    told = "; ".join(differences[:MOST_TOLD])
-    more = len(differences) - MOST_TOLD
+    listed = "; ".join(differences[:MOST_LISTED])
+    num_more = len(differences) - MOST_LISTED
+    if num_more > 0:
+        listed += f"; and {num_more} more"
     raise OtherInputsError(
         grpc.StatusCode.FAILED_PRECONDITION,
         f"its inputs differ from those of version {served.version}, which is served: "
-        f"{told}{f'; and {more} more' if more > 0 else ''}. Serve it under another "
-        "name, start the server anew, or let it take over with --allow_other_inputs",
+        f"{listed}. Serve it under another name, start the "
+        "server again, or let it take over with --allow_other_inputs",
     )
 
 
@@ -47,21 +50,22 @@ def _differences(
     served: Mapping[str, Signature], new: Mapping[str, Signature]
 ) -> Iterator[str]:
     for name, signature in sorted(served.items()):
-        other = new.get(name)
-        if other is None and name in _OPTIONAL:
+        successor = new.get(name)
+        if successor is None and name in _OPTIONAL:
             continue
-        if other is None:
+        if successor is None:
             yield f"it has no signature {name}"
             continue
-        for key, spec in signature.inputs.items():
-            if key not in other.inputs:
-                yield f"{name} has no input {key}"
-            elif not _takes_all_of(other.inputs[key], spec):
-                now = _described(other.inputs[key])
-                yield f"{name} takes {key} as {now}, not as {_described(spec)}"
-        for key in other.inputs:
-            if key not in signature.inputs:
-                yield f"{name} requires the input {key}"
+        for input_name, spec in signature.inputs.items():
+            if input_name not in successor.inputs:
+                yield f"{name} has no input {input_name}"
+            elif not _takes_all_of(successor.inputs[input_name], spec):
+                new_spec = _describe(successor.inputs[input_name])
+                old_spec = _describe(spec)
+                yield f"{name} takes {input_name} as {new_spec}, not as {old_spec}"
+        for input_name in successor.inputs:
+            if input_name not in signature.inputs:
+                yield f"{name} requires the input {input_name}"
 
 
 def _takes_all_of(new: TensorSpec, served: TensorSpec) -> bool:
@@ -72,6 +76,6 @@ def _takes_all_of(new: TensorSpec, served: TensorSpec) -> bool:
     return new.accepts(served.shape)
 
 
-def _described(spec: TensorSpec) -> str:
+def _describe(spec: TensorSpec) -> str:
     shape = "any shape" if spec.shape is None else str(list(spec.shape))
     return f"{spec.dtype.name} {shape}"

@@ -1,4 +1,4 @@
-"""Which versions of a model are to be served, of those that are there."""
+"""Models to serve, and the choice of their versions."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -18,24 +18,24 @@ class VersionPolicy:
     """TF Serving's `model_version_policy`.
 
     Args:
-        kind: The newest `count` versions, all, or those of `versions`.
-        count: How many of the newest.
-        versions: Specific ones.
+        kind: Whether to serve the newest `count` versions, all, or `versions`.
+        count: Number of newest versions.
+        versions: Numbers of specific versions.
     """
 
     kind: Kind = "latest"
     count: int = 1
     versions: tuple[int, ...] = ()
 
-    def choose(self, there: Collection[int]) -> list[int]:
-        """The versions to serve, the newest first.
+    def choose(self, available: Collection[int]) -> list[int]:
+        """Return the versions to serve, the newest first.
 
         Example:
 
         >>> VersionPolicy("latest", count=2).choose([1, 10, 2])
         [10, 2]
         """
-        newest_first = sorted(there, reverse=True)
+        newest_first = sorted(available, reverse=True)
         if self.kind == "all":
             return newest_first
         if self.kind == "specific":
@@ -48,9 +48,9 @@ class ModelSettings:
     """A model to serve.
 
     Args:
-        name: What clients call it.
+        name: Name that clients use.
         base_path: Directory of its versions.
-        policy: Which of them to serve.
+        policy: Choice of versions to serve.
         labels: Versions by label.
     """
 
@@ -69,17 +69,17 @@ class ModelSettings:
 def from_config(
     config: model_server_config_pb2.ModelServerConfig, path: Path
 ) -> list[ModelSettings]:
-    """The models of a `--model_config_file`.
+    """Return the models of a `--model_config_file`.
 
     Raises:
-        InputError: If one of them cannot be served from what is said about it.
+        InputError: If the description of a model is incomplete or wrong.
     """
-    models = [_model(each, path) for each in config.model_config_list.config]
+    models = [_model(entry, path) for entry in config.model_config_list.config]
     names = [model.name for model in models]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice or not models:
-        said = f"the name {twice[0]} twice" if twice else "no model"
-        raise InputError(f"{path} has {said}")
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated or not models:
+        problem = f"the name {repeated[0]} twice" if repeated else "no model"
+        raise InputError(f"{path} has {problem}")
     return models
 
 
@@ -89,12 +89,12 @@ def _model(config: model_server_config_pb2.ModelConfig, path: Path) -> ModelSett
             f"{path}: model_platform of {config.name} is {config.model_platform!r}, "
             "expected 'tensorflow'"
         )
-    chosen = config.model_version_policy
-    kind: Kind = chosen.WhichOneof("policy_choice") or "latest"
+    proto = config.model_version_policy
+    kind: Kind = proto.WhichOneof("policy_choice") or "latest"
     policy = VersionPolicy(
         kind,
-        chosen.latest.num_versions or 1,
-        tuple(chosen.specific.versions),
+        proto.latest.num_versions or 1,
+        tuple(proto.specific.versions),
     )
     if kind == "specific" and not policy.versions:
         raise InputError(f"{path}: {config.name} has a specific policy of no versions")
@@ -110,12 +110,12 @@ def _model(config: model_server_config_pb2.ModelConfig, path: Path) -> ModelSett
 
 
 def fingerprint(version: Path) -> tuple[tuple[str, int, int], ...]:
-    """Changes whenever a file of the version does."""
+    """Return names, sizes and times of a version's files, to notice changes."""
     files = []
     for path in sorted(version.rglob("*")):
         try:
             status = path.stat()
-        except OSError:  # written or removed this very moment
+        except OSError:  # being written or removed
             continue
         files.append((str(path), status.st_size, status.st_mtime_ns))
     return tuple(files)

@@ -1,4 +1,4 @@
-"""TF Serving's calls, without a transport: one method for each."""
+"""Answers to TF Serving's calls, for gRPC and REST alike."""
 
 import asyncio
 import time
@@ -8,13 +8,10 @@ from typing import Any, TypeVar
 
 import grpc
 from tensorflow_serving.apis import (
-    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
     model_pb2,
-    predict_pb2,
-    regression_pb2,
 )
 
 from tfdlrm.exporting.raw_columns import COUNTS
@@ -29,36 +26,33 @@ from tfdlrm.serving.requests import (
     REGRESS,
     NamedArrays,
     check_method,
-    check_predicts,
-    classification,
-    example_inputs,
-    fill_spec,
     inference_result,
     ordered,
     output_names,
-    predict_inputs,
-    predict_response,
-    regression,
 )
 from tfdlrm.serving.servable import Signature
 
 T = TypeVar("T")
 
 ReadInputs = Callable[[Signature], Awaitable[NamedArrays]]
-"""Reads the inputs of a request that does not hold them itself."""
+"""A function of the protocol that reads a request's inputs for a signature."""
 
+Write = Callable[[Signature, NamedArrays], T]
+"""A function of the protocol that writes a signature's outputs as an answer."""
 
 INLINE_VALUES = 4096
 """Answers of more values are written in a thread."""
 
 
-async def beside(size: int, function: Callable[..., T], *arguments: Any) -> T:
-    """Call a function, in a thread where it takes long.
+async def in_thread_if_large(
+    size: int, function: Callable[..., T], *arguments: Any
+) -> T:
+    """Call a function, in a thread where it goes through many values.
 
     Args:
-        size: Number of values that it goes through.
-        function: What to call.
-        *arguments: What to call it with.
+        size: Number of values.
+        function: Function to call.
+        *arguments: Arguments of the function.
     """
     if size <= INLINE_VALUES:
         return function(*arguments)
@@ -66,13 +60,13 @@ async def beside(size: int, function: Callable[..., T], *arguments: Any) -> T:
 
 
 class Predictor:
-    """Answers requests.
+    """The answers to requests of both protocols.
 
     Args:
-        models: What there is.
-        batcher: Runs the signatures.
-        limits: What a request may ask for.
-        metrics: Counts requests and answers.
+        models: The models that are served.
+        batcher: Queues that run signatures.
+        limits: Limits on requests.
+        metrics: Counters of requests and answers.
     """
 
     def __init__(
@@ -90,9 +84,9 @@ class Predictor:
         """Count a request, and refuse it when there are too many at a time.
 
         Args:
-            model: Name that the request gives; unknown ones are not counted, so that
-                nobody can fill the memory with them.
-            api: Such as `Predict`.
+            model: Name in the request; unknown names are not counted, so that no
+                client can fill the memory with them.
+            api: Name of the call, such as `Predict`.
             entrypoint: `GRPC` or `REST`.
 
         Raises:
@@ -126,19 +120,23 @@ class Predictor:
                 seconds = time.perf_counter() - start
                 self.metrics.answered(model, api, entrypoint, status.name, seconds)
 
-    async def run(
-        self, signature: Signature, inputs: NamedArrays, wanted: Sequence[str] = ()
+    async def _run(
+        self,
+        signature: Signature,
+        inputs: NamedArrays,
+        output_filter: Sequence[str] = (),
     ) -> NamedArrays:
-        """Check the arrays, run them and give the outputs that are wanted."""
-        names = output_names(signature, wanted)
+        """Check the arrays, run the signature and return the outputs of a filter."""
+        names = output_names(signature, output_filter)
         rows = signature.check(inputs, self.limits.rows)
         self.metrics.examples(signature.servable.name, rows)
         arrays = ordered(signature, inputs)
         outputs = await self._batcher.run(signature, arrays, rows)
         named = dict(zip(signature.fetched, outputs, strict=True))
-        # NumPy adds up a hundred numbers while an answer takes one.
+        # NumPy adds a hundred numbers in the time that writing one takes.
         num_counts = sum(named[count].size for count in COUNTS if count in named)
-        await beside(num_counts // 100, self._count_unknown, signature, named)
+        size = num_counts // 100
+        await in_thread_if_large(size, self._count_unknown, signature, named)
         return {name: named[name] for name in names}
 
     def _count_unknown(self, signature: Signature, outputs: NamedArrays) -> None:
@@ -150,54 +148,68 @@ class Predictor:
         self.metrics.looked_up(servable.name, monitor.columns, unknown, values)
 
     async def predict(
-        self, request: predict_pb2.PredictRequest, read: ReadInputs | None = None
-    ) -> predict_pb2.PredictResponse:
-        """`PredictionService.Predict`."""
-        with self.models.use(request.model_spec) as servable:
-            signature = servable.signature(request.model_spec.signature_name)
-            if read is None:
-                inputs = predict_inputs(signature, request, self.limits.rows)
-            else:
-                check_predicts(signature)
-                inputs = await read(signature)
-            outputs = await self.run(signature, inputs, request.output_filter)
-            size = _size(outputs)
-            return await beside(size, predict_response, signature, outputs)
-
-    async def classify(
         self,
-        request: classification_pb2.ClassificationRequest,
-        read: ReadInputs | None = None,
-    ) -> classification_pb2.ClassificationResponse:
-        """`PredictionService.Classify`."""
-        with self.models.use(request.model_spec) as servable:
-            signature = servable.signature(request.model_spec.signature_name)
-            outputs = await self._examples(signature, request, CLASSIFY, read)
-            response = classification_pb2.ClassificationResponse()
-            fill_spec(response.model_spec, signature)
-            result = await beside(_size(outputs), classification, signature, outputs)
-            response.result.CopyFrom(result)
-            return response
+        spec: model_pb2.ModelSpec,
+        read: ReadInputs,
+        write: Write[T],
+        output_filter: Sequence[str] = (),
+    ) -> T:
+        """Answer a request to predict, of either protocol.
 
-    async def regress(
-        self, request: regression_pb2.RegressionRequest, read: ReadInputs | None = None
-    ) -> regression_pb2.RegressionResponse:
-        """`PredictionService.Regress`."""
-        with self.models.use(request.model_spec) as servable:
-            signature = servable.signature(request.model_spec.signature_name)
-            outputs = await self._examples(signature, request, REGRESS, read)
-            response = regression_pb2.RegressionResponse()
-            fill_spec(response.model_spec, signature)
-            result = await beside(_size(outputs), regression, signature, outputs)
-            response.result.CopyFrom(result)
-            return response
+        Args:
+            spec: Model, version and signature that the request names.
+            read: Function that reads the inputs.
+            write: Function that writes the answer.
+            output_filter: Names of the outputs to return; empty means all.
+
+        Raises:
+            ServingError: If the request cannot be answered.
+        """
+        with self.models.use(spec) as servable:
+            signature = servable.signature(spec.signature_name)
+            inputs = await read(signature)
+            outputs = await self._run(signature, inputs, output_filter)
+            size = _size(outputs)
+            return await in_thread_if_large(size, write, signature, outputs)
+
+    async def infer(
+        self,
+        spec: model_pb2.ModelSpec,
+        method: str,
+        read: ReadInputs,
+        write: Write[T],
+    ) -> T:
+        """Answer a request to classify or to regress, of either protocol.
+
+        Args:
+            spec: Model, version and signature that the request names.
+            method: `CLASSIFY` or `REGRESS`.
+            read: Function that reads the examples.
+            write: Function that writes the answer.
+
+        Raises:
+            ServingError: If the request cannot be answered.
+        """
+        with self.models.use(spec) as servable:
+            signature = servable.signature(spec.signature_name)
+            outputs = await self._infer(signature, method, read)
+            size = _size(outputs)
+            return await in_thread_if_large(size, write, signature, outputs)
 
     async def multi_inference(
         self,
         request: inference_pb2.MultiInferenceRequest,
-        read: ReadInputs | None = None,
+        read: ReadInputs,
     ) -> inference_pb2.MultiInferenceResponse:
-        """`PredictionService.MultiInference`: several signatures of one model."""
+        """Answer `PredictionService.MultiInference`: several signatures of one model.
+
+        Args:
+            request: Models, signatures and methods.
+            read: Function that reads the examples; it is called for each signature.
+
+        Raises:
+            ServingError: If the request cannot be answered.
+        """
         specs = [task.model_spec for task in request.tasks]
         if not specs:
             refuse("Inference request must have at least one task.")
@@ -213,10 +225,10 @@ class Predictor:
                         grpc.StatusCode.UNIMPLEMENTED,
                         f"Unsupported signature method_name: {task.method_name}",
                     )
-            # All of them to their end, before the version is let go.
+            # Wait for all of them before the version is released.
             outputs = await asyncio.gather(
                 *(
-                    self._examples(signature, request, task.method_name, read)
+                    self._infer(signature, task.method_name, read)
                     for signature, task in zip(signatures, request.tasks, strict=True)
                 ),
                 return_exceptions=True,
@@ -225,28 +237,22 @@ class Predictor:
             for signature, output in zip(signatures, outputs, strict=True):
                 if isinstance(output, BaseException):
                     raise output
-                size = _size(output)
-                results.append(await beside(size, inference_result, signature, output))
+                result = await in_thread_if_large(
+                    _size(output), inference_result, signature, output
+                )
+                results.append(result)
             return inference_pb2.MultiInferenceResponse(results=results)
 
-    async def _examples(
-        self,
-        signature: Signature,
-        request: Any,
-        method: str,
-        read: ReadInputs | None,
+    async def _infer(
+        self, signature: Signature, method: str, read: ReadInputs
     ) -> NamedArrays:
         check_method(signature, method)
-        if read is None:
-            inputs = example_inputs(signature, request.input, self.limits.rows)
-        else:
-            inputs = await read(signature)
-        return await self.run(signature, inputs)
+        return await self._run(signature, await read(signature))
 
     def metadata(
         self, request: get_model_metadata_pb2.GetModelMetadataRequest
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
-        """`PredictionService.GetModelMetadata`."""
+        """Answer `PredictionService.GetModelMetadata`."""
         if not request.metadata_field:
             refuse("GetModelMetadataRequest must specify at least one metadata_field")
         for field in request.metadata_field:
@@ -265,10 +271,10 @@ class Predictor:
     def status(
         self, spec: model_pb2.ModelSpec
     ) -> get_model_status_pb2.GetModelStatusResponse:
-        """`ModelService.GetModelStatus`."""
+        """Answer `ModelService.GetModelStatus`."""
         model = self.models.model(spec.name)
         statuses = dict(model.statuses)
-        if spec.version.value or spec.version_label:  # none is 0 or not given
+        if spec.version.value or spec.version_label:  # 0 means all versions
             version = _version(model, spec)
             if version not in statuses:
                 raise ServingError(
@@ -289,10 +295,7 @@ def _size(arrays: NamedArrays) -> int:
 def _version(model: Model, spec: model_pb2.ModelSpec) -> int:
     if not spec.version_label:
         return spec.version.value
-    found = model.settings.labels.get(spec.version_label)
-    if found is None:
-        refuse(f"Unrecognized servable version label: {spec.version_label}")
-    return found
+    return model.labelled(spec.version_label)
 
 
 def _add_status(
@@ -300,9 +303,9 @@ def _add_status(
     version: int,
     status: VersionStatus,
 ) -> None:
-    added = response.model_version_status.add(version=version, state=status.state)
+    entry = response.model_version_status.add(version=version, state=status.state)
     if status.error is not None:
-        added.status.error_code = status.error.code.value[0]
-        added.status.error_message = status.error.message
+        entry.status.error_code = status.error.code.value[0]
+        entry.status.error_message = status.error.message
     else:
-        added.status.SetInParent()  # that of no error, which clients look at
+        entry.status.SetInParent()  # clients expect a status without an error too

@@ -1,4 +1,4 @@
-"""Messages of requests to arrays and examples.
+"""Arrays and examples of the messages of requests.
 
 Loads no TensorFlow: large requests are read in a process that has none.
 """
@@ -13,25 +13,25 @@ from tfdlrm.serving.tensor_specs import Specs
 from tfdlrm.serving.tensors import from_proto, proto_shape
 
 MOST_NAMES = 20
-"""A client's own names come back in messages: this many."""
+"""Most names of a client that a message lists."""
 
 
 def tensor_inputs(
     protos: Mapping[str, Any], specs: Specs, max_rows: int
 ) -> dict[str, np.ndarray]:
-    """The arrays of a request.
+    """Return the arrays of a request.
 
     Args:
         protos: A `TensorProto` for each input.
         specs: The inputs of its signature.
-        max_rows: More rows than that are refused, before anything is converted.
+        max_rows: More rows are refused, before anything is converted.
 
     Raises:
         ServingError: If they are not what the signature takes.
     """
     _check_names(protos, specs)
     for name, spec in specs.items():
-        if protos[name].dtype == spec.dtype.number:  # or another message says more
+        if protos[name].dtype == spec.dtype.number:  # otherwise `from_proto` refuses
             spec.check(name, proto_shape(name, protos[name]), max_rows)
     return {
         name: from_proto(name, protos[name], spec.dtype) for name, spec in specs.items()
@@ -43,26 +43,26 @@ def _check_names(protos: Mapping[str, Any], specs: Specs) -> None:
         return
     extra = sorted(set(protos) - set(specs))
     missing = sorted(set(specs) - set(protos))
-    told = ",".join(extra[:MOST_NAMES]) + (",…" if len(extra) > MOST_NAMES else "")
+    listed = ",".join(extra[:MOST_NAMES]) + (",…" if len(extra) > MOST_NAMES else "")
     refuse(
         f"input size does not match signature: {len(protos)}!={len(specs)}. "
-        f"Sent extra: {{{told}}}. "
+        f"Sent extra: {{{listed}}}. "
         f"Missing but required: {{{','.join(missing)}}}."
     )
 
 
 def input_examples(request_input: Any, max_rows: int) -> list[bytes]:
-    """The serialized examples of an `Input`.
+    """Return the serialized examples of an `Input`.
 
     Args:
-        request_input: That of a request to classify or to regress.
-        max_rows: More examples than that are refused.
+        request_input: Field `input` of a request to classify or to regress.
+        max_rows: More examples are refused.
 
     Raises:
         ServingError: If there are none, or too many.
     """
     if request_input.WhichOneof("kind") == "example_list_with_context":
-        # Protocol buffers merge when they are read one after the other.
+        # Messages that follow each other in one string are merged when it is read.
         common = request_input.example_list_with_context.context.SerializeToString()
         examples = request_input.example_list_with_context.examples
     else:
@@ -72,4 +72,4 @@ def input_examples(request_input: Any, max_rows: int) -> list[bytes]:
         refuse("Input is empty.")
     if len(examples) > max_rows:
         refuse(f"the request has {len(examples)} examples, expected <= {max_rows}")
-    return [common + each.SerializeToString() for each in examples]
+    return [common + example.SerializeToString() for example in examples]

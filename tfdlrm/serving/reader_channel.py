@@ -1,4 +1,4 @@
-"""What the server and the process that reads large requests say to each other."""
+"""Messages between the server and the process that reads large requests."""
 
 import math
 import pickle
@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from tfdlrm.serving.data_types import text_array
+
 _LENGTH = struct.Struct("!Q")
 
 
@@ -18,7 +20,7 @@ class Task:
     """A request to be read; its bytes follow.
 
     Args:
-        message: Name of the protocol buffer; empty for JSON.
+        message: Name of the protocol buffer message; empty for JSON.
         is_gzip: Whether JSON is compressed.
         max_rows: More rows are refused.
         bounds: `JsonBounds`, or `None`.
@@ -31,10 +33,10 @@ class Task:
 
 
 class Channel:
-    """Python objects over a socket; arrays and bytes go as they are, not pickled.
+    """Python objects over a socket; arrays and bytes are sent without pickling.
 
     Args:
-        connection: A stream.
+        connection: Stream socket.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -47,8 +49,8 @@ class Channel:
             OSError: If the other side is gone.
         """
         buffers: list[pickle.PickleBuffer] = []
-        head = pickle.dumps(_packed(value), 5, buffer_callback=buffers.append)
-        parts = [memoryview(head), *(each.raw() for each in buffers)]
+        head = pickle.dumps(_pack(value), 5, buffer_callback=buffers.append)
+        parts = [memoryview(head), *(buffer.raw() for buffer in buffers)]
         lengths = [part.nbytes for part in parts]
         self._socket.sendall(
             _LENGTH.pack(len(parts)) + b"".join(map(_LENGTH.pack, lengths))
@@ -65,7 +67,7 @@ class Channel:
         (number,) = _LENGTH.unpack(self._read(_LENGTH.size))
         lengths = struct.unpack(f"!{number}Q", self._read(number * _LENGTH.size))
         head, *buffers = map(self._read, lengths)
-        return _unpacked(pickle.loads(head, buffers=buffers))
+        return _unpack(pickle.loads(head, buffers=buffers))
 
     def _read(self, size: int) -> bytearray:
         data = bytearray(size)
@@ -80,7 +82,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class _Texts:
-    """Bytes objects, end to end."""
+    """An array of byte strings, one after the other in one buffer."""
 
     lengths: np.ndarray
     blob: pickle.PickleBuffer
@@ -89,23 +91,23 @@ class _Texts:
 
 @dataclass(frozen=True)
 class _Same:
-    """An array of one value."""
+    """An array that repeats one value."""
 
     value: np.ndarray
     shape: tuple[int, ...]
 
 
-def _packed(value: Any) -> Any:
+def _pack(value: Any) -> Any:
     if isinstance(value, bytes):
         return pickle.PickleBuffer(value)
     if isinstance(value, dict):
-        return {key: _packed(each) for key, each in value.items()}
+        return {key: _pack(item) for key, item in value.items()}
     if isinstance(value, tuple):
-        return tuple(map(_packed, value))
+        return tuple(map(_pack, value))
     if not isinstance(value, np.ndarray):
         return value
     if value.size > 1 and not any(value.strides):
-        return _Same(_packed(np.array([value.flat[0]], value.dtype)), value.shape)
+        return _Same(_pack(np.array([value.flat[0]], value.dtype)), value.shape)
     if value.dtype == object:
         texts = value.ravel().tolist()
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
@@ -113,18 +115,17 @@ def _packed(value: Any) -> Any:
     return np.ascontiguousarray(value)
 
 
-def _unpacked(value: Any) -> Any:
+def _unpack(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _unpacked(each) for key, each in value.items()}
+        return {key: _unpack(item) for key, item in value.items()}
     if isinstance(value, tuple):
-        return tuple(map(_unpacked, value))
+        return tuple(map(_unpack, value))
     if isinstance(value, _Same):
-        one = _unpacked(value.value)
-        return np.broadcast_to(one, math.prod(value.shape)).reshape(value.shape)
+        repeated = _unpack(value.value)
+        return np.broadcast_to(repeated, math.prod(value.shape)).reshape(value.shape)
     if isinstance(value, _Texts):
-        array = np.empty(len(value.lengths), object)
-        array[:] = _split(value.blob, np.cumsum(value.lengths).tolist())
-        return array.reshape(value.shape)
+        texts = _split(value.blob, np.cumsum(value.lengths).tolist())
+        return text_array(texts).reshape(value.shape)
     return value
 
 

@@ -1,8 +1,8 @@
 """The process that reads large requests, so that the server answers others meanwhile.
 
-Python runs one thread at a time, and neither the parser of JSON nor that of protocol
-buffers lets others run before it is done. `readers` starts this process, which loads no
-TensorFlow, and says what to read.
+Python runs one thread at a time, and the parsers of JSON and of protocol buffers let no
+other thread run until they are done. `readers` starts this process, which loads no
+TensorFlow, and sends it what to read.
 """
 
 import gc
@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import numpy as np
-from google.protobuf import descriptor_pool, message_factory
+from google.protobuf import descriptor_pool, field_mask_pb2, message_factory
 from google.protobuf.message import DecodeError
 
+from tfdlrm.serving.data_types import text_array
 from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.http import json_requests
 from tfdlrm.serving.http.bodies import read_body
@@ -32,17 +32,17 @@ MAX_HEAD_BYTES = 2**16
 
 _BULK = ("input", "inputs")
 _MEMORY_TO_KEEP = 2**29
-"""In bytes: a process that holds more after a request gives way to a fresh one."""
+"""A process that holds more bytes after a request is replaced by a fresh one."""
 
 _STATISTICS = Path("/proc/self/statm")
-"""On Linux."""
+"""The kernel's figures on memory; Linux only."""
 
 
 class _Reader:
-    """Reads one request after the other.
+    """Reader of one request after the other.
 
     Args:
-        files: Descriptors of the messages, each behind those that it needs.
+        files: Descriptors of the messages, each after those that it needs.
     """
 
     def __init__(self, files: Sequence[bytes]) -> None:
@@ -52,7 +52,7 @@ class _Reader:
         self._request: Any = None
 
     def head(self, task: Task, payload: Any) -> Any:
-        """Read a request as far as it says what is to answer it."""
+        """Read a request, and return the part that names the model or signature."""
         self._task = task
         if not task.message:
             body = read_body(payload, task.is_gzip, task.bounds)
@@ -75,11 +75,11 @@ class _Reader:
         request, max_rows = self._request, self._task.max_rows
         if self._task.message:
             if specs is None:
-                return _as_array(input_examples(request.input, max_rows))
+                return text_array(input_examples(request.input, max_rows))
             return tensor_inputs(request.inputs, specs, max_rows)
         if specs is None:
             examples = json_requests.examples(request, self._new(EXAMPLE), max_rows)
-            return _as_array(examples)
+            return text_array(examples)
         return json_requests.predict_inputs(request, specs, max_rows)
 
     def forget(self) -> None:
@@ -91,26 +91,17 @@ class _Reader:
         return message_factory.GetMessageClass(descriptor)
 
 
-def _as_array(examples: Sequence[bytes]) -> np.ndarray:
-    array = np.empty(len(examples), object)
-    array[:] = examples
-    return array
-
-
 def _without_bulk(request: Any) -> Any:
+    """Return a request without its tensors or examples."""
+    names = [field.name for field, _ in request.ListFields()]
+    mask = field_mask_pb2.FieldMask(paths=[name for name in names if name not in _BULK])
     head = type(request)()
-    for field, value in request.ListFields():
-        if field.name in _BULK:
-            continue
-        if hasattr(value, "append"):
-            getattr(head, field.name).extend(value)
-        else:
-            getattr(head, field.name).CopyFrom(value)
+    mask.MergeMessage(request, head)
     return head
 
 
 def _answer(function: Any, *arguments: Any) -> tuple[Any, ...]:
-    """Return what a function returns, or why it refuses."""
+    """Return True and a function's result, or False and why it refuses."""
     try:
         return True, function(*arguments)
     except ServingError as error:
@@ -124,14 +115,14 @@ def main(descriptor: int, memory: int) -> None:
     """Read requests until the server is gone.
 
     Args:
-        descriptor: Of the socket to the server.
+        descriptor: File descriptor of the socket to the server.
         memory: Most bytes to take for requests.
     """
     # The server decides when this process is over.
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     _limit_memory(memory)
-    gc.disable()  # requests have no circles, and millions of objects
+    gc.disable()  # requests have millions of objects, and none in circles
     channel = Channel(socket.socket(fileno=descriptor))
     try:
         reader = _Reader(channel.receive())
@@ -156,7 +147,7 @@ def _limit_memory(size: int) -> None:
 
 
 def _memory() -> tuple[int, int]:
-    """Addresses and memory in use, in bytes."""
+    """Return the bytes of address space and of memory in use."""
     if not _STATISTICS.exists():
         return 0, 0
     addresses, resident, *_ = map(int, _STATISTICS.read_text().split())

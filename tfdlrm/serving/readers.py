@@ -1,4 +1,4 @@
-"""Large requests are read by processes next to the server, a few at a time."""
+"""Processes next to the server that read large requests, a few at a time."""
 
 import asyncio
 import os
@@ -28,7 +28,7 @@ from tfdlrm.serving.reader_channel import Channel, Task
 from tfdlrm.serving.tensor_specs import Specs
 
 MOST_HELD = 8
-"""So many requests of the largest size may arrive and wait, or more of smaller ones."""
+"""Most requests of the largest size that may wait; of smaller ones, more may."""
 
 _PROGRAM = "tfdlrm.serving.reader_process"
 _NICENESS = 10
@@ -42,7 +42,7 @@ _MODULES = (
 
 
 class _Process:
-    """A process that reads one request after the other, started when it is needed.
+    """A process that reads one request after the other; it is started when needed.
 
     Args:
         memory: Most bytes that it may take for a request.
@@ -55,7 +55,7 @@ class _Process:
         self._is_killed = False
 
     def begin(self, task: Task, payload: Any) -> Any:
-        """Read a request as far as it says what is to answer it.
+        """Read a request, and return the part that names the model or signature.
 
         Raises:
             ServingError: If it cannot be read.
@@ -95,7 +95,7 @@ class _Process:
                 self._end()
 
     def kill(self) -> None:
-        """End the process whatever it does, which ends the wait for it."""
+        """End the process at once, and so the wait for it."""
         process = self._process
         if process is not None:
             self._is_killed = True
@@ -108,23 +108,23 @@ class _Process:
             self._end()
 
     def _start(self) -> None:
-        ours, theirs = socket.socketpair()
-        path = os.pathsep.join(each or str(Path.cwd()) for each in sys.path)
-        with theirs:
+        server_end, process_end = socket.socketpair()
+        path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+        with process_end:
             self._process = subprocess.Popen(
                 [
                     sys.executable,
                     "-m",
                     _PROGRAM,
-                    f"{theirs.fileno()}",
+                    f"{process_end.fileno()}",
                     f"{self._memory}",
                 ],
-                pass_fds=[theirs.fileno()],
+                pass_fds=[process_end.fileno()],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"},
             )
         os.setpriority(os.PRIO_PROCESS, self._process.pid, _NICENESS)
-        self._socket, self._channel = ours, Channel(ours)
+        self._socket, self._channel = server_end, Channel(server_end)
         self._channel.send(tuple(_files()))
 
     def _exchange(self, value: Any) -> Any:
@@ -147,9 +147,9 @@ class Reading:
     """A request that is being read by a process.
 
     Args:
-        readers: They lent the process.
-        process: Has begun.
-        head: What the request says of what is to answer it.
+        readers: Owner of the process.
+        process: Process that has begun to read the request.
+        head: Part of the request that names the model or signature.
     """
 
     def __init__(self, readers: "Readers", process: _Process, head: Any) -> None:
@@ -166,10 +166,10 @@ class Reading:
         """
         process, self._process = self._process, None
         assert process is not None
-        return await self._readers.last(process, specs)
+        return await self._readers.finish(process, specs)
 
     async def examples(self) -> Any:
-        """Return the request's serialized examples, however often that is asked.
+        """Return the request's serialized examples; may be called again.
 
         Raises:
             ServingError: If they are not what is expected.
@@ -189,8 +189,8 @@ class Held:
     """The bytes of a request that arrives and waits, until the context is left.
 
     Args:
-        readers: They count the bytes of all requests.
-        most: So many at a time.
+        readers: Counter of the bytes of all requests.
+        most: Most bytes of all requests together.
     """
 
     def __init__(self, readers: "Readers", most: int) -> None:
@@ -205,10 +205,10 @@ class Held:
         self._readers.held_bytes -= self._size
 
     def set(self, size: int) -> None:
-        """Say how many bytes there are by now.
+        """Set the number of bytes that have arrived.
 
         Raises:
-            ServingError: UNAVAILABLE, if it is too many with those of others.
+            ServingError: UNAVAILABLE, if all requests together have too many.
         """
         self._readers.held_bytes += size - self._size
         self._size = size
@@ -223,7 +223,7 @@ class Readers:
     """The processes that read large requests.
 
     Args:
-        limits: On requests.
+        limits: Limits on requests.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -244,10 +244,10 @@ class Readers:
     async def read(
         self, task: Task, payload: tuple[bytes, ...]
     ) -> AsyncIterator[Reading]:
-        """Read a request as far as it says what is to answer it.
+        """Read a request up to the part that names the model or signature.
 
         Args:
-            task: What it is.
+            task: Description of the request.
             payload: Its bytes, in pieces.
 
         Raises:
@@ -268,8 +268,8 @@ class Readers:
         finally:
             reading.close()
 
-    async def last(self, process: _Process, specs: Specs | None) -> Any:
-        """Return the inputs of what a process has begun, and take it back."""
+    async def finish(self, process: _Process, specs: Specs | None) -> Any:
+        """Return the inputs of the request that a process has begun; take it back."""
         try:
             return await self._in_thread(process, process.finish, specs)
         finally:
@@ -306,13 +306,13 @@ def _gone() -> ServingError:
 
 
 def _files() -> list[bytes]:
-    """Return the descriptors of the messages, each behind those that it needs."""
+    """Return the descriptors of the messages, each after those that it needs."""
     files: dict[str, bytes] = {}
 
     def add(file: FileDescriptor) -> None:
         if file.name not in files:
-            for needed in file.dependencies:
-                add(needed)
+            for dependency in file.dependencies:
+                add(dependency)
             files[file.name] = file.serialized_pb
 
     for module in _MODULES:

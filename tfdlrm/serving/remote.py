@@ -1,4 +1,4 @@
-"""A model behind a server: TF Serving's, or the embedded one."""
+"""Client of a model behind TF Serving or the embedded server."""
 
 import base64
 import http.client
@@ -42,7 +42,7 @@ FIRST_WAIT_SECONDS = 0.1
 
 
 class PassingError(Exception):
-    """What may go better when it is tried again."""
+    """A failure that another try may avoid."""
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class Scores:
 
     Args:
         probabilities: Shape `(rows,)`.
-        unknown: Unknown values of each categorical column, `(rows, columns)`; `None`
-            where the model does not count them.
-        values: All values of each, missing ones included.
+        unknown: Number of unknown values of each categorical column, shape
+            `(rows, columns)`; `None` where the model does not count them.
+        values: Number of all values of each column, missing ones included.
     """
 
     probabilities: np.ndarray
@@ -65,27 +65,27 @@ class RemoteModel(ABC):
     """A model behind a server that scores raw rows."""
 
     _num_counted = 0
-    """Categorical columns whose unknown values it counts; known from `columns` on."""
+    """Categorical columns whose unknown values the model counts; `columns` sets it."""
 
     @abstractmethod
     def columns(self) -> list[str]:
-        """Return the names of the columns that it takes; to be called first."""
+        """Return the names of the columns that the model takes; call this first."""
 
     def coverage(self) -> dict[str, float]:
         """Return the usual share of unknown values of each column that is counted.
 
-        A column whose share is not known has -1.
+        The share is -1 where it is not known.
         """
         if not self._num_counted:
             return {}
-        numbers = list(range(self._num_counted))
-        found = self._predict(COVERAGE_SIGNATURE, {"number": numbers})
-        names = [_decoded(name) for name in found["name"].ravel()]
-        shares = found["unknown_share"].ravel().tolist()
+        indices = list(range(self._num_counted))
+        outputs = self._predict(COVERAGE_SIGNATURE, {"number": indices})
+        names = [_decode(name) for name in outputs["name"].ravel()]
+        shares = outputs["unknown_share"].ravel().tolist()
         return dict(zip(names, shares, strict=True))
 
     def score(self, rows: Columns) -> Scores:
-        """Score rows, and count their unknown values where the model does."""
+        """Score rows; unknown values are counted where the model counts them."""
         counts = self._num_counted > 0
         signature = UNKNOWN_SIGNATURE if counts else RAW_SIGNATURE
         outputs = self._predict(signature, rows)
@@ -107,16 +107,16 @@ class RemoteModel(ABC):
     def _predict(
         self, signature: str, inputs: Mapping[str, Sequence[bytes] | Sequence[int]]
     ) -> dict[str, np.ndarray]:
-        """Return the outputs of a signature; nothing where the answer has none."""
+        """Return the outputs of a signature; empty where the answer has none."""
 
 
 def with_retries(call: Callable[[], T], retries: int, where: str) -> T:
     """Call until it works, waiting longer each time.
 
     Args:
-        call: Raises `PassingError` when it is worth another try.
-        retries: How many further tries.
-        where: The server, for the message.
+        call: Function that raises `PassingError` where another try may help.
+        retries: Number of further tries.
+        where: Name of the server, for the message.
 
     Raises:
         InputError: If the last try fails too.
@@ -129,7 +129,7 @@ def with_retries(call: Callable[[], T], retries: int, where: str) -> T:
                 raise InputError(
                     f"{where} gives no answer after {retries + 1} tries: {error}"
                 ) from None
-            # Not all clients at the same time again.
+            # At random times, so that clients do not all come at once again.
             time.sleep(FIRST_WAIT_SECONDS * 2**attempt * random.uniform(0.5, 1))
     raise AssertionError("unreachable")
 
@@ -138,11 +138,11 @@ class GrpcModel(RemoteModel):
     """A model over gRPC.
 
     Args:
-        server: Such as `localhost:8500`.
-        name: The model's.
+        server: Host and port, such as `localhost:8500`.
+        name: Name of the model.
         timeout: Seconds for a request.
-        tls: PEM files: authority, client's certificate and key; the first for TLS, all
-            three for mutual TLS.
+        tls: PEM files: authority, client's certificate and key. TLS needs the first,
+            mutual TLS all three.
     """
 
     def __init__(
@@ -152,13 +152,13 @@ class GrpcModel(RemoteModel):
 
         options = [
             ("grpc.max_receive_message_length", -1),
-            # Otherwise it waits longer and longer for a server that comes back.
+            # Otherwise it waits ever longer for a server that comes back.
             ("grpc.max_reconnect_backoff_ms", 1000),
         ]
         if tls:
-            _tls_context(tls)  # gRPC does not say which files it cannot use
-            authority, *own = [path.read_bytes() for path in tls]
-            certificate, key = own or (None, None)
+            _tls_context(tls)  # gRPC does not name files that it cannot use
+            authority, *client_files = [path.read_bytes() for path in tls]
+            certificate, key = client_files or (None, None)
             credentials = grpc.ssl_channel_credentials(authority, key, certificate)
             channel = grpc.secure_channel(server, credentials, options)
         else:
@@ -208,13 +208,13 @@ class GrpcModel(RemoteModel):
 
 
 class RestModel(RemoteModel):
-    """A model over HTTP; every thread has a connection of its own.
+    """A model over HTTP; every thread has its own connection.
 
     Args:
-        server: Such as `localhost:8501`.
-        name: The model's.
+        server: Host and port, such as `localhost:8501`.
+        name: Name of the model.
         timeout: Seconds for a request.
-        tls: As `GrpcModel` takes it.
+        tls: PEM files, as for `GrpcModel`.
     """
 
     def __init__(
@@ -247,7 +247,7 @@ class RestModel(RemoteModel):
         document = {"signature_name": signature, "inputs": plain}
         answer = self._ask("POST", f"{self._path}:predict", json.dumps(document))
         outputs = answer.get("outputs") if isinstance(answer, dict) else None
-        if not isinstance(outputs, dict):  # of an only output the name is left out
+        if not isinstance(outputs, dict):  # the name of a single output is omitted
             outputs = {"probability": outputs}
         try:
             return {name: np.asarray(values) for name, values in outputs.items()}
@@ -274,23 +274,23 @@ class RestModel(RemoteModel):
         if answer.status == 200:
             return document
         reason = document.get("error") if isinstance(document, dict) else document
-        said = _one_line(f"{answer.status} {reason}")
+        message = _one_line(f"{answer.status} {reason}")
         if answer.status in PASSING_HTTP_STATUSES:
-            raise PassingError(said)
-        raise InputError(f"the server refuses: {said}")
+            raise PassingError(message)
+        raise InputError(f"the server refuses: {message}")
 
     def _connection(self) -> http.client.HTTPConnection:
-        kept = getattr(self._local, "connection", None)
-        if kept is None:
-            kept = (
+        connection = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = (
                 http.client.HTTPSConnection(
                     self._server, timeout=self._timeout, context=self._tls
                 )
                 if self._tls
                 else http.client.HTTPConnection(self._server, timeout=self._timeout)
             )
-            self._local.connection = kept
-        return kept
+            self._local.connection = connection
+        return connection
 
 
 def _tensor(values: Sequence[bytes] | Sequence[int]) -> Any:
@@ -312,7 +312,7 @@ def _tls_context(tls: Sequence[Path]) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=tls[0])
         if len(tls) > 1:
-            # Without a password it would ask for one.
+            # Without a password argument it asks for one.
             context.load_cert_chain(tls[1], tls[2], password="")
     except OSError as error:
         raise InputError(
@@ -331,5 +331,5 @@ def _plain(value: bytes | int) -> str | int | dict[str, str]:
         return {"b64": base64.b64encode(value).decode()}
 
 
-def _decoded(value: Any) -> str:
+def _decode(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,4 +1,4 @@
-"""Unknown values among the rows that a server scored."""
+"""Counts of unknown values in the rows that a server scored."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class RemoteCounts:
-    """Counts of unknown values, from the answers of a model behind a server.
+    """Counter of the unknown values in the answers of a model behind a server.
 
     Args:
-        coverage: What `RemoteModel.coverage` returned; nothing where the model counts
-            no unknown values.
+        coverage: What `RemoteModel.coverage` returned; empty where the model counts no
+            unknown values.
     """
 
     def __init__(self, coverage: Mapping[str, float]) -> None:
@@ -30,19 +30,21 @@ class RemoteCounts:
 
         Args:
             rows: The rows as they were sent, by column.
-            scores: The answer to them.
+            scores: The server's answer.
         """
         if scores.unknown is None or scores.values is None:
             return
         has_known = np.zeros(len(scores.unknown), bool)
-        for number, name in enumerate(self._columns):
-            unknown, values = scores.unknown[:, number], scores.values[:, number]
+        for index, name in enumerate(self._columns):
+            unknown, values = scores.unknown[:, index], scores.values[:, index]
             self._counts.add(name, int(values.sum()), int(unknown.sum()))
             texts = np.array(rows[name], object)
             has_known |= (unknown < values) & (texts != b"")
             if unknown.any():
-                some = [text.decode(errors="replace") for text in texts[unknown > 0]]
-                self._counts.add_examples(name, pl.Series(some))
+                examples = [
+                    text.decode(errors="replace") for text in texts[unknown > 0]
+                ]
+                self._counts.add_examples(name, pl.Series(examples))
         has_unknown = scores.unknown.any(axis=1)
         num_unknown = int((has_unknown & ~has_known).sum())
         self._counts.add_rows(len(has_known), num_unknown)

@@ -1,4 +1,4 @@
-"""From requests to arrays, and from arrays to responses, whatever the transport."""
+"""Convert gRPC's requests to arrays, and arrays to its responses."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +13,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from tfdlrm.serving.data_types import text_array
 from tfdlrm.serving.errors import refuse
 from tfdlrm.serving.proto_requests import input_examples, tensor_inputs
 from tfdlrm.serving.servable import Arrays, Signature
@@ -26,7 +27,7 @@ NamedArrays = dict[str, np.ndarray]
 
 
 def check_predicts(signature: Signature) -> None:
-    """Refuse to predict with what is no model's function."""
+    """Check that a signature is one of a model's, which can predict."""
     if signature.method not in (PREDICT, CLASSIFY, REGRESS):
         refuse(
             "Expected prediction signature method_name to be one of "
@@ -37,7 +38,7 @@ def check_predicts(signature: Signature) -> None:
 def predict_inputs(
     signature: Signature, request: predict_pb2.PredictRequest, max_rows: int
 ) -> NamedArrays:
-    """The arrays of a `PredictRequest`.
+    """Return the arrays of a `PredictRequest`.
 
     Raises:
         ServingError: If they are not what the signature takes.
@@ -46,25 +47,25 @@ def predict_inputs(
     return tensor_inputs(request.inputs, signature.inputs, max_rows)
 
 
-def output_names(signature: Signature, wanted: Sequence[str]) -> list[str]:
-    """The outputs that a request asks for; all of them if it names none."""
-    for name in wanted:
+def output_names(signature: Signature, output_filter: Sequence[str]) -> list[str]:
+    """Return the names of the outputs to return; all if a request names none."""
+    for name in output_filter:
         if name not in signature.outputs:
             refuse(
                 f"output tensor alias not found in signature: {name} Outputs expected "
                 f"to be in the set {{{','.join(signature.outputs)}}}."
             )
-    if len(set(wanted)) < len(wanted):
-        refuse(f"duplicate output tensor alias: {', '.join(wanted)}")
-    return list(wanted) or list(signature.outputs)
+    if len(set(output_filter)) < len(output_filter):
+        refuse(f"duplicate output tensor alias: {', '.join(output_filter)}")
+    return list(output_filter) or list(signature.outputs)
 
 
 def predict_response(
     signature: Signature, outputs: NamedArrays
 ) -> predict_pb2.PredictResponse:
-    """The `PredictResponse` of these outputs."""
+    """Return the `PredictResponse` of these outputs."""
     response = predict_pb2.PredictResponse()
-    fill_spec(response.model_spec, signature)
+    _fill_spec(response.model_spec, signature)
     for name, array in outputs.items():
         fill_proto(response.outputs[name], array, signature.outputs[name].dtype)
     return response
@@ -73,7 +74,7 @@ def predict_response(
 def example_inputs(
     signature: Signature, request_input: input_pb2.Input, max_rows: int
 ) -> NamedArrays:
-    """The one input of a classifier or a regressor: serialized examples.
+    """Return serialized examples as the input of a classifier or a regressor.
 
     Raises:
         ServingError: If there are none, or the signature has other inputs.
@@ -82,7 +83,7 @@ def example_inputs(
 
 
 def as_only_input(signature: Signature, examples: list[bytes]) -> NamedArrays:
-    """Serialized examples as the only input of a signature.
+    """Return serialized examples as the only input of a signature.
 
     Raises:
         ServingError: If the signature has other inputs.
@@ -90,55 +91,89 @@ def as_only_input(signature: Signature, examples: list[bytes]) -> NamedArrays:
     (spec,) = signature.inputs.values() if len(signature.inputs) == 1 else (None,)
     if spec is None or not spec.dtype.is_text:
         refuse(f"signature {signature.name} does not take serialized tf.Examples")
-    array = np.empty(len(examples), object)
-    array[:] = examples
-    return dict.fromkeys(signature.inputs, array)
+    return dict.fromkeys(signature.inputs, text_array(examples))
 
 
 def check_method(signature: Signature, expected: str) -> None:
-    """Refuse to classify with a regressor, and so on."""
+    """Check the method of a signature, such as that it does not regress."""
     if signature.method != expected:
-        kind = "classification" if expected == CLASSIFY else "regression"
+        task = "classification" if expected == CLASSIFY else "regression"
         refuse(
-            f"Expected {kind} signature method_name to be {expected}. "
+            f"Expected {task} signature method_name to be {expected}. "
             f"Was: {signature.method}"
         )
 
 
-def classification(
-    signature: Signature, outputs: NamedArrays
-) -> classification_pb2.ClassificationResult:
-    """The classes of every example with their scores.
+def example_response(signature: Signature, outputs: NamedArrays) -> Any:
+    """Return a `ClassificationResponse`, or the `RegressionResponse` of a regressor.
 
     Raises:
-        ServingError: If the signature's outputs are not a classifier's.
+        ServingError: If the outputs are not those of a classifier or a regressor.
     """
+    response = (
+        classification_pb2.ClassificationResponse()
+        if signature.method == CLASSIFY
+        else regression_pb2.RegressionResponse()
+    )
+    _fill_spec(response.model_spec, signature)
+    _fill_result(response.result, signature, outputs)
+    return response
+
+
+def inference_result(
+    signature: Signature, outputs: NamedArrays
+) -> inference_pb2.InferenceResult:
+    """Return the part of a `MultiInferenceResponse` that belongs to a signature.
+
+    Raises:
+        ServingError: If the outputs are not those of a classifier or a regressor.
+    """
+    inference = inference_pb2.InferenceResult()
+    _fill_spec(inference.model_spec, signature)
+    result = (
+        inference.classification_result
+        if signature.method == CLASSIFY
+        else inference.regression_result
+    )
+    _fill_result(result, signature, outputs)
+    return inference
+
+
+def _fill_result(result: Any, signature: Signature, outputs: NamedArrays) -> None:
+    result.SetInParent()  # present even without rows
+    if signature.method == CLASSIFY:
+        _fill_classes(result, signature, outputs)
+    else:
+        _fill_values(result, signature, outputs)
+
+
+def _fill_classes(
+    result: classification_pb2.ClassificationResult,
+    signature: Signature,
+    outputs: NamedArrays,
+) -> None:
+    """Write the classes of every example with their scores."""
     classes, scores = outputs.get("classes"), outputs.get("scores")
-    given = [array for array in (classes, scores) if array is not None]
-    if not given or any(each.shape != given[0].shape for each in given):
+    arrays = [array for array in (classes, scores) if array is not None]
+    if not arrays or any(array.shape != arrays[0].shape for array in arrays):
         refuse(f"signature {signature.name} lacks classes and scores of one shape")
-    if given[0].ndim != 2:
-        refuse(f"classes of {signature.name} have {given[0].ndim} dimensions, not 2")
-    result = classification_pb2.ClassificationResult()
-    for row in range(len(given[0])):
-        added = result.classifications.add()
-        for column in range(given[0].shape[1]):
-            each = added.classes.add()
+    if arrays[0].ndim != 2:
+        refuse(f"classes of {signature.name} have {arrays[0].ndim} dimensions, not 2")
+    num_rows, num_classes = arrays[0].shape
+    for row in range(num_rows):
+        example = result.classifications.add()
+        for column in range(num_classes):
+            entry = example.classes.add()
             if classes is not None:
-                each.label = _text(classes[row, column])
+                entry.label = _text(classes[row, column])
             if scores is not None:
-                each.score = float(scores[row, column])
-    return result
+                entry.score = float(scores[row, column])
 
 
-def regression(
-    signature: Signature, outputs: NamedArrays
-) -> regression_pb2.RegressionResult:
-    """One value for every example.
-
-    Raises:
-        ServingError: If the signature's output is not a regressor's.
-    """
+def _fill_values(
+    result: regression_pb2.RegressionResult, signature: Signature, outputs: NamedArrays
+) -> None:
+    """Write one value for every example."""
     values = outputs.get("outputs")
     if (
         values is None
@@ -146,34 +181,19 @@ def regression(
         or values.shape[1:] not in ((), (1,))
     ):
         refuse(f"signature {signature.name} lacks outputs of the shape (batch, 1)")
-    result = regression_pb2.RegressionResult()
     for value in values.ravel().tolist():
         result.regressions.add().value = value
-    return result
 
 
-def inference_result(
-    signature: Signature, outputs: NamedArrays
-) -> inference_pb2.InferenceResult:
-    """The part of a `MultiInferenceResponse` that is one signature's."""
-    result = inference_pb2.InferenceResult()
-    fill_spec(result.model_spec, signature)
-    if signature.method == CLASSIFY:
-        result.classification_result.CopyFrom(classification(signature, outputs))
-    else:
-        result.regression_result.CopyFrom(regression(signature, outputs))
-    return result
-
-
-def fill_spec(spec: Any, signature: Signature) -> None:
-    """Say which version answers."""
+def _fill_spec(spec: Any, signature: Signature) -> None:
+    """Write the model, the signature and the version that answer."""
     spec.name = signature.servable.name
     spec.signature_name = signature.name
     spec.version.value = signature.servable.version
 
 
 def ordered(signature: Signature, inputs: NamedArrays) -> Arrays:
-    """The arrays in the order that the signature's callable takes."""
+    """Return the arrays in the order that the signature's callable takes."""
     return [inputs[name] for name in signature.inputs]
 
 

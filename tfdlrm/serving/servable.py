@@ -1,4 +1,4 @@
-"""One version of a model in memory, and the running of its signatures."""
+"""One version of a model in memory, with its signatures."""
 
 import gc
 import logging
@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
-from tfdlrm.base import storage
+from tfdlrm.base import local_copies
 from tfdlrm.base.device_names import cpu
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.machine_gpus import describe_gpus
@@ -41,13 +41,13 @@ class Signature:
     """A function of a model.
 
     Args:
-        name: Its name in the SavedModel.
-        method: What it is for, such as `tensorflow/serving/predict`.
-        inputs: By name, in alphabetical order.
-        outputs: Likewise.
-        servable: The version that it belongs to.
-        run: The session's callable, from arrays to arrays.
-        counts: Outputs that only the server looks at: see `unknown_counts`.
+        name: Name in the SavedModel.
+        method: Purpose, such as `tensorflow/serving/predict`.
+        inputs: Inputs by name, in alphabetical order.
+        outputs: Outputs by name, in alphabetical order.
+        servable: Version that it belongs to.
+        run: Callable of the session, from arrays to arrays.
+        counts: Outputs for the server alone: see `unknown_counts`.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Signature:
 
     @property
     def fetched(self) -> list[str]:
-        """The names of what `run` returns, in order."""
+        """Names of the arrays that `run` returns, in order."""
         return [*self.outputs, *self.counts]
 
     def __post_init__(self) -> None:
@@ -71,11 +71,11 @@ class Signature:
         """Check the arrays of a request.
 
         Args:
-            inputs: By name; all of them are there, and of the right type.
-            max_rows: More rows than that are refused.
+            inputs: All inputs by name, of the right types.
+            max_rows: More rows are refused.
 
         Returns:
-            The number of rows; 1 where the signature has no batches.
+            The number of rows; 1 where the signature takes no batches.
 
         Raises:
             ServingError: If a shape is not as expected.
@@ -91,15 +91,15 @@ class Signature:
 
 
 class Servable:
-    """A loaded version, which is unloaded when it is retired and nobody uses it.
+    """A loaded version, which is unloaded when it is retired and no longer used.
 
     Args:
-        name: The model's.
-        version: Its number.
+        name: Name of the model.
+        version: Number of the version.
         path: Directory of the SavedModel.
 
     Raises:
-        ServingError: If a file of it is damaged, or TensorFlow does not load it.
+        ServingError: If one of its files is damaged, or TensorFlow does not load it.
     """
 
     def __init__(self, name: str, version: int, path: Path) -> None:
@@ -111,7 +111,7 @@ class Servable:
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph)
         try:
-            with graph.as_default(), storage.literal(path) as literal:
+            with graph.as_default(), local_copies.literal(path) as literal:
                 self.meta_graph = tf.compat.v1.saved_model.loader.load(
                     self._session, [tf.saved_model.SERVING], str(literal)
                 )
@@ -135,7 +135,7 @@ class Servable:
 
     @property
     def device(self) -> str:
-        """What it computes on, in words."""
+        """Devices that it computes on, in words."""
         devices = self._session.list_devices()
         gpus = [device.name for device in devices if device.device_type == "GPU"]
         names = [name.rpartition("/device:")[2] for name in gpus]
@@ -150,29 +150,29 @@ class Servable:
             feed=[spec.tensor for spec in inputs.values()],
             fetch=[spec.tensor for spec in [*outputs.values(), *counts.values()]],
         )
-        # In the thread that asks: handing each operation to a pool costs more than the
-        # operations of a small model, and the large ones have threads of their own.
+        # Run in the calling thread: handing each operation to a pool costs more than
+        # the operations of a small model, and large operations use threads anyway.
         options.run_options.inter_op_thread_pool = -1
-        # Keras' own graph functions are made of this; Session.run looks every feed and
-        # fetch up again, which takes longer than a small model.
+        # Keras builds its own graph functions from this; Session.run looks up every
+        # feed and fetch again, which takes longer than running a small model.
         run = self._session._make_callable_from_options(options)
         method = definition.method_name
         return Signature(name, method, inputs, outputs, self, run, counts)
 
     def signature(self, name: str) -> Signature:
-        """A signature by its name; the default one for an empty name.
+        """Return the signature of a name; the default one for an empty name.
 
         Raises:
-            ServingError: If there is none.
+            ServingError: If no signature has it.
         """
-        found = self.signatures.get(name or DEFAULT_SIGNATURE)
-        if found is None:
+        signature = self.signatures.get(name or DEFAULT_SIGNATURE)
+        if signature is None:
             raise ServingError(
                 grpc.StatusCode.FAILED_PRECONDITION,
                 f'Serving signature key "{name or DEFAULT_SIGNATURE}" not found; '
                 f"there are: {', '.join(sorted(self.signatures))}",
             )
-        return found
+        return signature
 
     def acquire(self) -> None:
         """Keep the version loaded until `release`."""
@@ -188,7 +188,7 @@ class Servable:
             self._start_unloading()
 
     def retire(self) -> None:
-        """Unload as soon as nobody uses it."""
+        """Unload the version as soon as it is not in use."""
         with self._lock:
             self._is_retired = True
             is_over = self._users == 0
@@ -196,7 +196,7 @@ class Servable:
             self._start_unloading()
 
     def _start_unloading(self) -> None:
-        # Large tables take their time, which no request should have to wait for.
+        # Unloading large tables takes time, which no request should wait for.
         threading.Thread(target=self._unload, name=f"unload {self.path}").start()
 
     def _unload(self) -> None:
@@ -208,7 +208,7 @@ class Servable:
 
 
 def _is_checked(path: Path) -> bool:
-    """Refuse a version that its manifest does not match; return whether it has one."""
+    """Check a version against its manifest, and return whether it has one."""
     try:
         return check_version(path)
     except InputError as error:
@@ -224,12 +224,12 @@ def _collection(
 def _counts(
     meta_graph: meta_graph_pb2.MetaGraphDef, name: str
 ) -> dict[str, TensorSpec]:
-    """The tensors of a signature that count unknown values, if it has them."""
+    """Return the tensors that count unknown values for a signature, if any."""
     tensors = _collection(meta_graph, f"{COUNTS_COLLECTION}{name}").node_list.value
-    kind = by_number(types_pb2.DT_INT32)
-    assert kind is not None
+    int32 = by_number(types_pb2.DT_INT32)
+    assert int32 is not None
     return {
-        count: TensorSpec(tensor, kind, (-1, -1))
+        count: TensorSpec(tensor, int32, (-1, -1))
         for count, tensor in zip(COUNTS, tensors, strict=False)
     }
 
@@ -252,9 +252,9 @@ def _is_servable(definition: meta_graph_pb2.SignatureDef) -> bool:
 def _specs(infos: Mapping[str, meta_graph_pb2.TensorInfo]) -> dict[str, TensorSpec]:
     specs = {}
     for name, info in sorted(infos.items()):
-        kind = by_number(info.dtype)
-        assert kind is not None  # of a signature that can be served
+        dtype = by_number(info.dtype)
+        assert dtype is not None  # of a signature that can be served
         shape = tuple(dim.size for dim in info.tensor_shape.dim)
         is_unknown = info.tensor_shape.unknown_rank
-        specs[name] = TensorSpec(info.name, kind, None if is_unknown else shape)
+        specs[name] = TensorSpec(info.name, dtype, None if is_unknown else shape)
     return specs

@@ -1,4 +1,4 @@
-"""The embedded server: both protocols over one set of models, in one process."""
+"""The embedded server: gRPC and REST over one set of models, in one process."""
 
 import asyncio
 import gc
@@ -30,26 +30,26 @@ from tfdlrm.serving.predictor import Predictor
 log = logging.getLogger("tfdlrm.serving")
 
 _LOADER = "first versions"
-"""Name of the thread that loads what is there at the start."""
+"""Name of the thread that loads models at the start."""
 
 
 @dataclass(frozen=True)
 class ServerSettings:
-    """What to serve, where and how.
+    """Models, addresses, limits and TLS of a server.
 
     Args:
-        models: The models.
+        models: Settings of each model.
         host: Address to listen at.
-        port: For gRPC.
-        rest_port: For HTTP; `None` for no HTTP.
+        port: Port for gRPC.
+        rest_port: Port for HTTP; `None` for no HTTP.
         poll_seconds: Time between two looks for new versions; 0 for one look only.
-        batching: Sizes and times.
+        batching: Sizes and times of batches.
         is_batching: Whether requests share runs.
-        limits: What a client may ask for.
-        metrics_path: Where Prometheus finds its page; `None` for nowhere.
+        limits: Limits on requests.
+        metrics_path: Path of the page for Prometheus; `None` for none.
         grpc_tls: Credentials for gRPC.
         http_tls: Credentials for HTTP.
-        allowed_hosts: Names by which HTTP may be asked beside the usual ones.
+        allowed_hosts: Further host names that HTTP requests may use.
         takes_other_inputs: Whether a version may replace one with other inputs.
     """
 
@@ -72,7 +72,7 @@ class EmbeddedServer:
     """Both protocols over one set of models, in the event loop that starts it.
 
     Args:
-        settings: What to serve, where and how; the models are loaded at once.
+        settings: Settings of the server; its models are loaded at once.
 
     Raises:
         InputError: If a model does not load.
@@ -89,7 +89,7 @@ class EmbeddedServer:
         self.http: HttpServer | None = None
 
     async def start(self) -> None:
-        """Answer from now on.
+        """Begin to answer.
 
         Raises:
             InputError: If a port is not free.
@@ -100,7 +100,7 @@ class EmbeddedServer:
         )
         predictor = Predictor(self.models, self._batcher, settings.limits, metrics)
         self._readers = predictor.readers
-        address = f"{_bracketed(settings.host)}:{settings.port}"
+        address = f"{_with_brackets(settings.host)}:{settings.port}"
         self.grpc = GrpcServer(predictor, address, settings.grpc_tls)
         if settings.rest_port is not None:
             self.http = HttpServer(
@@ -120,28 +120,28 @@ class EmbeddedServer:
             self.models.watch(settings.poll_seconds)
 
     async def stop(self) -> None:
-        """Take no new requests, and answer those that came."""
+        """Accept no new requests, and answer those that came."""
         self.models.close()
         seconds = self._settings.limits.seconds
-        await asyncio.gather(*(each.stop(seconds) for each in self._servers))
+        await asyncio.gather(*(server.stop(seconds) for server in self._servers))
         await self._batcher.close()
         await asyncio.to_thread(self._readers.close)
 
     @property
     def _servers(self) -> list[GrpcServer | HttpServer]:
-        return [each for each in (self.grpc, self.http) if each is not None]
+        return [server for server in (self.grpc, self.http) if server is not None]
 
     def __str__(self) -> str:
         names = ", ".join(
             f"{model.settings.name} {'+'.join(map(str, model.available))}"
             for model in self.models
         )
-        host = _bracketed(self._settings.host)
-        where = [f"gRPC {host}:{self.grpc.port}"] if self.grpc else []
+        host = _with_brackets(self._settings.host)
+        addresses = [f"gRPC {host}:{self.grpc.port}"] if self.grpc else []
         if self.http:
             scheme = "https" if self._settings.http_tls else "http"
-            where.append(f"REST and page {scheme}://{host}:{self.http.port}/")
-        return f"{names}: {', '.join(where)}"
+            addresses.append(f"REST and page {scheme}://{host}:{self.http.port}/")
+        return f"{names}: {', '.join(addresses)}"
 
 
 def serve(settings: ServerSettings) -> None:
@@ -157,17 +157,17 @@ def serve(settings: ServerSettings) -> None:
 async def _serve(settings: ServerSettings) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_tell_of_defects)
-    for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, partial(_ask_to_stop, stop, each))
+    loop.set_exception_handler(_report_defect)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, partial(_ask_to_stop, stop, number))
     stopped = asyncio.create_task(stop.wait())
-    loading = asyncio.wrap_future(_load_beside(settings))
-    both: set[asyncio.Future[Any]] = {loading, stopped}
-    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    loading = asyncio.wrap_future(_load_in_thread(settings))
+    events: set[asyncio.Future[Any]] = {loading, stopped}
+    await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
     if not loading.done():
         return
     server = loading.result()
-    # What is loaded now stays, so that later collections have less to look at.
+    # Later collections skip all that is loaded now, which stays.
     gc.collect()
     gc.freeze()
     await server.start()
@@ -176,32 +176,32 @@ async def _serve(settings: ServerSettings) -> None:
     await server.stop()
 
 
-def _tell_of_defects(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    # A client is gone, or speaks no TLS: many of these would fill the log.
+def _report_defect(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # Clients that leave or speak no TLS would fill the log.
     if not isinstance(context.get("exception"), OSError):
         loop.default_exception_handler(context)
 
 
-def _load_beside(settings: ServerSettings) -> "Future[EmbeddedServer]":
+def _load_in_thread(settings: ServerSettings) -> "Future[EmbeddedServer]":
     """Load the models in a thread, so that the process can be stopped meanwhile."""
-    loaded: Future[EmbeddedServer] = Future()
+    future: Future[EmbeddedServer] = Future()
 
     def load() -> None:
         try:
             server = EmbeddedServer(settings)
         except BaseException as error:
-            loaded.set_exception(error)
+            future.set_exception(error)
         else:
-            loaded.set_result(server)
+            future.set_result(server)
 
     threading.Thread(target=load, name=_LOADER, daemon=True).start()
-    return loaded
+    return future
 
 
 def _leave_loaders() -> None:
-    """End the process if a version is being loaded still.
+    """End the process if a version is still being loaded.
 
-    TensorFlow cannot be asked to stop, and an orderly exit would abort in it.
+    TensorFlow cannot be asked to stop loading, and an orderly exit would abort in it.
     """
     threads = [
         thread for thread in threading.enumerate() if thread.name in (_LOADER, WATCHER)
@@ -213,7 +213,7 @@ def _leave_loaders() -> None:
 
 
 def _ask_to_stop(stop: asyncio.Event, number: signal.Signals) -> None:
-    if stop.is_set():  # asked twice: do not wait for anybody
+    if stop.is_set():  # asked twice: wait for no request
         _leave(128 + number)
     log.info("stopping: requests that came are answered")
     stop.set()
@@ -225,5 +225,5 @@ def _leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _bracketed(host: str) -> str:
+def _with_brackets(host: str) -> str:
     return f"[{host}]" if ":" in host else host

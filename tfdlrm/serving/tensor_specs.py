@@ -9,7 +9,7 @@ from tfdlrm.serving.errors import refuse
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """An input or output of a signature; -1 is a size that may vary."""
+    """An input or output of a signature; size -1 may vary."""
 
     tensor: str
     dtype: DataType
@@ -21,7 +21,7 @@ class TensorSpec:
         return self.shape is not None and self.shape[:1] == (-1,)
 
     def accepts(self, shape: Sequence[int]) -> bool:
-        """Whether an array of this shape may be fed."""
+        """Return whether an array of this shape may be fed."""
         if self.shape is None:
             return True
         return len(shape) == len(self.shape) and all(
@@ -33,12 +33,12 @@ class TensorSpec:
         """Check the shape of an array.
 
         Args:
-            name: The input's.
-            shape: What came.
-            max_rows: More rows than that are refused.
+            name: Name of the input, for messages.
+            shape: Shape of the array.
+            max_rows: More rows are refused.
 
         Raises:
-            ServingError: If it is not as expected.
+            ServingError: If the shape is not as expected.
         """
         if not self.accepts(shape):
             expected = list(self.shape or ())

@@ -1,7 +1,7 @@
 """TF Serving's configuration files, in protocol buffers' text format.
 
-The message of `--model_config_file` comes with `tensorflow-serving-api`; the others are
-not in it, and are described here as TF Serving's sources have them.
+The message of `--model_config_file` is in `tensorflow-serving-api`. The others are not,
+and are described here as in TF Serving's sources.
 """
 
 import re
@@ -13,6 +13,7 @@ from google.protobuf import (
     descriptor_pool,
     message_factory,
     text_format,
+    wrappers_pb2,
 )
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -27,22 +28,22 @@ _TYPES = {
     "string": descriptor_pb2.FieldDescriptorProto.TYPE_STRING,
 }
 
-_WRAPPED = "wrapped "
-"""Before the type of a field that is a message with one field, `value`."""
+_WRAPPERS = wrappers_pb2.DESCRIPTOR
+"""File of `Int64Value` and so on: messages with one field, `value`."""
 
 _EXECUTED = "max_execution_batch_size"
 
 _MESSAGES = {
     "BatchingParameters": {
-        "max_batch_size": "wrapped int64",
-        "batch_timeout_micros": "wrapped int64",
-        "max_enqueued_batches": "wrapped int64",
-        "num_batch_threads": "wrapped int64",
-        "thread_pool_name": "wrapped string",
+        "max_batch_size": "Int64Value",
+        "batch_timeout_micros": "Int64Value",
+        "max_enqueued_batches": "Int64Value",
+        "num_batch_threads": "Int64Value",
+        "thread_pool_name": "StringValue",
         "allowed_batch_sizes": "repeated int64",
         "pad_variable_length_inputs": "bool",
-        "enable_large_batch_splitting": "wrapped bool",
-        _EXECUTED: "wrapped int64",
+        "enable_large_batch_splitting": "BoolValue",
+        _EXECUTED: "Int64Value",
     },
     "MonitoringConfig": {"prometheus_config": "PrometheusConfig"},
     "PrometheusConfig": {"enable": "bool", "path": "string"},
@@ -52,9 +53,6 @@ _MESSAGES = {
         "custom_ca": "string",
         "client_verify": "bool",
     },
-    "WrappedInt64": {"value": "int64"},
-    "WrappedString": {"value": "string"},
-    "WrappedBool": {"value": "bool"},
 }
 
 
@@ -68,18 +66,18 @@ def read_model_config(path: Path) -> model_server_config_pb2.ModelServerConfig:
 
 def read_batching_parameters(path: Path) -> BatchingParameters:
     """Read `--batching_parameters_file`."""
-    read: Any = _read(path, _new("BatchingParameters"))
-    given: dict[str, Any] = {
-        name: getattr(read, name).value
+    message: Any = _read(path, _new("BatchingParameters"))
+    parameters: dict[str, Any] = {
+        name: getattr(message, name).value
         for name in BatchingParameters.__dataclass_fields__
-        if name != "allowed_batch_sizes" and read.HasField(name)
+        if name != "allowed_batch_sizes" and message.HasField(name)
     }
-    if read.enable_large_batch_splitting.value and read.HasField(_EXECUTED):
-        # max_batch_size is then that of a request, which may have any here.
-        given["max_batch_size"] = getattr(read, _EXECUTED).value
+    if message.enable_large_batch_splitting.value and message.HasField(_EXECUTED):
+        # max_batch_size then limits requests, which may have any size here.
+        parameters["max_batch_size"] = getattr(message, _EXECUTED).value
     try:
         return BatchingParameters(
-            **given, allowed_batch_sizes=tuple(read.allowed_batch_sizes)
+            **parameters, allowed_batch_sizes=tuple(message.allowed_batch_sizes)
         )
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
@@ -88,7 +86,7 @@ def read_batching_parameters(path: Path) -> BatchingParameters:
 def read_monitoring(path: Path) -> Any:
     """Read `--monitoring_config_file`: a `prometheus_config` with `enable`, `path`."""
     config = _read(path, _new("MonitoringConfig")).prometheus_config
-    # Not one that another page of the server has.
+    # Not the path of another page of the server.
     if not re.fullmatch(r"(?ai)(/(?!v1/|openapi\.json$)[\w.~/-]+)?", config.path):
         raise InputError(
             f"{path} has the path {config.path!r}, expected one such as "
@@ -98,7 +96,7 @@ def read_monitoring(path: Path) -> Any:
 
 
 def read_ssl(path: Path) -> Any:
-    """Read `--ssl_config_file`: PEM texts, and whether clients must show theirs."""
+    """Read `--ssl_config_file`: PEM texts, and whether clients need a certificate."""
     config: Any = _read(path, _new("SSLConfig"))
     if not config.server_key or not config.server_cert:
         raise InputError(f"{path} lacks server_key or server_cert")
@@ -119,30 +117,34 @@ def _read(path: Path, into: Any) -> Any:
 
 
 def _new(name: str) -> Any:
-    """An empty message."""
+    """Return an empty message."""
     pool = descriptor_pool.DescriptorPool()
-    pool.Add(_file())
-    found = pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")
-    return message_factory.GetMessageClass(found)()
+    pool.AddSerializedFile(_WRAPPERS.serialized_pb)
+    pool.AddSerializedFile(_file().SerializeToString())
+    descriptor = pool.FindMessageTypeByName(f"{_PACKAGE}.{name}")
+    return message_factory.GetMessageClass(descriptor)()
 
 
 def _file() -> descriptor_pb2.FileDescriptorProto:
     file = descriptor_pb2.FileDescriptorProto(
-        name="tfdlrm/serving.proto", package=_PACKAGE, syntax="proto3"
+        name="tfdlrm/serving.proto",
+        package=_PACKAGE,
+        syntax="proto3",
+        dependency=[_WRAPPERS.name],
     )
     for name, fields in _MESSAGES.items():
-        described = file.message_type.add(name=name)
-        for number, (field, kind) in enumerate(fields.items(), start=1):
-            added = described.field.add(name=field, number=number)
-            added.label = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
-            if kind.startswith("repeated "):
-                kind = kind.removeprefix("repeated ")
-                added.label = descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
-            if kind.startswith(_WRAPPED):
-                kind = f"Wrapped{kind.removeprefix(_WRAPPED).capitalize()}"
-            if kind in _TYPES:
-                added.type = _TYPES[kind]
-            else:
-                added.type = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
-                added.type_name = f".{_PACKAGE}.{kind}"
+        message = file.message_type.add(name=name)
+        for number, (field_name, type_name) in enumerate(fields.items(), start=1):
+            field = message.field.add(name=field_name, number=number)
+            field.label = descriptor_pb2.FieldDescriptorProto.LABEL_OPTIONAL
+            if type_name.startswith("repeated "):
+                type_name = type_name.removeprefix("repeated ")
+                field.label = descriptor_pb2.FieldDescriptorProto.LABEL_REPEATED
+            if type_name in _TYPES:
+                field.type = _TYPES[type_name]
+                continue
+            is_wrapper = type_name in _WRAPPERS.message_types_by_name
+            package = _WRAPPERS.package if is_wrapper else _PACKAGE
+            field.type = descriptor_pb2.FieldDescriptorProto.TYPE_MESSAGE
+            field.type_name = f".{package}.{type_name}"
     return file

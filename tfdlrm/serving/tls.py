@@ -11,7 +11,7 @@ from tfdlrm.serving.text_protos import read_ssl
 
 
 def load_tls(path: Path) -> tuple[grpc.ServerCredentials, ssl.SSLContext]:
-    """Credentials for gRPC and for HTTP.
+    """Return the credentials for gRPC and the context for HTTP.
 
     Args:
         path: TF Serving's `SSLConfig`: `server_key`, `server_cert`, `custom_ca` and
@@ -24,12 +24,12 @@ def load_tls(path: Path) -> tuple[grpc.ServerCredentials, ssl.SSLContext]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        # The ssl module reads the key from nothing but a file.
+        # The ssl module reads a key from files only.
         with tempfile.TemporaryDirectory() as directory:
             pem = Path(directory) / "server.pem"
             pem.touch(mode=0o600)
             pem.write_text(f"{config.server_key}\n{config.server_cert}\n")
-            context.load_cert_chain(pem, password="")  # or it would ask for one
+            context.load_cert_chain(pem, password="")  # otherwise it asks for one
         if config.custom_ca:
             context.load_verify_locations(cadata=config.custom_ca)
     except (ssl.SSLError, ValueError) as error:

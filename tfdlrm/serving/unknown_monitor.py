@@ -1,4 +1,4 @@
-"""Unknown values in what a served version was asked, next to what its data set had."""
+"""Shares of unknown values in requests, compared with those of the data set."""
 
 import logging
 import threading
@@ -12,16 +12,16 @@ from tfdlrm.data.unknown_values import is_far_above
 log = logging.getLogger("tfdlrm.serving")
 
 ENOUGH_VALUES = 1000
-"""Of fewer values a share says little."""
+"""A share of fewer values says little."""
 
 
 class UnknownMonitor:
-    """Counts unknown values by column, and warns once of each with far too many.
+    """Counter of unknown values by column; warns once of a column with far too many.
 
     Args:
         path: Directory of the version, for the warning.
-        columns: Names of the columns.
-        usual: The share of unknown values in its data set, where it is known.
+        columns: Names of the columns that are counted.
+        usual: Share of unknown values of each column in the data set, where known.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class UnknownMonitor:
         self._lock = threading.Lock()
         self._unknown = np.zeros(len(columns), np.int64)
         self._values = np.zeros(len(columns), np.int64)
-        self._is_told = np.zeros(len(columns), bool)
+        self._is_reported = np.zeros(len(columns), bool)
 
     def add(self, unknown: np.ndarray, values: np.ndarray) -> None:
         """Count the values of a request.
@@ -45,17 +45,17 @@ class UnknownMonitor:
         with self._lock:
             self._unknown += unknown
             self._values += values
-            is_high = (self._values >= ENOUGH_VALUES) & ~self._is_told
+            is_high = (self._values >= ENOUGH_VALUES) & ~self._is_reported
             is_high &= is_far_above(
                 self._unknown / np.maximum(self._values, 1), self._usual
             )
-            self._is_told |= is_high
-        for position in np.flatnonzero(is_high):
+            self._is_reported |= is_high
+        for index in np.flatnonzero(is_high):
             log.warning(
                 "%s: %.2f%% of the values of column %s are unknown, %.2f%% in its data "
                 "set: are they written as in training?",
                 self._path,
-                100 * self._unknown[position] / self._values[position],
-                self.columns[position],
-                100 * self._usual[position],
+                100 * self._unknown[index] / self._values[index],
+                self.columns[index],
+                100 * self._usual[index],
             )

@@ -1,4 +1,4 @@
-"""The requests that a model brings along, to be answered before the first client's."""
+"""Warm-up: the requests stored with a model, answered before the first client's."""
 
 import sys
 
@@ -13,11 +13,11 @@ from tfdlrm.serving.requests import example_inputs, ordered, predict_inputs
 from tfdlrm.serving.servable import Servable
 
 MOST_RECORDS = 1000
-"""As in TF Serving."""
+"""Most requests in a file; TF Serving has the same limit."""
 
 
 def warm_up(servable: Servable) -> None:
-    """Answer a version's own requests, so that the first client does not wait.
+    """Answer the requests stored with a version, so that the first client never waits.
 
     Raises:
         ServingError: If the file is damaged, or a request gets no answer.
@@ -25,35 +25,30 @@ def warm_up(servable: Servable) -> None:
     file = servable.path / EXTRA_DIRECTORY / WARM_UP_FILE
     if not file.is_file():
         return
-    answered = 0
+    num_answered = 0
     try:
         for number, payload in read_records(file):
             if number >= MOST_RECORDS:
                 refuse(f"more than {MOST_RECORDS} records")
             _replay(servable, prediction_log_pb2.PredictionLog.FromString(payload))
-            answered += 1
+            num_answered += 1
     except (InputError, DecodeError) as error:
         refuse(f"{file}: {error}")
     except ServingError as error:
-        message = f"{file}, record {answered}: {error.message}"
+        message = f"{file}, record {num_answered}: {error.message}"
         raise ServingError(error.code, message) from None
 
 
 def _replay(servable: Servable, log: prediction_log_pb2.PredictionLog) -> None:
-    if log.HasField("predict_log"):
-        predict = log.predict_log.request
-        signature = servable.signature(predict.model_spec.signature_name)
-        inputs = predict_inputs(signature, predict, sys.maxsize)
-    elif log.HasField("classify_log") or log.HasField("regress_log"):
-        request = (
-            log.classify_log.request
-            if log.HasField("classify_log")
-            else log.regress_log.request
-        )
-        signature = servable.signature(request.model_spec.signature_name)
-        inputs = example_inputs(signature, request.input, sys.maxsize)
-    else:
+    log_type = log.WhichOneof("log_type")
+    if log_type not in ("predict_log", "classify_log", "regress_log"):
         return
+    request = getattr(log, log_type).request
+    signature = servable.signature(request.model_spec.signature_name)
+    if log_type == "predict_log":
+        inputs = predict_inputs(signature, request, sys.maxsize)
+    else:
+        inputs = example_inputs(signature, request.input, sys.maxsize)
     signature.check(inputs, max_rows=sys.maxsize)
     try:
         signature.run(*ordered(signature, inputs))

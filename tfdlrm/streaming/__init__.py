@@ -1,1 +1,1 @@
-"""Learning from a stream of clicks."""
+"""Training on a stream of clicks."""

@@ -1,4 +1,4 @@
-"""From the events of a stream to batches, each with the offsets that follow it."""
+"""Batches from the events of a stream, each with the offsets that follow it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ from tfdlrm.streaming.events import Chunk
 _MARK_SPEC = {ORIGIN: tf.io.FixedLenFeature([], tf.string, default_value="")}
 
 _BLOCK_START = b"\n"
-"""What every serialized `tf.train.Example` that is not empty begins with."""
+"""First byte of every serialized `tf.train.Example` that is not empty."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class Batch:
     """Rows to predict and then to learn.
 
     Args:
-        features: As `tfdlrm.data` gives them.
+        features: Features as in `tfdlrm.data`.
         labels: float32 `(rows, 1)`.
-        offsets: For each partition that they came from, the offset that follows.
-        skipped: Bad events between them.
+        offsets: For each partition of the rows, the offset after its last row.
+        skipped: Number of bad events among the rows.
     """
 
     features: dict[str, Any]
@@ -43,16 +43,17 @@ class Batch:
 class Batches:
     """Gathers events into batches.
 
-    An event is a JSON object, one row of raw columns; or a block record, as the shards
-    of a data set hold them, whose rows are a batch of their own. One that bears the
+    An event is a JSON object with one row of raw columns, or a block record as in the
+    shards of a data set, whose rows become a separate batch. A block record with the
     fingerprint of a data set whose ids or labels mean something else is a bad event.
 
     Args:
         topic: Name of the stream, for messages.
         schema: Schema of the model's data set.
-        features_of: Its transforms and ids.
+        features_of: Transforms and ids of that data set.
         batch_size: Rows of JSON in a batch.
-        on_bad_event: What an event does that cannot be read: `stop`, or `skip`.
+        on_bad_event: Whether an event that cannot be read stops the stream (`stop`) or
+            is left out (`skip`).
     """
 
     topic: str
@@ -65,21 +66,21 @@ class Batches:
     def __post_init__(self) -> None:
         self._rows = JsonRows(self.features_of.columns)
         self._has_said_unmarked = False
-        self._parse_block = tf.function(self._parsed_block, reduce_retracing=True)
+        self._parse_block = tf.function(self._parse, reduce_retracing=True)
 
     def add(self, chunk: Chunk) -> Iterator[Batch]:
-        """Take some events, and give the batches that are full with them."""
+        """Add events, and yield the batches that they complete."""
         for offset, message in enumerate(chunk.messages, chunk.offset):
             if message.startswith(_BLOCK_START) and not is_object(message):
-                yield from self.rest()
+                yield from self.flush()
                 yield self._block(chunk.partition, offset, message)
                 continue
             self._waiting.append((chunk.partition, offset, message))
             if len(self._waiting) == self.batch_size:
-                yield from self.rest()
+                yield from self.flush()
 
-    def rest(self) -> Iterator[Batch]:
-        """The rows that wait for a full batch, as a smaller one."""
+    def flush(self) -> Iterator[Batch]:
+        """Yield the rows that wait for a full batch as a smaller batch."""
         waiting, self._waiting = self._waiting, []
         if waiting:
             yield self._json(waiting)
@@ -98,7 +99,7 @@ class Batches:
         )
 
     def _block(self, partition: int, offset: int, message: bytes) -> Batch:
-        after = {partition: offset + 1}
+        offsets = {partition: offset + 1}
         features: dict[str, Any] = {}
         labels = tf.zeros([0, 1])
         try:
@@ -109,15 +110,15 @@ class Batches:
         except tf.errors.OpError as error:
             problem = " ".join(error.message.split())[:200]
         if problem is None:
-            return Batch(features, labels.numpy(), after)
+            return Batch(features, labels.numpy(), offsets)
         if self.on_bad_event == "stop":
             self._refuse(partition, offset, problem)
-        return Batch({}, np.zeros((0, 1), np.float32), after, skipped=1)
+        return Batch({}, np.zeros((0, 1), np.float32), offsets, skipped=1)
 
     def _origin_problem(self, message: bytes) -> str | None:
-        """What is wrong with a record of another data set, if it is one."""
-        found = tf.io.parse_single_example(message, _MARK_SPEC)[ORIGIN]
-        mark = found.numpy().decode("ascii", "replace")
+        """Return the problem with a record of another data set, if it is one."""
+        mark_tensor = tf.io.parse_single_example(message, _MARK_SPEC)[ORIGIN]
+        mark = mark_tensor.numpy().decode("ascii", "replace")
         if not mark and not self._has_said_unmarked:
             self._has_said_unmarked = True
             print(
@@ -128,11 +129,11 @@ class Batches:
             )
         return origin_problem(mark, self.schema)
 
-    def _parsed_block(self, message: tf.Tensor) -> Any:
+    def _parse(self, message: tf.Tensor) -> Any:
         spec = {LABEL_FIELD.name: tf.io.FixedLenFeature([], tf.string)}
         label = tf.io.parse_single_example(message, spec)[LABEL_FIELD.name]
         num_rows = tf.strings.length(label) // LABEL_FIELD.num_bytes(1)
-        # The shards of the model's data set may be in rows or Parquet.
+        # The model's data set may have shards of rows or Parquet.
         schema = replace(self.schema, record_format="block")
         features, labels = parse_records(schema, message[None], num_rows)
         return assemble(features), labels
@@ -140,16 +141,16 @@ class Batches:
     def _refuse(self, partition: int, offset: int, problem: str) -> None:
         raise InputError(
             f"{self.topic} partition {partition} offset {offset}: {problem}; expected "
-            "a JSON object of raw columns, or a block record; mend what writes them, "
-            "or leave such events out with --on_bad_event skip"
+            "a JSON object of raw columns, or a block record; fix the program that "
+            "writes them, or leave such events out with --on_bad_event skip"
         )
 
 
 def _problem(features: dict[str, Any], labels: np.ndarray) -> str | None:
-    """What is wrong with the numbers of a block, if anything."""
-    wrong = labels[~np.isin(labels, (0, 1))]
-    if len(wrong):
-        return f"a label is {wrong[0]:g}, expected 0 or 1"
+    """Return the problem with the numbers of a block, if there is one."""
+    bad_labels = labels[~np.isin(labels, (0, 1))]
+    if len(bad_labels):
+        return f"a label is {bad_labels[0]:g}, expected 0 or 1"
     if not np.isfinite(features["dense_features"]).all():
         return "a dense feature is not finite"
     return None

@@ -1,4 +1,4 @@
-"""Events of a Kafka topic from given offsets on, read by tensorflow-io."""
+"""Reads events of a Kafka topic, from given offsets on, with tensorflow-io."""
 
 import logging
 import queue
@@ -14,23 +14,23 @@ from tfdlrm.base.errors import InputError
 from tfdlrm.base.remote_path import load_tensorflow_io
 
 CHUNK_EVENTS = 1024
-"""Events handed over at once; tensorflow-io takes as many from the broker."""
+"""Events in a chunk; tensorflow-io reads as many from the broker at once."""
 
 WAITING_CHUNKS = 4
-"""Chunks that wait for the model; then reading waits."""
+"""Chunks that may wait for the model before reading pauses."""
 
 TURN_EVENTS = 16 * CHUNK_EVENTS
-"""Events of a partition before it is the turn of the next one."""
+"""Events read from a partition before the next partition's turn."""
 
 POLL_SECONDS = 0.2
-"""How long partitions at their ends are left alone before they are asked again."""
+"""Pause before partitions without new events are read again."""
 
 _CONNECT_SECONDS = 5
 _TRIES = 3
 _SETTINGS = (
     "enable.auto.commit=false",  # offsets are in the checkpoint, with the weights
     "fetch.wait.max.ms=100",
-    "conf.topic.auto.offset.reset=error",  # never go on elsewhere without a word
+    "conf.topic.auto.offset.reset=error",  # never silently continue elsewhere
 )
 _URL = re.compile(r"kafka://(?P<servers>[^/\s]+)/(?P<name>[A-Za-z0-9._-]{1,249})")
 
@@ -40,7 +40,7 @@ class Topic:
     """A topic of a Kafka cluster.
 
     Args:
-        servers: Brokers to begin with, `host:port`, separated by commas.
+        servers: Brokers to connect to first, `host:port`, separated by commas.
         name: Name of the topic.
         settings: More settings of librdkafka, such as `security.protocol=ssl`.
 
@@ -56,10 +56,10 @@ class Topic:
 
     @classmethod
     def from_url(cls, url: str, settings: tuple[str, ...] = ()) -> "Topic":
-        """The topic that `kafka://host:port/topic` names; the port is 9092 if absent.
+        """Return the topic of `kafka://host:port/topic`; the port defaults to 9092.
 
         Raises:
-            InputError: If it is no such address, or a setting has not the form
+            InputError: If `url` is no such address, or a setting does not have the form
                 `name=value`.
         """
         match = _URL.fullmatch(url)
@@ -71,7 +71,7 @@ class Topic:
         for setting in settings:
             if setting.count("=") != 1:
                 raise InputError(f"kafka has {setting!r}, expected NAME=VALUE")
-        brokers = [_with_port(each) for each in match["servers"].split(",")]
+        brokers = [_with_port(broker) for broker in match["servers"].split(",")]
         return cls(",".join(brokers), match["name"], settings)
 
     def __str__(self) -> str:
@@ -87,9 +87,9 @@ class Chunk:
     """Consecutive events of a partition.
 
     Args:
-        partition: Its number.
-        offset: Offset of the first of them.
-        messages: Their bytes.
+        partition: Number of the partition.
+        offset: Offset of the first event.
+        messages: The events' bytes.
     """
 
     partition: int
@@ -97,16 +97,17 @@ class Chunk:
     messages: list[bytes]
 
     def up_to(self, end: int) -> "Chunk":
-        """Those of the events whose offset is less than `end`."""
-        kept = self.messages[: max(0, end - self.offset)]
-        return Chunk(self.partition, self.offset, kept)
+        """Return the events whose offset is less than `end`."""
+        messages = self.messages[: max(0, end - self.offset)]
+        return Chunk(self.partition, self.offset, messages)
 
 
 def partition_ends(topic: Topic) -> dict[int, int]:
-    """For each partition of a topic the offset behind its last event; 0 if it has none.
+    """Return the offset after the last event of each partition; 0 without events.
 
-    tensorflow-io has no way to ask how many there are, so they are tried one by one,
-    and the first that does not answer in three times 5 s is taken not to be there.
+    tensorflow-io cannot report the number of partitions, so this function tries them
+    one by one. The first partition that does not answer in three times 5 s is taken to
+    be missing.
 
     Raises:
         InputError: If no broker answers, or there is no such topic.
@@ -122,14 +123,14 @@ def partition_ends(topic: Topic) -> dict[int, int]:
 
 
 def _partition_end(tfio: Any, topic: Topic, partition: int) -> int | None:
-    """The offset behind the last event; `None` where there is no such partition."""
+    """Return the offset after the last event; `None` if there is no such partition."""
     import tensorflow as tf
 
     reason = ""
     for _ in range(_TRIES):
         try:
-            # It looks for the last event when it is made, for 5 s at most.
-            found = tfio.IODataset.from_kafka(
+            # The constructor looks for the last event, for 5 s at most.
+            dataset = tfio.IODataset.from_kafka(
                 topic.name,
                 partition=partition,
                 start=0,
@@ -137,12 +138,12 @@ def _partition_end(tfio: Any, topic: Topic, partition: int) -> int | None:
                 servers=topic.servers,
                 configuration=[*_SETTINGS, *topic.settings],
             )
-            return int(found._stop)
+            return int(dataset._stop)
         except tf.errors.OpError as error:
             reason = " ".join(error.message.split())
         if "No more messages" in reason:
             return 0
-        time.sleep(POLL_SECONDS)  # its consumer may not have been ready to look
+        time.sleep(POLL_SECONDS)  # its consumer may not have been ready
     if "Timed out" in reason or "nknown" in reason:
         return None
     raise InputError(f"{topic} partition {partition} cannot be read: {reason}")
@@ -164,56 +165,56 @@ def _require_broker(topic: Topic) -> None:
 class Events:
     """Reads the partitions of a topic in turn, each in its order.
 
-    One at a time, because the readers that tensorflow-io makes share their consumer.
-    Offsets are counted, since it does not tell them: the topic may neither be compacted
-    nor hold transactions, whose marks take offsets too.
+    Partitions are read one at a time, because tensorflow-io's readers share their
+    consumer. Offsets are counted, since tensorflow-io does not report them. So the
+    topic must not be compacted, nor hold transactions, whose marks take offsets too.
 
     Args:
         topic: The topic.
-        offsets: Of each partition the first event to read.
+        offsets: For each partition, the offset of the first event to read.
     """
 
     def __init__(self, topic: Topic, offsets: Mapping[int, int]) -> None:
         self._topic = topic
         self._tfio = load_tensorflow_io(str(topic))
-        # Each data set that is made warns of functions that tensorflow-io calls.
+        # Each new data set warns of functions that tensorflow-io calls.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         self._queue: queue.Queue[Chunk | Exception] = queue.Queue(WAITING_CHUNKS)
-        # A reader that waits for a broker cannot be interrupted, only left behind.
+        # A reader that waits for a broker cannot be interrupted, only abandoned.
         threading.Thread(
             target=self._read_in_turn, args=(dict(offsets),), daemon=True
         ).start()
 
     def next(self, timeout: float) -> Chunk | None:
-        """The next events of any partition, or `None` if none come for so many seconds.
+        """Return the next events of any partition; `None` after `timeout` seconds.
 
         Raises:
             InputError: If a partition cannot be read any more.
         """
         try:
-            found = self._queue.get(timeout=timeout)
+            chunk = self._queue.get(timeout=timeout)
         except queue.Empty:
             return None
-        if isinstance(found, Exception):
-            raise found
-        return found
+        if isinstance(chunk, Exception):
+            raise chunk
+        return chunk
 
     def _read_in_turn(self, offsets: dict[int, int]) -> None:
         try:
             while True:
-                before = dict(offsets)
+                old_offsets = dict(offsets)
                 for partition in offsets:
                     for messages in self._turn(partition, offsets[partition]):
                         offset = offsets[partition]
                         self._queue.put(Chunk(partition, offset, messages))
                         offsets[partition] += len(messages)
-                if offsets == before:
+                if offsets == old_offsets:
                     time.sleep(POLL_SECONDS)
-        except Exception as error:  # to be raised where the events are used
+        except Exception as error:  # `next` raises it
             self._queue.put(error)
 
     def _turn(self, partition: int, offset: int) -> Iterator[list[bytes]]:
-        """The messages from `offset` up to the present end, or some of them."""
+        """Yield one turn's messages from `offset` on, at most up to the present end."""
         import tensorflow as tf
 
         stream = self._tfio.IODataset.stream().from_kafka(
@@ -223,7 +224,7 @@ class Events:
             servers=self._topic.servers,
             configuration=[*_SETTINGS, *self._topic.settings],
         )
-        # Cut in the data set: an iterator that is left early would read on by itself.
+        # Limited by `take`: an iterator that is abandoned early would go on reading.
         chunks = stream.take(TURN_EVENTS).batch(CHUNK_EVENTS)
         try:
             for chunk in chunks.as_numpy_iterator():
@@ -232,9 +233,9 @@ class Events:
             reason = " ".join(error.message.split())
             if "Offset out of range" in reason:
                 reason = (
-                    f"it has none at {offset}, the events before were removed or never "
-                    "written; begin at its end with --start latest, for a run that has "
-                    "not learned from it"
+                    f"it has none at {offset}, the earlier events were removed or "
+                    "never written; for a run that has not learned from it, begin at "
+                    "its end with --start latest"
                 )
             raise InputError(
                 f"{self._topic} partition {partition} cannot be read from offset "

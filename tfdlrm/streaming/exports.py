@@ -1,4 +1,4 @@
-"""The versions that a stream has exported and keeps, by a file of its directory."""
+"""Versions that a stream exported and keeps, listed in a file of its directory."""
 
 import hashlib
 import json
@@ -8,14 +8,14 @@ from tfdlrm.base import storage
 from tfdlrm.exporting.versions import remove_version
 
 KEPT_EXPORTS = 3
-"""Versions kept of those that the stream exported; a server holds on to the newest."""
+"""Number of the stream's exported versions that stay; a server uses the newest."""
 
 
 class StreamExports:
-    """Remembers the exported versions, and removes those long replaced.
+    """Remembers the exported versions, and removes old ones.
 
     Args:
-        directory: The stream's directory.
+        directory: Directory of the stream.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -28,7 +28,7 @@ class StreamExports:
         try:
             self._versions = self._read()
         except (OSError, ValueError) as error:
-            # A wrong name would be that of a version which is not ours to remove.
+            # A wrong name may be that of a version which the stream must not remove.
             print(
                 f"{self._file} is damaged ({error}): the versions that this stream "
                 "exported so far are not removed any more",
@@ -36,29 +36,29 @@ class StreamExports:
             )
 
     def add(self, version: Path) -> None:
-        """Take note of a version, and remove the ones that it makes too many.
+        """Record a version, and remove the oldest beyond `KEPT_EXPORTS`.
 
         Raises:
             OSError: If the disk refuses.
         """
         if str(version) not in self._versions:
             self._versions.append(str(version))
-        for old in self._versions[:-KEPT_EXPORTS]:
-            remove_version(storage.at(old))
+        for old_version in self._versions[:-KEPT_EXPORTS]:
+            remove_version(storage.at(old_version))
         self._versions = self._versions[-KEPT_EXPORTS:]
-        before, self._text = self._text, json.dumps(self._versions)
-        # Of both texts, since a kill may leave the one before.
-        checksums = f"{_sha256(before)}\n{_sha256(self._text)}\n"
+        old_text, self._text = self._text, json.dumps(self._versions)
+        # Checksums of both texts, since after a kill the file may have the old one.
+        checksums = f"{_sha256(old_text)}\n{_sha256(self._text)}\n"
         storage.replace_text(self._checksums, checksums)
         storage.replace_text(self._file, self._text)
 
     def _read(self) -> list[str]:
         text = self._file.read_text(encoding="utf-8")
         if self._checksums.is_file():  # earlier releases wrote none
-            written = self._checksums.read_text(encoding="utf-8").split()
-            if _sha256(text) not in written:
+            checksums = self._checksums.read_text(encoding="utf-8").split()
+            if _sha256(text) not in checksums:
                 raise ValueError(
-                    f"its SHA-256 is {_sha256(text)}, expected {written[-1:]}"
+                    f"its SHA-256 is {_sha256(text)}, expected {checksums[-1:]}"
                 )
         versions = json.loads(text)
         if not isinstance(versions, list):

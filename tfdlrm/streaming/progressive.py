@@ -19,15 +19,15 @@ MEASURED = ("log_loss", "auc")
 
 @dataclass(frozen=True)
 class StreamPoint:
-    """Measures of the events since the point before, each predicted unlearned.
+    """Measures of the events since the previous point, predicted before learned.
 
     Args:
-        events: Events up to here.
-        log_loss: Mean log loss of those since the point before.
-        auc: Their AUC; NaN where all labels are alike.
-        base_rate: Share of clicks among them.
+        events: Number of events up to this point.
+        log_loss: Mean log loss of the events since the previous point.
+        auc: AUC of these events; NaN if all labels are equal.
+        base_rate: Share of clicks among these events.
         frozen_log_loss: Log loss of the model as it was when the stream began.
-        frozen_auc: Its AUC.
+        frozen_auc: AUC of that model.
     """
 
     events: int
@@ -39,12 +39,12 @@ class StreamPoint:
 
 
 class ProgressiveValidation:
-    """Takes a point every so many events, prints it as a line, and draws the curves.
+    """Measures points at regular intervals, prints each, and draws the curves.
 
     Args:
-        directory: Where `metrics.jsonl` and `curves.png` go.
+        directory: Directory of `metrics.jsonl` and `curves.png`.
         every: Events between two points.
-        state: What `state` gave when it was interrupted.
+        state: The `state` of an interrupted validation.
     """
 
     def __init__(
@@ -56,12 +56,12 @@ class ProgressiveValidation:
         self.events: int = state["events"]
         self.points = [StreamPoint(**point) for point in state["points"]]
         self._since: list[list[float]] = [list(values) for values in state["since"]]
-        self._timed = (time.perf_counter(), self.events)
+        self._last_print = (time.perf_counter(), self.events)
         self._has_header = False
 
     @property
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it, as JSON has it."""
+        """The state that a checkpoint saves, as JSON values."""
         return {
             "events": self.events,
             "points": [asdict(point) for point in self.points],
@@ -74,32 +74,33 @@ class ProgressiveValidation:
         probabilities: np.ndarray,
         frozen: np.ndarray | None = None,
     ) -> None:
-        """Take the predictions of a batch, and a point when it is time."""
+        """Add the predictions of a batch, and a point if it is due."""
         self.events += len(labels)
         columns: tuple[Any, ...] = (
             labels,
             probabilities,
             [] if frozen is None else frozen,
         )
-        for kept, values in zip(self._since, columns, strict=True):
-            kept += np.ravel(values).tolist()
+        for column, values in zip(self._since, columns, strict=True):
+            column += np.ravel(values).tolist()
         if len(self._since[0]) >= self._every:
-            self.take()
+            self.add_point()
 
-    def take(self) -> None:
-        """A point of the events since the last one, if there are any."""
+    def add_point(self) -> None:
+        """Add a point for the events since the last point, if there are any."""
         labels, probabilities, frozen = map(np.array, self._since)
         if not len(labels):
             return
-        found = binary_metrics(labels, probabilities)
-        than = binary_metrics(labels, frozen) if len(frozen) == len(labels) else None
+        metrics = binary_metrics(labels, probabilities)
+        is_compared = len(frozen) == len(labels)
+        frozen_metrics = binary_metrics(labels, frozen) if is_compared else None
         point = StreamPoint(
             self.events,
-            found.log_loss,
-            found.auc,
-            found.base_rate,
-            than.log_loss if than else None,
-            than.auc if than else None,
+            metrics.log_loss,
+            metrics.auc,
+            metrics.base_rate,
+            frozen_metrics.log_loss if frozen_metrics else None,
+            frozen_metrics.auc if frozen_metrics else None,
         )
         self.points.append(point)
         self._since = [[], [], []]
@@ -107,7 +108,7 @@ class ProgressiveValidation:
         self.write()
 
     def write(self) -> None:
-        """Write the points and draw them; a disk that refuses does not end a stream."""
+        """Write the points and draw them; a full disk does not end a stream."""
         lines = [f"{orjson.dumps(point).decode()}\n" for point in self.points]
         try:
             storage.replace_text(self._directory / "metrics.jsonl", "".join(lines))
@@ -117,9 +118,9 @@ class ProgressiveValidation:
             print(f"the curves are not on disk: {error}", flush=True)
 
     def _print(self, point: StreamPoint) -> None:
-        then, before = self._timed
-        rate = (self.events - before) / (time.perf_counter() - then)
-        self._timed = (time.perf_counter(), self.events)
+        start, old_events = self._last_print
+        rate = (self.events - old_events) / (time.perf_counter() - start)
+        self._last_print = (time.perf_counter(), self.events)
         is_compared = point.frozen_log_loss is not None
         if not self._has_header:
             columns = ["events", "log loss", "AUC", "clicks", "events/s"]
@@ -149,11 +150,12 @@ def draw(points: Sequence[StreamPoint], path: Path) -> None:
     events = [point.events for point in points]
     titles = ("log loss", "AUC")
     for axis, name, title in zip(axes, MEASURED, titles, strict=True):
-        axis.plot(events, [getattr(p, name) for p in points], marker=".", label="model")
-        frozen = [getattr(point, f"frozen_{name}") for point in points]
-        if any(value is not None for value in frozen):
-            values = np.array(frozen, float)  # not a number where it was not scored
-            axis.plot(events, values, "--", marker=".", label="frozen model")
+        values = [getattr(point, name) for point in points]
+        axis.plot(events, values, marker=".", label="model")
+        frozen_values = [getattr(point, f"frozen_{name}") for point in points]
+        if any(value is not None for value in frozen_values):
+            frozen = np.array(frozen_values, float)  # NaN where it was not scored
+            axis.plot(events, frozen, "--", marker=".", label="frozen model")
             axis.legend()
         axis.set(title=f"{title}, predicted before learned", xlabel="events")
         axis.grid(alpha=0.3)

@@ -1,4 +1,4 @@
-"""The weights that early stopping keeps: one file, with its checksum behind it."""
+"""The weights that early stopping keeps: one file that ends with its checksum."""
 
 import hashlib
 import re
@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfdlrm.base import storage
+from tfdlrm.base import local_copies, storage
 from tfdlrm.base.checksums import file_sha256
 from tfdlrm.base.errors import InputError
 from tfdlrm.checkpoints.entries import Piece
@@ -20,34 +20,30 @@ from tfdlrm.checkpoints.variables import SavedVariables
 from tfdlrm.layers._fused_tables import FusedTables
 from tfdlrm.training.run_directory import RunDirectory
 
-# HDF5 knows its own end, and ignores what follows it. A file beside it could be of
-# other weights after a kill between the two.
+# HDF5 ignores what follows its own end. A separate file could be of other weights after
+# a kill between the two.
 _TRAILER = re.compile(rb"\nsha256 ([0-9a-f]{64})\n")
 _TRAILER_BYTES = 73
 _READ_BYTES = 2**22
 
 
 def write_best_weights(model: keras.Model, run: RunDirectory) -> None:
-    """Write the weights of a model in place of those before.
+    """Write the weights of a model, replacing earlier ones.
 
     Raises:
         OSError: If the disk refuses.
     """
     target = run.best_weights_file
-    aside = target.with_name(f".partial-{target.name}")
-    try:
+    with storage.whole(target, suffix=".weights.h5") as temporary:
         with _tables_in_pieces(model):
-            model.save_weights(aside)
-        checksum = file_sha256(aside)
-        with aside.open("ab") as file:
+            model.save_weights(temporary)
+        checksum = file_sha256(temporary)
+        with temporary.open("ab") as file:
             file.write(f"\nsha256 {checksum}\n".encode())
-        storage.rename(aside, target)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def load_best_weights(model: keras.Model, run: RunDirectory) -> None:
-    """Give a model the best weights of a run.
+    """Load the best weights of a run into a model.
 
     Raises:
         InputError: If they are missing, damaged, or of another model.
@@ -68,7 +64,7 @@ def load_best_weights(model: keras.Model, run: RunDirectory) -> None:
 def load_kept_weights(
     model: keras.Model, run: RunDirectory, stops_early: bool, state: dict[str, Any]
 ) -> None:
-    """Give a model the best weights of a run, if the run keeps such.
+    """Load the best weights of a run into a model, if the run keeps them.
 
     Args:
         model: The model, with the weights of a checkpoint.
@@ -77,7 +73,7 @@ def load_kept_weights(
         state: The state of the checkpoint.
 
     Raises:
-        InputError: If they should be there and are missing, or are damaged.
+        InputError: If they are expected and missing, or damaged.
     """
     splits = [point["split"] for point in state.get("points", [])]
     if run.best_weights_file.is_file() or (stops_early and "validation" in splits):
@@ -99,13 +95,13 @@ def check_best_weights(run: RunDirectory) -> Path:
             f"{target} is missing, expected the weights of the best step: put it back, "
             "or train again with another --run_dir"
         )
-    path = storage.local_copy(target)
-    found, written = _checksums(path)
-    if written is None:
+    path = local_copies.local_copy(target)
+    actual, expected = _checksums(path)
+    if expected is None:
         print(f"{target} holds no checksum of its own: it cannot be checked for damage")
-    elif found != written:
+    elif actual != expected:
         raise InputError(
-            f"{target} is damaged: its SHA-256 is {found}, expected {written}; put "
+            f"{target} is damaged: its SHA-256 is {actual}, expected {expected}; put "
             "back a copy of the file, or train again with another --run_dir"
         )
     return path
@@ -113,11 +109,11 @@ def check_best_weights(run: RunDirectory) -> Path:
 
 @contextmanager
 def _tables_in_pieces(model: keras.Model) -> Iterator[None]:
-    """While it lasts, Keras saves and loads tables and their state piece by piece.
+    """Let Keras save and load tables and their state in pieces, inside the block.
 
-    By itself it makes a copy of each, on the device that the table lies on.
+    By itself Keras copies each of them on the device of the table.
     """
-    optimizers = [each for each in _optimizers(model) if each.built]
+    optimizers = [optimizer for optimizer in _optimizers(model) if optimizer.built]
     variables = SavedVariables(model, with_optimizer=bool(optimizers))
     owners = {
         layer: layer.tables
@@ -126,31 +122,31 @@ def _tables_in_pieces(model: keras.Model) -> Iterator[None]:
     }
     owners |= {optimizer: optimizer.variables for optimizer in optimizers}
     for owner, owned in owners.items():
-        held = [variables.holder_of(variable) for variable in owned]
-        owner.save_own_variables = partial(_save, held)
-        owner.load_own_variables = partial(_load, held)
+        stored = [variables.holder_of(variable) for variable in owned]
+        owner.save_own_variables = partial(_save, stored)
+        owner.load_own_variables = partial(_load, stored)
     try:
         yield
     finally:
-        for owner in owners:  # the methods of the class are there again
+        for owner in owners:  # the methods of the class are used again
             del owner.save_own_variables, owner.load_own_variables
 
 
 def _optimizers(model: keras.Model) -> list[Any]:
-    """Return the optimizer, and the one inside where a loss is scaled."""
+    """Return the optimizer, and its inner one if the loss is scaled."""
     optimizer = getattr(model, "optimizer", None)
     inner = getattr(optimizer, "inner_optimizer", None)
-    return [each for each in (optimizer, inner) if each is not None]
+    return [candidate for candidate in (optimizer, inner) if candidate is not None]
 
 
 def _save(variables: list[StoredVariable], store: Any) -> None:
-    """Write what belongs to one layer or optimizer to Keras' file, as Keras would."""
+    """Write the variables of a layer or optimizer to Keras' file, as Keras would."""
     for number, variable in enumerate(variables):
         name = str(number)
         if variable.fits_a_piece:
             store[name] = variable.whole().values
             continue
-        store[name] = np.empty(0)  # Keras makes the group with the first variable
+        store[name] = np.empty(0)  # Keras creates the group with the first variable
         group = store._h5_entry_group
         del group[name]
         values = group.create_dataset(name, variable.shape, variable.dtype)
@@ -172,15 +168,15 @@ def _load(variables: list[StoredVariable], store: Any) -> None:
 
 
 def _checksums(path: Path) -> tuple[str, str | None]:
-    """Return the checksum of the weights in a file, and the one written behind them.
+    """Return the checksum of the weights in a file, and the one at its end.
 
-    The second is `None` where an earlier release wrote the file.
+    The second is `None` if an earlier release wrote the file.
     """
-    left = path.stat().st_size - _TRAILER_BYTES
+    num_bytes = path.stat().st_size - _TRAILER_BYTES
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while left > 0 and (contents := file.read(min(_READ_BYTES, left))):
+        while num_bytes > 0 and (contents := file.read(min(_READ_BYTES, num_bytes))):
             digest.update(contents)
-            left -= len(contents)
+            num_bytes -= len(contents)
         trailer = _TRAILER.fullmatch(file.read())
     return digest.hexdigest(), trailer[1].decode() if trailer else None

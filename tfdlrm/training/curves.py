@@ -1,4 +1,4 @@
-"""The learning curves of a run: taken while it trains, and kept in its directory."""
+"""The learning curves of a run: recorded while it trains, kept in its directory."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -26,11 +26,12 @@ class CurvePoint:
     Args:
         step: Training steps done.
         split: `train` or `validation`.
-        loss: Mean log loss: of the training rows since the point before, or of the
+        loss: Mean log loss of the training rows since the previous point, or of the
             validation rows.
-        accuracy: Likewise.
-        auc: Likewise; for training rows from 200 bins, for validation rows exact.
-        seconds: Since training began, validation included.
+        accuracy: Accuracy on the same rows.
+        auc: AUC on the same rows; from 200 bins for training rows, exact for
+            validation rows.
+        seconds: Seconds since training began, validation included.
     """
 
     step: int
@@ -42,7 +43,7 @@ class CurvePoint:
 
 
 def curve_rows(data_dir: Path, schema: FeatureSchema) -> tf.data.Dataset | None:
-    """The validation rows that the curves look at, or `None` if there are none."""
+    """Return the validation rows of the curves, or `None` if there are none."""
     if not schema.num_rows("validation"):
         return None
     batches = read_split(data_dir, schema, "validation", EVALUATION_BATCH_SIZE)
@@ -50,16 +51,15 @@ def curve_rows(data_dir: Path, schema: FeatureSchema) -> tf.data.Dataset | None:
 
 
 class CurveRecorder(keras.callbacks.Callback):
-    """Takes a point of the training and validation curves every so many steps.
+    """Callback that adds a point to the curves every so many steps.
 
     Args:
-        run: Where `metrics.jsonl` and the TensorBoard events go.
+        run: The run, for `metrics.jsonl` and the TensorBoard events.
         every: Steps between two points.
         steps_per_epoch: Steps of an epoch; the last one always has a point.
-        validate: The measures of the validation rows, by the weights of the moment;
-            `None` if there are none.
-        points: Points that an interrupted run took; the files are written anew with
-            them.
+        validate: Measures the validation rows with the present weights; `None` without
+            such rows.
+        points: Points of an interrupted run; the files are written again with them.
         step: Training steps done before.
         seconds: Seconds of training before.
     """
@@ -92,12 +92,12 @@ class CurveRecorder(keras.callbacks.Callback):
 
     @property
     def seconds(self) -> float:
-        """Since training began."""
+        """Seconds since training began."""
         return round(time.perf_counter() - self._start, 3)
 
     def step_at(self, batch: int) -> int:
-        """Steps done at the end of what Keras calls this batch of the epoch."""
-        # An execution may be several steps; the last one of an epoch may be cut short,
+        """Return the steps done at the end of a batch, as Keras numbers batches."""
+        # An execution may be several steps; the last one of an epoch may be shorter,
         # which Keras does not count.
         start = self._first_step // self._steps_per_epoch * self._steps_per_epoch
         return min(self._first_step + batch + 1, start + self._steps_per_epoch)
@@ -108,7 +108,7 @@ class CurveRecorder(keras.callbacks.Callback):
     def on_train_batch_begin(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        # Not right after a point, so that the progress bar ends on its values.
+        # Not right after a point, so that the progress bar ends with its values.
         if self.points and self.points[-1].step == self.step:
             self.model.reset_metrics()
 
@@ -117,30 +117,33 @@ class CurveRecorder(keras.callbacks.Callback):
     ) -> None:
         start = self._first_step // self._steps_per_epoch * self._steps_per_epoch
         end = start + self._steps_per_epoch
-        before, self.step = self.step, self.step_at(batch)
-        num_due = (self.step - start) // self._every - (before - start) // self._every
+        previous_step, self.step = self.step, self.step_at(batch)
+        num_due = (self.step - start) // self._every
+        num_due -= (previous_step - start) // self._every
         if not num_due and self.step != end:
             return
         logs = logs or {}
-        self._take(
+        self._add_point(
             "train", *(float(logs[name]) for name in ("loss", "accuracy", "auc"))
         )
         if self._validate is not None:
             metrics = self._validate()
-            self._take("validation", metrics.log_loss, metrics.accuracy, metrics.auc)
+            self._add_point(
+                "validation", metrics.log_loss, metrics.accuracy, metrics.auc
+            )
 
     def close(self) -> None:
         """Finish the TensorBoard events."""
         for writer in self._writers.values():
             writer.close()
 
-    def _take(self, split: str, loss: float, accuracy: float, auc: float) -> None:
+    def _add_point(self, split: str, loss: float, accuracy: float, auc: float) -> None:
         values = float(loss), float(accuracy), float(auc)
         self.points.append(CurvePoint(self.step, split, *values, seconds=self.seconds))
         self._write(self.points[-1:])
 
     def _write(self, new: Sequence[CurvePoint]) -> None:
-        """Write the curves, of which some points are new to TensorBoard.
+        """Write all points to the curves, and the new ones to TensorBoard.
 
         A disk that refuses does not stop a long run: the next point writes all again.
         """

@@ -1,4 +1,4 @@
-"""From the name of a strategy to TensorFlow's own, and what its workers agree on."""
+"""TensorFlow's distribution strategies by name, and agreement among their workers."""
 
 import os
 import re
@@ -17,11 +17,11 @@ from tfdlrm.data.reading_order import WorkerShare
 from tfdlrm.layers.table_placement import tables_on
 
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError)
-"""What a collective operation fails with where one of its workers is gone."""
+"""Errors of a collective operation that has lost a worker."""
 
 
 def strategy(name: str) -> tf.distribute.Strategy:
-    """The strategy to create and train a model under, one of each name in a process.
+    """Return the strategy to create and train a model under, one per name and process.
 
     Args:
         name: `default` for one device; `mirrored` for all GPUs with the weights of
@@ -33,7 +33,7 @@ def strategy(name: str) -> tf.distribute.Strategy:
     Raises:
         InputError: If `TF_CONFIG` is not set or malformed, or its workers would share
             GPUs.
-        LostWorkerError: If a worker does not come.
+        LostWorkerError: If a worker does not start.
         ValueError: If there is no such strategy.
     """
     share_gpus()
@@ -52,17 +52,17 @@ def strategy(name: str) -> tf.distribute.Strategy:
 
 @cache
 def _mirrored(names: tuple[str, ...], are_gpus: bool) -> tf.distribute.Strategy:
-    """One strategy for all of a process: the collectives of two are mixed up."""
+    """Return the strategy of this process: collectives of two would be mixed up."""
     return tf.distribute.MirroredStrategy(
         list(names),
-        # TensorFlow's collectives on CPUs mix up the strategies of others, too.
+        # TensorFlow's collectives on CPUs mix up the strategies of other processes too.
         cross_device_ops=None if are_gpus else tf.distribute.ReductionToOneDevice(),
     )
 
 
 @cache
 def _multi_worker(cluster: Cluster) -> tf.distribute.Strategy:
-    """One strategy for all of a process, which cannot start a second one."""
+    """Return the strategy of this process, which cannot start a second one."""
     _require_own_gpus(cluster)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy()
@@ -78,7 +78,7 @@ def _require_own_gpus(cluster: Cluster) -> None:
     """Refuse workers that would share the GPUs of one machine, as NCCL does later.
 
     Raises:
-        InputError: If there are GPUs and nothing says which of them are this worker's.
+        InputError: If there are GPUs and no setting says which are this worker's.
     """
     workers = cluster.on_this_machine
     gpus = tf.config.list_physical_devices("GPU")
@@ -95,7 +95,7 @@ def _require_own_gpus(cluster: Cluster) -> None:
 
 @contextmanager
 def tables_placed(strategy: tf.distribute.Strategy, where: str) -> Iterator[None]:
-    """Say where embedding tables that are made meanwhile are to lie.
+    """Place the embedding tables that are created inside the block.
 
     Args:
         strategy: The strategy of their model.
@@ -111,7 +111,7 @@ def tables_placed(strategy: tf.distribute.Strategy, where: str) -> Iterator[None
 
 
 def is_multi_worker(strategy: tf.distribute.Strategy) -> bool:
-    """Whether there are other processes, with which collectives must be in step."""
+    """Whether there are other processes, which run the same collectives in step."""
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
@@ -119,12 +119,11 @@ def distributed(
     strategy: tf.distribute.Strategy,
     read: Callable[[WorkerShare | None], tf.data.Dataset],
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
-    """The batches for Keras' `fit`: of several workers, each reads its own part.
+    """Return the batches for Keras' `fit`; each of several workers reads its own part.
 
     Args:
         strategy: The strategy.
-        read: From a worker's part, `None` where there is but one worker, to its
-            batches.
+        read: Returns the batches of a worker's part; `None` is all of them.
     """
     if not is_multi_worker(strategy):
         return read(None)
@@ -138,34 +137,34 @@ def distributed(
 
 
 def of_all_workers(strategy: tf.distribute.Strategy, number: int) -> list[int]:
-    """The numbers that the workers give, in order; waits for all of them.
+    """Return a number of each worker, in order; wait for all of them.
 
     Args:
-        strategy: The strategy; where it has no other workers, they are one.
-        number: This worker's.
+        strategy: The strategy; without other workers, there is one number.
+        number: The number of this worker.
     """
     if not is_multi_worker(strategy):
         return [number]
 
     @tf.function
     def gather() -> tf.Tensor:
-        mine = tf.constant([number], tf.int64)
-        return tf.distribute.get_replica_context().all_gather(mine, axis=0)
+        own_number = tf.constant([number], tf.int64)
+        return tf.distribute.get_replica_context().all_gather(own_number, axis=0)
 
-    everyone = strategy.experimental_local_results(strategy.run(gather))[0].numpy()
+    numbers = strategy.experimental_local_results(strategy.run(gather))[0].numpy()
     devices = strategy.num_replicas_in_sync // len(Cluster.from_environment().workers)
-    return [int(each) for each in np.asarray(everyone)[::devices]]
+    return [int(number) for number in np.asarray(numbers)[::devices]]
 
 
 def check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
-    """Refuse workers that would go on from different steps.
+    """Refuse workers that would resume from different steps.
 
     Args:
         strategy: The strategy.
-        step: Training steps that this worker found done.
+        step: Training steps of the checkpoint that this worker read.
 
     Raises:
-        InputError: Unless all workers found the same.
+        InputError: Unless the steps of all workers are the same.
     """
     steps = of_all_workers(strategy, step)
     if len(set(steps)) > 1:
@@ -187,7 +186,7 @@ def chief_first(strategy: tf.distribute.Strategy, is_chief: bool) -> Iterator[No
 
 @contextmanager
 def losing_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """Say in one line that a worker is gone, where that is what went wrong.
+    """Report the loss of a worker in one line.
 
     Raises:
         LostWorkerError: If a worker is gone.
@@ -198,17 +197,18 @@ def losing_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
         if not is_multi_worker(strategy):
             raise
         raise LostWorkerError(
-            f"{_lost(error, strategy)} is gone: mend it and give all workers the same "
+            f"{_lost(error, strategy)} is gone: fix it and give all workers the same "
             "command again; they go on from the last checkpoint"
         ) from error
 
 
 def _lost(error: tf.errors.OpError, strategy: tf.distribute.Strategy) -> str:
-    """The worker that TensorFlow's message tells of, as TF_CONFIG names it."""
-    here = strategy.cluster_resolver
-    named = re.findall(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)", str(error.message))
-    others = [each for each in named if each != (here.task_type, str(here.task_id))]
-    return " ".join(others[-1]) if others else "a worker"
+    """Return the lost worker in TensorFlow's message, as TF_CONFIG names it."""
+    resolver = strategy.cluster_resolver
+    tasks = re.findall(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)", str(error.message))
+    own_task = resolver.task_type, str(resolver.task_id)
+    lost_tasks = [task for task in tasks if task != own_task]
+    return " ".join(lost_tasks[-1]) if lost_tasks else "a worker"
 
 
 def _first_line(error: Exception) -> str:

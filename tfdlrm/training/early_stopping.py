@@ -1,4 +1,4 @@
-"""Stopping when validation rows say that more training makes it worse."""
+"""Stop training when the validation loss no longer falls."""
 
 from typing import Any
 
@@ -15,18 +15,18 @@ from tfdlrm.training.run_directory import RunDirectory
 
 
 class EarlyStopping(keras.callbacks.Callback):
-    """Ends training some points of the validation curve after its best one.
+    """Callback that ends training some points of the validation curve after the best.
 
-    Everything it goes by is in the curve, which a checkpoint holds: a run that goes on
-    after a kill ends where it would have.
+    It depends on the curve alone, which a checkpoint holds: a run that is resumed after
+    a kill ends at the same step.
 
     Args:
-        run: Keeps the weights of the best point.
-        recorder: Takes the curve; its turn comes before.
-        patience: Points in a row that are no better than the best before them.
+        run: The run, which keeps the weights of the best point.
+        recorder: The recorder of the curve, an earlier callback.
+        patience: Points in a row that are no better than the best one before them.
 
     Raises:
-        InputError: If the run goes on, and its best weights are missing or damaged.
+        InputError: If the run is resumed and its best weights are missing or damaged.
     """
 
     def __init__(
@@ -36,13 +36,13 @@ class EarlyStopping(keras.callbacks.Callback):
         self._run = run
         self._recorder = recorder
         self._patience = patience
-        self._num_seen = len(self._validation_points())
-        if self._num_seen:
+        self._num_points = len(self._validation_points())
+        if self._num_points:
             check_best_weights(run)  # now, not after hours of training
 
     @property
     def is_over(self) -> bool:
-        """Whether the curve says that training is to end."""
+        """Whether training ends according to the curve."""
         points = self._validation_points()
         return bool(points) and len(points) - 1 - _best_of(points) >= self._patience
 
@@ -50,9 +50,9 @@ class EarlyStopping(keras.callbacks.Callback):
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
         points = self._validation_points()
-        if len(points) == self._num_seen:
+        if len(points) == self._num_points:
             return
-        self._num_seen = len(points)
+        self._num_points = len(points)
         if _best_of(points) == len(points) - 1:
             self._save()
         elif self.is_over:
@@ -69,7 +69,7 @@ class EarlyStopping(keras.callbacks.Callback):
             ) from error
 
     def restore_best(self, model: keras.Model) -> None:
-        """Give `model` the weights of the best point, and say which it was."""
+        """Load the weights of the best point into `model`, and print which it was."""
         points = self._validation_points()
         best = points[_best_of(points)]
         load_best_weights(model, self._run)
@@ -83,5 +83,5 @@ class EarlyStopping(keras.callbacks.Callback):
 
 
 def _best_of(points: list[CurvePoint]) -> int:
-    """Which point has the lowest loss, the first of equals."""
-    return min(range(len(points)), key=lambda i: points[i].loss)
+    """Return the index of the point with the lowest loss, the first of equals."""
+    return min(range(len(points)), key=lambda index: points[index].loss)

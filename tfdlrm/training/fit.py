@@ -1,4 +1,4 @@
-"""Fitting a model and writing down how it learned."""
+"""Fit a model, record its learning curves and write checkpoints."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ _OPTIMIZERS = {
 def compile_model(
     model: keras.Model, config: OptimizerConfig, steps_per_execution: int = 1
 ) -> None:
-    """Give `model` its optimizer, loss and the metrics of the curves."""
+    """Compile `model` with its optimizer, loss and the metrics of the curves."""
     optimizer: Any = _OPTIMIZERS[config.name](learning_rate=_learning_rate(config))
     if model.dtype_policy.name == "mixed_float16":
         optimizer = optimizers.LossScaleOptimizer(optimizer)
@@ -69,25 +69,24 @@ def _learning_rate(config: OptimizerConfig) -> Any:
 
 
 def make_reproducible(seed: int) -> None:
-    """Let the same seed give the same numbers, bit for bit on processors.
+    """Make the same seed yield the same numbers, bit for bit on CPUs.
 
     Args:
         seed: Seed of initial weights and dropout.
     """
     keras.utils.set_random_seed(seed)
     if not tf.config.list_physical_devices("GPU"):
-        # SGD adds to a row that several threads may name at once. On a GPU its
-        # scatter-add is made of atomic additions, in whatever order they come. The
-        # other optimizers sum repeated rows first, for which TensorFlow 2.17 has an
-        # ordered kernel there too; it was never tried.
+        # With SGD several threads may add to one row at once. On a GPU its scatter-add
+        # consists of atomic additions in any order. The other optimizers sum repeated
+        # rows first, for which TensorFlow 2.17 has an ordered GPU kernel too; it was
+        # never tried.
         tf.config.experimental.enable_op_determinism()
 
 
 def set_precision(config: TrainConfig) -> None:
-    """Compute from now on in the precision of a run, and in no lower one.
+    """Set the precision of all computations to that of a run.
 
-    TensorFlow has GPUs round what they multiply to TF32 unless told otherwise; that is
-    a choice of its own here.
+    By default TensorFlow lets GPUs round factors to TF32; here that is a setting.
     """
     keras.config.set_dtype_policy(config.precision)
     tf.config.experimental.enable_tensor_float_32_execution(config.tf32)
@@ -96,13 +95,13 @@ def set_precision(config: TrainConfig) -> None:
 def probabilities_of(
     model: keras.Model, batches: tf.data.Dataset
 ) -> Callable[[dict[str, Any]], tf.Tensor]:
-    """The function from features to click probabilities, compiled once.
+    """Return the function from features to click probabilities, compiled once.
 
     Args:
         model: The model.
-        batches: Batches of features and labels such as the function will be given.
+        batches: Batches of features and labels like those that the function will take.
     """
-    # Of bags of ids no two batches have the same shape.
+    # Batches with bags of ids all have different shapes.
     features, _ = batches.element_spec
     return tf.function(
         lambda features: tf.sigmoid(model(features, training=False)),
@@ -111,7 +110,7 @@ def probabilities_of(
 
 
 def start_xla_quietly() -> None:
-    """Use XLA, as training does, for the first time, without its greeting."""
+    """Start XLA, which training uses, without its greeting."""
     with without_greeting():
         tf.function(lambda: tf.constant(0) + 1, jit_compile=True)()
 
@@ -126,18 +125,17 @@ def fit(
     data_set: str,
     meaning: Meaning | None = None,
 ) -> list[CurvePoint]:
-    """Train a compiled model, or go on where the run was left.
+    """Train a compiled model, or resume the run where it stopped.
 
     Args:
         model: The model.
-        read: From the number of an epoch and that of a batch in it to the batches of
-            the epoch from there on.
+        read: Returns the batches of an epoch from a batch on, by the numbers of both.
         steps_per_epoch: Batches of an epoch.
-        validation: Batches to watch, or `None`.
+        validation: Validation batches for the curves, or `None`.
         config: Number of epochs, of points in the curves, and of checkpoints.
         run: The run's directory.
-        data_set: What tells the data set from others; a checkpoint knows its own.
-        meaning: What its ids and labels mean, which a checkpoint knows too.
+        data_set: The fingerprint of the data set, which checkpoints contain.
+        meaning: The meaning of its ids and labels, which checkpoints contain too.
 
     Returns:
         The learning curves.
@@ -145,7 +143,7 @@ def fit(
     Raises:
         InputError: If the loss is not finite, the checkpoints cannot be used, or the
             last one cannot be written.
-        KeyboardInterrupt, SystemExit: If a signal asked to stop, which it has.
+        KeyboardInterrupt, SystemExit: After a signal that asked to stop.
     """
     start_xla_quietly()
     checkpoints = CheckpointDirectory(run.checkpoint_directory, config.checkpoints.keep)
@@ -183,21 +181,23 @@ def fit(
             FiniteLoss(run, recorder, batch_at),
             recorder,
             profiler,
-            # Before a signal can end the run in the checkpointer's turn.
+            # Before the checkpointer, in which a signal can end the run.
             *([stopping] if stopping else []),
             checkpointer if is_chief else StopWithChief(request),
         ]
         if state["metrics"]:
-            # Metrics have variables only once they have been computed.
+            # Metrics have variables only after they were computed once.
             model.evaluate(read(0, 0), steps=1, verbose=0)
             callbacks.append(MetricsRestorer(state["metrics"]))
-        # There may be nothing left to fit, but still a last checkpoint to write.
+        # Even without any step to fit there may be a last checkpoint to write.
         checkpointer.set_model(model)
-        for epoch, done in _epochs_from(state["step"], steps_per_epoch, config.epochs):
+        for epoch, num_done in _epochs_from(
+            state["step"], steps_per_epoch, config.epochs
+        ):
             if stopping is not None and stopping.is_over:
                 break
-            steps = steps_per_epoch - done
-            _fit_epoch(model, read(epoch, done), epoch, steps, callbacks, is_chief)
+            steps = steps_per_epoch - num_done
+            _fit_epoch(model, read(epoch, num_done), epoch, steps, callbacks, is_chief)
         recorder.close()
         profiler.close()
         if is_chief:
@@ -216,14 +216,14 @@ def _fit_epoch(
     callbacks: list[keras.callbacks.Callback],
     is_chief: bool,
 ) -> None:
-    # An epoch a call: the order of its rows follows from its number, however often
-    # Keras starts to read them.
+    # One call per epoch: the order of its rows follows from its number, however often
+    # Keras begins to read them.
     model.fit(
         batches,
         initial_epoch=epoch,
         epochs=epoch + 1,
         callbacks=callbacks,
-        # A bar that redraws itself is for a terminal; a log gets a line.
+        # A terminal gets a progress bar; a log gets one line.
         verbose=(1 if sys.stdout.isatty() else 2) if is_chief else 0,
         shuffle=False,
         steps_per_epoch=steps,
@@ -233,10 +233,10 @@ def _fit_epoch(
 def _epochs_from(
     step: int, steps_per_epoch: int, num_epochs: int
 ) -> Iterator[tuple[int, int]]:
-    """Each epoch that is left after so many steps, and what of it is done."""
-    first, done = divmod(step, steps_per_epoch)
-    for epoch in range(first, num_epochs):
-        yield epoch, done if epoch == first else 0
+    """Yield each epoch that remains after `step` steps, and its steps already done."""
+    first_epoch, num_done = divmod(step, steps_per_epoch)
+    for epoch in range(first_epoch, num_epochs):
+        yield epoch, num_done if epoch == first_epoch else 0
 
 
 def _validator(
@@ -255,8 +255,8 @@ def _restore(
     meaning: Meaning | None,
     devices: tf.distribute.Strategy,
 ) -> dict[str, Any]:
-    """The state of the newest checkpoint, after it was read, or that of a beginning."""
-    # The chief puts damaged checkpoints aside.
+    """Restore the newest checkpoint, or return the initial state."""
+    # The chief renames damaged checkpoints.
     with chief_first(devices, is_chief=run.restored_from is None):
         state = checkpoints.restore(variables, data_set, meaning)
     if state is None:

@@ -1,4 +1,4 @@
-"""One training step on one row of a tiny DLRM, with every number kept."""
+"""One training step on one row of a tiny DLRM, with all of its numbers."""
 
 from dataclasses import dataclass, field
 
@@ -34,27 +34,27 @@ class Row:
 
 @dataclass
 class OneStep:
-    """What one training step computes, in order, as NumPy arrays without a batch axis.
+    """The numbers of one training step, in order, as NumPy arrays without a batch axis.
 
     Args:
         row: The row.
-        learning_rate: That of the step, which is plain SGD.
+        learning_rate: The learning rate of the step, which is plain SGD.
 
     Attributes:
         dense: `log(count + 1)`, `(dense,)`.
         ids: The id of each categorical value, `(features,)`.
-        columns: The same as indices and offsets.
+        columns: The same ids as indices and offsets.
         tables: Each feature's table before the step, `(vocabulary size, dim)`.
-        bottom, top: Of each layer of the two MLPs its `kernel`, `bias`, the `sums`
-            `inputs @ kernel + bias`, and the `outputs` after the activation.
+        bottom, top: For each layer of the two MLPs: its `kernel`, its `bias`, the
+            `sums` `inputs @ kernel + bias`, and the `outputs` after the activation.
         vectors: The bottom vector and the embeddings, `(1 + features, dim)`.
         products: All dot products of these, `(1 + features, 1 + features)`.
         pairs: The strict lower triangle of that, row by row, `(pairs,)`.
-        logit, probability, loss: What comes out, before the step.
-        logit_gradient: The loss' derivative by the logit.
-        pair_gradients: By each of `pairs`.
-        row_gradient: By the table row of the first categorical feature.
-        row_before, row_after: That row, around the step.
+        logit, probability, loss: The outputs before the step.
+        logit_gradient: The derivative of the loss by the logit.
+        pair_gradients: Its derivatives by `pairs`.
+        row_gradient: Its derivatives by the table row of the first categorical feature.
+        row_before, row_after: That row before and after the step.
         loss_after: The loss of the same row after the step.
     """
 
@@ -62,7 +62,7 @@ class OneStep:
     learning_rate: float = 0.5
 
     def __post_init__(self) -> None:
-        keras.utils.set_random_seed(12)  # with which no vector is all zeros
+        keras.utils.set_random_seed(12)  # so that no vector is all zeros
         self.columns = index_columns(
             [[value] for value in self.row.values], [*VOCABULARIES.values()]
         )
@@ -93,11 +93,11 @@ class OneStep:
         self.vectors = np.vstack([self.bottom[-1]["outputs"], embeddings])
         self.products = self.vectors @ self.vectors.T
         self.pairs = model.interaction(self.vectors[None])[0].numpy()
-        joined = np.concatenate([self.vectors[0], self.pairs])
-        self.top = _layers(model.top_mlp, joined)
+        top_inputs = np.concatenate([self.vectors[0], self.pairs])
+        self.top = _layers(model.top_mlp, top_inputs)
 
     def _step(self, model: DLRM, inputs: dict[str, np.ndarray]) -> None:
-        """The model itself does the step."""
+        """Do the training step with the model itself."""
         label = tf.constant([[self.row.label]])
 
         def loss_of(logits: tf.Tensor) -> tf.Tensor:
@@ -108,31 +108,35 @@ class OneStep:
             tape.watch(pairs)
             logits = model(inputs)
             loss = loss_of(logits)
-            joined = tf.concat([self.vectors[:1], pairs], axis=1)
-            loss_of_pairs = loss_of(model.top_mlp(joined))
+            top_inputs = tf.concat([self.vectors[:1], pairs], axis=1)
+            loss_of_pairs = loss_of(model.top_mlp(top_inputs))
         self.logit = logits.numpy()[0, 0]
         self.probability = tf.sigmoid(logits).numpy()[0, 0]
         self.loss = loss.numpy()
         self.logit_gradient = tape.gradient(loss, logits).numpy()[0, 0]
         self.pair_gradients = tape.gradient(loss_of_pairs, pairs).numpy()[0]
-        variables = [each.value for each in model.trainable_variables]
+        variables = [variable.value for variable in model.trainable_variables]
         gradients = tape.gradient(loss, variables)
-        (of_tables,) = [g for g in gradients if isinstance(g, tf.IndexedSlices)]
-        self.row_gradient = of_tables.values.numpy()[0]
+        (table_gradient,) = [
+            gradient for gradient in gradients if isinstance(gradient, tf.IndexedSlices)
+        ]
+        self.row_gradient = table_gradient.values.numpy()[0]
         SGD(self.learning_rate).apply(gradients, model.trainable_variables)
-        first = self.ids[0]
-        self.row_before = self.tables[0][first]
-        self.row_after = self._tables(model)[0][first]
+        row = self.ids[0]
+        self.row_before = self.tables[0][row]
+        self.row_after = self._tables(model)[0][row]
         self.loss_after = loss_of(model(inputs)).numpy()
 
 
 def _layers(mlp: MLP, inputs: np.ndarray) -> list[dict[str, np.ndarray]]:
-    """Each layer's weights and what it makes of one row."""
-    kept = []
+    """Return the weights and the outputs of each layer for one row."""
+    layers = []
     for layer in mlp.dense_layers:
         kernel, bias = layer.kernel.numpy(), layer.bias.numpy()
         outputs = layer(inputs[None])[0].numpy()
         sums = inputs @ kernel + bias
-        kept.append({"kernel": kernel, "bias": bias, "sums": sums, "outputs": outputs})
+        layers.append(
+            {"kernel": kernel, "bias": bias, "sums": sums, "outputs": outputs}
+        )
         inputs = outputs
-    return kept
+    return layers

@@ -1,4 +1,8 @@
-"""A look at some training steps with TensorFlow's profiler."""
+"""A profile of some training steps, by TensorFlow's profiler.
+
+Keras' `TensorBoard(profile_batch=…)` does not count what `profile_steps` means: it
+counts executions, of `steps_per_execution` steps each, and starts at 0 in resumed runs.
+"""
 
 from typing import Any
 
@@ -10,13 +14,13 @@ from tfdlrm.training.run_directory import RunDirectory
 
 
 class Profiler(keras.callbacks.Callback):
-    """Profiles the training from one step to another.
+    """Profiles training steps.
 
     Args:
-        run: Where the profile goes.
-        recorder: Keeps count of the steps; its turn comes before.
-        steps: The first and the last step; `None` for no profile. All steps of an
-            execution are profiled with them.
+        run: The run whose directory gets the profile.
+        recorder: Counts the steps; Keras must call it before this callback.
+        steps: The first and the last step; `None` for no profile. Profiling begins and
+            ends with whole executions.
     """
 
     def __init__(
@@ -36,9 +40,9 @@ class Profiler(keras.callbacks.Callback):
     ) -> None:
         if self._steps is None or self._is_running:
             return
-        first, last = self._steps
-        done = self._recorder.step
-        if done < last and first <= done + self.model.steps_per_execution:
+        first_step, last_step = self._steps
+        step = self._recorder.step
+        if step < last_step and first_step <= step + self.model.steps_per_execution:
             tf.profiler.experimental.start(str(self._directory))
             self._is_running = True
 
@@ -49,7 +53,7 @@ class Profiler(keras.callbacks.Callback):
             self.close()
 
     def close(self) -> None:
-        """Write what was seen, if the profiler is at work."""
+        """Write the profile, if the profiler is running."""
         if self._is_running:
             tf.profiler.experimental.stop()
             self._is_running = False

@@ -24,11 +24,11 @@ def write_report(
     """Write `report.md` and the pictures that it shows.
 
     Args:
-        directory: Where to.
+        directory: The directory of the run.
         points: The learning curves.
         metrics: Final measures of each split.
-        bins: Final predicted and observed rates of each split; may be empty.
-        description: What else the report should say, by name.
+        bins: Final predicted and observed click rates of each split; may be empty.
+        description: Other facts for the report, by name.
 
     Returns:
         The report's path.
@@ -69,18 +69,20 @@ def plot_reliability(bins: dict[str, Reliability], path: Path) -> None:
     """Draw observed over predicted click rates, and how far chance may move them."""
     figure = Figure(figsize=(4.8, 4.4), layout="constrained")
     axis = figure.subplots()
-    for (split, each), marker in zip(bins.items(), "os^", strict=False):
-        error = np.sqrt(each.observed * (1 - each.observed) / each.rows)
+    for (split, rates), marker in zip(bins.items(), "os^", strict=False):
+        error = np.sqrt(rates.observed * (1 - rates.observed) / rates.rows)
         axis.errorbar(
-            each.predicted,
-            each.observed,
+            rates.predicted,
+            rates.observed,
             yerr=1.96 * error,
             fmt=marker,
             markersize=4,
             elinewidth=1,
-            label=f"{split} (ECE {expected_calibration_error(each):.4f})",
+            label=f"{split} (ECE {expected_calibration_error(rates):.4f})",
         )
-    end = 1.05 * max(np.maximum(b.predicted, b.observed).max() for b in bins.values())
+    end = 1.05 * max(
+        np.maximum(rates.predicted, rates.observed).max() for rates in bins.values()
+    )
     axis.plot([0, end], [0, end], color="grey", linewidth=1, zorder=0, label="perfect")
     axis.set(
         title="reliability",

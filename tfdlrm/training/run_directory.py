@@ -1,4 +1,4 @@
-"""The directory of one training run: what is in it and how it is read back."""
+"""The directory of one training run: its files, and how they are read again."""
 
 import hashlib
 import json
@@ -7,60 +7,37 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 
-from tfdlrm.base import storage
+from tfdlrm.base import local_copies, storage
 from tfdlrm.base.checksums import file_sha256, seal, unseal
 from tfdlrm.base.command_line import parse, to_yaml
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import TrainConfig
 from tfdlrm.config.cluster import Cluster
+from tfdlrm.training.run_files import REPORT_FILE, RunFiles
 from tfdlrm.training.run_settings import (
     CONFIG_FILE,
     COPY_FILE,
     copied_settings,
+    first_difference,
     whole_settings,
     write_settings,
 )
 
-REPORT_FILE = "report.md"
 
-
-@dataclass(frozen=True)
-class RunDirectory:
-    """Files of one run.
-
-    Args:
-        path: The directory.
-        remote: Where the directory is, if `path` is a local copy to work in; its
-            checkpoints are there alone.
-        restored_from: The directory whose checkpoints the run goes on from, where that
-            is another process' own.
-        worker: Of such a process, its name.
-    """
-
-    path: Path
-    remote: Path | None = None
-    restored_from: Path | None = None
-    worker: str = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "path", storage.at(self.path))
-
-    @property
-    def home(self) -> Path:
-        """The directory as the user named it."""
-        return self.remote or self.path
+class RunDirectory(RunFiles):
+    """A run on disk, held by one process, with its settings and results."""
 
     @classmethod
     @contextmanager
     def opened(cls, config: TrainConfig) -> Iterator["RunDirectory"]:
-        """Hold the directory of `config.run_dir`, or a new one under `runs/`.
+        """Hold the directory `config.run_dir`, or a new one under `runs/`.
 
         Args:
             config: The run's settings.
@@ -69,8 +46,7 @@ class RunDirectory:
             The directory, new or of an unfinished run with the same settings.
 
         Raises:
-            InputError: If it holds another or a finished run, or a process is at work
-                in it.
+            InputError: If it holds another or a finished run, or is in use.
         """
         name = time.strftime(f"{config.model.name}-%Y%m%d-%H%M%S")
         run = cls(config.run_dir or Path("runs") / name)
@@ -80,7 +56,7 @@ class RunDirectory:
                     f"run_dir is {run.path}, expected a directory on this machine: "
                     "early_stopping keeps its best weights there"
                 )
-            with storage.mirrored(run.path, "checkpoints", REPORT_FILE) as local:
+            with local_copies.mirrored(run.path, "checkpoints", REPORT_FILE) as local:
                 copy = cls(local, remote=run.path)
                 copy._take(to_yaml(replace(config, run_dir=run.path)))
                 storage.copy_tree(local, run.path)
@@ -94,39 +70,39 @@ class RunDirectory:
     @classmethod
     @contextmanager
     def of_another_worker(cls, config: TrainConfig) -> Iterator["RunDirectory"]:
-        """A place that is forgotten, for workers whose chief writes the run's files.
+        """Yield a temporary directory for a worker whose chief writes the run's files.
 
         Args:
-            config: The run's settings; its checkpoints are read.
+            config: The run's settings; checkpoints are read from its `run_dir`.
 
         Yields:
             The directory.
         """
         with TemporaryDirectory(prefix="tfdlrm-worker-") as path:
-            there = config.run_dir and storage.at(config.run_dir)
+            chief_directory = config.run_dir and storage.at(config.run_dir)
             worker = f"worker-{Cluster.from_environment().index}"
-            yield cls(Path(path), restored_from=there, worker=worker)
+            yield cls(Path(path), restored_from=chief_directory, worker=worker)
 
     def _take(self, config: str) -> None:
-        """Write the settings into a new directory, or compare them with those there."""
+        """Write the settings into a new directory, or compare them with its own."""
         self.require_unfinished()
         self._remove_remains()
-        there = self._settings_there()
-        difference = there and _first_difference(there, yaml.safe_load(config))
+        settings = self._unfinished_settings()
+        difference = settings and first_difference(settings, yaml.safe_load(config))
         if difference:
             raise InputError(
                 f"run_dir {self.home} holds an unfinished run with other settings: "
                 f"{difference}; give another one, or go on with --config "
                 f"{self.home / self.config_file.name}"
             )
-        # What is there may go on elsewhere, and tell its checkpoints otherwise.
+        # Settings that change no number, such as those of checkpoints, may differ.
         write_settings(self.path, config)
 
-    def _settings_there(self) -> dict[str, Any] | None:
-        """The settings of the unfinished run; `None` if there is nothing to go on with.
+    def _unfinished_settings(self) -> dict[str, Any] | None:
+        """Return the settings of the unfinished run; `None` without one to resume.
 
         Raises:
-            InputError: If they are damaged, and there are checkpoints of them.
+            InputError: If they are damaged, and there are checkpoints.
         """
         if not self._has_settings():
             return None
@@ -139,31 +115,31 @@ class RunDirectory:
             return None
 
     def _whole_settings(self) -> dict[str, Any]:
-        """The settings, with a line where they are those of the copy."""
+        """Return the settings, and print a line if they come from the copy."""
         settings = whole_settings(self.path)
         if not self.config_file.exists():
-            print(f"{self.config_file} is missing: {COPY_FILE} beside it stands in")
+            print(
+                f"{self.config_file} is missing: {COPY_FILE} next to it is used instead"
+            )
         return settings
 
     def _has_settings(self) -> bool:
         return self.config_file.exists() or (self.path / COPY_FILE).exists()
 
     def _remove_remains(self) -> None:
-        """Remove what a killed process has written aside, or as the last but one."""
-        for path in [*self.path.glob(".*.partial"), *self.path.glob(".partial-*")]:
-            if path.is_file():
-                path.unlink()
+        """Remove the temporary files of a killed process, and its summary."""
+        storage.remove_temporary_files(self.path, below=False)
         self.summary_file.unlink(missing_ok=True)
 
     def require_unfinished(self) -> None:
-        """Refuse a directory that a run has finished, or that is no run's.
+        """Refuse a directory of a finished run, or with other files.
 
         Raises:
-            InputError: If it is one.
+            InputError: If it is such a directory.
         """
-        # What begins with a dot was written aside by a process that was killed.
+        # What begins with a dot is a temporary file of a process that was killed.
         is_used = self.path.is_dir() and any(
-            not each.name.startswith(".") for each in self.path.iterdir()
+            not path.name.startswith(".") for path in self.path.iterdir()
         )
         if self.report_file.exists():
             raise InputError(
@@ -174,7 +150,7 @@ class RunDirectory:
             raise InputError(f"run_dir {self.home} is in use already: give another one")
 
     def _results(self) -> str:
-        """What a finished run has brought, in words."""
+        """Return the results of a finished run, in words."""
         results = [f"the report {self.home / REPORT_FILE}"]
         with suppress(InputError):
             if model := self.load_summary().get("model"):
@@ -190,10 +166,10 @@ class RunDirectory:
 
     @contextmanager
     def only_process(self) -> Iterator[None]:
-        """Keep other processes out, on this machine.
+        """Keep other processes of this machine out of the directory.
 
         Raises:
-            InputError: If one is at work in the directory already.
+            InputError: If another process uses it already.
         """
         with storage.only_process(
             self.path,
@@ -202,62 +178,12 @@ class RunDirectory:
         ):
             yield
 
-    @property
-    def config_file(self) -> Path:
-        """The resolved configuration; `--config` takes it."""
-        return self.path / CONFIG_FILE
-
-    @property
-    def metrics_file(self) -> Path:
-        """The learning curves, one JSON object a line."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def events_directory(self) -> Path:
-        """The learning curves for TensorBoard."""
-        return self.path / "events"
-
-    @property
-    def own_directory(self) -> Path:
-        """Where the files go that each of several workers has of its own."""
-        return self.restored_from / self.worker if self.restored_from else self.path
-
-    @property
-    def profile_directory(self) -> Path:
-        """What TensorFlow's profiler saw, for TensorBoard."""
-        return self.own_directory / "profile"
-
-    @property
-    def checkpoint_directory(self) -> Path:
-        """What a stopped run goes on from, and an export takes its weights from."""
-        return (self.restored_from or self.home) / "checkpoints"
-
-    @property
-    def best_weights_file(self) -> Path:
-        """With early stopping, the weights to keep; otherwise it is not there."""
-        return self.path / "best.weights.h5"
-
-    @property
-    def report_file(self) -> Path:
-        """The report, which is written last."""
-        return self.path / REPORT_FILE
-
-    @property
-    def summary_file(self) -> Path:
-        """The outcome in numbers."""
-        return self.path / "summary.json"
-
-    @property
-    def measures_file(self) -> Path:
-        """The measures of each held-out split."""
-        return self.path / "metrics.json"
-
     def save_summary(self, parameters: int, model: Path) -> None:
-        """Write the outcome in numbers, with the memory that this process has taken.
+        """Write the results in numbers, with the peak memory of this process.
 
         Args:
-            parameters: Of the model.
-            model: The version that it was exported as.
+            parameters: Number of weights of the model.
+            model: The exported version.
         """
         files = [
             path for path in (self.metrics_file, self.measures_file) if path.is_file()
@@ -271,7 +197,7 @@ class RunDirectory:
         storage.replace_text(self.summary_file, seal(summary) + "\n")
 
     def load_summary(self) -> dict[str, Any]:
-        """The outcome in numbers.
+        """Return the results in numbers.
 
         Raises:
             InputError: If the run is not finished, or they are damaged.
@@ -287,7 +213,7 @@ class RunDirectory:
             raise _damaged(self.summary_file, str(error)) from None
 
     def _read(self, path: Path) -> str:
-        """Read a file, and compare it with its checksum in the summary, if it has one.
+        """Read a file and compare it with its checksum in the summary, if there is one.
 
         Raises:
             InputError: If it cannot be read, or was changed since it was written.
@@ -297,16 +223,16 @@ class RunDirectory:
             checksums = self._summary().get("checksums", {})
         try:
             contents = path.read_bytes()
-            found = hashlib.sha256(contents).hexdigest()
-            written = checksums.get(path.name, found)
-            if found != written:
-                raise _damaged(path, f"its SHA-256 is {found}, expected {written}")
+            sha256 = hashlib.sha256(contents).hexdigest()
+            expected = checksums.get(path.name, sha256)
+            if sha256 != expected:
+                raise _damaged(path, f"its SHA-256 is {sha256}, expected {expected}")
             return contents.decode()
         except (OSError, UnicodeDecodeError) as error:
             raise _damaged(path, str(error)) from None
 
     def load_curves(self) -> list[dict[str, Any]]:
-        """The points of the learning curves, in order.
+        """Return the points of the learning curves, in order.
 
         Raises:
             InputError: If they are damaged.
@@ -340,10 +266,10 @@ class RunDirectory:
             raise _damaged(self.measures_file, str(error)) from None
 
     def load_config(self) -> TrainConfig:
-        """The configuration that the run was made with.
+        """Return the configuration of the run.
 
         Raises:
-            InputError: If this is not a run directory, or they are damaged.
+            InputError: If this is not a run directory, or the settings are damaged.
         """
         if not self._has_settings():
             raise InputError(
@@ -351,9 +277,9 @@ class RunDirectory:
                 "directory as written by `python -m tfdlrm.train`"
             )
         settings = self._whole_settings()
-        changed = _first_difference(copied_settings(self.path) or settings, settings)
-        if changed:
-            print(f"{self.config_file} was changed since its run began: {changed}")
+        change = first_difference(copied_settings(self.path) or settings, settings)
+        if change:
+            print(f"{self.config_file} was changed since its run began: {change}")
         with TemporaryDirectory(prefix="tfdlrm-") as folder:
             file = Path(folder) / CONFIG_FILE
             file.write_text(yaml.safe_dump(settings), encoding="utf-8")
@@ -363,35 +289,3 @@ class RunDirectory:
 def _damaged(path: Path, reason: str) -> InputError:
     reason = reason.partition("\n")[0]
     return InputError(f"{path} is damaged ({reason}): put back a copy, or train again")
-
-
-def _first_difference(there: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """The first setting that is another one and changes what a run computes."""
-    settings_there, settings_now = dict(_flat(there)), dict(_flat(now))
-    for name in {**settings_now, **settings_there}:
-        found, wanted = settings_there.get(name), settings_now.get(name)
-        if found != wanted and not _changes_no_number(name, found, wanted):
-            return f"{name}: {_as_yaml(found)} there, {name}: {_as_yaml(wanted)} now"
-    return None
-
-
-def _changes_no_number(name: str, found: Any, wanted: Any) -> bool:
-    """Whether a setting changes where a run computes and writes, and not what."""
-    if name == "strategy":
-        return {found, wanted} <= {"default", "mirrored"}
-    # A checkpoint knows its data set, wherever that lies now.
-    places = ("data_dir", "run_dir", "export_dir")
-    watched = ("tables", "profile_steps")
-    return name in (*places, *watched) or name.startswith("checkpoints.")
-
-
-def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _as_yaml(value: Any) -> str:
-    return "null" if value is None else str(value)

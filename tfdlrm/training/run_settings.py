@@ -1,5 +1,6 @@
 """The settings of a run on disk: a YAML file for people, and a copy with a checksum."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tfdlrm.base.errors import InputError
 
 CONFIG_FILE = "config.yaml"
 COPY_FILE = "settings.json"
-"""Stands in for a `config.yaml` that is lost, and shows where it was changed."""
+"""Copy that replaces a lost `config.yaml` and shows where it was changed."""
 
 
 def write_settings(directory: Path, settings: str) -> None:
@@ -37,13 +38,13 @@ def read_settings(directory: Path) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise _damaged(path, " ".join(str(error).split())) from None
     if not isinstance(settings, dict):
-        found = "nothing" if settings is None else f"a {type(settings).__name__}"
-        raise _damaged(path, f"{len(text):,} characters, in which YAML sees {found}")
+        content = "nothing" if settings is None else f"a {type(settings).__name__}"
+        raise _damaged(path, f"{len(text):,} characters, in which YAML sees {content}")
     return settings
 
 
 def copied_settings(directory: Path) -> dict[str, Any] | None:
-    """Read the copy; `None` where it is missing or damaged too."""
+    """Read the copy; return `None` if it is missing or damaged."""
     try:
         return unseal((directory / COPY_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -51,7 +52,7 @@ def copied_settings(directory: Path) -> dict[str, Any] | None:
 
 
 def whole_settings(directory: Path) -> dict[str, Any]:
-    """Read `config.yaml`, or the copy where that is missing.
+    """Read `config.yaml`, or the copy if that is missing.
 
     Raises:
         InputError: If it is damaged.
@@ -64,9 +65,46 @@ def whole_settings(directory: Path) -> dict[str, Any]:
     except InputError as error:
         fix = "put back a copy of the file"
         if copy is not None:
-            fix = f"remove the file, and {COPY_FILE} beside it stands in for it"
+            fix = f"remove the file, and {COPY_FILE} next to it is used instead"
         raise InputError(f"{error}: {fix}") from None
 
 
 def _damaged(path: Path, reason: str) -> InputError:
     return InputError(f"{path} is damaged ({reason}), expected the run's settings")
+
+
+def first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """Return the first setting that differs and changes what a run computes."""
+    old_settings, new_settings = dict(_flat(old)), dict(_flat(new))
+    for name in {**new_settings, **old_settings}:
+        old_value, new_value = old_settings.get(name), new_settings.get(name)
+        if old_value != new_value and not _changes_no_number(
+            name, old_value, new_value
+        ):
+            return (
+                f"{name}: {_as_yaml(old_value)} there, "
+                f"{name}: {_as_yaml(new_value)} now"
+            )
+    return None
+
+
+def _changes_no_number(name: str, old_value: Any, new_value: Any) -> bool:
+    """Whether a setting changes where a run computes, but not its numbers."""
+    if name == "strategy":
+        return {old_value, new_value} <= {"default", "mirrored"}
+    # A checkpoint identifies its data set, wherever that is now.
+    paths = ("data_dir", "run_dir", "export_dir")
+    watched = ("tables", "profile_steps")
+    return name in (*paths, *watched) or name.startswith("checkpoints.")
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _as_yaml(value: Any) -> str:
+    return "null" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""What lets a long run stop and go on: checkpoints, signals, a look at the loss."""
+"""Callbacks of long runs: checkpoints, stops by signals, and a check of the loss."""
 
 import math
 import time
@@ -21,14 +21,14 @@ from tfdlrm.training.run_directory import RunDirectory
 
 
 class Checkpointer(keras.callbacks.Callback):
-    """Begins a checkpoint every so often, and writes one when a signal asks to stop.
+    """Callback that begins checkpoints regularly, and one when a signal asks to stop.
 
     Args:
-        writer: Writes them.
-        config: How often.
-        recorder: Keeps count of the steps, and the curves; its turn comes before.
-        request: Whether a signal has come.
-        state: What else a checkpoint is to hold.
+        writer: The writer of the checkpoints.
+        config: How often to begin one.
+        recorder: The recorder of steps and curves, an earlier callback.
+        request: The signal that has come, if any.
+        state: Other values of a checkpoint.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Checkpointer(keras.callbacks.Callback):
             print(f"\nno checkpoint of step {self._begun_step:,}: {error}")
 
     def leave_if_asked(self) -> None:
-        """End the program where a signal has come, with this step saved."""
+        """Save this step and end the program, if a signal has come."""
         if self._request.signal is None:
             return
         self.save_last()
@@ -70,13 +70,13 @@ class Checkpointer(keras.callbacks.Callback):
         self._request.leave()
 
     def save_last(self) -> None:
-        """Write a checkpoint of the step, unless there is one.
+        """Write a checkpoint of the step, unless it exists.
 
         Raises:
             InputError: If the disk refuses.
         """
         try:
-            self._writer.save(self._recorder.step, self._whole_state())
+            self._writer.save(self._recorder.step, self._current_state())
         except OSError as error:
             raise InputError(
                 f"the last checkpoint cannot be written ({error}): make room, and give "
@@ -87,9 +87,9 @@ class Checkpointer(keras.callbacks.Callback):
     def _begin(self) -> None:
         self._begun_step = self._recorder.step
         self._begun_at = time.perf_counter()
-        self._writer.begin(self._begun_step, self._whole_state())
+        self._writer.begin(self._begun_step, self._current_state())
 
-    def _whole_state(self) -> dict[str, Any]:
+    def _current_state(self) -> dict[str, Any]:
         return {
             **self._state,
             "step": self._recorder.step,
@@ -109,14 +109,14 @@ class Checkpointer(keras.callbacks.Callback):
 
 
 class StopWithChief(keras.callbacks.Callback):
-    """Lets a worker that a signal asks to stop go on until the chief has stopped.
+    """Callback that lets a worker continue after a signal until the chief has stopped.
 
-    Where all workers are asked at once, the chief needs them for the step that it is
-    in, and saves it; then this worker finds it gone. Where it is this one alone, it
-    leaves after a while, and the others find it gone.
+    If all workers get the signal at once, the chief needs them for its present step,
+    and saves it; then this worker notices that the chief is gone. If only this worker
+    gets it, it leaves after a while, and the others notice.
 
     Args:
-        request: Whether a signal has come.
+        request: The signal that has come, if any.
     """
 
     SECONDS = 10.0
@@ -137,10 +137,10 @@ class StopWithChief(keras.callbacks.Callback):
 
 
 class MetricsRestorer(keras.callbacks.Callback):
-    """Puts the metrics of a half-done epoch back where Keras has set them to zero.
+    """Callback that restores the metrics of a half-done epoch after Keras resets them.
 
     Args:
-        values: Of each variable, in order.
+        values: The value of each variable, in order.
     """
 
     def __init__(self, values: list[Any]) -> None:
@@ -157,12 +157,12 @@ class MetricsRestorer(keras.callbacks.Callback):
 
 
 class FiniteLoss(keras.callbacks.Callback):
-    """Stops at a loss that is no finite number, and saves the rows it came from.
+    """Callback that stops at a loss that is not finite, and saves the rows behind it.
 
     Args:
-        run: Where the rows go.
-        recorder: Keeps count of the steps; its turn comes after.
-        batch_at: From a step to its batch, read once more.
+        run: The run whose directory gets the rows.
+        recorder: The recorder of the steps, a later callback.
+        batch_at: Reads the batch of a step again.
     """
 
     def __init__(
@@ -182,18 +182,18 @@ class FiniteLoss(keras.callbacks.Callback):
         loss = (logs or {})["loss"]
         if math.isfinite(loss):
             return
-        # An execution of several steps does not tell in which of them it happened.
-        first = self._recorder.step + 1
-        last = max(first, self._recorder.step_at(batch))
-        paths = [self._save_batch(step) for step in range(first, last + 1)]
+        # An execution of several steps does not show in which of them it happened.
+        first_step = self._recorder.step + 1
+        last_step = max(first_step, self._recorder.step_at(batch))
+        paths = [self._save_batch(step) for step in range(first_step, last_step + 1)]
         directory = self._run.remote or self._run.own_directory
-        when, where = f"at step {first:,}", str(directory / paths[0].name)
+        step, files = f"at step {first_step:,}", str(directory / paths[0].name)
         if len(paths) > 1:
-            when = f"in one of the steps {first:,} to {last:,}"
-            where += f" to {paths[-1].name}"
+            step = f"in one of the steps {first_step:,} to {last_step:,}"
+            files += f" to {paths[-1].name}"
         raise InputError(
-            f"the loss became {loss} {when}, expected a finite number; the rows are in "
-            f"{where}: lower --optimizer.learning_rate, or look at the rows"
+            f"the loss became {loss} {step}, expected a finite number; the rows are in "
+            f"{files}: lower --optimizer.learning_rate, or look at the rows"
         )
 
     def _save_batch(self, step: int) -> Path:
@@ -206,20 +206,20 @@ class FiniteLoss(keras.callbacks.Callback):
             name: _dense(tf.concat(copies_of(values), axis=0))
             for name, values in {"label": label, **features}.items()
         }
-        with storage.whole(path) as aside, aside.open("wb") as file:
+        with storage.whole(path) as temporary, temporary.open("wb") as file:
             np.savez(file, **arrays)
         return path
 
 
 def restored_points(state: dict[str, Any]) -> list[CurvePoint]:
-    """The points of the curves that a checkpoint holds."""
+    """Return the points of the curves in the state of a checkpoint."""
     return [CurvePoint(**point) for point in state["points"]]
 
 
 def _metric_variables(model: keras.Model) -> list[tuple[tf.Variable, ...]]:
-    """The state of the metrics, which each device of this process has a copy of.
+    """Return the variables of the metrics, each as its copies on this process' devices.
 
-    To read such a variable as a whole would add up the copies, of other workers too.
+    Reading such a variable as a whole would add up the copies, of other workers too.
     """
     variables = [variable for metric in model.metrics for variable in metric.variables]
     copies_of = model.distribute_strategy.experimental_local_results
@@ -227,5 +227,5 @@ def _metric_variables(model: keras.Model) -> list[tuple[tf.Variable, ...]]:
 
 
 def _dense(values: Any) -> np.ndarray:
-    ragged = isinstance(values, tf.RaggedTensor)
-    return np.asarray(values.to_tensor(-1) if ragged else values)
+    is_ragged = isinstance(values, tf.RaggedTensor)
+    return np.asarray(values.to_tensor(-1) if is_ragged else values)

@@ -69,8 +69,8 @@ def test_the_page_and_the_interface_look_at_the_host(tmp_path):
     save_scores(tmp_path / "1")
     settings = ServerSettings([ModelSettings("m", tmp_path)], poll_seconds=0)
     allowed = replace(settings, allowed_hosts=("shop.example",))
-    for each, status in ((settings, 403), (allowed, 200)):
-        with embedded(each) as server:
+    for server_settings, status in ((settings, 403), (allowed, 200)):
+        with embedded(server_settings) as server:
             for path in (b"/", b"/v1/models/m", b"/openapi.json"):
                 with connected(server) as connection:
                     head = b"GET " + path + b" HTTP/1.1\r\nHost: shop.example\r\n"

@@ -35,7 +35,7 @@ def send(connection, data):
 
 
 def answer_of(connection):
-    """All that comes until the server closes the connection."""
+    """Return all that comes until the server closes the connection."""
     answer = b""
     try:
         while part := connection.recv(65536):

@@ -20,7 +20,7 @@ CARD = {
 
 
 class Lists(tf.Module):
-    """Counts the values in a column of several a row, and the letters in another."""
+    """Count the values of a multi-hot column, and the letters of another column."""
 
     @tf.function(
         input_signature=[
@@ -86,7 +86,7 @@ def browser():
         yield browser
 
 
-def said(browser, text):
+def answer_with(browser, text):
     from selenium.webdriver.support.ui import WebDriverWait
 
     answer = browser.find_element("id", "answer")
@@ -99,34 +99,34 @@ def test_a_person_asks_for_a_probability(server, browser):
     browser.get(f"{server.url}/")
     assert browser.find_element("id", "name").text == "scores"
     assert "0.79" in browser.find_element("id", "card").text
-    names = [each.text for each in browser.find_elements("css selector", "label")]
+    names = [element.text for element in browser.find_elements("css selector", "label")]
     assert names == ["I1", "I2", "C1"]
     button = browser.find_element("css selector", "button")
     button.click()
-    shown = float(said(browser, "probability").split()[1])
-    np.testing.assert_allclose(shown, expected([[1, -2]], [[8]])[0, 0], atol=1e-4)
+    probability = float(answer_with(browser, "probability").split()[1])
+    np.testing.assert_allclose(probability, expected([[1, -2]], [[8]])[0, 0], atol=1e-4)
     field = browser.find_element("name", "I1")
     field.clear()
     field.send_keys("many")
     button.click()
-    assert "StringToNumberOp" in said(browser, "could not correctly convert")
+    assert "StringToNumberOp" in answer_with(browser, "could not correctly convert")
     if directory := os.environ.get("SCREENSHOTS"):
         browser.save_screenshot(f"{directory}/error.png")
     browser.get(f"{server.url}/")
     browser.find_element("css selector", "button").click()
-    said(browser, "probability")
+    answer_with(browser, "probability")
     if directory:
         browser.save_screenshot(f"{directory}/page.png")
     browser.find_element("css selector", "option:last-child").click()
     browser.find_element("css selector", "button").click()
-    assert said(browser, "probability") == "probability 0.2000"
+    assert answer_with(browser, "probability") == "probability 0.2000"
     browser.find_element("name", "tags").clear()
     browser.find_element("name", "user").send_keys("me")
     browser.find_element("css selector", "button").click()
-    assert said(browser, "0.02") == "probability 0.02000"
+    assert answer_with(browser, "0.02") == "probability 0.02000"
     problems = [
-        each["message"]
-        for each in browser.get_log("browser")
-        if "favicon" not in each["message"] and "400" not in each["message"]
+        entry["message"]
+        for entry in browser.get_log("browser")
+        if "favicon" not in entry["message"] and "400" not in entry["message"]
     ]
     assert problems == []

@@ -1,4 +1,4 @@
-"""How large a JSON request is, found out before it is parsed; loads no TensorFlow."""
+"""Check the size of a JSON request before it is parsed; loads no TensorFlow."""
 
 import re
 import zlib
@@ -15,7 +15,7 @@ INLINE_BYTES = 2**18
 
 INLINE_LISTS = 2_000
 INLINE_VALUES = 12_000
-"""So are those of more lists and objects, or values; 256 rows are well below."""
+"""So are requests of more lists and objects, or of more values; 256 rows have fewer."""
 
 _CERTAINLY_SMALL_BYTES = 2**13
 _STEP_BYTES = 2**20
@@ -27,9 +27,9 @@ class JsonBounds:
     """The most that a valid request can hold.
 
     Args:
-        size: Bytes, inflated.
+        size: Bytes, after inflating.
         lists: Lists and objects.
-        values: Numbers, strings and such; `None` where the model sets no limit.
+        values: Numbers, strings and so on; `None` where the model sets no limit.
     """
 
     size: int
@@ -38,7 +38,7 @@ class JsonBounds:
 
 
 def is_small(body: bytes) -> bool:
-    """Whether a request is parsed in no time."""
+    """Return whether parsing a request takes next to no time."""
     if len(body) <= _CERTAINLY_SMALL_BYTES:
         return True
     return (
@@ -49,7 +49,7 @@ def is_small(body: bytes) -> bool:
 
 
 def inflated_if_small(body: bytes) -> bytes | None:
-    """Inflate a gzip body, unless it is a large one.
+    """Inflate a gzip body; return `None` if it is large.
 
     Raises:
         ServingError: If it is no gzip.
@@ -65,10 +65,10 @@ def inflated_if_small(body: bytes) -> bytes | None:
 
 
 def read_body(parts: Sequence[bytes], is_gzip: bool, bounds: JsonBounds) -> bytes:
-    """Join or inflate a request, as far as it keeps within bounds.
+    """Join or inflate a request that keeps within bounds.
 
     Raises:
-        ServingError: If it does not, or is no gzip.
+        ServingError: If it does not keep within bounds, or is no gzip.
     """
     body = b"".join(parts)
     counts = _Counts(bounds)
@@ -126,7 +126,7 @@ def _check_end(inflater: "zlib._Decompress") -> None:
 
 
 class _Counts:
-    """Lists and values so far, by the characters that they need."""
+    """Lists and values so far, counted by their brackets, commas and colons."""
 
     def __init__(self, bounds: JsonBounds) -> None:
         self._most: Mapping[str, float] = {
@@ -141,7 +141,7 @@ class _Counts:
 
     @property
     def are_too_many(self) -> bool:
-        """Whether there are too many, unless they are in strings."""
+        """Whether there are too many, characters in strings included."""
         return self._too_many(self._counts) is not None
 
     def add(self, text: bytes) -> None:
@@ -150,10 +150,10 @@ class _Counts:
             self._counts[name] += number
 
     def check(self, text: bytes) -> None:
-        """Refuse what is too much outside of strings too."""
+        """Refuse the request if there are too many outside of strings too."""
         if not self.are_too_many:
             return
-        # The last string may be cut short; what follows its quote is one too.
+        # The last string may be cut off; all after its quote belongs to it.
         counts = _count(_STRING.sub(b"", text).partition(b'"')[0])
         name = self._too_many(counts)
         if name is not None:
@@ -169,6 +169,6 @@ class _Counts:
 def _count(text: bytes) -> dict[str, int]:
     array = np.frombuffer(text, np.uint8)
     lists, objects, commas, colons = (
-        int(np.count_nonzero(array == ord(each))) for each in "[{,:"
+        int(np.count_nonzero(array == ord(sign))) for sign in "[{,:"
     )
     return {"lists and objects": lists + objects, "names": colons, "values": commas}

@@ -1,4 +1,4 @@
-"""Names by which a server may be asked, against pages that rebind their own name.
+"""Host names that requests may use, against pages that rebind their own name.
 
 A page of another site can have its name point to 127.0.0.1 and then ask this server as
 if it were its own. The browser still sends the page's name as `Host`.
@@ -12,18 +12,18 @@ import grpc
 from tfdlrm.serving.errors import ServingError
 
 MOST_KNOWN = 100
-"""Values of `Host` that need not be looked at again."""
+"""Most values of `Host` that are remembered, to check each only once."""
 
 
 class AllowedHosts:
-    """Checks the `Host` of HTTP requests.
+    """The hosts that HTTP requests may name.
 
     Addresses, `localhost` and names without a dot, such as a container's, are allowed:
     no site has such a name.
 
     Args:
-        host: Address to listen at; only on a loopback address are names checked unless
-            some are given.
+        host: Address to listen at. Without `names`, names are checked on a loopback
+            address only.
         names: Further names; `*` allows any.
     """
 

@@ -1,6 +1,6 @@
 """TF Serving's JSON answers: arrays to rows or columns.
 
-NaN and the infinities are written as such, which JSON has no way to say otherwise.
+NaN and the infinities are written as `NaN` and `Infinity`, although JSON has neither.
 """
 
 import base64
@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 import orjson
 import tensorflow as tf
-from tensorflow_serving.apis import classification_pb2, regression_pb2
 
 from tfdlrm.serving.errors import refuse
 from tfdlrm.serving.http.json_requests import Layout
+from tfdlrm.serving.requests import NamedArrays, example_response
+from tfdlrm.serving.servable import Signature
 
 
 def predictions(outputs: Mapping[str, np.ndarray], layout: Layout) -> bytes:
-    """The answer to a `:predict` request, in the layout of its inputs.
+    """Return the answer to a `:predict` request, in the layout of its inputs.
 
     Raises:
-        ServingError: If rows are asked for and the outputs are no batch.
+        ServingError: If the layout is of rows and the outputs are no batch.
     """
     plain = {name: _plain(name, array) for name, array in outputs.items()}
     is_finite = all(map(_is_finite, outputs.values()))
@@ -40,24 +41,34 @@ def predictions(outputs: Mapping[str, np.ndarray], layout: Layout) -> bytes:
     return _dumps({"predictions": rows}, is_finite)
 
 
-def classifications(result: classification_pb2.ClassificationResult) -> bytes:
-    """The answer to a `:classify` request: label and score of every class."""
-    scores = [each.score for row in result.classifications for each in row.classes]
+def classifications(signature: Signature, outputs: NamedArrays) -> bytes:
+    """Return the answer to a `:classify` request: label and score of every class.
+
+    Raises:
+        ServingError: If the outputs are not those of a classifier.
+    """
+    examples = example_response(signature, outputs).result.classifications
+    scores = [entry.score for example in examples for entry in example.classes]
     rows = [
-        [[each.label, np.float32(each.score)] for each in row.classes]
-        for row in result.classifications
+        [[entry.label, np.float32(entry.score)] for entry in example.classes]
+        for example in examples
     ]
     return _dumps({"results": rows}, _is_finite(np.array(scores)))
 
 
-def regressions(result: regression_pb2.RegressionResult) -> bytes:
-    """The answer to a `:regress` request."""
-    values = np.array([each.value for each in result.regressions], np.float32)
+def regressions(signature: Signature, outputs: NamedArrays) -> bytes:
+    """Return the answer to a `:regress` request.
+
+    Raises:
+        ServingError: If the outputs are not those of a regressor.
+    """
+    examples = example_response(signature, outputs).result.regressions
+    values = np.array([example.value for example in examples], np.float32)
     return _dumps({"results": values}, _is_finite(values))
 
 
 def _dumps(document: Any, is_finite: bool) -> bytes:
-    """JSON with the shortest decimals that are read back as the same floats."""
+    """Return JSON with the shortest decimals that are read back as the same floats."""
     if is_finite:
         return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     # orjson would write null.
@@ -76,7 +87,7 @@ def _is_finite(array: np.ndarray) -> bool:
 
 
 def _plain(name: str, array: np.ndarray) -> Any:
-    """What orjson and json can write."""
+    """Return an array as a value that orjson and json can write."""
     if array.dtype == object:
         return _texts(array.tolist(), as_bytes=name.endswith("_bytes"))
     if array.dtype == tf.bfloat16.as_numpy_dtype:
@@ -86,10 +97,10 @@ def _plain(name: str, array: np.ndarray) -> Any:
 
 def _texts(value: Any, as_bytes: bool) -> Any:
     if isinstance(value, list):
-        return [_texts(each, as_bytes) for each in value]
+        return [_texts(item, as_bytes) for item in value]
     if not as_bytes:
         try:
             return value.decode()
         except UnicodeDecodeError:
-            pass  # as text it would not come back as it was
+            pass  # text would lose its bytes
     return {"b64": base64.b64encode(value).decode()}

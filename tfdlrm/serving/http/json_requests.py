@@ -1,6 +1,6 @@
 """TF Serving's JSON requests: rows or columns to arrays.
 
-NaN and the infinities are read as such, which JSON has no way to say otherwise.
+`NaN` and `Infinity` are read as floats, although JSON has neither.
 
 Loads no TensorFlow: large requests are read in a process that has none.
 """
@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import orjson
 
-from tfdlrm.serving.data_types import FLOAT32, DataType
+from tfdlrm.serving.data_types import FLOAT32, DataType, text_array
 from tfdlrm.serving.errors import refuse
 from tfdlrm.serving.tensor_specs import Specs, only_input
 
@@ -38,12 +38,12 @@ def parse(body: bytes) -> dict[str, Any]:
             if b"NaN" not in body and b"Infinity" not in body:
                 raise
             document = json.loads(body, parse_float=_finite)
-            # Half of a surrogate pair is no text, which orjson knows.
+            # Refuse half of a surrogate pair, which is no text, as orjson does.
             json.dumps(document, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         refuse(f"JSON Parse error: {error}")
     if not isinstance(document, dict):
-        refuse(f"JSON Value is {_kind(document)}, expected an object")
+        refuse(f"JSON Value is {_describe(document)}, expected an object")
     return document
 
 
@@ -56,7 +56,7 @@ def _finite(text: str) -> float:
 
 
 def signature_name(document: Mapping[str, Any]) -> str:
-    """The signature that a request names, or an empty string."""
+    """Return the signature that a request names, or an empty string."""
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         refuse("'signature_name' key must be a string value.")
@@ -66,12 +66,12 @@ def signature_name(document: Mapping[str, Any]) -> str:
 def predict_inputs(
     document: Mapping[str, Any], specs: Specs, max_rows: int
 ) -> tuple[dict[str, np.ndarray], Layout]:
-    """The arrays of a `:predict` request.
+    """Return the arrays of a `:predict` request.
 
     Args:
         document: The request.
         specs: The inputs of its signature.
-        max_rows: More instances than that are refused.
+        max_rows: More instances are refused.
 
     Raises:
         ServingError: If they are not what the signature takes.
@@ -107,7 +107,7 @@ def _check_rows(key: str, rows: Any, max_rows: int) -> None:
 
 def _rows(instances: Any, specs: Specs) -> dict[str, Any]:
     if not isinstance(instances, list):
-        refuse(f"'instances' is {_kind(instances)}, expected a list")
+        refuse(f"'instances' is {_describe(instances)}, expected a list")
     if not instances:
         refuse("No values in 'instances' array")
     are_objects = isinstance(instances[0], dict) and not _is_base64(instances[0])
@@ -120,7 +120,7 @@ def _rows(instances: Any, specs: Specs) -> dict[str, Any]:
     names = specs.keys()
     for row, instance in enumerate(instances):
         if not isinstance(instance, dict):
-            refuse(f"Expecting object but got {_kind(instance)} at item {row}")
+            refuse(f"Expecting object but got {_describe(instance)} at item {row}")
         if instance.keys() != names:
             refuse(
                 f"Failed to process element: {row} of 'instances' list. JSON object "
@@ -130,26 +130,26 @@ def _rows(instances: Any, specs: Specs) -> dict[str, Any]:
 
 
 def to_array(name: str, values: Any, dtype: DataType) -> np.ndarray:
-    """An array of nested lists; nothing is converted that loses by it.
+    """Return nested lists as an array; conversions that lose precision are refused.
 
     Raises:
-        ServingError: If the lists are ragged, or hold something else.
+        ServingError: If the lists are ragged, or hold values of another type.
     """
     shape: list[int] = []
     level: list[Any] = [values]
     while level and isinstance(level[0], list):
         size = len(level[0])
-        if any(type(each) is not list or len(each) != size for each in level):
+        if any(type(item) is not list or len(item) != size for item in level):
             refuse(f"input {name} has lists of different sizes at depth {len(shape)}")
         shape.append(size)
         level = list(chain.from_iterable(level))
     if len(shape) > MAX_DIMENSIONS:
         refuse(f"input {name} has {len(shape)} dimensions")
-    return _converted(name, level, dtype).reshape(shape)
+    return _convert(name, level, dtype).reshape(shape)
 
 
-def _converted(name: str, values: list[Any], dtype: DataType) -> np.ndarray:
-    kinds = set(map(type, values))
+def _convert(name: str, values: list[Any], dtype: DataType) -> np.ndarray:
+    types = set(map(type, values))
     expected: set[Any]
     if dtype.is_text:
         expected = {str, dict}
@@ -157,18 +157,13 @@ def _converted(name: str, values: list[Any], dtype: DataType) -> np.ndarray:
         expected = {bool}
     else:
         expected = {int, float} if dtype.is_floating else {int}
-    if not kinds <= expected:
-        odd = next(each for each in values if type(each) not in expected)
-        refuse(f"input {name} has {_kind(odd)}, expected {dtype.name}")
+    if not types <= expected:
+        odd = next(value for value in values if type(value) not in expected)
+        refuse(f"input {name} has {_describe(odd)}, expected {dtype.name}")
     if dtype.is_text:
-        array = np.empty(len(values), object)
-        array[:] = [
-            each.encode() if isinstance(each, str) else _decoded(each)
-            for each in values
-        ]
-        return array
+        return text_array(list(map(_encode, values)))
     if dtype.is_floating:
-        return _floats(name, values, dtype, int in kinds)
+        return _floats(name, values, dtype, int in types)
     try:
         wide = np.array(values, np.uint64 if dtype.name == "uint64" else np.int64)
         if dtype.name != "bool" and values:
@@ -184,10 +179,10 @@ def _floats(
     name: str, values: list[Any], dtype: DataType, has_integers: bool
 ) -> np.ndarray:
     if has_integers:
-        for each in values:
-            if type(each) is int and abs(each) > dtype.largest_integer:
+        for value in values:
+            if type(value) is int and abs(value) > dtype.largest_integer:
                 refuse(
-                    f"Cannot convert JSON value: {str(each)[:40]} of input {name} to "
+                    f"Cannot convert JSON value: {str(value)[:40]} of input {name} to "
                     f"{dtype.name} without loss of precision."
                 )
     wide = np.array(values, np.float64)
@@ -206,7 +201,10 @@ def _is_base64(value: Any) -> bool:
     )
 
 
-def _decoded(value: dict[str, Any]) -> bytes:
+def _encode(value: str | dict[str, Any]) -> bytes:
+    """Return the bytes of a string, or of an object with base64."""
+    if isinstance(value, str):
+        return value.encode()
     if not _is_base64(value):
         refuse('an object is not formatted correctly for base64 data: {"b64": TEXT}')
     # As TF Serving reads it: broken into lines, and without its padding too.
@@ -220,12 +218,12 @@ def _decoded(value: dict[str, Any]) -> bytes:
 def examples(
     document: Mapping[str, Any], new_example: Callable[[], Any], max_rows: int
 ) -> list[bytes]:
-    """The serialized examples of a `:classify` or `:regress` request.
+    """Return the serialized examples of a `:classify` or `:regress` request.
 
     Args:
         document: The request.
-        new_example: Makes an empty `tf.train.Example`.
-        max_rows: More examples than that are refused.
+        new_example: Function that returns an empty `tf.train.Example`.
+        max_rows: More examples are refused.
 
     Raises:
         ServingError: If they are no objects of features.
@@ -236,36 +234,33 @@ def examples(
     _check_rows("examples", rows, max_rows)
     common = b""
     if "context" in document:
-        # Protocol buffers merge when they are read one after the other.
+        # Messages that follow each other in one string are merged when it is read.
         common = _example(document["context"], new_example())
     return [common + _example(row, new_example()) for row in rows]
 
 
 def _example(example: Any, target: Any) -> bytes:
     if not isinstance(example, dict):
-        refuse(f"Example must be JSON object but got {_kind(example)}")
+        refuse(f"Example must be JSON object but got {_describe(example)}")
     for name, content in example.items():
         values = content if isinstance(content, list) else [content]
-        kinds = set(map(type, values))
+        types = set(map(type, values))
         feature = target.features.feature[name]
-        if kinds <= {int, bool}:
-            if any(not -(2**63) <= each < 2**63 for each in values):
+        if types <= {int, bool}:
+            if any(not -(2**63) <= value < 2**63 for value in values):
                 refuse(f"Feature: {name} has an integer beyond int64")
             feature.int64_list.value.extend(map(int, values))
-        elif kinds == {float}:
+        elif types == {float}:
             floats = _floats(name, values, FLOAT32, has_integers=False)
             feature.float_list.value.extend(floats.tolist())
-        elif kinds <= {str, dict}:
-            feature.bytes_list.value.extend(
-                each.encode() if isinstance(each, str) else _decoded(each)
-                for each in values
-            )
+        elif types <= {str, dict}:
+            feature.bytes_list.value.extend(map(_encode, values))
         else:
             refuse(f"Feature: {name} has elements of other types, or of several")
     return target.SerializeToString()
 
 
-def _kind(value: Any) -> str:
+def _describe(value: Any) -> str:
     names: dict[type, str] = {
         dict: "an object",
         list: "a list",

@@ -100,7 +100,7 @@ _ANSWERS: dict[str, Json] = {
 
 
 def describe(models: Sequence[str]) -> Json:
-    """The description.
+    """Return the description of the interface.
 
     Args:
         models: Names of the models that are served.
@@ -123,13 +123,13 @@ def describe(models: Sequence[str]) -> Json:
         "required": True,
         "schema": {"type": "string", "pattern": "^[^/:]+$"},
     }
-    which = {
+    prefixes = {
         "/v1/models/{name}": [name],
         "/v1/models/{name}/versions/{version}": [name, version],
         "/v1/models/{name}/labels/{label}": [name, label],
     }
     paths: Json = {"/": {"get": _get("The web page.", "text/html")}}
-    for prefix, parameters in which.items():
+    for prefix, parameters in prefixes.items():
         paths[prefix] = {"parameters": parameters, "get": _get("Its versions.")}
         paths[f"{prefix}/metadata"] = {
             "parameters": parameters,

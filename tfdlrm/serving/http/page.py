@@ -1,4 +1,4 @@
-"""The page at the server's root: the models' cards, and a form to ask one of them."""
+"""The page at the server's root: the models' cards, and a form to ask a model."""
 
 import html
 import json
@@ -15,14 +15,14 @@ POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The page holds all that it needs, and speaks to this server only."""
+"""The page has no other resources, and asks this server only."""
 
 
 def page(models: Models) -> bytes:
-    """The page, with what it shows inside."""
-    described = [_described(model) for model in models if model.available]
-    data = json.dumps(described).replace("<", "\\u003c")
-    names = ", ".join(each["name"] for each in described)
+    """Return the page, with the descriptions of the models inside."""
+    descriptions = [_describe(model) for model in models if model.available]
+    data = json.dumps(descriptions).replace("<", "\\u003c")
+    names = ", ".join(model["name"] for model in descriptions)
     title = html.escape(names or "no model")
     return _template().replace("{{title}}", title).replace("{{data}}", data).encode()
 
@@ -32,7 +32,7 @@ def _template() -> str:
     return resources.files(__package__).joinpath("page.html").read_text("utf-8")
 
 
-def _described(model: Model) -> dict[str, Any]:
+def _describe(model: Model) -> dict[str, Any]:
     with model.use(None, "") as servable:
         card = _card(servable)
         return {
@@ -67,12 +67,12 @@ def _tensors(specs: dict[str, Any]) -> dict[str, str]:
 
 
 def _example(servable: Servable, card: dict[str, Any]) -> dict[str, str]:
-    """A raw row to begin with: the card's, or one of empty fields."""
+    """Return a raw row to begin with: the card's, or a row of empty fields."""
     signature = servable.signatures.get(RAW_SIGNATURE)
     if signature is None:
         return {}
-    given = card.get("example")
+    values = card.get("example")
     row = dict.fromkeys(in_order(signature.inputs), "")
-    if isinstance(given, dict):
-        row |= {name: str(given[name]) for name in row if given.get(name) is not None}
+    if isinstance(values, dict):
+        row |= {name: str(values[name]) for name in row if values.get(name) is not None}
     return row

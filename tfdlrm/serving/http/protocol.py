@@ -7,25 +7,25 @@ import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 MAX_HEAD_BYTES = 2**16
-"""Most bytes of a head, of trailers, and between two parts of a body."""
+"""Most bytes of a head, of trailers, and between two pieces of a body."""
 
 MAX_HEADERS = 256
 
 MAX_PIPELINED = 128
-"""Most requests that wait behind another one on the same connection."""
+"""Most requests that wait for another one on the same connection."""
 
 LINGER_SECONDS = 5.0
-"""How long the rest of a request is read and dropped after an early answer.
+"""Time for which the rest of a request is read and dropped after an early answer.
 
 Closing at once would reset the connection, and the client might not see the answer.
 """
 
 LINGER_BYTES = 2**20
-"""The same in bytes, where the head or the trailers are refused."""
+"""Most bytes that are read and dropped where the head or the trailers are refused."""
 
 
 class _RefusedError(Exception):
-    """What comes is not read any further."""
+    """The rest of the bytes is not read."""
 
 
 def limited_protocol(seconds: float) -> type[HttpToolsProtocol]:
@@ -80,11 +80,11 @@ class _LimitedProtocol(HttpToolsProtocol):
             self.send_400_response("")
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """Answer a client that has said all, although it sends no more."""
+        """Answer a client that sent a whole request and then closed its side."""
         cycle = self.cycle
         is_answered = cycle is None or (cycle.response_complete and not self.pipeline)
         is_gone = is_answered or cycle.more_body or self._is_refused
-        if is_gone or self.scheme == "https":  # where no side closes by itself
+        if is_gone or self.scheme == "https":  # TLS has no side that closes alone
             return None  # close
         self._cancel("_waiting")
         cycle.keep_alive = False
@@ -141,7 +141,7 @@ class _LimitedProtocol(HttpToolsProtocol):
             self._watch_writing(before=None)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what comes, after the answers to what came before."""
+        """Refuse the bytes that come, after the answers to the requests before."""
         del msg
         cycle, status = self.cycle, self._refusal[0]
         is_waiting = cycle is not None and not cycle.response_complete
@@ -192,13 +192,14 @@ class _LimitedProtocol(HttpToolsProtocol):
         """Close the connection of a client that does not read its answers.
 
         Args:
-            before: Bytes that were not sent the last time, and answers that were given.
+            before: Unsent bytes and number of answers at the last look; `None` at the
+                first one.
         """
         self._writing = None
         unread = self.transport.get_write_buffer_size()
         if not unread:
             return
-        # There are further answers only where the ones before are read.
+        # A client gets further answers only if it reads the earlier ones.
         if before is not None and unread >= before[0] and self._answers == before[1]:
             self.transport.abort()
             return

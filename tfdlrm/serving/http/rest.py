@@ -11,12 +11,7 @@ import grpc
 import orjson
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
-from tensorflow_serving.apis import (
-    classification_pb2,
-    get_model_metadata_pb2,
-    model_pb2,
-    regression_pb2,
-)
+from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2
 
 from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.http import json_answers
@@ -32,7 +27,8 @@ from tfdlrm.serving.http.rest_requests import (
     answer_request,
     json_bounds,
 )
-from tfdlrm.serving.predictor import Predictor, beside
+from tfdlrm.serving.predictor import Predictor
+from tfdlrm.serving.requests import CLASSIFY, REGRESS
 
 log = logging.getLogger("tfdlrm.serving")
 
@@ -46,12 +42,18 @@ _FLAGS = re.ASCII | re.IGNORECASE
 _PREDICTION = re.compile(rf"{_MODEL}:(?P<method>predict|classify|regress)", _FLAGS)
 _STATUS = re.compile(rf"{_MODEL}(?P<metadata>/metadata)?", _FLAGS)
 _API = re.compile("/v1/.*", _FLAGS)
-"""What TF Serving takes for a request of its own, well-formed or not."""
+"""Paths that TF Serving regards as its own, well-formed or not."""
+
+
+_INFERENCES = {
+    "classify": (CLASSIFY, json_answers.classifications),
+    "regress": (REGRESS, json_answers.regressions),
+}
 
 
 @dataclass(frozen=True)
 class Response:
-    """What is sent back."""
+    """Answer to an HTTP request."""
 
     body: bytes
     status: int = 200
@@ -60,12 +62,12 @@ class Response:
 
 
 class RestApp:
-    """Answers HTTP requests.
+    """The ASGI application that answers HTTP requests.
 
     Args:
-        predictor: Answers.
-        metrics_path: Where Prometheus finds its page; `None` for nowhere.
-        hosts: Names by which the server may be asked.
+        predictor: Predictor that answers.
+        metrics_path: Path of the page for Prometheus; `None` for none.
+        hosts: Host names that requests may use.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class RestApp:
         self._hosts = hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The ASGI entry: one request, its arrival and departure timed."""
+        """Answer one request; ASGI's entry."""
         try:
             response = await self._respond(scope, receive)
         except ClientGoneError:
@@ -107,7 +109,7 @@ class RestApp:
         if prediction and method == "POST":
             return await self._predict(prediction, scope, receive)
         if status and is_read:
-            return self._tell_of_model(_spec(status), bool(status["metadata"]))
+            return self._describe_model(_spec(status), bool(status["metadata"]))
         if _API.fullmatch(path):
             refuse(f"Malformed request: {method[:20]} {path[:200]}")
         if path not in ("/", "/openapi.json", self._metrics_path):
@@ -126,7 +128,7 @@ class RestApp:
         metrics = self._predictor.metrics.text().encode()
         return Response(metrics, content_type="text/plain; version=0.0.4")
 
-    def _tell_of_model(self, spec: model_pb2.ModelSpec, is_metadata: bool) -> Response:
+    def _describe_model(self, spec: model_pb2.ModelSpec, is_metadata: bool) -> Response:
         api = "GetModelMetadata" if is_metadata else "GetModelStatus"
         with self._predictor.request(spec.name, api, "REST"):
             if is_metadata:
@@ -160,34 +162,19 @@ class RestApp:
     ) -> bytes:
         spec.signature_name = request.signature_name
         if method == "predict":
-            return await self._predict_tensors(spec, request)
-        if method == "classify":
-            classified = await self._predictor.classify(
-                classification_pb2.ClassificationRequest(model_spec=spec),
-                request.examples,
+            return await self._predictor.predict(
+                spec,
+                request.tensors,
+                lambda _, outputs: json_answers.predictions(outputs, request.layout),
             )
-            rows = classified.result.classifications
-            return await beside(
-                len(rows), json_answers.classifications, classified.result
-            )
-        regressed = await self._predictor.regress(
-            regression_pb2.RegressionRequest(model_spec=spec), request.examples
+        signature_method, write = _INFERENCES[method]
+        return await self._predictor.infer(
+            spec, signature_method, request.examples, write
         )
-        return json_answers.regressions(regressed.result)
-
-    async def _predict_tensors(
-        self, spec: model_pb2.ModelSpec, request: RestRequest
-    ) -> bytes:
-        with self._predictor.models.use(spec) as servable:
-            signature = servable.signature(spec.signature_name)
-            arrays, layout = await request.tensors(signature)
-            outputs = await self._predictor.run(signature, arrays)
-        size = sum(array.size for array in outputs.values())
-        return await beside(size, json_answers.predictions, outputs, layout)
 
 
 class _NotAllowedError(Exception):
-    """A page was asked for by another method than GET."""
+    """A page is read with GET, and the request has another method."""
 
 
 def _spec(match: re.Match[str]) -> model_pb2.ModelSpec:

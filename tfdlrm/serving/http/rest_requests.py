@@ -1,4 +1,4 @@
-"""REST requests: small ones are read at once, large ones by another process."""
+"""Read REST requests: small ones at once, large ones in another process."""
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -31,21 +31,25 @@ MOST_LISTS = 2**22
 """Lists and objects in a request, where the model sets no other limit."""
 
 _SLACK = 1000
-"""For what is there once, not once a row."""
+"""Lists and values that a request has once, not once a row."""
 
 
 class ClientGoneError(ConnectionError):
-    """The client went away before its request was whole."""
+    """The client left before its request was complete."""
 
 
 class RestRequest(Protocol):
-    """A request of which the signature is known."""
+    """A request that names its signature."""
 
     @property
     def signature_name(self) -> str:
-        """The signature that it names, or an empty string."""
+        """Name of its signature, or an empty string."""
 
-    async def tensors(self, signature: Signature) -> tuple[NamedArrays, Layout]:
+    @property
+    def layout(self) -> Layout:
+        """Layout of the inputs, and of the answer; known once they are read."""
+
+    async def tensors(self, signature: Signature) -> NamedArrays:
         """Return the inputs of a `:predict` request."""
 
     async def examples(self, signature: Signature) -> NamedArrays:
@@ -57,11 +61,13 @@ class _Small:
     document: Mapping[str, Any]
     signature_name: str
     max_rows: int
+    layout: Layout = "row"
 
-    async def tensors(self, signature: Signature) -> tuple[NamedArrays, Layout]:
-        return json_requests.predict_inputs(
+    async def tensors(self, signature: Signature) -> NamedArrays:
+        arrays, self.layout = json_requests.predict_inputs(
             self.document, signature.inputs, self.max_rows
         )
+        return arrays
 
     async def examples(self, signature: Signature) -> NamedArrays:
         examples = json_requests.examples(
@@ -73,13 +79,15 @@ class _Small:
 @dataclass
 class _Large:
     reading: Reading
+    layout: Layout = "row"
 
     @property
     def signature_name(self) -> str:
         return self.reading.head
 
-    async def tensors(self, signature: Signature) -> tuple[NamedArrays, Layout]:
-        return await self.reading.inputs(signature.inputs)
+    async def tensors(self, signature: Signature) -> NamedArrays:
+        arrays, self.layout = await self.reading.inputs(signature.inputs)
+        return arrays
 
     async def examples(self, signature: Signature) -> NamedArrays:
         return as_only_input(signature, await self.reading.examples())
@@ -96,16 +104,16 @@ async def answer_request(
     """Receive and read a request, and return the answer to it.
 
     Args:
-        scope: ASGI's.
-        receive: ASGI's.
-        readers: Read large ones.
-        limits: On requests.
-        bounds: Says the most that a valid request can hold.
-        answer: Answers what was read.
+        scope: ASGI's scope.
+        receive: ASGI's callable.
+        readers: Processes that read large requests.
+        limits: Limits on requests.
+        bounds: Function that returns the most that a valid request can hold.
+        answer: Function that answers a request.
 
     Raises:
-        ServingError: If it cannot be read or answered.
-        ClientGoneError: If the client goes away before it is whole.
+        ServingError: If the request cannot be read or answered.
+        ClientGoneError: If the client leaves before the request is complete.
     """
     headers = dict(scope["headers"])
     is_gzip = _is_gzip(headers)
@@ -122,12 +130,12 @@ async def answer_request(
 
 
 def json_bounds(servable: Servable, method: str, limits: Limits) -> JsonBounds:
-    """Return the most that a request can hold of which the signature is not known.
+    """Return the most that a request for any signature can hold.
 
     Args:
-        servable: What is to answer it.
+        servable: Version that is to answer it.
         method: `predict`, `classify` or `regress`.
-        limits: On requests.
+        limits: Limits on requests.
     """
     sizes = [_per_row(signature) for signature in servable.signatures.values()]
     if method != "predict" or None in sizes:
@@ -141,7 +149,7 @@ def json_bounds(servable: Servable, method: str, limits: Limits) -> JsonBounds:
 
 
 def _per_row(signature: Signature) -> tuple[int, int] | None:
-    """Values, and lists with objects and names, of a row of any layout."""
+    """Return the most values, and lists, objects and names, of a row in any layout."""
     values, lists = 0, 1
     for spec in signature.inputs.values():
         sizes = (-1,) if spec.shape is None else spec.shape[1:]
@@ -149,7 +157,7 @@ def _per_row(signature: Signature) -> tuple[int, int] | None:
             return None
         count = math.prod(sizes)
         values += count
-        # A text may be an object with a name; each input has one too.
+        # A text may be an object with a name; each input has a name too.
         lists += math.prod(sizes[:-1]) + 1 + (2 * count if spec.dtype.is_text else 0)
     return values, lists
 
@@ -185,7 +193,7 @@ async def _receive_body(
 
 
 def _small_body(parts: list[bytes], is_gzip: bool, most: int) -> bytes | None:
-    """Return the whole body, unless it is a large one."""
+    """Return the whole body, or `None` if it is large."""
     if len(parts) > 1 and sum(map(len, parts)) > INLINE_BYTES:
         return None
     body = b"".join(parts)

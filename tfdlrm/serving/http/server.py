@@ -1,4 +1,4 @@
-"""uvicorn in an event loop that is not its own, with time limits on slow clients."""
+"""uvicorn in the server's event loop, with time limits on slow clients."""
 
 import asyncio
 import contextlib
@@ -27,14 +27,14 @@ class HttpServer:
     """The REST side of the server.
 
     Args:
-        app: Answers.
+        app: ASGI application that answers.
         host: Address to listen at.
-        port: 0 lets the system choose.
-        tls: For HTTPS.
-        limits: The time that headers may take, and the number of connections.
+        port: Port; 0 lets the system choose.
+        tls: TLS context for HTTPS, or `None`.
+        limits: Limits on the time of headers and the number of connections.
 
     Raises:
-        InputError: If nothing can listen there.
+        InputError: If the address or port cannot be used.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class HttpServer:
             ws="none",
             lifespan="off",
             log_config=None,
-            log_level="error",  # what clients do wrong would fill the log
+            log_level="error",  # clients' faults would fill the log
             access_log=False,
             server_header=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
@@ -74,13 +74,13 @@ class HttpServer:
         self._server = _Server(config)
 
     async def start(self) -> None:
-        """Answer from now on."""
+        """Begin to answer."""
         self._task = asyncio.create_task(self._server.serve([self._socket]))
         while not self._server.started and not self._task.done():
             await asyncio.sleep(0.01)
 
     async def stop(self, seconds: float) -> None:
-        """Take no new requests, and finish those that came."""
+        """Accept no new requests, and finish those that came."""
         self._server.config.timeout_graceful_shutdown = round(seconds)
         self._server.should_exit = True
         await self._task
