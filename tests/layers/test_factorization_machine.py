@@ -36,7 +36,7 @@ def test_a_list_and_a_stack_give_the_same():
 
 
 def test_mixed_precision_does_not_cancel():
-    inputs = vectors(n=40) + 3  # squares that are large beside their difference
+    inputs = vectors(n=40) + 3  # squares that are large next to their difference
     rounded = keras.ops.convert_to_numpy(
         keras.ops.cast(keras.ops.cast(inputs, "bfloat16"), "float32")
     )

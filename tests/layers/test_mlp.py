@@ -39,7 +39,7 @@ def test_dropout_acts_in_training_only():
 
 
 def exact_gradients(mlp, inputs, final_relu):
-    """Of the sum of squared outputs, by hand in float64: of the inputs and weights."""
+    """Gradients of the sum of squared outputs, by hand in float64."""
     values, hidden = inputs.astype("float64"), []
     for i, layer in enumerate(mlp.dense_layers):
         kernel, bias = (np.asarray(w, "float64") for w in (layer.kernel, layer.bias))
@@ -49,10 +49,10 @@ def exact_gradients(mlp, inputs, final_relu):
             values = np.maximum(values, 0)
         hidden[-1] += (values,)
     gradient, gradients = 2 * values, []
-    for i, (before, kernel, after) in reversed(list(enumerate(hidden))):
+    for i, (inputs_of_layer, kernel, outputs) in reversed(list(enumerate(hidden))):
         if final_relu or i < len(hidden) - 1:
-            gradient = gradient * (after > 0)
-        gradients = [before.T @ gradient, gradient.sum(0), *gradients]
+            gradient = gradient * (outputs > 0)
+        gradients = [inputs_of_layer.T @ gradient, gradient.sum(0), *gradients]
         gradient = gradient @ kernel.T
     return [gradient, *gradients]
 

@@ -86,14 +86,14 @@ def whole_table(model):
 
 @pytest.fixture(scope="module")
 def alone():
-    """What one device learns, by optimizer and kind of rows."""
-    actual = {}
+    """Weights and history on one device, by optimizer and form of ids."""
+    results = {}
 
     def of(optimizer, multi_hot):
         key = optimizer, multi_hot
-        if key not in actual:
-            actual[key] = trained(make_model(optimizer=optimizer), multi_hot=multi_hot)
-        return actual[key]
+        if key not in results:
+            results[key] = trained(make_model(optimizer=optimizer), multi_hot=multi_hot)
+        return results[key]
 
     return of
 

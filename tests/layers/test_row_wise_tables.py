@@ -1,4 +1,4 @@
-"""What `RowWiseAdagrad` takes for a table, however it comes to be built."""
+"""The variables that `RowWiseAdagrad` treats as tables, however it is built."""
 
 import keras
 import numpy as np

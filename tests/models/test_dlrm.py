@@ -1,4 +1,4 @@
-"""What the model computes, against NumPy, for every kind of features."""
+"""The numbers of the model against NumPy, for all combinations of features."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The model and its optimizers step by step beside the reference's own numbers."""
+"""The model and its optimizers step by step against the reference's own numbers."""
 
 import json
 

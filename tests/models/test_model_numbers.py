@@ -1,4 +1,4 @@
-"""The models beside the DLRM against NumPy in float64."""
+"""The models other than the DLRM against NumPy in float64."""
 
 import dataclasses
 
@@ -24,7 +24,7 @@ def mlp_in_float64(mlp, values, final=False):
 
 
 def parts_in_float64(model, features):
-    """Embeddings `(batch, features, dim)`, and them beside the dense features."""
+    """Embeddings `(batch, features, dim)`, and the same with the dense features."""
     table = exact(model.embeddings.tables[0])
     vectors = table[features["categorical_features"] + np.array([0, 5, 14])]
     flat = vectors.reshape(len(vectors), -1)

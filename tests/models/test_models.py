@@ -1,4 +1,4 @@
-"""What holds for every model: kinds of columns, files, devices, precision, commands."""
+"""Properties of every model: columns, files, devices, precision, commands."""
 
 from pathlib import Path
 

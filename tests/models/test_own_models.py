@@ -37,7 +37,7 @@ def log(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(log, tmp_path_factory):
-    """From a kind of columns to the configuration of a finished run."""
+    """Return a function from sorts of columns to the settings of a finished run."""
     configs = {}
 
     def run(kind):

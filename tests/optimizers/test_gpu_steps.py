@@ -1,4 +1,4 @@
-"""What steps compute with on a GPU, in place of what is fast on processors."""
+"""Types and operations of a step on a GPU, which differ from those on processors."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Optimizers of variables that have 16 bits themselves, beside float64."""
+"""Optimizers of variables that have 16 bits themselves, against float64."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ NARROW = ["float16", "bfloat16"]
 
 
 def gradients(dtype, sparse):
-    """Of a table of two rows; sparse, row 1 gets it in many small parts."""
+    """Return a gradient of 3 for row 1 of two; if sparse, in many small parts."""
     if sparse:
         values = tf.fill((3000, 3), tf.cast(0.001, dtype))
         return tf.IndexedSlices(values, tf.ones(3000, tf.int32), (2, 3))

@@ -1,4 +1,4 @@
-"""Click models by Keras' `fit`, under each strategy and beside a GPU."""
+"""Click models by Keras' `fit`, under each strategy and next to a GPU."""
 
 from functools import cache
 from unittest import mock
