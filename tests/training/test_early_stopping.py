@@ -155,16 +155,16 @@ def test_best_weights_of_an_earlier_release_are_taken_with_a_line(run_dir, capsy
     path, weights = run_dir / "best.weights.h5", loaded(run_dir)
     assert capsys.readouterr().out == ""
     path.write_bytes(path.read_bytes()[:-73])  # as Keras wrote it
-    for ours, variable in zip(loaded(run_dir), weights, strict=True):
-        np.testing.assert_array_equal(ours, variable)
+    for loaded_weight, weight in zip(loaded(run_dir), weights, strict=True):
+        np.testing.assert_array_equal(loaded_weight, weight)
     assert capsys.readouterr().out.count("cannot be checked for damage") == 1
 
 
 def test_keras_reads_the_best_weights(run_dir):
     model = build_model(schema(), MODEL)
     model.load_weights(run_dir / "best.weights.h5")
-    for ours, variable in zip(model.get_weights(), loaded(run_dir), strict=True):
-        np.testing.assert_array_equal(ours, variable)
+    for weight, loaded_weight in zip(model.get_weights(), loaded(run_dir), strict=True):
+        np.testing.assert_array_equal(loaded_weight, weight)
 
 
 def test_best_weights_that_are_lost_are_not_replaced_by_the_last_ones(run_dir):

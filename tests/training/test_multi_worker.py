@@ -78,6 +78,6 @@ def test_a_step_that_overflows_on_one_worker_is_left_out_on_both(replica, tmp_pa
     for worker in results_of(2, train_with_overflow, [str(replica)], tmp_path):
         assert worker["scale"] == scale == 2.0**14
         weights = [worker[f"arr_{index}"] for index in range(len(expected))]
-        for ours, theirs in zip(weights, expected, strict=True):
-            assert np.isfinite(ours).all()
-            np.testing.assert_allclose(ours, theirs, rtol=2e-2, atol=2e-3)
+        for weight, expected_weight in zip(weights, expected, strict=True):
+            assert np.isfinite(weight).all()
+            np.testing.assert_allclose(weight, expected_weight, rtol=2e-2, atol=2e-3)
