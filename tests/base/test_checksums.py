@@ -30,15 +30,15 @@ def test_any_json_reader_reads_it():
 def test_no_bit_changes_without_a_word():
     sealed = seal(STATE).encode()
     num_refused = 0
-    for place in range(8 * len(sealed)):
+    for bit in range(8 * len(sealed)):
         damaged = bytearray(sealed)
-        damaged[place // 8] ^= 1 << place % 8
+        damaged[bit // 8] ^= 1 << bit % 8
         try:
-            found = unseal(damaged.decode())
+            state = unseal(damaged.decode())
         except ValueError:
             num_refused += 1
         else:  # the name of the checksum itself
-            assert {name: found[name] for name in STATE} == STATE
+            assert {name: state[name] for name in STATE} == STATE
     assert num_refused > 0.9 * 8 * len(sealed)
 
 

@@ -236,9 +236,11 @@ def test_the_nearest_key_of_a_file_is_named(tmp_path, text, meant):
 )
 def test_a_setting_below_a_plain_one_is_refused_in_words(argv, message):
     option, _, name = argv.split()[0].removeprefix("--").rpartition(".")
-    with pytest.raises(InputError, match=f"^{option} has no setting {name}: ") as found:
+    with pytest.raises(
+        InputError, match=f"^{option} has no setting {name}: "
+    ) as error_info:
         train_config(*argv.split())
-    assert message in str(found.value)
+    assert message in str(error_info.value)
 
 
 @pytest.mark.parametrize(

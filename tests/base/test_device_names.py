@@ -63,7 +63,7 @@ def nvidia_smi(tmp_path):
 @contextmanager
 def listed(*names, capability=(8, 9)):
     """GPUs that TensorFlow lists, by these names."""
-    real = tf.config.list_physical_devices
+    list_devices = tf.config.list_physical_devices
     gpus = [
         tf.config.PhysicalDevice(f"/physical_device:GPU:{i}", "GPU")
         for i in range(len(names))
@@ -76,7 +76,7 @@ def listed(*names, capability=(8, 9)):
     with (
         mock.patch(
             "tensorflow.config.list_physical_devices",
-            lambda kind=None: gpus if kind == "GPU" else real(kind),
+            lambda kind=None: gpus if kind == "GPU" else list_devices(kind),
         ),
         mock.patch("tensorflow.config.experimental.get_device_details", details),
     ):
@@ -99,17 +99,17 @@ def installed(folder, *names):
 def test_without_a_gpu_the_cores_are_named(capsys, monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 3})
     announce()
-    said = capsys.readouterr()
-    assert (said.out, said.err) == ("Computing on the CPU (2 cores)\n", "")
+    output = capsys.readouterr()
+    assert (output.out, output.err) == ("Computing on the CPU (2 cores)\n", "")
 
 
 def test_gpus_are_named(capsys):
     with listed("NVIDIA L4"):
         announce()
         announce("mirrored")
-    said = capsys.readouterr()
-    assert said.out == "Computing on a GPU (NVIDIA L4)\n" * 2
-    assert said.err == ""
+    output = capsys.readouterr()
+    assert output.out == "Computing on a GPU (NVIDIA L4)\n" * 2
+    assert output.err == ""
 
 
 def test_a_training_is_warned_of_a_gpu_newer_than_tensorflow(capsys, monkeypatch):
@@ -179,8 +179,8 @@ def test_missing_libraries_are_the_reason(monkeypatch):
 def test_the_fix_leaves_the_version_of_tensorflow(monkeypatch):
     monkeypatch.setattr(device_names, "missing_libraries", lambda build: ["lib"])
     gpus = MachineGpus((MachineGpu("NVIDIA L4"),))
-    told = device_names.why_unseen(gpus, CUDA, "2.30.0")
-    assert told == 'lib not found; pip install "tensorflow[and-cuda]==2.30.0"'
+    reason = device_names.why_unseen(gpus, CUDA, "2.30.0")
+    assert reason == 'lib not found; pip install "tensorflow[and-cuda]==2.30.0"'
     text = (ROOT / "requirements-gpu.txt").read_text()
     older, newer = re.findall(r"^tensorflow\[and-cuda\]==([^;]+); python", text, re.M)
     pinned = older if sys.version_info < (3, 13) else newer
@@ -274,9 +274,11 @@ def test_a_library_that_the_system_knows_is_there(tmp_path, monkeypatch):
 
 def test_a_gpu_newer_than_tensorflow_is_named():
     blackwell = MachineGpu("NVIDIA GeForce RTX 5090", (12, 0))
-    told = too_new(blackwell, CUDA, "2.17.1")
-    assert told.startswith("NVIDIA GeForce RTX 5090 has compute capability 12.0, newer")
-    assert "a newer TensorFlow" in told
+    reason = too_new(blackwell, CUDA, "2.17.1")
+    assert reason.startswith(
+        "NVIDIA GeForce RTX 5090 has compute capability 12.0, newer"
+    )
+    assert "a newer TensorFlow" in reason
     for capability in ((9, 0), (8, 9), None):
         assert too_new(MachineGpu("NVIDIA", capability), CUDA, "2.17.1") is None
     newer = {"cuda_compute_capabilities": ["sm_90a", "compute_120"]}

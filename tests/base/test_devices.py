@@ -27,19 +27,22 @@ GB = 10**9
 @pytest.fixture
 def gpus(monkeypatch):
     """Two GPUs in the listing, and what TensorFlow is told about them."""
-    real = tf.config.list_physical_devices
+    list_devices = tf.config.list_physical_devices
 
     def listed(device_type=None):
-        return [*real(device_type), *(GPUS if device_type in (None, "GPU") else [])]
+        return [
+            *list_devices(device_type),
+            *(GPUS if device_type in (None, "GPU") else []),
+        ]
 
     monkeypatch.setattr(tf.config, "list_physical_devices", listed)
-    told = mock.Mock()
-    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", told.growth)
-    monkeypatch.setattr(tf.config, "set_visible_devices", told.visible)
+    calls = mock.Mock()
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", calls.growth)
+    monkeypatch.setattr(tf.config, "set_visible_devices", calls.visible)
     monkeypatch.setattr(
-        tf.config.experimental, "enable_tensor_float_32_execution", told.tensor_float
+        tf.config.experimental, "enable_tensor_float_32_execution", calls.tensor_float
     )
-    return told
+    return calls
 
 
 def grows(gpus):
@@ -160,12 +163,12 @@ def test_plan_and_train_count_the_gpus_that_tensorflow_sees(
         "strategy": name,
         "export_dir": tmp_path / "model",
     }
-    planned = memory_for(PlanCommand(**settings))
-    trained = memory_of_train(
+    plan_memory = memory_for(PlanCommand(**settings))
+    train_memory = memory_of_train(
         TrainConfig(**settings, run_dir=tmp_path / "run"), monkeypatch
     )
-    assert planned == trained
-    assert (planned.num_devices, planned.device) == expected
+    assert plan_memory == train_memory
+    assert (plan_memory.num_devices, plan_memory.device) == expected
 
 
 def test_gpus_of_a_driver_without_tensorflow_s_libraries_are_not_planned(nvidia_smi):
@@ -211,9 +214,9 @@ def test_the_plan_of_shares_says_what_comes_together_on_the_host():
     assert "| the tables once more, to measure and export | host | 2.16 GB |" in plan(
         config
     )
-    for other in ("replicated", "host"):
+    for tables in ("replicated", "host"):
         command = PlanCommand(
-            strategy="mirrored", tables=other, num_devices=2, samples_per_second=1
+            strategy="mirrored", tables=tables, num_devices=2, samples_per_second=1
         )
         assert "once more" not in plan(command)
 

@@ -68,10 +68,14 @@ def test_names_are_drawn_as_they_are():
 
 
 def test_a_font_is_found_for_what_the_usual_one_lacks(tmp_path):
-    usual = set(FT2Font(findfont(FontProperties())).get_charmap())
-    other = next(font for font in fontManager.ttflist if font.name == "STIXGeneral")
-    lacking = sorted(set(FT2Font(other.fname).get_charmap()) - usual)
-    text = chr(next(code for code in lacking if code > 0x2000))
+    usual_characters = set(FT2Font(findfont(FontProperties())).get_charmap())
+    other_font = next(
+        font for font in fontManager.ttflist if font.name == "STIXGeneral"
+    )
+    missing_characters = sorted(
+        set(FT2Font(other_font.fname).get_charmap()) - usual_characters
+    )
+    text = chr(next(code for code in missing_characters if code > 0x2000))
     families = font_families([f"a{text}"])
     assert families is not None and len(families) == 2
     with warnings.catch_warnings():
@@ -92,9 +96,9 @@ def test_without_a_font_there_is_no_picture_and_no_link_to_it(
     assert not (tmp_path / "coverage.png").exists()
     page = (tmp_path / "coverage.md").read_text()
     assert "| 日付 |" in page and "coverage.png" not in page
-    printed = capsys.readouterr().out
-    assert printed.startswith("no coverage.png: this machine has no font")
-    assert len(printed.splitlines()) == 1
+    output = capsys.readouterr().out
+    assert output.startswith("no coverage.png: this machine has no font")
+    assert len(output.splitlines()) == 1
     assert not plot_importances(importances("日付"), tmp_path / "importance.png")
 
 

@@ -35,7 +35,7 @@ def profile(monkeypatch, source, output):
     trace.main()
 
 
-def written(output, text=b"new"):
+def write_output(output, text=b"new"):
     with output_file("output", output) as file:
         file.write(text)
 
@@ -46,7 +46,7 @@ def test_an_output_that_is_the_input_is_refused(log, tmp_path, link):
     if link:
         output = tmp_path / "other"
         link(log, output)
-    for given in (
+    for make_command in (
         lambda: TraceCommand("profile", log, output),
         lambda: TraceCommand("profile", output, log),
         lambda: PredictCommand(tmp_path, log, output),
@@ -54,7 +54,7 @@ def test_an_output_that_is_the_input_is_refused(log, tmp_path, link):
         lambda: ClientCommand(output, log),
     ):
         with pytest.raises(InputError, match=r"would replace input .*give another one"):
-            given()
+            make_command()
     assert log.read_text() == "3, 1, 3\n"
 
 
@@ -81,48 +81,48 @@ def test_no_output_replaces_a_part_of_a_folder_of_logs(tmp_path):
 
 
 def test_measures_do_not_replace_the_schema(data_dir, tmp_path):
-    before = (data_dir / "schema.json").read_bytes()
+    contents = (data_dir / "schema.json").read_bytes()
     with pytest.raises(InputError, match=r"json .* would replace data_dir"):
         evaluate_model(
             EvaluateCommand(tmp_path, data_dir, json=data_dir / "schema.json")
         )
-    assert (data_dir / "schema.json").read_bytes() == before
+    assert (data_dir / "schema.json").read_bytes() == contents
 
 
 def test_a_link_stays_and_its_file_is_replaced_whole(tmp_path):
-    real, link = tmp_path / "real", tmp_path / "link"
-    real.write_bytes(b"old")
+    target, link = tmp_path / "real", tmp_path / "link"
+    target.write_bytes(b"old")
     link.symlink_to("chain")
     (tmp_path / "chain").symlink_to("real")
     with pytest.raises(RuntimeError), output_file("output", link) as file:
         file.write(b"half")
         raise RuntimeError
-    assert real.read_bytes() == b"old"
-    written(link)
-    assert link.is_symlink() and real.read_bytes() == b"new"
+    assert target.read_bytes() == b"old"
+    write_output(link)
+    assert link.is_symlink() and target.read_bytes() == b"new"
     storage.replace_text(link, "newer")
-    assert link.is_symlink() and real.read_bytes() == b"newer"
+    assert link.is_symlink() and target.read_bytes() == b"newer"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["chain", "link", "real"]
 
 
 def test_a_link_to_nothing_yet_leads_to_the_new_file(tmp_path):
     (tmp_path / "link").symlink_to("folder/new")
-    written(tmp_path / "link")
+    write_output(tmp_path / "link")
     assert (tmp_path / "folder" / "new").read_bytes() == b"new"
 
 
 def test_a_circle_of_links_is_refused(tmp_path):
     (tmp_path / "link").symlink_to("link")
     with pytest.raises(InputError, match="cannot be written: Too many levels"):
-        written(tmp_path / "link")
+        write_output(tmp_path / "link")
 
 
 def read_pipe(path):
     """The pipe's reader, and what it has read once it has ended."""
-    found = []
-    thread = threading.Thread(target=lambda: found.append(path.read_bytes()))
+    outputs = []
+    thread = threading.Thread(target=lambda: outputs.append(path.read_bytes()))
     thread.start()
-    return thread, found
+    return thread, outputs
 
 
 def test_a_pipe_is_written_to(log, tmp_path, monkeypatch):
@@ -130,44 +130,44 @@ def test_a_pipe_is_written_to(log, tmp_path, monkeypatch):
     os.mkfifo(pipe)
     (tmp_path / "link").symlink_to(pipe)
     for output in (pipe, tmp_path / "link"):
-        thread, found = read_pipe(pipe)
+        thread, outputs = read_pipe(pipe)
         profile(monkeypatch, log, output)
         thread.join()
-        assert found == [PROFILE.encode()]
+        assert outputs == [PROFILE.encode()]
         assert stat.S_ISFIFO(pipe.stat().st_mode) and not pipe.is_symlink()
 
 
 def test_a_file_of_settings_is_written_through_too(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    thread, found = read_pipe(tmp_path / "pipe")
+    thread, outputs = read_pipe(tmp_path / "pipe")
     storage.replace_json(tmp_path / "pipe", {"a": 1})
     thread.join()
-    assert found == [b'{\n  "a": 1\n}\n']
+    assert outputs == [b'{\n  "a": 1\n}\n']
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root makes devices")
 def test_a_device_stays_one(log, tmp_path, monkeypatch):
     null = tmp_path / "null"
     os.mknod(null, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
-    before = sorted(tmp_path.iterdir())
+    names_before = sorted(tmp_path.iterdir())
     profile(monkeypatch, log, null)
     synthetic.write_raw(null, num_rows=10, seed=0)
     random_data.write_random(null, random_data.RandomData(10, (5,)))
     assert stat.S_ISCHR(null.stat().st_mode)
-    assert sorted(tmp_path.iterdir()) == before  # nothing next to it
+    assert sorted(tmp_path.iterdir()) == names_before  # nothing next to it
     block = tmp_path / "disk"
     os.mknod(block, 0o666 | stat.S_IFBLK, os.makedev(7, 200))
     with pytest.raises(InputError, match="is a block device"):
-        written(block)
+        write_output(block)
 
 
 def test_synthetic_rows_are_the_same_in_a_pipe(tmp_path):
     synthetic.write_raw(tmp_path / "rows.tsv", num_rows=100, seed=3)
     os.mkfifo(tmp_path / "pipe")
-    thread, found = read_pipe(tmp_path / "pipe")
+    thread, outputs = read_pipe(tmp_path / "pipe")
     synthetic.write_raw(tmp_path / "pipe", num_rows=100, seed=3)
     thread.join()
-    assert found == [(tmp_path / "rows.tsv").read_bytes()]
+    assert outputs == [(tmp_path / "rows.tsv").read_bytes()]
     assert not (tmp_path / "pipe.truth.npy").exists()
 
 
@@ -176,9 +176,9 @@ def test_standard_output_takes_the_file_and_nothing_else(
     log, monkeypatch, capfd, output
 ):
     profile(monkeypatch, log, output)
-    printed = capfd.readouterr()
-    assert printed.out == PROFILE
-    assert printed.err.startswith(f"{output}: 2 ids")
+    messages = capfd.readouterr()
+    assert messages.out == PROFILE
+    assert messages.err.startswith(f"{output}: 2 ids")
 
 
 def test_messages_of_other_outputs_stay_on_standard_output(log, tmp_path, capsys):
@@ -190,7 +190,7 @@ def test_messages_of_other_outputs_stay_on_standard_output(log, tmp_path, capsys
 def test_an_open_descriptor_keeps_what_it_holds(tmp_path):
     with (tmp_path / "file").open("ab", buffering=0) as file:
         file.write(b"before ")
-        written(Path(f"/dev/fd/{file.fileno()}"))
+        write_output(Path(f"/dev/fd/{file.fileno()}"))
     assert (tmp_path / "file").read_bytes() == b"before new"
 
 
@@ -204,11 +204,11 @@ def test_what_cannot_be_written_is_told(tmp_path):
     ):
         (tmp_path / "file").touch()
         with pytest.raises(InputError, match=message):
-            written(output)
+            write_output(output)
 
 
 def test_a_folder_that_is_missing_is_made(tmp_path):
-    written(tmp_path / "new" / "folder" / "file")
+    write_output(tmp_path / "new" / "folder" / "file")
     assert (tmp_path / "new" / "folder" / "file").read_bytes() == b"new"
 
 
@@ -220,20 +220,20 @@ def test_streams_are_no_files(tmp_path):
 
 
 def test_a_closed_pipe_ends_quietly():
-    done = run_command_line(
+    process = run_command_line(
         f"bash -c '{sys.executable} -m pipelines.synthetic --rows 60000 --output - "
         "| head -1 | wc -l; echo ${PIPESTATUS[0]}'"
     )
-    assert done.stdout.split() == ["1", "141"]
-    assert done.stderr == ""
+    assert process.stdout.split() == ["1", "141"]
+    assert process.stderr == ""
 
 
 def test_messages_that_nobody_reads_stop_no_work(raw_file, tmp_path):
-    done = run_command_line(
+    process = run_command_line(
         f"bash -c '{sys.executable} -m pipelines.prepare --raw {raw_file} "
         f"--output {tmp_path / 'data'} | true; echo ${{PIPESTATUS[0]}}'"
     )
-    assert (done.stdout.split(), done.stderr) == (["0"], "")
+    assert (process.stdout.split(), process.stderr) == (["0"], "")
     assert (tmp_path / "data" / "schema.json").is_file()
 
 
@@ -245,7 +245,7 @@ def test_the_files_of_tls_are_inputs_too(log, tmp_path):
 
 
 def test_a_full_disk_behind_standard_output_is_told_in_a_line(log):
-    done = subprocess.run(
+    process = subprocess.run(
         f"{sys.executable} -m pipelines.trace --do profile --input {log} "
         f"--output {log}.out > /dev/full",
         shell=True,
@@ -254,5 +254,7 @@ def test_a_full_disk_behind_standard_output_is_told_in_a_line(log):
         text=True,
         check=False,
     )
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: ") and len(done.stderr.splitlines()) == 1
+    assert process.returncode == 2
+    assert (
+        process.stderr.startswith("error: ") and len(process.stderr.splitlines()) == 1
+    )

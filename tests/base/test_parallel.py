@@ -6,17 +6,19 @@ from tfdlrm.base.parallel import map_in_order, read_ahead
 
 
 def test_results_come_in_order_and_few_items_are_held():
-    taken = []
+    taken_numbers = []
 
     def items():
         for number in range(100):
-            taken.append(number)
+            taken_numbers.append(number)
             yield number
 
-    for done, result in enumerate(map_in_order(lambda x: 2 * x, items(), workers=3)):
-        assert result == 2 * done
-        assert len(taken) <= done + 5
-    assert len(taken) == 100
+    for num_done, result in enumerate(
+        map_in_order(lambda x: 2 * x, items(), workers=3)
+    ):
+        assert result == 2 * num_done
+        assert len(taken_numbers) <= num_done + 5
+    assert len(taken_numbers) == 100
 
 
 def test_an_exception_is_raised_in_its_place():
@@ -32,11 +34,11 @@ def test_an_exception_is_raised_in_its_place():
 
 
 def test_leaving_early_leaves_no_thread():
-    before = threading.active_count()
+    num_threads = threading.active_count()
     results = map_in_order(abs, read_ahead(range(1000)))
     assert next(results) == 0
     results.close()
-    assert threading.active_count() == before
+    assert threading.active_count() == num_threads
 
 
 def test_reading_ahead_keeps_items_and_exceptions():

@@ -17,8 +17,8 @@ def cell_of_table(text):
     parsed = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     tokens = parsed.parse(f"| name | n |\n|---|---|\n| {text} | 1 |\n")
     cells = [token for token in tokens if token.type == "inline"]
-    assert [each.content for each in cells[:2]] == ["name", "n"]
-    assert [each.type for each in cells[2].children] == ["text"] and len(cells) == 4
+    assert [cell.content for cell in cells[:2]] == ["name", "n"]
+    assert [cell.type for cell in cells[2].children] == ["text"] and len(cells) == 4
     return cells[2].children[0].content
 
 
@@ -39,9 +39,9 @@ def test_markdown_of_an_ordinary_name_is_the_name(name):
 
 @given(st.text())
 def test_nothing_acts_on_a_terminal(text):
-    shown = visible(text)
-    assert "\x1b" not in shown and len(shown.splitlines()) <= 1
-    assert shown.replace("\u200c", "").replace("\u200d", "").isprintable()
+    visible_text = visible(text)
+    assert "\x1b" not in visible_text and len(visible_text.splitlines()) <= 1
+    assert visible_text.replace("\u200c", "").replace("\u200d", "").isprintable()
 
 
 def test_what_is_hidden_is_shown_as_an_escape():

@@ -22,8 +22,8 @@ def test_the_greeting_is_left_out_and_warnings_are_kept(capfd):
         os.write(2, GREETING.encode())
         os.write(2, b"W0000 00:00:1.2 3 ptx.cc:4] ptxas is old\nno line end")
     os.write(2, b", I0000 as before")
-    said = capfd.readouterr().err
-    assert said == (
+    errors = capfd.readouterr().err
+    assert errors == (
         "W0000 00:00:1.2 3 ptx.cc:4] ptxas is old\nno line end, I0000 as before"
     )
 
@@ -38,11 +38,11 @@ def test_standard_error_is_as_before_after_an_error(capfd):
 
 def test_no_file_descriptor_is_left_open():
     descriptors = Path("/proc/self/fd")
-    before = len(list(descriptors.iterdir()))
+    num_open = len(list(descriptors.iterdir()))
     for _ in range(3):
         with without_greeting():
             pass
-    assert len(list(descriptors.iterdir())) == before
+    assert len(list(descriptors.iterdir())) == num_open
 
 
 def test_a_reader_that_cannot_be_started_hides_nothing(capfd, monkeypatch):
@@ -58,12 +58,12 @@ def test_a_process_that_dies_leaves_its_message():
         f"with without_greeting():\n    os.write(2, {(GREETING + DEATH).encode()!r})\n"
         "    os.abort()\n"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == -6
-    assert done.stderr == DEATH
+    assert process.returncode == -6
+    assert process.stderr == DEATH

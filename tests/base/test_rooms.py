@@ -40,8 +40,8 @@ def test_settings_and_plans_load_no_tensorflow():
         "print({'tensorflow', 'keras'} & sys.modules.keys())"
     )
     command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert (done.stdout.strip(), done.returncode) == ("set()", 0), done.stderr
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert (process.stdout.strip(), process.returncode) == ("set()", 0), process.stderr
 
 
 def test_every_public_name_is_there():

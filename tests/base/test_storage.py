@@ -56,8 +56,8 @@ def without_tensorflow_io(monkeypatch):
 
 
 def test_a_remote_path_keeps_its_address():
-    for given in ("s3://bucket/a/b", Path("s3://bucket/a/b"), Path("s3:/bucket/a/b")):
-        path = storage.at(given)
+    for address in ("s3://bucket/a/b", Path("s3://bucket/a/b"), Path("s3:/bucket/a/b")):
+        path = storage.at(address)
         assert storage.is_remote(path)
         assert str(path / "c") == f"{path}/c" == "s3://bucket/a/b/c"
         assert str(path.with_name("d")) == "s3://bucket/a/d"
@@ -90,7 +90,7 @@ def test_a_compiled_part_that_does_not_load_says_so(without_tensorflow_io):
     without_tensorflow_io.setattr(
         tf.io.gfile,
         "get_registered_schemes",
-        lambda: [each for each in schemes() if each != "s3"],
+        lambda: [scheme for scheme in schemes() if scheme != "s3"],
     )
     with pytest.raises(InputError, match="s3:// needs tensorflow-io with a TensorFlow"):
         RunDirectory(Path("s3://bucket/run")).load_config()
@@ -167,9 +167,11 @@ def test_a_run_on_s3_from_the_data_to_the_scores(s3, uploaded, tmp_path):
         f"tfdlrm.train --data_dir s3://clicks/data {MODEL} --checkpoints.steps 40 "
         "--evaluations_per_epoch 2"
     )
-    whole = run(f"{train} --run_dir s3://clicks/whole --export_dir s3://clicks/whole_m")
-    assert "Report: s3://clicks/whole/report.md" in whole
-    assert "Model:  s3://clicks/whole_m/1" in whole
+    complete_run = run(
+        f"{train} --run_dir s3://clicks/whole --export_dir s3://clicks/whole_m"
+    )
+    assert "Report: s3://clicks/whole/report.md" in complete_run
+    assert "Model:  s3://clicks/whole_m/1" in complete_run
 
     stopped = (
         f"{train} --run_dir s3://clicks/stopped --export_dir s3://clicks/stopped_m"
@@ -208,8 +210,8 @@ def test_a_run_on_s3_from_the_data_to_the_scores(s3, uploaded, tmp_path):
         f"{s3} python -c '{COPY}' s3://clicks/whole {tmp_path}/run"
     )
     assert result.returncode == 0
-    trained = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert measured["test"]["auc"] == pytest.approx(trained["test"]["auc"], rel=1e-6)
+    measures = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert measured["test"]["auc"] == pytest.approx(measures["test"]["auc"], rel=1e-6)
     assert (tmp_path / "run" / "report.md").is_file()
     assert list((tmp_path / "run" / "checkpoints").glob("step-*/state.json"))
 
@@ -239,16 +241,16 @@ def test_a_run_on_s3_from_the_data_to_the_scores(s3, uploaded, tmp_path):
     ],
 )
 def test_what_is_for_this_machine_is_not_written_elsewhere(command, name, raw_file):
-    done = run_command_line(f"python -m {command.format(raw=raw_file)}")
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {name} is s3://b/")
-    assert done.stderr.count("\n") == 1
+    process = run_command_line(f"python -m {command.format(raw=raw_file)}")
+    assert process.returncode == 2
+    assert process.stderr.startswith(f"error: {name} is s3://b/")
+    assert process.stderr.count("\n") == 1
 
 
 def test_a_run_on_s3_is_planned_without_its_free_space(data_dir):
-    planned = plan(PlanCommand(data_dir=data_dir, run_dir=storage.at("s3://b/run")))
-    assert "A checkpoint is" in planned
-    assert "Free there" not in planned
+    text = plan(PlanCommand(data_dir=data_dir, run_dir=storage.at("s3://b/run")))
+    assert "A checkpoint is" in text
+    assert "Free there" not in text
 
 
 @pytest.mark.slow
@@ -266,8 +268,8 @@ def test_a_data_set_is_prepared_on_s3_once_and_is_whole(s3, raw_file):
     )
     assert "is already prepared from these files" in run(prepare)
     assert "days was null, is 5" in run(f"{prepare} --days 5", status=2)
-    found = run("pipelines.verify s3://clicks/prepared")
-    assert "s3://clicks/prepared is whole: 6,000 rows" in found
+    report = run("pipelines.verify s3://clicks/prepared")
+    assert "s3://clicks/prepared is whole: 6,000 rows" in report
 
 
 def test_what_is_removed_from_a_local_copy_is_removed_at_home(tmp_path):
@@ -299,12 +301,14 @@ def web(raw_file):
                 super().do_GET()
                 return
             text = path.read_bytes()
-            first, last = self.headers["Range"].removeprefix("bytes=").split("-")
-            part = text[int(first) : int(last) + 1]
+            first_byte, last_byte = (
+                self.headers["Range"].removeprefix("bytes=").split("-")
+            )
+            part = text[int(first_byte) : int(last_byte) + 1]
             self.send_response(206)
             self.send_header("Content-Length", str(len(part)))
-            end = int(first) + len(part) - 1
-            self.send_header("Content-Range", f"bytes {first}-{end}/{len(text)}")
+            end = int(first_byte) + len(part) - 1
+            self.send_header("Content-Range", f"bytes {first_byte}-{end}/{len(text)}")
             self.end_headers()
             self.wfile.write(part)
 
@@ -328,8 +332,11 @@ def test_raw_rows_from_a_web_server_make_the_same_data_set(
         cwd=tmp_path,
     )
     assert result.returncode == 0, result.stderr
-    made, expected = FeatureSchema.load(tmp_path / "data"), FeatureSchema.load(data_dir)
-    assert made.shards == expected.shards
+    schema, expected = (
+        FeatureSchema.load(tmp_path / "data"),
+        FeatureSchema.load(data_dir),
+    )
+    assert schema.shards == expected.shards
     missing = run_command_line(
         f"python -m pipelines.prepare --raw {web}/none.tsv --output none", cwd=tmp_path
     )

@@ -68,7 +68,7 @@ def test_tables_written_while_rows_change_are_those_of_one_step(tmp_path, optimi
     model = small_model(optimizer)
     CheckpointDirectory(tmp_path / "checkpoints").restore(SavedVariables(model))
     restored = model.variables + model.optimizer.variables
-    assert_equal([each.numpy() for each in restored], weights)
+    assert_equal([variable.numpy() for variable in restored], weights)
 
 
 @pytest.mark.usefixtures("large", "slow_disk")
@@ -95,11 +95,11 @@ def test_a_checkpoint_holds_the_rows_that_changed_since_the_tables(tmp_path):
         {"dense_features": np.ones((2, 3)), "categorical_features": ids},
         np.ones((2, 1)),
     )
-    pieces = [each for each in variables.changed_pieces() if each.rows is not None]
-    names = {each.name for each in pieces}
+    pieces = [piece for piece in variables.changed_pieces() if piece.rows is not None]
+    names = {piece.name for piece in pieces}
     assert len(names) == 2  # the table and its accumulators
     for name in names:
-        rows = [each.rows for each in pieces if each.name == name]
+        rows = [piece.rows for piece in pieces if piece.name == name]
         assert np.concatenate(rows).tolist() == [3, 51]
     assert np.concatenate([p.values for p in pieces])[:2].tolist() == (
         table.numpy()[[3, 51]].tolist()

@@ -24,7 +24,7 @@ from tfdlrm.training.curves import CurveRecorder
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def complete_run(tmp_path_factory):
     """An uninterrupted run: its directory, weights and curves."""
     directory = tmp_path_factory.mktemp("runs") / "whole"
     return directory, *train(directory)
@@ -48,8 +48,8 @@ def run_dir(stopped, tmp_path):
     shutil.copytree(copy, stopped)
 
 
-def test_a_killed_run_ends_as_an_uninterrupted_one(whole, tmp_path):
-    _, weights, curves = whole
+def test_a_killed_run_ends_as_an_uninterrupted_one(complete_run, tmp_path):
+    _, weights, curves = complete_run
     for step in (1, 14):  # before any checkpoint, and in the second epoch
         killed(tmp_path, step)
     resumed_weights, resumed_curves = train(tmp_path)
@@ -69,56 +69,62 @@ def test_that_holds_for_every_optimizer(tmp_path, optimizer):
     assert_equal(resumed_weights, weights)
 
 
-def test_only_so_many_checkpoints_are_kept(whole):
-    directory, *_ = whole
+def test_only_so_many_checkpoints_are_kept(complete_run):
+    directory, *_ = complete_run
     checkpoints = CheckpointDirectory(directory / "checkpoints").newest_first()
     names = [path.name for path in checkpoints]
     assert names == ["step-0000000018", "step-0000000016"]
 
 
-def test_a_damaged_checkpoint_falls_back_to_the_one_before(run_dir, whole, capsys):
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    run_dir, complete_run, capsys
+):
     data = newest(run_dir) / "variables.pieces"
     content = bytearray(data.read_bytes())
     content[len(content) // 2] ^= 0xFF
     data.write_bytes(content)
-    _, weights, _ = whole
+    _, weights, _ = complete_run
     resumed, _ = train(run_dir)
     assert "step-0000000008 is damaged" in capsys.readouterr().out
     assert_equal(resumed, weights)
 
 
-def test_a_checkpoint_is_put_aside_even_where_one_was_before(run_dir, whole):
+def test_a_checkpoint_is_put_aside_even_where_one_was_before(run_dir, complete_run):
     path = newest(run_dir)
     shutil.copytree(path, path.with_name(f"damaged-{path.name}"))
     (path / "state.json").write_text("{")
     resumed, _ = train(run_dir)
-    assert_equal(resumed, whole[1])
+    assert_equal(resumed, complete_run[1])
 
 
 def test_one_bit_of_the_state_falls_back_to_the_checkpoint_before(
-    run_dir, whole, capsys
+    run_dir, complete_run, capsys
 ):
     path = newest(run_dir) / "state.json"
     state = path.read_text()
     assert '"step": 8, "seconds"' in state
     path.write_text(state.replace('"step": 8, "seconds"', '"step": 9, "seconds"'))
     resumed, curves = train(run_dir)
-    told = capsys.readouterr().out
-    assert "step-0000000008 is damaged (its SHA-256 is" in told
-    assert "Going on after step 6" in told
-    assert curves == whole[2]
-    assert_equal(resumed, whole[1])
+    output = capsys.readouterr().out
+    assert "step-0000000008 is damaged (its SHA-256 is" in output
+    assert "Going on after step 6" in output
+    assert curves == complete_run[2]
+    assert_equal(resumed, complete_run[1])
 
 
 @pytest.mark.parametrize("name", ["state.json", "variables.pieces"])
-def test_a_file_of_another_checkpoint_counts_as_damage(run_dir, whole, capsys, name):
-    last, before = CheckpointDirectory(run_dir / "checkpoints").newest_first()
-    shutil.copy(before / name, last / name)
+def test_a_file_of_another_checkpoint_counts_as_damage(
+    run_dir, complete_run, capsys, name
+):
+    newest_path, older_path = CheckpointDirectory(
+        run_dir / "checkpoints"
+    ).newest_first()
+    shutil.copy(older_path / name, newest_path / name)
     resumed, curves = train(run_dir)
-    told = capsys.readouterr().out
-    assert f"is damaged ({name} is that of step-0000000006)" in told
-    assert curves == whole[2]
-    assert_equal(resumed, whole[1])
+    output = capsys.readouterr().out
+    assert f"is damaged ({name} is that of step-0000000006)" in output
+    assert curves == complete_run[2]
+    assert_equal(resumed, complete_run[1])
 
 
 def test_a_damaged_state_does_not_cost_the_tables_of_others(tmp_path):
@@ -129,23 +135,27 @@ def test_a_damaged_state_does_not_cost_the_tables_of_others(tmp_path):
     path = tmp_path / "step-0000000002" / "state.json"
     path.write_text(path.read_text().replace("tables-0000000002", "tables-0000000001"))
     checkpoints.write_step(3, {"shapes": {}, "tables": "tables-0000000002"}, [])
-    assert {each.name for each in tmp_path.glob("tables-*")} >= {"tables-0000000002"}
+    assert {tables_path.name for tables_path in tmp_path.glob("tables-*")} >= {
+        "tables-0000000002"
+    }
 
 
-def test_a_checkpoint_of_an_earlier_release_has_no_checksum_and_is_read(run_dir, whole):
+def test_a_checkpoint_of_an_earlier_release_has_no_checksum_and_is_read(
+    run_dir, complete_run
+):
     for path in (run_dir / "checkpoints").glob("step-*/state.json"):
         state = json.loads(path.read_text())
         del state["sha256"]
         path.write_text(json.dumps(state))
     resumed, _ = train(run_dir)
-    assert_equal(resumed, whole[1])
+    assert_equal(resumed, complete_run[1])
 
 
 @pytest.mark.parametrize("text", ["[]", "3", '{"shapes": []}', '{"shapes": {}}', ""])
-def test_a_state_that_is_none_counts_as_damaged(run_dir, whole, text):
+def test_a_state_that_is_none_counts_as_damaged(run_dir, complete_run, text):
     (newest(run_dir) / "state.json").write_text(text)
     resumed, _ = train(run_dir)
-    assert_equal(resumed, whole[1])
+    assert_equal(resumed, complete_run[1])
 
 
 def test_checkpoints_that_are_all_damaged_are_refused(run_dir):
@@ -177,8 +187,8 @@ def test_a_full_disk_costs_a_checkpoint_and_not_the_run(run_dir, monkeypatch, ca
 
     monkeypatch.setattr(pieces, "_write", refuse_once)
     train(run_dir)
-    printed = capsys.readouterr().out
-    assert "no checkpoint of step 10: [Errno 28] No space left" in printed
+    output = capsys.readouterr().out
+    assert "no checkpoint of step 10: [Errno 28] No space left" in output
     assert newest(run_dir).name == "step-0000000018"
 
 
@@ -256,12 +266,13 @@ def test_of_several_steps_in_an_execution_all_rows_are_saved(tmp_path):
         assert np.isnan(rows["label"]).all()
 
 
-def test_weights_alone_are_read_for_predictions(whole):
-    directory, weights, _ = whole
+def test_weights_alone_are_read_for_predictions(complete_run):
+    directory, weights, _ = complete_run
     model = small_model()
     CheckpointDirectory(directory / "checkpoints").load_weights(model)
     assert_equal(
-        [each.numpy() for each in model.variables], weights[: len(model.variables)]
+        [variable.numpy() for variable in model.variables],
+        weights[: len(model.variables)],
     )
 
 
@@ -271,15 +282,17 @@ def test_weights_of_another_architecture_are_refused(stopped):
         CheckpointDirectory(stopped / "checkpoints").load_weights(model)
 
 
-def test_weights_of_a_damaged_checkpoint_are_those_of_the_one_before(whole, tmp_path):
-    shutil.copytree(whole[0] / "checkpoints", tmp_path / "checkpoints")
+def test_weights_of_a_damaged_checkpoint_are_those_of_the_one_before(
+    complete_run, tmp_path
+):
+    shutil.copytree(complete_run[0] / "checkpoints", tmp_path / "checkpoints")
     checkpoints = CheckpointDirectory(tmp_path / "checkpoints")
     (newest(tmp_path) / "state.json").write_text("{")
-    model, before = small_model(), small_model()
+    model, expected = small_model(), small_model()
     checkpoints.load_weights(model)
     shutil.rmtree(newest(tmp_path))
-    checkpoints.load_weights(before)
-    assert_equal(model.get_weights(), before.get_weights())
+    checkpoints.load_weights(expected)
+    assert_equal(model.get_weights(), expected.get_weights())
 
 
 def test_the_newest_step_counts_checkpoints_that_are_damaged(tmp_path):

@@ -45,9 +45,9 @@ def disk(monkeypatch):
 
 def test_a_file_is_synced_before_its_name_and_the_name_after(disk, tmp_path):
     storage.replace_text(tmp_path / "a.json", "{}")
-    (first, aside), *others = disk
-    assert first == "sync" and aside.name.startswith(".a.json.")
-    assert others == [("rename", tmp_path / "a.json"), ("sync", tmp_path)]
+    (first_event, temporary), *later_events = disk
+    assert first_event == "sync" and temporary.name.startswith(".a.json.")
+    assert later_events == [("rename", tmp_path / "a.json"), ("sync", tmp_path)]
 
 
 def test_a_directory_is_synced_with_all_its_files_before_the_old_one_goes(
@@ -55,14 +55,14 @@ def test_a_directory_is_synced_with_all_its_files_before_the_old_one_goes(
 ):
     target = tmp_path / "model"
     target.mkdir()
-    with storage.new_directory(target, last="b") as aside:
-        (aside / "variables").mkdir(parents=True)
-        (aside / "variables" / "a").write_text("a")
+    with storage.new_directory(target, last="b") as temporary:
+        (temporary / "variables").mkdir(parents=True)
+        (temporary / "variables" / "a").write_text("a")
     synced = [path for event, path in disk if event == "sync"]
     assert synced == [
-        aside / "variables" / "a",
-        aside / "variables",
-        aside,
+        temporary / "variables" / "a",
+        temporary / "variables",
+        temporary,
         tmp_path,
     ]
     assert disk[-2] == ("rename", target)
@@ -118,11 +118,11 @@ class Disk:
 
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize(
-    "kind",
+    "entry_name",
     ["encoded", *(pytest.param(k, marks=pytest.mark.slow) for k in ("piece", "ids"))],
 )
 def test_after_a_power_cut_preparing_goes_on_with_all_that_the_journal_says(
-    raw, tmp_path, monkeypatch, capsys, kind
+    raw, tmp_path, monkeypatch, capsys, entry_name
 ):
     prepare(raw, tmp_path / "whole", CONFIG)
     output = tmp_path / "data"
@@ -130,7 +130,7 @@ def test_after_a_power_cut_preparing_goes_on_with_all_that_the_journal_says(
 
     def add_and_stop(journal, name, entry):
         add(journal, name, entry)
-        if name == kind and journal.count(kind) == 3:
+        if name == entry_name and journal.count(entry_name) == 3:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -144,9 +144,9 @@ def test_after_a_power_cut_preparing_goes_on_with_all_that_the_journal_says(
     assert num_lines > 3
     capsys.readouterr()
     prepare(raw, output, CONFIG)
-    said = capsys.readouterr().out
-    assert "resuming an earlier run from" in said
-    assert "made again" not in said
+    messages = capsys.readouterr().out
+    assert "resuming an earlier run from" in messages
+    assert "made again" not in messages
     assert files_of(output) == files_of(tmp_path / "whole")
 
 
@@ -205,9 +205,9 @@ def test_the_best_weights_are_on_the_disk_before_they_replace_others(disk, tmp_p
 
 
 def test_a_version_is_on_the_disk_before_it_counts(disk, tmp_path):
-    with new_version(tmp_path / "models" / "clicks") as (_, aside):
-        aside.mkdir()
-        (aside / "saved_model.pb").write_bytes(b"graph")
+    with new_version(tmp_path / "models" / "clicks") as (_, temporary):
+        temporary.mkdir()
+        (temporary / "saved_model.pb").write_bytes(b"graph")
     assert_synced(disk, "1", "saved_model.pb", "manifest.json", "assets.extra")
     assert ("sync", tmp_path / "models") in disk
 

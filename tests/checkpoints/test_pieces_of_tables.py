@@ -18,7 +18,7 @@ from tfdlrm.training.distribution import strategy
 from tfdlrm.training.run_directory import RunDirectory
 
 BOUND = 400  # bytes: more than a dense layer, less than the 60 rows of the table
-PLACES = [
+PLACEMENTS = [
     ("default", "replicated"),
     ("default", "host"),
     ("mirrored", "replicated"),
@@ -59,7 +59,7 @@ def assert_in_steps(steps, num_copies):
     assert sum(sizes) == num_copies * ROWS * (4 * 4 + 8)
 
 
-@pytest.mark.parametrize(("name", "tables"), PLACES)
+@pytest.mark.parametrize(("name", "tables"), PLACEMENTS)
 def test_weights_are_copied_in_pieces_wherever_tables_lie(name, tables, steps):
     source, target = small_model(strategy(name), tables), other_model()
     copy_weights(source, target)
@@ -74,18 +74,20 @@ def other_model():
     return model
 
 
-@pytest.mark.parametrize("where", ["CPU:0", "CPU:1"])
-def test_what_is_no_table_goes_to_its_own_device_too(where, monkeypatch):
-    with tf.device(where):
+@pytest.mark.parametrize("device_name", ["CPU:0", "CPU:1"])
+def test_what_is_no_table_goes_to_its_own_device_too(device_name, monkeypatch):
+    with tf.device(device_name):
         variable = tf.Variable([1.0, 2.0])
-    seen = []
+    assign_devices = []
     monkeypatch.setattr(
-        type(variable), "assign", lambda self, _: seen.append(tf.constant(0).device)
+        type(variable),
+        "assign",
+        lambda self, _: assign_devices.append(tf.constant(0).device),
     )
     holder = stored_variable.StoredVariable("bias", ((variable,),))
     holder.assign(Piece("bias", np.array([3.0, 4.0], np.float32)))
     holder.fill(False)
-    assert [device[-5:] for device in seen] == [where, where]
+    assert [device[-5:] for device in assign_devices] == [device_name, device_name]
 
 
 def test_a_piece_of_all_rows_is_written_in_steps(steps):
@@ -117,21 +119,21 @@ def test_the_best_weights_are_written_and_read_in_pieces(
     load_best_weights(source, RunDirectory(run))
     assert_in_steps(steps, num_copies=4 + 2 * copies)
     np.testing.assert_array_equal(target(FEATURES), source(FEATURES))
-    theirs = other_model()
-    theirs.load_weights(run / "best.weights.h5")  # by Keras alone
-    np.testing.assert_array_equal(theirs(FEATURES), source(FEATURES))
+    keras_model = other_model()
+    keras_model.load_weights(run / "best.weights.h5")  # by Keras alone
+    np.testing.assert_array_equal(keras_model(FEATURES), source(FEATURES))
 
 
 @pytest.mark.parametrize(
     ("name", "tables", "is_joined"),
-    [(*place, place[1] != "sharded") for place in PLACES],
+    [(*placement, placement[1] != "sharded") for placement in PLACEMENTS],
 )
 def test_tables_on_one_device_are_ordinary_ones_without_a_copy(name, tables, is_joined):
     model = small_model(strategy(name), tables)
-    before, variables = model(FEATURES), [id(each) for each in model.variables]
+    outputs, variables = model(FEATURES), [id(variable) for variable in model.variables]
     assert join_tables(model) == is_joined
-    np.testing.assert_array_equal(model(FEATURES), before)
-    assert [id(each) for each in model.variables] == variables
+    np.testing.assert_array_equal(model(FEATURES), outputs)
+    assert [id(variable) for variable in model.variables] == variables
 
 
 def test_one_copy_of_mirrored_weights_is_exported(tmp_path, monkeypatch):
@@ -147,7 +149,9 @@ def test_one_copy_of_mirrored_weights_is_exported(tmp_path, monkeypatch):
         model = small_model(devices)
         export_model(model, SCHEMA, tmp_path, tmp_path / "model")
     assert len(saved) == len(model.weights)
-    assert not any(isinstance(each, tf.distribute.DistributedValues) for each in saved)
+    assert not any(
+        isinstance(weight, tf.distribute.DistributedValues) for weight in saved
+    )
 
 
 def test_the_optimizer_inside_of_loss_scaling_is_saved_too(steps, tmp_path):
@@ -161,8 +165,8 @@ def test_the_optimizer_inside_of_loss_scaling_is_saved_too(steps, tmp_path):
     source, target = models
     write_best_weights(source, RunDirectory(tmp_path))
     load_best_weights(target, RunDirectory(tmp_path))
-    for ours, theirs in zip(
+    for loaded_state, saved_state in zip(
         target.optimizer.variables, source.optimizer.variables, strict=True
     ):
-        np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_array_equal(loaded_state, saved_state)
     assert max(num_bytes for num_bytes, _ in steps) <= BOUND

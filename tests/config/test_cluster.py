@@ -7,10 +7,10 @@ from tfdlrm.config import TrainConfig
 from tfdlrm.config.cluster import Cluster
 
 
-def config(cluster, kind="worker", index=0):
+def config(cluster, task_type="worker", index=0):
     return {
         "TF_CONFIG": json.dumps(
-            {"cluster": cluster, "task": {"type": kind, "index": index}}
+            {"cluster": cluster, "task": {"type": task_type, "index": index}}
         )
     }
 
@@ -23,12 +23,12 @@ def test_the_first_worker_is_the_chief():
 
 def test_a_chief_of_its_own_comes_before_the_workers():
     cluster = {"worker": ["b:1", "c:1"], "chief": ["a:1"]}
-    chief, last = (
+    chief, last_worker = (
         Cluster.from_environment(config(cluster, *task))
         for task in (("chief", 0), ("worker", 1))
     )
-    assert chief.workers == last.workers == ("a:1", "b:1", "c:1")
-    assert (chief.index, last.index) == (0, 2)
+    assert chief.workers == last_worker.workers == ("a:1", "b:1", "c:1")
+    assert (chief.index, last_worker.index) == (0, 2)
     assert chief.is_chief
 
 

@@ -103,7 +103,7 @@ def test_a_configuration_says_how_many_parameters_it_has_at_kaggle_size(path):
 
 def test_every_model_has_a_configuration_at_kaggle_size():
     names = {model_of(path).name for path in CONFIGS.glob("criteo_kaggle*.yaml")}
-    assert names == {each.name for each in get_args(ModelConfig)}
+    assert names == {config_class.name for config_class in get_args(ModelConfig)}
 
 
 @pytest.mark.parametrize(

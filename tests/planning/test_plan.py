@@ -64,9 +64,9 @@ def test_a_checkpoint_has_the_bytes_that_were_planned(optimizer):
     model = build_model(columns, DLRM)
     compile_model(model, config.optimizer)
     variables = SavedVariables(model)
-    written = sum(each.values.nbytes for each in variables.all_pieces())
-    planned = memory_plan(columns, config).checkpoint_file
-    assert 0 <= written - planned <= 100  # step and learning rate, seeds of dropout
+    num_bytes = sum(piece.values.nbytes for piece in variables.all_pieces())
+    expected = memory_plan(columns, config).checkpoint_file
+    assert 0 <= num_bytes - expected <= 100  # step and learning rate, seeds of dropout
 
 
 def test_gpus_hold_the_model_and_the_host_the_rest():
@@ -96,31 +96,33 @@ def fits(words, memory, columns=KAGGLE):
             **{name.rpartition(".")[2]: int(value) for name, value in settings.items()}
         ),
     )
-    found = memory_plan(columns, config).host
-    said = parse_byte_size(options[2], "bytes")
-    return found <= memory.host and said == pytest.approx(found, rel=0.006)
+    num_bytes = memory_plan(columns, config).host
+    stated_bytes = parse_byte_size(options[2], "bytes")
+    return num_bytes <= memory.host and stated_bytes == pytest.approx(
+        num_bytes, rel=0.006
+    )
 
 
 def test_what_is_suggested_fits_and_takes_what_it_says():
     memory = Memory(host=3_600_000_000)
-    *found, sharded = suggestions(KAGGLE, TrainConfig(), memory)
-    assert [each.partition(" ")[0] for each in found] == [
+    *changes, sharded = suggestions(KAGGLE, TrainConfig(), memory)
+    assert [words.partition(" ")[0] for words in changes] == [
         "--optimizer.name",
         "--model.num_collisions",
         "--model.embedding_dim",
     ]
-    assert all(fits(each, memory) for each in found)
+    assert all(fits(words, memory) for words in changes)
     assert sharded == "--strategy mirrored --tables sharded on 2 GPUs (2.19 GB on each)"
 
 
 def test_where_a_gpu_is_large_enough_a_suggestion_tells_the_memory_beside_it():
     host = memory_plan(KAGGLE, TrainConfig(), 1).host
     memory = Memory(host=host - 1, device=80 * 10**9, num_devices=1)
-    [found] = suggestions(KAGGLE, TrainConfig(), memory)
+    [suggestion] = suggestions(KAGGLE, TrainConfig(), memory)
     words = "--model.num_collisions 32 --model.collision_threshold 10000"
     model = DLRMConfig(num_collisions=32, collision_threshold=10_000)
     needed = memory_plan(KAGGLE, TrainConfig(model=model), 1).host
-    assert found == f"{words} ({format_byte_size(needed)})"
+    assert suggestion == f"{words} ({format_byte_size(needed)})"
 
 
 def test_tables_in_shares_or_beside_the_gpus_are_suggested_where_these_are_too_small():
@@ -128,39 +130,39 @@ def test_tables_in_shares_or_beside_the_gpus_are_suggested_where_these_are_too_s
     config = TrainConfig(strategy="mirrored")
     *_, host, sharded = suggestions(KAGGLE, config, memory)
     for words, tables in ((host, "host"), (sharded, "sharded")):
-        changed = replace(config, tables=tables)
-        plan = memory_plan(KAGGLE, changed, 2)
+        placed = replace(config, tables=tables)
+        plan = memory_plan(KAGGLE, placed, 2)
         assert memory.holds(plan)
         assert f"--tables {tables}" in words
-        shown = parse_byte_size(re.search(r"\(([\d.]+ .B)", words)[1], "bytes")
+        stated_bytes = parse_byte_size(re.search(r"\(([\d.]+ .B)", words)[1], "bytes")
         expected = plan.device
-        assert shown == pytest.approx(expected, rel=0.006)
-    beside = memory_plan(KAGGLE, replace(config, tables="host"), 2)
-    together = memory_plan(KAGGLE, config)
-    assert beside.host > together.tables + together.table_state
+        assert stated_bytes == pytest.approx(expected, rel=0.006)
+    on_host = memory_plan(KAGGLE, replace(config, tables="host"), 2)
+    on_cpu = memory_plan(KAGGLE, config)
+    assert on_host.host > on_cpu.tables + on_cpu.table_state
 
 
 def test_shares_of_tables_add_up():
     config = TrainConfig(strategy="mirrored", tables="sharded")
-    one, four = (memory_plan(KAGGLE, config, number) for number in (1, 4))
+    alone, four = (memory_plan(KAGGLE, config, number) for number in (1, 4))
     assert 4 * (four.device - four.layers - four.activations) == pytest.approx(
-        one.with_tables
+        alone.with_tables
     )
-    assert four.host == one.host + one.tables  # whole, to be exported
+    assert four.host == alone.host + alone.tables  # whole, to be exported
 
 
 def test_where_no_change_alone_is_enough_two_are_suggested():
     columns = replace(
         KAGGLE,
         categorical_features=tuple(
-            replace(each, vocabulary_size=200 * each.vocabulary_size)
-            for each in KAGGLE.categorical_features
+            replace(feature, vocabulary_size=200 * feature.vocabulary_size)
+            for feature in KAGGLE.categorical_features
         ),
     )
     memory = Memory(host=5_000_000_000)
-    found = suggestions(columns, TrainConfig(), memory)
-    assert found[0].startswith("--optimizer.name row_wise_adagrad --model.num_coll")
-    assert fits(found[0], memory, columns)
+    changes = suggestions(columns, TrainConfig(), memory)
+    assert changes[0].startswith("--optimizer.name row_wise_adagrad --model.num_coll")
+    assert fits(changes[0], memory, columns)
 
 
 def test_a_threshold_is_suggested_by_what_the_data_set_has_counted(
@@ -172,11 +174,11 @@ def test_a_threshold_is_suggested_by_what_the_data_set_has_counted(
     as_planned = replace(columns, categorical_features=five.categorical_features)
     just_enough = Memory(host=memory_plan(as_planned, config).host)
     assert just_enough.host < memory_plan(columns, config).host
-    found = suggestions(columns, config, just_enough, data_dir)
-    assert any(each.startswith("--min_frequency 5 for") for each in found)
+    changes = suggestions(columns, config, just_enough, data_dir)
+    assert any(words.startswith("--min_frequency 5 for") for words in changes)
     too_little = Memory(host=just_enough.host - 1)
-    found = suggestions(columns, config, too_little, data_dir)
-    assert any(each.startswith("--min_frequency 10 for") for each in found)
+    changes = suggestions(columns, config, too_little, data_dir)
+    assert any(words.startswith("--min_frequency 10 for") for words in changes)
 
 
 def test_a_run_that_cannot_fit_is_refused_before_it_makes_anything(
@@ -205,28 +207,28 @@ def test_gpus_that_a_process_may_not_use_and_that_do_not_tell(tmp_path, monkeypa
     fake.write_text("#!/bin/sh\ncase $3 in --id=1) echo '[N/A]';; *) exit 6;; esac\n")
     fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    for visible, found in (("1", [UNKNOWN]), ("7", []), ("-1", []), ("", [])):
+    for visible, expected in (("1", [UNKNOWN]), ("7", []), ("-1", []), ("", [])):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-        assert gpu_memory() == found
+        assert gpu_memory() == expected
 
 
 def test_each_machine_of_several_has_its_part_of_a_batch(monkeypatch):
     workers = {"cluster": {"worker": ["a:1", "b:1", "c:1", "d:1"]}}
     task = {"task": {"type": "worker", "index": 0}}
     monkeypatch.setenv("TF_CONFIG", json.dumps({**workers, **task}))
-    here = memory_here("multi_worker", num_devices=2)
-    assert (here.num_devices, here.num_machines) == (2, 4)
+    memory = memory_here("multi_worker", num_devices=2)
+    assert (memory.num_devices, memory.num_machines) == (2, 4)
     config = TrainConfig(batch_size=4096)
-    assert here.plan(KAGGLE, config).activations == pytest.approx(
+    assert memory.plan(KAGGLE, config).activations == pytest.approx(
         memory_plan(KAGGLE, config).activations / 8
     )
 
 
 def test_a_run_with_early_stopping_is_refused_for_its_memory_too():
     config = TrainConfig(strategy="mirrored", early_stopping=2)
-    with pytest.raises(InputError, match="of memory of each GPU") as refused:
+    with pytest.raises(InputError, match="of memory of each GPU") as error_info:
         require_memory(KAGGLE, config, Memory(10**11, 10**9, 2))
-    assert "--tables" not in str(refused.value)
+    assert "--tables" not in str(error_info.value)
 
 
 def test_a_machine_without_nvidia_s_driver_has_no_gpus(tmp_path, monkeypatch):
@@ -266,13 +268,15 @@ def test_larger_batches_come_closer_to_the_ceiling(batch_size, share):
 def test_the_command_refuses_with_status_2_and_one_line():
     command = "python -m tfdlrm.plan --config configs/criteo_kaggle.yaml"
     options = "--num_devices 0 --samples_per_second 50000"
-    shown = run_command_line(f"{command} {options} --memory 12GB", cwd=ROOT)
-    assert (shown.returncode, shown.stderr) == (0, "")
-    assert shown.stdout.endswith("It fits.\n")
-    refused = run_command_line(f"{command} {options} --memory 2GB", cwd=ROOT)
-    assert refused.returncode == 2
-    assert refused.stderr.startswith("error: this run needs 3.25 GB of memory, and 2.0")
-    assert refused.stderr.count("\n") == 1
+    process = run_command_line(f"{command} {options} --memory 12GB", cwd=ROOT)
+    assert (process.returncode, process.stderr) == (0, "")
+    assert process.stdout.endswith("It fits.\n")
+    refused_process = run_command_line(f"{command} {options} --memory 2GB", cwd=ROOT)
+    assert refused_process.returncode == 2
+    assert refused_process.stderr.startswith(
+        "error: this run needs 3.25 GB of memory, and 2.0"
+    )
+    assert refused_process.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -293,4 +297,4 @@ def test_planning_needs_no_tensorflow():
 
 
 def test_durations_are_told_in_units_of_their_size():
-    assert [duration(each) for each in (1, 119, 120)] == ["1 s", "119 s", "2 min"]
+    assert [duration(seconds) for seconds in (1, 119, 120)] == ["1 s", "119 s", "2 min"]

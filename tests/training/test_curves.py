@@ -41,7 +41,7 @@ def test_a_disk_that_is_full_for_a_while_costs_no_point(tmp_path, monkeypatch, c
 
     monkeypatch.setattr(storage, "replace_text", refuse)
     points = curves(tmp_path, steps_per_execution=1)
-    printed = capsys.readouterr().out
-    assert "the curves of step 5 are not on disk: [Errno 28] No space left" in printed
+    output = capsys.readouterr().out
+    assert "the curves of step 5 are not on disk: [Errno 28] No space left" in output
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [asdict(point) for point in points]

@@ -90,8 +90,10 @@ def test_a_killed_run_ends_where_it_would_have(tmp_path, monkeypatch):
     for _ in range(2):  # and again where it was killed before its report
         again, losses_again = fitted(tmp_path / "killed")
         assert losses_again == losses
-        for mine, theirs in zip(again.variables, model.variables, strict=True):
-            np.testing.assert_array_equal(mine, theirs)
+        for resumed_variable, variable in zip(
+            again.variables, model.variables, strict=True
+        ):
+            np.testing.assert_array_equal(resumed_variable, variable)
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +123,9 @@ def test_one_bit_of_the_best_weights_is_noticed(run_dir):
     path = run_dir / "best.weights.h5"
     good = path.read_bytes()
     rng = np.random.default_rng(0)
-    for place in rng.integers(8 * (len(good) - 100), size=20):
+    for bit in rng.integers(8 * (len(good) - 100), size=20):
         contents = bytearray(good)
-        contents[place // 8] ^= 1 << place % 8
+        contents[bit // 8] ^= 1 << bit % 8
         path.write_bytes(contents)
         with pytest.raises(InputError, match=r"best\.weights\.h5 is damaged: its SHA"):
             loaded(run_dir)
@@ -153,16 +155,16 @@ def test_best_weights_of_an_earlier_release_are_taken_with_a_line(run_dir, capsy
     path, weights = run_dir / "best.weights.h5", loaded(run_dir)
     assert capsys.readouterr().out == ""
     path.write_bytes(path.read_bytes()[:-73])  # as Keras wrote it
-    for ours, theirs in zip(loaded(run_dir), weights, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    for loaded_weight, weight in zip(loaded(run_dir), weights, strict=True):
+        np.testing.assert_array_equal(loaded_weight, weight)
     assert capsys.readouterr().out.count("cannot be checked for damage") == 1
 
 
 def test_keras_reads_the_best_weights(run_dir):
     model = build_model(schema(), MODEL)
     model.load_weights(run_dir / "best.weights.h5")
-    for ours, theirs in zip(model.get_weights(), loaded(run_dir), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    for weight, loaded_weight in zip(model.get_weights(), loaded(run_dir), strict=True):
+        np.testing.assert_array_equal(loaded_weight, weight)
 
 
 def test_best_weights_that_are_lost_are_not_replaced_by_the_last_ones(run_dir):
@@ -210,7 +212,7 @@ def test_what_is_exported_has_the_best_weights(data_dir, tmp_path):
     exported = train(config)
     lines = (run_dir / "metrics.jsonl").read_text().splitlines()
     points = [json.loads(line) for line in lines]
-    losses = [each["loss"] for each in points if each["split"] == "validation"]
+    losses = [point["loss"] for point in points if point["split"] == "validation"]
     assert len(losses) < 40
     measures = json.loads((run_dir / "metrics.json").read_text())
     assert measures["validation"]["log_loss"] == pytest.approx(min(losses), rel=1e-6)

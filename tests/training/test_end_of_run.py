@@ -49,26 +49,28 @@ def curve_of(config):
     return [{**json.loads(line), "seconds": None} for line in lines]
 
 
-def assert_ended_alike(config, whole):
+def assert_ended_alike(config, complete_run):
     for name in ("metrics.json", "config.yaml"):
-        texts = [(each.run_dir / name).read_text() for each in (config, whole)]
-        places = [str(each.run_dir.parent) for each in (config, whole)]
-        assert texts[0].replace(places[0], "") == texts[1].replace(places[1], "")
-    assert report_of(config) == report_of(whole)
-    assert curve_of(config) == curve_of(whole)
+        texts = [
+            (settings.run_dir / name).read_text() for settings in (config, complete_run)
+        ]
+        parents = [str(settings.run_dir.parent) for settings in (config, complete_run)]
+        assert texts[0].replace(parents[0], "") == texts[1].replace(parents[1], "")
+    assert report_of(config) == report_of(complete_run)
+    assert curve_of(config) == curve_of(complete_run)
     names = {path.name for path in config.run_dir.iterdir()}
-    assert names == {path.name for path in whole.run_dir.iterdir()}
+    assert names == {path.name for path in complete_run.run_dir.iterdir()}
     assert [path.name for path in config.export_dir.iterdir()] == ["1"]
 
 
-def same_scores(one, other, schema):
+def same_scores(scorer, other_scorer, schema):
     rng = np.random.default_rng(0)
     ids = [rng.integers(0, size, 20) for size in schema.vocabulary_sizes]
     features = {
         "dense_features": rng.random((20, len(schema.dense_features)), np.float32),
         "categorical_features": np.stack(ids, axis=1),
     }
-    return np.array_equal(one(features), other(features))
+    return np.array_equal(scorer(features), other_scorer(features))
 
 
 ENDS = [
@@ -102,8 +104,8 @@ def test_a_kill_behind_the_last_step_leaves_one_version_and_no_remains(
     version = train(config)
     assert f"{version} has these weights: they were exported" in capsys.readouterr().out
     assert_ended_alike(config, small_config)
-    first, second = load_scorer(exported), load_scorer(version)
-    assert same_scores(first, second, first.schema)
+    expected, resumed = load_scorer(exported), load_scorer(version)
+    assert same_scores(expected, resumed, expected.schema)
 
 
 def test_a_kill_with_the_report_leaves_a_finished_run_that_says_what_is_there(
@@ -113,7 +115,7 @@ def test_a_kill_with_the_report_leaves_a_finished_run_that_says_what_is_there(
     assert_ended_alike(config, small_config)
     measures = json.loads((config.run_dir / "metrics.json").read_text())
     test = measures["test"]
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as error_info:
         train(config)
     for part in (
         f"run_dir {config.run_dir} is in use already: its run is finished",
@@ -122,7 +124,7 @@ def test_a_kill_with_the_report_leaves_a_finished_run_that_says_what_is_there(
         f"test AUC {test['auc']:.4f}, log loss {test['log_loss']:.4f}",
         "give another one to train again",
     ):
-        assert part in str(told.value)
+        assert part in str(error_info.value)
     assert [path.name for path in config.export_dir.iterdir()] == ["1"]
 
 
@@ -165,7 +167,9 @@ def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(
         *("--checkpoints.steps", "20", "--data_dir", str(config.data_dir)),
         *("--run_dir", str(config.run_dir), "--export_dir", str(config.export_dir)),
     ]
-    last = config.run_dir / "checkpoints" / f"step-{_num_steps(small_config):010d}"
+    last_checkpoint = (
+        config.run_dir / "checkpoints" / f"step-{_num_steps(small_config):010d}"
+    )
     for _ in range(3):
         child = subprocess.Popen(
             command,
@@ -173,7 +177,7 @@ def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=subprocess.DEVNULL,
         )
-        while child.poll() is None and not last.exists():
+        while child.poll() is None and not last_checkpoint.exists():
             time.sleep(0.01)
         time.sleep(rng.uniform(0, 3))
         child.send_signal(signal.SIGKILL)

@@ -16,7 +16,7 @@ def refuse_larger_than(num_bytes):
     resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, num_bytes))
 
 
-def run(command, before=None):
+def run(command, prepare=None):
     return subprocess.run(
         command,
         cwd=ROOT,
@@ -24,7 +24,7 @@ def run(command, before=None):
         text=True,
         check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        preexec_fn=before,
+        preexec_fn=prepare,
     )
 
 
@@ -43,14 +43,18 @@ def test_a_run_whose_checkpoints_are_refused_says_so_and_goes_on_when_there_is_r
     data_dir, tmp_path
 ):
     command = training(data_dir, tmp_path, "--checkpoints.steps", "3")
-    refused = run(command, lambda: refuse_larger_than(20_000))
-    assert refused.returncode == 2, refused.stderr
-    assert "no checkpoint of step 3: [Errno 27] File too large" in refused.stdout
-    assert refused.stderr.startswith("error: the last checkpoint cannot be written")
-    assert refused.stderr.count("\n") == 1
+    refused_process = run(command, lambda: refuse_larger_than(20_000))
+    assert refused_process.returncode == 2, refused_process.stderr
+    assert (
+        "no checkpoint of step 3: [Errno 27] File too large" in refused_process.stdout
+    )
+    assert refused_process.stderr.startswith(
+        "error: the last checkpoint cannot be written"
+    )
+    assert refused_process.stderr.count("\n") == 1
     assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
-    done = run(command)
-    assert done.returncode == 0, done.stderr
+    process = run(command)
+    assert process.returncode == 0, process.stderr
     assert (tmp_path / "run" / "report.md").is_file()
 
 
@@ -59,13 +63,15 @@ def test_a_run_whose_model_is_refused_is_exported_when_there_is_room(
     data_dir, tmp_path
 ):
     command = training(data_dir, tmp_path)
-    refused = run(command, lambda: refuse_larger_than(200_000))
-    assert refused.returncode == 2, refused.stderr
-    assert refused.stderr.startswith("error: what was trained cannot be written")
-    assert "File too large" in refused.stderr
-    assert refused.stderr.count("\n") == 1
+    refused_process = run(command, lambda: refuse_larger_than(200_000))
+    assert refused_process.returncode == 2, refused_process.stderr
+    assert refused_process.stderr.startswith(
+        "error: what was trained cannot be written"
+    )
+    assert "File too large" in refused_process.stderr
+    assert refused_process.stderr.count("\n") == 1
     assert list((tmp_path / "m").iterdir()) == []
-    done = run(command)
-    assert done.returncode == 0, done.stderr
-    assert "Going on after step" in done.stdout
+    process = run(command)
+    assert process.returncode == 0, process.stderr
+    assert "Going on after step" in process.stdout
     assert (tmp_path / "run" / "report.md").is_file()

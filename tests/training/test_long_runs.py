@@ -81,7 +81,9 @@ def gradients_of(model, features, label):
         loss = tf.reduce_mean(
             keras.losses.binary_crossentropy(label, logits, from_logits=True)
         )
-    return tape.gradient(loss, [each.value for each in model.trainable_variables])
+    return tape.gradient(
+        loss, [variable.value for variable in model.trainable_variables]
+    )
 
 
 def test_float16_learns_as_float32_does(float16):
@@ -91,17 +93,19 @@ def test_float16_learns_as_float32_does(float16):
     single.set_weights(half.get_weights())
     assert isinstance(half.optimizer, LossScaleOptimizer)
     features, label = next(iter(read(0, 0)))
-    before = [each.numpy() for each in single.trainable_variables]
+    initial_weights = [variable.numpy() for variable in single.trainable_variables]
     gradients = gradients_of(single, features, label)
     for model in (half, single):
         model.top_mlp.dropout_layer.rate = 0.0
         model.train_on_batch(features, label)
-    for mine, first, gradient in zip(
-        half.trainable_variables, before, gradients, strict=True
+    for half_weight, initial_weight, gradient in zip(
+        half.trainable_variables, initial_weights, gradients, strict=True
     ):
         step = 0.05 * tf.convert_to_tensor(gradient).numpy()
         np.testing.assert_allclose(
-            first - mine.numpy(), step, atol=0.01 * abs(step).max() + 1e-7
+            initial_weight - half_weight.numpy(),
+            step,
+            atol=0.01 * abs(step).max() + 1e-7,
         )
 
 
@@ -155,8 +159,10 @@ def test_scores_of_bags_are_compiled_once():
     lengths = [[1, 0, 2, 1], [2, 2, 0, 1], [0, 0, 1, 5]]
 
     def batches():
-        for each in lengths:
-            bags = tf.RaggedTensor.from_row_lengths(tf.ones(sum(each), tf.int32), each)
+        for row_lengths in lengths:
+            bags = tf.RaggedTensor.from_row_lengths(
+                tf.ones(sum(row_lengths), tf.int32), row_lengths
+            )
             ids = tf.RaggedTensor.from_uniform_row_length(bags, 2)
             features = {"dense_features": tf.ones((2, 3)), "categorical_features": ids}
             yield features, tf.ones((2, 1))

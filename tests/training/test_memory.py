@@ -15,12 +15,12 @@ def test_a_run_holds_its_tables_once(tmp_path):
     batches = make_batches(sizes, 512, seed=0, num_batches=8)
     splits = {"train": 24, "validation": 8, "test": 8}
     write_data_set(tmp_path / "data", sizes, batches, splits)
-    done = run_command_line(
+    process = run_command_line(
         f"python -m tfdlrm.train --data_dir {tmp_path}/data --batch_size 512 "
         f"--run_dir {tmp_path}/run --export_dir {tmp_path}/model "
         "--optimizer.name adagrad --checkpoints.steps 8 --checkpoints.keep 1"
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     assert list((tmp_path / "run" / "checkpoints").iterdir())
     assert (tmp_path / "model" / "1" / "saved_model.pb").is_file()
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())

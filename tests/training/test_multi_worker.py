@@ -46,12 +46,12 @@ def check(num_workers, names, directory):
     for name in names:
         weights, history = train_alone(name, num_workers)
         for worker in workers:
-            for place, expected in enumerate(weights):
-                found = worker[f"{name}/{place}"]
-                np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+            for index, expected in enumerate(weights):
+                values = worker[f"{name}/{index}"]
+                np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
             for metric, expected in history.items():
-                found = worker[f"{name}/{metric}"]
-                np.testing.assert_allclose(found, expected, rtol=1e-5)
+                values = worker[f"{name}/{metric}"]
+                np.testing.assert_allclose(values, expected, rtol=1e-5)
     return workers
 
 
@@ -70,14 +70,14 @@ def test_three_workers_train_as_one_does_with_every_optimizer(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("replica", [0, 1])
 def test_a_step_that_overflows_on_one_worker_is_left_out_on_both(replica, tmp_path):
-    before = keras.config.dtype_policy()
+    dtype_policy = keras.config.dtype_policy()
     try:
         expected, scale = train_with_overflow.trained("default", "replicated", replica)
     finally:
-        keras.config.set_dtype_policy(before)
+        keras.config.set_dtype_policy(dtype_policy)
     for worker in results_of(2, train_with_overflow, [str(replica)], tmp_path):
         assert worker["scale"] == scale == 2.0**14
         weights = [worker[f"arr_{index}"] for index in range(len(expected))]
-        for ours, theirs in zip(weights, expected, strict=True):
-            assert np.isfinite(ours).all()
-            np.testing.assert_allclose(ours, theirs, rtol=2e-2, atol=2e-3)
+        for weight, expected_weight in zip(weights, expected, strict=True):
+            assert np.isfinite(weight).all()
+            np.testing.assert_allclose(weight, expected_weight, rtol=2e-2, atol=2e-3)

@@ -21,12 +21,12 @@ SETTINGS = [
 
 
 def start(directory, data_dir, *settings, num_workers=2):
-    places = {
+    paths = {
         "--data_dir": data_dir,
         "--run_dir": directory / "run",
         "--export_dir": directory / "model",
     }
-    arguments = [str(each) for pair in places.items() for each in pair]
+    arguments = [str(part) for pair in paths.items() for part in pair]
     return start_workers(
         num_workers, ["-m", "tfdlrm.train", *SETTINGS, *arguments, *settings], directory
     )
@@ -62,12 +62,12 @@ def curves(directory):
 @pytest.mark.slow
 @pytest.mark.calm  # a worker that is held up for ten seconds counts as lost
 def test_a_lost_worker_stops_the_others_and_a_restart_goes_on(data_dir, tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    for each in (whole, killed):
-        each.mkdir()
-    for status, _, errors in finish(start(whole, data_dir)):
+    complete, killed = tmp_path / "whole", tmp_path / "killed"
+    for directory in (complete, killed):
+        directory.mkdir()
+    for status, _, errors in finish(start(complete, data_dir)):
         assert status == 0, errors
-    assert (whole / "model" / "1" / "saved_model.pb").is_file()
+    assert (complete / "model" / "1" / "saved_model.pb").is_file()
 
     for victim in (1, 0):
         old = checkpoints(killed)
@@ -75,18 +75,18 @@ def test_a_lost_worker_stops_the_others_and_a_restart_goes_on(data_dir, tmp_path
         wait_for_checkpoint(killed, workers, old)
         workers[victim].send_signal(signal.SIGKILL)
         status, _, errors = finish(workers)[1 - victim]
-        last = errors.strip().splitlines()[-1]
+        last_line = errors.strip().splitlines()[-1]
         assert status == 1
-        assert last.startswith(f"error: worker {victim} is gone: ")
-        assert last.endswith("they go on from the last checkpoint")
+        assert last_line.startswith(f"error: worker {victim} is gone: ")
+        assert last_line.endswith("they go on from the last checkpoint")
         assert "Traceback" not in errors
-    (status, output, errors), (other, *_) = finish(start(killed, data_dir))
-    assert (status, other) == (0, 0), errors
+    (status, output, errors), (other_status, *_) = finish(start(killed, data_dir))
+    assert (status, other_status) == (0, 0), errors
     assert "Going on after step " in output
-    (steps, measures), (expected_steps, expected) = curves(killed), curves(whole)
+    (steps, measures), (expected_steps, expected) = curves(killed), curves(complete)
     assert steps == expected_steps
     np.testing.assert_allclose(measures, expected, rtol=1e-5, atol=1e-6)
-    assert sorted(each.name for each in killed.iterdir()) == ["model", "run"]
+    assert sorted(path.name for path in killed.iterdir()) == ["model", "run"]
 
 
 @pytest.mark.slow
@@ -95,10 +95,10 @@ def test_all_workers_asked_to_stop_lose_no_step(data_dir, tmp_path):
     wait_for_checkpoint(tmp_path, workers)
     for worker in workers:
         worker.send_signal(signal.SIGTERM)
-    (status, output, errors), (other, _, _) = finish(workers)
+    (status, output, errors), (other_status, _, _) = finish(workers)
     assert status == 128 + signal.SIGTERM, errors
     assert "which was saved" in output
-    assert other != 0
+    assert other_status != 0
 
 
 @pytest.mark.slow
@@ -106,7 +106,7 @@ def test_each_worker_saves_its_rows_of_a_loss_that_is_not_finite(data_dir, tmp_p
     settings = ["--optimizer.name", "sgd", "--optimizer.learning_rate", "1e38"]
     ended = finish(start(tmp_path, data_dir, *settings, "--profile_steps", "1,1"))
     files = sorted((tmp_path / "run").rglob("batch-at-step-*.npz"))
-    assert [each.parent.name for each in files] == ["run", "worker-1"]
+    assert [path.parent.name for path in files] == ["run", "worker-1"]
     schema = FeatureSchema.load(data_dir)
     for index, (file, (status, _, errors)) in enumerate(zip(files, ended, strict=True)):
         assert status == 2

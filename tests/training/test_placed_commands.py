@@ -58,9 +58,9 @@ def test_a_sharded_run_goes_on_with_ordinary_tables_and_is_exported(
     alone = replace(config, strategy="default", tables="replicated")
     expected = scores(train(replace(alone, run_dir=tmp_path / "alone")), data_dir)
 
-    whole = train(replace(config, run_dir=tmp_path / "whole"))
-    np.testing.assert_allclose(scores(whole, data_dir), expected, rtol=1e-4)
-    graph = (whole / "saved_model.pb").read_bytes()
+    complete_model = train(replace(config, run_dir=tmp_path / "whole"))
+    np.testing.assert_allclose(scores(complete_model, data_dir), expected, rtol=1e-4)
+    graph = (complete_model / "saved_model.pb").read_bytes()
     assert b"CPU:1" not in graph
 
     with monkeypatch.context() as patch:
@@ -76,5 +76,5 @@ def test_a_sharded_run_goes_on_with_ordinary_tables_and_is_exported(
 
     again = export(ExportCommand(tmp_path / "whole", tmp_path / "again"))
     np.testing.assert_allclose(
-        scores(again, data_dir), scores(whole, data_dir), rtol=1e-5
+        scores(again, data_dir), scores(complete_model, data_dir), rtol=1e-5
     )

@@ -55,8 +55,8 @@ def test_little_real_data_is_learned_as_well_as_is_said(kaggle_rows, tmp_path):
 
 
 def test_the_measurement_on_a_small_log_has_every_model():
-    names = {"dlrm", *(each.name for each in small_data.OTHER_MODELS)}
-    assert names == {each.name for each in get_args(ModelConfig)}
+    names = {"dlrm", *(config.name for config in small_data.OTHER_MODELS)}
+    assert names == {config.name for config in get_args(ModelConfig)}
 
 
 @pytest.mark.slow

@@ -20,16 +20,16 @@ def begun(tmp_path):
 
 
 def test_other_settings_are_refused(begun):
-    other = config_for(begun, epochs=3)
+    config = config_for(begun, epochs=3)
     with (
         pytest.raises(InputError, match="epochs: 2 there, epochs: 3 now"),
-        RunDirectory.opened(other),
+        RunDirectory.opened(config),
     ):
         pass
 
 
 @pytest.mark.parametrize(
-    "others",
+    "changes",
     [
         {"export_dir": Path("elsewhere")},
         {"data_dir": Path("moved/data")},
@@ -38,8 +38,8 @@ def test_other_settings_are_refused(begun):
         {"tables": "host"},
     ],
 )
-def test_what_changes_no_number_may_be_another(begun, others):
-    config = replace(config_for(begun), **others)
+def test_what_changes_no_number_may_be_another(begun, changes):
+    config = replace(config_for(begun), **changes)
     with RunDirectory.opened(config) as run:
         assert run.load_config() == config
 
@@ -108,11 +108,13 @@ def test_damaged_settings_are_refused_in_one_line(checkpointed, name):
         lambda path: RunDirectory(path).load_config(),
         lambda path: RunDirectory(path).settings,
     ):
-        with pytest.raises(InputError, match=r"config\.yaml is damaged \(") as refused:
+        with pytest.raises(
+            InputError, match=r"config\.yaml is damaged \("
+        ) as error_info:
             use(checkpointed)
-        refusals.append(str(refused.value))
-    assert all("\n" not in each for each in refusals)
-    assert all("remove the file, and settings.json" in each for each in refusals)
+        refusals.append(str(error_info.value))
+    assert all("\n" not in refusal for refusal in refusals)
+    assert all("remove the file, and settings.json" in refusal for refusal in refusals)
 
 
 def test_settings_that_are_lost_are_taken_from_their_copy(checkpointed, capsys):
@@ -150,8 +152,8 @@ def test_a_setting_that_was_changed_by_hand_is_told(begun, capsys):
     assert capsys.readouterr().out == ""
     path.write_text(path.read_text().replace("epochs: 2", "epochs: 6"))
     assert RunDirectory(begun).load_config().epochs == 6
-    told = capsys.readouterr().out
-    assert "was changed since its run began: epochs: 2 there, epochs: 6 now" in told
+    output = capsys.readouterr().out
+    assert "was changed since its run began: epochs: 2 there, epochs: 6 now" in output
 
 
 def test_remains_of_a_killed_process_are_removed(begun):
@@ -186,16 +188,16 @@ def test_results_are_read_back(finished):
 def test_one_bit_of_the_results_is_noticed(finished, name):
     path = finished.path / name
     good = path.read_bytes()
-    for place in range(0, 8 * len(good), 7):
+    for bit in range(0, 8 * len(good), 7):
         contents = bytearray(good)
-        contents[place // 8] ^= 1 << place % 8
+        contents[bit // 8] ^= 1 << bit % 8
         path.write_bytes(contents)
         try:
-            read = finished.load_summary(), finished.measures, finished.load_curves()
+            results = finished.load_summary(), finished.measures, finished.load_curves()
         except InputError as error:
             assert f"{name} is damaged" in str(error) and "\n" not in str(error)
         else:  # a name of a checksum
-            assert read[0]["parameters"] == 7
+            assert results[0]["parameters"] == 7
     path.write_bytes(b"")
     with pytest.raises(InputError, match=f"{name} is damaged"):
         finished.load_summary(), finished.measures, finished.load_curves()

@@ -39,32 +39,32 @@ def by_hand(weights, step):
     """Loss, its gradient by every weight, and what lies between."""
     table0, table1, w0, b0, w1, b1, w2, b2, w3, b3 = weights
     x = np.log(np.array(step.row.counts) + 1)
-    first, second = 2, 0  # of ("fr", "us", "de", "jp") and ("book", "toy", "game")
+    country, product = 2, 0  # of ("fr", "us", "de", "jp") and ("book", "toy", "game")
     a0 = x @ w0 + b0
     a1 = relu(a0) @ w1 + b1
-    z, e0, e1 = relu(a1), table0[first], table1[second]
+    z, e0, e1 = relu(a1), table0[country], table1[product]
     pairs = np.array([e0 @ z, e1 @ z, e1 @ e0])
-    joined = np.concatenate([z, pairs])
-    a2 = joined @ w2 + b2
+    top_inputs = np.concatenate([z, pairs])
+    a2 = top_inputs @ w2 + b2
     logit = (relu(a2) @ w3 + b3)[0]
     p = 1 / (1 + np.exp(-logit))
 
     d_logit = p - step.row.label
     d_a2 = d_logit * w3[:, 0] * (a2 > 0)
-    d_joined = w2 @ d_a2
-    d_pairs = d_joined[3:]
-    d_z = d_joined[:3] + d_pairs[0] * e0 + d_pairs[1] * e1
+    d_top_inputs = w2 @ d_a2
+    d_pairs = d_top_inputs[3:]
+    d_z = d_top_inputs[:3] + d_pairs[0] * e0 + d_pairs[1] * e1
     d_e0 = d_pairs[0] * z + d_pairs[2] * e1
     d_e1 = d_pairs[1] * z + d_pairs[2] * e0
     d_a1 = d_z * (a1 > 0)
     d_a0 = (w1 @ d_a1) * (a0 > 0)
     d_table0, d_table1 = np.zeros_like(table0), np.zeros_like(table1)
-    d_table0[first], d_table1[second] = d_e0, d_e1
+    d_table0[country], d_table1[product] = d_e0, d_e1
     gradients = [
         *(d_table0, d_table1, np.outer(x, d_a0), d_a0, np.outer(relu(a0), d_a1), d_a1),
-        *(np.outer(joined, d_a2), d_a2, np.outer(relu(a2), d_logit), [d_logit]),
+        *(np.outer(top_inputs, d_a2), d_a2, np.outer(relu(a2), d_logit), [d_logit]),
     ]
-    kept = {
+    numbers = {
         "dense": x,
         "vectors": np.stack([z, e0, e1]),
         "pairs": pairs,
@@ -77,7 +77,7 @@ def by_hand(weights, step):
         "row_before": e0,
         "row_after": e0 - step.learning_rate * d_e0,
     }
-    return kept, gradients
+    return numbers, gradients
 
 
 def test_every_number_is_what_numpy_makes_of_the_weights(step):
@@ -95,13 +95,13 @@ def test_the_step_moves_all_weights_by_their_gradients(step):
         weight - step.learning_rate * np.array(gradient)
         for weight, gradient in zip(weights, gradients, strict=True)
     ]
-    after, _ = by_hand(moved, step)
-    np.testing.assert_allclose(step.loss_after, after["loss"], rtol=1e-5)
+    expected, _ = by_hand(moved, step)
+    np.testing.assert_allclose(step.loss_after, expected["loss"], rtol=1e-5)
     assert step.loss_after < step.loss
 
 
 def test_the_values_are_indices_and_offsets_too(step):
-    assert [each.tolist() for each in step.columns.indices] == [[2], [0]]
+    assert [indices.tolist() for indices in step.columns.indices] == [[2], [0]]
     assert step.columns.offsets.tolist() == [[0], [0]]
 
 
@@ -119,10 +119,10 @@ def test_what_is_printed_fits_80_columns_and_has_the_numbers(step):
 
 @pytest.mark.slow
 def test_the_command_prints_no_escape_codes_into_a_file():
-    done = run_command_line("python -m tfdlrm.walkthrough", cwd=ROOT)
-    assert done.returncode == 0
-    assert "\x1b" not in done.stdout
-    assert "8. The step" in done.stdout
+    process = run_command_line("python -m tfdlrm.walkthrough", cwd=ROOT)
+    assert process.returncode == 0
+    assert "\x1b" not in process.stdout
+    assert "8. The step" in process.stdout
 
 
 @pytest.mark.slow
@@ -132,5 +132,5 @@ def test_the_notebook_runs():
     nbclient.NotebookClient(
         notebook, kernel_name="python3", resources={"metadata": {"path": ROOT}}
     ).execute()
-    last = notebook.cells[-1].outputs[-1]
-    assert "loss falls" in last["text"]
+    last_output = notebook.cells[-1].outputs[-1]
+    assert "loss falls" in last_output["text"]

@@ -1,1 +1,1 @@
-"""What everything stands on: errors, command line, storage, progress."""
+"""The foundation of all rooms: errors, command line, storage, progress."""

@@ -14,7 +14,7 @@ MIN_MEMORY = 10**9
 
 @dataclass(frozen=True)
 class PrepareConfig:
-    """How raw rows become a data set.
+    """Settings of preparing a data set from raw rows.
 
     Args:
         dialect: How categorical values become ids, and which rows are held out:
@@ -25,8 +25,8 @@ class PrepareConfig:
             gets the id of unknown values (dialect default; null means 10).
         max_index_range: Hashes are taken modulo this before they get ids (dialect
             facebook; null takes them as they are).
-        hash_buckets: Ids of each categorical feature beside the reserved ones (dialect
-            hash; null means 100,000).
+        hash_buckets: Ids of each categorical feature, without the reserved ones
+            (dialect hash; null means 100,000).
         days: Number of equal parts, in file order, that the rows are cut into; null
             means one part a file when there are several files, and 7 otherwise.
         validation_days: Parts, or a fraction of one, held out just before the test
