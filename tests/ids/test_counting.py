@@ -21,7 +21,7 @@ def count(pieces, dtype, memory_bytes, work, min_frequency=1):
     return counts, counter.num_distinct
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(VALUES, max_size=20), max_size=6), st.integers(1, 3))
 @pytest.mark.parametrize("dtype", [pl.UInt32, pl.String])
 @pytest.mark.parametrize("memory_bytes", [MUCH, LITTLE])

@@ -45,25 +45,24 @@ def warnings_of(text):
     return [line for line in text.splitlines() if "unknown" in line]
 
 
-@pytest.mark.parametrize("protocol", ["grpc", "rest"])
 def test_the_client_reports_what_predict_reports(
-    server, exported, raw, tmp_path, capfd, protocol
+    server, exported, raw, tmp_path, capfd
 ):
     predict(PredictCommand(exported, raw, tmp_path / "expected.csv"))
     expected = warnings_of(capfd.readouterr().err)
     assert len(expected) > 2
-    port = server.grpc.port if protocol == "grpc" else server.http.port
-    score_file(
-        ClientCommand(
-            raw,
-            tmp_path / "found.csv",
-            f"127.0.0.1:{port}",
-            protocol,
-            "clicks",
-            batch_size=100,
+    for protocol, port in (("grpc", server.grpc.port), ("rest", server.http.port)):
+        score_file(
+            ClientCommand(
+                raw,
+                tmp_path / f"{protocol}.csv",
+                f"127.0.0.1:{port}",
+                protocol,
+                "clicks",
+                batch_size=100,
+            )
         )
-    )
-    assert warnings_of(capfd.readouterr().err) == expected
+        assert warnings_of(capfd.readouterr().err) == expected, protocol
 
 
 def test_the_metrics_count_what_requests_bring(server, raw):

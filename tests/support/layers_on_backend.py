@@ -38,6 +38,8 @@ def tables_of(embeddings):
 
 
 def check_interaction():
+    two_vectors = np.array([[[1, 2], [3, 4]]], "float32")
+    assert keras.ops.convert_to_numpy(DotInteraction()(two_vectors)).tolist() == [[11]]
     products = vectors @ vectors.transpose(0, 2, 1)
     for diagonal, self_interaction in ((-1, False), (0, True)):
         rows, columns = np.tril_indices(3, diagonal)
