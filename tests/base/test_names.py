@@ -45,7 +45,6 @@ def function(each, *, kind=None):
     assert share_of_vague(names) == 9 / 10
 
 
-@pytest.mark.xfail(reason="the rooms are being swept", strict=False)
 @pytest.mark.parametrize("package", PACKAGES)
 def test_few_names_are_words_without_a_subject(package):
     names_of = {

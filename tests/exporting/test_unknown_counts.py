@@ -44,7 +44,7 @@ def columns_of(rows):
     "config",
     [
         PrepareConfig(min_frequency=5),
-        PrepareConfig(dialect="facebook"),
+        pytest.param(PrepareConfig(dialect="facebook"), marks=pytest.mark.slow),
         PrepareConfig(dialect="facebook", max_index_range=20),
     ],
     ids=str,

@@ -83,7 +83,9 @@ def test_data_sets_of_earlier_versions_go_on_to_distinguish_them(tmp_path, colum
     assert values_of(path, Columns.from_json(description))[0] == ["7.0", "7"]
 
 
-@pytest.mark.parametrize("dialect", ["default", "hash"])
+@pytest.mark.parametrize(
+    "dialect", ["default", pytest.param("hash", marks=pytest.mark.slow)]
+)
 def test_a_model_of_integers_scores_floats_alike(tmp_path, columns, dialect):
     shops = ["7", "8", "9", "7"] * 20
     log = write_csv(tmp_path / "log.csv", shops)

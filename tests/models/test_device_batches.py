@@ -98,6 +98,7 @@ def learned_by_one_processor():
     return learned("default")
 
 
+@pytest.mark.slow
 def test_mirrored_devices_learn_from_bags_what_one_does():
     expected = learned_by_one_processor()
     np.testing.assert_allclose(learned("mirrored"), expected, rtol=1e-5)

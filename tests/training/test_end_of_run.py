@@ -90,7 +90,7 @@ ENDS = [
 @pytest.mark.parametrize(
     "ends",
     [
-        [("1", True), ("curves.png", False)],
+        [("curves.png", False)],
         pytest.param(ENDS, marks=pytest.mark.slow),
     ],
 )
