@@ -30,7 +30,7 @@ def bag_of(row, name):
     text = row[name]
     separators = {"tags": "|", "shops": " "}
     if name in separators:
-        return [each for each in text.split(separators[name]) if each]
+        return [part for part in text.split(separators[name]) if part]
     return [text or None]
 
 
@@ -61,7 +61,7 @@ def expected(rows, min_frequency=4):
         split: [encode(rows[i]) for i in sorted(part)]
         for split, part in zip(SPLITS, parts, strict=True)
     }
-    return encoded, [len(each) + 1 for each in ids.values()]
+    return encoded, [len(feature_ids) + 1 for feature_ids in ids.values()]
 
 
 def as_lists(ids):
@@ -117,15 +117,15 @@ def data_dir(place, config):
 
 
 def assert_holds(directory, rows=ROWS):
-    wanted, sizes = expected(rows)
+    expected_rows, sizes = expected(rows)
     schema = FeatureSchema.load(directory)
     assert schema.vocabulary_sizes == sizes
     for split in SPLITS:
-        found = rounded(read(directory, split))
-        part = rounded(wanted[split])
+        actual_rows = rounded(read(directory, split))
+        part = rounded(expected_rows[split])
         if split == "train":
-            found, part = sorted(found), sorted(part)
-        assert found == part
+            actual_rows, part = sorted(actual_rows), sorted(part)
+        assert actual_rows == part
 
 
 def test_a_data_set_is_what_plain_python_makes_of_the_log(data_dir):
@@ -174,7 +174,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     monkeypatch.setattr(opening, "open_log", partial(small_log, chunk_bytes=20_000))
     log = place / "log.csv"
     prepare([log], tmp_path / "whole", config)
-    whole = files_of(tmp_path / "whole")
+    expected_files = files_of(tmp_path / "whole")
     add, kinds = Journal.add, []
 
     def add_and_stop(journal, kind, entry):
@@ -190,7 +190,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
         except KeyboardInterrupt:
             assert len(kinds) < 100
     assert {"piece", "time cuts", "time piece", "encoded", "shard"} <= set(kinds)
-    assert files_of(output) == whole
+    assert files_of(output) == expected_files
 
 
 def test_parquet_gives_the_same_data_set(config, data_dir, tmp_path):
@@ -217,10 +217,10 @@ def test_own_text_is_hashed_without_counting(place, config, tmp_path):
     assert schema.vocabulary_sizes == [52, 52, 52]
     tags = [bag_of(row, "tags") for row in ROWS]
     hashed = [tf.strings.to_hash_bucket_fast(bag, 50) + 2 for bag in tags]
-    found = [
+    actual_ids = [
         bags[1] for split in SPLITS for _, _, bags in read(tmp_path / "data", split)
     ]
-    assert sorted(found) == sorted(each.numpy().tolist() for each in hashed)
+    assert sorted(actual_ids) == sorted(ids.numpy().tolist() for ids in hashed)
 
 
 def test_settings_that_do_not_go_together_are_refused_before_reading(
@@ -254,9 +254,11 @@ def test_labels_that_are_all_alike_are_told(tmp_path, capsys, positive, told):
 def test_columns_described_otherwise_are_another_data_set(
     place, config, data_dir, tmp_path
 ):
-    other = tmp_path / "columns.yaml"
-    other.write_text(DESCRIPTION.replace("[price, ", "[price, unused, "))
+    other_description = tmp_path / "columns.yaml"
+    other_description.write_text(DESCRIPTION.replace("[price, ", "[price, unused, "))
     with pytest.raises(InputError, match="columns describes other columns"):
-        prepare([place / "log.csv"], data_dir, replace(config, columns=other))
-    other.write_text(f"# a comment\n{DESCRIPTION}")
-    prepare([place / "log.csv"], data_dir, replace(config, columns=other))
+        prepare(
+            [place / "log.csv"], data_dir, replace(config, columns=other_description)
+        )
+    other_description.write_text(f"# a comment\n{DESCRIPTION}")
+    prepare([place / "log.csv"], data_dir, replace(config, columns=other_description))

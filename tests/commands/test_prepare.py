@@ -49,7 +49,7 @@ def read_split(directory: Path, split: str) -> tuple[np.ndarray, ...]:
                 number = np.int32 if name.startswith("cat") else np.float32
                 (stored,) = block[name].bytes_list.value
                 values.append(np.frombuffer(stored, number))
-    label, dense, ids = (np.concatenate([[], *each]) for each in columns.values())
+    label, dense, ids = (np.concatenate([[], *parts]) for parts in columns.values())
     return label, dense.reshape(-1, 13), ids.reshape(-1, 26).astype(int)
 
 
@@ -57,9 +57,9 @@ def plain_vocabularies(categories: list[list], min_frequency: int) -> list[dict]
     vocabularies = []
     for column in zip(*categories, strict=True):
         counts = Counter(value for value in column if value is not None)
-        kept = [value for value in counts if counts[value] >= min_frequency]
-        kept.sort(key=lambda value, counts=counts: (-counts[value], value))
-        ids = {value: position + 2 for position, value in enumerate(kept)}
+        frequent = [value for value in counts if counts[value] >= min_frequency]
+        frequent.sort(key=lambda value, counts=counts: (-counts[value], value))
+        ids = {value: position + 2 for position, value in enumerate(frequent)}
         vocabularies.append({None: 1, **ids})
     return vocabularies
 
@@ -91,14 +91,16 @@ def assert_holds(directory: Path, rows: list[bytes], ends: tuple[int, int]) -> N
         ("validation", slice(*ends)),
         ("test", slice(ends[1], None)),
     ]:
-        found = read_split(directory, split)
-        wanted = tuple(each[part] for each in expected)
+        actual = read_split(directory, split)
+        in_split = tuple(values[part] for values in expected)
         if split == "train":
-            np.testing.assert_array_equal(in_some_order(found), in_some_order(wanted))
+            np.testing.assert_array_equal(
+                in_some_order(actual), in_some_order(in_split)
+            )
         else:
-            np.testing.assert_array_equal(found[0], wanted[0])
-            np.testing.assert_allclose(found[1], wanted[1], rtol=1e-6)
-            np.testing.assert_array_equal(found[2], wanted[2])
+            np.testing.assert_array_equal(actual[0], in_split[0])
+            np.testing.assert_allclose(actual[1], in_split[1], rtol=1e-6)
+            np.testing.assert_array_equal(actual[2], in_split[2])
 
 
 def files_of(directory: Path) -> dict[str, bytes]:
@@ -114,7 +116,7 @@ def test_a_data_set_is_what_plain_python_makes_of_the_rows(raw, output):
     # 1,000 rows in 7 days of 143 or 142: six days, then halves of the last.
     assert_holds(output, ROWS, (858, 929))
     assert schema == FeatureSchema.load(output)
-    assert [schema.num_rows(each) for each in ("train", "validation", "test")] == [
+    assert [schema.num_rows(split) for split in ("train", "validation", "test")] == [
         858,
         71,
         71,
@@ -357,27 +359,27 @@ def test_parts_may_be_left_out(raw, output):
 
 
 def test_the_command_prepares_and_says_what_comes_next(raw, output):
-    done = run_command_line(
+    process = run_command_line(
         f"python -m pipelines.prepare --raw {raw} --output {output} "
         "--min_frequency 5 --days 4"
     )
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = done.stdout.splitlines()
+    assert (process.returncode, process.stderr) == (0, "")
+    lines = process.stdout.splitlines()
     assert [line.partition(":")[0] for line in lines[:4]] == [
         *("read rows", "count values", "encode rows", "write shards")
     ]
-    assert re.search(r"train +750 rows in 1 file +\d\d\.\d\d% positive", done.stdout)
+    assert re.search(r"train +750 rows in 1 file +\d\d\.\d\d% positive", process.stdout)
     assert lines[-1] == f"next: python -m tfdlrm.train --data_dir {output}"
     assert json.loads((output / "schema.json").read_text())["min_frequency"] == 5
 
 
 def test_the_command_refuses_bad_input_in_one_line(tmp_path, output):
-    done = run_command_line(
+    process = run_command_line(
         f"python -m pipelines.prepare --raw {tmp_path}/missing.txt --output {output}"
     )
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {tmp_path}/missing.txt cannot be read")
-    assert done.stderr.count("\n") == 1
+    assert process.returncode == 2
+    assert process.stderr.startswith(f"error: {tmp_path}/missing.txt cannot be read")
+    assert process.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -450,7 +452,7 @@ def test_real_rows_are_prepared(output, kaggle_rows):
     for position, size in enumerate(schema.vocabulary_sizes):
         counts = Counter(training[:, 14 + position].drop_nulls())
         assert size == 2 + sum(count >= 5 for count in counts.values())
-    labels = [read_split(output, each)[0] for each in ("validation", "test")]
+    labels = [read_split(output, split)[0] for split in ("validation", "test")]
     np.testing.assert_array_equal(
         np.concatenate(labels), counted[:, 0].tail(3_784 * 2).to_numpy()
     )

@@ -34,8 +34,8 @@ def test_gaussian_ids_have_their_mean_and_deviation():
     _, _, (wide, narrow), _ = whole(data)
     expected = stats.norm(25, 20)
     edges = np.arange(1_000)[:100] + 0.5
-    found = np.array([np.mean(wide < edge) for edge in edges])
-    assert np.abs(found - expected.cdf(edges)).max() < 1.95 / np.sqrt(20_000)
+    shares = np.array([np.mean(wide < edge) for edge in edges])
+    assert np.abs(shares - expected.cdf(edges)).max() < 1.95 / np.sqrt(20_000)
     assert (narrow.min(), narrow.max()) == (0, 49)
     beyond = np.mean(narrow == 49)
     assert beyond == pytest.approx(expected.sf(48.5), abs=0.01)
@@ -116,8 +116,8 @@ def test_settings_out_of_range_are_refused(settings, message):
 
 def test_the_command_writes_a_file_or_says_why_not(tmp_path):
     command = "python -m pipelines.random_data --rows 10 --vocabulary_sizes '[4,3,2]'"
-    done = run_command_line(f"{command} --output rows.parquet", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    process = run_command_line(f"{command} --output rows.parquet", cwd=tmp_path)
+    assert process.returncode == 0, process.stderr
     assert pa_parquet.read_table(tmp_path / "rows.parquet").num_rows == 10
     (tmp_path / "file").write_text("")
     failed = run_command_line(f"{command} --output file/rows.parquet", cwd=tmp_path)

@@ -81,11 +81,11 @@ def test_a_replay_has_the_stack_distances_of_the_profile(exponent):
 
 def test_the_stack_persists_across_lookups():
     profile = profile_trace([1, 2, 3, 1, 2, 3, 3, 2])
-    whole = list(islice(replay(profile, seed=0), 30))
+    lookups = list(islice(replay(profile, seed=0), 30))
     ids = replay(profile, seed=0)
     in_lookups = [each for _ in range(10) for each in islice(ids, 3)]
-    assert in_lookups == whole
-    assert set(whole) == {1, 2, 3}
+    assert in_lookups == lookups
+    assert set(lookups) == {1, 2, 3}
 
 
 def test_the_seed_decides_a_replay():
@@ -171,13 +171,13 @@ def test_a_setting_of_replays_is_refused_for_profiles(name):
 
 def test_the_command_profiles_and_replays(tmp_path):
     (tmp_path / "trace.log").write_text("3, 1, 3, 3, 2, 1\n")
-    done = run_command_line(
+    process = run_command_line(
         "python -m pipelines.trace --do profile --input trace.log --output dist.log && "
         "python -m pipelines.trace --do replay --input dist.log --output again.log "
         "--accesses 50",
         cwd=tmp_path,
     )
-    assert done.returncode == 0, done.stderr
+    assert process.returncode == 0, process.stderr
     assert set(read_trace(tmp_path / "again.log").tolist()) == {1, 2, 3}
     failed = run_command_line(
         "python -m pipelines.trace --do replay --input trace.log --output x",

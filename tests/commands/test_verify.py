@@ -27,7 +27,7 @@ def shard(data):
 
 def change_record(shard: Path, number: int, change) -> None:
     """Write a record anew, with good checksums, after `change` of its features."""
-    records = [each.numpy() for each in tf.data.TFRecordDataset(str(shard))]
+    records = [record.numpy() for record in tf.data.TFRecordDataset(str(shard))]
     example = tf.train.Example.FromString(records[number])
     change(example.features.feature)
     records[number] = example.SerializeToString()
@@ -38,10 +38,10 @@ def change_record(shard: Path, number: int, change) -> None:
 
 def bits_flipped(path):
     """The file with one bit of it flipped, at one place after another."""
-    whole = path.read_bytes()
-    for place in np.random.default_rng(0).integers(len(whole), size=20):
-        damaged = bytearray(whole)
-        damaged[place] ^= 1
+    contents = path.read_bytes()
+    for position in np.random.default_rng(0).integers(len(contents), size=20):
+        damaged = bytearray(contents)
+        damaged[position] ^= 1
         path.write_bytes(damaged)
         yield
 
@@ -57,16 +57,16 @@ def test_every_flipped_byte_is_found_with_file_and_record(data, shard):
 
 
 def test_a_truncated_missing_or_strange_file_is_found(data, shard):
-    whole = shard.read_bytes()
-    shard.write_bytes(whole[:-1])
+    contents = shard.read_bytes()
+    shard.write_bytes(contents[:-1])
     assert [str(shard) in problem for problem in verify(data)] == [True]
     shard.unlink()
     assert verify(data) == [f"{shard} cannot be read: No such file or directory"]
     shard.write_bytes(b"")
     assert "holds 0 rows, expected" in verify(data)[0]
-    shard.write_bytes(whole)
+    shard.write_bytes(contents)
     strange = shard.with_name("part-00099-of-00004.tfrecord")
-    strange.write_bytes(whole)
+    strange.write_bytes(contents)
     (problem,) = verify(data)
     assert problem.startswith(f"{strange} is not in the schema")
 
@@ -148,12 +148,12 @@ def test_a_schema_that_counts_other_rows_is_found(data, shard):
 
 
 def test_the_command_prints_problems_and_exits_with_2(data, shard):
-    done = run_command_line(f"python -m pipelines.verify {data}")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert f"{data} is whole: 6,000 rows" in done.stdout.splitlines()[-1]
+    process = run_command_line(f"python -m pipelines.verify {data}")
+    assert (process.returncode, process.stderr) == (0, "")
+    assert f"{data} is whole: 6,000 rows" in process.stdout.splitlines()[-1]
     shard.write_bytes(shard.read_bytes()[:-1])
-    done = run_command_line(f"python -m pipelines.verify --data_dir {data}")
-    assert done.returncode == 2
-    assert f"{shard}, record" in done.stdout
-    assert done.stderr.count("\n") == 1
-    assert "is damaged, 1 problem: remove it" in done.stderr
+    process = run_command_line(f"python -m pipelines.verify --data_dir {data}")
+    assert process.returncode == 2
+    assert f"{shard}, record" in process.stdout
+    assert process.stderr.count("\n") == 1
+    assert "is damaged, 1 problem: remove it" in process.stderr
