@@ -56,7 +56,7 @@ def test_the_commands_of_the_page_on_own_data_run(tmp_path):
 
 
 def write_criteo(directory):
-    """Rows under the names of Criteo's files, beside the settings for them."""
+    """Write rows under the names of Criteo's files, and copy the settings."""
     shutil.copytree(ROOT / "configs", directory / "configs")
     write_rows(directory / "train.txt", 9_000)
     for day in range(24):

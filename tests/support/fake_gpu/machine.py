@@ -55,7 +55,7 @@ class Copies:
 
 @dataclass
 class Machine:
-    """Runs commands beside fake GPUs, or beside those that are here.
+    """Run commands with fake GPUs, or with those of this machine.
 
     Args:
         libraries: Directory of the libraries, from `build`; `None` for real GPUs.
@@ -121,7 +121,7 @@ def build(directory: Path) -> Path:
         raise UnavailableError("g++ is not here: install it to build the fake GPU")
     finished = directory / _fingerprint()
     with (directory / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # other processes test beside this one
+        fcntl.flock(lock, fcntl.LOCK_EX)  # other processes run tests at the same time
         if not finished.is_dir():
             unfinished = directory / "unfinished"
             shutil.rmtree(unfinished, ignore_errors=True)
