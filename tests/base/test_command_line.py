@@ -7,7 +7,6 @@ import yaml
 
 from pipelines.prepare import PrepareCommand
 from tests.support.processes import run_command_line
-from tfdlrm.base import storage
 from tfdlrm.base.command_line import gives, parse, run_command, to_yaml
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import TrainConfig
@@ -161,7 +160,7 @@ def test_bad_input_ends_with_status_2_and_one_line(
     command, message, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(storage, "leave", sys.exit)
+    monkeypatch.setattr("tfdlrm.base.exit_status.leave", sys.exit)
     module, *arguments = command.split()
     monkeypatch.setattr(sys, "argv", [module, *arguments])
     with pytest.raises(SystemExit) as ended:
