@@ -3,7 +3,7 @@
 import gc
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -18,21 +18,11 @@ os.environ.update(
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 from pathlib import Path
+from typing import Any
 
-import hypothesis
-import keras
 import pytest
-import tensorflow as tf
 
-from pipelines import synthetic
-from pipelines.ids import coverage_picture
-from pipelines.prepare import prepare
-from tests.support.fake_gpu import machine
 from tests.support.made_once import made_once
-from tests.support.processes import run_command_line
-from tfdlrm.config import PrepareConfig, TrainConfig
-from tfdlrm.config.models import DLRMConfig
-from tfdlrm.train import train
 
 STARTED = time.monotonic()
 NO_TIME = "minutes given by --minutes are over"
@@ -40,15 +30,26 @@ NO_TIME = "minutes given by --minutes are over"
 # A command of its own; its instruments are not for other tests.
 collect_ignore = ["fuzz_rows.py"]
 
-# Two devices, so that MirroredStrategy has something to mirror.
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0],
-    [tf.config.LogicalDeviceConfiguration()] * 2,
-)
 
-# A busy machine makes any example late.
-hypothesis.settings.register_profile("patient", deadline=None)
-hypothesis.settings.load_profile("patient")
+def pytest_configure(config: pytest.Config) -> None:
+    """Prepare the libraries where tests run.
+
+    The process that only gives tests to workers loads none of them.
+    """
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    if getattr(config.option, "numprocesses", None) and not is_worker:
+        return
+    import hypothesis
+    import tensorflow as tf
+
+    # Two devices, so that MirroredStrategy has something to mirror.
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0],
+        [tf.config.LogicalDeviceConfiguration()] * 2,
+    )
+    # A busy machine makes any example late.
+    hypothesis.settings.register_profile("patient", deadline=None)
+    hypothesis.settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -87,6 +88,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    import keras
+    import tensorflow as tf
+
     if item.get_closest_marker("gpu"):
         if os.environ.get("GPU_TESTS") != "1":
             pytest.skip("GPUs are hidden from tests unless GPU_TESTS=1 asks for them")
@@ -106,21 +110,23 @@ def settled_heap() -> None:
     gc.freeze()
 
 
-DRAW = coverage_picture.draw
-
-
 @pytest.fixture(autouse=True, scope="module")
-def no_pictures() -> Iterator[None]:
-    """Of a small data set, a picture of its coverage takes longer than all the rest."""
+def no_pictures() -> Iterator[Callable[..., Any]]:
+    """Draw no coverage: for a small data set that takes longer than all the rest."""
+    from pipelines.ids import coverage_picture
+
+    draw = coverage_picture.draw
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(coverage_picture, "draw", lambda *args: True)
-        yield
+        yield draw
 
 
 @pytest.fixture
-def pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are drawn all the same."""
-    monkeypatch.setattr(coverage_picture, "draw", DRAW)
+def pictures(monkeypatch: pytest.MonkeyPatch, no_pictures: Callable[..., Any]) -> None:
+    """Draw coverage in this test."""
+    from pipelines.ids import coverage_picture
+
+    monkeypatch.setattr(coverage_picture, "draw", no_pictures)
 
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -146,6 +152,8 @@ def kaggle_rows() -> Path:
 @pytest.fixture(scope="session")
 def fake_gpus(pytestconfig: pytest.Config) -> Path:
     """Libraries that make GPUs of memory."""
+    from tests.support.fake_gpu import machine
+
     try:
         return machine.build(pytestconfig.cache.mkdir("fake_gpu"))
     except machine.UnavailableError as error:
@@ -155,6 +163,7 @@ def fake_gpus(pytestconfig: pytest.Config) -> Path:
 @pytest.fixture(scope="session")
 def raw_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """6,000 synthetic raw rows."""
+    from pipelines import synthetic
 
     def write(directory: Path) -> None:
         synthetic.write_raw(directory / "clicks.tsv", num_rows=6_000, seed=1)
@@ -165,6 +174,8 @@ def raw_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def data_dir(raw_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data set prepared from `raw_file`."""
+    from pipelines.prepare import prepare
+    from tfdlrm.config import PrepareConfig
 
     def write(directory: Path) -> None:
         prepare([raw_file], directory, PrepareConfig(min_frequency=3))
@@ -175,6 +186,9 @@ def data_dir(raw_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def small_config(data_dir, tmp_path_factory):
     """Settings of a short training run of a small model."""
+    from tfdlrm.config import TrainConfig
+    from tfdlrm.config.models import DLRMConfig
+
     directory = made_once(tmp_path_factory, "trained", lambda directory: None)
     return TrainConfig(
         data_dir=data_dir,
@@ -189,6 +203,7 @@ def small_config(data_dir, tmp_path_factory):
 @pytest.fixture(scope="session")
 def exported(small_config, tmp_path_factory):
     """The version that it exports."""
+    from tfdlrm.train import train
 
     def run(directory):
         (directory / "path").write_text(str(train(small_config)))
@@ -199,6 +214,7 @@ def exported(small_config, tmp_path_factory):
 @pytest.fixture(scope="session")
 def int8_exported(exported, small_config, tmp_path_factory):
     """The same run with int8 tables, and what the command said."""
+    from tests.support.processes import run_command_line
 
     def run(directory):
         result = run_command_line(
