@@ -177,7 +177,7 @@ def test_a_run_on_s3_from_the_data_to_the_scores(s3, uploaded, tmp_path):
         f"{train} --run_dir s3://clicks/stopped --export_dir s3://clicks/stopped_m"
     )
     killer = (
-        "import os, signal, sys, tfdlrm.checkpoints as c, tfdlrm.train as t;"
+        "import os, signal, sys, tfdlrm.checkpoints.directory as c, tfdlrm.train as t;"
         "save = c.CheckpointDirectory.write_step;"
         "c.CheckpointDirectory.write_step = lambda *a: "
         "(save(*a), os.kill(os.getpid(), signal.SIGKILL));"
