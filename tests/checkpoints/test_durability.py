@@ -11,7 +11,8 @@ import pytest
 
 from pipelines.prepare import prepare
 from pipelines.stages.journal import Journal
-from tests.stages.test_resume import CONFIG, files_of, raw, small_pieces
+from tests.stages.test_resume import CONFIG, raw, small_pieces
+from tests.support.prepared_runs import files_of, interrupted_after
 from tfdlrm.base import storage
 from tfdlrm.base.kept_files import keep
 from tfdlrm.checkpoints.directory import CheckpointDirectory
@@ -126,17 +127,9 @@ def test_after_a_power_cut_preparing_goes_on_with_all_that_the_journal_says(
 ):
     prepare(raw, tmp_path / "whole", CONFIG)
     output = tmp_path / "data"
-    add = Journal.add
-
-    def add_and_stop(journal, name, entry):
-        add(journal, name, entry)
-        if name == entry_name and journal.count(entry_name) == 3:
-            raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
         disk = Disk(patch)
-        patch.setattr(Journal, "add", add_and_stop)
-        with pytest.raises(KeyboardInterrupt):
+        with interrupted_after(entry_name):
             prepare(raw, output, CONFIG)
     partial = tmp_path / ".data.partial"
     disk.restore(partial)

@@ -16,6 +16,7 @@ from pipelines.stages import encoding
 from pipelines.stages.journal import Journal
 from pipelines.verify import verify
 from tests.support.own_log import CONFIG, DESCRIPTION, ROWS, write_log
+from tests.support.prepared_runs import files_of
 from tests.support.raw_rows import write_rows
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig
@@ -87,14 +88,6 @@ def rounded(rows):
     return [
         (label, tuple(round(x, 4) for x in dense), bags) for label, dense, bags in rows
     ]
-
-
-def files_of(directory):
-    return {
-        str(path.relative_to(directory)): path.read_bytes()
-        for path in directory.rglob("*")
-        if path.is_file()
-    }
 
 
 @pytest.fixture(scope="module")

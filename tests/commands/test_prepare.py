@@ -17,6 +17,7 @@ from pipelines.engines import local
 from pipelines.logs import opening
 from pipelines.logs.criteo_file import RawFile
 from pipelines.prepare import PrepareCommand, prepare
+from tests.support.prepared_runs import files_of
 from tests.support.processes import run_command_line
 from tests.support.raw_rows import make_rows, read_plainly, replace_field, write_rows
 from tfdlrm.base import storage
@@ -101,14 +102,6 @@ def assert_holds(directory: Path, rows: list[bytes], ends: tuple[int, int]) -> N
             np.testing.assert_array_equal(actual[0], in_split[0])
             np.testing.assert_allclose(actual[1], in_split[1], rtol=1e-6)
             np.testing.assert_array_equal(actual[2], in_split[2])
-
-
-def files_of(directory: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(directory)): path.read_bytes()
-        for path in directory.rglob("*")
-        if path.is_file()
-    }
 
 
 def test_a_data_set_is_what_plain_python_makes_of_the_rows(raw, output):

@@ -11,8 +11,8 @@ from pipelines.engines import spark
 from pipelines.prepare import prepare
 from tests.engines.test_spark import SPARK, session
 from tests.stages.test_damaged_work import DAMAGES, flip_a_bit
-from tests.stages.test_resume import files_of
 from tests.support.own_log import CONFIG, DESCRIPTION, ROWS, write_log
+from tests.support.prepared_runs import files_of
 
 __all__ = ["session"]
 

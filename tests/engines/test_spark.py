@@ -22,6 +22,7 @@ from pipelines.verify import verify
 from tests.support.own_log import CONFIG as OWN_CONFIG
 from tests.support.own_log import DESCRIPTION, write_log
 from tests.support.own_log import ROWS as OWN_ROWS
+from tests.support.prepared_runs import files_of
 from tests.support.processes import ROOT, run_command_line
 from tests.support.raw_rows import make_rows, replace_field, write_rows
 from tfdlrm.base import storage
@@ -62,14 +63,6 @@ def raw(tmp_path):
         write_rows(tmp_path / "day_0", [*ROWS[:100], b"", *ROWS[100:900], BAD]),
         write_rows(tmp_path / "day_1.gz", [*ROWS[900:950], BAD, *ROWS[950:]]),
     ]
-
-
-def files_of(directory: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(directory)): path.read_bytes()
-        for path in directory.rglob("*")
-        if path.is_file()
-    }
 
 
 def skipped_rows(printed: str) -> list[str]:

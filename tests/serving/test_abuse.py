@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
-from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from tests.support.limited_server import LIMITS, code_of, limited_server, still_right
 from tests.support.served_model import expected
@@ -27,17 +26,6 @@ PREDICT = "/tensorflow.serving.PredictionService/Predict"
 def server(tmp_path_factory):
     with limited_server(tmp_path_factory.mktemp("models")) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def channel(server):
-    with grpc.insecure_channel(server.address) as channel:
-        yield channel
-
-
-@pytest.fixture(scope="module")
-def stub(channel):
-    return prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
 
 def test_limits_have_their_statuses(server, stub):

@@ -36,14 +36,19 @@ def test_the_queue_has_an_end(tmp_path):
     asyncio.run(fill())
 
 
-def test_a_lone_request_gets_as_many_rows_as_the_model_likes(tmp_path):
+def distinct_signature(path):
+    """Return a signature whose answer has fewer rows than the request."""
     module = tf.Module()
     module.distinct = tf.function(
         lambda ids: {"distinct": tf.unique(ids).y},
         input_signature=[tf.TensorSpec([None], tf.int64, name="ids")],
     )
-    tf.saved_model.save(module, tmp_path / "1", signatures=module.distinct)
-    signature = Servable("distinct", 1, tmp_path / "1").signature("")
+    tf.saved_model.save(module, path, signatures=module.distinct)
+    return Servable("distinct", 1, path).signature("")
+
+
+def test_a_lone_request_gets_as_many_rows_as_the_model_likes(tmp_path):
+    signature = distinct_signature(tmp_path / "1")
 
     async def ask():
         # Requests that cannot share a run do not wait for others.
@@ -148,13 +153,7 @@ def test_parts_are_as_large_as_the_sizes_that_are_allowed(tmp_path):
 
 
 def test_a_large_request_that_is_no_row_for_a_row_is_run_as_a_whole(tmp_path):
-    module = tf.Module()
-    module.distinct = tf.function(
-        lambda ids: {"distinct": tf.unique(ids).y},
-        input_signature=[tf.TensorSpec([None], tf.int64, name="ids")],
-    )
-    tf.saved_model.save(module, tmp_path / "1", signatures=module.distinct)
-    signature = Servable("distinct", 1, tmp_path / "1").signature("")
+    signature = distinct_signature(tmp_path / "1")
     ids = np.arange(3000) % 200
 
     async def ask():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from tensorflow_serving.apis import predict_pb2
 
 from tests.support.limited_server import code_of, limited_server, still_right
 from tests.support.serving_thread import post
@@ -17,12 +17,6 @@ from tests.support.serving_thread import post
 def server(tmp_path_factory):
     with limited_server(tmp_path_factory.mktemp("models")) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def stub(server):
-    with grpc.insecure_channel(server.address) as channel:
-        yield prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
 
 def tensors():

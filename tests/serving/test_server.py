@@ -17,7 +17,6 @@ from tensorflow_serving.apis import (
     get_model_status_pb2,
     inference_pb2,
     model_service_pb2_grpc,
-    prediction_service_pb2_grpc,
     regression_pb2,
 )
 
@@ -42,17 +41,6 @@ def server(tmp_path_factory):
     ]
     with embedded(ServerSettings(models, poll_seconds=0)) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def channel(server):
-    with grpc.insecure_channel(server.address) as channel:
-        yield channel
-
-
-@pytest.fixture(scope="module")
-def stub(channel):
-    return prediction_service_pb2_grpc.PredictionServiceStub(channel)
 
 
 def example(dense, ids):

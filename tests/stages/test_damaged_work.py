@@ -15,8 +15,8 @@ from pipelines.prepare import prepare
 from pipelines.stages import buckets, encoding
 from pipelines.stages.encoding import Encoder
 from pipelines.stages.journal import Journal
-from tests.stages.test_resume import files_of
 from tests.support.own_log import CONFIG, DESCRIPTION, ROWS, write_log
+from tests.support.prepared_runs import files_of, interrupted_after
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.kept_files import (
     DamagedFileError,
@@ -63,22 +63,13 @@ def expected(log, tmp_path_factory):
 def remains(log, tmp_path_factory):
     """The directory of a run that is interrupted after the third entry of a step."""
     directories: dict[str, Path] = {}
-    add = Journal.add
 
     def make(step: str) -> Path:
         if step in directories:
             return directories[step]
         directories[step] = tmp_path_factory.mktemp("remains")
-
-        def add_and_stop(journal, name, entry):
-            add(journal, name, entry)
-            if name == step and journal.count(step) == 3:
-                raise KeyboardInterrupt
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Journal, "add", add_and_stop)
-            with pytest.raises(KeyboardInterrupt):
-                prepare(log[0], directories[step] / "data", log[1])
+        with interrupted_after(step):
+            prepare(log[0], directories[step] / "data", log[1])
         return directories[step]
 
     return make

@@ -18,6 +18,7 @@ from pipelines.logs.criteo_file import RawFile
 from pipelines.prepare import prepare
 from pipelines.stages import buckets, encoding
 from pipelines.stages.journal import Journal
+from tests.support.prepared_runs import files_of, interrupted_after
 from tests.support.processes import ROOT
 from tests.support.raw_rows import make_rows, replace_field, write_rows
 from tfdlrm.base.errors import InputError
@@ -53,14 +54,6 @@ def raw(tmp_path):
         write_rows(tmp_path / "day_0", [*ROWS[:300], bad, *ROWS[300:700]]),
         write_rows(tmp_path / "day_1.gz", [b"", *ROWS[700:]]),
     ]
-
-
-def files_of(directory: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(directory)): path.read_bytes()
-        for path in directory.rglob("*")
-        if path.is_file()
-    }
 
 
 def skipped_rows(printed: str) -> list[str]:
@@ -168,19 +161,10 @@ def test_a_killed_run_goes_on_to_the_same_bytes(
     assert files_of(output) == files_of(tmp_path / "whole")
 
 
-def interrupt(monkeypatch, raw, output, step: str, config=CONFIG) -> None:
+def interrupt(raw, output, step: str, config=CONFIG) -> None:
     """Stop a run after its third entry of a step."""
-    add = Journal.add
-
-    def add_and_stop(journal, name, entry):
-        add(journal, name, entry)
-        if name == step and journal.count(step) == 3:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Journal, "add", add_and_stop)
-        with pytest.raises(KeyboardInterrupt):
-            prepare(raw, output, config)
+    with interrupted_after(step):
+        prepare(raw, output, config)
 
 
 @pytest.mark.usefixtures("small_pieces")
@@ -192,11 +176,9 @@ def interrupt(monkeypatch, raw, output, step: str, config=CONFIG) -> None:
         *(pytest.param(k, marks=pytest.mark.slow) for k in ("vocabulary", "encoded")),
     ],
 )
-def test_a_changed_input_is_noticed_before_going_on(
-    raw, tmp_path, monkeypatch, capsys, step
-):
+def test_a_changed_input_is_noticed_before_going_on(raw, tmp_path, capsys, step):
     output = tmp_path / "data"
-    interrupt(monkeypatch, raw, output, step)
+    interrupt(raw, output, step)
     assert "the same command continues from there" in capsys.readouterr().err
     with raw[0].open("rb+") as file:
         label = file.read(1)
@@ -214,10 +196,10 @@ def test_a_changed_input_is_noticed_before_going_on(
     ["encoded", *(pytest.param(k, marks=pytest.mark.slow) for k in ("piece", "ids"))],
 )
 def test_another_memory_budget_and_a_touched_file_do_not_matter(
-    raw, tmp_path, monkeypatch, capsys, step
+    raw, tmp_path, capsys, step
 ):
     output = tmp_path / "data"
-    interrupt(monkeypatch, raw, output, step)
+    interrupt(raw, output, step)
     journal = journal_of(output)
     journal.write_bytes(journal.read_bytes() + b'["piece",{"file"')  # cut short
     os.utime(raw[0], (0, 0))
@@ -232,9 +214,9 @@ def test_other_settings_or_another_version_start_again(
     raw, tmp_path, monkeypatch, capsys
 ):
     output = tmp_path / "data"
-    interrupt(monkeypatch, raw, output, "encoded")
+    interrupt(raw, output, "encoded")
     other_config = replace(CONFIG, seed=1)
-    interrupt(monkeypatch, raw, output, "piece", other_config)
+    interrupt(raw, output, "piece", other_config)
     assert ": seed was 0, is 1" in capsys.readouterr().out
     monkeypatch.setattr("pipelines.stages.building.__version__", "9.9")
     prepare(raw, output, other_config)
@@ -244,10 +226,10 @@ def test_other_settings_or_another_version_start_again(
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_parquet_shards_that_are_whole_are_not_lost(raw, tmp_path, monkeypatch):
+def test_parquet_shards_that_are_whole_are_not_lost(raw, tmp_path):
     config = replace(CONFIG, record_format="parquet")
     output = tmp_path / "data"
-    interrupt(monkeypatch, raw, output, "shard", config)
+    interrupt(raw, output, "shard", config)
     prepare(raw, output, config)
     prepare(raw, tmp_path / "whole", config)
     assert files_of(output) == files_of(tmp_path / "whole")
@@ -269,9 +251,9 @@ def test_a_file_that_grows_while_it_is_read_is_noticed(raw, tmp_path, monkeypatc
 
 
 @pytest.mark.usefixtures("small_pieces")
-def test_what_is_left_of_a_complete_run_is_removed(raw, tmp_path, monkeypatch):
+def test_what_is_left_of_a_complete_run_is_removed(raw, tmp_path):
     output = tmp_path / "data"
-    interrupt(monkeypatch, raw, output, "shard")
+    interrupt(raw, output, "shard")
     remains = tmp_path / ".data.partial"
     shutil.copytree(remains, tmp_path / "copy")
     schema = prepare(raw, output, CONFIG)
