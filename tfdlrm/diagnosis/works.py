@@ -13,6 +13,7 @@ _EVERYWHERE = (
     "jsonargparse",
     "numpy",
     "orjson",
+    "pandas",
     "polars",
     "pyarrow",
     "rich",
@@ -63,7 +64,7 @@ USES = (
     ),
     Use(
         "--engine spark",
-        (*_EVERYWHERE, "pyspark", "pandas", JAVA),
+        (*_EVERYWHERE, "pyspark", JAVA),
         "requirements-spark.txt",
     ),
     Use("TFRS models", (*_MODEL, "tf_keras", "tensorflow_recommenders")),
