@@ -111,7 +111,7 @@ def load(directory: Path) -> dict[str, float]:
     """Load the newest version as a server does, and say what that took."""
     import tensorflow as tf
 
-    from tfdlrm.exporting.signatures import raw_columns
+    from tfdlrm.exporting.raw_signatures import raw_columns
     from tfdlrm.exporting.versions import versions_in
 
     schema = FeatureSchema.load(directory)

@@ -16,7 +16,7 @@ from tfdlrm.config.stream import StreamConfig
 from tfdlrm.exporting.scorer import load_scorer
 from tfdlrm.plan import PlanCommand, memory_for, plan
 from tfdlrm.planning.machine_memory import UNKNOWN, available_on_gpu, gpu_memory
-from tfdlrm.streaming.learner import learn
+from tfdlrm.streaming.following import learn
 from tfdlrm.train import train
 from tfdlrm.training.distribution import strategy
 

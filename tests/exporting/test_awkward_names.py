@@ -22,9 +22,9 @@ from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 from tfdlrm.data.vocabulary_files import read_vocabulary, write_vocabulary
 from tfdlrm.exporting.model_card import example_row
 from tfdlrm.exporting.raw_graph import RawFeatures
+from tfdlrm.exporting.raw_signatures import raw_arguments
 from tfdlrm.exporting.saved_model import export_model
 from tfdlrm.exporting.scorer import load_scorer
-from tfdlrm.exporting.signatures import raw_arguments
 from tfdlrm.models import build_model
 from tfdlrm.predict import PredictCommand, predict
 from tfdlrm.serving.servable import Servable

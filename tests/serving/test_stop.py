@@ -19,7 +19,8 @@ from tfdlrm.base.errors import InputError
 from tfdlrm.serving import grpc_server
 from tfdlrm.serving import server as server_module
 from tfdlrm.serving.policies import ModelSettings
-from tfdlrm.serving.remote import GrpcModel, with_retries
+from tfdlrm.serving.remote import with_retries
+from tfdlrm.serving.remote_grpc import GrpcModel
 from tfdlrm.serving.server import ServerSettings
 
 ASKING = 32

@@ -27,7 +27,7 @@ from tfdlrm.exporting.versions import (
     new_version,
     versions_in,
 )
-from tfdlrm.serving import models
+from tfdlrm.serving import model_versions
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.models import Models
 from tfdlrm.serving.policies import ModelSettings, VersionPolicy
@@ -105,7 +105,7 @@ def test_a_version_whose_files_still_arrive_is_tried_once_a_look(base, monkeypat
     break_version(base, 3)
     looks = count()
     monkeypatch.setattr(
-        models, "fingerprint", lambda path: (("a file", 1, next(looks)),)
+        model_versions, "fingerprint", lambda path: (("a file", 1, next(looks)),)
     )
     assert loaded(base).available == [2]
     assert next(looks) < 10
@@ -118,15 +118,15 @@ def test_a_version_that_does_not_load_is_tried_again_a_few_times(base, monkeypat
     monkeypatch.setattr(model, "_metrics", Mock(loaded=lambda *it: attempts.append(it)))
     model.refresh()
     assert not attempts  # before RETRY_SECONDS are over
-    monkeypatch.setattr(models, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(model_versions, "RETRY_SECONDS", 0.0)
     for _ in range(10):
         model.refresh()
     assert [attempt[:2] for attempt in attempts] == [
         (path, "fail")
-    ] * models.MAX_RETRIES
+    ] * model_versions.MAX_RETRIES
     (base / "3" / "saved_model.pb").touch()
     model.refresh()
-    assert len(attempts) > models.MAX_RETRIES
+    assert len(attempts) > model_versions.MAX_RETRIES
     assert model.available == [2]
 
 
@@ -134,7 +134,7 @@ def test_a_directory_that_cannot_be_read_is_said(base, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(models, "versions_in", refuse)
+    monkeypatch.setattr(model_versions, "versions_in", refuse)
     with pytest.raises(InputError, match=r"scores cannot be read: .*Permission denied"):
         loaded(base)
 

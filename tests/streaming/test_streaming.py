@@ -22,7 +22,7 @@ from tests.support.processes import ROOT, run_command_line
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
 from tfdlrm.streaming.events import Topic
-from tfdlrm.streaming.learner import first_offsets
+from tfdlrm.streaming.following import first_offsets
 from tfdlrm.streaming.progressive import ProgressiveValidation
 
 needs_broker = pytest.mark.skipif(
