@@ -1,7 +1,9 @@
 """Conformance with TF Serving's protocols, checked by independent clients."""
 
+import base64
 import json
 import math
+import shutil
 import subprocess
 import sys
 
@@ -21,7 +23,7 @@ from tensorflow_serving.apis import (
 )
 
 from tests.support.processes import ROOT
-from tests.support.served_model import expected, save_kinds, save_scores
+from tests.support.served_model import expected, save_kinds, save_scores, set_methods
 from tests.support.serving_thread import embedded, get, post, predict_request, rows
 from tfdlrm.serving.policies import ModelSettings, VersionPolicy
 from tfdlrm.serving.server import ServerSettings
@@ -32,12 +34,15 @@ def server(tmp_path_factory):
     directory = tmp_path_factory.mktemp("models")
     save_scores(directory / "scores" / "1")
     save_scores(directory / "scores" / "20", bias=1.0)
-    save_kinds(directory / "kinds" / "3")
+    kinds = save_kinds(directory / "kinds" / "3")
+    odd = shutil.copytree(kinds, directory / "odd" / "1")
+    set_methods(odd, {"total": "add_up"})
     both = VersionPolicy("latest", count=2)
     labels = {"stable": 1, "canary": 20, "gone": 7}
     models = [
         ModelSettings("scores", directory / "scores", both, labels),
         ModelSettings("kinds", directory / "kinds"),
+        ModelSettings("odd", directory / "odd"),
     ]
     with embedded(ServerSettings(models, poll_seconds=0)) as running:
         yield running
@@ -228,6 +233,38 @@ def test_what_cannot_be_answered_is_refused_with_the_reason(stub):
     assert refused(stub.Classify, request, invalid) == "Input is empty."
 
 
+def test_predict_answers_classifiers_and_regressors_too(stub, server):
+    dense, ids = rows(2)
+    click = expected(dense, ids, 1.0).ravel()
+    examples = [
+        example(*row).SerializeToString() for row in zip(dense, ids, strict=True)
+    ]
+    request = predict_request("scores", "classify", inputs=np.array(examples, object))
+    scores = tf.make_ndarray(stub.Predict(request).outputs["scores"])
+    np.testing.assert_allclose(scores[:, 1], click, atol=1e-6)
+    texts = [{"b64": base64.b64encode(text).decode()} for text in examples]
+    status, answer = post(
+        f"{server.url}/v1/models/scores:predict",
+        {"signature_name": "regress", "inputs": texts},
+    )
+    assert status == 200
+    np.testing.assert_allclose(np.ravel(answer["outputs"]), click, atol=1e-6)
+
+
+def test_predict_refuses_other_methods_over_both_protocols(stub, server):
+    """TF Serving does so too, in `VerifySignature` of its predict_util.cc."""
+    request = predict_request("odd", "total", x=np.array([1.0], np.float32))
+    text = refused(stub.Predict, request, grpc.StatusCode.INTERNAL)
+    assert text == (
+        "Expected prediction signature method_name to be one of "
+        "{tensorflow/serving/predict, tensorflow/serving/classify, "
+        "tensorflow/serving/regress}. Was: tensorflow/serving/add_up"
+    )
+    document = {"signature_name": "total", "inputs": [1.0]}
+    url = f"{server.url}/v1/models/odd:predict"
+    assert post(url, document) == (500, {"error": text})
+
+
 def test_rest_answers_rows_and_columns_alike(server):
     dense, ids = rows(3)
     click = expected(dense, ids, 1.0)
@@ -358,7 +395,7 @@ def test_prometheus_reads_the_metrics(server, stub):
     assert risen(f"{name}request_example_counts_bucket", "scores", "1") == 0
     assert 1 <= risen(":tensorflow:core:graph_runs") <= 3
     loads = [key for key in counts_after if key[0].endswith("load_attempt_count")]
-    assert [key[-1] for key in loads] == ["success"] * 3
+    assert [key[-1] for key in loads] == ["success"] * 4
 
 
 OVMS = """

@@ -110,7 +110,7 @@ def save_scores(path: Path, bias: float = 0.0) -> Path:
     signatures = {name: getattr(model, name) for name in names}
     aside = path.with_name(f"_{path.name}")
     tf.saved_model.save(model, str(aside), signatures=signatures)
-    _set_methods(aside, {"classify": "classify", "regress": "regress"})
+    set_methods(aside, {"classify": "classify", "regress": "regress"})
     aside.rename(path)
     return path
 
@@ -124,8 +124,8 @@ def save_kinds(path: Path) -> Path:
     return path
 
 
-def _set_methods(path, methods):
-    """TensorFlow 2 writes `predict` for each signature; a classifier has its own."""
+def set_methods(path, methods):
+    """Set the methods of signatures; TensorFlow 2 writes `predict` for all."""
     file = path / "saved_model.pb"
     saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
     for signature, method in methods.items():

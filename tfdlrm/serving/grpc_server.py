@@ -30,7 +30,6 @@ from tfdlrm.serving.requests import (
     REGRESS,
     NamedArrays,
     as_only_input,
-    check_predicts,
     example_inputs,
     example_response,
     predict_inputs,
@@ -242,7 +241,6 @@ class GrpcServer:
 
                     async def read(signature: Signature) -> NamedArrays:
                         if api == "Predict":
-                            check_predicts(signature)
                             return await reading.inputs(signature.inputs)
                         return as_only_input(signature, await reading.examples())
 

@@ -21,6 +21,7 @@ from tfdlrm.serving.requests import (
     REGRESS,
     NamedArrays,
     check_method,
+    check_predicts,
     inference_result,
     ordered,
     output_names,
@@ -162,6 +163,7 @@ class Predictor:
         """
         with self.models.use(spec) as servable:
             signature = servable.signature(spec.signature_name)
+            check_predicts(signature)
             inputs = await read(signature)
             outputs = await self._run(signature, inputs, output_filter)
             size = _size(outputs)
