@@ -41,9 +41,9 @@ MODEL = (
 
 COPY = """
 import sys
-from tfdlrm.base import exit_status, storage
+from tfdlrm.base import directories, exit_status, storage
 source, target = map(storage.at, sys.argv[1:3])
-storage.copy_tree(source, target)
+directories.copy_tree(source, target)
 exit_status.leave(0)
 """
 

@@ -13,7 +13,7 @@ from pipelines.prepare import prepare
 from pipelines.stages.journal import Journal
 from tests.stages.test_resume import CONFIG, raw, small_pieces
 from tests.support.prepared_runs import files_of, interrupted_after
-from tfdlrm.base import storage
+from tfdlrm.base import directories, storage
 from tfdlrm.base.kept_files import keep
 from tfdlrm.checkpoints.directory import CheckpointDirectory
 from tfdlrm.checkpoints.entries import Piece
@@ -56,7 +56,7 @@ def test_a_directory_is_synced_with_all_its_files_before_the_old_one_goes(
 ):
     target = tmp_path / "model"
     target.mkdir()
-    with storage.new_directory(target, last="b") as temporary:
+    with directories.new_directory(target, last="b") as temporary:
         (temporary / "variables").mkdir(parents=True)
         (temporary / "variables" / "a").write_text("a")
     synced = [path for event, path in disk if event == "sync"]
@@ -165,9 +165,9 @@ def assert_synced(disk, name, *files):
 
 
 def test_a_new_directory_is_on_the_disk_with_those_above_it(disk, tmp_path):
-    storage.make_directory("run_dir", tmp_path / "runs" / "long")
+    directories.make_directory("run_dir", tmp_path / "runs" / "long")
     assert set(disk) == {("sync", tmp_path), ("sync", tmp_path / "runs")}
-    storage.make_directory("run_dir", tmp_path / "runs" / "long")
+    directories.make_directory("run_dir", tmp_path / "runs" / "long")
     assert len(disk) == 2
 
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdlrm.base import local_copies, storage
+from tfdlrm.base import directories, local_copies, storage
 from tfdlrm.base.device_names import announce
 from tfdlrm.base.errors import InputError
 from tfdlrm.checkpoints.directory import CheckpointDirectory
@@ -65,7 +65,7 @@ class Learner:
         self._model, run_step = self._load_model(run_config)
         frozen = self._load_model(run_config)[0] if config.compare_frozen else None
         directory = run.home / "stream"
-        storage.make_directories(directory)
+        directories.make_directories(directory)
         self._checkpoints = checkpoints = CheckpointDirectory(
             directory / "checkpoints", config.checkpoints.keep
         )
