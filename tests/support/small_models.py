@@ -15,6 +15,8 @@ from tfdlrm.config.models import (
 from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 from tfdlrm.models import build_model
 
+SMALL_DLRM = DLRMConfig(embedding_dim=4, bottom_mlp_units=(8,), top_mlp_units=(8,))
+
 CONFIGS = {
     "dlrm with buckets": DLRMConfig(
         embedding_dim=4,

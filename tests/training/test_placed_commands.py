@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.commands.test_commands import MODEL
+from tests.support.small_models import SMALL_DLRM
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import CheckpointConfig, OptimizerConfig, TrainConfig
 from tfdlrm.data.reading import read_split
@@ -20,7 +20,7 @@ from tfdlrm.training import safeguards
 def config(data_dir, tmp_path):
     return TrainConfig(
         data_dir=data_dir,
-        model=MODEL,
+        model=SMALL_DLRM,
         batch_size=64,
         strategy="mirrored",
         tables="sharded",
