@@ -17,7 +17,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tests.support.served_model import expected, save_kinds, save_scores
+from tests.support.served_model import expected
 from tests.support.serving_thread import embedded
 from tfdlrm.base.errors import InputError
 from tfdlrm.client import ClientCommand, score_file
@@ -26,11 +26,8 @@ from tfdlrm.serving.server import ServerSettings
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("models")
-    save_scores(directory / "scores" / "1")
-    save_kinds(directory / "kinds" / "1")
-    models = [ModelSettings(name, directory / name) for name in ("scores", "kinds")]
+def server(saved_models):
+    models = [ModelSettings(name, saved_models / name) for name in ("scores", "kinds")]
     with embedded(ServerSettings(models, poll_seconds=0)) as running:
         yield running
 

@@ -15,8 +15,8 @@ POST = b"POST /v1/models/scores:predict HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with limited_server(tmp_path_factory.mktemp("models")) as running:
+def server(saved_models):
+    with limited_server(saved_models) as running:
         yield running
 
 
