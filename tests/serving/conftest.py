@@ -8,6 +8,7 @@ from tests.support.large_requests import ROWS
 from tests.support.made_once import made_once
 from tests.support.served_model import expected, save_kinds, save_scores
 from tests.support.serving_thread import rows
+from tests.support.versioned_server import save_versions
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +20,12 @@ def saved_models(tmp_path_factory):
         save_kinds(directory / "kinds" / "1")
 
     return made_once(tmp_path_factory, "saved_models", save)
+
+
+@pytest.fixture(scope="session")
+def versioned_models(tmp_path_factory):
+    """Directory of models for `versioned_server`."""
+    return made_once(tmp_path_factory, "versioned_models", save_versions)
 
 
 @pytest.fixture(scope="session")

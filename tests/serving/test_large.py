@@ -5,15 +5,11 @@ import gzip
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import (
-    classification_pb2,
-    inference_pb2,
-    regression_pb2,
-)
+from tensorflow_serving.apis import classification_pb2, inference_pb2, regression_pb2
 
 from tests.support.large_requests import LIMITS, ROWS, as_json, columns, instances
 from tests.support.limited_server import limited_server
-from tests.support.served_model import expected
+from tests.support.served_model import example, expected
 from tests.support.serving_thread import post, predict_request
 
 
@@ -74,16 +70,6 @@ def test_large_messages_are_answered_row_by_row(stub, table):
         probabilities = tf.make_ndarray(response.outputs["probability"])
         np.testing.assert_allclose(probabilities, answer, atol=1e-5)
         assert response.model_spec.version.value == 1
-
-
-def example(dense, ids):
-    features = {
-        "dense_features": tf.train.Feature(float_list=tf.train.FloatList(value=dense)),
-        "categorical_features": tf.train.Feature(
-            int64_list=tf.train.Int64List(value=ids)
-        ),
-    }
-    return tf.train.Example(features=tf.train.Features(feature=features))
 
 
 def test_large_messages_of_examples_are_answered_row_by_row(stub, table):
