@@ -1,7 +1,7 @@
 """What is asked of a child process that measures, and what it answers."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from tfdlrm.base.errors import InputError
 
@@ -13,6 +13,22 @@ System = Literal[
 ]
 Tables = Literal["device", "host"]
 Optimizer = Literal["sgd", "adagrad"]
+
+
+class JobSettings(Protocol):
+    """The settings of a command that all of its jobs have; `Job` describes them."""
+
+    @property
+    def table_scale(self) -> float: ...
+
+    @property
+    def seconds(self) -> float: ...
+
+    @property
+    def min_steps(self) -> int: ...
+
+    @property
+    def seed(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,17 @@ class Job:
                 raise InputError(f"{name} is {getattr(self, name)}, expected > 0")
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}, expected >= 0")
+
+    @classmethod
+    def with_settings(cls, system: System, settings: JobSettings) -> "Job":
+        """Return the job that measures a system with the settings of a command."""
+        return cls(
+            system=system,
+            table_scale=settings.table_scale,
+            seconds=settings.seconds,
+            min_steps=settings.min_steps,
+            seed=settings.seed,
+        )
 
 
 @dataclass(frozen=True)
