@@ -60,7 +60,7 @@ class ExportBenchmark:
 
 
 def write_vocabularies(directory: Path, table_scale: float) -> None:
-    """Make up a schema of that many ids, and their vocabularies."""
+    """Write a made-up schema and its vocabularies."""
     rng = np.random.default_rng(0)
     sizes = vocabulary_sizes(table_scale)
     features = []
@@ -79,7 +79,7 @@ def _distinct(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def export(directory: Path, quantize: bool) -> dict[str, float]:
-    """Export a model that is not trained, and say what that took."""
+    """Export an untrained model, and return what that took."""
     from tfdlrm.exporting.quantization import quantize_tables
     from tfdlrm.exporting.saved_model import export_model
     from tfdlrm.models import build_model
@@ -108,7 +108,7 @@ def export(directory: Path, quantize: bool) -> dict[str, float]:
 
 
 def load(directory: Path) -> dict[str, float]:
-    """Load the newest version as a server does, and say what that took."""
+    """Load the newest version as a server does, and return what that took."""
     import tensorflow as tf
 
     from tfdlrm.exporting.raw_signatures import raw_columns

@@ -68,7 +68,7 @@ class GpuConfig:
 
 
 def ceiling_jobs(config: GpuConfig) -> list[Job]:
-    """Large matrix products of each precision: no step can be faster than they are."""
+    """Return jobs of large matrix products, which no step can be faster than."""
     return [
         _in_precision(Job.with_settings("ceiling", config), p)
         for p in config.precisions
@@ -76,7 +76,7 @@ def ceiling_jobs(config: GpuConfig) -> list[Job]:
 
 
 def step_jobs(config: GpuConfig) -> list[Job]:
-    """The steps, in the order of the table's rows; the peer's follows ours."""
+    """Return the steps in the order of the table's rows; a peer's follows ours."""
     return [
         replace(
             _in_precision(Job.with_settings(system, config), precision),
@@ -98,7 +98,7 @@ def _in_precision(job: Job, precision: Precision) -> Job:
 
 
 def without_tf32(config: GpuConfig) -> GpuConfig:
-    """The settings for a CPU, which has no TF32."""
+    """Return the settings for a CPU, which has no TF32."""
     precisions = tuple(p for p in config.precisions if p != "tf32")
     return replace(config, precisions=precisions or ("float32",))
 

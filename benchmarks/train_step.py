@@ -47,7 +47,7 @@ class TrainStepConfig:
         seconds: Time of each measurement, at least.
         min_steps: Steps of each measurement, at least.
         seed: Seed of the rows.
-        json_file: Where the measurements go as JSON too.
+        json_file: File for the measurements as JSON; null means none.
     """
 
     systems: tuple[System, ...] = get_args(System)
@@ -95,7 +95,7 @@ class Plan:
 
 
 def plan(config: TrainStepConfig) -> Plan:
-    """Say what is to be measured."""
+    """Return all that is to be measured."""
     large_tables = _scale_jobs(config) if config.smaller_tables else []
     small_scale = config.table_scale * (config.smaller_tables or 1)
     return Plan(

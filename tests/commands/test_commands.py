@@ -44,7 +44,7 @@ def config(data_dir, tmp_path_factory) -> TrainConfig:
 
 @pytest.fixture(autouse=True, scope="module")
 def one_load_of_a_model() -> Iterator[None]:
-    """Loading a SavedModel takes longer than all that these tests ask of it."""
+    """Load each SavedModel once, which takes longer than the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scorer, "load_scorer", cache(scorer.load_scorer))
         yield

@@ -1,4 +1,4 @@
-"""One's own log through the whole chain, against a plain reading of it."""
+"""A log that is not Criteo's through the whole chain, against a plain reading of it."""
 
 import math
 from collections import Counter
@@ -36,7 +36,7 @@ def bag_of(row, name):
 
 
 def expected(rows, min_frequency=4):
-    """Label, dense features and bags of ids of every row, by split."""
+    """Return the label, dense features and bags of ids of every row, by split."""
     order = sorted(range(len(rows)), key=lambda i: (int(rows[i]["ts"]), i))
     per_day = Counter(int(row["ts"]) // 86_400 for row in rows)
     counts = [per_day[day] for day in sorted(per_day)]
@@ -66,7 +66,7 @@ def expected(rows, min_frequency=4):
 
 
 def as_lists(ids):
-    """`ids.to_list()`, which takes a second for a thousand rows."""
+    """Return `ids.to_list()`, which itself takes a second for a thousand rows."""
     ends = np.cumsum(ids.values.row_lengths())
     bags = [bag.tolist() for bag in np.split(ids.flat_values, ends[:-1])]
     width = ids.shape[1]

@@ -1,4 +1,4 @@
-"""Preparing into a place where something is already, and preparing that breaks off."""
+"""Preparing into a directory that exists already, and preparing that fails."""
 
 import fcntl
 import os
@@ -134,7 +134,7 @@ def test_two_runs_do_not_build_the_same_data_set_at_once(raw, output):
 def test_an_upload_that_breaks_off_leaves_nothing(
     raw, output, monkeypatch, error, expected
 ):
-    """The remote place is a directory of this machine."""
+    """A directory of this machine stands for a remote one."""
     monkeypatch.setattr(storage, "is_remote", lambda path: path == output)
     copyfileobj = shutil.copyfileobj
 

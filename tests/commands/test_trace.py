@@ -31,7 +31,7 @@ def distances_by_hand(trace):
 
 
 def shares(profile, num_distances):
-    """Cumulative share of every stack distance below `num_distances`."""
+    """Return the cumulative share of every stack distance below `num_distances`."""
     each = np.zeros(num_distances)
     each[list(profile.distances)] = np.diff(profile.cumulative, prepend=0)
     return np.cumsum(each)
@@ -109,7 +109,7 @@ def test_a_profile_reads_back(tmp_path):
 
 def test_a_profile_as_the_reference_writes_it_is_read(tmp_path):
     path = tmp_path / "dist.log"
-    # Its shares are added up in floating point and end below 1.
+    # The sum of its shares in floating point is below 1.
     path.write_text("4, 7, 1\n0, 1, 2\n0.3, 0.6, 0.9999999999999999\n")
     profile = read_profile(path)
     assert profile == TraceProfile((4, 7, 1), (0, 1, 2), (0.3, 0.6, 1.0))

@@ -1,4 +1,4 @@
-"""The wheel: what it holds, and that it works away from this repository."""
+"""The wheel: its contents, and its use outside of this repository."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def run(*command, cwd, **environment):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Built from the files that are in version control, as a clone has them."""
+    """A wheel of the files in version control, as a clone has them."""
     directory = tmp_path_factory.mktemp("wheel")
     archive = directory / "source.tar"
     if not (ROOT / ".git").exists():
@@ -59,7 +59,7 @@ def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel):
 
 
 def requirements_of(file, **environment):
-    """The requirements of a file that hold in an environment, by name."""
+    """Return the requirements of a file that apply in an environment, by name."""
     lines = [line.partition("#")[0].strip() for line in file.read_text().splitlines()]
     requirements = [
         Requirement(line) for line in lines if line and not line.startswith("-r")
@@ -106,7 +106,7 @@ def test_all_five_packages_of_the_application_are_installed_by_its_first_command
     }
     assert five <= set(pins)
     newer = requirements_of(ROOT / "requirements.txt", python_version="3.13")
-    assert five - set(newer) == {"tensorflow-io"}  # there is none for Python 3.13
+    assert five - set(newer) == {"tensorflow-io"}  # not there for Python 3.13
 
 
 def test_the_wheel_does_not_need_the_test_runner():

@@ -1,4 +1,4 @@
-"""Models whose tables are int8, and what the command says of them."""
+"""Models whose tables are int8, and the command's report on them."""
 
 import json
 

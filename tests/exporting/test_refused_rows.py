@@ -1,4 +1,4 @@
-"""What cannot be scored is refused by the signatures, with the column and the row."""
+"""Signatures refuse what cannot be scored, and name its column and row."""
 
 import re
 

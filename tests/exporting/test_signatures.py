@@ -1,4 +1,4 @@
-"""Every signature, called as a server calls it, against `tfdlrm.predict`."""
+"""Every signature, called as servers do, against `tfdlrm.predict`."""
 
 import numpy as np
 import pytest

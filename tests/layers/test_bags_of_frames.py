@@ -167,7 +167,7 @@ def test_no_rows_are_no_bags():
 
 
 def test_values_of_sets_are_numbered_alike_in_every_process():
-    # Each process has another order of so many values in a set, and hardly this one.
+    # A set of so many values has another order in each process, and hardly this one.
     values = [f"value {number:02}" for number in range(50)]
     indexed = index_columns([[set(values[:25]), frozenset(values[25:])]])
     assert indexed.vocabularies == [values]

@@ -33,7 +33,7 @@ def collection(variant="one width", **kwargs):
 
 
 def vector_of_each_id(layer):
-    """For each feature the vectors `(size, 4)` of its ids, one at a time."""
+    """Return for each feature the vectors `(size, 4)`, looked up one at a time."""
     result = []
     for feature, size in enumerate(SIZES):
         ids = np.zeros((size, 3), int)

@@ -1,4 +1,4 @@
-"""Sums that a layer takes, and those of its gradients, where it computes in 16 bits."""
+"""Sums of a layer, and of its gradients, where it computes in 16 bits."""
 
 import keras
 import numpy as np
@@ -89,7 +89,7 @@ LAYERS = {
 @pytest.mark.parametrize("policy", MIXED)
 @pytest.mark.parametrize("name", LAYERS)
 def test_gradients_of_large_batches(name, policy):
-    """All rows alike: the gradient is that of one row, so many times over."""
+    """All rows are alike, so the gradient is a multiple of one row's."""
     keras.utils.set_random_seed(1)
     layer = LAYERS[name](dtype=policy)
     row = np.array([[0.5, -0.25, 1.0]], "float32")

@@ -1,4 +1,4 @@
-"""Weights of ids, one for each, and what is refused in their place."""
+"""Weights of ids, one for each, and inputs that are refused in their place."""
 
 import keras
 import numpy as np

@@ -44,7 +44,7 @@ def test_no_input_crashes_hangs_or_loses_a_row(tmp_path, kind):
                 str(corpus),
             ),
             *("-max_total_time=20", "-timeout=20", "-max_len=2000", "-seed=1"),
-            # Linux hands the peak of the tests' own process on to this one.
+            # On Linux this process inherits the peak memory of the tests' own.
             *("-rss_limit_mb=0", "-malloc_limit_mb=2048"),
             f"-artifact_prefix={tmp_path}/",
         ],

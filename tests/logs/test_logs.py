@@ -1,4 +1,4 @@
-"""CSV and TSV logs against Python's csv module, and what is wrong with them."""
+"""CSV and TSV logs against Python's csv module, and the faults in them."""
 
 import csv
 import io

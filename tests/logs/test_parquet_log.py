@@ -1,4 +1,4 @@
-"""Logs in Parquet: how their types are read, and what is refused."""
+"""Logs in Parquet: types that are read, and types that are refused."""
 
 import datetime
 from dataclasses import replace

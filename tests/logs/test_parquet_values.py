@@ -1,4 +1,4 @@
-"""Values of Parquet as pandas and databases write them: what text would mean."""
+"""Values of Parquet, as pandas and databases write them, mean what text would."""
 
 import datetime
 from decimal import Decimal
@@ -21,7 +21,7 @@ NAN = float("nan")
 
 
 def log_of(path, array, dense=(), single=(), bags=(), **settings):
-    """A log of labels and the column `x`."""
+    """Write a log of labels and the column `x`."""
     labels = [number % 2 for number in range(len(array))]
     pa_parquet.write_table(pa.table({"y": labels, "x": array}), path)
     columns = Columns(

@@ -24,7 +24,7 @@ def mlp_in_float64(mlp, values, final=False):
 
 
 def parts_in_float64(model, features):
-    """Embeddings `(batch, features, dim)`, and the same with the dense features."""
+    """Return embeddings `(batch, features, dim)`, and these with the dense features."""
     table = exact(model.embeddings.tables[0])
     vectors = table[features["categorical_features"] + np.array([0, 5, 14])]
     flat = vectors.reshape(len(vectors), -1)
@@ -32,7 +32,7 @@ def parts_in_float64(model, features):
 
 
 def fm_in_float64(model, features):
-    """The sum over features and over pairs of them, in loops, and all vectors."""
+    """Return the sum over features and pairs, in loops, and all vectors."""
     vectors, _ = parts_in_float64(model, features)
     own = exact(model.dense_vectors.vectors)
     values = exact(features["dense_features"])
@@ -175,7 +175,7 @@ def test_embedding_l2_pulls_at_the_rows_of_the_batch_and_no_others():
     features = inputs(batch=2)
     features["categorical_features"] = np.array([[1, 2, 3], [1, 0, 3]])
     model.train_on_batch(features, np.zeros((2, 1)))
-    # Each time that a row is looked up: 2 * 0.25 of it, over 2 rows of the batch.
+    # Each lookup of a row adds 2 * 0.25 of it, over 2 rows of the batch.
     times = np.zeros((18, 1))
     times[[1, 14 + 3]] = 2
     times[[5 + 2, 5 + 0]] = 1

@@ -1,4 +1,4 @@
-"""Models of one's own log: trained, measured, exported, and fed with raw rows."""
+"""Models of a log that is not Criteo's: trained, measured, exported, asked."""
 
 import csv
 import json
@@ -69,7 +69,7 @@ def probabilities(path):
 
 
 def scored_rows(config):
-    """Labels and probabilities of the test rows, as the exported model has them."""
+    """Return labels of the test rows and the exported model's probabilities."""
     schema = FeatureSchema.load(config.data_dir)
     scorer = scorers.load_scorer(config.export_dir)
     batches = read_split(config.data_dir, schema, "test", 100)
@@ -197,7 +197,7 @@ def test_mirrored_training_on_bags_learns_what_one_device_does(trained, tmp_path
             )
         )
         metrics = json.loads((run / "metrics.json").read_text())["test"]
-        # A row that crosses the edge of a bin moves it, however little its score does.
+        # However small its change, a score that crosses the edge of a bin moves both.
         del metrics["expected_calibration_error"], metrics["dialect"]
         measured.append(metrics)
     assert measured[1] == pytest.approx(measured[0], rel=1e-3)

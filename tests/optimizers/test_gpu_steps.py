@@ -19,7 +19,7 @@ ARITHMETIC = {"AddV2", "Sub", "Mul", "FloorDiv", "FloorMod", "Less", "GreaterEqu
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """Let layers believe that there is a GPU."""
+    """Let layers find a GPU."""
     for module in (devices, products, absent_ids, id_bags):
         monkeypatch.setattr(module, "has_gpu", lambda: True)
 
@@ -54,7 +54,7 @@ def vectors(form, **options):
 
 
 def in_host_memory(graph):
-    """Arithmetic with as many int32 as there are ids, for which GPUs have no kernel."""
+    """Return arithmetic with an int32 for each id, for which GPUs have no kernel."""
     return {
         operation.name
         for operation in graph.get_operations()
@@ -137,7 +137,7 @@ def test_absent_vectors_are_hidden_by_a_mask_on_gpus(gpu):
     assert hidden.numpy().tolist() == [[0.0, 0.0], [3.0, 4.0]]
     assert gradient.numpy().tolist() == [[0.0, 0.0], [1.0, 1.0]]
     graph = hide.get_concrete_function().graph
-    # The host would wait for the number of places that it finds.
+    # The host would wait for the number of positions.
     assert "Where" not in {operation.type for operation in graph.get_operations()}
 
 

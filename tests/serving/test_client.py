@@ -37,7 +37,7 @@ NUM_ROWS = 1000
 
 @pytest.fixture
 def log(tmp_path):
-    """Rows I1, I2, C1, and their probabilities."""
+    """A file of rows I1, I2, C1, and their probabilities."""
     rng = np.random.default_rng(0)
     numbers = rng.integers(-3, 4, (NUM_ROWS, 2))
     lengths = rng.integers(0, 9, NUM_ROWS)

@@ -1,4 +1,4 @@
-"""A client reads a file as `predict` does, or refuses what it cannot know."""
+"""A client reads a file as `predict` does, or refuses where it cannot know how."""
 
 import gzip
 

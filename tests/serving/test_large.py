@@ -1,4 +1,4 @@
-"""Large requests, which are read next to the server and answered like small ones."""
+"""Large requests, which another process reads, are answered like small ones."""
 
 import gzip
 

@@ -123,7 +123,7 @@ def test_a_tensor_of_too_many_rows_is_refused_before_it_is_converted(stub):
     tensor.dtype = 1
     for size in (LIMITS.rows + 1, 2):
         tensor.tensor_shape.dim.add(size=size)
-    tensor.float_val.extend([0.0] * 50_000)  # that is not all of them
+    tensor.float_val.extend([0.0] * 50_000)  # fewer than the shape says
     with pytest.raises(grpc.RpcError, match=r"20001 rows, expected <= 20000"):
         stub.Predict(request)
 
@@ -135,7 +135,7 @@ def test_a_tensor_of_too_many_rows_is_refused_before_it_is_converted(stub):
         (b'["\\"' + b"[" * 100 + b'"]', True),
         (b'["\\\\"' + b",[]" * 100 + b"]", False),
         (b"[" + b"0," * 100 + b"0]", False),
-        (b'["' + b"," * 100, True),  # cut short: the parser says so
+        (b'["' + b"," * 100, True),  # cut short: the parser refuses it
     ],
 )
 def test_what_stands_in_strings_is_not_counted(text, is_good):

@@ -1,4 +1,4 @@
-"""A version whose inputs differ from the served one's takes over only if told so."""
+"""A version whose inputs differ from the served one's takes over only on request."""
 
 import logging
 import shutil
@@ -78,7 +78,7 @@ def test_other_inputs_do_not_take_over(tmp_path, caplog, new, said):
     (record,) = records  # once, not at every look
     assert record.levelno == logging.WARNING and said in record.getMessage()
     assert said in model.statuses[2].error.message
-    # The next version is compared by itself.
+    # The next version is compared too.
     save(tmp_path / "3", WIDE)
     model.refresh()
     assert model.available == [3]

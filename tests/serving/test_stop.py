@@ -1,4 +1,4 @@
-"""A server that is asked to stop: what came is answered, and the status is 0."""
+"""A server that is asked to stop answers what came, and ends with status 0."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ def settings(tmp_path):
 
 
 class Asking(threading.Thread):
-    """Ask until the server refuses."""
+    """A thread that asks until the server refuses."""
 
     def __init__(self, address, seed):
         super().__init__()

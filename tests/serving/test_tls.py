@@ -1,4 +1,4 @@
-"""TLS and mutual TLS, with certificates made on the spot."""
+"""TLS and mutual TLS, with certificates that the tests make."""
 
 import datetime
 import ipaddress
@@ -51,7 +51,7 @@ def certificate(name, issuer=None):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """PEM files, and TF Serving's configuration of them."""
+    """PEM files, and TF Serving's configuration with them."""
     directory = tmp_path_factory.mktemp("tls")
     authority, _, ca = certificate("an authority")
     _, server_key, server_cert = certificate("localhost", authority)

@@ -44,7 +44,7 @@ def loaded(path, policy=None):
 
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory):
-    """Versions 1 and 2; a test copies what it changes."""
+    """Directory of versions 1 and 2, which tests copy to change them."""
     path = tmp_path_factory.mktemp("versions")
     save_scores(path / "1", bias=1.0)
     save_scores(path / "2", bias=2.0)
@@ -80,7 +80,7 @@ def test_a_broken_version_leaves_its_place_to_the_one_before(base):
     model = loaded(base)
     assert model.available == [2]
     assert model.statuses[3].error is not None
-    # It is tried again as soon as its files differ.
+    # It is tried again as soon as its files have changed.
     shutil.rmtree(base / "3")
     model.refresh()
     shutil.copytree(base / "1", base / "3")

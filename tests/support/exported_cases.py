@@ -83,6 +83,6 @@ class Case:
         self.predicted = np.array(lines, np.float32)[: len(self.rows)]
 
     def columns(self, **changes):
-        """The first rows as inputs of `raw`, with other values in some columns."""
+        """Return the first rows as inputs of `raw`, with some columns changed."""
         first_rows = {name: [row[name] for row in self.rows[:3]] for name in self.names}
         return {**first_rows, **changes}

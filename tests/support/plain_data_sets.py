@@ -1,4 +1,4 @@
-"""What a prepared data set should hold, worked out by plain Python."""
+"""The contents that a prepared data set should have, by plain Python."""
 
 from collections import Counter
 from pathlib import Path

@@ -47,7 +47,7 @@ def make_shop(root):
     for name in ("zero", "one"):
         label_settings = replace(settings, columns=root / f"{name}.yaml")
         prepare([week1], root / name, label_settings)
-    # The same values in the same order, everything else another.
+    # The values and their order are the same; everything else differs.
     rows = replace(settings, record_format="row", test_days=2.0, seed=3)
     prepare([write_week(root / "week3.csv", [60, 30, 10])], root / "rows", rows)
     hash_settings = replace(

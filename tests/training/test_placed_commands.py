@@ -1,4 +1,4 @@
-"""Training, going on and exporting with tables that lie in shares on two devices."""
+"""Training, resuming and exporting with tables shared between two devices."""
 
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ def scores(exported, data_dir):
 
 
 def stop_after(monkeypatch, step):
-    """Let a run be interrupted once a checkpoint of a step has been begun."""
+    """Interrupt a run once a checkpoint of a step has been begun."""
     begin = safeguards.Checkpointer._begin
 
     def begin_and_stop(checkpointer):
