@@ -159,11 +159,11 @@ def run(benchmark: ExportBenchmark) -> None:
     with tempfile.TemporaryDirectory() as work:
         _in_a_process("vocabularies", work, benchmark.table_scale)
         for tables in ("float32", "int8"):
-            found: dict[str, str | float]
-            found = {"tables": tables, "vocabularies": f"{num_ids / 1e6:,.1f}M"}
-            found.update(_in_a_process("export", work, quantize=tables == "int8"))
-            found.update(_in_a_process("load", work))
-            rows.append([found[column] for column in COLUMNS])
+            measured: dict[str, str | float]
+            measured = {"tables": tables, "vocabularies": f"{num_ids / 1e6:,.1f}M"}
+            measured.update(_in_a_process("export", work, quantize=tables == "int8"))
+            measured.update(_in_a_process("load", work))
+            rows.append([measured[column] for column in COLUMNS])
     print(markdown(COLUMNS, rows))
 
 

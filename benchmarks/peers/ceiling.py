@@ -28,13 +28,15 @@ def best_gflops(dtype: str, seconds: float) -> float:
 
 
 def _gflops(size: int, dtype: str, seconds: float) -> float:
-    left, right = (tf.cast(tf.random.normal((size, size)), dtype) for _ in range(2))
+    first_matrix, second_matrix = (
+        tf.cast(tf.random.normal((size, size)), dtype) for _ in range(2)
+    )
     matmul = tf.function(tf.matmul)
-    product = matmul(left, right)
+    product = matmul(first_matrix, second_matrix)
 
     def multiply(i: int) -> None:
         nonlocal product
-        product = matmul(left, right)
+        product = matmul(first_matrix, second_matrix)
 
     stopwatch = time_calls(
         multiply, seconds, min_calls=3, wait=lambda: product[0, 0].numpy()

@@ -147,8 +147,8 @@ def sent() -> int | None:
         try:
             if not stat.S_ISSOCK(entry.stat().st_mode):
                 continue
-            with socket.socket(fileno=os.dup(int(entry.name))) as each:
-                info = each.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+            with socket.socket(fileno=os.dup(int(entry.name))) as open_socket:
+                info = open_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
         except OSError:
             continue  # no TCP connection, or closed meanwhile
         if len(info) >= BYTES_ACKED + 8:

@@ -98,15 +98,15 @@ def test_evaluating_the_export_gives_the_numbers_of_training(
 ):
     output = tmp_path / "metrics.json"
     evaluate_model(EvaluateCommand(config.export_dir, config.data_dir, json=output))
-    shown = capsys.readouterr().out
+    printed = capsys.readouterr().out
     measured = json.loads(output.read_text())
     trained = json.loads((config.run_dir / "metrics.json").read_text())
     assert set(measured) == set(trained)
     for split, values in trained.items():
         assert measured[split].pop("dialect") == values.pop("dialect") == "default"
         assert measured[split] == pytest.approx(values, rel=1e-6)
-        assert f"| {split} | {values['rows']:,} |" in shown
-        assert f"{split}: AUC {values['auc']:.4f} of 0." in shown  # planted truth
+        assert f"| {split} | {values['rows']:,} |" in printed
+        assert f"{split}: AUC {values['auc']:.4f} of 0." in printed  # planted truth
 
 
 def test_a_data_set_without_held_out_rows_is_evaluated_on_request(

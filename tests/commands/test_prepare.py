@@ -202,16 +202,16 @@ def test_the_command_takes_several_files_and_a_settings_file(tmp_path):
 
 def test_real_rows_are_prepared(output, kaggle_rows):
     schema = prepare([kaggle_rows], output, CONFIG)
-    counted = pl.read_csv(
+    raw_rows = pl.read_csv(
         kaggle_rows.read_bytes(), separator="\t", has_header=False, quote_char=None
     )
     rows = [schema.num_rows(split) for split in ("train", "validation", "test")]
     assert rows == [45_408, 3_784, 3_784]
-    training = counted.head(rows[0])
+    training = raw_rows.head(rows[0])
     for position, size in enumerate(schema.vocabulary_sizes):
         counts = Counter(training[:, 14 + position].drop_nulls())
         assert size == 2 + sum(count >= 5 for count in counts.values())
     labels = [read_split(output, split)[0] for split in ("validation", "test")]
     np.testing.assert_array_equal(
-        np.concatenate(labels), counted[:, 0].tail(3_784 * 2).to_numpy()
+        np.concatenate(labels), raw_rows[:, 0].tail(3_784 * 2).to_numpy()
     )

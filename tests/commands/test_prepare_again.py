@@ -88,20 +88,20 @@ def test_an_output_that_is_something_else_is_refused(raw, output):
 
 @pytest.mark.parametrize("stage", ["split_rows", "write_vocabulary", "write_shard"])
 @pytest.mark.parametrize(
-    ("failure", "seen", "message"),
+    ("failure", "error_class", "message"),
     [
         (OSError(28, "No space left"), InputError, "cannot be written: No space left"),
         (RuntimeError("a defect"), RuntimeError, "a defect"),
     ],
 )
 def test_a_failure_leaves_nothing(
-    raw, output, monkeypatch, stage, failure, seen, message
+    raw, output, monkeypatch, stage, failure, error_class, message
 ):
     def fail(*_args, **_named):
         raise failure
 
     monkeypatch.setattr(local, stage, fail)
-    with pytest.raises(seen, match=message):
+    with pytest.raises(error_class, match=message):
         prepare([raw], output, CONFIG)
     assert [path.name for path in output.parent.iterdir()] == ["train.txt"]
 
@@ -119,11 +119,11 @@ def test_what_another_version_left_is_removed(raw, output):
 def test_two_runs_do_not_build_the_same_data_set_at_once(raw, output):
     building = output.with_name(".data.partial")
     building.mkdir()
-    other = os.open(building, os.O_RDONLY)
-    fcntl.flock(other, fcntl.LOCK_EX)
+    other_process = os.open(building, os.O_RDONLY)
+    fcntl.flock(other_process, fcntl.LOCK_EX)
     with pytest.raises(InputError, match="another process"):
         prepare([raw], output, CONFIG)
-    os.close(other)
+    os.close(other_process)
     prepare([raw], output, CONFIG)
 
 

@@ -87,9 +87,9 @@ def test_a_damaged_record_is_named_when_a_model_is_measured(
 
 
 def test_a_model_of_another_data_set_is_refused(exported, small_config, tmp_path):
-    other = tmp_path / "data"
-    shutil.copytree(small_config.data_dir, other)
-    schema = FeatureSchema.load(other)
-    replace(schema, dense_features=schema.dense_features[:-1]).save(other)
+    other_data = tmp_path / "data"
+    shutil.copytree(small_config.data_dir, other_data)
+    schema = FeatureSchema.load(other_data)
+    replace(schema, dense_features=schema.dense_features[:-1]).save(other_data)
     with pytest.raises(InputError, match="dense columns: I13 is there, and not here"):
-        evaluate_model(EvaluateCommand(exported, other))
+        evaluate_model(EvaluateCommand(exported, other_data))

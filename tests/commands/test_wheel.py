@@ -14,7 +14,7 @@ from tests.support.processes import ROOT
 
 
 def run(*command, cwd, **environment):
-    done = subprocess.run(
+    process = subprocess.run(
         command,
         cwd=cwd,
         env={**os.environ, **environment},
@@ -22,8 +22,8 @@ def run(*command, cwd, **environment):
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +49,13 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as file:
         names = [name for name in file.namelist() if ".dist-info/" not in name]
-        described = file.read(
-            next(each for each in file.namelist() if each.endswith("/METADATA"))
+        metadata = file.read(
+            next(name for name in file.namelist() if name.endswith("/METADATA"))
         ).decode()
     tracked = run("git", "ls-files", "tfdlrm", "pipelines", cwd=ROOT).splitlines()
     assert sorted(names) == sorted(tracked)
-    assert "Requires-Dist: tensorflow>=" in described
-    assert "License-Expression: Apache-2.0" in described
+    assert "Requires-Dist: tensorflow>=" in metadata
+    assert "License-Expression: Apache-2.0" in metadata
 
 
 def requirements_of(file, **environment):

@@ -65,8 +65,10 @@ def trained(model, **kwargs):
     """Train; return the tables as one, the other weights and the history."""
     history = model.fit(batches(**kwargs), epochs=2, verbose=0, shuffle=False)
     tables = {id(table) for table in model.embeddings.tables}
-    others = [weight.numpy() for weight in model.weights if id(weight) not in tables]
-    return whole_table(model), others, history.history
+    other_weights = [
+        weight.numpy() for weight in model.weights if id(weight) not in tables
+    ]
+    return whole_table(model), other_weights, history.history
 
 
 def whole_table(model):

@@ -29,18 +29,18 @@ SEEDS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", SEEDS)
-def test_no_input_crashes_hangs_or_loses_a_row(tmp_path, kind):
+@pytest.mark.parametrize("reader", SEEDS)
+def test_no_input_crashes_hangs_or_loses_a_row(tmp_path, reader):
     corpus = tmp_path / "corpus"
     corpus.mkdir()
-    for number, seed in enumerate(SEEDS[kind]):
+    for number, seed in enumerate(SEEDS[reader]):
         (corpus / str(number)).write_bytes(seed)
     process = subprocess.run(
         [
             *(
                 sys.executable,
                 str(ROOT / "tests" / "support" / "fuzz_rows.py"),
-                kind,
+                reader,
                 str(corpus),
             ),
             *("-max_total_time=20", "-timeout=20", "-max_len=2000", "-seed=1"),

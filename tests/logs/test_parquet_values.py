@@ -200,8 +200,8 @@ def test_the_instant_of_a_timestamp_counts_in_every_zone(path, zone, unit):
     instant = 1_714_596_600  # 2024-05-01T20:50Z, the next day in India
     per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
     array = pa.array([instant * per_second], pa.timestamp(unit, zone))
-    for kind, expected in (("time", instant), ("day", instant // 86_400)):
-        log = log_of(path, array, single=("y",), days_by=DaysBy("x", kind))
+    for days_kind, expected in (("time", instant), ("day", instant // 86_400)):
+        log = log_of(path, array, single=("y",), days_by=DaysBy("x", days_kind))
         assert read(log)[TIME_KEY] == [expected]
 
 

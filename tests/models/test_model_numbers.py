@@ -117,7 +117,10 @@ def test_matrix_factorization_finds_a_planted_matrix():
     matrix = users @ items.T + biases
     ids = np.argwhere(np.ones_like(matrix))
     ids = rng.permutation(ids)
-    seen, unseen = ids[:480], ids[480:]  # of 600 cells; 150 numbers decide them all
+    train_ids, test_ids = (
+        ids[:480],
+        ids[480:],
+    )  # of 600 cells; 150 numbers decide them all
     model = build_model(schema(0, (30, 20)), MFConfig("C1", "C2", embedding_dim=2))
     model.compile(optimizers.Adagrad(learning_rate=0.5), "mse")
 
@@ -128,8 +131,8 @@ def test_matrix_factorization_finds_a_planted_matrix():
         }
 
     for _ in range(400):
-        model.train_on_batch(rows(seen), matrix[*seen.T][:, None])
-    errors = model(rows(unseen))[:, 0] - matrix[*unseen.T]
+        model.train_on_batch(rows(train_ids), matrix[*train_ids.T][:, None])
+    errors = model(rows(test_ids))[:, 0] - matrix[*test_ids.T]
     assert np.sqrt(np.mean(errors**2)) < 0.02 * matrix.std()
 
 

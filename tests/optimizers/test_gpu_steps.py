@@ -43,13 +43,13 @@ FORMS = {
 }
 
 
-def vectors(form, **options):
+def vectors(ids_form, **options):
     layer = EmbeddingCollection([5, 5, 5], 2, **options)
     layer.build()
     table = layer.tables[0]
     table.assign(np.arange(table.shape[0] * 2, dtype="float32").reshape(-1, 2))
     function = tf.function(lambda ids: layer(ids))
-    ids = FORMS[form]()
+    ids = FORMS[ids_form]()
     return function(ids).numpy(), function.get_concrete_function(ids).graph
 
 
@@ -64,17 +64,17 @@ def in_host_memory(graph):
     }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("ids_form", FORMS)
 @pytest.mark.parametrize(
     "options", [{}, {"num_collisions": 2}], ids=["whole", "shared"]
 )
-def test_ids_are_computed_in_a_type_that_gpus_hold(gpu, form, options):
-    actual, graph = vectors(form, **options)
+def test_ids_are_computed_in_a_type_that_gpus_hold(gpu, ids_form, options):
+    actual, graph = vectors(ids_form, **options)
     assert not in_host_memory(graph)
     with pytest.MonkeyPatch.context() as patch:
         for module in (devices, absent_ids, id_bags):
             patch.setattr(module, "has_gpu", lambda: False)
-        expected, graph = vectors(form, **options)
+        expected, graph = vectors(ids_form, **options)
     assert in_host_memory(graph)  # int32 is faster on processors
     np.testing.assert_array_equal(actual, expected)
 

@@ -22,7 +22,7 @@ def server(saved_models):
 
 
 @pytest.mark.parametrize(
-    ("path", "body", "said"),
+    ("path", "body", "message"),
     [
         ("predict", b'{"instances":[' + b"[]," * MANY + b"[]]}", "lists and objects"),
         ("predict", b'{"inputs":' + b"[" * MANY + b"]" * MANY + b"}", "lists and"),
@@ -64,10 +64,10 @@ def server(saved_models):
         "signature",
     ],
 )
-def test_what_no_valid_request_holds_is_refused(server, path, body, said):
+def test_what_no_valid_request_holds_is_refused(server, path, body, message):
     url = f"{server.url}/v1/models/scores:{path}"
     status, answer = post(url, gzip.compress(body, 1), {"Content-Encoding": "gzip"})
-    assert status == 400 and said in answer["error"]
+    assert status == 400 and message in answer["error"]
     still_right(server)
 
 

@@ -308,7 +308,7 @@ def test_the_command_serves_swaps_and_stops_in_good_order(base, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ("", "expected a directory of a model's versions"),
         ("nowhere", "nowhere has no version of a model to serve"),
@@ -318,7 +318,7 @@ def test_the_command_serves_swaps_and_stops_in_good_order(base, tmp_path):
         ("x --max_rows=0", "rows is 0"),
     ],
 )
-def test_bad_arguments_are_said_in_one_line(arguments, said, tmp_path, monkeypatch):
+def test_bad_arguments_are_said_in_one_line(arguments, message, tmp_path, monkeypatch):
     from tfdlrm import serve
 
     monkeypatch.chdir(tmp_path)
@@ -327,7 +327,7 @@ def test_bad_arguments_are_said_in_one_line(arguments, said, tmp_path, monkeypat
     monkeypatch.setattr(sys, "argv", ["serve", *argv])
     with pytest.raises(InputError) as caught:
         serve.main()
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -13,8 +13,8 @@ def save_versions(directory):
     """Write two versions of `scores`, one of `kinds`, and one of another method."""
     save_scores(directory / "scores" / "1")
     save_scores(directory / "scores" / "20", bias=1.0)
-    kinds = save_kinds(directory / "kinds" / "3")
-    odd = shutil.copytree(kinds, directory / "odd" / "1")
+    version = save_kinds(directory / "kinds" / "3")
+    odd = shutil.copytree(version, directory / "odd" / "1")
     set_methods(odd, {"total": "add_up"})
 
 
