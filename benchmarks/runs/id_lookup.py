@@ -11,7 +11,7 @@ from pipelines.ids.vocabulary import IdTable
 from tfdlrm.data.schema import UNKNOWN_ID
 
 PIECE_ROWS = 70_000
-"""About the rows of a piece, for each of which a column is looked up at once."""
+"""Roughly the rows of a piece, whose values of a column are looked up at once."""
 
 _NUM_PIECES = 8
 
@@ -19,7 +19,7 @@ Lookup = Callable[[pl.Series], np.ndarray]
 
 
 def lookup_table(vocabulary_sizes: tuple[int, ...]) -> str:
-    """Measure the CPU time of a lookup by each way, as a Markdown table."""
+    """Measure the CPU time of a lookup in each way, and return a Markdown table."""
     rows: list[list[Cell]] = []
     for size in vocabulary_sizes:
         vocabulary, pieces = _draw(size)
@@ -38,7 +38,7 @@ def lookup_table(vocabulary_sizes: tuple[int, ...]) -> str:
 
 
 def _draw(size: int) -> tuple[pl.DataFrame, list[pl.Series]]:
-    """Return a vocabulary of random values, and pieces of which few are frequent."""
+    """Return a vocabulary of random values, and pieces in which few are frequent."""
     rng = np.random.default_rng(0)
     values = np.unique(rng.integers(2**32, size=size, dtype=np.uint32))
     rng.shuffle(values)

@@ -1,4 +1,4 @@
-"""The ten lines on what is installed, whatever of it is broken."""
+"""The ten lines on what is installed, also where something is broken."""
 
 import sys
 
