@@ -5,12 +5,14 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.support.processes import ROOT
+from tfdlrm.diagnosis.works import USES
 
 
 def run(*command, cwd, **environment):
@@ -107,6 +109,21 @@ def test_all_five_packages_of_the_application_are_installed_by_its_first_command
     assert five <= set(pins)
     newer = requirements_of(ROOT / "requirements.txt", python_version="3.13")
     assert five - set(newer) == {"tensorflow-io"}  # not there for Python 3.13
+
+
+@pytest.mark.parametrize("use", USES[:4], ids=lambda use: use.commands)
+def test_a_wheel_brings_what_its_commands_need(use):
+    distributions = packages_distributions()
+    needed = {
+        canonicalize_name(distributions[name.partition(".")[0]][0])
+        for name in use.packages
+    }
+    allowed = {
+        canonicalize_name(requirement.name)
+        for requirement in project_requirements("serving")
+    }
+    # jsonargparse[signatures] brings the parser of docstrings.
+    assert needed - {"docstring-parser"} <= allowed
 
 
 def test_the_wheel_does_not_need_the_test_runner():

@@ -47,7 +47,8 @@ class Use:
 
 USES = (
     Use("pipelines.prepare, tfdlrm.plan", (*_EVERYWHERE, "matplotlib")),
-    Use("train, evaluate, predict, export, importance, compare", _MODEL),
+    Use("train, export, compare", (*_MODEL, "tensorboard")),
+    Use("evaluate, predict, importance", _MODEL),
     Use(
         "serve",
         (
