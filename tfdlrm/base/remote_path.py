@@ -47,14 +47,14 @@ def load_tensorflow_io(what: str, scheme: str | None = None) -> Any:
 
             tfio.experimental  # noqa: B018
     except (ImportError, NotImplementedError, tf.errors.OpError):
-        raise _needed(what) from None
+        raise _install_error(what) from None
     if scheme is not None and scheme not in tf.io.gfile.get_registered_schemes():
-        raise _needed(what)
+        raise _install_error(what)
     _LOADED.append(True)
     return tfio
 
 
-def _needed(what: str) -> InputError:
+def _install_error(what: str) -> InputError:
     import tensorflow as tf
 
     try:
