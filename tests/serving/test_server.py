@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ from tensorflow_serving.apis import (
     get_model_status_pb2,
     inference_pb2,
     model_service_pb2_grpc,
+    prediction_log_pb2,
     regression_pb2,
 )
 
@@ -24,6 +26,10 @@ from tests.support.processes import ROOT
 from tests.support.served_model import example, expected
 from tests.support.serving_thread import get, post, predict_request, rows
 from tests.support.versioned_server import versioned_server
+from tfdlrm.exporting.versions import EXTRA_DIRECTORY, WARM_UP_FILE
+from tfdlrm.serving.errors import ServingError
+from tfdlrm.serving.servable import Servable
+from tfdlrm.serving.warmup import warm_up
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +243,20 @@ def test_predict_refuses_other_methods_over_both_protocols(stub, server):
     document = {"signature_name": "total", "inputs": [1.0]}
     url = f"{server.url}/v1/models/odd:predict"
     assert post(url, document) == (500, {"error": text})
+
+
+def test_a_warm_up_by_another_method_is_refused(versioned_models, tmp_path):
+    version = shutil.copytree(versioned_models / "odd" / "1", tmp_path / "1")
+    path = version / EXTRA_DIRECTORY / WARM_UP_FILE
+    path.parent.mkdir(exist_ok=True)
+    log = prediction_log_pb2.PredictionLog()
+    request = predict_request("odd", "total", x=np.array([1.0], np.float32))
+    log.predict_log.request.CopyFrom(request)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(log.SerializeToString())
+    with pytest.raises(ServingError, match=r"record 0: .* Was: .*/add_up") as error:
+        warm_up(Servable("odd", 1, version))
+    assert error.value.code == grpc.StatusCode.INTERNAL
 
 
 def test_prometheus_reads_the_metrics(server, stub):
