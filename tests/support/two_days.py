@@ -128,8 +128,7 @@ def settings(directory, **changes):
         run_dir=directory,
         optimizer=optimizer,
         evaluations_per_epoch=1,
-        checkpoints=CheckpointConfig(minutes=None),
-        **{"model": MODEL, **changes},
+        **{"model": MODEL, "checkpoints": CheckpointConfig(minutes=None), **changes},
     )
 
 
@@ -164,7 +163,9 @@ def begun(data_dir, schema, config, open_source=find_run):
 def trained(data_dir, schema, config, first_epoch=0):
     """The model of a run."""
     model = made(schema, config)
-    start = warm_start(data_dir, schema, config) if config.init_from else None
+    start = config.init_from and WarmStart(
+        config.init_from, find_run, data_dir, schema, config
+    )
     read = reader(schema, first_epoch)
     with RunDirectory.opened(config) as run:
         fit(

@@ -310,7 +310,9 @@ def test_a_run_that_stopped_early_gives_its_best_weights_and_their_state(
     data_dir, schema, config, model = early_stopped
     later = replace(config, run_dir=tmp_path / "next", init_from=config.run_dir, seed=4)
     next_model, facts = begun(data_dir, schema, later)
-    assert_equal(values_of(next_model), values_of(model))  # which were put back
+    expected = values_of(model)  # which were put back
+    del expected["variables/9"]  # of dropout, of which the file has nothing
+    assert_equal(values_of(next_model), expected)
     newest = CheckpointDirectory(config.run_dir / "checkpoints").newest_state()
     assert facts["steps"] == int(model.optimizer.iterations) < newest["step"]
     output = capsys.readouterr().out

@@ -102,7 +102,10 @@ class TrainedRun:
         self._skeleton = skeleton_of(schema, self.config)
         variables = SavedVariables(self._skeleton)
         roles = {
-            name: role for role, name in roles_of(self._skeleton, variables).items()
+            name: role
+            for role, name in roles_of(self._skeleton, variables).items()
+            # Keras' file of the best weights has no seeds.
+            if self.best is None or role.group != "seed"
         }
         return {
             name: (roles.get(name), shape) for name, shape in variables.shapes.items()

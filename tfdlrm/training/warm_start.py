@@ -238,7 +238,7 @@ def _ids_of(
         )
     unseen = unseen_ids(data_dir, schema)
     return {
-        name: ColumnIds(flags, ~unseen[name][: len(flags)])
+        name: ColumnIds(flags, flags & ~unseen[name][: len(flags)])
         for name, flags in carried.items()
     }
 
