@@ -130,7 +130,7 @@ def _read_table(contents: bytes) -> dict[bytes, bytes]:
     for _ in range(2):  # the first block has no entries
         offset, position = _varint(footer, position)
         size, position = _varint(footer, position)
-    entries = {}
+    entries: dict[bytes, bytes] = {}
     for handle in _read_block(contents, offset, size).values():
         block_offset, position = _varint(handle, 0)
         block_size, _ = _varint(handle, position)
