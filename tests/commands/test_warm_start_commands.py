@@ -3,11 +3,16 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from benchmarks.laboratory.loopback import start_workers
 from tfdlrm.base.errors import InputError
+from tfdlrm.checkpoints.directory import CheckpointDirectory
 from tfdlrm.config import OptimizerConfig
+from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.exporting.versions import CARD_FILE, EXTRA_DIRECTORY
+from tfdlrm.models import build_model
 from tfdlrm.train import train
 
 
@@ -58,3 +63,31 @@ def test_what_cannot_be_begun_with_leaves_no_run_behind(next_day, int8_exported)
         with pytest.raises(InputError, match=message):
             train(replace(next_day, **changes))
         assert not next_day.run_dir.exists()
+
+
+@pytest.mark.slow
+def test_two_workers_begin_with_one_run(next_day, tmp_path):
+    # A rate at which no weight changes any more.
+    rate = "--optimizer.learning_rate", "1e-30"
+    arguments = ["--strategy", "multi_worker", "--batch_size", "64", *rate]
+    for name in ("data_dir", "init_from", "run_dir", "export_dir"):
+        arguments += [f"--{name}", str(getattr(next_day, name))]
+    model = next_day.model
+    arguments += ["--model.embedding_dim", str(model.embedding_dim)]
+    for name in ("bottom_mlp_units", "top_mlp_units"):
+        arguments += [f"--model.{name}", str(list(getattr(model, name)))]
+    workers = start_workers(2, ["-m", "tfdlrm.train", *arguments], tmp_path)
+    try:
+        outputs = [worker.communicate(timeout=400) for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    for worker, (output, errors) in zip(workers, outputs, strict=True):
+        assert worker.returncode == 0, errors
+        assert f"Beginning with the weights of {next_day.init_from}, and" in output
+    schema = FeatureSchema.load(next_day.data_dir)
+    expected, actual = (build_model(schema, model) for _ in range(2))
+    for run, target in ((next_day.init_from, expected), (next_day.run_dir, actual)):
+        CheckpointDirectory(run / "checkpoints").load_weights(target)
+    for weight, expected_weight in zip(actual.weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(weight, expected_weight)
