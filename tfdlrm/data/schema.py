@@ -10,6 +10,7 @@ from tfdlrm.base import storage
 from tfdlrm.base.checksums import PAGE_SEAL, BrokenSealError, check_seal, seal
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.version import __version__
+from tfdlrm.data.chain import ChainLink
 from tfdlrm.data.shards import Shard, check_sizes
 
 FILE_NAME = "schema.json"
@@ -21,6 +22,9 @@ COVERAGE_FILE = "coverage.json"
 
 FORMAT_VERSION = 2
 SPLITS = ("train", "validation", "test")
+
+_ABSENT_IF_EMPTY = ("days", "chain", "new_ids", "rare_values", "data_set")
+"""Fields that schemas of earlier releases lack."""
 
 RecordFormat = Literal["block", "row", "parquet"]
 
@@ -87,6 +91,13 @@ class FeatureSchema:
         reachable: For synthetic rows, the measures of each split that the planted
             truth itself has; no model can be expected to do better.
         positives: Number of rows with label 1 in each split; `None` if unknown.
+        days: Number of days of the log; `None` in data sets of earlier releases.
+        chain: The data sets that this one extends, the oldest first.
+        new_ids: Number of ids of each categorical feature that a value has for the
+            first time in this data set, if it extends another.
+        rare_values: SHA-256 of the file with the counts of rare values of each
+            categorical feature that has one, in hexadecimal.
+        data_set: In an exported model, the fingerprint of the data set's rows.
         version: Version of the tool that wrote the data set.
         format_version: Version of this format.
 
@@ -123,6 +134,11 @@ class FeatureSchema:
     columns: dict[str, Any] | None = None
     reachable: dict[str, dict[str, float]] | None = None
     positives: dict[str, int] | None = None
+    days: int | None = None
+    chain: tuple[ChainLink, ...] = ()
+    new_ids: dict[str, int] = field(default_factory=dict)
+    rare_values: dict[str, str] = field(default_factory=dict)
+    data_set: str | None = None
     version: str = __version__
     format_version: int = FORMAT_VERSION
 
@@ -186,6 +202,8 @@ class FeatureSchema:
             source=None,
             reachable=None,
             positives=None,
+            rare_values={},
+            data_set=self.fingerprint if self.shards else self.data_set,
         )
 
     def check_shards(self, directory: Path, split: str | None = None) -> list[Path]:
@@ -201,6 +219,9 @@ class FeatureSchema:
     def save(self, directory: Path) -> None:
         """Write `schema.json` into `directory`, under a temporary name at first."""
         fields = json.loads(json.dumps(asdict(self)))
+        for name in _ABSENT_IF_EMPTY:
+            if not fields[name]:
+                del fields[name]
         storage.replace_text(directory / FILE_NAME, seal(fields, PAGE_SEAL) + "\n")
 
     @classmethod
@@ -240,6 +261,8 @@ def _from_json(sealed: Any, path: Path) -> FeatureSchema:
             CategoricalFeature(**feature) for feature in fields["categorical_features"]
         )
         fields["shards"] = tuple(Shard(**shard) for shard in fields["shards"])
+        links = fields.get("chain", ())
+        fields["chain"] = tuple(ChainLink.from_json(link) for link in links)
         schema = FeatureSchema(**fields)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not a data set schema: {error}") from None

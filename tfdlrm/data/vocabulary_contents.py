@@ -26,7 +26,7 @@ def content_checksum(vocabulary: pl.DataFrame) -> str:
     other frequencies or another compression, has the same checksum.
 
     Args:
-        vocabulary: Columns `value` (UInt32 or String) and `id`.
+        vocabulary: Columns `value` (UInt32 or String), null for a freed id, and `id`.
 
     Example:
 
@@ -39,14 +39,19 @@ def content_checksum(vocabulary: pl.DataFrame) -> str:
     """
     checksum = hashlib.sha256()
     for slice_of_rows in vocabulary.sort("id").iter_slices(_ROWS_AT_ONCE):
-        values = slice_of_rows["value"]
+        values, is_free = slice_of_rows["value"], slice_of_rows["value"].is_null()
         checksum.update(slice_of_rows["id"].to_numpy().astype("<i4").tobytes())
         if values.dtype == pl.String:
             # With their lengths, "ab", "c" are not "a", "bc".
+            values = values.fill_null("")
             checksum.update(values.str.len_bytes().to_numpy().astype("<u4").tobytes())
             checksum.update(values.str.join("")[0].encode())
         else:
+            values = values.fill_null(0)
             checksum.update(values.to_numpy().astype("<u4").tobytes())
+        # A freed id differs from the value 0 and from an empty text.
+        freed_ids = slice_of_rows["id"].filter(is_free)
+        checksum.update(freed_ids.to_numpy().astype("<i4").tobytes())
     return checksum.hexdigest()
 
 

@@ -1,4 +1,11 @@
-"""Files of vocabularies: the only module that writes, reads and copies them."""
+"""Files of vocabularies: the only module that writes, reads and copies them.
+
+The file of a column has a row for each id: `value`, `id` and `frequency`. Where a data
+set extends another, it also has `since`, the number of the data set that gave the value
+its id, and `last_day`, the day on which a row last had the value; both count through
+the chain from 0. An id whose value was forgotten, and which no value has taken yet, has
+the value null and the frequency 0.
+"""
 
 import io
 from pathlib import Path
@@ -15,13 +22,16 @@ from tfdlrm.data.column_files import require_own_file, vocabulary_path
 if TYPE_CHECKING:
     import pyarrow.parquet
 
+_COLUMNS = ["value", "id", "frequency"]
+_HISTORY = ["since", "last_day"]
+
 
 def write_vocabulary(vocabulary: pl.DataFrame, directory: Path, name: str) -> None:
     """Write `vocabulary` of column `name` below a data set directory, or nothing.
 
     Args:
         vocabulary: Columns `value` (UInt32 or String), `id` (Int32) and `frequency`
-            (Int64), by id.
+            (Int64), by id; and `since` and `last_day` (Int32) if it extends another.
         directory: The data set directory.
         name: The column.
     """
@@ -44,22 +54,54 @@ def read_vocabulary(
         sha256: Checksum of the file by the schema, if that has one.
 
     Returns:
-        What `write_vocabulary` wrote.
+        Columns `value`, `id` and `frequency`; the value of a freed id is null.
 
     Raises:
         InputError: If the file is missing, damaged, or does not fit the schema.
     """
+    return _read(directory, name, num_values, sha256).select(_COLUMNS)
+
+
+def read_history(
+    directory: Path, name: str, num_values: int, sha256: str | None = None
+) -> pl.DataFrame:
+    """Read the vocabulary of a column with the history of its ids.
+
+    Args:
+        directory: The directory that holds `vocabulary/`.
+        name: The column.
+        num_values: Number of values by the schema.
+        sha256: Checksum of the file by the schema, if that has one.
+
+    Returns:
+        Columns `value`, `id`, `frequency`, `since` and `last_day`, sorted by id. The
+        file of a data set that extends none has no history: its ids are since 0, and
+        `last_day` is null.
+
+    Raises:
+        InputError: If the file is missing, damaged, or does not fit the schema.
+    """
+    vocabulary = _read(directory, name, num_values, sha256).sort("id")
+    if _HISTORY[0] in vocabulary.columns:
+        return vocabulary
+    since, last_day = pl.lit(0, pl.Int32), pl.lit(None, pl.Int32)
+    return vocabulary.with_columns(since.alias("since"), last_day.alias("last_day"))
+
+
+def _read(
+    directory: Path, name: str, num_values: int, sha256: str | None
+) -> pl.DataFrame:
     path = vocabulary_path(directory, name)
     contents = _read_bytes(path, sha256)
     try:
         vocabulary = pl.read_parquet(io.BytesIO(contents))
     except pl.exceptions.PolarsError as error:
         raise _unreadable(path, error) from None
-    expected = ["value", "id", "frequency"]
-    if vocabulary.columns != expected or vocabulary.height != num_values:
+    has_columns = vocabulary.columns in (_COLUMNS, _COLUMNS + _HISTORY)
+    if not has_columns or vocabulary.height != num_values:
         raise InputError(
             f"{path} holds {vocabulary.height} values in columns "
-            f"{vocabulary.columns}, expected {num_values} in {expected} by the "
+            f"{vocabulary.columns}, expected {num_values} in {_COLUMNS} by the "
             "schema: it belongs to another data set"
         )
     return vocabulary
