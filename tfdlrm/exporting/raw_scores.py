@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import polars as pl
@@ -51,7 +51,9 @@ class LogSample:
     unknown: UnknownValues
 
 
-def score_log(scorer: "Scorer", path: Path) -> ScoredLog:
+def score_log(
+    scorer: "Scorer", path: Path, on_bad_row: Literal["stop", "skip"] = "stop"
+) -> ScoredLog:
     """Score a log by the vocabularies and transforms of the model.
 
     Args:
@@ -59,13 +61,15 @@ def score_log(scorer: "Scorer", path: Path) -> ScoredLog:
         path: A raw file with labels, or a folder of such files, in the format that the
             model's data set was prepared from. Rows may lack the column that defined
             the split.
+        on_bad_row: The effect of a malformed row: `stop` raises an error that names
+            it, `skip` leaves it out.
 
     Raises:
         InputError: If a file cannot be read, has a bad row, or has no labels.
     """
     features_of = RawFeatures.load(scorer.extra_directory, scorer.schema)
     labels, probabilities = [], []
-    for chunk in _labelled_frames(path, features_of.columns):
+    for chunk in _labelled_frames(path, features_of.columns, on_bad_row):
         labels.append(chunk[features_of.columns.label].to_numpy())
         for frame in chunk.iter_slices(EVALUATION_BATCH_SIZE):
             probabilities.append(scorer(features_of(frame)).numpy().ravel())
@@ -114,7 +118,10 @@ _RANK, _NUMBER = "\0rank", "\0number"
 """Names that no column of a log has."""
 
 
-def _labelled_frames(path: Path, columns: Columns) -> Iterator[pl.DataFrame]:
+def _labelled_frames(
+    path: Path, columns: Columns, on_bad_row: Literal["stop", "skip"] = "stop"
+) -> Iterator[pl.DataFrame]:
     # Rows need no day to be scored.
-    for file in open_all(Inputs.of([path]), replace(columns, days_by=None)):
+    columns = replace(columns, days_by=None)
+    for file in open_all(Inputs.of([path]), columns, on_bad_row):
         yield from file.frames()
