@@ -32,7 +32,8 @@ class ImportanceCommand:
         output: Directory to write the files into.
         split: Split of data_dir to use; null means the last split held out from
             training that has rows.
-        rows: Rows of the split or of the log to use, chosen at random; they are held in memory.
+        rows: Rows of the split or of the log to use, chosen at random; they are held in
+            memory.
         repeats: Number of times that each column is shuffled, for the spread.
         seed: Seed of the choice of rows and of the shuffling.
         raw: Raw file with labels, or a folder of such files, instead of data_dir. It
@@ -83,8 +84,10 @@ def importance(command: ImportanceCommand) -> list["Importance"]:
     from tfdlrm.metrics.permutation import as_table, measure, permutation_importances
 
     scorer = load_scorer(command.model)
-    sample = _sample_log(command, scorer) if split is None else _sample_split(
-        command, scorer, split
+    sample = (
+        _sample_log(command, scorer)
+        if split is None
+        else _sample_split(command, scorer, split)
     )
     rows = sample.rows
     if len(set(rows.labels)) < 2:
@@ -138,9 +141,7 @@ def _split(command: ImportanceCommand, data_dir: Path) -> str:
     return split
 
 
-def _sample_split(
-    command: ImportanceCommand, scorer: "Scorer", split: str
-) -> _Sample:
+def _sample_split(command: ImportanceCommand, scorer: "Scorer", split: str) -> _Sample:
     from tfdlrm.data.reading import damage_named, read_split
     from tfdlrm.exporting.scorer import check_columns
     from tfdlrm.metrics.permutation import sample_rows

@@ -1,4 +1,4 @@
-"""`python -m tfdlrm.rolling`: score each day with yesterday's model, then learn from it."""
+"""`python -m tfdlrm.rolling`: score each day by yesterday's model, then learn it."""
 
 from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.config.rolling import RollingConfig

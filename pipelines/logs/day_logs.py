@@ -121,7 +121,10 @@ class _TextDays(TextLog):
         is_read[[number - 1 for number, _ in bad_widths]] = False
         positions = np.flatnonzero(is_read)
         parts = [
-            (int(day), _join(rows.text, starts, ends, positions[days.to_numpy() == day]))
+            (
+                int(day),
+                _join(rows.text, starts, ends, positions[days.to_numpy() == day]),
+            )
             for day in days.drop_nulls().unique(maintain_order=True)
         ]
         return chunk.num_rows, parts

@@ -60,7 +60,8 @@ def parse(
     )
     parser.add_argument("--config", action="config", help="YAML file of settings.")
     names = {several} if isinstance(several, str) else set(several or ())
-    required = {item.name for item in fields(config_class) if _is_required(item)}
+    settings: Sequence[Field[Any]] = fields(config_class)  # type: ignore[arg-type]
+    required = {setting.name for setting in settings if _is_required(setting)}
     for name in sorted(names):
         parser.add_argument(
             f"--{name}",

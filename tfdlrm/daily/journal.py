@@ -1,5 +1,4 @@
-"""The directory of a rolling run: its settings, its days, and where each one's files are.
-"""
+"""The directory of a rolling run: its settings, its days and their files."""
 
 import fcntl
 import os
@@ -181,8 +180,8 @@ class Journal:
 def changed(day: Day, output: Path) -> InputError:
     """Return the error for a day that is another one than when it began."""
     return InputError(
-        f"{day.path} has changed since its day began in {output}: what is measured must "
-        "be what is learned; put it back, or give another --output"
+        f"{day.path} has changed since its day began in {output}: what is measured "
+        "must be what is learned; put it back, or give another --output"
     )
 
 

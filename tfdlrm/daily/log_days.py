@@ -35,14 +35,14 @@ def days_of_one_log(
         print(f"Cutting {log} into its days", flush=True)
         with storage.new_directory(directory, last=_DAYS_FILE) as folder:
             folder.mkdir(parents=True)
-            names = cut_into_days(
-                log, columns_of(prepare), prepare.on_bad_row, folder
-            )
+            names = cut_into_days(log, columns_of(prepare), prepare.on_bad_row, folder)
             storage.replace_json(folder / _DAYS_FILE, {**source, "days": names})
     names = orjson.loads((directory / _DAYS_FILE).read_bytes())["days"]
     if len(names) == 1:
         return None
-    return [Day(name, directory / name, identity_of(directory / name)) for name in names]
+    return [
+        Day(name, directory / name, identity_of(directory / name)) for name in names
+    ]
 
 
 def _is_cut(directory: Path, source: dict[str, Any]) -> bool:

@@ -21,8 +21,8 @@ MEASURES = {
 REPORT_FILE = "report.md"
 
 _NOTE = (
-    "Every day was scored by models that had not seen it, and then learned. `unknown` is "
-    "the share of values, of all categorical columns, that the model did not know."
+    "Every day was scored by models that had not seen it, and then learned. `unknown` "
+    "is the share of values, of all categorical columns, that the model did not know."
 )
 
 

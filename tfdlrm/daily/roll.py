@@ -1,11 +1,11 @@
-"""Learning day by day: each day is scored by the models of earlier days, then learned."""
+"""Learning day by day: models of earlier days score a day, then it is learned."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
-from tfdlrm.config.rolling import RollingConfig
+from tfdlrm.config.rolling import Contender, RollingConfig
 from tfdlrm.daily.days import (
     Day,
     checksums_of,
@@ -108,15 +108,16 @@ class _Rolling:
         if not files.scores.is_file():
             models = {WARM: self._journal.model(number - 1)}
             for name in self._config.compare:
-                models[name] = models[WARM]  # all begin with the same first day
-                if number > 1:
-                    is_cold = name == COLD
-                    models[name] = (
-                        self._cold(number - 1) if is_cold else self._journal.frozen
-                    )
+                models[name] = self._contender(name, number)
             self._steps.score(files.job("scores"), models, day.path)
         for name, measures in self._journal.scores(number).items():
             print(f"{day.name}: {name}: {in_a_line(measures)}", flush=True)
+
+    def _contender(self, name: Contender, number: int) -> Path:
+        """Return the model of a name that scores a day."""
+        if number == 1:  # all begin with the same first day
+            return self._journal.model(0)
+        return self._cold(number - 1) if name == COLD else self._journal.frozen
 
     def _cold(self, number: int) -> Path:
         """Return a model that was trained on one day from nothing."""

@@ -60,7 +60,9 @@ def _measure(command: ScoreDay, model: Path) -> dict[str, Any]:
     shares = scores.unknown.to_json()
     return {
         **asdict(metrics),
-        **{name: shares[name] for name in ("unknown_share", "unknown", "usual_unknown")},
+        **{
+            name: shares[name] for name in ("unknown_share", "unknown", "usual_unknown")
+        },
     }
 
 

@@ -1,4 +1,4 @@
-"""The steps of a day: each is a command in a process of its own, and resumes its work."""
+"""The steps of a day, each a command in its own process that resumes its work."""
 
 import json
 import time

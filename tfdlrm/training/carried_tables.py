@@ -107,9 +107,7 @@ def _tables_of_columns(
 ) -> list[tuple[FusedTables, list[str]]]:
     """Return the fused tables of categorical columns, and the columns of each."""
     layers = list(model._flatten_layers())
-    buckets = {
-        layer.embeddings for layer in layers if isinstance(layer, BucketVectors)
-    }
+    buckets = {layer.embeddings for layer in layers if isinstance(layer, BucketVectors)}
     return [
         (group.tables, [columns[position] for position in group.positions])
         for layer in layers

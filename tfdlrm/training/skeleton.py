@@ -23,7 +23,12 @@ def skeleton_of(schema: FeatureSchema, config: TrainConfig) -> keras.Model:
     """
     model_config = config.model
     columns = tuple(
-        replace(column, vocabulary_size=2 if shares_rows(model_config, column.vocabulary_size) else 1)
+        replace(
+            column,
+            vocabulary_size=2
+            if shares_rows(model_config, column.vocabulary_size)
+            else 1,
+        )
         for column in schema.categorical_features
     )
     if isinstance(model_config, DLRMConfig) and model_config.num_collisions:

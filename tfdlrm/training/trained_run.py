@@ -97,7 +97,9 @@ class TrainedRun:
         """
         self._skeleton = skeleton_of(schema, self.config)
         variables = SavedVariables(self._skeleton)
-        roles = {name: role for role, name in roles_of(self._skeleton, variables).items()}
+        roles = {
+            name: role for role, name in roles_of(self._skeleton, variables).items()
+        }
         return {
             name: (roles.get(name), shape) for name, shape in variables.shapes.items()
         }
