@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from tests.support.own_log import DESCRIPTION, ROWS, write_log
 from tests.support.raw_rows import make_rows, write_rows
 from tests.support.rolling_steps import FakeSteps, KilledError, seen_by
+from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig, RollingConfig
 from tfdlrm.config.models import DLRMConfig
-from tfdlrm.daily import report, steps
+from tfdlrm.daily import report
 from tfdlrm.daily.roll import roll
 
 NUM_DAYS = 4
@@ -37,10 +39,9 @@ def config_for(directory, logs, **settings):
 
 def roll_with(patch, fake, config):
     with patch.context() as inner_patch:
-        inner_patch.setattr(steps, "run_in_process", fake)
         # Pictures take longer than all the rest.
         inner_patch.setattr(report, "plot_days", lambda *args: None)
-        return roll(config)
+        return roll(config, fake)
 
 
 def results(directory):
@@ -88,8 +89,8 @@ def test_there_is_a_version_a_day(logs, tmp_path, monkeypatch):
     assert versions == {str(day): NAMES[:day] for day in range(1, NUM_DAYS + 1)}
 
 
-COMPARED = {"compare": ("cold", "frozen"), "keep": 2}
-NUM_STEPS = 4 * 2 + 3 + 2 * 2  # each day; its scores; the cold models of days 2 and 3
+COMPARED = {"compare": ("cold", "frozen"), "keep": 1}
+NUM_STEPS = 3 * 2 + 2 + 2  # of three days; their scores; the cold model of the second
 
 
 @pytest.mark.parametrize("is_done", [True, False])
@@ -98,11 +99,11 @@ def test_a_run_killed_at_any_step_ends_as_one_that_was_not(
 ):
     expected_directory = tmp_path / "whole"
     fake = FakeSteps()
-    roll_with(monkeypatch, fake, config_for(expected_directory, logs, **COMPARED))
+    roll_with(monkeypatch, fake, config_for(expected_directory, logs[:3], **COMPARED))
     assert len(fake.names) == NUM_STEPS
     for kill_at in range(NUM_STEPS):
         directory = tmp_path / str(kill_at)
-        config = config_for(directory, logs, **COMPARED)
+        config = config_for(directory, logs[:3], **COMPARED)
         with pytest.raises(KilledError):
             roll_with(monkeypatch, FakeSteps(kill_at, is_done), config)
         roll_with(monkeypatch, FakeSteps(), config)
@@ -241,6 +242,75 @@ def test_a_log_without_labels_is_refused_before_any_work(logs, tmp_path, monkeyp
     with pytest.raises(InputError, match="its rows have no label"):
         roll_with(monkeypatch, FakeSteps(), config_for(tmp_path, (*logs, log)))
     assert not (tmp_path / "rolling").exists()
+
+
+@pytest.fixture
+def own_log(tmp_path):
+    """A log of several days, and the settings to read it."""
+    columns = tmp_path / "columns.yaml"
+    columns.write_text(DESCRIPTION)
+    log = write_log(tmp_path / "log.csv", ROWS[:200])
+    return log, PrepareConfig(columns=columns)
+
+
+DATES = [f"2023-11-{day}" for day in range(14, 20)]
+
+
+def test_a_single_log_is_cut_into_the_days_of_its_split(own_log, tmp_path, monkeypatch):
+    log, prepare = own_log
+    config = config_for(tmp_path, (log,), prepare=prepare)
+    roll_with(monkeypatch, FakeSteps(), config)
+    _, versions = results(tmp_path)
+    assert versions == {str(day): DATES[:day] for day in range(1, len(DATES) + 1)}
+
+
+def test_a_single_log_may_grow_by_days(own_log, tmp_path, monkeypatch):
+    log, prepare = own_log
+    days = sorted({int(row["ts"]) // 86_400 for row in ROWS[:200]})
+    config = config_for(tmp_path, (log,), prepare=prepare)
+    for num_days in (3, 5):
+        rows = [row for row in ROWS[:200] if int(row["ts"]) // 86_400 < days[num_days]]
+        write_log(log, rows)
+        roll_with(monkeypatch, FakeSteps(), config)
+        _, versions = results(tmp_path)
+        assert list(versions) and max(map(int, versions)) == num_days
+    rows[0] = {**rows[0], "user": "somebody"}  # of a day that was learned
+    write_log(log, rows)
+    with pytest.raises(InputError, match="has changed since its day began"):
+        roll_with(monkeypatch, FakeSteps(), config)
+
+
+def test_a_cut_that_was_killed_is_made_again(own_log, tmp_path, monkeypatch):
+    log, prepare = own_log
+    config = config_for(tmp_path, (log,), prepare=prepare)
+
+    def die(*args):
+        raise KilledError
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(storage, "replace_json", die)
+        roll_with(monkeypatch, FakeSteps(), config)
+    roll_with(monkeypatch, FakeSteps(), config)
+    _, versions = results(tmp_path)
+    assert len(versions) == len(DATES)
+
+
+def test_a_log_of_one_day_is_a_day_like_others(own_log, tmp_path, monkeypatch):
+    _, prepare = own_log
+    days = sorted({int(row["ts"]) // 86_400 for row in ROWS})[:2]
+    logs = tuple(
+        write_log(
+            tmp_path / f"{day}.csv",
+            [row for row in ROWS if int(row["ts"]) // 86_400 == day][:9],
+        )
+        for day in days
+    )
+    for paths in (logs[:1], logs):  # the first night has one file
+        roll_with(
+            monkeypatch, FakeSteps(), config_for(tmp_path, paths, prepare=prepare)
+        )
+    _, versions = results(tmp_path)
+    assert versions["2"] == [log.name for log in logs]
 
 
 @pytest.mark.parametrize("name", ["schema.json", "config.yaml", "notes.txt"])

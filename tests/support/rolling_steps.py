@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from pipelines.logs.inputs import Inputs
 from tfdlrm.data.schema import FeatureSchema
 
 
@@ -49,7 +50,10 @@ def prepare(settings):
     if output.exists():
         return
     output.mkdir(parents=True)
-    files = [{"name": raw.name, "sha256": hashlib.sha256(raw.read_bytes()).hexdigest()}]
+    files = [
+        {"name": raw.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for path in Inputs.of([raw])
+    ]
     source = {"files": files, "settings": settings}
     FeatureSchema(("I1",), (), source=source).save(output)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tfdlrm.base import storage
+from tfdlrm.base.child_process import run_in_process
 from tfdlrm.base.errors import InputError
 from tfdlrm.config.rolling import Contender, RollingConfig
 from tfdlrm.daily.days import (
@@ -16,14 +17,18 @@ from tfdlrm.daily.days import (
 from tfdlrm.daily.journal import Journal, changed
 from tfdlrm.daily.log_days import days_of_one_log
 from tfdlrm.daily.report import in_a_line, write_report
-from tfdlrm.daily.steps import Steps, has_checksums
+from tfdlrm.daily.steps import Run, Steps, has_checksums
 from tfdlrm.exporting.versions import next_version, remove_version
 
 WARM, COLD, FROZEN = "warm", "cold", "frozen"
 
 
-def roll(config: RollingConfig) -> Path:
+def roll(config: RollingConfig, run: Run = run_in_process) -> Path:
     """Go through all days that were not learned from yet, and write the report.
+
+    Args:
+        config: The settings.
+        run: Function that runs the command of each step.
 
     Returns:
         Path of `report.md`.
@@ -44,7 +49,8 @@ def roll(config: RollingConfig) -> Path:
             folder = config.output / "log"
             days = days_of_one_log(config.raw[0], config.prepare, folder) or days
         first = journal.place(days)
-        rolling = _Rolling(config, journal, first, days)
+        steps = Steps(config, journal.lock, run)
+        rolling = _Rolling(config, journal, steps, first, days)
         for number in range(first, first + len(days)):
             if not journal.is_learned(number):
                 rolling.learn(number)
@@ -58,16 +64,21 @@ class _Rolling:
     Args:
         config: The settings.
         journal: The run.
+        steps: Runs the steps of a day.
         first: Number of the first of `days`, counted from 0.
         days: The days, of which the first ones may be done.
     """
 
     def __init__(
-        self, config: RollingConfig, journal: Journal, first: int, days: Sequence[Day]
+        self,
+        config: RollingConfig,
+        journal: Journal,
+        steps: Steps,
+        first: int,
+        days: Sequence[Day],
     ) -> None:
-        self._config, self._journal = config, journal
+        self._config, self._journal, self._steps = config, journal, steps
         self._first, self._days = first, days
-        self._steps = Steps(config, journal.lock)
 
     def learn(self, number: int) -> None:
         """Score a day, and then learn from it."""
@@ -110,8 +121,8 @@ class _Rolling:
             for name in self._config.compare:
                 models[name] = self._contender(name, number)
             self._steps.score(files.job("scores"), models, day.path)
-        for name, measures in self._journal.scores(number).items():
-            print(f"{day.name}: {name}: {in_a_line(measures)}", flush=True)
+        for model, measures in self._journal.scores(number).items():
+            print(f"{day.name}: {model}: {in_a_line(measures)}", flush=True)
 
     def _contender(self, name: Contender, number: int) -> Path:
         """Return the model of a name that scores a day."""

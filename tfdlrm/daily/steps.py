@@ -2,15 +2,16 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import yaml
 
 from tfdlrm.base import storage
-from tfdlrm.base.child_process import error_line, run_in_process
+from tfdlrm.base.child_process import error_line
 from tfdlrm.base.command_line import to_yaml
 from tfdlrm.base.errors import InputError
 from tfdlrm.config.preparing import PrepareConfig
@@ -22,6 +23,9 @@ from tfdlrm.training.run_directory import RunDirectory
 
 TIMES_FILE = "times.jsonl"
 
+Run = Callable[[str, Path, Sequence[int]], CompletedProcess[str]]
+"""A function like `tfdlrm.base.child_process.run_in_process`."""
+
 
 class Steps:
     """Runs steps one after another.
@@ -29,10 +33,11 @@ class Steps:
     Args:
         config: The settings.
         lock: An open file that the processes hold until they end.
+        run: Function that runs a command with a file of settings.
     """
 
-    def __init__(self, config: RollingConfig, lock: int) -> None:
-        self._config, self._lock = config, lock
+    def __init__(self, config: RollingConfig, lock: int, run: Run) -> None:
+        self._config, self._lock, self._run_command = config, lock, run
         self.day = ""
 
     def score(self, job: Path, models: Mapping[str, Path], day: Path) -> None:
@@ -85,7 +90,7 @@ class Steps:
         start = time.perf_counter()
         job.parent.mkdir(parents=True, exist_ok=True)
         storage.replace_text(job, settings)
-        process = run_in_process(module, job, [self._lock])
+        process = self._run_command(module, job, [self._lock])
         storage.replace_text(job.with_suffix(".log"), process.stdout + process.stderr)
         message = error_line(process)
         if message is not None:
