@@ -89,7 +89,7 @@ class IdTable:
     up by its 64-bit hash and then compared.
 
     Args:
-        vocabulary: Columns `value` and `id`.
+        vocabulary: Columns `value`, null for an id that no value has, and `id`.
         unknown_id: Id of values that the vocabulary lacks.
         missing_id: Id of null.
 
@@ -112,6 +112,8 @@ class IdTable:
             # Sorted by id, so that the text of an id can be looked up and compared.
             self._first_id = int(vocabulary["id"].min() or 0)  # type: ignore[arg-type]
             self._texts = vocabulary.sort("id")["value"].rechunk()
+        vocabulary = vocabulary.drop_nulls("value")
+        if self._texts is not None:
             keys = vocabulary["value"].hash().to_numpy()
         else:
             keys = vocabulary["value"].cast(pl.UInt32).to_numpy()
