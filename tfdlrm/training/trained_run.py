@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
 from tfdlrm.checkpoints.carry import CarriedVariables
@@ -16,6 +14,7 @@ from tfdlrm.checkpoints.roles import Role, roles_of
 from tfdlrm.checkpoints.step import read_checkpoint, state_of
 from tfdlrm.checkpoints.variables import SavedVariables
 from tfdlrm.config import TrainConfig
+from tfdlrm.config.models import ModelConfig
 from tfdlrm.data.meaning import Meaning, read_meaning
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.vocabulary_contents import with_contents
@@ -49,9 +48,14 @@ class TrainedRun:
     _skeleton: Any = field(default=None, repr=False)
 
     @property
-    def model(self) -> Any:
+    def model(self) -> ModelConfig:
         """The settings of the model."""
         return self.config.model
+
+    @property
+    def architecture(self) -> str:
+        """Name of the model."""
+        return self.config.model.name
 
     @property
     def optimizer(self) -> str:
@@ -98,7 +102,10 @@ class TrainedRun:
         self._skeleton = skeleton_of(schema, self.config)
         variables = SavedVariables(self._skeleton)
         roles = {
-            name: role for role, name in roles_of(self._skeleton, variables).items()
+            name: role
+            for role, name in roles_of(self._skeleton, variables).items()
+            # Keras' file of the best weights has no seeds.
+            if self.best is None or role.group != "seed"
         }
         return {
             name: (roles.get(name), shape) for name, shape in variables.shapes.items()

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import keras
-import numpy as np
 
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.plain_text import visible
 from tfdlrm.checkpoints.carry import CarriedVariables, RowMap
-from tfdlrm.checkpoints.roles import Role, roles_of
+from tfdlrm.checkpoints.roles import ITERATIONS, Role, roles_of
 from tfdlrm.checkpoints.variables import SavedVariables
 from tfdlrm.config import TrainConfig
 from tfdlrm.config.model_columns import ignored_columns
 from tfdlrm.config.models import ModelConfig
+from tfdlrm.data.extension import carried_ids, unseen_ids
 from tfdlrm.data.meaning import Meaning
 from tfdlrm.data.meaning_differences import differences, summarize
 from tfdlrm.data.schema import FeatureSchema
@@ -45,6 +45,10 @@ class Source(Protocol):
     @property
     def model(self) -> ModelConfig | None:
         """The settings of the model; `None` if they are unknown."""
+
+    @property
+    def architecture(self) -> str | None:
+        """Name of the model; `None` if it is unknown."""
 
     @property
     def optimizer(self) -> str | None:
@@ -109,19 +113,19 @@ class WarmStart:
         self._source = source
 
     def _check_settings(self, source: Source) -> None:
-        difference = None
-        if source.model is not None:
-            difference = _difference_of_models(source.model, self._config.model)
-        name = self._config.optimizer.name
-        if difference is None and source.optimizer not in (None, name):
-            difference = f"optimizer.name is {source.optimizer} there, {name} here"
+        """Refuse another architecture or optimizer."""
+        config = self._config
+        difference = _difference_of_models(source, config.model)
         if difference:
             raise InputError(
-                f"init_from {self._path} has other settings: {difference}; give the "
-                "same, or an exported model, whose optimizer may be any other"
-                if difference.startswith("optimizer")
-                else f"init_from {self._path} has another architecture: {difference}; "
-                "give the same, or train from the start"
+                f"init_from {self._path} has another architecture: {difference}; give "
+                "the same settings of the model, or train from the start"
+            )
+        if source.optimizer not in (None, config.optimizer.name):
+            raise InputError(
+                f"init_from {self._path} has the state of another optimizer: "
+                f"optimizer.name is {source.optimizer} there, {config.optimizer.name} "
+                "here; give the same, or the exported model, which has no state"
             )
         if source.model is not None:
             self._check_thresholds(source.model)
@@ -189,8 +193,7 @@ class WarmStart:
         entries = source.variables(self._schema)
         names, shapes = _pair(entries, targets, variables.shapes, row_maps, self._path)
         source.read(CarriedVariables(variables, names, shapes, row_maps))
-        optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-        steps = int(optimizer.iterations)
+        steps = int(variables.read(targets[ITERATIONS]))
         if source.remark is not None:
             print(source.remark)
         state = "the optimizer's state starts anew"
@@ -222,18 +225,31 @@ def _ids_of(
     data_dir: Path, schema: FeatureSchema, meaning: Meaning
 ) -> dict[str, ColumnIds] | None:
     """Return what became of the ids of a source; `None` if they are unrelated."""
-    if differences(meaning, Meaning.of(schema)):
+    own_meaning = Meaning.of(schema)
+    carried = carried_ids(data_dir, schema, meaning.fingerprint)
+    if carried is None and not differences(meaning, own_meaning):
+        carried = carried_ids(data_dir, schema, own_meaning.fingerprint)
+    if carried is None:
         return None
-    every = {
-        column.name: np.ones(column.num_ids, bool) for column in meaning.categorical
+    if not (meaning.is_known and own_meaning.is_known):
+        print(
+            f"There are no vocabularies: whether the ids of {data_dir} mean what they "
+            "meant to the weights is not checked"
+        )
+    unseen = unseen_ids(data_dir, schema)
+    return {
+        name: ColumnIds(flags, flags & ~unseen[name][: len(flags)])
+        for name, flags in carried.items()
     }
-    return {name: ColumnIds(flags, flags) for name, flags in every.items()}
 
 
-def _difference_of_models(there: ModelConfig, here: ModelConfig) -> str | None:
-    """Return the first setting that differs and is not one that may."""
-    if there.name != here.name:
-        return f"model.name is {there.name} there, {here.name} here"
+def _difference_of_models(source: Source, here: ModelConfig) -> str | None:
+    """Return the first setting of the model that differs and is not one that may."""
+    there = source.model
+    if source.architecture not in (None, here.name):
+        return f"model.name is {source.architecture} there, {here.name} here"
+    if there is None:
+        return None
     for field in fields(here):
         value_there, value_here = getattr(there, field.name), getattr(here, field.name)
         if field.name not in _MAY_DIFFER and value_there != value_here:
