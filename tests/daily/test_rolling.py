@@ -313,6 +313,15 @@ def test_a_log_of_one_day_is_a_day_like_others(own_log, tmp_path, monkeypatch):
     assert versions["2"] == [log.name for log in logs]
 
 
+def test_days_in_the_order_of_a_shell_are_refused(tmp_path, monkeypatch):
+    names = ["day_0.txt", "day_1.txt", "day_10.txt", "day_2.txt"]
+    logs = tuple(write_rows(tmp_path / name, make_rows(5)) for name in names)
+    with pytest.raises(InputError, match=r"raw has .*day_10.txt before .*day_2.txt, "):
+        roll_with(monkeypatch, FakeSteps(), config_for(tmp_path, logs))
+    in_order = (*logs[:2], logs[3], logs[2])
+    roll_with(monkeypatch, FakeSteps(), config_for(tmp_path, in_order))
+
+
 @pytest.mark.parametrize("name", ["schema.json", "config.yaml", "notes.txt"])
 def test_a_directory_of_something_else_is_refused(logs, tmp_path, monkeypatch, name):
     output = tmp_path / "rolling"

@@ -1,5 +1,6 @@
 """The days of a rolling run: what each of them is, checked before any work."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,7 @@ def days_of_logs(
         InputError: If a log cannot be read, has no rows or no labels.
     """
     columns = columns_of(prepare)
+    _require_order("raw", paths)
     require_outside(output, paths)
     for path in paths:
         refuse_pipe("raw", path)
@@ -90,6 +92,7 @@ def days_of_data_sets(paths: Sequence[Path]) -> list[Day]:
     Raises:
         InputError: If a data set cannot be used, or extends another one.
     """
+    _require_order("data_dirs", paths)
     days = []
     earlier: tuple[Path, Meaning] | None = None
     for name, path in zip(_names(paths), paths, strict=True):
@@ -121,6 +124,29 @@ def _require_chain(
         f"{summarize(reasons)}; prepare it with --extend {earlier_path}, or put the "
         "days into the order of time"
     )
+
+
+def _require_order(name: str, paths: Sequence[Path]) -> None:
+    """Refuse names in the order of a shell, by which day_10 comes before day_2.
+
+    Raises:
+        InputError: If they are sorted as text, and not by the numbers in them.
+    """
+    names = list(map(str, paths))
+    by_number = sorted(names, key=_with_numbers)
+    if names == sorted(names) and names != by_number:
+        index = [a == b for a, b in zip(names, by_number, strict=True)].index(False)
+        raise InputError(
+            f"{name} has {names[index]} before {by_number[index]}, as shells sort "
+            "names, expected the days in order of time: give them in that order, such "
+            "as by day_{0..23}, or write their numbers with leading zeros"
+        )
+
+
+def _with_numbers(name: str) -> list[tuple[int, str]]:
+    """Return a key by which names are sorted by the numbers in them."""
+    parts = re.split("([0-9]+)", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
