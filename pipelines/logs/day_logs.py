@@ -56,10 +56,10 @@ def cut_into_days(
             continue
         log_class = _ParquetDays if columns.format == "parquet" else _TextDays
         file = log_class(file_path, columns, on_bad_row)
-        place = _place(file_path, number)
+        subfolder = _subfolder(file_path, number)
         for day, add_to in file.parts():
             days.add(day)
-            folder = output / _name(day) / place
+            folder = output / _name(day) / subfolder
             folder.mkdir(parents=True, exist_ok=True)
             add_to(folder)
     return [_name(day) for day in sorted(days)]
@@ -70,7 +70,7 @@ def _name(day: int) -> str:
     return describe_day(day).partition(" (")[0].replace(" ", "_")
 
 
-def _place(path: Path, number: int) -> Path:
+def _subfolder(path: Path, number: int) -> Path:
     """Return a folder for the rows of a file; its parents name the same columns."""
     parents = path.parts if storage.is_remote(path) else path.absolute().parts
     partitions: list[str] = []

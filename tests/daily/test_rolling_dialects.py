@@ -44,6 +44,8 @@ def assert_scored_alike(directory, **settings):
     assert len(by_logs) == len(by_data_sets) == len(folders) - 1
     for by_log, by_data_set in zip(by_logs, by_data_sets, strict=True):
         for model in ("warm", "frozen"):
+            warnings = (day[model].pop("warnings") for day in (by_log, by_data_set))
+            assert len({len(lines) for lines in warnings}) == 1
             for name, value in by_log[model].items():
                 assert by_data_set[model][name] == pytest.approx(value, 1e-4), name
     return by_logs

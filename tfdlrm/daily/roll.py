@@ -1,11 +1,13 @@
 """Learning day by day: models of earlier days score a day, then it is learned."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tfdlrm.base import storage
 from tfdlrm.base.child_process import run_in_process
 from tfdlrm.base.errors import InputError
+from tfdlrm.base.plain_text import visible
 from tfdlrm.config.rolling import Contender, RollingConfig
 from tfdlrm.daily.days import (
     Day,
@@ -88,18 +90,12 @@ class _Rolling:
         if number:
             self._score(number, day)
         files = self._journal.files(number)
-        earlier = self._journal.files(number - 1) if number else None
-        data = day.path
-        if self._config.raw:
-            data = files.data
-            earlier_data = earlier.data if earlier else None
-            self._steps.prepare(files.job("prepare"), day.path, data, earlier_data)
-            if not has_checksums(data, self._journal.checksums(number)):
-                raise changed(day, self._config.output)
+        storage.remove_temporary_files(files.folder, below=False)
+        data = self._prepare(number, day) if self._config.raw else day.path
         versions = storage.at(self._config.versions_dir)
-        earlier_run = earlier.run if earlier else None
+        earlier = self._journal.files(number - 1).run if number else None
         model = self._steps.train(
-            files.job("train"), data, files.run, versions, earlier_run
+            files.job("train"), data, files.run, versions, earlier
         )
         if not number and FROZEN in self._config.compare:
             self._keep_frozen(model)
@@ -113,6 +109,15 @@ class _Rolling:
             self._journal.files(old_number).remove_models()
             remove_version(self._journal.model(old_number))
 
+    def _prepare(self, number: int, day: Day) -> Path:
+        """Return the data set of a day, which extends that of the day before."""
+        files = self._journal.files(number)
+        earlier = self._journal.files(number - 1).data if number else None
+        self._steps.prepare(files.job("prepare"), day.path, files.data, earlier)
+        if not has_checksums(files.data, self._journal.checksums(number)):
+            raise changed(day, self._config.output)
+        return files.data
+
     def _score(self, number: int, day: Day) -> None:
         """Measure every model on a day that none of them has seen."""
         files = self._journal.files(number)
@@ -123,6 +128,8 @@ class _Rolling:
             self._steps.score(files.job("scores"), models, day.path)
         for model, measures in self._journal.scores(number).items():
             print(f"{day.name}: {model}: {in_a_line(measures)}", flush=True)
+            for line in measures.get("warnings", []) if model == WARM else ():
+                print(visible(f"{day.name}: {line}"), file=sys.stderr)
 
     def _contender(self, name: Contender, number: int) -> Path:
         """Return the model of a name that scores a day."""

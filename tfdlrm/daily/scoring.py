@@ -60,6 +60,7 @@ def _measure(command: ScoreDay, model: Path) -> dict[str, Any]:
     shares = scores.unknown.to_json()
     return {
         **asdict(metrics),
+        "warnings": scores.unknown.report()[1:],
         **{
             name: shares[name] for name in ("unknown_share", "unknown", "usual_unknown")
         },

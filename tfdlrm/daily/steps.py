@@ -109,7 +109,9 @@ def extending(config: RollingConfig, earlier: Path | None) -> PrepareConfig:
     settings = config.preparing()
     if earlier is None:
         return settings
-    return replace(settings, extend=earlier, forget_days=config.forget_days)
+    # An absolute path is the same setting wherever the run is resumed.
+    extend = earlier.absolute()
+    return replace(settings, extend=extend, forget_days=config.forget_days)
 
 
 def starting_from(
@@ -117,7 +119,9 @@ def starting_from(
 ) -> TrainConfig:
     """Return the settings of training on a day that starts from an earlier run."""
     settings = config.training(data, run, versions)
-    return settings if earlier is None else replace(settings, init_from=earlier)
+    if earlier is None:
+        return settings
+    return replace(settings, init_from=earlier.absolute())
 
 
 def has_checksums(data: Path, checksums: Sequence[str]) -> bool:
