@@ -2,7 +2,7 @@
 
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from tfdlrm.config import PrepareConfig
 from tfdlrm.data.schema import COVERAGE_FILE, FILE_NAME, SPLITS, FeatureSchema
 
 if TYPE_CHECKING:
+    from pipelines.ids.earlier import Earlier
     from pipelines.stages.building import Building
     from pipelines.stages.prepared import Prepared
 
@@ -69,6 +70,7 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
     """
     from pipelines.logs.inputs import Inputs, require_outside
     from pipelines.stages.building import remove_remains
+    from pipelines.stages.extending import extended_settings, open_earlier
     from pipelines.stages.provenance import describe_source, existing_data_set
 
     is_remote = storage.is_remote(output)
@@ -79,7 +81,11 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
     raw = Inputs.of(raw)
     for path in raw:
         refuse_pipe("raw", path)
-    source = describe_source(raw, config)
+    earlier = None
+    if config.extend is not None:
+        earlier = open_earlier(config.extend)
+        config = extended_settings(config, earlier)
+    source = describe_source(raw, config, earlier)
     with _storage_errors(output):
         schema = existing_data_set(output, source, raw)
     if schema:
@@ -87,10 +93,23 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
             remove_remains(output)
         print(f"{output} is already prepared from these files with these settings")
         return schema
+    if earlier is not None:
+        _report_lost_counts(earlier, config)
     with _upload(output) if is_remote else nullcontext(output) as directory:
-        schema, prepared = _make(raw, directory, source, config, not is_remote)
+        task = _Task(raw, source, config, earlier)
+        schema, prepared = _make(task, directory, not is_remote)
     _print_summary(prepared, output, time.perf_counter() - start)
     return schema
+
+
+def _report_lost_counts(earlier: "Earlier", config: PrepareConfig) -> None:
+    from pipelines.stages.extending import counts_from_zero
+
+    if counts_from_zero(earlier):
+        print(
+            f"{config.extend} has no rare_values, as in data sets of earlier releases: "
+            "values without an id are counted from zero"
+        )
 
 
 @contextmanager
@@ -112,12 +131,25 @@ def _storage_errors(output: Path) -> Iterator[None]:
         ) from error
 
 
+@dataclass(frozen=True)
+class _Task:
+    """What to prepare.
+
+    Args:
+        raw: The raw files.
+        source: Description of the inputs and settings.
+        config: The settings.
+        earlier: What the data set extends.
+    """
+
+    raw: Sequence[Path]
+    source: dict[str, Any]
+    config: PrepareConfig
+    earlier: "Earlier | None"
+
+
 def _make(
-    raw: Sequence[Path],
-    directory: Path,
-    source: dict[str, Any],
-    config: PrepareConfig,
-    stays: bool,
+    task: _Task, directory: Path, stays: bool
 ) -> tuple[FeatureSchema, "Prepared"]:
     from pipelines.logs.bad_rows import BadRowError
     from pipelines.stages.building import build_in
@@ -126,14 +158,14 @@ def _make(
     from tfdlrm.base.checksums import file_sha256
 
     try:
-        with build_in(directory, source, config.engine, stays) as building:
-            prepared, vocabularies = _run(raw, building, source, config)
+        engine = task.config.engine
+        with build_in(directory, task.source, engine, stays) as building:
+            prepared = _run(task, building)
             schema = replace(
                 prepared.schema,
-                vocabularies=vocabularies,
                 coverage=file_sha256(building.directory / COVERAGE_FILE),
-                source=with_checksums(source, prepared.checksums),
-                reachable=reachable(raw, prepared.schema, prepared.positives),
+                source=with_checksums(task.source, prepared.checksums),
+                reachable=reachable(task.raw, prepared.schema, prepared.positives),
                 positives=prepared.positives,
             )
             schema.save(building.directory)
@@ -144,16 +176,11 @@ def _make(
     return schema, prepared
 
 
-def _run(
-    raw: Sequence[Path],
-    building: "Building",
-    source: dict[str, Any],
-    config: PrepareConfig,
-) -> tuple["Prepared", dict[str, str]]:
+def _run(task: _Task, building: "Building") -> "Prepared":
     """Run the engine, again where files are found to be changed or damaged.
 
     Returns:
-        The engine's result, and the checksum of each vocabulary.
+        The engine's result, with the checksums of the vocabularies.
 
     Raises:
         InputError: If files are changed or damaged in every run.
@@ -165,11 +192,13 @@ def _run(
 
     for _ in range(MAX_RUNS):
         try:
-            prepared = run(raw, building, config)
-            return prepared, _vocabularies(building, prepared.schema)
+            prepared = run(task.raw, building, task.config, task.earlier)
+            schema = _with_vocabularies(building, prepared.schema)
+            return replace(prepared, schema=schema)
         except InputChangedError as error:
             reason = problem = f"{error} has changed"
-            building = start_again(building, source, config.engine, reason)
+            engine = task.config.engine
+            building = start_again(building, task.source, engine, reason)
         except DamagedFileError as error:
             problem = str(error)
             go_back(building, problem)
@@ -179,12 +208,25 @@ def _run(
     )
 
 
-def _vocabularies(building: "Building", schema: FeatureSchema) -> dict[str, str]:
-    from tfdlrm.base.checksums import file_sha256
+def _with_vocabularies(building: "Building", schema: FeatureSchema) -> FeatureSchema:
+    """Return the schema with the checksums of all files of counted columns."""
     from tfdlrm.data.column_files import vocabulary_path
+    from tfdlrm.data.rare_values import rare_values_path
+
+    return replace(
+        schema,
+        vocabularies=_checksums(building, schema, vocabulary_path),
+        rare_values=_checksums(building, schema, rare_values_path),
+    )
+
+
+def _checksums(
+    building: "Building", schema: FeatureSchema, path_of: Callable[[Path, str], Path]
+) -> dict[str, str]:
+    from tfdlrm.base.checksums import file_sha256
 
     names = [feature.name for feature in schema.categorical_features]
-    paths = {name: vocabulary_path(building.directory, name) for name in names}
+    paths = {name: path_of(building.directory, name) for name in names}
     kept_files = building.journal.needed_files()
     for path in paths.values():
         if path in kept_files:
@@ -229,11 +271,15 @@ def _print_summary(prepared: "Prepared", output: Path, seconds: float) -> None:
         )
     sizes = schema.vocabulary_sizes
     print(f"  {sum(sizes):,} ids in {len(sizes)} categorical features")
+    features = read_coverage(output)
+    if schema.new_ids:
+        num_new = sum(schema.new_ids.values())
+        num_forgotten = sum(feature.forgotten or 0 for feature in features)
+        print(f"  {num_new:,} values have an id now, {num_forgotten:,} lost theirs")
     rows = sum(schema.num_rows(split) for split in SPLITS)
     print(f"  {seconds:.1f} s, {rows / seconds:,.0f} rows/s")
     for line in prepared.skipped.report():
         print(visible(line))
-    features = read_coverage(output)
     if features:
         Console(width=80).print(as_table(features, schema.dialect))
         picture = ", with a picture" if (output / PICTURE_NAME).exists() else ""

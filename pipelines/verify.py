@@ -15,6 +15,7 @@ from tfdlrm.base.errors import InputError
 from tfdlrm.base.parallel import map_in_order
 from tfdlrm.base.progress import stage
 from tfdlrm.data.column_files import vocabulary_path
+from tfdlrm.data.rare_values import rare_values_path
 from tfdlrm.data.records import read_records
 from tfdlrm.data.schema import COVERAGE_FILE, SPLITS, FeatureSchema
 from tfdlrm.data.shards import Shard
@@ -64,6 +65,7 @@ def verify(directory: Path) -> list[str]:
         *problems,
         *_unknown_files(directory, schema),
         *_check_vocabularies(directory, schema),
+        *_check_rare_values(directory, schema),
         *_check_coverage(directory, schema),
     ]
 
@@ -129,6 +131,16 @@ def _check_vocabularies(directory: Path, schema: FeatureSchema) -> Iterator[str]
                 dialect_of(schema).table(directory, feature)
         except InputError as error:
             yield str(error)
+        except OSError as error:
+            yield f"{path} cannot be read: {error.strerror}"
+
+
+def _check_rare_values(directory: Path, schema: FeatureSchema) -> Iterator[str]:
+    for name, expected in schema.rare_values.items():
+        path = rare_values_path(directory, name)
+        try:
+            if (checksum := file_sha256(path)) != expected:
+                yield f"{path} has the checksum {checksum}, expected {expected}"
         except OSError as error:
             yield f"{path} cannot be read: {error.strerror}"
 

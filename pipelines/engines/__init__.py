@@ -3,18 +3,25 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipelines.ids.earlier import Earlier
 from pipelines.stages.building import Building
 from pipelines.stages.prepared import Prepared
 from tfdlrm.config import PrepareConfig
 
 
-def run(raw: Sequence[Path], building: Building, config: PrepareConfig) -> Prepared:
+def run(
+    raw: Sequence[Path],
+    building: Building,
+    config: PrepareConfig,
+    earlier: Earlier | None = None,
+) -> Prepared:
     """Turn raw files into the shards and vocabularies of a data set.
 
     Args:
         raw: Raw files with labels, in order of time.
         building: The directories to write to; the caller writes `schema.json`.
         config: How rows are split, counted and shuffled, and by which engine.
+        earlier: What the data set extends.
 
     Returns:
         The schema of the data set, and what the summary reports.
@@ -26,4 +33,4 @@ def run(raw: Sequence[Path], building: Building, config: PrepareConfig) -> Prepa
     from pipelines.engines import local, spark
 
     engine = spark if config.engine == "spark" else local
-    return engine.run(raw, building, config)
+    return engine.run(raw, building, config, earlier)

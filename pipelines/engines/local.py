@@ -7,15 +7,18 @@ journal, so that a run that was stopped can be resumed.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import polars as pl
 
 from pipelines.ids.column_tables import ColumnTables
-from pipelines.ids.coverage import CountedFeature, Coverage
+from pipelines.ids.counted_files import write_counted
+from pipelines.ids.counting import Vocabulary
+from pipelines.ids.coverage import CountedFeature
 from pipelines.ids.coverage_report import write_coverage
 from pipelines.ids.dialects import Dialect, dialect_of
+from pipelines.ids.earlier import Earlier
 from pipelines.logs.columns import Columns
 from pipelines.logs.inputs import Inputs
 from pipelines.logs.opening import open_all
@@ -28,6 +31,7 @@ from pipelines.stages.prepared import (
     Prepared,
     categorical_features,
     make_buckets,
+    make_coverage,
     make_schema,
     make_shard_format,
     read_columns,
@@ -36,25 +40,29 @@ from pipelines.stages.prepared import (
     with_labels,
 )
 from pipelines.stages.spill import Spill, spill_columns
-from pipelines.stages.split import Split, split_rows
+from pipelines.stages.split import Split, num_log_days, split_rows
 from pipelines.stages.time_split import split_by_time
 from tfdlrm.base.byte_size import parse_byte_size
 from tfdlrm.base.kept_files import KeptFile, keep
 from tfdlrm.base.parallel import map_in_order, num_cores
 from tfdlrm.base.progress import stage
 from tfdlrm.config import PrepareConfig
-from tfdlrm.data.column_files import vocabulary_path
 from tfdlrm.data.shards import Shard
-from tfdlrm.data.vocabulary_files import write_vocabulary
 
 
-def run(raw: Sequence[Path], building: Building, config: PrepareConfig) -> Prepared:
+def run(
+    raw: Sequence[Path],
+    building: Building,
+    config: PrepareConfig,
+    earlier: Earlier | None = None,
+) -> Prepared:
     """Turn raw files into the shards and vocabularies of a data set.
 
     Args:
         raw: Raw files with labels, or folders of them, in order of time.
         building: The directories to write to; the caller writes `schema.json`.
         config: How rows are split, counted and shuffled.
+        earlier: What the data set extends.
 
     Returns:
         The schema of the data set, and what the summary reports.
@@ -64,25 +72,41 @@ def run(raw: Sequence[Path], building: Building, config: PrepareConfig) -> Prepa
         InputChangedError: If a file has changed since an earlier run read it.
     """
     raw = Inputs.of(raw)
-    columns = read_columns(len(raw.lengths), config)
+    columns = read_columns(len(raw.lengths), config, earlier)
     budget = parse_byte_size(config.memory_budget, "memory_budget")
     files = open_all(raw, columns, config.on_bad_row)
     spill = spill_columns(files, building.work, building.journal, columns.transform)
     columns = with_labels(columns, spill)
     spill, split = _split(raw, spill, columns, building, config)
     dialect = dialect_of(config)
-    counted_features = _make_vocabularies(
-        spill, split, columns, building, dialect, budget
+    counting = _Counting(
+        dialect,
+        dialect.counted_rows(split.ranges()),
+        budget // 2,
+        num_log_days(split, len(raw.lengths), config),
+        earlier,
+        config.forget_days,
     )
+    counted_features = _make_vocabularies(spill, columns, building, counting)
     features = categorical_features(counted_features, columns)
-    coverage = Coverage(counted_features)
+    coverage = make_coverage(counted_features, building.directory, dialect, earlier)
     buckets = make_buckets(split, columns, building.work, config)
     pieces = PieceEncoder(columns, split, buckets, coverage)
     kept_files = building.journal.needed_files()
-    tables = ColumnTables(dialect, building.directory, features, kept_files)
+    tables = ColumnTables(
+        dialect, building.directory, features, kept_files, building.work
+    )
     positives = Encoder(spill, pieces, tables, building.journal, budget).run()
-    write_coverage(coverage, config.dialect, building.directory)
-    schema = schema_without_shards(columns, features, split, building.directory, config)
+    write_coverage(coverage, config.dialect or "", building.directory)
+    schema = schema_without_shards(
+        columns,
+        counted_features,
+        split,
+        building.directory,
+        config,
+        len(raw.lengths),
+        earlier,
+    )
     shard_format = make_shard_format(schema, columns)
     shards = list(_write_shards(buckets, shard_format, building, budget))
     return Prepared(
@@ -109,35 +133,57 @@ def _split(
     )
 
 
+@dataclass(frozen=True)
+class _Counting:
+    """How the values of a column are counted and numbered.
+
+    Args:
+        dialect: The dialect of the ids.
+        rows: Numbers of the rows whose values are counted.
+        memory_bytes: Memory that counting may take, in bytes.
+        days: Number of days of the log.
+        earlier: What the data set extends.
+        forget_days: Values that the last days do not have are forgotten.
+    """
+
+    dialect: Dialect
+    rows: range
+    memory_bytes: int
+    days: int
+    earlier: Earlier | None
+    forget_days: int | None
+
+    def vocabulary(
+        self, name: str, values: Iterator[pl.Series], work: Path
+    ) -> Vocabulary | None:
+        """Count the values of a column and number them."""
+        column = None
+        if self.earlier is not None:
+            column = self.earlier.column(name, self.days, self.forget_days)
+        return self.dialect.vocabulary(values, self.memory_bytes, work, column)
+
+
 def _make_vocabularies(
-    spill: Spill,
-    split: Split,
-    columns: Columns,
-    building: Building,
-    dialect: Dialect,
-    budget: int,
+    spill: Spill, columns: Columns, building: Building, counting: _Counting
 ) -> list[CountedFeature]:
     names = columns.categorical_features
     entries = building.journal.entries("vocabulary")
     features = [CountedFeature(**entry["feature"]) for entry in entries]
-    rows = dialect.counted_rows(split.ranges())
+    num_rows = len(counting.rows)
     with stage("count values", len(names)) as advance:
         for num_done, name in enumerate(
             names[len(features) :], start=len(features) + 1
         ):
-            values = _column(spill, name, len(rows))
-            vocabulary = dialect.vocabulary(values, budget // 2, building.work)
-            files = []
-            if vocabulary is not None:
-                write_vocabulary(vocabulary.values, building.directory, name)
-                files = [keep(vocabulary_path(building.directory, name))]
-            features.append(dialect.describe(name, vocabulary))
+            values = _column(spill, name, num_rows)
+            vocabulary = counting.vocabulary(name, values, building.work)
+            paths = write_counted(vocabulary, building.directory, building.work, name)
+            features.append(counting.dialect.describe(name, vocabulary))
             entry = {
                 "feature": asdict(features[-1]),
-                "files": building.journal.note(files),
+                "files": building.journal.note(map(keep, paths)),
             }
             building.journal.add("vocabulary", entry)
-            advance(num_done, len(rows) * num_done // len(names))
+            advance(num_done, num_rows * num_done // len(names))
     return features
 
 

@@ -18,10 +18,11 @@ from pipelines.engines.spark_encoding import Encoding, keep_ids
 from pipelines.engines.spark_reading import read_rows
 from pipelines.engines.spark_session import Cluster, cluster
 from pipelines.engines.spark_shuffle import write_shards
+from pipelines.engines.spark_values import Values
 from pipelines.ids.column_tables import ColumnTables
-from pipelines.ids.coverage import Coverage
 from pipelines.ids.coverage_report import write_coverage
 from pipelines.ids.dialects import dialect_of
+from pipelines.ids.earlier import Earlier
 from pipelines.logs.checksums import InputChangedError
 from pipelines.logs.columns import Columns
 from pipelines.logs.inputs import Inputs
@@ -33,6 +34,7 @@ from pipelines.stages.prepared import (
     Prepared,
     categorical_features,
     make_buckets,
+    make_coverage,
     make_schema,
     make_shard_format,
     read_columns,
@@ -40,7 +42,7 @@ from pipelines.stages.prepared import (
     with_labels,
 )
 from pipelines.stages.spill import Spill
-from pipelines.stages.split import Split, split_rows
+from pipelines.stages.split import Split, num_log_days, split_rows
 from pipelines.stages.time_split import (
     PieceKeys,
     distribute,
@@ -53,7 +55,12 @@ from tfdlrm.base.progress import stage
 from tfdlrm.config import PrepareConfig
 
 
-def run(raw: Sequence[Path], building: Building, config: PrepareConfig) -> Prepared:
+def run(
+    raw: Sequence[Path],
+    building: Building,
+    config: PrepareConfig,
+    earlier: Earlier | None = None,
+) -> Prepared:
     """Turn raw files into the shards and vocabularies of a data set.
 
     The data set is that of the local engine, byte for byte.
@@ -62,6 +69,7 @@ def run(raw: Sequence[Path], building: Building, config: PrepareConfig) -> Prepa
         raw: Raw files with labels, in order of time.
         building: The directories to write to; the caller writes `schema.json`.
         config: How rows are split, counted and shuffled, and by which cluster.
+        earlier: What the data set extends.
 
     Returns:
         The schema of the data set, and what the summary reports.
@@ -71,9 +79,9 @@ def run(raw: Sequence[Path], building: Building, config: PrepareConfig) -> Prepa
         InputChangedError: If a file has changed since an earlier run read it.
     """
     raw = Inputs.of(raw)
-    columns = read_columns(len(raw.lengths), config)
+    columns = read_columns(len(raw.lengths), config, earlier)
     with cluster(config) as workers:
-        return _run(workers, raw, columns, building, config)
+        return _run(workers, raw, columns, building, config, earlier)
 
 
 def _run(
@@ -82,39 +90,55 @@ def _run(
     columns: Columns,
     building: Building,
     config: PrepareConfig,
+    earlier: Earlier | None,
 ) -> Prepared:
     spill = read_rows(workers, raw, columns, building.work, config)
     _require_same(raw, spill.checksums, building.journal)
     columns = with_labels(columns, spill)
     spill, split = _split(workers, raw, spill, columns, building, config)
     dialect = dialect_of(config)
+    days = num_log_days(split, len(raw.lengths), config)
     counted_features = make_vocabularies(
         workers,
         spill,
-        columns,
-        dialect,
         len(dialect.counted_rows(split.ranges())),
         building,
+        Values.of(columns, dialect, building, earlier, days, config.forget_days),
     )
     features = categorical_features(counted_features, columns)
     buckets = make_buckets(split, columns, building.work, config)
     budget = parse_byte_size(config.memory_budget, "memory_budget")
     kept_files = building.journal.needed_files()
-    tables = ColumnTables(dialect, building.directory, features, kept_files)
+    tables = ColumnTables(
+        dialect, building.directory, features, kept_files, building.work
+    )
     encoding = Encoding(
         spill,
-        PieceEncoder(columns, split, buckets, Coverage(counted_features)),
+        PieceEncoder(
+            columns,
+            split,
+            buckets,
+            make_coverage(counted_features, building.directory, dialect, earlier),
+        ),
         tables,
         table_groups(tables.sizes, budget // 2 // workers.workers_here),
         run=uuid.uuid4().hex,
     )
     keep_ids(workers, encoding)
-    schema = schema_without_shards(columns, features, split, building.directory, config)
+    schema = schema_without_shards(
+        columns,
+        counted_features,
+        split,
+        building.directory,
+        config,
+        len(raw.lengths),
+        earlier,
+    )
     shard_format = make_shard_format(schema, columns)
     shards, positives, coverage = write_shards(
         workers, encoding, building.work, shard_format
     )
-    write_coverage(coverage, config.dialect, building.directory)
+    write_coverage(coverage, config.dialect or "", building.directory)
     return Prepared(
         make_schema(schema, shards), positives, spill.skipped, spill.checksums
     )

@@ -2,125 +2,114 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import polars as pl
 
 from pipelines.engines.spark_session import Cluster
-from pipelines.ids.counting import Vocabulary, with_ids
+from pipelines.engines.spark_values import Values
+from pipelines.ids.counted_files import write_counted
+from pipelines.ids.counting import EARLIER
 from pipelines.ids.coverage import CountedFeature
-from pipelines.ids.dialects import Dialect
-from pipelines.logs.columns import Columns
 from pipelines.stages.building import Building
 from pipelines.stages.spill import Spill
 from tfdlrm.base.kept_files import keep
 from tfdlrm.base.progress import stage
-from tfdlrm.data.column_files import vocabulary_path
-from tfdlrm.data.vocabulary_files import write_vocabulary
+from tfdlrm.data.rare_values import write_rare_values
 
 _BATCH_RECORDS = 2**16
-
-
-@dataclass(frozen=True)
-class _Values:
-    """The columns whose values are counted and numbered.
-
-    Args:
-        names: The columns.
-        is_text: Whether values are text; 32-bit numbers otherwise.
-        dialect: Numbers the values.
-        directory: The data set directory.
-    """
-
-    names: tuple[str, ...]
-    is_text: bool
-    dialect: Dialect
-    directory: Path
-
-    @property
-    def spark_type(self) -> str:
-        """The type of values in Spark."""
-        return "string" if self.is_text else "long"
 
 
 def make_vocabularies(
     cluster: Cluster,
     spill: Spill,
-    columns: Columns,
-    dialect: Dialect,
     num_rows: int,
     building: Building,
+    values: Values,
 ) -> list[CountedFeature]:
     """Count the values of each column and write the vocabularies.
 
     Args:
         cluster: The cluster that counts.
         spill: The typed rows.
-        columns: Their columns.
-        dialect: Numbers the values.
         num_rows: Number of rows to count, from the first one on.
         building: The data set directory, and the finished steps.
+        values: The columns to count.
 
     Returns:
         The ids of each column, in order.
     """
-    names = columns.categorical_features
-    if not dialect.traits.has_vocabulary:
-        return [dialect.describe(name, None) for name in names]
+    names = values.names
+    if not values.dialect.traits.has_vocabulary:
+        return [values.dialect.describe(name, None) for name in names]
     entry = building.journal.last("vocabularies")
     if entry is None:
-        values = _Values(names, not columns.is_criteo, dialect, building.directory)
         with stage("count values", len(names)) as advance:
             features = _count(cluster, spill, values, num_rows) if names else []
             advance(len(names), num_rows)
-        paths = [vocabulary_path(building.directory, name) for name in names]
+        paths = [path for name in names for path in values.paths(name)]
         entry = {
             "features": [asdict(feature) for feature in features],
-            "files": building.journal.note(keep(path) for path in paths),
+            "files": building.journal.note(map(keep, paths)),
         }
         building.journal.add("vocabularies", entry)
     return [CountedFeature(**feature) for feature in entry["features"]]
 
 
 def _count(
-    cluster: Cluster, spill: Spill, values: _Values, num_rows: int
+    cluster: Cluster, spill: Spill, values: Values, num_rows: int
 ) -> list[CountedFeature]:
     from pyspark import StorageLevel
     from pyspark.sql import functions as F
 
     num_pieces = sum(start < num_rows for start in spill.starts[:-1])
     cluster.limit_records(_BATCH_RECORDS)
-    counts = (
-        cluster.numbers(num_pieces)
-        .mapInArrow(
-            partial(_piece_counts, spill, values, num_rows),
-            f"column int, value {values.spark_type}, frequency long, first long",
-        )
-        .groupBy("column", "value")
-        .agg(F.sum("frequency").alias("frequency"), F.min("first").alias("first"))
-        .persist(StorageLevel.DISK_ONLY)
+    count_pieces = partial(_piece_counts, spill, values, num_rows)
+    counts = cluster.numbers(num_pieces).mapInArrow(count_pieces, values.spark_schema)
+    if values.earlier:
+        read_counts = partial(_earlier_counts, values)
+        numbers = cluster.numbers(len(values.names))
+        counts = counts.union(numbers.mapInArrow(read_counts, values.spark_schema))
+    marks = [F.max(name).alias(name) for name in EARLIER if values.earlier]
+    counts = counts.groupBy("column", "value").agg(
+        F.sum("frequency").alias("frequency"), F.min("first").alias("first"), *marks
     )
+    if (last_day := values.last_forgotten_day) is not None:
+        is_seen = F.col("last_day") > last_day
+        if values.dialect.traits.missing_is_zero:
+            is_seen |= F.col("value") == 0
+        counts = counts.filter(is_seen)
+    counts = counts.persist(StorageLevel.DISK_ONLY)
+    has_id = F.col("frequency") >= (values.dialect.min_frequency or 1)
+    if values.earlier:
+        has_id |= F.col("id").isNotNull()
     by_column = cluster.collect(counts.groupBy("column").count())
     distinct = {row["column"]: row["count"] for row in by_column}
-    order = [
-        F.desc(column) if descends else F.asc(column)
-        for column, descends in values.dialect.order
-    ]
     rows = cluster.collect(
-        counts.filter(F.col("frequency") >= (values.dialect.min_frequency or 1))
+        counts.filter(has_id)
         .repartition(len(values.names), "column")
-        .sortWithinPartitions("column", *order)
+        .sortWithinPartitions("column")
         .mapInArrow(partial(_write, values, distinct), "column int, feature string")
     )
+    if values.dialect.keeps_rare_values:
+        for name in values.names:  # Spark lacks the columns that have none
+            write_rare_values([values.no_rare_values], values.directory, name)
+        cluster.collect(
+            counts.filter(~has_id)
+            .repartition(len(values.names), "column")
+            .sortWithinPartitions("column", "value")
+            .mapInArrow(partial(_write_rare, values), "column int")
+        )
     counts.unpersist()
     return _in_order(values, distinct, [(row[0], row[1]) for row in rows])
 
 
 def _piece_counts(
-    spill: Spill, values: _Values, num_rows: int, batches: Iterator[Any]
+    spill: Spill, values: Values, num_rows: int, batches: Iterator[Any]
 ) -> Iterator[Any]:
     """Count how often each value of a piece occurs, and note its first row."""
     for batch in batches:
@@ -133,9 +122,16 @@ def _piece_counts(
                 yield _column_counts(raw, column, start, values)
 
 
-def _column_counts(raw: pl.Series, column: int, start: int, values: _Values) -> Any:
-    import pyarrow as pa
+def _earlier_counts(values: Values, batches: Iterator[Any]) -> Iterator[Any]:
+    """Read the counts of all values in what is extended."""
+    first = pl.lit(None, pl.Int64).alias("first")
+    for batch in batches:
+        for number in batch.column(0).to_pylist():
+            for counts in values.earlier[number].counts():
+                yield values.batch(counts.with_columns(first), number)
 
+
+def _column_counts(raw: pl.Series, column: int, start: int, values: Values) -> Any:
     raw = raw.explode() if isinstance(raw.dtype, pl.List) else raw
     frame = values.dialect.values_to_count(raw).alias("value").to_frame()
     table = (
@@ -146,19 +142,34 @@ def _column_counts(raw: pl.Series, column: int, start: int, values: _Values) -> 
             pl.len().alias("frequency"),
             pl.col("first").min().cast(pl.Int64) + start,
         )
-        .select(pl.lit(column).alias("column"), "value", "frequency", "first")
     )
-    value_type = pa.string() if values.is_text else pa.int64()
-    types = (pa.int32(), value_type, pa.int64(), pa.int64())
-    schema = pa.schema(list(zip(table.columns, types, strict=True)))
-    # Not `to_batches`, which returns no batch where there are no rows.
-    columns = table.to_arrow().cast(schema).columns
-    arrays = [column.combine_chunks() for column in columns]
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+    if values.earlier:
+        no_id = pl.lit(None, pl.Int32)
+        last_day = pl.lit(values.earlier[column].last_day, pl.Int32)
+        table = table.with_columns(id=no_id, since=no_id, last_day=last_day)
+    return values.batch(table, column)
+
+
+def _write_rare(values: Values, batches: Iterator[Any]) -> Iterator[Any]:
+    """Write the rare values of the columns of a partition, as they come."""
+    import pyarrow as pa
+
+    pieces = (
+        (number, part)
+        for batch in batches
+        for (number,), part in pl.DataFrame(batch).group_by(
+            "column", maintain_order=True
+        )
+    )
+    for number, parts in groupby(pieces, key=itemgetter(0)):
+        names = values.no_rare_values.columns
+        counts = (values.typed(part).select(names) for _, part in parts)
+        write_rare_values(counts, values.directory, values.names[number])
+        yield pa.RecordBatch.from_pydict({"column": pa.array([number], pa.int32())})
 
 
 def _write(
-    values: _Values, distinct: dict[int, int], batches: Iterator[Any]
+    values: Values, distinct: dict[int, int], batches: Iterator[Any]
 ) -> Iterator[Any]:
     """Write the vocabularies of the columns of a partition, one after the other."""
     import pyarrow as pa
@@ -185,33 +196,27 @@ def _by_column(batches: Iterator[Any]) -> Iterator[tuple[int, pl.DataFrame]]:
 
 
 def _write_one(
-    values: _Values, distinct: dict[int, int], column: int, counts: pl.DataFrame
+    values: Values, distinct: dict[int, int], column: int, counts: pl.DataFrame
 ) -> str:
     """Write a vocabulary, and return its `CountedFeature` as JSON."""
-    name = values.names[column]
-    value_type = pl.String if values.is_text else pl.UInt32
-    numbered = with_ids(
-        counts.with_columns(pl.col("value").cast(value_type)),
-        values.dialect.traits.first_id,
-    )
-    write_vocabulary(numbered, values.directory, name)
-    vocabulary = Vocabulary(numbered, distinct.get(column, 0))
+    name, dialect = values.names[column], values.dialect
+    earlier = values.earlier[column] if values.earlier else None
+    vocabulary = dialect.number(values.typed(counts), earlier)
+    vocabulary = replace(vocabulary, num_distinct=distinct.get(column, 0))
+    write_counted(vocabulary, values.directory, values.work, name)
     return json.dumps(asdict(values.dialect.describe(name, vocabulary)))
 
 
 def _in_order(
-    values: _Values,
+    values: Values,
     distinct: dict[int, int],
     features_by_column: Sequence[tuple[int, str]],
 ) -> list[CountedFeature]:
     """Return all columns in order; write the empty vocabularies, which Spark lacks."""
     features = dict(features_by_column)
-    no_counts = pl.DataFrame(
-        schema={"value": pl.UInt32, "frequency": pl.Int64, "first": pl.Int64}
-    )
     for column in range(len(values.names)):
         if column not in features:
-            features[column] = _write_one(values, distinct, column, no_counts)
+            features[column] = _write_one(values, distinct, column, values.no_counts)
     return [
         CountedFeature(**json.loads(features[column]))
         for column in range(len(values.names))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.ids.dialects import Dialect
+from pipelines.ids.forgotten import TableWithForgotten, forgotten_path
 from pipelines.ids.vocabulary import Table
 from tfdlrm.base.kept_files import KeptFile
 from tfdlrm.data.column_files import vocabulary_path
@@ -20,12 +21,14 @@ class ColumnTables:
         directory: The data set directory, with its vocabularies.
         features: The categorical columns.
         files: Size and checksum of the files that this run has written.
+        work: Directory of the values that have just lost their ids, if there are any.
     """
 
     dialect: Dialect
     directory: Path
     features: tuple[CategoricalFeature, ...]
     files: Mapping[Path, KeptFile] = field(hash=False)
+    work: Path
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -39,10 +42,14 @@ class ColumnTables:
         """Load the table of a column.
 
         Raises:
-            DamagedFileError: If its vocabulary is not what this run has written.
+            DamagedFileError: If its files are not what this run has written.
         """
         file = self.files.get(vocabulary_path(self.directory, name))
         if file is not None:  # the hash dialect has no vocabularies
             file.check()
         by_name = {feature.name: feature for feature in self.features}
-        return self.dialect.table(self.directory, by_name[name])
+        table = self.dialect.table(self.directory, by_name[name])
+        forgotten = self.files.get(forgotten_path(self.work, name))
+        if forgotten is None:
+            return table
+        return TableWithForgotten(table, forgotten, by_name[name].vocabulary_size)

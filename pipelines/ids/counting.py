@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from pipelines.ids.rare_counting import RareValues
 from tfdlrm.base.checksums import file_crc32c
 from tfdlrm.base.kept_files import KeptFile
 
@@ -22,12 +23,29 @@ class Vocabulary:
     """The values of one column that have an id.
 
     Args:
-        values: Columns `value`, `id` (Int32) and `frequency` (Int64), sorted by id.
-        num_distinct: Number of distinct values in the rows that were counted.
+        values: Columns `value`, `id` (Int32) and `frequency` (Int64), sorted by id; and
+            `since` and `last_day` (Int32) where a data set extends another.
+        num_distinct: Number of distinct values that were counted.
+        rare: The counts of the values without an id.
+        num_new: Number of values that had no id before; `None` if nothing is extended.
+        forgotten: The values that have lost their id.
     """
 
     values: pl.DataFrame
     num_distinct: int
+    rare: RareValues | None = None
+    num_new: int | None = None
+    forgotten: pl.Series | None = None
+
+    @property
+    def num_kept(self) -> int:
+        """Number of values that have an id."""
+        return len(self.values) - self.values["value"].null_count()
+
+    @property
+    def num_forgotten(self) -> int | None:
+        """Number of values that have lost their id, if something is extended."""
+        return None if self.forgotten is None else len(self.forgotten)
 
 
 class ValueCounter:
@@ -37,10 +55,13 @@ class ValueCounter:
     counts outgrow the memory, they go to disk in parts chosen by the hash of the value,
     and the parts are added up one by one at the end. The result is the same either way.
 
+    Counts of earlier data sets are added up with them, and go the same way.
+
     Args:
         memory_bytes: Memory that counting may take, in bytes, without the result
             itself.
         work: Directory for the files of the parts, which are removed at the end.
+        last_day: The day on which the rows are seen, where earlier counts are added.
 
     Example:
 
@@ -50,10 +71,12 @@ class ValueCounter:
     [(9, 2, 0), (7, 1, 2)]
     """
 
-    def __init__(self, memory_bytes: int, work: Path) -> None:
+    def __init__(
+        self, memory_bytes: int, work: Path, last_day: int | None = None
+    ) -> None:
         self.num_distinct = 0
         self._max_values = max(1, memory_bytes // _BYTES_PER_VALUE)
-        self._work = work
+        self._work, self._last_day = work, last_day
         self._num_rows = self._batch_start = 0
         self._batch: list[pl.DataFrame] = []
         self._batch_cost = 0
@@ -71,22 +94,57 @@ class ValueCounter:
         if self._batch_cost >= min(_BATCH_VALUES, self._max_values):
             self._count_batch()
 
-    def counts(self, min_frequency: int = 1) -> pl.DataFrame:
+    def add_earlier(self, counts: pl.DataFrame) -> None:
+        """Add the counts of values in earlier data sets.
+
+        Args:
+            counts: Columns `value`, `frequency`, `id` (null if it has none), `since`
+                and `last_day`.
+        """
+        if counts.height:
+            first = pl.lit(None, pl.Int64).alias("first")
+            columns = [*_NO_COUNTS.columns, *EARLIER]
+            self._take(counts.with_columns(first).select(columns))
+
+    def counts(
+        self,
+        min_frequency: int = 1,
+        rare: RareValues | None = None,
+        is_forgotten: pl.Expr | None = None,
+    ) -> pl.DataFrame:
         """Return all counts and set `num_distinct`; call it when all rows are added.
 
         Args:
-            min_frequency: Values that occur less often are left out.
+            min_frequency: Values that occur less often are left out, unless they have
+                an id.
+            rare: Takes the counts that are left out.
+            is_forgotten: Counts for which this is true are dropped.
 
         Returns:
             Columns `value`, `frequency` (Int64) and `first` (Int64), the number of the
-            value's first row, by which they are sorted.
+            value's first row, by which they are sorted. Where earlier counts were
+            added, there are their columns too, and `first` is null for values that no
+            row has.
         """
         self._count_batch()
+        is_kept = pl.col("frequency") >= min_frequency
+        columns = ["value", "frequency"]
+        if self._last_day is not None:
+            is_kept |= pl.col("id").is_not_null()
+            columns.append("last_day")
         kept_counts = []
         for part in self._counts_of_parts():
+            if is_forgotten is not None:
+                part = part.filter(~is_forgotten)
             self.num_distinct += part.height
-            kept_counts.append(part.filter(pl.col("frequency") >= min_frequency))
+            kept_counts.append(part.filter(is_kept))
+            if rare is not None:
+                rare.add(part.filter(~is_kept).select(columns))
         return pl.concat(kept_counts).sort("first")
+
+    def rare_values(self) -> RareValues:
+        """Return an empty collection of counts, with the memory that counting has."""
+        return RareValues(self._max_values, self._work)
 
     def _counts_of_parts(self) -> Iterator[pl.DataFrame]:
         if not any(self._parts):
@@ -103,7 +161,7 @@ class ValueCounter:
             return
         rows = pl.concat(self._batch)
         self._batch, self._batch_cost = [], 0
-        self._batch_counts.append(
+        counts = (
             rows.lazy()
             .drop_nulls()
             .group_by("value")
@@ -114,6 +172,14 @@ class ValueCounter:
             .collect(engine="streaming")
         )
         self._batch_start = self._num_rows
+        if self._last_day is not None:
+            no_id, last_day = pl.lit(None, pl.Int32), pl.lit(self._last_day, pl.Int32)
+            counts = counts.with_columns(id=no_id, since=no_id, last_day=last_day)
+        self._take(counts)
+
+    def _take(self, counts: pl.DataFrame) -> None:
+        """Take in the counts of a batch, each of whose values it has once."""
+        self._batch_counts.append(counts)
         # Adding up only when the counts have doubled keeps the work linear.
         if (
             sum(counts.height for counts in self._batch_counts[1:])
@@ -140,6 +206,9 @@ class ValueCounter:
             files.append(KeptFile(path, path.stat().st_size, file_crc32c(path)))
 
 
+EARLIER = ("id", "since", "last_day")
+"""Columns of counts that take part in a chain of data sets."""
+
 _NO_COUNTS = pl.DataFrame(
     schema={"value": pl.UInt32, "frequency": pl.Int64, "first": pl.Int64}
 )
@@ -152,7 +221,11 @@ def _add_up(counts: list[pl.DataFrame]) -> pl.DataFrame:
         pl.concat(counts)
         .lazy()
         .group_by("value")
-        .agg(pl.col("frequency").sum(), pl.col("first").min())
+        .agg(
+            pl.col("frequency").sum(),
+            pl.col("first").min(),
+            *(pl.col(name).max() for name in EARLIER if name in counts[0].columns),
+        )
         .collect(engine="streaming")
     )
 

@@ -1,7 +1,7 @@
 """The share of each split's values that have an id, feature by feature."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ class CountedFeature:
             without counting.
         unknown_id: Id of values without one of their own, if there is such an id.
         missing_id: Id of missing values, if there is such an id.
+        num_new: Number of values that had no id before, if something is extended.
+        num_forgotten: Number of values that have lost their id, likewise.
     """
 
     name: str
@@ -31,6 +33,8 @@ class CountedFeature:
     num_distinct: int | None
     unknown_id: int | None
     missing_id: int | None
+    num_new: int | None = None
+    num_forgotten: int | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,10 @@ class FeatureCoverage:
         unknown: The share of rows whose value has no id of its own.
         missing: The share of rows without a value; in the facebook dialect this
             includes the value 0, which shares the id.
+        unknown_before: The share of rows whose value had no id of its own in what the
+            data set extends; empty if it extends nothing.
+        new: Number of values that had no id in what the data set extends.
+        forgotten: Number of values that had an id there, and have none now.
     """
 
     name: str
@@ -54,6 +62,17 @@ class FeatureCoverage:
     coverage: dict[str, float]
     unknown: dict[str, float]
     missing: dict[str, float]
+    unknown_before: dict[str, float] = field(default_factory=dict)
+    new: int | None = None
+    forgotten: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the same in types of JSON, without what only an extension has."""
+        fields = asdict(self)
+        if self.new is None:
+            for name in ("unknown_before", "new", "forgotten"):
+                del fields[name]
+        return fields
 
 
 class Coverage:
@@ -61,6 +80,9 @@ class Coverage:
 
     Args:
         features: The categorical columns.
+        new_ids: If the data set extends another, for each column which ids belong to
+            values that had none there. Ids beyond these belong to values that had one
+            there, and have none now.
 
     Example:
 
@@ -71,13 +93,29 @@ class Coverage:
     {'test': 0.5}
     """
 
-    def __init__(self, features: Sequence[CountedFeature]) -> None:
+    def __init__(
+        self,
+        features: Sequence[CountedFeature],
+        new_ids: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         self.features = tuple(features)
+        self._new_ids = new_ids
         self._unknown_ids = self._ids(feature.unknown_id for feature in features)
         self._missing_ids = self._ids(feature.missing_id for feature in features)
-        self._counts = {
-            split: np.zeros((3, len(self.features)), np.int64) for split in SPLITS
-        }
+        self._counts = {split: self.no_counts() for split in SPLITS}
+
+    def empty(self) -> "Coverage":
+        """Return a coverage of the same columns into which nothing was counted."""
+        return Coverage(self.features, self._new_ids)
+
+    def no_counts(self) -> np.ndarray:
+        """Return what `count` returns for no rows."""
+        return np.zeros((4, len(self.features)), np.int64)
+
+    @property
+    def is_extended(self) -> bool:
+        """Whether the data set extends another."""
+        return self._new_ids is not None
 
     @staticmethod
     def _ids(ids: Any) -> np.ndarray:
@@ -95,9 +133,9 @@ class Coverage:
                 empty bag counts as a missing value.
 
         Returns:
-            int64 array `(3, features)`, for `add`.
+            int64 array `(4, features)`, for `add`.
         """
-        counts = np.empty((3, len(self.features)), np.int64)
+        counts = self.no_counts()
         width = ids.shape[1]
         counts[0, :width] = len(ids)
         counts[1, :width] = np.count_nonzero(ids == self._unknown_ids[:width], axis=0)
@@ -105,8 +143,26 @@ class Coverage:
         for column, bag in enumerate(bags, start=width):
             num_empty = np.count_nonzero(bag.lengths == 0)
             num_unknown = np.count_nonzero(bag.values == self._unknown_ids[column])
-            counts[:, column] = len(bag.values) + num_empty, num_unknown, num_empty
+            counts[:3, column] = len(bag.values) + num_empty, num_unknown, num_empty
+        if self._new_ids is not None:
+            columns = [*ids.T, *(bag.values for bag in bags)]
+            for column, values in enumerate(columns):
+                num_new, num_lost = self._count_changes(column, values)
+                counts[3, column] = counts[1, column] + num_new
+                counts[1, column] += num_lost
         return counts
+
+    def _count_changes(self, column: int, ids: np.ndarray) -> tuple[int, int]:
+        """Return how many ids are of values without one before, or without one now."""
+        assert self._new_ids is not None
+        is_new = self._new_ids[self.features[column].name]
+        if not len(is_new):  # no vocabulary
+            return 0, 0
+        is_lost = ids >= len(is_new)
+        num_new = np.count_nonzero(is_new[np.where(is_lost, 0, ids)])
+        # Id 0 stands for the lost ones, and may be new itself.
+        num_lost = np.count_nonzero(is_lost)
+        return num_new - int(is_new[0]) * num_lost, num_lost
 
     def add(self, split: str, counts: np.ndarray) -> None:
         """Add the counts that `count` returned for rows of `split`."""
@@ -119,7 +175,7 @@ class Coverage:
     def restore(self, counts: dict[str, list[list[int]]]) -> None:
         """Continue from the counts that `to_json` returned."""
         self._counts = {
-            split: np.array(rows, np.int64).reshape(3, len(self.features))
+            split: np.array(rows, np.int64).reshape(4, len(self.features))
             for split, rows in counts.items()
         }
 
@@ -130,9 +186,16 @@ class Coverage:
                 feature.name,
                 feature.num_distinct,
                 feature.num_kept,
-                coverage=self._shares(number, np.array([1, -1, -1])),
-                unknown=self._shares(number, np.array([0, 1, 0])),
-                missing=self._shares(number, np.array([0, 0, 1])),
+                coverage=self._shares(number, np.array([1, -1, -1, 0])),
+                unknown=self._shares(number, np.array([0, 1, 0, 0])),
+                missing=self._shares(number, np.array([0, 0, 1, 0])),
+                unknown_before=(
+                    {}
+                    if self._new_ids is None
+                    else self._shares(number, np.array([0, 0, 0, 1]))
+                ),
+                new=feature.num_new,
+                forgotten=feature.num_forgotten,
             )
             for number, feature in enumerate(self.features)
         ]

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from rich import box
@@ -19,6 +18,10 @@ PICTURE_NAME = "coverage.png"
 _MAX_LINES = 30
 _NAME_WIDTH = 16
 _HEADINGS = ("feature", "values", "kept", *SPLITS, "unknown", "missing")
+_EXTENDED_HEADINGS = (
+    *("feature", "kept", "new", *SPLITS),
+    *("unknown", "before", "missing"),
+)
 
 
 def write_coverage(coverage: Coverage, dialect: str, directory: Path) -> None:
@@ -30,7 +33,8 @@ def write_coverage(coverage: Coverage, dialect: str, directory: Path) -> None:
         directory: The data set directory.
     """
     features = coverage.of_features()
-    report = {"dialect": dialect, "features": [asdict(feature) for feature in features]}
+    rows = [feature.to_json() for feature in features]
+    report = {"dialect": dialect, "features": rows}
     text = json.dumps(report, indent=2) + "\n"
     (directory / COVERAGE_FILE).write_text(text, encoding="utf-8")
     is_drawn = False
@@ -72,7 +76,7 @@ def as_table(features: Sequence[FeatureCoverage], dialect: str) -> Table:
         title_justify="left",
         caption_justify="left",
     )
-    for heading in _HEADINGS:
+    for heading in _headings(features):
         is_name = heading == "feature"
         table.add_column(
             heading, justify="left" if is_name else "right", no_wrap=is_name
@@ -87,8 +91,9 @@ def _page(features: Sequence[FeatureCoverage], dialect: str, is_drawn: bool) -> 
     """Return the coverage of every column in Markdown."""
     if not features:
         return f"# Coverage ({dialect} dialect)\n\nNo categorical features.\n"
-    marks = ["---", *["---:"] * (len(_HEADINGS) - 1)]
-    rows = [_HEADINGS, marks]
+    headings = _headings(features)
+    marks = ["---", *["---:"] * (len(headings) - 1)]
+    rows = [headings, marks]
     rows += [(markdown(feature.name), *_cells(feature)) for feature in features]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     page = f"# Coverage ({dialect} dialect)\n\n{_explanation(features)}\n\n{table}\n"
@@ -97,8 +102,24 @@ def _page(features: Sequence[FeatureCoverage], dialect: str, is_drawn: bool) -> 
     return page
 
 
+def _headings(features: Sequence[FeatureCoverage]) -> tuple[str, ...]:
+    return _EXTENDED_HEADINGS if _is_extended(features) else _HEADINGS
+
+
+def _is_extended(features: Sequence[FeatureCoverage]) -> bool:
+    return any(feature.new is not None for feature in features)
+
+
 def _explanation(features: Sequence[FeatureCoverage]) -> str:
     split = _last_split(features[0]) if features else SPLITS[0]
+    if _is_extended(features):
+        return (
+            "kept: values with an id of their own; new: those without one in what is "
+            "extended; train, validation, test: share of rows whose value has an id of "
+            f"its own; unknown, missing: share of {split} rows whose value has none, "
+            "or that have no value; before: share of those whose value had no id in "
+            "what is extended."
+        )
     return (
         "values: number of distinct values in the counted rows; kept: values with an "
         "id of their own; train, validation, test: share of rows whose value has an id "
@@ -115,11 +136,14 @@ def _last_split(feature: FeatureCoverage) -> str:
 def _cells(feature: FeatureCoverage) -> list[str]:
     last_split = _last_split(feature)
     counts = [feature.distinct, feature.kept]
+    shares = [feature.unknown[last_split], feature.missing[last_split]]
+    if feature.new is not None:
+        counts = [feature.kept, feature.new]
+        shares.insert(1, feature.unknown_before[last_split])
     return [
         *("-" if count is None else f"{count:,}" for count in counts),
         *(_percent(feature.coverage.get(split)) for split in SPLITS),
-        _percent(feature.unknown[last_split]),
-        _percent(feature.missing[last_split]),
+        *map(_percent, shares),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ import polars as pl
 
 from pipelines.ids.counting import ValueCounter, Vocabulary, with_ids
 from pipelines.ids.coverage import CountedFeature
+from pipelines.ids.earlier import EarlierColumn
 from pipelines.ids.hashing import HashTable
 from pipelines.ids.vocabulary import IdTable, Table, table_bytes
 from tfdlrm.config import PrepareConfig
@@ -58,7 +59,11 @@ class Dialect(ABC):
         return raw
 
     def vocabulary(
-        self, values: Iterable[pl.Series], memory_bytes: int, work: Path
+        self,
+        values: Iterable[pl.Series],
+        memory_bytes: int,
+        work: Path,
+        earlier: EarlierColumn | None = None,
     ) -> Vocabulary | None:
         """Count a column's values and return its vocabulary.
 
@@ -66,20 +71,55 @@ class Dialect(ABC):
             values: Its values in the rows that are counted, in order.
             memory_bytes: Memory that counting may take, in bytes.
             work: Directory for temporary files.
+            earlier: The values in what is extended; their counts are added.
 
         Returns:
             The vocabulary, or `None` when the dialect needs none.
+
+        Raises:
+            InputError: If the counts of what is extended are damaged.
         """
         if not self.traits.has_vocabulary:
             return None
-        counter = ValueCounter(memory_bytes, work)
+        last_day = None if earlier is None else earlier.last_day
+        counter = ValueCounter(memory_bytes, work, last_day)
+        if earlier is not None:
+            for counts in earlier.counts():
+                counter.add_earlier(counts)
         for series in values:
             counter.add(self.values_to_count(series))
-        counts = counter.counts(self.min_frequency or 1)
+        rare = counter.rare_values() if self.keeps_rare_values else None
+        is_forgotten = None if earlier is None else self.is_forgotten(earlier)
+        kept = counter.counts(self.min_frequency or 1, rare, is_forgotten)
+        return replace(
+            self.number(kept, earlier), num_distinct=counter.num_distinct, rare=rare
+        )
+
+    def number(self, kept: pl.DataFrame, earlier: EarlierColumn | None) -> Vocabulary:
+        """Return the vocabulary of the values that are to have an id.
+
+        Args:
+            kept: The counts of these values.
+            earlier: The values in what is extended, which keep their ids.
+        """
+        first_id = self.traits.first_id
+        if earlier is not None:
+            return earlier.number(kept, self.order, first_id)
         names, descending = zip(*self.order, strict=True)
-        in_order = counts.sort(names, descending=list(descending))
-        values = with_ids(in_order, self.traits.first_id)
-        return Vocabulary(values, counter.num_distinct)
+        in_order = kept.sort(names, descending=list(descending))
+        return Vocabulary(with_ids(in_order, first_id), kept.height)
+
+    @property
+    def keeps_rare_values(self) -> bool:
+        """Whether there are values that were counted and are too rare for an id."""
+        return self.traits.has_threshold and (self.min_frequency or 1) > 1
+
+    def is_forgotten(self, earlier: EarlierColumn) -> pl.Expr | None:
+        """Which counts are those of values that are to lose their ids, if any."""
+        is_forgotten = earlier.is_forgotten
+        if is_forgotten is not None and self.traits.missing_is_zero:
+            return is_forgotten & (pl.col("value") != 0)
+        return is_forgotten
 
     @abstractmethod
     def describe(self, name: str, vocabulary: Vocabulary | None) -> CountedFeature:
@@ -120,14 +160,15 @@ class DefaultDialect(Dialect):
 
     def describe(self, name: str, vocabulary: Vocabulary | None) -> CountedFeature:
         assert vocabulary is not None
-        num_kept = vocabulary.values.height
         return CountedFeature(
             name,
-            num_kept + NUM_RESERVED_IDS,
-            num_kept,
+            vocabulary.values.height + NUM_RESERVED_IDS,
+            vocabulary.num_kept,
             vocabulary.num_distinct,
             UNKNOWN_ID,
             MISSING_ID,
+            vocabulary.num_new,
+            vocabulary.num_forgotten,
         )
 
     def table(
@@ -168,14 +209,15 @@ class FacebookDialect(Dialect):
 
     def describe(self, name: str, vocabulary: Vocabulary | None) -> CountedFeature:
         assert vocabulary is not None
-        num_kept = vocabulary.values.height
         return CountedFeature(
             name,
-            num_kept,
-            num_kept,
+            vocabulary.values.height,
+            vocabulary.num_kept,
             vocabulary.num_distinct,
-            unknown_id=None,
-            missing_id=_id_of_zero(vocabulary.values),
+            None,
+            _id_of_zero(vocabulary.values),
+            vocabulary.num_new,
+            vocabulary.num_forgotten,
         )
 
     def table(
@@ -242,7 +284,7 @@ def dialect_of(settings: PrepareConfig | FeatureSchema) -> Dialect:
     >>> dialect_of(PrepareConfig(dialect="hash", hash_buckets=10))
     HashDialect(hash_buckets=10)
     """
-    return _DIALECTS[settings.dialect](settings)
+    return _DIALECTS[settings.dialect or "default"](settings)
 
 
 _DIALECTS: dict[str, Callable[[PrepareConfig | FeatureSchema], Dialect]] = {

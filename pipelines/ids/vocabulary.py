@@ -88,7 +88,7 @@ class IdTable:
     Text is looked up by its 64-bit hash and then compared.
 
     Args:
-        vocabulary: Columns `value` and `id`.
+        vocabulary: Columns `value`, null for an id that no value has, and `id`.
         unknown_id: Id of values that the vocabulary lacks.
         missing_id: Id of null.
 
@@ -110,6 +110,7 @@ class IdTable:
         self._unknown_id, self._missing_id = unknown_id, missing_id
         self._texts: pl.Series | None = None
         self._sharing_a_hash: dict[str, int] = {}
+        vocabulary = vocabulary.drop_nulls("value")
         if vocabulary.schema["value"] == pl.String:
             vocabulary = self._set_apart(vocabulary)
             self._texts = vocabulary["value"].rechunk()

@@ -9,6 +9,7 @@ from polars.selectors import by_name
 
 from pipelines.ids.coverage import Coverage
 from pipelines.ids.encoded_rows import Bags, EncodedRows
+from pipelines.ids.forgotten import forget
 from pipelines.ids.vocabulary import Table, encode_categories
 from pipelines.logs.columns import Columns
 from pipelines.stages.buckets import Buckets
@@ -89,6 +90,12 @@ class PieceEncoder:
         """
         rows = self._rows(frame, ids)
         splits = rows.split([max(end - start, 0) for end in self.split.ends[:-1]])
+        counts = [
+            self.coverage.count(rows_of_split.fixed[IDS], rows_of_split.bags)
+            for rows_of_split in splits
+        ]
+        if self.coverage.is_extended:
+            forget(rows, self.coverage.features)  # the splits are parts of the rows
         ranges = self.split.ranges().values()
         starts = [max(start - row_numbers.start, 0) for row_numbers in ranges]
         return EncodedPiece(
@@ -102,10 +109,7 @@ class PieceEncoder:
                 int(rows_of_split.fixed[LABEL].sum(dtype=np.int64))
                 for rows_of_split in splits
             ],
-            counts=[
-                self.coverage.count(rows_of_split.fixed[IDS], rows_of_split.bags)
-                for rows_of_split in splits
-            ],
+            counts=counts,
         )
 
     def _rows(self, frame: pl.DataFrame, ids: Ids) -> EncodedRows:

@@ -4,19 +4,21 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipelines.ids.coverage import CountedFeature
+from pipelines.ids.coverage import CountedFeature, Coverage
+from pipelines.ids.dialects import Dialect
+from pipelines.ids.earlier import Earlier, new_ids
 from pipelines.logs.bad_rows import SkippedRows
 from pipelines.logs.columns import Columns
 from pipelines.logs.columns_file import load_columns
 from pipelines.logs.label_values import require_described, with_negatives
 from pipelines.shards.tfrecord import ShardFormat
 from pipelines.stages.buckets import Buckets
+from pipelines.stages.extending import extended_columns
 from pipelines.stages.spill import Spill
-from pipelines.stages.split import Split, num_days
+from pipelines.stages.split import Split, num_days, num_log_days
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig
 from tfdlrm.data.block_format import row_type
-from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.meaning import Meaning
 from tfdlrm.data.schema import SPLITS, CategoricalFeature, FeatureSchema
 from tfdlrm.data.shards import Shard
@@ -42,14 +44,25 @@ class Prepared:
     checksums: tuple[str, ...]
 
 
-def read_columns(num_files: int, config: PrepareConfig) -> Columns:
+def read_columns(
+    num_files: int, config: PrepareConfig, earlier: Earlier | None = None
+) -> Columns:
     """Read the columns of the raw files and check the settings, before any work.
+
+    Args:
+        num_files: Number of raw files or folders.
+        config: The settings.
+        earlier: What the data set extends.
 
     Raises:
         InputError: If the settings contradict each other.
     """
-    columns = load_columns(config.columns) if config.columns else Columns.criteo()
-    if traits_of(config.dialect).needs_hashes and not columns.is_criteo:
+    described = load_columns(config.columns) if config.columns else None
+    if earlier is not None:
+        columns = extended_columns(described, earlier)
+    else:
+        columns = described or Columns.criteo()
+    if config.traits.needs_hashes and not columns.is_criteo:
         raise InputError(
             f"the {config.dialect} dialect numbers Criteo's 32-bit hashes, and columns "
             f"is {config.columns}: prepare own data with --dialect default or hash"
@@ -63,8 +76,8 @@ def read_columns(num_files: int, config: PrepareConfig) -> Columns:
         num_days(num_files, config)
     elif config.days is not None:
         raise InputError(
-            f"days is {config.days}, but by {config.columns} the column "
-            f"{columns.days_by.name} has the day of a row: drop one of the two"
+            f"days is {config.days}, but by {config.columns or 'what is extended'} the "
+            f"column {columns.days_by.name} has the day of a row: drop one of the two"
         )
     return columns
 
@@ -119,36 +132,68 @@ def categorical_features(
     )
 
 
+def make_coverage(
+    features: Sequence[CountedFeature],
+    directory: Path,
+    dialect: Dialect,
+    earlier: Earlier | None = None,
+) -> Coverage:
+    """Return the coverage that rows are to be counted into.
+
+    Args:
+        features: The categorical columns.
+        directory: The data set directory, with its vocabularies.
+        dialect: The dialect of the ids.
+        earlier: What the data set extends.
+    """
+    if earlier is None:
+        return Coverage(features)
+    first_id, number = dialect.traits.first_id, len(earlier.chain)
+    return Coverage(features, new_ids(directory, features, first_id, number))
+
+
 def schema_without_shards(
     columns: Columns,
-    features: tuple[CategoricalFeature, ...],
+    counted_features: Sequence[CountedFeature],
     split: Split,
     directory: Path,
     config: PrepareConfig,
+    num_inputs: int,
+    earlier: Earlier | None = None,
 ) -> FeatureSchema:
     """Return the schema as it is before shards are written, without its source.
 
     Args:
         columns: The columns of the log.
-        features: The categorical columns.
+        counted_features: The categorical columns.
         split: The row numbers of each split.
         directory: The data set directory, with its vocabularies.
         config: The settings.
+        num_inputs: Number of raw files or folders.
+        earlier: What the data set extends.
     """
+    assert config.dialect is not None
     schema = FeatureSchema(
         label=columns.label,
         dense_features=columns.dense_features,
-        categorical_features=features,
+        categorical_features=categorical_features(counted_features, columns),
         untransformed=columns.untransformed,
         dialect=config.dialect,
         min_frequency=config.min_frequency,
         max_index_range=config.max_index_range,
         hash_buckets=config.hash_buckets,
-        reserved_ids=dict(traits_of(config.dialect).reserved_ids),
+        reserved_ids=dict(config.traits.reserved_ids),
         split=split.description(config),
         columns=None if columns.is_criteo else columns.to_json(),
         record_format=config.record_format,
         block_rows=BLOCK_ROWS,
+        days=num_log_days(split, num_inputs, config),
+        chain=earlier.chain if earlier else (),
+        new_ids={
+            feature.name: feature.num_new
+            for feature in counted_features
+            if feature.num_new is not None
+        },
     )
     return with_contents(schema, directory)
 

@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from pipelines.ids.earlier import Earlier
 from pipelines.logs.checksums import file_checksum
 from pipelines.logs.columns_file import load_columns
 from pipelines.logs.damage import reading
@@ -18,12 +19,15 @@ _WITHOUT_EFFECT = {"memory_budget", "engine", "master"}
 """Settings that change how a data set is made, but not its bytes."""
 
 
-def describe_source(raw: Sequence[Path], config: PrepareConfig) -> dict[str, Any]:
+def describe_source(
+    raw: Sequence[Path], config: PrepareConfig, earlier: Earlier | None = None
+) -> dict[str, Any]:
     """Describe the inputs and settings of a data set for its schema.
 
     Args:
         raw: The raw files.
         config: The settings.
+        earlier: What the data set extends.
 
     Returns:
         A dictionary for JSON; `with_checksums` adds the checksums.
@@ -35,6 +39,10 @@ def describe_source(raw: Sequence[Path], config: PrepareConfig) -> dict[str, Any
     settings = {
         name: getattr(config, name) for name in names if name not in _WITHOUT_EFFECT
     }
+    settings["extend"] = None
+    if earlier is not None:  # wherever it is
+        link = earlier.link
+        settings["extend"] = {"meaning": link.meaning, "data_set": link.data_set}
     if config.columns is not None:
         settings["columns"] = load_columns(config.columns).to_json()
     raw = Inputs.of(raw)
@@ -117,6 +125,8 @@ def first_difference(
         if old_value != value:
             if name == "columns":
                 return "columns describes other columns"
+            if name == "extend":
+                return "extend named another data set, or none"
             # As it is written in a file of settings.
             return f"{name} was {json.dumps(old_value)}, is {json.dumps(value)}"
     old_names = [file["name"] for file in old_source["files"]]

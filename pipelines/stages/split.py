@@ -9,7 +9,6 @@ from typing import Any
 
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig
-from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.schema import SPLITS
 
 DEFAULT_DAYS = 7
@@ -23,11 +22,13 @@ class Split:
         rows_per_day: Number of rows in each day.
         ends: Row number at which each split ends.
         order: The splits in the order of their rows.
+        are_days: Whether a column of the log has the days.
     """
 
     rows_per_day: tuple[int, ...]
     ends: tuple[int, int, int]
     order: tuple[str, ...] = SPLITS
+    are_days: bool = False
 
     def ranges(self) -> dict[str, range]:
         """Return the row numbers of each split, in the order of their rows."""
@@ -103,7 +104,7 @@ def split_rows(
     # Fractions, so that 0.1 + 0.9 is exactly the end of a day.
     validation_days = Fraction(str(config.validation_days))
     test_days = Fraction(str(config.test_days))
-    order = traits_of(config.dialect).split_order
+    order = config.traits.split_order
     last_days = test_days if order[-1] == "test" else validation_days
     train_end = days - validation_days - test_days
     ends = (
@@ -117,7 +118,24 @@ def split_rows(
             f"{float(days - train_end)} are held out; give more rows, or lower "
             "validation_days and test_days"
         )
-    return Split(rows_per_day, ends, order)
+    return Split(rows_per_day, ends, order, are_days)
+
+
+def num_log_days(split: Split, num_inputs: int, config: PrepareConfig) -> int:
+    """Return the number of days of a log, for the chain of data sets.
+
+    Args:
+        split: How its rows were cut.
+        num_inputs: Number of raw files or folders.
+        config: Settings, of which `days` is used.
+
+    Returns:
+        What `days` says, else the number of dates, else of inputs. A single input is
+        one day's log, also if it is cut into seven parts.
+    """
+    if config.days is None and not split.are_days:
+        return num_inputs
+    return len(split.rows_per_day)
 
 
 def _row_at(time: Fraction, rows_per_day: Sequence[int]) -> int:

@@ -50,10 +50,11 @@ def test_a_data_set_is_what_plain_python_makes_of_the_rows(raw, output):
 def test_nothing_but_the_data_set_is_left(raw, output):
     prepare([raw], output, CONFIG)
     assert {path.name for path in output.iterdir()} == {
-        *("schema.json", "vocabulary", "train", "validation", "test"),
+        *("schema.json", "vocabulary", "rare_values", "train", "validation", "test"),
         *("coverage.json", "coverage.md", "coverage.png"),
     }
-    assert len(list((output / "vocabulary").iterdir())) == 26
+    for folder in ("vocabulary", "rare_values"):
+        assert len(list((output / folder).iterdir())) == 26
     assert {path.name for path in output.parent.iterdir()} == {"train.txt", "data"}
 
 

@@ -82,6 +82,10 @@ class SavedVariables:
         """Return the stored variable of a Keras variable or of a table's shard."""
         return self._by_name[self._name_of[id(variable)]]
 
+    def read(self, name: str) -> np.ndarray:
+        """Return the value of a variable that is no large table, by its name."""
+        return self._by_name[name].whole().values
+
     @property
     def shapes(self) -> dict[str, list[int]]:
         """The shape of each variable."""

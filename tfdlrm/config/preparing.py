@@ -6,7 +6,7 @@ from typing import Literal
 
 from tfdlrm.base.byte_size import parse_byte_size
 from tfdlrm.base.errors import InputError, require
-from tfdlrm.data.dialects import traits_of
+from tfdlrm.data.dialects import DialectTraits, traits_of
 from tfdlrm.data.schema import RecordFormat
 
 MIN_MEMORY = 10**9
@@ -20,7 +20,7 @@ class PrepareConfig:
         dialect: How categorical values become ids, and which rows are held out:
             `default` counts the values of training rows; `facebook` does as the
             reference implementation of DLRM; `hash` takes a remainder and counts
-            nothing.
+            nothing (null means default, or with `extend` what was chosen there).
         min_frequency: A categorical value seen less often than this in training rows
             gets the id of unknown values (dialect default; null means 10).
         max_index_range: Hashes are taken modulo this before they get ids (dialect
@@ -40,6 +40,12 @@ class PrepareConfig:
         record_format: `block` for records that train fastest, `row` for ordinary
             one-row Examples that other tools read too, `parquet` for Parquet, which
             tensorflow-io reads.
+        extend: A data set or an exported model whose ids stay as they are. Values that
+            have no id there get the next ids; settings that decide about ids, and the
+            columns, are those of what is extended.
+        forget_days: Values that no counted row of this many last days has, counted
+            through all days since the first data set, lose their ids, which new values
+            may take (with `extend`; null forgets nothing).
         memory_budget: Memory to use at most, about, such as `8GB`; what does not fit
             waits on disk. It changes nothing in the data set.
         engine: `local` works on this machine; `spark` on a Spark cluster, whose
@@ -49,7 +55,7 @@ class PrepareConfig:
             spark; null leaves it to Spark's own configuration).
     """
 
-    dialect: Literal["default", "facebook", "hash"] = "default"
+    dialect: Literal["default", "facebook", "hash"] | None = None
     min_frequency: int | None = None
     max_index_range: int | None = None
     hash_buckets: int | None = None
@@ -60,12 +66,18 @@ class PrepareConfig:
     seed: int = 0
     columns: Path | None = None
     record_format: RecordFormat = "block"
+    extend: Path | None = None
+    forget_days: int | None = None
     memory_budget: str = "8GB"
     engine: Literal["local", "spark"] = "local"
     master: str | None = None
 
     def __post_init__(self) -> None:
-        self._fill_in_dialect()
+        if self.extend is None:
+            object.__setattr__(self, "dialect", self.dialect or "default")
+        if self.dialect is not None:
+            self._fill_in_dialect(self.dialect)
+        self._check_forget_days()
         require(
             self.master is None or self.engine == "spark",
             "master",
@@ -81,21 +93,38 @@ class PrepareConfig:
         num_bytes = parse_byte_size(self.memory_budget, "memory_budget")
         require(num_bytes >= MIN_MEMORY, "memory_budget", self.memory_budget, ">= 1GB")
 
-    def _fill_in_dialect(self) -> None:
+    @property
+    def traits(self) -> DialectTraits:
+        """The properties of the dialect, which must be known."""
+        assert self.dialect is not None  # `extended_settings` knows it
+        return traits_of(self.dialect)
+
+    def _fill_in_dialect(self, dialect: str) -> None:
         """Refuse settings that the dialect does not use, and fill in those it needs."""
-        for dialect, name, highest, default in _DIALECT_SETTINGS:
+        for dialect_of_setting, name, highest, default in _DIALECT_SETTINGS:
             value = getattr(self, name)
-            if dialect != self.dialect:
-                _refuse_unused(name, value, None, self.dialect)
+            if dialect_of_setting != dialect:
+                _refuse_unused(name, value, None, dialect)
             elif value is None:
-                object.__setattr__(self, name, default)
+                if self.extend is None:
+                    object.__setattr__(self, name, default)
             else:
                 bounds = f"from 1 to {highest:,}"
                 require(1 <= value <= highest, name, value, bounds)
-        if not traits_of(self.dialect).has_split_settings:
+        if not traits_of(dialect).has_split_settings:
             for name in ("days", "validation_days", "test_days"):
                 default = getattr(PrepareConfig, name)
-                _refuse_unused(name, getattr(self, name), default, self.dialect)
+                _refuse_unused(name, getattr(self, name), default, dialect)
+
+    def _check_forget_days(self) -> None:
+        days = self.forget_days
+        if days is None:
+            return
+        require(days >= 1, "forget_days", days, ">= 1")
+        expected = "none without extend: a first data set has nothing to forget"
+        require(self.extend is not None, "forget_days", days, expected)
+        if self.dialect is not None and not self.traits.has_vocabulary:
+            _refuse_unused("forget_days", days, None, self.dialect)
 
 
 def _refuse_unused(name: str, value: object, default: object, dialect: str) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 from tfdlrm.base import storage
 from tfdlrm.base.checksums import file_sha256, seal, unseal
 from tfdlrm.base.errors import InputError
+from tfdlrm.data import exported_model
 
-MODEL_FILE = "saved_model.pb"
-EXTRA_DIRECTORY = "assets.extra"
-"""TF Serving's directory for files that travel with a model outside its graph."""
-MANIFEST_FILE = f"{EXTRA_DIRECTORY}/manifest.json"
+MODEL_FILE = exported_model.MODEL_FILE
+EXTRA_DIRECTORY = exported_model.EXTRA_DIRECTORY
+MANIFEST_FILE = f"{EXTRA_DIRECTORY}/{exported_model.MANIFEST_NAME}"
 FORMAT_VERSION = 1
 
 MARK = f"tfdlrm: whole with {MANIFEST_FILE}"

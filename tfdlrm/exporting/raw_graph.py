@@ -225,7 +225,7 @@ def _table(
 
 
 def _most_frequent(vocabulary: pl.DataFrame) -> str:
-    values = vocabulary.top_k(1, by="frequency")["value"]
+    values = vocabulary.drop_nulls("value").top_k(1, by="frequency")["value"]
     if values.is_empty():
         return ""
     return values[0] if values.dtype == pl.String else f"{values[0]:08x}"

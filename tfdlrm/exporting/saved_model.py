@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfdlrm.base import storage
 from tfdlrm.base.checksums import checked_bytes
 from tfdlrm.base.remote_path import storage_errors
+from tfdlrm.data.rare_values import copy_rare_values
 from tfdlrm.data.schema import COVERAGE_FILE, VOCABULARY_FOLDER, FeatureSchema
 from tfdlrm.data.vocabulary_files import copy_vocabulary
 from tfdlrm.exporting.model_card import ModelCard, example_row
@@ -89,7 +90,7 @@ def export_model(
 
 
 def copy_extras(schema: FeatureSchema, data_dir: Path, target: Path) -> None:
-    """Copy what raw rows need next to a model: schema, vocabularies, coverage.
+    """Copy what raw rows and later data sets need: schema, vocabularies, coverage.
 
     Args:
         schema: Schema of the data set.
@@ -107,6 +108,8 @@ def copy_extras(schema: FeatureSchema, data_dir: Path, target: Path) -> None:
         for feature in schema.categorical_features:
             checksum = schema.vocabularies.get(feature.name)
             copy_vocabulary(data_dir, feature.name, extra, checksum)
+            rare_checksum = schema.rare_values.get(feature.name)
+            copy_rare_values(data_dir, feature.name, extra, rare_checksum)
 
 
 def _write(

@@ -105,6 +105,22 @@ def is_whole(version: Path) -> bool:
     return (version / MODEL_FILE).is_file()
 
 
+def newest_whole(path: Path) -> Path | None:
+    """Return the directory of a version, or that of the newest version in it, if any.
+
+    Args:
+        path: Directory of a version, or of versions.
+    """
+    if is_whole(path):
+        return path
+    versions = {
+        number: version
+        for number, version in versions_in(path).items()
+        if is_whole(version)
+    }
+    return versions[max(versions)] if versions else None
+
+
 def versions_in(export_dir: Path) -> dict[int, Path]:
     """Return the directories of the versions; half-written ones have other names.
 

@@ -2,6 +2,8 @@
 
 An asset holds the values in the order of their ids: text as one value a line, Criteo's
 hashes as little-endian unsigned 32-bit integers, which load ten times as fast as lines.
+If some ids belong to no value, since values were forgotten, a second asset holds the
+ids of the values as little-endian 32-bit integers.
 """
 
 import uuid
@@ -34,7 +36,8 @@ class VocabularyTable(tf.Module):
     the SavedModel fills it from the asset.
 
     Args:
-        values: Column `value`, UInt32 or String, by ascending ids without gaps.
+        values: Column `value`, UInt32 or String, by ascending ids without gaps; null
+            for an id that no value has.
         first_id: Id of the first value.
         unknown_id: Id of values outside the vocabulary.
         path: Path of the asset, without an extension. The file must stay until the
@@ -58,8 +61,16 @@ class VocabularyTable(tf.Module):
             and values.alias("value").str.contains("^-?[0-9]+$").any()
         )
         self.table = None
-        if not len(values):
+        has_value = values.is_not_null()
+        if not has_value.any():
             return
+        self.ids_asset = None
+        if not has_value.all():
+            ids_path = path.with_name(f"{path.name}.ids.int32")
+            ids = first_id + has_value.arg_true().to_numpy().astype("<i4")
+            ids.tofile(ids_path)
+            self.ids_asset = tf.saved_model.Asset(ids_path)
+            values = values.filter(has_value)
         separator = None
         if values.dtype == pl.String:
             # Polars takes a name such as `^…$` for a pattern.
@@ -72,7 +83,7 @@ class VocabularyTable(tf.Module):
             path = path.with_name(f"{path.name}.uint32")
             values.cast(pl.UInt32).to_numpy().astype("<u4").tofile(path)
         self.asset = tf.saved_model.Asset(path)
-        self.table = _Table(self.asset, first_id, separator)
+        self.table = _Table(self.asset, first_id, separator, self.ids_asset)
 
     def ids(self, values: tf.Tensor) -> tf.Tensor:
         """Return the ids of `values`, which are text or int64, as int64."""
@@ -92,9 +103,14 @@ class _Table(tf.saved_model.experimental.TrackableResource):
     """
 
     def __init__(
-        self, asset: tf.saved_model.Asset, first_id: int, separator: str | None
+        self,
+        asset: tf.saved_model.Asset,
+        first_id: int,
+        separator: str | None,
+        ids_asset: tf.saved_model.Asset | None,
     ) -> None:
         super().__init__()
+        self._ids_asset = ids_asset
         self._asset, self._first_id, self._separator = asset, first_id, separator
         self._name = f"vocabulary_{uuid.uuid4()}"
         self._key_dtype = tf.int32 if separator is None else tf.string
@@ -112,7 +128,12 @@ class _Table(tf.saved_model.experimental.TrackableResource):
             keys = tf.io.decode_raw(content, tf.int32)
         else:
             keys = tf.strings.split(content, self._separator)
-        ids = tf.range(self._first_id, self._first_id + tf.size(keys))
+        if self._ids_asset is None:
+            ids = tf.range(self._first_id, self._first_id + tf.size(keys))
+        else:
+            ids = tf.io.decode_raw(
+                tf.io.read_file(self._ids_asset.asset_path), tf.int32
+            )
         tf.raw_ops.InitializeTableV2(
             table_handle=self.resource_handle, keys=keys, values=ids
         )
