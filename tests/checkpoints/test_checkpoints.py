@@ -11,11 +11,11 @@ import tensorflow as tf
 from tests.support.small_runs import (
     STEPS_PER_EPOCH,
     assert_equal,
-    killed,
     newest,
     read,
     small_model,
     train,
+    train_until_killed,
 )
 from tfdlrm.base.errors import InputError
 from tfdlrm.checkpoints import entries as pieces
@@ -34,7 +34,7 @@ def complete_run(tmp_path_factory):
 def stopped(tmp_path_factory):
     """A run that was killed in its ninth step, of which the eighth was saved."""
     directory = tmp_path_factory.mktemp("runs") / "stopped"
-    killed(directory, at_step=9)
+    train_until_killed(directory, at_step=9)
     return directory
 
 
@@ -51,7 +51,7 @@ def run_dir(stopped, tmp_path):
 def test_a_killed_run_ends_as_an_uninterrupted_one(complete_run, tmp_path):
     _, weights, curves = complete_run
     for step in (1, 14):  # before any checkpoint, and in the second epoch
-        killed(tmp_path, step)
+        train_until_killed(tmp_path, step)
     resumed_weights, resumed_curves = train(tmp_path)
     assert resumed_curves == curves
     assert_equal(resumed_weights, weights)
@@ -63,7 +63,7 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(complete_run, tmp_path):
 @pytest.mark.parametrize("optimizer", ["sgd", "row_wise_adagrad", "lazy_adam"])
 def test_that_holds_for_every_optimizer(tmp_path, optimizer):
     weights, curves = train(tmp_path / "whole", optimizer)
-    killed(tmp_path / "killed", 13, optimizer)
+    train_until_killed(tmp_path / "killed", 13, optimizer)
     resumed_weights, resumed_curves = train(tmp_path / "killed", optimizer)
     assert resumed_curves == curves
     assert_equal(resumed_weights, weights)

@@ -78,7 +78,7 @@ def test_batching_parameters_are_read(tmp_path):
         num_batch_threads=2,
         allowed_batch_sizes=(32, 128),
     )
-    assert [parameters.padded(rows) for rows in (0, 1, 32, 33, 500)] == [
+    assert [parameters.padded_rows(rows) for rows in (0, 1, 32, 33, 500)] == [
         0,
         32,
         32,

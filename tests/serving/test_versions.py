@@ -35,7 +35,7 @@ from tfdlrm.serving.servable import Servable
 from tfdlrm.serving.server import ServerSettings
 
 
-def loaded(path, policy=None):
+def load(path, policy=None):
     settings = ModelSettings("scores", path, policy or VersionPolicy())
     loaded_models = Models([settings], Metrics())
     loaded_models.load()
@@ -72,12 +72,12 @@ def break_version(base, number):
     ],
 )
 def test_the_policy_says_which_versions_are_served(base, policy, served):
-    assert loaded(base, policy).available == served
+    assert load(base, policy).available == served
 
 
 def test_a_broken_version_leaves_its_place_to_the_one_before(base):
     break_version(base, 3)
-    model = loaded(base)
+    model = load(base)
     assert model.available == [2]
     assert model.statuses[3].error is not None
     # It is tried again as soon as its files have changed.
@@ -95,7 +95,7 @@ def test_a_version_that_fails_its_warm_up_does_not_stay_in_memory(base, monkeypa
     copy.rename(base / "3")
     retired = []
     monkeypatch.setattr(Servable, "retire", lambda self: retired.append(self.version))
-    model = loaded(base)
+    model = load(base)
     assert (model.available, retired) == ([2], [3])
     error = model.statuses[3].error
     assert error.__traceback__ is error.__cause__ is error.__context__ is None
@@ -107,15 +107,17 @@ def test_a_version_whose_files_still_arrive_is_tried_once_a_look(base, monkeypat
     monkeypatch.setattr(
         model_versions, "fingerprint", lambda path: (("a file", 1, next(looks)),)
     )
-    assert loaded(base).available == [2]
+    assert load(base).available == [2]
     assert next(looks) < 10
 
 
 def test_a_version_that_does_not_load_is_tried_again_a_few_times(base, monkeypatch):
     break_version(base, 3)
-    model, path = loaded(base), str(base / "3")
+    model, path = load(base), str(base / "3")
     attempts = []
-    monkeypatch.setattr(model, "_metrics", Mock(loaded=lambda *it: attempts.append(it)))
+    monkeypatch.setattr(
+        model, "_metrics", Mock(count_load=lambda *it: attempts.append(it))
+    )
     model.refresh()
     assert not attempts  # before RETRY_SECONDS are over
     monkeypatch.setattr(model_versions, "RETRY_SECONDS", 0.0)
@@ -136,11 +138,11 @@ def test_a_directory_that_cannot_be_read_is_said(base, monkeypatch):
 
     monkeypatch.setattr(model_versions, "versions_in", refuse)
     with pytest.raises(InputError, match=r"scores cannot be read: .*Permission denied"):
-        loaded(base)
+        load(base)
 
 
 def test_a_version_that_is_gone_gives_way_and_an_empty_directory_does_not(base):
-    model = loaded(base)
+    model = load(base)
     shutil.rmtree(base / "2")
     model.refresh()
     assert model.available == [1]
@@ -154,12 +156,12 @@ def test_half_written_versions_and_other_files_are_no_versions(base):
     (base / "notes").mkdir()
     (base / "4").write_text("a file")
     (base / "٣").mkdir()
-    assert loaded(base).available == [2]
+    assert load(base).available == [2]
 
 
 def test_of_two_directories_of_one_number_the_plain_one_is_served(base, caplog):
     shutil.copytree(base / "1", base / "03")
-    model = loaded(base)
+    model = load(base)
     assert model.available == [3]
     shutil.move(base / "2", base / "3")
     caplog.clear()
@@ -171,7 +173,7 @@ def test_of_two_directories_of_one_number_the_plain_one_is_served(base, caplog):
 
 def test_no_version_is_written_beyond_the_last_number(base):
     shutil.move(base / "2", base / str(MAX_VERSION))
-    assert loaded(base).available == [MAX_VERSION]
+    assert load(base).available == [MAX_VERSION]
     with (
         pytest.raises(InputError, match="version 9223372036854775807, the highest"),
         new_version(base),
@@ -181,15 +183,15 @@ def test_no_version_is_written_beyond_the_last_number(base):
 
 def test_what_cannot_be_served_is_said_at_once(base, tmp_path):
     with pytest.raises(InputError, match=r"expected the directory of its versions"):
-        loaded(base / "1")
+        load(base / "1")
     with pytest.raises(InputError, match=r"no version of a model to serve"):
-        loaded(tmp_path / "nothing")
+        load(tmp_path / "nothing")
     for number in (1, 2):
         shutil.rmtree(base / str(number), ignore_errors=True)
         (base / str(number)).mkdir()
         (base / str(number) / "saved_model.pb").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"no version of scores loads; .*scores/2: "):
-        loaded(base)
+        load(base)
 
 
 class Asking(threading.Thread):

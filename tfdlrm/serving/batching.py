@@ -58,7 +58,7 @@ class BatchingParameters:
             f"rising numbers that end with max_batch_size, {self.max_batch_size}",
         )
 
-    def padded(self, rows: int) -> int:
+    def padded_rows(self, rows: int) -> int:
         """Return the number of rows that a batch of `rows` is padded to."""
         sizes = self.allowed_batch_sizes if rows else ()
         return next((size for size in sizes if size >= rows), rows)
@@ -231,7 +231,7 @@ class Batcher:
         signature.servable.acquire()
         self._num_running += 1
         loop = asyncio.get_running_loop()
-        run = loop.run_in_executor(self._threads, self._timed_run, signature, tasks)
+        run = loop.run_in_executor(self._threads, self._run_and_time, signature, tasks)
         run.add_done_callback(partial(self._end, signature, tasks))
 
     def _end(
@@ -246,11 +246,11 @@ class Batcher:
         if self._queues:
             self._look_soon()
 
-    def _timed_run(
+    def _run_and_time(
         self, signature: Signature, tasks: Sequence[Task]
     ) -> list[Arrays | ServingError]:
         start = time.perf_counter()
-        is_shared, pad = self._shares_runs(signature), self._parameters.padded
+        is_shared, pad = self._shares_runs(signature), self._parameters.padded_rows
         answers = run_tasks(signature, tasks, is_shared, pad)
         self._observe_run(signature.servable.name, time.perf_counter() - start)
         return answers

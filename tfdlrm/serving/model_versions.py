@@ -66,7 +66,7 @@ class Model:
         """Numbers of the versions that are served, the newest first."""
         return sorted(self._loaded, reverse=True)
 
-    def labelled(self, label: str) -> int:
+    def version_of_label(self, label: str) -> int:
         """Return the number of the version that has a label.
 
         Raises:
@@ -90,7 +90,7 @@ class Model:
         """
         name = self.settings.name
         if label:
-            version = self.labelled(label)
+            version = self.version_of_label(label)
         if version == 0 and not self.statuses.get(0):
             version = None  # OpenVINO's clients mean the newest version
         with self._lock:
@@ -166,10 +166,10 @@ class Model:
             self.statuses[version] = VersionStatus(
                 State.END, reason, files, tries, time.monotonic()
             )
-            self._metrics.loaded(str(path), "fail", time.perf_counter() - start)
+            self._metrics.count_load(str(path), "fail", time.perf_counter() - start)
             return False
         seconds = time.perf_counter() - start
-        self._metrics.loaded(str(path), "success", seconds)
+        self._metrics.count_load(str(path), "success", seconds)
         with self._lock:
             self._loaded[version] = servable
         self.statuses[version] = VersionStatus(State.AVAILABLE)

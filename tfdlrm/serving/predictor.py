@@ -22,8 +22,8 @@ from tfdlrm.serving.requests import (
     NamedArrays,
     check_method,
     check_predicts,
+    in_order_of_inputs,
     inference_result,
-    ordered,
     output_names,
 )
 from tfdlrm.serving.servable import Signature
@@ -114,7 +114,7 @@ class Predictor:
             self._in_flight -= 1
             if model in self.models:
                 seconds = time.perf_counter() - start
-                self.metrics.answered(model, api, entrypoint, status.name, seconds)
+                self.metrics.count_answer(model, api, entrypoint, status.name, seconds)
 
     async def _run(
         self,
@@ -125,8 +125,8 @@ class Predictor:
         """Check the arrays, run the signature and return the outputs of a filter."""
         names = output_names(signature, output_filter)
         rows = signature.check(inputs, self.limits.rows)
-        self.metrics.examples(signature.servable.name, rows)
-        arrays = ordered(signature, inputs)
+        self.metrics.count_examples(signature.servable.name, rows)
+        arrays = in_order_of_inputs(signature, inputs)
         outputs = await self._batcher.run(signature, arrays, rows)
         named = dict(zip(signature.fetched, outputs, strict=True))
         # NumPy adds a hundred numbers in the time that writing one takes.
@@ -141,7 +141,7 @@ class Predictor:
             return
         unknown, values = (outputs[count].sum(axis=0) for count in COUNTS)
         monitor.add(unknown, values)
-        self.metrics.looked_up(servable.name, monitor.columns, unknown, values)
+        self.metrics.count_values(servable.name, monitor.columns, unknown, values)
 
     async def predict(
         self,

@@ -197,7 +197,7 @@ def _fill_spec(spec: Any, signature: Signature) -> None:
     spec.version.value = signature.servable.version
 
 
-def ordered(signature: Signature, inputs: NamedArrays) -> Arrays:
+def in_order_of_inputs(signature: Signature, inputs: NamedArrays) -> Arrays:
     """Return the arrays in the order that the signature's callable takes."""
     return [inputs[name] for name in signature.inputs]
 

@@ -96,7 +96,10 @@ class EmbeddedServer:
         """
         settings, metrics = self._settings, self._metrics
         self._batcher = Batcher(
-            settings.batching, settings.is_batching, metrics.waited, metrics.ran
+            settings.batching,
+            settings.is_batching,
+            metrics.count_wait,
+            metrics.count_run,
         )
         predictor = Predictor(self.models, self._batcher, settings.limits, metrics)
         self._readers = predictor.readers

@@ -9,7 +9,12 @@ from tfdlrm.base.errors import InputError
 from tfdlrm.data.records import read_records
 from tfdlrm.exporting.versions import EXTRA_DIRECTORY, WARM_UP_FILE
 from tfdlrm.serving.errors import ServingError, from_tensorflow, refuse
-from tfdlrm.serving.requests import example_inputs, ordered, predict_inputs
+from tfdlrm.serving.requests import (
+    check_predicts,
+    example_inputs,
+    in_order_of_inputs,
+    predict_inputs,
+)
 from tfdlrm.serving.servable import Servable
 
 MOST_RECORDS = 1000
@@ -46,11 +51,12 @@ def _replay(servable: Servable, log: prediction_log_pb2.PredictionLog) -> None:
     request = getattr(log, log_type).request
     signature = servable.signature(request.model_spec.signature_name)
     if log_type == "predict_log":
+        check_predicts(signature)
         inputs = predict_inputs(signature, request, sys.maxsize)
     else:
         inputs = example_inputs(signature, request.input, sys.maxsize)
     signature.check(inputs, max_rows=sys.maxsize)
     try:
-        signature.run(*ordered(signature, inputs))
+        signature.run(*in_order_of_inputs(signature, inputs))
     except Exception as error:
         raise from_tensorflow(error) from error
