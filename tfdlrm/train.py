@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from tfdlrm.metrics.binary import BinaryMetrics, Reliability
     from tfdlrm.training.curves import CurvePoint
+    from tfdlrm.training.warm_start import Source, WarmStart
 
 SYNTHETIC_FILE = Path("data/synthetic.tsv")
 SYNTHETIC_ROWS = 400_000
@@ -73,15 +74,16 @@ def train(config: TrainConfig) -> Path | None:
         names = ", ".join(map(visible, ignored))
         print(f"{config.model.name} ignores the columns {names}")
 
+    warm_start = _warm_start(config, data_dir, schema)
     is_chief = config.strategy != "multi_worker" or Cluster.from_environment().is_chief
     hold = RunDirectory.opened if is_chief else RunDirectory.of_another_worker
     with hold(config) as run:
-        model, points = _fit(config, data_dir, schema, run)
+        model, points = _fit(config, data_dir, schema, run, warm_start)
         if is_chief:
             joined_model = _on_one_device(model, config, schema)
             try:
                 exported, report = _finish(
-                    config, data_dir, schema, run, joined_model, points
+                    config, data_dir, schema, run, joined_model, points, warm_start
                 )
             except OSError as error:
                 raise InputError(
@@ -102,8 +104,50 @@ def train(config: TrainConfig) -> Path | None:
     return exported
 
 
+def _warm_start(
+    config: TrainConfig, data_dir: Path, schema: FeatureSchema
+) -> "WarmStart | None":
+    """Return what the run begins with, checked unless it has begun; `None` for nothing.
+
+    Raises:
+        InputError: If the run cannot begin with it.
+    """
+    if config.init_from is None:
+        return None
+    from tfdlrm.training.warm_start import WarmStart
+
+    warm_start = WarmStart(config.init_from, _open_source, data_dir, schema, config)
+    checkpoints = config.run_dir and RunDirectory(config.run_dir).checkpoint_directory
+    if checkpoints is None or not any(checkpoints.glob("step-*")):
+        warm_start.check()
+    return warm_start
+
+
+def _open_source(path: Path) -> "Source":
+    """Open the run or the exported model at a path.
+
+    Raises:
+        InputError: If there is neither, or it cannot be used.
+    """
+    from tfdlrm.exporting.exported_weights import find_model
+    from tfdlrm.training.trained_run import find_run
+
+    source = find_run(path) or find_model(path)
+    if source is None:
+        raise InputError(
+            f"init_from {path} holds no weights: expected the directory of a run, of "
+            "one of its checkpoints, or of an exported model such as "
+            "saved_models/dlrm/1"
+        )
+    return source
+
+
 def _fit(
-    config: TrainConfig, data_dir: Path, schema: FeatureSchema, run: RunDirectory
+    config: TrainConfig,
+    data_dir: Path,
+    schema: FeatureSchema,
+    run: RunDirectory,
+    warm_start: "WarmStart | None",
 ) -> tuple["keras.Model", list["CurvePoint"]]:
     """Train in `run` and return the model and its learning curves."""
     from tfdlrm.data.reading import damage_named, read_split
@@ -145,6 +189,7 @@ def _fit(
             run,
             schema.fingerprint,
             Meaning.of(schema),
+            None if warm_start is None else warm_start.begin,
         )
     return model, points
 
@@ -181,6 +226,7 @@ def _finish(
     run: RunDirectory,
     model: "keras.Model",
     points: list["CurvePoint"],
+    warm_start: "WarmStart | None",
 ) -> tuple[Path, Path]:
     """Measure, export and report; return the version's directory and the report."""
     from tfdlrm.checkpoints.directory import CheckpointDirectory
@@ -215,8 +261,10 @@ def _finish(
             "training": f"{config.epochs} epoch(s) of "
             f"{schema.num_rows('train'):,} rows, batch size {config.batch_size}, "
             f"{points[-1].seconds:.1f} s",
+            **({"beginning": warm_start.description()} if warm_start else {}),
             "model": str(exported),
         },
+        warm_start.table() if warm_start else "",
     )
     return exported, report
 
@@ -271,7 +319,7 @@ def _show(
 def main() -> None:
     if gives(sys.argv[1:], "stream"):
         from tfdlrm.config.stream import StreamConfig
-        from tfdlrm.streaming.learner import learn
+        from tfdlrm.streaming.following import learn
 
         learn(parse(StreamConfig, "tfdlrm.train"))
     else:

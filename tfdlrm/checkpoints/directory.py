@@ -12,23 +12,23 @@ from typing import Any
 
 import keras
 
-from tfdlrm.base import storage
-from tfdlrm.base.checksums import file_sha256, seal, unseal
+from tfdlrm.base import directories, storage
+from tfdlrm.base.checksums import file_sha256, seal
 from tfdlrm.base.errors import InputError
-from tfdlrm.checkpoints.entries import DamagedError, Piece, read_pieces, write_pieces
+from tfdlrm.checkpoints.carry import CarriedVariables
+from tfdlrm.checkpoints.entries import Piece, write_pieces
+from tfdlrm.checkpoints.step import (
+    DAMAGE,
+    OWNER,
+    PIECES_FILE,
+    STATE_FILE,
+    read_step,
+    state_of,
+    tables_of,
+)
 from tfdlrm.checkpoints.variables import SavedVariables
 from tfdlrm.data.meaning import Meaning, read_meaning
 from tfdlrm.data.meaning_differences import differences, summarize
-
-STATE_FILE = "state.json"
-PIECES_FILE = "variables.pieces"
-
-_OWNER = "checkpoint"
-"""Entry of a state with the name of its checkpoint. A state copied from another one
-would resume the weights at a wrong step."""
-
-_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, DamagedError)
-"""Errors from reading a damaged checkpoint of an earlier release without checksum."""
 
 
 class CheckpointDirectory:
@@ -88,15 +88,15 @@ class CheckpointDirectory:
         self, name: str, pieces: Iterable[Piece], state: dict[str, Any] | None
     ) -> None:
         """Write a temporary directory and rename it."""
-        storage.make_directories(self.path)
+        directories.make_directories(self.path)
         if not storage.is_remote(self.path):
             for remains in self.path.glob(".*.partial"):  # of a killed process
-                storage.remove_tree(remains)
-        with storage.new_directory(self.path / name, last=STATE_FILE) as temporary:
+                directories.remove_tree(remains)
+        with directories.new_directory(self.path / name, last=STATE_FILE) as temporary:
             temporary.mkdir()
             write_pieces(temporary / PIECES_FILE, pieces, name)
             if state is not None:
-                text = seal({**state, _OWNER: name})
+                text = seal({**state, OWNER: name})
                 (temporary / STATE_FILE).write_text(text, encoding="utf-8")
 
     def _prune(self) -> None:
@@ -107,17 +107,17 @@ class CheckpointDirectory:
         """
         checkpoints = self.newest_first()
         remaining = checkpoints[: self._keep]
-        tables = {_tables_of(path) for path in remaining}
+        tables = {tables_of(path) for path in remaining}
         if self._keep > 1 and len(tables) == 1:
             remaining += [
-                path for path in checkpoints if _tables_of(path) not in tables
+                path for path in checkpoints if tables_of(path) not in tables
             ][:1]
         for path in set(checkpoints) - set(remaining):
-            storage.remove_tree(path)
-        table_files = {_tables_of(path) for path in remaining}
+            directories.remove_tree(path)
+        table_files = {tables_of(path) for path in remaining}
         for path in self.path.glob("tables-*"):
             if path.name not in table_files:
-                storage.remove_tree(path)
+                directories.remove_tree(path)
 
     def restore(
         self,
@@ -152,7 +152,7 @@ class CheckpointDirectory:
             )
         for path in damaged:  # otherwise it would count as a newest one to keep
             renamed = path.with_name(f"damaged-{path.name}")
-            storage.remove_tree(renamed)
+            directories.remove_tree(renamed)
             with suppress(FileNotFoundError):  # another worker did it
                 path.replace(renamed)
         return state
@@ -179,6 +179,22 @@ class CheckpointDirectory:
         """
         variables = SavedVariables(model, with_optimizer=False)
         self._check_data_set(data_set, meaning, same_rows=False)
+        return self.read(variables)
+
+    def read(self, variables: SavedVariables | CarriedVariables) -> dict[str, Any]:
+        """Read the newest undamaged checkpoint of another run.
+
+        Nothing changes on the disk.
+
+        Args:
+            variables: Variables that take the values.
+
+        Returns:
+            The state that was saved with them.
+
+        Raises:
+            InputError: If there is no checkpoint, or none can be read.
+        """
         state, damaged = self._read_newest(variables)
         if damaged and state is None:
             raise InputError(
@@ -202,15 +218,20 @@ class CheckpointDirectory:
         newest = next(iter(self.newest_first()), None)
         return None if newest is None else file_sha256(newest / STATE_FILE)
 
+    def newest_state(self) -> dict[str, Any] | None:
+        """Return the newest state that is not damaged, without its weights."""
+        states = (state_of(path) for path in self.newest_first())
+        return next((state for state in states if state), None)
+
     def _read_newest(
-        self, variables: SavedVariables
+        self, variables: SavedVariables | CarriedVariables
     ) -> tuple[dict[str, Any] | None, list[Path]]:
         """Return the state of the newest undamaged one or `None`, and damaged ones."""
         damaged: list[Path] = []
         for path in self.newest_first():
             try:
-                return _read(path, variables), damaged
-            except _DAMAGE as error:
+                return read_step(path, variables), damaged
+            except DAMAGE as error:
                 reason = str(error).partition("\n")[0]
                 print(f"{path} is damaged ({reason}): trying the one before")
                 damaged.append(path)
@@ -220,8 +241,7 @@ class CheckpointDirectory:
         self, data_set: str | None, meaning: Meaning | None, same_rows: bool
     ) -> None:
         """Distinguish another data set, whose tables have other sizes, from damage."""
-        states = (_state_of(path) for path in self.newest_first())
-        state = next((candidate for candidate in states if candidate), None)
+        state = self.newest_state()
         if state is None:
             return
         saved_meaning = read_meaning(state["meaning"]) if "meaning" in state else None
@@ -249,37 +269,3 @@ class CheckpointDirectory:
                 f"{self.path} is of a run on another data set, whose shards have other "
                 "checksums: prepare that one again, or give another --run_dir"
             )
-
-
-def _state_of(path: Path) -> dict[str, Any] | None:
-    """Return the state of a checkpoint; `None` if it is damaged."""
-    try:
-        return unseal((path / STATE_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _tables_of(path: Path) -> str | None:
-    """Return the tables that a checkpoint builds on; its own name if it needs none."""
-    state = _state_of(path)
-    return None if state is None else state.get("tables") or path.name
-
-
-def _read(path: Path, variables: SavedVariables) -> dict[str, Any]:
-    """Read a checkpoint into `variables` and return its state."""
-    state = unseal((path / STATE_FILE).read_text(encoding="utf-8"))
-    owner = state.pop(_OWNER, path.name)
-    if owner != path.name:
-        raise DamagedError(f"{STATE_FILE} is that of {owner}")
-    for name, shape in variables.shapes.items():
-        saved = state["shapes"].get(name)
-        if saved != shape:
-            raise DamagedError(f"{name} has shape {saved} there, {shape} in this model")
-    variables.forget_changes()
-    if state["tables"] is not None:
-        tables = path.parent / state["tables"]
-        for piece in read_pieces(tables / PIECES_FILE, tables.name):
-            variables.assign(piece)
-    for piece in read_pieces(path / PIECES_FILE, path.name):
-        variables.assign(piece, is_change=True)
-    return state

@@ -110,6 +110,9 @@ class TrainConfig:
         profile_steps: The first and the last training step of TensorFlow's profile,
             which goes to `profile` in the run's directory.
         checkpoints: When to write checkpoints.
+        init_from: What to begin with instead of random weights: the directory of a run,
+            of one of its checkpoints, or of an exported model. The data set must be
+            that of these weights or extend it; a run's optimizer goes on where it was.
         run_dir: Directory of the run's files; null makes a new one under `runs/`. A run
             that was stopped resumes from its last checkpoint.
         export_dir: Directory of the SavedModel's versions; null means `saved_models/`
@@ -134,6 +137,7 @@ class TrainConfig:
     allow_one_class: bool = False
     profile_steps: tuple[int, int] | None = None
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
+    init_from: Path | None = None
     run_dir: Path | None = None
     export_dir: Path | None = None
 

@@ -17,11 +17,7 @@ from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.vocabulary_contents import example_of_difference, with_contents
 from tfdlrm.exporting.checks import PADDING_ID
 from tfdlrm.exporting.manifest import check_version, unchecked
-from tfdlrm.exporting.versions import (
-    EXTRA_DIRECTORY,
-    is_whole,
-    versions_in,
-)
+from tfdlrm.exporting.versions import EXTRA_DIRECTORY, newest_whole
 
 MAX_PADDED_IDS = 2**22
 """A padded batch of more ids is scored in parts, so that one long bag takes no memory
@@ -101,19 +97,13 @@ def load_scorer(path: Path) -> Scorer:
         InputError: If there is no such model, a file of it is damaged, or it does not
             fit into a GPU.
     """
-    path = storage.at(path)
-    if not is_whole(path):
-        versions = {
-            number: version
-            for number, version in versions_in(path).items()
-            if is_whole(version)
-        }
-        if not versions:
-            raise InputError(
-                f"{path} holds no SavedModel: expected a directory such as "
-                "saved_models/dlrm/1, written by tfdlrm.train or tfdlrm.export"
-            )
-        path = versions[max(versions)]
+    version = newest_whole(storage.at(path))
+    if version is None:
+        raise InputError(
+            f"{path} holds no SavedModel: expected a directory such as "
+            "saved_models/dlrm/1, written by tfdlrm.train or tfdlrm.export"
+        )
+    path = version
     if not check_version(path):
         print(unchecked(path), file=sys.stderr)
     schema = FeatureSchema.load(path / EXTRA_DIRECTORY)

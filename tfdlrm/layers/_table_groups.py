@@ -42,7 +42,7 @@ class TableGroups:
     """
 
     def __init__(self, groups: Sequence[TableGroup]) -> None:
-        self.groups = groups
+        self.groups = list(groups)
         order = np.concatenate([group.positions for group in groups])
         self._order = np.argsort(order)  # where joined groups hold each feature
 

@@ -145,9 +145,14 @@ class EmbeddingCollection(keras.layers.Layer):
         return len(self.vocabulary_sizes)
 
     @property
+    def groups(self) -> list[TableGroup]:
+        """The features whose tables are fused, once the layer is built."""
+        return self._groups.groups
+
+    @property
     def tables(self) -> list[keras.Variable]:
         """The variables that hold the tables, once the layer is built."""
-        return [table for group in self._groups.groups for table in group.tables.tables]
+        return [table for group in self.groups for table in group.tables.tables]
 
     def build(self, ids_shape: Any = None, weights_shape: Any = None) -> None:
         groups: dict[tuple[int, bool], list[int]] = {}

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,8 @@ import numpy as np
 from tfdlrm.base import local_copies, storage
 from tfdlrm.base.checksums import file_sha256
 from tfdlrm.base.errors import InputError
-from tfdlrm.checkpoints.entries import Piece
+from tfdlrm.checkpoints.carry import CarriedVariables
+from tfdlrm.checkpoints.entries import PIECE_BYTES, Piece
 from tfdlrm.checkpoints.variable import StoredVariable
 from tfdlrm.checkpoints.variables import SavedVariables
 from tfdlrm.layers._fused_tables import FusedTables
@@ -49,9 +50,54 @@ def load_best_weights(model: keras.Model, run: RunDirectory) -> None:
         InputError: If they are missing, damaged, or of another model.
     """
     path = check_best_weights(run)
-    try:
-        with _tables_in_pieces(model):
+    with _readable(run), _tables_in_pieces(model):
+        model.load_weights(path)
+
+
+def read_best_weights(
+    model: keras.Model, run: RunDirectory, variables: CarriedVariables
+) -> None:
+    """Read the best weights of a run, with the optimizer's state of their step.
+
+    Args:
+        model: A compiled model of the run's architecture, whose tables may have other
+            rows; its weights change.
+        run: The run.
+        variables: Variables that take the values, by the names of those of `model`.
+
+    Raises:
+        InputError: If they are missing, damaged, or of another model.
+    """
+    path = check_best_weights(run)
+    passed_on: set[str] = set()
+
+    def pass_on(stored: list[StoredVariable], store: Any) -> None:
+        group = _group_of(store, len(stored))
+        for number, variable in enumerate(stored):
+            values, name = group[str(number)], variable.name
+            _check_shape(values, tuple(variables.shapes[name]))
+            passed_on.add(name)
+            if not values.shape:
+                variables.assign(Piece(name, values[()]))
+                continue
+            step = max(1, PIECE_BYTES // max(1, values.nbytes // len(values)))
+            for start in range(0, len(values), step):
+                rows = range(start, min(start + step, len(values)))
+                variables.assign(Piece(name, values[rows.start : rows.stop], rows))
+
+    with _readable(run):
+        with _tables_in_pieces(model, pass_on):
             model.load_weights(path)
+        for piece in SavedVariables(model).all_pieces():
+            if piece.name not in passed_on:
+                variables.assign(piece)
+
+
+@contextmanager
+def _readable(run: RunDirectory) -> Iterator[None]:
+    """Say in one line that the best weights cannot be read inside the block."""
+    try:
+        yield
     except Exception as error:  # the file may be damaged in any way
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
@@ -108,10 +154,18 @@ def check_best_weights(run: RunDirectory) -> Path:
 
 
 @contextmanager
-def _tables_in_pieces(model: keras.Model) -> Iterator[None]:
+def _tables_in_pieces(
+    model: keras.Model,
+    load: Callable[[list[StoredVariable], Any], None] | None = None,
+) -> Iterator[None]:
     """Let Keras save and load tables and their state in pieces, inside the block.
 
     By itself Keras copies each of them on the device of the table.
+
+    Args:
+        model: The model.
+        load: Takes the variables of a layer or optimizer and their values in Keras'
+            file; `None` assigns the values.
     """
     optimizers = [optimizer for optimizer in _optimizers(model) if optimizer.built]
     variables = SavedVariables(model, with_optimizer=bool(optimizers))
@@ -124,7 +178,7 @@ def _tables_in_pieces(model: keras.Model) -> Iterator[None]:
     for owner, owned in owners.items():
         stored = [variables.holder_of(variable) for variable in owned]
         owner.save_own_variables = partial(_save, stored)
-        owner.load_own_variables = partial(_load, stored)
+        owner.load_own_variables = partial(load or _load, stored)
     try:
         yield
     finally:
@@ -156,15 +210,25 @@ def _save(variables: list[StoredVariable], store: Any) -> None:
 
 
 def _load(variables: list[StoredVariable], store: Any) -> None:
-    group = store._h5_entry_group
-    if len(group) != len(variables):
-        raise ValueError(f"{len(group)} variables, expected {len(variables)}")
+    group = _group_of(store, len(variables))
     for number, variable in enumerate(variables):
         values = group[str(number)]  # read from the file where it is sliced
-        if values.shape != variable.shape:
-            raise ValueError(f"shape {values.shape}, expected {variable.shape}")
+        _check_shape(values, variable.shape)
         rows = None if variable.fits_a_piece else range(variable.shape[0])
         variable.assign(Piece("", values if rows else values[()], rows))
+
+
+def _group_of(store: Any, num_variables: int) -> Any:
+    """Return the group of Keras' file with the variables of a layer or optimizer."""
+    group = store._h5_entry_group
+    if len(group) != num_variables:
+        raise ValueError(f"{len(group)} variables, expected {num_variables}")
+    return group
+
+
+def _check_shape(values: Any, expected: tuple[int, ...]) -> None:
+    if values.shape != expected:
+        raise ValueError(f"shape {values.shape}, expected {expected}")
 
 
 def _checksums(path: Path) -> tuple[str, str | None]:

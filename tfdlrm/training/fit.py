@@ -124,6 +124,7 @@ def fit(
     run: RunDirectory,
     data_set: str,
     meaning: Meaning | None = None,
+    begin: Callable[[keras.Model, SavedVariables, Any], dict[str, Any]] | None = None,
 ) -> list[CurvePoint]:
     """Train a compiled model, or resume the run where it stopped.
 
@@ -136,6 +137,10 @@ def fit(
         run: The run's directory.
         data_set: The fingerprint of the data set, which checkpoints contain.
         meaning: The meaning of its ids and labels, which checkpoints contain too.
+        begin: Gives the model its first weights, from the model, its variables and what
+            a checkpoint of the run has of this function's result, if anything; returns
+            facts for checkpoints, with the `steps` of the optimizer. `None` leaves the
+            initial weights.
 
     Returns:
         The learning curves.
@@ -151,6 +156,9 @@ def fit(
     variables.watch_tables()
     devices = model.distribute_strategy
     state = _restore(checkpoints, variables, run, data_set, meaning, devices)
+    if begin is not None:
+        state["warm_start"] = begin(model, variables, state.get("warm_start"))
+        check_agreement(devices, state["warm_start"]["steps"])
     is_chief = run.restored_from is None
     writer = CheckpointWriter(checkpoints, variables, state)
     recorder = CurveRecorder(
@@ -170,6 +178,8 @@ def fit(
         facts: dict[str, Any] = {"data_set": data_set}
         if meaning is not None:
             facts["meaning"] = meaning.to_json()
+        if begin is not None:
+            facts["warm_start"] = state["warm_start"]
         checkpointer = Checkpointer(
             writer, config.checkpoints, recorder, request, facts
         )

@@ -20,6 +20,7 @@ def write_report(
     metrics: dict[str, BinaryMetrics],
     bins: dict[str, Reliability],
     description: dict[str, str],
+    tables: str = "",
 ) -> Path:
     """Write `report.md` and the pictures that it shows.
 
@@ -29,6 +30,7 @@ def write_report(
         metrics: Final measures of each split.
         bins: Final predicted and observed click rates of each split; may be empty.
         description: Other facts for the report, by name.
+        tables: Markdown about the rows of tables that a warm start carried over.
 
     Returns:
         The report's path.
@@ -40,6 +42,8 @@ def write_report(
         pictures += "\n![Observed over predicted click rates](reliability.png)\n"
     facts = "\n".join(f"- {name}: {value}" for name, value in description.items())
     report = directory / "report.md"
+    if tables:
+        pictures += f"\n## Rows of tables\n\n{tables}\n"
     storage.replace_text(
         report, f"# Training run\n\n{facts}\n\n{as_table(metrics)}\n\n{pictures}"
     )

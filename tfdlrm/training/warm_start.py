@@ -1,0 +1,301 @@
+"""A run that begins with the weights of another run or of an exported model."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+
+from tfdlrm.base.errors import InputError
+from tfdlrm.base.plain_text import visible
+from tfdlrm.checkpoints.carry import CarriedVariables, RowMap
+from tfdlrm.checkpoints.roles import ITERATIONS, Role, roles_of
+from tfdlrm.checkpoints.variables import SavedVariables
+from tfdlrm.config import TrainConfig
+from tfdlrm.config.model_columns import ignored_columns
+from tfdlrm.config.models import ModelConfig
+from tfdlrm.data.extension import carried_ids, unseen_ids
+from tfdlrm.data.meaning import Meaning
+from tfdlrm.data.meaning_differences import differences, summarize
+from tfdlrm.data.schema import FeatureSchema
+from tfdlrm.training.carried_tables import (
+    ColumnIds,
+    TableCounts,
+    as_table,
+    carried_rows,
+)
+from tfdlrm.training.skeleton import shares_rows
+
+_MAY_DIFFER = ("initial_bound", "embedding_l2", "dropout", "collision_threshold")
+"""Settings of a model that change no shape of a weight."""
+
+
+class Source(Protocol):
+    """Weights that a run can begin with."""
+
+    @property
+    def path(self) -> Path:
+        """What the user named."""
+
+    @property
+    def meaning(self) -> Meaning:
+        """The meaning of the ids and labels that it was trained with."""
+
+    @property
+    def model(self) -> ModelConfig | None:
+        """The settings of the model; `None` if they are unknown."""
+
+    @property
+    def architecture(self) -> str | None:
+        """Name of the model; `None` if it is unknown."""
+
+    @property
+    def optimizer(self) -> str | None:
+        """Name of the optimizer; `None` if there is no state of one."""
+
+    @property
+    def remark(self) -> str | None:
+        """What else to know of the weights, in one line."""
+
+    def variables(self, schema: FeatureSchema) -> Mapping[str, tuple[Role | None, Any]]:
+        """Return role and shape of each variable, by its name."""
+
+    def read(self, variables: CarriedVariables) -> None:
+        """Read the values of the variables, piece by piece."""
+
+
+class WarmStart:
+    """The beginning of a run with the weights of a source.
+
+    Args:
+        path: The source, as the user named it.
+        open_source: Opens it.
+        data_dir: Directory of the data set to train on.
+        schema: Schema of that data set, with checksums of its vocabularies.
+        config: Settings of the new run.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        open_source: Callable[[Path], Source],
+        data_dir: Path,
+        schema: FeatureSchema,
+        config: TrainConfig,
+    ) -> None:
+        self._path = path
+        self._open_source = open_source
+        self._data_dir, self._schema, self._config = data_dir, schema, config
+        self._source: Source | None = None
+        self._ids: dict[str, ColumnIds] = {}
+        self.facts: dict[str, Any] | None = None
+
+    def check(self) -> None:
+        """Open the source and compare it with the new run.
+
+        Raises:
+            InputError: If it cannot be read, or has another architecture, optimizer or
+                meaning of ids.
+        """
+        source = self._open_source(self._path)
+        ids = _ids_of(self._data_dir, self._schema, source.meaning)
+        if ids is None:
+            changes = differences(source.meaning, Meaning.of(self._schema))
+            raise InputError(
+                f"{self._data_dir} does not extend the data set of {self._path}: "
+                f"{summarize(changes)}; prepare it with python -m pipelines.prepare "
+                "--extend and that data set"
+            )
+        ignored = ignored_columns(self._schema, self._config.model)
+        self._ids = {name: ids[name] for name in ids if name not in ignored}
+        self._check_settings(source)
+        self._source = source
+
+    def _check_settings(self, source: Source) -> None:
+        """Refuse another architecture or optimizer."""
+        config = self._config
+        difference = _difference_of_models(source, config.model)
+        if difference:
+            raise InputError(
+                f"init_from {self._path} has another architecture: {difference}; give "
+                "the same settings of the model, or train from the start"
+            )
+        if source.optimizer not in (None, config.optimizer.name):
+            raise InputError(
+                f"init_from {self._path} has the state of another optimizer: "
+                f"optimizer.name is {source.optimizer} there, {config.optimizer.name} "
+                "here; give the same, or the exported model, which has no state"
+            )
+        if source.model is not None:
+            self._check_thresholds(source.model)
+
+    def _check_thresholds(self, model: ModelConfig) -> None:
+        """Refuse a column whose ids share rows in one of the models only."""
+        for column in self._schema.categorical_features:
+            if column.name not in self._ids:
+                continue
+            num_ids = len(self._ids[column.name].carried)
+            shared_there = shares_rows(model, num_ids)
+            shared_here = shares_rows(self._config.model, column.vocabulary_size)
+            if shared_there != shared_here:
+                raise InputError(
+                    f"init_from {self._path}: column {visible(column.name)} had "
+                    f"{num_ids:,} ids there and has {column.vocabulary_size:,} here, "
+                    "between which collision_threshold changes how its table is "
+                    f"stored: give --model.collision_threshold "
+                    f"{self._threshold(model)}"
+                )
+
+    def _threshold(self, model: ModelConfig) -> int:
+        """Return a threshold with which all columns are stored as they were."""
+        return max(
+            (
+                column.vocabulary_size + 1
+                for column in self._schema.categorical_features
+                if column.name in self._ids
+                and not shares_rows(model, len(self._ids[column.name].carried))
+            ),
+            default=0,
+        )
+
+    def begin(
+        self,
+        model: keras.Model,
+        variables: SavedVariables,
+        facts: dict[str, Any] | None,
+    ) -> dict[str, Any]:
+        """Carry the weights over, unless that was done before the run was resumed.
+
+        Args:
+            model: The new model, compiled.
+            variables: Its variables.
+            facts: What this returned for a run that is resumed.
+
+        Returns:
+            The source and the numbers of rows, for checkpoints and the report.
+
+        Raises:
+            InputError: If the source cannot be read.
+        """
+        if facts is None:
+            if self._source is None:
+                self.check()
+            facts = self._carry(model, variables)
+        self.facts = facts
+        return facts
+
+    def _carry(self, model: keras.Model, variables: SavedVariables) -> dict[str, Any]:
+        source = self._source
+        assert source is not None
+        row_maps, counts = carried_rows(model, variables, self._ids)
+        targets = roles_of(model, variables)
+        entries = source.variables(self._schema)
+        names, shapes = _pair(entries, targets, variables.shapes, row_maps, self._path)
+        source.read(CarriedVariables(variables, names, shapes, row_maps))
+        steps = int(variables.read(targets[ITERATIONS]))
+        if source.remark is not None:
+            print(source.remark)
+        state = "the optimizer's state starts anew"
+        if source.optimizer is not None:
+            state = f"and the state of {source.optimizer} after {steps:,} steps"
+        print(f"Beginning with the weights of {source.path}, {state}")
+        print(as_table(counts))
+        return {
+            "source": str(source.path),
+            "optimizer": source.optimizer,
+            "steps": steps,
+            "tables": [asdict(count) for count in counts],
+        }
+
+    def description(self) -> str:
+        """Return the source in words, for the report."""
+        facts = self.facts or {}
+        if facts.get("optimizer") is None:
+            return f"{facts['source']}, without state of an optimizer"
+        return f"{facts['source']}, after {facts['steps']:,} steps"
+
+    def table(self) -> str:
+        """Return the numbers of rows of each table, as a Markdown table."""
+        tables = (self.facts or {}).get("tables", [])
+        return as_table([TableCounts(**counts) for counts in tables])
+
+
+def _ids_of(
+    data_dir: Path, schema: FeatureSchema, meaning: Meaning
+) -> dict[str, ColumnIds] | None:
+    """Return what became of the ids of a source; `None` if they are unrelated."""
+    own_meaning = Meaning.of(schema)
+    carried = carried_ids(data_dir, schema, meaning.fingerprint)
+    if carried is None and not differences(meaning, own_meaning):
+        carried = carried_ids(data_dir, schema, own_meaning.fingerprint)
+    if carried is None:
+        return None
+    if not (meaning.is_known and own_meaning.is_known):
+        print(
+            f"There are no vocabularies: whether the ids of {data_dir} mean what they "
+            "meant to the weights is not checked"
+        )
+    unseen = unseen_ids(data_dir, schema)
+    return {
+        name: ColumnIds(flags, flags & ~unseen[name][: len(flags)])
+        for name, flags in carried.items()
+    }
+
+
+def _difference_of_models(source: Source, here: ModelConfig) -> str | None:
+    """Return the first setting of the model that differs and is not one that may."""
+    there = source.model
+    if source.architecture not in (None, here.name):
+        return f"model.name is {source.architecture} there, {here.name} here"
+    if there is None:
+        return None
+    for field in fields(here):
+        value_there, value_here = getattr(there, field.name), getattr(here, field.name)
+        if field.name not in _MAY_DIFFER and value_there != value_here:
+            return f"model.{field.name} is {value_there} there, {value_here} here"
+    return None
+
+
+def _pair(
+    entries: Mapping[str, tuple[Role | None, Any]],
+    targets: Mapping[Role, str],
+    target_shapes: Mapping[str, list[int]],
+    row_maps: Mapping[str, RowMap],
+    path: Path,
+) -> tuple[dict[str, str], dict[str, list[int]]]:
+    """Return the variable that takes each of a source, and the shapes of the latter."""
+    names: dict[str, str] = {}
+    shapes: dict[str, list[int]] = {}
+    num_seeds = [
+        len({role for role in roles if role is not None and role.group == "seed"})
+        for roles in (targets, [role for role, _ in entries.values()])
+    ]
+    for name, (role, shape) in entries.items():
+        shapes[name] = list(shape)
+        if role is None or role not in targets:
+            continue
+        if role.group == "seed" and num_seeds[0] != num_seeds[1]:
+            continue  # there is dropout in one of the models only
+        target = targets[role]
+        names[name] = target
+        expected = list(target_shapes[target])
+        if target in row_maps:
+            shapes[name] = [row_maps[target].num_source_rows, *expected[1:]]
+        elif shapes[name] != expected:
+            raise InputError(
+                f"init_from {path} has another architecture: a weight has shape "
+                f"{shapes[name]} there, {expected} here; give the same settings of "
+                "the model"
+            )
+    missing = [
+        role
+        for role in targets
+        if role.group == "weight" and targets[role] not in names.values()
+    ]
+    if missing:
+        raise InputError(
+            f"init_from {path} has another architecture: {len(names)} weights there, "
+            f"{len(names) + len(missing)} here; give the same settings of the model"
+        )
+    return names, shapes
