@@ -189,7 +189,7 @@ def _fit(
             run,
             schema.fingerprint,
             Meaning.of(schema),
-            warm_start and warm_start.begin,
+            None if warm_start is None else warm_start.begin,
         )
     return model, points
 

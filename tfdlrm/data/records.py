@@ -30,7 +30,11 @@ def masked_crc32c(contents: bytes) -> int:
     >>> hex(masked_crc32c(b"123456789"))
     '0xc78ab0e5'
     """
-    crc = google_crc32c.value(contents)
+    return masked(google_crc32c.value(contents))
+
+
+def masked(crc: int) -> int:
+    """Return the mask of a CRC32C."""
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 

@@ -16,7 +16,6 @@ from tfdlrm.base import local_copies, storage
 from tfdlrm.base.command_line import parse
 from tfdlrm.base.errors import InputError
 from tfdlrm.checkpoints.carry import CarriedVariables
-from tfdlrm.checkpoints.entries import Piece
 from tfdlrm.checkpoints.roles import Role
 from tfdlrm.config import TrainConfig
 from tfdlrm.config.models import ModelConfig
@@ -24,6 +23,7 @@ from tfdlrm.data.meaning import Meaning
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.vocabulary_contents import with_contents
 from tfdlrm.exporting.manifest import check_version, unchecked
+from tfdlrm.exporting.tensor_bundle import StoredTensor, stored_tensors
 from tfdlrm.exporting.versions import CARD_FILE, EXTRA_DIRECTORY, newest_whole
 
 _WEIGHT = re.compile(r"weights/(\d+)/\.ATTRIBUTES/VARIABLE_VALUE")
@@ -57,37 +57,35 @@ class ExportedModel:
 
     def variables(self, schema: FeatureSchema) -> Mapping[str, tuple[Role | None, Any]]:
         """Return role and shape of each weight, by its name."""
-        shapes = self._reader().get_variable_to_shape_map()
         return {
-            name: (Role("weight", int(match[1])), shape)
-            for name, shape in shapes.items()
+            name: (Role("weight", int(match[1])), list(tensor.shape))
+            for name, tensor in self._tensors().items()
             if (match := _WEIGHT.fullmatch(name))
         }
 
     def read(self, variables: CarriedVariables) -> None:
-        """Read the weights.
+        """Read the weights, piece by piece.
 
         Raises:
-            InputError: If a table has another number of rows than its columns have ids.
+            InputError: If a table has another number of rows than its columns have ids,
+                or a file is damaged.
         """
-        reader = self._reader()
-        for name, shape in reader.get_variable_to_shape_map().items():
+        for name, tensor in self._tensors().items():
             if name not in variables.names:
                 continue
-            expected = variables.shapes[name]
-            if list(shape) != list(expected):
+            expected = list(variables.shapes[name])
+            if list(tensor.shape) != expected:
                 raise InputError(
                     f"init_from {self.path} has another architecture: a table has "
-                    f"shape {list(shape)} there, expected {list(expected)}; give the "
+                    f"shape {list(tensor.shape)} there, expected {expected}; give the "
                     "same settings of the model"
                 )
-            variables.assign(Piece(name, reader.get_tensor(name)))
+            for piece in tensor.pieces():
+                variables.assign(piece)
 
-    def _reader(self) -> Any:
+    def _tensors(self) -> dict[str, StoredTensor]:
         folder = local_copies.local_copy(self.path / tf.saved_model.VARIABLES_DIRECTORY)
-        prefix = folder / tf.saved_model.VARIABLES_FILENAME
-        with local_copies.literal(prefix) as literal_prefix:
-            return tf.train.load_checkpoint(str(literal_prefix))
+        return stored_tensors(folder / tf.saved_model.VARIABLES_FILENAME)
 
     def require_exact(self) -> None:
         """Refuse tables of 8 bits a number.
@@ -95,8 +93,7 @@ class ExportedModel:
         Raises:
             InputError: If there are some.
         """
-        names = self._reader().get_variable_to_shape_map()
-        if any(name.startswith(_QUANTIZED) for name in names):
+        if any(name.startswith(_QUANTIZED) for name in self._tensors()):
             raise InputError(
                 f"init_from {self.path} has tables of 8 bits a number, from which the "
                 "trained weights cannot be had: give the run, or a version that was "

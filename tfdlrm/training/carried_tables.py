@@ -1,11 +1,12 @@
 """The rows of a model's tables that a warm start carries over, and their numbers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import keras
 import numpy as np
 
+from tfdlrm.base.plain_text import markdown
 from tfdlrm.checkpoints.carry import RowMap
 from tfdlrm.checkpoints.variables import SavedVariables
 from tfdlrm.layers import BucketVectors, EmbeddingCollection
@@ -95,9 +96,8 @@ def as_table(counts: Sequence[TableCounts]) -> str:
     | C1 | 1,500 | 1,400 | 100 | 7 |
     """
     lines = [
-        f"| {count.table} | {count.rows:,} | {count.carried:,} | {count.new:,} | "
-        f"{count.unseen:,} |"
-        for count in counts
+        f"| {markdown(table)} | {' | '.join(f'{number:,}' for number in numbers)} |"
+        for table, *numbers in map(astuple, counts)
     ]
     return "\n".join([_HEAD, *lines])
 

@@ -199,10 +199,10 @@ class WarmStart:
         state = "the optimizer's state starts anew"
         if source.optimizer is not None:
             state = f"and the state of {source.optimizer} after {steps:,} steps"
-        print(f"Beginning with the weights of {self._path}, {state}")
+        print(f"Beginning with the weights of {source.path}, {state}")
         print(as_table(counts))
         return {
-            "source": str(self._path),
+            "source": str(source.path),
             "optimizer": source.optimizer,
             "steps": steps,
             "tables": [asdict(count) for count in counts],
