@@ -134,6 +134,7 @@ def test_two_devices_learn_what_one_does(name):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("pictures")
 def test_another_model_goes_the_whole_way(
     data_dir, raw_file, tmp_path, monkeypatch, capsys
 ):

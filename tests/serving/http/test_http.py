@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.support.limited_server import LIMITS, limited_server, still_right
+from tests.support.limited_server import LIMITS, impatient, limited_server, still_right
 from tfdlrm.serving.http import protocol as http_protocol
 
 HEAD = b"GET /v1/models/scores HTTP/1.1\r\nHost: localhost\r\n"
@@ -173,7 +173,7 @@ def test_a_whole_body_after_an_early_answer_leaves_the_connection_usable(server)
 
 
 def test_a_client_that_does_not_read_is_sent_away(server):
-    with connect(server) as connection:
+    with impatient(server), connect(server) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         page = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
         deadline = time.monotonic() + 60
