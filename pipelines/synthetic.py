@@ -7,8 +7,8 @@ import json
 import shlex
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +26,7 @@ from pipelines.twin.features import (
 from pipelines.twin.planted import PlantedModel, planted_models
 from pipelines.twin.text import format_rows
 from pipelines.twin.truth import TRUTH, best_measures, count_range, truth_file, units
+from pipelines.twin.turnover import identities
 from tfdlrm.base import storage
 from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.errors import require
@@ -39,6 +40,9 @@ __all__ = [
     "power_law_ranks",
     "write_raw",
 ]
+
+DAY = "{day}"
+"""Stands for the number of a day in the name of an output."""
 
 BLOCK_ROWS = 2**13
 """Rows drawn from one seed: few enough for the processor's cache."""
@@ -55,6 +59,8 @@ class Twin:
         days: Number of equal parts, in the order of the rows, whose planted effects
             drift from one part to the next.
         drift: How much they drift, from 0, not at all, to 1, new effects every day.
+        turnover: Share of the values of each categorical feature with 100 values or
+            more that leave every day, and whose places new values take.
     """
 
     rows: int
@@ -62,6 +68,7 @@ class Twin:
     vocabulary_scale: float = 1.0
     days: int = 1
     drift: float = 0.0
+    turnover: float = 0.0
 
     def __post_init__(self) -> None:
         require(self.rows >= 1, "rows", self.rows, ">= 1")
@@ -69,9 +76,14 @@ class Twin:
         scale = self.vocabulary_scale
         require(0 < scale < float("inf"), "vocabulary_scale", scale, "> 0")
         require(1 <= self.days <= self.rows, "days", self.days, "from 1 to rows")
-        require(0 <= self.drift <= 1, "drift", self.drift, "from 0 to 1")
-        drifts = self.days > 1 or self.drift == 0
-        require(drifts, "drift", self.drift, "0 with days 1: raise --days")
+        for name in ("drift", "turnover"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, name, value, "from 0 to 1")
+            changes = self.days > 1 or value == 0
+            require(changes, name, value, "0 with days 1: raise --days")
+        num_values = max(KAGGLE_VOCABULARY_SIZES) * scale * self.turnover * self.days
+        expected = "less: there are 2**32 hashes, too few for the values of all days"
+        require(num_values < 2**31, "turnover", self.turnover, expected)
 
     @property
     def day_starts(self) -> list[int]:
@@ -85,7 +97,7 @@ class Block:
     """Consecutive rows.
 
     Args:
-        features: Their features.
+        features: Their features; the ranks are numbers of the values.
         truth: Their planted logits and labels, as `pipelines.twin.truth.TRUTH`.
     """
 
@@ -114,8 +126,9 @@ def draw_block(
     start = number * BLOCK_ROWS
     stop = min(start + BLOCK_ROWS, twin.rows)
     truth = np.empty(stop - start, TRUTH)
-    for model, (day_start, day_end) in zip(
-        models, pairwise(twin.day_starts), strict=True
+    values = features.ranks[:, : stop - start].copy()
+    for day, (model, (day_start, day_end)) in enumerate(
+        zip(models, pairwise(twin.day_starts), strict=True)
     ):
         rows = slice(max(day_start, start) - start, min(day_end, stop) - start)
         if rows.start >= rows.stop:
@@ -123,7 +136,10 @@ def draw_block(
         logits = model.logits(features.rows(rows.start, rows.stop))
         truth["logit"][rows] = units(logits)
         truth["label"][rows] = uniform[rows] < 1 / (1 + np.exp(-logits))
-    return Block(features.rows(0, stop - start), truth)
+        for feature, size in enumerate(distribution.sizes):
+            ranks = values[feature, rows]
+            values[feature, rows] = identities(ranks, size, day, twin.turnover)
+    return Block(replace(features.rows(0, stop - start), ranks=values), truth)
 
 
 def write_raw(
@@ -133,6 +149,7 @@ def write_raw(
     vocabulary_scale: float = 1.0,
     days: int = 1,
     drift: float = 0.0,
+    turnover: float = 0.0,
 ) -> dict[str, float]:
     """Write a Criteo TSV file of synthetic rows, complete or not at all.
 
@@ -147,6 +164,7 @@ def write_raw(
         vocabulary_scale: As in `Twin`.
         days: As in `Twin`.
         drift: As in `Twin`.
+        turnover: As in `Twin`.
 
     Returns:
         The best possible measures of all rows together.
@@ -154,35 +172,69 @@ def write_raw(
     Raises:
         InputError: If a setting is out of range, or the disk refuses.
     """
-    twin = Twin(num_rows, seed, vocabulary_scale, days, drift)
+    twin = Twin(num_rows, seed, vocabulary_scale, days, drift, turnover)
     if is_stream(path):
         with (
             tempfile.TemporaryDirectory(prefix="tfdlrm-") as folder,
             output_file("output", path) as text,
         ):
             truth = Path(folder) / "truth.npy"
-            _write_rows(twin, text, truth)
+            _write_rows(twin, range(num_rows), text, truth)
             return _best_measures(truth, 0, num_rows)
+    return _write_with_truth(twin, path, range(num_rows), twin.day_starts)
+
+
+def write_days(path: Path, twin: Twin) -> list[dict[str, float]]:
+    """Write a file for each day, whose rows in order are those of `write_raw`.
+
+    Args:
+        path: The files, with `{day}` in the name for the number of the day, from 1;
+            next to each are its truths, as `write_raw` writes them.
+        twin: The settings.
+
+    Returns:
+        The best possible measures of each day.
+
+    Raises:
+        InputError: If the disk refuses.
+    """
+    width = len(str(twin.days))
+    measures = []
+    for day, (start, stop) in enumerate(pairwise(twin.day_starts), start=1):
+        file = path.with_name(path.name.replace(DAY, f"{day:0{width}d}"))
+        rows = range(start, stop)
+        measures.append(_write_with_truth(twin, file, rows, [start, stop]))
+    return measures
+
+
+def _write_with_truth(
+    twin: Twin, path: Path, rows: range, day_starts: Sequence[int]
+) -> dict[str, float]:
+    """Write some rows and their truths, and return their best possible measures."""
     report = path.with_name(f"{path.name}.truth.json")
     with (
         output_file("output", path) as text,
         storage.whole(truth_file(path)) as truth,
         storage.whole(report) as temporary_report,
     ):
-        _write_rows(twin, text, truth)
-        measures = [_best_measures(truth, *day) for day in pairwise(twin.day_starts)]
+        _write_rows(twin, rows, text, truth)
+        measures = [
+            _best_measures(truth, start - rows.start, stop - rows.start)
+            for start, stop in pairwise(day_starts)
+        ]
         settings = {"settings": asdict(twin), "reachable": measures}
         temporary_report.write_text(
             json.dumps(settings, indent=2) + "\n", encoding="utf-8"
         )
-        return _best_measures(truth, 0, num_rows)
+        return _best_measures(truth, 0, len(rows))
 
 
-def _write_rows(twin: Twin, lines: BinaryIO, truth: Path) -> None:
+def _write_rows(twin: Twin, rows: range, lines: BinaryIO, truth: Path) -> None:
     header = np.lib.format.header_data_from_array_1_0(np.empty(0, TRUTH))
     with truth.open("wb") as logged:
-        np.lib.format.write_array_header_1_0(logged, header | {"shape": (twin.rows,)})
-        for block_lines, block_truth in _formatted_blocks(twin):
+        shape = {"shape": (len(rows),)}
+        np.lib.format.write_array_header_1_0(logged, header | shape)
+        for block_lines, block_truth in _formatted_blocks(twin, rows):
             lines.write(block_lines)
             logged.write(block_truth.tobytes())
 
@@ -193,16 +245,22 @@ def _best_measures(truth: Path, start: int, stop: int) -> dict[str, float]:
     return best_measures(count_range(truths, start, stop))
 
 
-def _formatted_blocks(twin: Twin) -> Iterator[tuple[bytes, np.ndarray]]:
-    """Yield the text and the truth of every block in order; threads draw them."""
+def _formatted_blocks(twin: Twin, rows: range) -> Iterator[tuple[bytes, np.ndarray]]:
+    """Yield the text and the truth of rows, block by block; threads draw them."""
     distribution = feature_distribution(twin.seed, twin.vocabulary_scale)
-    models = planted_models(twin.seed, distribution, twin.days, twin.drift)
+    models = planted_models(
+        twin.seed, distribution, twin.days, twin.drift, twin.turnover
+    )
 
     def draw_and_format(number: int) -> tuple[bytes, np.ndarray]:
         block = draw_block(twin, number, distribution, models)
-        return format_rows(block.truth["label"], block.features), block.truth
+        start = max(rows.start - number * BLOCK_ROWS, 0)
+        stop = min(rows.stop - number * BLOCK_ROWS, len(block.truth))
+        features, truth = block.features.rows(start, stop), block.truth[start:stop]
+        return format_rows(truth["label"], features), truth
 
-    yield from map_in_order(draw_and_format, range(-(-twin.rows // BLOCK_ROWS)))
+    numbers = range(rows.start // BLOCK_ROWS, -(-rows.stop // BLOCK_ROWS))
+    yield from map_in_order(draw_and_format, numbers)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +268,8 @@ class SyntheticCommand(Twin):
     """Write synthetic rows in Criteo's format, with the planted truth next to them.
 
     Args:
-        output: The TSV file to write; `-` for standard output.
+        output: The TSV file to write; `-` for standard output. With `{day}` in its
+            name, such as day_{day}.txt, a file for each day.
     """
 
     output: Path
@@ -229,20 +288,24 @@ def main() -> None:
 
 def _write(command: SyntheticCommand) -> None:
     start = time.perf_counter()
-    best = write_raw(
-        command.output,
-        command.rows,
-        command.seed,
-        command.vocabulary_scale,
-        command.days,
-        command.drift,
-    )
+    twin = Twin(*(getattr(command, setting.name) for setting in fields(Twin)))
+    if DAY in command.output.name:
+        measures = write_days(command.output, twin)
+        print(f"{command.output}: {command.rows:,} rows in {command.days} files")
+        for day, best in enumerate(measures, start=1):
+            print(f"day {day}: {_as_text(best)}")
+        return
+    best = write_raw(command.output, *(asdict(twin).values()))
     seconds = time.perf_counter() - start
     print(f"{command.output}: {command.rows:,} rows in {seconds:.1f} s")
-    print(f"reachable: AUC {best['auc']:.4f}, log loss {best['log_loss']:.4f}")
+    print(_as_text(best))
     if not is_stream(command.output):
         raw = shlex.quote(str(command.output))
         print(f"\nnext: python -m pipelines.prepare --raw {raw} --output DIR")
+
+
+def _as_text(best: dict[str, float]) -> str:
+    return f"reachable: AUC {best['auc']:.4f}, log loss {best['log_loss']:.4f}"
 
 
 if __name__ == "__main__":

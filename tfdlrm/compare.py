@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from tfdlrm.base import storage
+from tfdlrm.base import directories, storage
+from tfdlrm.base.child_process import error_line, run_in_process
 from tfdlrm.base.command_line import parse, run_command, to_yaml
 from tfdlrm.base.errors import InputError, require
-from tfdlrm.comparison.process import train_in_process
 from tfdlrm.comparison.runs import FinishedRun, read_run
 from tfdlrm.config import CheckpointConfig, OptimizerConfig, OptimizerName, TrainConfig
 from tfdlrm.data.meaning import Meaning, read_meaning
@@ -169,7 +169,7 @@ def _keep_to_one_data_set(output: Path, schema: FeatureSchema) -> None:
                     f"output {output} has a {name}: it is a data set, a run or a "
                     "model, expected a new directory or one of a comparison"
                 )
-        storage.make_directory("output", output)
+        directories.make_directory("output", output)
         storage.replace_json(meaning, Meaning.of(schema).to_json())
         storage.replace_text(fingerprint, schema.fingerprint)
         return
@@ -244,18 +244,14 @@ def _train(config: TrainConfig, job: Path, diverged: Path) -> None:
     """Train in a separate process; write to `diverged` if the loss is not finite."""
     job.parent.mkdir(parents=True, exist_ok=True)
     storage.replace_text(job, to_yaml(config))
-    process = train_in_process(job)
+    process = run_in_process("tfdlrm.train", job)
     storage.replace_text(job.with_suffix(".log"), process.stdout)
-    lines = process.stderr.splitlines()
-    errors = [line for line in lines if line.startswith("error: ")]
-    if process.returncode == 2 and errors:
-        message = errors[-1].removeprefix("error: ")
-        if not message.startswith("the loss became"):
-            raise InputError(message)
-        storage.replace_text(diverged, f"{message}\n")
-    elif process.returncode:
-        status = process.returncode
-        raise RuntimeError(f"{job} ended with status {status}:\n{process.stderr}")
+    message = error_line(process)
+    if message is None:
+        return
+    if not message.startswith("the loss became"):
+        raise InputError(message)
+    storage.replace_text(diverged, f"{message}\n")
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """`python -m tfdlrm.evaluate`: measures of an exported model on a data set or a log."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -7,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 from tfdlrm.base import storage
 from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.devices import Device, use_device
-from tfdlrm.base.errors import InputError
+from tfdlrm.base.errors import InputError, require
 from tfdlrm.base.output_file import check_output, messages_apart, output_file
 from tfdlrm.base.piped_input import as_file
+from tfdlrm.base.plain_text import visible
 from tfdlrm.data.schema import FeatureSchema
+from tfdlrm.data.unknown_values import UnknownValues
 
 if TYPE_CHECKING:
     from tfdlrm.exporting.scorer import Scorer
+
+PICTURE_FORMATS = (".pdf", ".png", ".svg")
 
 
 @dataclass(frozen=True)
@@ -26,19 +31,24 @@ class EvaluateCommand:
         data_dir: Data set directory written by `pipelines.prepare`.
         splits: Splits to measure; null means those held out from training that have
             rows.
-        json: File that also gets the measures; with `-` they go to standard output, and
-            the table to standard error.
+        json: File that also gets the measures, and with raw the share of unknown values
+            of each column; with `-` they go to standard output, and the table to
+            standard error.
+        plot: Picture of predicted and observed click rates to write, such as
+            reliability.png.
         device: Device that computes: `cpu` leaves a GPU to training, and takes larger
             models; `gpu` is for many rows.
         raw: Raw file with labels, or a folder of such files, instead of data_dir. It
             has the format that the model's data set was prepared from; ids come from
-            the model's own vocabularies.
+            the model's own vocabularies. A pipe, or `-` for standard input, is first
+            copied to a temporary file.
     """
 
     model: Path
     data_dir: Path | None = None
     splits: tuple[str, ...] | None = None
     json: Path | None = None
+    plot: Path | None = None
     raw: Path | None = None
     device: Device = "cpu"
 
@@ -51,16 +61,20 @@ class EvaluateCommand:
             )
         if self.raw is not None and self.splits:
             raise InputError("splits goes with data_dir: a raw log has none")
+        if self.plot is not None:
+            expected = f"a name that ends in one of {', '.join(PICTURE_FORMATS)}"
+            require(self.plot.suffix in PICTURE_FORMATS, "plot", self.plot, expected)
+            require(self.plot != self.json, "plot", self.plot, "another file than json")
 
 
 def evaluate_model(command: EvaluateCommand) -> None:
-    """Print the table and, if `command.json` is set, write the JSON.
+    """Print the tables and write the JSON and the picture that `command` asks for.
 
     Raises:
         InputError: If the model, the data set or a split of it, or the log cannot be
             used.
     """
-    _check_json(command)
+    _check_outputs(command)
     schema = None
     if command.data_dir is not None:
         schema = FeatureSchema.load(command.data_dir)
@@ -76,44 +90,76 @@ def evaluate_model(command: EvaluateCommand) -> None:
 
     scorer = load_scorer(command.model)
     print(f"Scoring on {scorer.device}")
-    metrics = {
-        split: binary_metrics(labels, probabilities)
-        for split, (labels, probabilities) in _score(command, scorer, schema).items()
-    }
+    scores, unknown = _score(command, scorer, schema)
+    metrics = {split: binary_metrics(*values) for split, values in scores.items()}
     dialect = scorer.schema.dialect
     print(f"{scorer.path} on {command.data_dir or command.raw} ({dialect} dialect)\n")
     print(as_table(metrics))
     if schema is not None and schema.reachable:
         print(f"\n{against_reachable(metrics, schema.reachable)}")
+    measures = measures_by_split(metrics, dialect)
+    if unknown is not None:
+        _report(unknown)
+        measures["raw"] |= unknown.to_json()
     if command.json is not None:
         with output_file("json", command.json) as file:
-            file.write(storage.as_json(measures_by_split(metrics, dialect)))
+            file.write(storage.as_json(measures))
+    if command.plot is not None:
+        _plot(command.plot, scores)
 
 
-def _check_json(command: EvaluateCommand) -> None:
-    if command.json is None:
-        return
+def _check_outputs(command: EvaluateCommand) -> None:
     inputs = {"model": command.model, "data_dir": command.data_dir, "raw": command.raw}
-    check_output("json", command.json, **inputs)
-    if not command.json.parent.is_dir():
-        raise InputError(f"{command.json.parent} is no directory: make it first")
+    for name, output in (("json", command.json), ("plot", command.plot)):
+        if output is None:
+            continue
+        check_output(name, output, **inputs)
+        if not output.parent.is_dir():
+            raise InputError(f"{output.parent} is no directory: make it first")
 
 
 def _score(
     command: EvaluateCommand, scorer: "Scorer", schema: FeatureSchema | None
-) -> dict[str, tuple[Any, Any]]:
-    """Return labels and probabilities by split, or those of the log as `raw`."""
+) -> tuple[dict[str, tuple[Any, Any]], UnknownValues | None]:
+    """Return labels and probabilities by split, or those of the log as `raw`.
+
+    With a log, also return the counts of its unknown values.
+    """
     if command.raw is not None:
         from tfdlrm.exporting.raw_scores import score_log
 
         with as_file("raw", command.raw) as path:
-            return {"raw": score_log(scorer, path)}
+            log = score_log(scorer, path)
+        return {"raw": (log.labels, log.probabilities)}, log.unknown
     from tfdlrm.exporting.scorer import check_columns
     from tfdlrm.metrics.splits import score_splits
 
     assert schema is not None and command.data_dir is not None
     check_columns(scorer.schema, schema, scorer.path, command.data_dir)
-    return score_splits(scorer, command.data_dir, schema, command.splits)
+    return score_splits(scorer, command.data_dir, schema, command.splits), None
+
+
+def _report(unknown: UnknownValues) -> None:
+    """Print the shares of unknown values, and warn where they are unusual."""
+    if unknown.shares:
+        print(f"\n{unknown.as_table()}")
+    for line in unknown.report():
+        print(visible(line), file=sys.stderr)
+
+
+def _plot(path: Path, scores: dict[str, tuple[Any, Any]]) -> None:
+    from tfdlrm.metrics.binary import reliability
+    from tfdlrm.training.report import plot_reliability
+
+    bins = {split: reliability(*values) for split, values in scores.items()}
+    try:
+        plot_reliability(bins, path)
+    except OSError as error:
+        raise InputError(
+            f"plot {path} cannot be written: {error.strerror or error}; expected a "
+            "writable directory with room for it"
+        ) from error
+    print(f"\nReliability: {path}")
 
 
 def main() -> None:

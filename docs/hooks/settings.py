@@ -15,6 +15,7 @@ from tfdlrm import config
 from tfdlrm.client import ClientCommand
 from tfdlrm.compare import CompareCommand
 from tfdlrm.config import models
+from tfdlrm.config.rolling import RollingConfig
 from tfdlrm.config.stream import StreamConfig
 from tfdlrm.evaluate import EvaluateCommand
 from tfdlrm.export import ExportCommand
@@ -43,6 +44,7 @@ SECTIONS = {
     "tfdlrm.plan": PlanCommand,
     "tfdlrm.compare": CompareCommand,
     "tfdlrm.importance": ImportanceCommand,
+    "tfdlrm.rolling": RollingConfig,
     "tfdlrm.serve": ServeCommand,
     "tfdlrm.client": ClientCommand,
     "pipelines.verify": VerifyCommand,

@@ -13,11 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipelines.engines.spark_counting import Values, make_vocabularies
+from pipelines.engines.spark_counting import make_vocabularies
 from pipelines.engines.spark_encoding import Encoding, keep_ids
 from pipelines.engines.spark_reading import read_rows
 from pipelines.engines.spark_session import Cluster, cluster
 from pipelines.engines.spark_shuffle import write_shards
+from pipelines.engines.spark_values import Values
 from pipelines.ids.column_tables import ColumnTables
 from pipelines.ids.coverage_report import write_coverage
 from pipelines.ids.dialects import dialect_of

@@ -132,7 +132,7 @@ def write_shards(
         )
         advance(num_rows, num_rows)
     positives = dict.fromkeys((bucket.split for bucket in encoder.buckets), 0)
-    coverage = Coverage(encoder.coverage.features)
+    coverage = encoder.coverage.empty()
     for row in statistics_rows:
         for bucket, (count, counts) in zip(
             encoder.buckets, pickle.loads(row[0]), strict=True
@@ -189,7 +189,7 @@ def _scatter(
 
 
 def _empty_statistics(coverage: Coverage) -> tuple[int, np.ndarray]:
-    return 0, np.zeros((3, len(coverage.features)), np.int64)
+    return 0, coverage.no_counts()
 
 
 def _add(

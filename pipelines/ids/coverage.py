@@ -102,9 +102,15 @@ class Coverage:
         self._new_ids = new_ids
         self._unknown_ids = self._ids(feature.unknown_id for feature in features)
         self._missing_ids = self._ids(feature.missing_id for feature in features)
-        self._counts = {
-            split: np.zeros((4, len(self.features)), np.int64) for split in SPLITS
-        }
+        self._counts = {split: self.no_counts() for split in SPLITS}
+
+    def empty(self) -> "Coverage":
+        """Return a coverage of the same columns into which nothing was counted."""
+        return Coverage(self.features, self._new_ids)
+
+    def no_counts(self) -> np.ndarray:
+        """Return what `count` returns for no rows."""
+        return np.zeros((4, len(self.features)), np.int64)
 
     @property
     def is_extended(self) -> bool:
@@ -129,7 +135,7 @@ class Coverage:
         Returns:
             int64 array `(4, features)`, for `add`.
         """
-        counts = np.zeros((4, len(self.features)), np.int64)
+        counts = self.no_counts()
         width = ids.shape[1]
         counts[0, :width] = len(ids)
         counts[1, :width] = np.count_nonzero(ids == self._unknown_ids[:width], axis=0)

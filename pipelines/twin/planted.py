@@ -12,6 +12,7 @@ from pipelines.twin.features import (
     Features,
     power_law_shares,
 )
+from pipelines.twin.turnover import identities
 
 BASE_RATE = 0.256
 LOGIT_STEP = 1 / 1024
@@ -87,20 +88,26 @@ class PlantedModel:
 
 
 def planted_models(
-    seed: int, distribution: FeatureDistribution, days: int = 1, drift: float = 0.0
+    seed: int,
+    distribution: FeatureDistribution,
+    days: int = 1,
+    drift: float = 0.0,
+    turnover: float = 0.0,
 ) -> tuple[PlantedModel, ...]:
     """Draw the planted truth of each day.
 
     From one day to the next every effect `e` becomes `sqrt(1 - drift**2) * e + drift *
     f`, where `f` is drawn as `e` was: the deviation of the effects stays the same, and
-    effects `n` days apart correlate by `(1 - drift**2) ** (n / 2)`. The pairs stay the
-    same. Every day has the base rate, by its intercept.
+    effects `n` days apart correlate by `(1 - drift**2) ** (n / 2)`. A value that takes
+    the place of another has the effects `f`. The pairs stay the same. Every day has the
+    base rate, by its intercept.
 
     Args:
         seed: Seed of the draw.
         distribution: The distributions of the features.
         days: Number of days.
         drift: From 0, no change, to 1, new effects every day.
+        turnover: Share of the values that are replaced by new ones every day.
     """
     rng = np.random.default_rng([seed, 1])
     sample = distribution.draw(_CALIBRATION_ROWS, rng)
@@ -117,9 +124,10 @@ def planted_models(
     )
     model = _scale(model, scales)
     models = [_set_base_rate(model, sample)]
-    for _ in range(days - 1):
+    for day in range(1, days):
         fresh = _scale(_draw_effects(distribution, pairs, rng), scales)
         model = _mix(model, fresh, np.sqrt(1 - drift**2), drift)
+        model = _replace_values(model, fresh, distribution, day, turnover)
         models.append(_set_base_rate(model, sample))
     return tuple(models)
 
@@ -160,6 +168,29 @@ def _mix(
         main=tuple(map(mix, old.main, new.main)),
         latent=tuple(map(mix, old.latent, new.latent)),
     )
+
+
+def _replace_values(
+    model: PlantedModel,
+    fresh: PlantedModel,
+    distribution: FeatureDistribution,
+    day: int,
+    turnover: float,
+) -> PlantedModel:
+    """Give the values that are new on a day effects of their own."""
+    main, latent = [], []
+    for feature, size in enumerate(distribution.sizes):
+        ranks = np.arange(len(model.main[feature]))
+        values, old_values = (
+            identities(ranks, size, number, turnover) for number in (day, day - 1)
+        )
+        is_new = values != old_values
+        is_new[-1] = False  # that of all rare values
+        main.append(np.where(is_new, fresh.main[feature], model.main[feature]))
+        latent.append(
+            np.where(is_new[:, None], fresh.latent[feature], model.latent[feature])
+        )
+    return replace(model, main=tuple(main), latent=tuple(latent))
 
 
 def _set_base_rate(model: PlantedModel, sample: Features) -> PlantedModel:

@@ -19,6 +19,7 @@ from pipelines.logs.criteo_file import RawFile
 from pipelines.prepare import prepare
 from pipelines.stages import buckets
 from pipelines.verify import verify
+from tests.support.days_of_shop import COLUMNS, make_day, write_day
 from tests.support.own_log import CONFIG as OWN_CONFIG
 from tests.support.own_log import DESCRIPTION, write_log
 from tests.support.own_log import ROWS as OWN_ROWS
@@ -186,7 +187,7 @@ def test_a_stopped_run_goes_on_and_notices_a_changed_input(
 def test_the_command_goes_on_after_a_kill(tmp_path):
     raw = write_rows(tmp_path / "train.txt", ROWS)
     output = tmp_path / "data"
-    # Only this process knows where the project is: workers get it sent.
+    # Only this process knows where the project is, and sends it to workers.
     program = (
         f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); "
         "runpy.run_module('pipelines.prepare', run_name='__main__')"
@@ -300,3 +301,43 @@ def test_a_master_that_is_none_is_refused(tmp_path):
     )
     assert process.returncode == 2
     assert "no Spark session on master nonsense" in process.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("forget_days", [None, 1])
+@pytest.mark.usefixtures("session")
+def test_spark_extends_to_the_same_data_set(tmp_path, forget_days):
+    days = [make_rows(400, seed=7), make_rows(300, seed=8)]
+    raw = [write_rows(tmp_path / f"day_{n}", rows) for n, rows in enumerate(days)]
+    prepare(raw[:1], tmp_path / "base", PrepareConfig(min_frequency=4))
+    config = PrepareConfig(extend=tmp_path / "base", forget_days=forget_days)
+    prepare(raw[1:], tmp_path / "local", config)
+    prepare(raw[1:], tmp_path / "spark", replace(config, **SPARK))
+    assert files_of(tmp_path / "spark") == files_of(tmp_path / "local")
+    schema = FeatureSchema.load(tmp_path / "spark")
+    assert len(schema.chain) == 1 and sum(schema.new_ids.values())
+    assert verify(tmp_path / "spark") == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("session")
+def test_spark_extends_text_of_ones_own_log(tmp_path):
+    (tmp_path / "columns.yaml").write_text(COLUMNS)
+    raw = [write_day(tmp_path / f"day{n}.csv", make_day(n)) for n in range(2)]
+    settings = PrepareConfig(min_frequency=3, columns=tmp_path / "columns.yaml")
+    prepare(raw[:1], tmp_path / "base", settings)
+    config = PrepareConfig(extend=tmp_path / "base", forget_days=1)
+    prepare(raw[1:], tmp_path / "local", config)
+    prepare(raw[1:], tmp_path / "spark", replace(config, **SPARK))
+    assert files_of(tmp_path / "spark") == files_of(tmp_path / "local")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("session")
+def test_spark_extends_facebook_ids_in_the_same_order(tmp_path):
+    raw = [write_rows(tmp_path / f"day_{n}", make_rows(200, seed=n)) for n in range(2)]
+    prepare(raw[:1], tmp_path / "base", PrepareConfig(dialect="facebook"))
+    config = PrepareConfig(extend=tmp_path / "base")
+    prepare(raw[1:], tmp_path / "local", config)
+    prepare(raw[1:], tmp_path / "spark", replace(config, **SPARK))
+    assert files_of(tmp_path / "spark") == files_of(tmp_path / "local")

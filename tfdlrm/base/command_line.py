@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -30,7 +30,7 @@ def parse(
     config_class: type[T],
     module: str,
     argv: Sequence[str] | None = None,
-    several: str | None = None,
+    several: str | Sequence[str] | None = None,
 ) -> T:
     """Read `config_class` from `--config FILE.yaml` and dotted overrides.
 
@@ -44,7 +44,8 @@ def parse(
             `Args:`, its fields.
         module: What follows `python -m`, for the help text.
         argv: Arguments; those of the process when `None`.
-        several: Name of a required field that takes several values in a row.
+        several: Names of fields that take several values in a row; one without a
+            default is required.
 
     Returns:
         An instance of `config_class`.
@@ -58,24 +59,29 @@ def parse(
         allow_abbrev=False,  # `gives` looks for whole names
     )
     parser.add_argument("--config", action="config", help="YAML file of settings.")
-    skip = set()
-    if several:
-        skip.add(several)
-        description = _descriptions(config_class)[several]
+    names = {several} if isinstance(several, str) else set(several or ())
+    settings: Sequence[Field[Any]] = fields(config_class)  # type: ignore[arg-type]
+    required = {setting.name for setting in settings if _is_required(setting)}
+    for name in sorted(names):
         parser.add_argument(
-            f"--{several}", nargs="+", required=True, metavar="FILE", help=description
+            f"--{name}",
+            nargs="+",
+            required=name in required,
+            metavar="PATH",
+            help=_descriptions(config_class)[name],
         )
     argv = sys.argv[1:] if argv is None else argv
     has_alternatives = bool(_alternatives(config_class))
     arguments = Arguments.read(argv, is_read_again=has_alternatives)
     chosen = _choose_alternatives(config_class, arguments)
-    lists = set(_options(config_class, chosen, _takes_list)) - {f"--{several}"}
+    in_a_row = {f"--{name}" for name in names}
+    lists = set(_options(config_class, chosen, _takes_list)) - in_a_row
     paths = set(_options(config_class, chosen, _is_path))
-    refuse_empty_paths(argv, paths | {f"--{several}"})
+    refuse_empty_paths(argv, paths | in_a_row)
     argv = bracket_lists(argv, lists)
     argv = complete_switches(argv, set(_options(config_class, chosen, _is_switch)))
     parser.add_class_arguments(
-        config_class, as_group=False, skip={*skip, *chosen.keys()}
+        config_class, as_group=False, skip={*names, *chosen.keys()}
     )
     for field, alternative in chosen.items():
         parser.add_class_arguments(
@@ -88,6 +94,10 @@ def parse(
     return config_class(
         **{name: _locate(value) for name, value in values.as_dict().items()}
     )
+
+
+def _is_required(setting: Field[Any]) -> bool:
+    return setting.default is MISSING and setting.default_factory is MISSING
 
 
 def _locate(value: Any) -> Any:

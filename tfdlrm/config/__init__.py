@@ -12,6 +12,7 @@ from tfdlrm.config.models import (
     ModelConfig,
 )
 from tfdlrm.config.preparing import PrepareConfig
+from tfdlrm.config.rolling import RollingConfig
 from tfdlrm.config.stream import StreamConfig
 from tfdlrm.config.training import (
     CheckpointConfig,
@@ -34,6 +35,7 @@ __all__ = [
     "OptimizerConfig",
     "OptimizerName",
     "PrepareConfig",
+    "RollingConfig",
     "StreamConfig",
     "TrainConfig",
 ]

@@ -11,12 +11,14 @@ import polars as pl
 from tfdlrm.base import storage
 from tfdlrm.base.checksums import checked_bytes
 from tfdlrm.base.errors import InputError
+from tfdlrm.base.plain_text import markdown
 from tfdlrm.data.schema import COVERAGE_FILE
 
 _FAR_ABOVE_FACTOR = 2
 _FAR_ABOVE_SHARE = 0.05
 _MAX_EXAMPLES = 3
 _MAX_COLUMNS = 5
+_MAX_TABLE_ROWS = 30
 
 
 def is_far_above(share: np.ndarray | float, usual: np.ndarray | float) -> Any:
@@ -122,16 +124,62 @@ data set: 'DE'; are they written as in training?
         self._num_rows += num_rows
         self._unknown_rows += num_unknown
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of unknown values of each column."""
+        return {
+            name: unknown / max(self._values[name], 1)
+            for name, unknown in self._unknown.items()
+        }
+
+    @property
+    def share(self) -> float:
+        """The share of unknown values among those of all columns together."""
+        return sum(self._unknown.values()) / max(sum(self._values.values()), 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the shares of this log and of the data set, in types of JSON."""
+        return {
+            "unknown": self.shares,
+            "usual_unknown": {name: self._usual.get(name) for name in self._values},
+            "unknown_share": self.share,
+            "rows_without_known_value": self._unknown_rows,
+        }
+
+    def as_table(self) -> str:
+        """Return the shares as a Markdown table, the highest first.
+
+        Example:
+
+        >>> counts = UnknownValues(["country", "shop"], {"country": 0.01})
+        >>> counts.add("country", num_values=4, num_unknown=1)
+        >>> print(counts.as_table())
+        | column | unknown values | in its data set |
+        |---|---:|---:|
+        | country | 25.00% | 1.00% |
+        | shop | 0.00% | - |
+        """
+        shares = self.shares
+        lines = ["| column | unknown values | in its data set |", "|---|---:|---:|"]
+        for name in self._worst_first()[:_MAX_TABLE_ROWS]:
+            usual = self._usual.get(name)
+            usual_text = "-" if usual is None else f"{usual:.2%}"
+            lines.append(f"| {markdown(name)} | {shares[name]:.2%} | {usual_text} |")
+        num_more = len(shares) - _MAX_TABLE_ROWS
+        if num_more > 0:
+            lines += ["", f"{num_more} more columns have no higher share."]
+        return "\n".join(lines)
+
+    def _worst_first(self) -> list[str]:
+        shares = self.shares
+        return sorted(shares, key=lambda name: -shares[name])
+
     def report(self) -> list[str]:
         """Return a line of all shares, and one for each column far above its usual."""
-        shares = {
-            name: unknown / self._values[name]
-            for name, unknown in self._unknown.items()
-            if unknown
-        }
-        if not shares:
+        shares = self.shares
+        worst = [name for name in self._worst_first() if shares[name]]
+        if not worst:
             return []
-        worst = sorted(shares, key=lambda name: -shares[name])
         shares_text = ", ".join(
             f"{name} {shares[name]:.2%}" for name in worst[:_MAX_COLUMNS]
         )

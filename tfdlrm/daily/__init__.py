@@ -1,0 +1,1 @@
+"""Learning day by day: score a day, then learn from it."""
