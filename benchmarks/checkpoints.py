@@ -1,4 +1,4 @@
-"""`python -m benchmarks.checkpoints`: what a checkpoint costs a run that goes on."""
+"""`python -m benchmarks.checkpoints`: what checkpoints cost a run."""
 
 import shutil
 import sys
@@ -44,7 +44,7 @@ class CheckpointBenchmark:
 
 
 class Training:
-    """Training steps, one at a time, whose times are kept.
+    """Runs training steps one at a time, and keeps their times.
 
     Args:
         config: What to train.
@@ -73,11 +73,11 @@ class Training:
         self.run(20)
 
     def run(self, steps: int) -> float:
-        """Train so many steps; the median milliseconds of one."""
+        """Train so many steps, and return the median milliseconds of one."""
         return self.run_while(lambda: True, steps)
 
     def run_while(self, condition: Callable[[], bool], most: int = 10**6) -> float:
-        """Train while a condition holds; the median milliseconds of a step."""
+        """Train while a condition holds; return the median milliseconds of a step."""
         times: list[float] = []
         while condition() and len(times) < most:
             start = time.perf_counter()
@@ -105,7 +105,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def measure(training: Training, folder: Path) -> Iterator[tuple[Cell, ...]]:
-    """Each way to write a checkpoint, as a row of the table."""
+    """Return a row of the table for each way to write a checkpoint."""
     import tensorflow as tf
 
     from tfdlrm.checkpoints.directory import CheckpointDirectory

@@ -44,7 +44,7 @@ class DistributionConfig:
 
 
 def jobs(config: DistributionConfig) -> list[tuple[int, DistributedJob]]:
-    """Numbers of workers, and what each of them does."""
+    """Return pairs of a number of workers and the job of each of them."""
 
     alone = DistributedJob(
         batch_size=config.batch_size,
@@ -66,7 +66,7 @@ def jobs(config: DistributionConfig) -> list[tuple[int, DistributedJob]]:
 
 
 def step_file(source: Path) -> Path:
-    """Return the module of a checkout that times a step; older ones have it elsewhere.
+    """Return the file of a checkout that times a step; older ones have another one.
 
     Raises:
         InputError: If it has none.
@@ -84,11 +84,11 @@ def run(num_workers: int, job: DistributedJob, source: Path = ROOT) -> Distribut
 
     Args:
         num_workers: Number of processes.
-        job: What each of them does.
+        job: Job of each of them.
         source: Checkout whose code they run.
 
     Raises:
-        InputError: If one of them fails, with the last line that it said.
+        InputError: If one of them fails, with the last line that it printed.
     """
     options = [f"--{name}={value}" for name, value in asdict(job).items()]
     module = ".".join(step_file(source).relative_to(source).with_suffix("").parts)

@@ -28,8 +28,8 @@ COLUMNS = (
 class EmbeddingUpdateConfig:
     """Time the update of an embedding table from a batch's sparse gradient.
 
-    Beside each optimizer of this project stand the bare TensorFlow operation, given
-    the ids as they come and given distinct ones whose gradients are added up already,
+    Next to each optimizer of this project are the bare TensorFlow operation, with
+    the ids as they come and with distinct ones whose gradients are added up already,
     and Keras' optimizer of the same rule.
 
     Args:
@@ -57,7 +57,7 @@ class EmbeddingUpdateConfig:
 
 
 def measure(config: EmbeddingUpdateConfig) -> list[tuple[Cell, ...]]:
-    """The rows of the table."""
+    """Return the rows of the table."""
     # Only now: TensorFlow's start-up log is silenced by `run_command`.
     from benchmarks.laboratory.timing import time_calls
     from benchmarks.peers import updates

@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def table(config: EndToEndConfig, laboratory: Laboratory) -> str:
-    """The best of each pair of measurements, side by side."""
+    """Return a table of the best measurements from files and from memory."""
     rows = []
     for steps in config.steps_per_execution:
         jobs = [
@@ -99,13 +99,13 @@ def _job(config: EndToEndConfig, system: System, steps: int, repetition: int) ->
         steps_per_execution=steps,
         table_scale=config.table_scale,
         seconds=config.seconds,
-        # A job is done once; another seed makes another one of it.
+        # A job is done once; with another seed it is another job.
         seed=config.seed + repetition,
     )
 
 
 def _best(measurements: Sequence[Measurement]) -> StepTime:
-    """The quickest; not a number where nothing was measured."""
+    """Return the quickest step; its time is NaN where nothing was measured."""
     nan = float("nan")
     nothing = StepTime(ms=nan, steps=0, loss=nan, rss_gb=nan, start_seconds=nan)
     steps = [m.step for m in measurements if m.step]

@@ -60,7 +60,7 @@ class ExportBenchmark:
 
 
 def write_vocabularies(directory: Path, table_scale: float) -> None:
-    """Make up a schema of that many ids, and their vocabularies."""
+    """Write a made-up schema and its vocabularies."""
     rng = np.random.default_rng(0)
     sizes = vocabulary_sizes(table_scale)
     features = []
@@ -79,7 +79,7 @@ def _distinct(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 def export(directory: Path, quantize: bool) -> dict[str, float]:
-    """Export a model that is not trained, and say what that took."""
+    """Export an untrained model, and return what that took."""
     from tfdlrm.exporting.quantization import quantize_tables
     from tfdlrm.exporting.saved_model import export_model
     from tfdlrm.models import build_model
@@ -108,10 +108,10 @@ def export(directory: Path, quantize: bool) -> dict[str, float]:
 
 
 def load(directory: Path) -> dict[str, float]:
-    """Load the newest version as a server does, and say what that took."""
+    """Load the newest version as a server does, and return what that took."""
     import tensorflow as tf
 
-    from tfdlrm.exporting.signatures import raw_columns
+    from tfdlrm.exporting.raw_signatures import raw_columns
     from tfdlrm.exporting.versions import versions_in
 
     schema = FeatureSchema.load(directory)
@@ -159,11 +159,11 @@ def run(benchmark: ExportBenchmark) -> None:
     with tempfile.TemporaryDirectory() as work:
         _in_a_process("vocabularies", work, benchmark.table_scale)
         for tables in ("float32", "int8"):
-            found: dict[str, str | float]
-            found = {"tables": tables, "vocabularies": f"{num_ids / 1e6:,.1f}M"}
-            found.update(_in_a_process("export", work, quantize=tables == "int8"))
-            found.update(_in_a_process("load", work))
-            rows.append([found[column] for column in COLUMNS])
+            measured: dict[str, str | float]
+            measured = {"tables": tables, "vocabularies": f"{num_ids / 1e6:,.1f}M"}
+            measured.update(_in_a_process("export", work, quantize=tables == "int8"))
+            measured.update(_in_a_process("load", work))
+            rows.append([measured[column] for column in COLUMNS])
     print(markdown(COLUMNS, rows))
 
 

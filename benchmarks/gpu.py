@@ -68,15 +68,18 @@ class GpuConfig:
 
 
 def ceiling_jobs(config: GpuConfig) -> list[Job]:
-    """Large matrix products of each precision: no step can be faster than they are."""
-    return [_in_precision(_job(config, "ceiling"), p) for p in config.precisions]
+    """Return jobs of large matrix products, which no step can be faster than."""
+    return [
+        _in_precision(Job.with_settings("ceiling", config), p)
+        for p in config.precisions
+    ]
 
 
 def step_jobs(config: GpuConfig) -> list[Job]:
-    """The steps, in the order of the table's rows; the peer's follows ours."""
+    """Return the steps in the order of the table's rows; a peer's follows ours."""
     return [
         replace(
-            _in_precision(_job(config, system), precision),
+            _in_precision(Job.with_settings(system, config), precision),
             optimizer=config.optimizer,
             batch_size=batch_size,
             steps_per_execution=config.steps_per_execution if system == "tfdlrm" else 1,
@@ -94,18 +97,8 @@ def _in_precision(job: Job, precision: Precision) -> Job:
     return replace(job, tf32=precision == "tf32")
 
 
-def _job(config: GpuConfig, system: measurement.System) -> Job:
-    return Job(
-        system=system,
-        table_scale=config.table_scale,
-        seconds=config.seconds,
-        min_steps=config.min_steps,
-        seed=config.seed,
-    )
-
-
 def without_tf32(config: GpuConfig) -> GpuConfig:
-    """The settings for a CPU, which has no TF32."""
+    """Return the settings for a CPU, which has no TF32."""
     precisions = tuple(p for p in config.precisions if p != "tf32")
     return replace(config, precisions=precisions or ("float32",))
 
@@ -113,7 +106,7 @@ def without_tf32(config: GpuConfig) -> GpuConfig:
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, and print the tables."""
     config = parse(GpuConfig, "benchmarks.gpu", argv)
-    memory = run_job(_job(config, "bandwidth"))
+    memory = run_job(Job.with_settings("bandwidth", config))
     if memory.device == CPU:
         config = without_tf32(config)
     rows = sum(vocabulary_sizes(config.table_scale))

@@ -21,7 +21,7 @@ from tfdlrm.planning.memory_plan import memory_plan
 
 @dataclass(frozen=True)
 class PlanBenchmark:
-    """Compare the memory that `tfdlrm.plan` says with the peak of a real training run.
+    """Compare the memory that `tfdlrm.plan` predicts with the peak of a training run.
 
     Each size is trained by `python -m tfdlrm.train`, in a process of its own, from
     files, with validation, checkpoints and an exported model.
@@ -31,8 +31,8 @@ class PlanBenchmark:
         optimizer: Optimizer.
         batch_size: Rows in a step.
         steps: Training steps.
-        data: Where data set and run go, and are removed; null means a folder for
-            temporary files.
+        data: Directory for the data set and the run, which are removed; null means a
+            temporary one.
     """
 
     table_scales: tuple[float, ...] = (0.1, 0.4, 1.0)
@@ -85,7 +85,7 @@ def compare(config: PlanBenchmark, scale: float) -> tuple[Cell, ...]:
 
 
 def _train(config: PlanBenchmark, directory: Path) -> tuple[int, int]:
-    """Peak memory of a training run, and the bytes of its last checkpoint."""
+    """Return the peak memory of a training run and the bytes of its last checkpoint."""
     run = directory / "run"
     options = {
         "data_dir": directory / "data",

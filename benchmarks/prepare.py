@@ -26,12 +26,12 @@ class PrepareBenchmark:
 
     Args:
         rows: Rows of each measurement, from few to many.
-        data: Where the raw files are kept and the data sets are made, and then removed;
-            null means a folder for temporary files.
-        memory_budget: Given to the command.
-        min_frequency: Given to the command; 1 makes the largest tables of ids.
-        engine: Given to the command.
-        master: Given to the command, for Spark. The memory of the processes that it
+        data: Directory for the raw files, which are kept, and the data sets, which are
+            removed; null means one among temporary files.
+        memory_budget: Option of the command.
+        min_frequency: Option of the command; 1 makes the largest tables of ids.
+        engine: Option of the command.
+        master: Option of the command, for Spark. The memory of the processes that it
             starts is added up.
         vocabulary_sizes: Sizes of the vocabularies in which ids are looked up by this
             project's table and by libraries; `[]` for no such table.
@@ -95,16 +95,16 @@ def _measure(raw: Path, output: Path, config: PrepareBenchmark) -> list[StageCos
 
 
 def stages_table(stages: Sequence[StageCost], num_rows: int, num_bytes: int) -> str:
-    """What each stage costs, as a Markdown table.
+    """Return a Markdown table of the cost of each stage.
 
     Args:
         stages: The stages; the last is the whole command.
-        num_rows: Rows that each of them deals with.
+        num_rows: Rows that each of them reads.
         num_bytes: Bytes of the raw text.
     """
     rows: list[list[Cell]] = []
     for stage in stages:
-        # The command tells tenths of a second: a short stage takes none.
+        # The command reports tenths of a second, so a short stage takes none.
         seconds = stage.seconds or float("nan")
         rates = [num_rows / seconds, num_bytes / seconds / 1e6]
         rows.append([stage.name, stage.seconds, *rates, stage.peak_gb, stage.disk_gb])

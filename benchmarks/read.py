@@ -22,7 +22,7 @@ from tfdlrm.data.schema import RecordFormat
 
 @dataclass(frozen=True)
 class ReadBenchmark:
-    """Time reading training rows, ours and as it is usually done.
+    """Time reading training rows by this project and by the usual ways.
 
     Each way has a process of its own, which reads one pass to warm up and then whole
     passes for some seconds. The rows have the columns and cardinalities of Criteo
@@ -32,7 +32,7 @@ class ReadBenchmark:
         rows: Raw rows, of which six in seven are training rows.
         batch_size: Rows of a batch.
         seconds: Time of each measurement, at least.
-        data: Where the data sets are kept; null means a folder for temporary files.
+        data: Directory that keeps the data sets; null means one among temporary files.
     """
 
     rows: int = 2_000_000

@@ -3,8 +3,8 @@
 Where `h2load` is installed, it asks too: the Python client, which checks every answer,
 takes nearly as much of the processor as the server.
 
-The peers run the same model in their own process, with nobody to ask them: what they
-are faster by is the price of a server.
+The peers run the same model in their own process, without requests: the difference is
+the price of a server.
 """
 
 import socket
@@ -52,13 +52,13 @@ class ServingBenchmark:
 
     Args:
         batch_sizes: Rows a request.
-        protocols: Of grpc and rest.
+        protocols: grpc, rest or both.
         concurrency: Requests in flight in the closed loop at batch 1; larger batches
             have an eighth of them.
         rates: Requests a second in open loops at batch 1, over gRPC.
-        peers: In-process peers, of session, onnxruntime and litert.
+        peers: In-process peers: session, onnxruntime or litert.
         table_scale: Factor of the published vocabulary sizes.
-        seconds: Measure for this long each.
+        seconds: Time of each measurement.
     """
 
     batch_sizes: tuple[int, ...] = (1, 256)
@@ -78,7 +78,7 @@ class ServingBenchmark:
 
 @dataclass(frozen=True)
 class Workload:
-    """Files to measure with.
+    """Files that the measurements use.
 
     Args:
         models: By system; the server's is the directory of versions.
@@ -156,7 +156,7 @@ def _write_models(
         }
         try:
             models["onnxruntime"] = write_onnx(model, scores, features, directory)
-        except InputError as error:  # the other peers are worth a table
+        except InputError as error:  # the table is complete without it
             print(f"onnxruntime is left out: {error}", file=sys.stderr)
     if "litert" in benchmark.peers:
         converter = tf.lite.TFLiteConverter.from_saved_model(str(version))
@@ -166,7 +166,7 @@ def _write_models(
 
 
 def grpc_request(dense: np.ndarray, ids: np.ndarray) -> bytes:
-    """A `PredictRequest` for these rows."""
+    """Return a `PredictRequest` for these rows."""
     import tensorflow as tf
     from tensorflow_serving.apis import predict_pb2
 
@@ -178,7 +178,7 @@ def grpc_request(dense: np.ndarray, ids: np.ndarray) -> bytes:
 
 
 def rest_request(dense: np.ndarray, ids: np.ndarray) -> bytes:
-    """A whole HTTP request for these rows."""
+    """Return a whole HTTP request for these rows."""
     instances = [
         {"dense_features": row, "categorical_features": row_ids}
         for row, row_ids in zip(dense, ids, strict=True)
@@ -193,7 +193,7 @@ def rest_request(dense: np.ndarray, ids: np.ndarray) -> bytes:
 
 @contextmanager
 def server(versions: Path) -> Iterator[dict[str, str]]:
-    """The embedded server on free ports; yields its address by protocol."""
+    """Run the embedded server on free ports; yields its address by protocol."""
     with socket.socket() as grpc_socket, socket.socket() as rest_socket:
         for probe in (grpc_socket, rest_socket):
             probe.bind(("127.0.0.1", 0))
@@ -224,7 +224,7 @@ def _child(module: str, **options: object) -> LoadResult:
 
 
 def measure(benchmark: ServingBenchmark, workload: Workload) -> list[Sequence[Cell]]:
-    """The rows of the table."""
+    """Return the rows of the table."""
     rows: list[Sequence[Cell]] = []
 
     def add(system: str, loop: str, size: int, result: LoadResult) -> None:
@@ -260,7 +260,7 @@ def measure(benchmark: ServingBenchmark, workload: Workload) -> list[Sequence[Ce
                     for rate in benchmark.rates:
                         result = _child("runs.serving_load", rate=rate, **options)
                         add(protocol, f"{rate:,.0f} a second", size, result)
-        for peer in (each for each in benchmark.peers if each in workload.models):
+        for peer in (name for name in benchmark.peers if name in workload.models):
             result = _child(
                 "runs.serving_inprocess",
                 system=peer,

@@ -1,7 +1,8 @@
 """`python -m benchmarks.serving_attack`: good requests next to hostile ones.
 
-Good requests of one row are sent at a steady rate, in turns without and with somebody
-who sends an expensive request after the other. The ratio is that of the times at p99.
+Good requests of one row are sent at a steady rate, in turns without and with an
+attacker who sends one expensive request after another. The ratio is that of the times
+at p99.
 """
 
 import gzip
@@ -39,12 +40,12 @@ HEADER = (
 
 @dataclass(frozen=True)
 class AttackBenchmark:
-    """Measure what expensive requests cost those who send good ones.
+    """Measure the times of good requests next to expensive ones.
 
     Args:
         rate: Good requests a second.
         seconds: Measure each turn for this long.
-        turns: Turns without and with each attack; the table has their medians.
+        turns: Number of turns without and with each attack; the table has medians.
         attackers: Connections that send expensive requests at a time.
     """
 
@@ -119,7 +120,7 @@ def _attackers(number: int, address: str, body: bytes) -> Iterator[None]:
 
 
 def measure(benchmark: AttackBenchmark, workload: Workload) -> Iterator[list[Cell]]:
-    """The rows of the table."""
+    """Return the rows of the table."""
     for name, make in ATTACKS.items():
         body = gzip.compress(make(), 9)
         with server(workload.models["server"]) as addresses:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.small_data`: what each model learns from few rows."""
+"""`python -m benchmarks.small_data`: what each model learns from a few rows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -50,8 +50,8 @@ class SmallDataCommand:
 
     Args:
         raw: The log, in Criteo's format.
-        work_dir: Where the prepared rows go.
-        learning_rates: Those that the other models choose from.
+        work_dir: Directory for the prepared rows.
+        learning_rates: Rates from which the other models choose.
         seeds: Seeds of initial weights and order of rows.
     """
 
@@ -67,7 +67,7 @@ class SmallDataCommand:
 
 
 def measure(command: SmallDataCommand) -> Iterator[tuple[str, ...]]:
-    """The rows of the table."""
+    """Return the rows of the table."""
     recipe = parse(TrainConfig, "tfdlrm.train", ["--config", str(RECIPE)])
     all_data = _prepared(command, recipe.prepare, "whole")
     part_data = _prepared(command, replace(recipe.prepare, validation_days=0.5), "part")

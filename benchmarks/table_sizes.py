@@ -1,8 +1,8 @@
 """`python -m benchmarks.table_sizes`: a step of each strategy by the size of tables.
 
-A step names a batch of rows, so that its time may grow with the batch and not with the
-tables. What is left of growth is that larger tables have more distinct rows in a batch,
-and fewer of them in a cache: `default`, one device, shows it.
+A step names a batch of rows, so its time may grow with the batch and not with the
+tables. Some growth remains: with larger tables a batch has more distinct rows, and
+fewer of them are in a cache. `default`, one device, shows how much.
 """
 
 import math
@@ -36,7 +36,7 @@ class TableSizesConfig:
             `multi_worker` two processes.
         table_mb: Sizes of all tables together, in 10^6 bytes.
         before: A checkout of another version, measured in turn with this one.
-        rounds: How often each step is measured; the median counts.
+        rounds: Measurements of each step; the median counts.
         batch_size: Rows in a step, over all devices and workers.
         steps: Steps of each measurement.
     """
@@ -71,7 +71,7 @@ Key = tuple[Strategy, float]
 
 
 def scale_of(table_mb: float) -> float:
-    """The factor of the published vocabulary sizes that makes tables of `table_mb`."""
+    """Return the factor of the published sizes that makes tables of `table_mb`."""
     row_bytes = FLOAT_BYTES * EMBEDDING_DIM
     return table_mb * MB / (sum(vocabulary_sizes(1.0)) * row_bytes)
 
@@ -79,10 +79,10 @@ def scale_of(table_mb: float) -> float:
 def measure(config: TableSizesConfig) -> dict[Path, dict[Key, float]]:
     """Return the milliseconds of a step of each version, strategy and size.
 
-    They are not a number where every measurement failed.
+    They are NaN where every measurement failed.
 
-    Rounds are the outermost loop and versions the innermost one: what else the machine
-    does in the meantime then meets all of them alike.
+    Rounds are the outermost loop and versions the innermost one, so that other work of
+    the machine affects all of them alike.
     """
     keys = list(product(config.strategies, config.table_mb))
     times: dict[Path, dict[Key, list[float]]] = {
@@ -102,7 +102,7 @@ def measure(config: TableSizesConfig) -> dict[Path, dict[Key, float]]:
         num_workers = REPLICAS if strategy == "multi_worker" else 1
         try:
             ms = run(num_workers, job, version).ms
-        except InputError as error:  # hours of measurements are not lost for one
+        except InputError as error:  # the other measurements stay
             print(f"failed: {error}", file=sys.stderr, flush=True)
             continue
         print(f"{ms:.1f} ms", file=sys.stderr, flush=True)

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal, get_args
 
-from benchmarks.laboratory import machine, measurement
+from benchmarks.laboratory import machine
 from benchmarks.laboratory.measurement import Job, Measurement, Optimizer, StepSystem
 from benchmarks.laboratory.processes import Laboratory
 from benchmarks.laboratory.report import (
@@ -47,7 +47,7 @@ class TrainStepConfig:
         seconds: Time of each measurement, at least.
         min_steps: Steps of each measurement, at least.
         seed: Seed of the rows.
-        json_file: Where the measurements go as JSON too.
+        json_file: File for the measurements as JSON; null means none.
     """
 
     systems: tuple[System, ...] = get_args(System)
@@ -95,11 +95,14 @@ class Plan:
 
 
 def plan(config: TrainStepConfig) -> Plan:
-    """Say what is to be measured."""
+    """Return all that is to be measured."""
     large_tables = _scale_jobs(config) if config.smaller_tables else []
     small_scale = config.table_scale * (config.smaller_tables or 1)
     return Plan(
-        ceilings=[_job(config, "ceiling"), _job(config, "ceiling-bf16")]
+        ceilings=[
+            Job.with_settings("ceiling", config),
+            Job.with_settings("ceiling-bf16", config),
+        ]
         if "ceiling" in config.systems
         else [],
         steps={size: _step_jobs(config, size) for size in config.batch_sizes},
@@ -111,7 +114,7 @@ def plan(config: TrainStepConfig) -> Plan:
 def _step_jobs(config: TrainStepConfig, batch_size: int) -> list[Job]:
     return [
         replace(
-            _job(config, system),
+            Job.with_settings(system, config),
             optimizer=optimizer,
             batch_size=batch_size,
             steps_per_execution=steps,
@@ -127,7 +130,7 @@ def _scale_jobs(config: TrainStepConfig) -> list[Job]:
     sizes, optimizers = config.batch_sizes, config.optimizers
     return [
         replace(
-            _job(config, system),
+            Job.with_settings(system, config),
             optimizer="adagrad" if "adagrad" in optimizers else optimizers[0],
             batch_size=2048 if 2048 in sizes else sizes[0],
             steps_per_execution=config.steps_per_execution[0],
@@ -135,16 +138,6 @@ def _scale_jobs(config: TrainStepConfig) -> list[Job]:
         for system in config.systems
         if system in ("tfdlrm", "keras")
     ]
-
-
-def _job(config: TrainStepConfig, system: measurement.System) -> Job:
-    return Job(
-        system=system,
-        table_scale=config.table_scale,
-        seconds=config.seconds,
-        min_steps=config.min_steps,
-        seed=config.seed,
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from tfdlrm.base import storage
+from tfdlrm.base import directories, storage
 from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.piped_input import refuse_pipe
@@ -115,7 +115,7 @@ def _report_lost_counts(earlier: "Earlier", config: PrepareConfig) -> None:
 @contextmanager
 def _upload(output: Path) -> Iterator[Path]:
     """Yield a local directory, and upload all of it or nothing to `output`."""
-    uploaded = storage.new_directory(output, last=FILE_NAME)
+    uploaded = directories.new_directory(output, last=FILE_NAME)
     with _storage_errors(output), uploaded as directory:
         yield directory
 

@@ -27,14 +27,14 @@ from tests.support.made_once import made_once
 STARTED = time.monotonic()
 NO_TIME = "minutes given by --minutes are over"
 
-# A command of its own; its instruments are not for other tests.
+# A command, which instruments the code for itself alone.
 collect_ignore = ["fuzz_rows.py"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare the libraries where tests run.
 
-    The process that only gives tests to workers loads none of them.
+    The process that only distributes tests to workers loads none of them.
     """
     is_worker = "PYTEST_XDIST_WORKER" in os.environ
     if getattr(config.option, "numprocesses", None) and not is_worker:
@@ -60,7 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
-    # Tests of a file share what is dear to make, which `load` has each worker make.
+    # Tests of a file share what takes long to make; with `load` each worker makes it.
     if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
         config.option.dist = "worksteal"
 
@@ -69,21 +69,21 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    # What there was no time for today begins on another of three days.
+    # The tests that there was no time for today come first on another of three days.
     if config.getoption("minutes") is not None:
         first = date.today().toordinal() % 3 * len(items) // 3
         items[:] = items[first:] + items[:first]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name the tests that were left out for want of time."""
+    """Name the tests that were left out for lack of time."""
     left_out = [
         report.nodeid
         for report in terminalreporter.getreports("skipped")
         if NO_TIME in str(report.longrepr)
     ]
     if left_out:
-        terminalreporter.section(f"left out for want of time: {len(left_out)}")
+        terminalreporter.section(f"left out for lack of time: {len(left_out)}")
         terminalreporter.write_line("\n".join(left_out))
 
 
@@ -105,14 +105,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def settled_heap() -> None:
-    """Looking for garbage passes over what earlier files have left in use."""
+    """Exclude objects that earlier files left in use from looking for garbage."""
     gc.collect()
     gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="module")
 def no_pictures() -> Iterator[Callable[..., Any]]:
-    """Draw no coverage: for a small data set that takes longer than all the rest."""
+    """Draw no coverage, which takes longer than the rest for a small data set."""
     from pipelines.ids import coverage_picture
 
     draw = coverage_picture.draw
@@ -151,7 +151,7 @@ def kaggle_rows() -> Path:
 
 @pytest.fixture(scope="session")
 def fake_gpus(pytestconfig: pytest.Config) -> Path:
-    """Libraries that make GPUs of memory."""
+    """Directory of libraries that make GPUs of memory."""
     from tests.support.fake_gpu import machine
 
     try:
@@ -202,7 +202,7 @@ def small_config(data_dir, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def exported(small_config, tmp_path_factory):
-    """The version that it exports."""
+    """The version that this run exports."""
     from tfdlrm.train import train
 
     def run(directory):
@@ -213,7 +213,7 @@ def exported(small_config, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def int8_exported(exported, small_config, tmp_path_factory):
-    """The same run with int8 tables, and what the command said."""
+    """The same run with int8 tables, and the command's output."""
     from tests.support.processes import run_command_line
 
     def run(directory):

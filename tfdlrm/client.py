@@ -111,7 +111,9 @@ def score_file(command: ClientCommand) -> int:
 
 
 def _score_file(command: ClientCommand) -> int:
-    from tfdlrm.serving.remote import GrpcModel, RestModel, with_retries
+    from tfdlrm.serving.remote import with_retries
+    from tfdlrm.serving.remote_grpc import GrpcModel
+    from tfdlrm.serving.remote_rest import RestModel
 
     address = (command.server, command.model_name, command.timeout, command.tls)
     model: RemoteModel = (

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from tfdlrm.base import storage
+from tfdlrm.base import directories, storage
 from tfdlrm.base.child_process import error_line, run_in_process
 from tfdlrm.base.command_line import parse, run_command, to_yaml
 from tfdlrm.base.errors import InputError, require
@@ -169,7 +169,7 @@ def _keep_to_one_data_set(output: Path, schema: FeatureSchema) -> None:
                     f"output {output} has a {name}: it is a data set, a run or a "
                     "model, expected a new directory or one of a comparison"
                 )
-        storage.make_directory("output", output)
+        directories.make_directory("output", output)
         storage.replace_json(meaning, Meaning.of(schema).to_json())
         storage.replace_text(fingerprint, schema.fingerprint)
         return

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfdlrm.base import storage
+from tfdlrm.base import directories, storage
 from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.devices import Device, use_device
 from tfdlrm.base.errors import InputError, require
@@ -94,7 +94,7 @@ def importance(command: ImportanceCommand) -> list["Importance"]:
         raise InputError(
             f"{sample.origin} have labels all alike: there is no AUC to lose"
         )
-    storage.make_directory("output", command.output)
+    directories.make_directory("output", command.output)
     auc, log_loss = measure(scorer, rows)
     importances = permutation_importances(
         scorer, rows, scorer.schema, command.repeats, command.seed

@@ -319,7 +319,7 @@ def _show(
 def main() -> None:
     if gives(sys.argv[1:], "stream"):
         from tfdlrm.config.stream import StreamConfig
-        from tfdlrm.streaming.learner import learn
+        from tfdlrm.streaming.following import learn
 
         learn(parse(StreamConfig, "tfdlrm.train"))
     else:

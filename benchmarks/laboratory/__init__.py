@@ -1,1 +1,1 @@
-"""How it is measured: processes, clocks, memory, tables."""
+"""How to measure: processes, clocks, memory, tables."""

@@ -11,7 +11,7 @@ def has_gpu() -> bool:
 
 
 def used() -> Device:
-    """The first GPU, with the most memory in use so far, or else the CPU."""
+    """Return the first GPU with its peak memory so far, or else the CPU."""
     if not has_gpu():
         return CPU
     gpu = tf.config.list_physical_devices("GPU")[0]

@@ -16,7 +16,7 @@ ENDLESS = 1_000_000
 
 
 def as_dataset(features: dict[str, Any], labels: np.ndarray) -> tf.data.Dataset:
-    """An endless data set of ready-made batches.
+    """Return an endless data set of ready-made batches.
 
     Args:
         features: Arrays, or dictionaries of them, of shape `(batches, batch, …)`.
@@ -29,15 +29,15 @@ def as_dataset(features: dict[str, Any], labels: np.ndarray) -> tf.data.Dataset:
 def time_fit(model: Any, dataset: Any, callback_class: Any, job: Job) -> StepTime:
     """Time the training steps of a compiled model.
 
-    One `fit` warms up and gives a first guess. In the second one every epoch is a
+    One `fit` warms up and estimates the time. In the second one every epoch is a
     stretch of many steps, timed from its beginning to its end: a callback that is
     called between epochs only costs a step nothing.
 
     Args:
         model: Compiled model.
-        dataset: What `as_dataset` made.
+        dataset: Data set from `as_dataset`.
         callback_class: `LambdaCallback` of the model's own Keras.
-        job: How long to measure.
+        job: Job whose settings say how long to measure.
     """
     at_once = job.steps_per_execution
     warm_up_steps = math.ceil(WARM_UP_STEPS / at_once) * at_once

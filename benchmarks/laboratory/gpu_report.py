@@ -1,4 +1,4 @@
-"""From measurements on a GPU to the tables that are printed."""
+"""Tables of measurements on a GPU."""
 
 import math
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ STEP_COLUMNS = (
 
 
 def device_line(measurement: Measurement) -> str:
-    """What TensorFlow computes on, in one line."""
+    """Return one line about the device that TensorFlow computes on."""
     if measurement.device is None:
         return f"The device is not known: {measurement.note}."
     if measurement.device == CPU:
@@ -37,14 +37,14 @@ def device_line(measurement: Measurement) -> str:
 
 
 def precision_of(job: Job) -> str:
-    """What the factors of a job's matrix products are, by its settings."""
+    """Return the precision of the factors of a job's matrix products."""
     if job.system.endswith("-bf16"):
         return "bfloat16"
     return "tf32" if job.tf32 else "float32"
 
 
 def ceilings_table(measurements: Sequence[Measurement]) -> str:
-    """The speed of large matrix products in each precision, and of the memory."""
+    """Return the speed of large matrix products in each precision, and of memory."""
     rows: list[Sequence[Cell]] = []
     for m in measurements:
         is_memory = m.job.system == "bandwidth"
@@ -59,12 +59,12 @@ def steps_table(
 ) -> str:
     """Return every training step, compared with PyTorch's and the device's ceilings.
 
-    "speed vs torch" is how often a step is as fast as PyTorch's with the same settings
-    on the same device.
+    "speed vs torch" is a step's speed divided by that of PyTorch's step with the same
+    settings on the same device.
 
     Args:
         measurements: Training steps.
-        ceilings: What `ceilings_table` shows.
+        ceilings: The measurements in `ceilings_table`.
     """
     gflops = {precision_of(m.job): m.gflops for m in ceilings if m.gflops}
     bandwidth = next((m.gb_per_second for m in ceilings if m.gb_per_second), math.nan)
@@ -100,7 +100,7 @@ def _system(measurement: Measurement) -> str:
 
 
 def _conditions(measurement: Measurement) -> tuple:
-    """What two measurements have to share, to be compared."""
+    """Return the settings that two measurements must share to be compared."""
     job, device = measurement.job, measurement.device
     name = device.name if device else None
     return job.batch_size, job.tables, precision_of(job), job.optimizer, name

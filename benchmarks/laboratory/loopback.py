@@ -12,7 +12,7 @@ from benchmarks.laboratory.processes import ROOT
 
 
 def free_addresses(number: int) -> list[str]:
-    """Addresses on this machine that nothing listens at."""
+    """Return addresses on this machine at which nothing listens."""
     sockets = [socket.socket() for _ in range(number)]
     for listener in sockets:
         listener.bind(("localhost", 0))
@@ -29,8 +29,8 @@ def start_workers(
 
     Args:
         num_workers: Number of processes.
-        arguments: What follows `python`.
-        cwd: Directory that they start in.
+        arguments: Arguments of `python`.
+        cwd: Directory in which they start.
         source: Checkout whose code they run.
     """
     workers = free_addresses(num_workers)

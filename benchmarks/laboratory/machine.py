@@ -1,4 +1,4 @@
-"""The machine a measurement ran on, and the memory it took there. For Linux."""
+"""The machine that measures, and the memory of this process. For Linux."""
 
 import os
 import re
@@ -9,7 +9,7 @@ BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
 def describe() -> str:
-    """One paragraph: processor, cores, load, and the versions of what is compared."""
+    """Return a paragraph on the processor, cores, load and the versions compared."""
     model_name = re.search(
         r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo"), re.MULTILINE
     )
@@ -31,7 +31,7 @@ def has_bfloat16() -> bool:
 
 
 def peak_memory_gb() -> float:
-    """Peak resident memory of this process.
+    """Return the peak resident memory of this process.
 
     `getrusage` has it too, but starts it from the size of the parent process.
     """
@@ -39,7 +39,7 @@ def peak_memory_gb() -> float:
 
 
 def memory_gb() -> float:
-    """Resident memory of this process."""
+    """Return the resident memory of this process."""
     return _memory_gb("VmRSS")
 
 

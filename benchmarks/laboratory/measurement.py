@@ -1,7 +1,7 @@
-"""What is asked of a child process that measures, and what it answers."""
+"""The job of a child process that measures, and its answer."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from tfdlrm.base.errors import InputError
 
@@ -13,6 +13,22 @@ System = Literal[
 ]
 Tables = Literal["device", "host"]
 Optimizer = Literal["sgd", "adagrad"]
+
+
+class JobSettings(Protocol):
+    """The settings of a command that all of its jobs have; `Job` describes them."""
+
+    @property
+    def table_scale(self) -> float: ...
+
+    @property
+    def seconds(self) -> float: ...
+
+    @property
+    def min_steps(self) -> int: ...
+
+    @property
+    def seed(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -32,8 +48,8 @@ class Job:
         seed: Seed of the rows.
         tables: Where tables and their state lie: on the device that trains, or in the
             machine's memory.
-        tf32: Whether a GPU may round the factors of float32 products to TF32, as
-            TensorFlow has it do unless told otherwise.
+        tf32: Whether a GPU may round the factors of float32 products to TF32, which is
+            TensorFlow's default.
     """
 
     system: System
@@ -56,6 +72,17 @@ class Job:
                 raise InputError(f"{name} is {getattr(self, name)}, expected > 0")
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}, expected >= 0")
+
+    @classmethod
+    def with_settings(cls, system: System, settings: JobSettings) -> "Job":
+        """Return the job that measures a system with the settings of a command."""
+        return cls(
+            system=system,
+            table_scale=settings.table_scale,
+            seconds=settings.seconds,
+            min_steps=settings.min_steps,
+            seed=settings.seed,
+        )
 
 
 @dataclass(frozen=True)
@@ -80,7 +107,7 @@ class StepTime:
 
 @dataclass(frozen=True)
 class Device:
-    """What a process computed on.
+    """The device that a process computed on.
 
     Args:
         name: A GPU's name, or `CPU`.
@@ -101,12 +128,12 @@ class Measurement:
     Args:
         job: The job.
         step: Time of a training step; `None` for a ceiling or where there is a note.
-        gflops: What a ceiling measured, in 10^9 operations a second.
-        gb_per_second: What `bandwidth` measured, in 10^9 bytes read or written.
+        gflops: Speed of a ceiling, in 10^9 operations a second.
+        gb_per_second: Speed of `bandwidth`, in 10^9 bytes read or written a second.
         peak_gb: Peak resident memory of the process.
-        device: What it computed on; `None` where there is a note.
-        note: Why there is no result.
-        is_failure: Whether that is because something went wrong.
+        device: Device that it computed on; `None` where there is a note.
+        note: Reason why there is no result.
+        is_failure: Whether something went wrong.
     """
 
     job: Job
@@ -127,7 +154,7 @@ class Measurement:
 
     @classmethod
     def from_json(cls, fields: dict) -> "Measurement":
-        """The measurement that `dataclasses.asdict` made `fields` of."""
+        """Return the measurement of which `dataclasses.asdict` made `fields`."""
         step, device = fields["step"], fields["device"]
         return cls(
             **{

@@ -1,4 +1,4 @@
-"""Jobs done in processes of their own, one after another."""
+"""Run jobs in processes of their own, one after another."""
 
 import json
 import subprocess
@@ -16,10 +16,10 @@ ROOT = Path(__file__).parents[2]
 
 
 class Laboratory:
-    """Does jobs one after another, each of them once.
+    """Runs jobs one after another, each of them once.
 
     Args:
-        jobs: All that will be asked for, for the progress shown.
+        jobs: All jobs that will be asked for, to show progress.
         minutes: Time for all of them; jobs that it does not reach are left out.
     """
 
@@ -30,7 +30,7 @@ class Laboratory:
         self.done: dict[Job, Measurement] = {}
 
     def measure(self, jobs: Sequence[Job]) -> list[Measurement]:
-        """Results of `jobs`, in order."""
+        """Return the results of jobs, in order."""
         for job in jobs:
             if job not in self.done:
                 _show_progress(len(self.done) + 1, self.num_jobs, job)
@@ -50,12 +50,12 @@ class Laboratory:
 
     @property
     def num_failed(self) -> int:
-        """How many jobs went wrong."""
+        """Number of jobs that went wrong."""
         return sum(result.is_failure for result in self.done.values())
 
 
 def run_job(job: Job, timeout: float | None = None) -> Measurement:
-    """Do a job in a process of its own; what goes wrong there becomes a note.
+    """Do a job in a process of its own; an error there becomes a note.
 
     Args:
         job: The job.
@@ -82,7 +82,7 @@ def answer_of(module: str, timeout: float | None = None, /, **options: object) -
 
     Raises:
         subprocess.TimeoutExpired: If the process was killed for its time.
-        InputError: If it fails, with the last line that it said and its command.
+        InputError: If it fails, with the last line that it printed and its command.
     """
     arguments = [f"--{name}={value}" for name, value in options.items()]
     process = subprocess.run(

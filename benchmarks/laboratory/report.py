@@ -1,4 +1,4 @@
-"""From measurements of training steps to the tables that are printed."""
+"""Tables of measurements of training steps."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ STEP_COLUMNS = (
 
 
 def ceilings_table(measurements: Sequence[Measurement]) -> str:
-    """The speed of large matrix products, and what it allows at most."""
+    """Return the speed of large matrix products, and the samples that it allows."""
     rows = [
         (
             m.job.system,
@@ -37,14 +37,14 @@ def ceilings_table(measurements: Sequence[Measurement]) -> str:
 
 
 def steps_table(measurements: Sequence[Measurement], ceilings: dict[str, float]) -> str:
-    """Every system's training step, of one batch size and table scale.
+    """Return the training steps of all systems with one batch size and table scale.
 
     "speed vs tfdlrm" is a row's speed divided by that of the first `tfdlrm` row with
     the same optimizer: 0.5 is half as fast.
 
     Args:
-        measurements: What was measured, in the order of the rows.
-        ceilings: What `ceiling_rates` found.
+        measurements: Measurements in the order of the rows.
+        ceilings: Rates from `ceiling_rates`.
     """
     rows: list[tuple[Cell, ...]] = []
     for m in measurements:
@@ -67,7 +67,7 @@ def steps_table(measurements: Sequence[Measurement], ceilings: dict[str, float])
 
 
 def scales_table(large: Sequence[Measurement], small: Sequence[Measurement]) -> str:
-    """The same systems with large and with small tables.
+    """Return the steps of the same systems with large and with small tables.
 
     Args:
         large: Measurements with large tables.
@@ -90,7 +90,7 @@ def scales_table(large: Sequence[Measurement], small: Sequence[Measurement]) -> 
 
 
 def ceiling_rates(measurements: Sequence[Measurement]) -> dict[str, float]:
-    """Samples a second that each dtype's matrix products allow at most."""
+    """Return the most samples a second that each dtype's matrix products allow."""
     return {
         "bfloat16" if _is_bfloat16(m) else "float32": ceiling_rate(m.gflops)
         for m in measurements
@@ -99,7 +99,7 @@ def ceiling_rates(measurements: Sequence[Measurement]) -> dict[str, float]:
 
 
 def ceiling_rate(gflops: float) -> float:
-    """Samples a second that so many 10^9 operations a second allow at most."""
+    """Return the most samples a second that a speed in 10^9 operations allows."""
     return gflops * 1e9 / flops_per_sample()
 
 
@@ -115,5 +115,5 @@ def _base_rate(measurements: Sequence[Measurement], optimizer: str) -> float:
 
 
 def percent(share: float) -> str:
-    """A share as a cell of a table."""
+    """Return a share as a cell of a table."""
     return "-" if math.isnan(share) else f"{share:.0%}"

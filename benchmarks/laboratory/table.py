@@ -7,7 +7,7 @@ Cell = str | int | float | None
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """A Markdown table, aligned for reading as text too.
+    """Return a Markdown table that is aligned, so that it reads well as text too.
 
     Args:
         header: Names of the columns.
@@ -36,7 +36,7 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
 
 
 def text(cell: Cell) -> str:
-    """A cell as it is shown; floats with three significant digits."""
+    """Return the text of a cell; floats have three significant digits."""
     if cell is None or (isinstance(cell, float) and math.isnan(cell)):
         return "-"
     if isinstance(cell, float):

@@ -1,4 +1,4 @@
-"""How long a repeated step takes: the median over stretches of steps."""
+"""Time a repeated step: the median over stretches of steps."""
 
 import math
 import statistics
@@ -27,11 +27,11 @@ class Stopwatch:
         self.times: list[float] = []
 
     def start(self) -> None:
-        """A stretch begins."""
+        """Begin a stretch."""
         self._start = time.perf_counter()
 
     def stop(self) -> bool:
-        """A stretch ends; say whether it was the last one needed."""
+        """End a stretch, and return whether it was the last one needed."""
         self.times.append(time.perf_counter() - self._start)
         return sum(self.times) >= self.seconds and self.steps >= self.min_steps
 
@@ -49,10 +49,10 @@ class Stopwatch:
 def stopwatch_for(
     seconds_per_step: float, seconds: float, min_steps: int, at_once: int = 1
 ) -> Stopwatch:
-    """A stopwatch with stretches of sensible length.
+    """Return a stopwatch with stretches of sensible length.
 
     Args:
-        seconds_per_step: A first guess.
+        seconds_per_step: Estimate of a step's time.
         seconds: Measure for this long at least.
         min_steps: Measure this many steps at least.
         at_once: Steps that run together; a stretch is a multiple of them.
@@ -70,10 +70,11 @@ def time_calls(
     """Time `call(i)` for i = 0, 1, 2…, after a warm-up.
 
     Args:
-        call: What to time; it returns when its work is done, or is on its way.
+        call: Function to time; it returns when its work is done or queued.
         seconds: Measure for this long at least.
         min_calls: Measure this many calls at least.
-        wait: Returns when the work of all calls is done: a GPU works behind them.
+        wait: Function that returns when the work of all calls is done; a GPU's work
+            ends after its call.
     """
     for i in range(WARM_UP_STEPS):
         start = time.perf_counter()

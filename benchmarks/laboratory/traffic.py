@@ -19,8 +19,8 @@ FLOAT_BYTES = ID_BYTES = 4
 def bytes_per_step(job: Job) -> int:
     """Return the bytes that a step of this workload has to read and write.
 
-    A batch is read once. What a layer hands to the next one is written and read once,
-    and so is its gradient. Each distinct row is read to look it up, and it and its
+    A batch is read once. The output of a layer is written and read once, and so is its
+    gradient. Each distinct row is read to look it up, and it and its
     state are read and written to update it, where tables lie on the device. Weights of
     dense layers, and what an operation reads or writes again, are not counted.
     """
@@ -36,7 +36,7 @@ def bytes_per_step(job: Job) -> int:
 
 
 def _handed_on(job: Job, num_features: int) -> int:
-    """Bytes a sample of what layers hand on, and of its gradients."""
+    """Return the bytes a sample of the outputs of layers and of their gradients."""
     top_width = EMBEDDING_DIM + interaction_pairs()
     numbers = [*BOTTOM_UNITS, num_features * EMBEDDING_DIM, top_width, *TOP_UNITS]
     number_bytes = 2 if job.system.endswith("-bf16") else FLOAT_BYTES

@@ -1,1 +1,1 @@
-"""What is measured: this project and its peers."""
+"""The systems that are measured: this project and its peers."""

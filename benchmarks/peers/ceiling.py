@@ -1,6 +1,6 @@
-"""How fast a device multiplies large matrices, and how fast its memory is.
+"""The speed at which a device multiplies large matrices, and that of its memory.
 
-No training step can be faster than either lets it be.
+No training step can be faster than either of them allows.
 """
 
 import tensorflow as tf
@@ -10,14 +10,14 @@ from benchmarks.laboratory.timing import time_calls
 
 SIZES = (1024, 2048, 4096)
 GPU_SIZES = (4096, 8192)
-"""A GPU is through with smaller matrices before the next call has begun."""
+"""A GPU finishes with smaller matrices before the next call begins."""
 
 VECTOR_NUMBERS = 1 << 26
 """Numbers in a vector of 268 MB, which no cache holds."""
 
 
 def best_gflops(dtype: str, seconds: float) -> float:
-    """10^9 operations a second, of the best of several sizes of matrices.
+    """Return 10^9 operations a second with the best of several sizes of matrices.
 
     Args:
         dtype: `float32` or `bfloat16`.
@@ -28,13 +28,15 @@ def best_gflops(dtype: str, seconds: float) -> float:
 
 
 def _gflops(size: int, dtype: str, seconds: float) -> float:
-    left, right = (tf.cast(tf.random.normal((size, size)), dtype) for _ in range(2))
+    first_matrix, second_matrix = (
+        tf.cast(tf.random.normal((size, size)), dtype) for _ in range(2)
+    )
     matmul = tf.function(tf.matmul)
-    product = matmul(left, right)
+    product = matmul(first_matrix, second_matrix)
 
     def multiply(i: int) -> None:
         nonlocal product
-        product = matmul(left, right)
+        product = matmul(first_matrix, second_matrix)
 
     stopwatch = time_calls(
         multiply, seconds, min_calls=3, wait=lambda: product[0, 0].numpy()
@@ -43,7 +45,7 @@ def _gflops(size: int, dtype: str, seconds: float) -> float:
 
 
 def gb_per_second(seconds: float) -> float:
-    """10^9 bytes a second that are read and written where a vector is added to another.
+    """Return 10^9 bytes a second that adding two large vectors reads and writes.
 
     Args:
         seconds: Measure for this long, at least.

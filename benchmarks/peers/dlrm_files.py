@@ -27,14 +27,14 @@ STRETCHES = 8
 """Parts of an epoch, each of which is timed and ends with a point of the curves."""
 
 GUESS = 80_000
-"""Rows a second, to choose a number of epochs by."""
+"""Rows a second, from which the number of epochs follows."""
 
 
 def time_step(job: Job, vocabulary_sizes: list[int], batches: Batches) -> StepTime:
     """Train as `python -m tfdlrm.train` does, from shards of these batches.
 
-    With its metrics, curves and looks at the loss, but without validation and
-    checkpoints, which come as often as one likes. The time of a step is the median over
+    It measures metrics, curves and the loss, but does no validation and writes no
+    checkpoints, whose number is a setting. The time of a step is the median over
     stretches. Those that begin an epoch are left out; what they take beyond that is
     the time to start one. The first epoch compiles and does not count.
     """

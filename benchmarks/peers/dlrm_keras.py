@@ -16,7 +16,7 @@ from pipelines.synthetic import NUM_DENSE
 
 
 def build(vocabulary_sizes: list[int]) -> keras.Model:
-    """A functional model with one `Embedding` a feature."""
+    """Return a functional model with one `Embedding` a feature."""
     dense = keras.Input((NUM_DENSE,), name="dense_features")
     ids = keras.Input(
         (len(vocabulary_sizes),), dtype="int32", name="categorical_features"

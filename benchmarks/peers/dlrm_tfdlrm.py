@@ -20,7 +20,7 @@ from tfdlrm.training.distribution import tables_placed
 
 
 def build(vocabulary_sizes: list[int]) -> DLRM:
-    """The DLRM of the workload, in Keras' global dtype policy."""
+    """Return the DLRM of the workload, in Keras' global dtype policy."""
     config = DLRMConfig(
         embedding_dim=EMBEDDING_DIM,
         bottom_mlp_units=BOTTOM_UNITS[:-1],

@@ -20,7 +20,7 @@ from benchmarks.workload.criteo_kaggle import (
 
 
 def build(vocabulary_sizes: list[int]) -> tf.keras.Model:
-    """A DLRM whose tables are all ordinary Keras embeddings."""
+    """Return a DLRM whose tables are all ordinary Keras embeddings."""
     tables = {
         f"C{i + 1:02}": tf.tpu.experimental.embedding.FeatureConfig(
             table=tf.tpu.experimental.embedding.TableConfig(

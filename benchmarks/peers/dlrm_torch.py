@@ -36,7 +36,7 @@ def allow_tf32(is_allowed: bool) -> None:
 
 
 def used_device() -> Device:
-    """The first GPU, with the most memory in use so far, or else the CPU."""
+    """Return the first GPU with its peak memory so far, or else the CPU."""
     if not torch.cuda.is_available():
         return CPU
     peak_gb = torch.cuda.max_memory_allocated() / 1e9
@@ -48,7 +48,7 @@ class DLRM(Module):
 
     Args:
         vocabulary_sizes: Number of ids of each feature.
-        home: Device of the tables, which the ids are given on.
+        home: Device of the tables and of the ids.
         device: Device of everything else.
     """
 
@@ -73,7 +73,7 @@ class DLRM(Module):
         self.top.to(device)
 
     def forward(self, dense: Any, ids: Any, offsets: Any) -> Any:
-        """Logits `(batch, 1)` of dense features and of ids `(features, batch)`."""
+        """Return logits `(batch, 1)` of dense features and ids `(features, batch)`."""
         bottom = self.bottom(dense)
         vectors = [
             table(column, offsets).to(dense.device)
@@ -129,5 +129,5 @@ def time_step(job: Job, vocabulary_sizes: list[int], batches: Batches) -> StepTi
 
 
 def _ready_to_copy(batches: Any) -> Any:
-    """The same numbers in memory that a GPU copies from by itself."""
+    """Return the same numbers in memory from which a GPU copies by itself."""
     return batches.pin_memory() if torch.cuda.is_available() else batches

@@ -1,7 +1,7 @@
 """The matrix products of a training step and nothing else, as TensorFlow runs them.
 
-No system on the same products can have a faster step: what it takes longer is what
-there is to spare.
+No system that computes the same products can have a faster step: the difference is
+what could be saved.
 """
 
 from collections.abc import Sequence
@@ -62,7 +62,7 @@ def _weights(units: Sequence[int], dtype: tf.DType) -> list[tf.Tensor]:
 def _tower(
     inputs: tf.Tensor, weights: Sequence[tf.Tensor], needs_input_gradient: bool
 ) -> list[tf.Tensor]:
-    """The gradients of an MLP's weights, the last first, and of what they are given.
+    """Return the gradients of an MLP's weights, the last first, and of its inputs.
 
     The outputs stand for their own gradient. That of the inputs comes last; without
     it, that of the first layer's outputs does.
@@ -80,6 +80,9 @@ def _tower(
 
 
 def _interaction(vectors: tf.Tensor) -> tf.Tensor:
-    """The vectors' gradient; the dot products stand for theirs, symmetric as it is."""
+    """Return the vectors' gradient; the dot products stand for theirs.
+
+    Both are symmetric.
+    """
     products = tf.matmul(vectors, vectors, transpose_b=True)
     return tf.matmul(products, vectors)

@@ -1,7 +1,7 @@
 """Ways to update an embedding table from a sparse gradient.
 
-Each function takes the name of an optimizer and returns what makes an update, given
-the table's rows, the number of ids and a seed; or `None` where there is no such thing.
+Each function takes the name of an optimizer. It returns a function that makes an update
+from the table's rows, the number of ids and a seed, or `None` where there is none.
 An update is called with the number of the step.
 """
 
@@ -32,7 +32,7 @@ MakeUpdate = Callable[[int, int, int], Update]
 
 
 def names() -> list[str]:
-    """The optimizers of `tfdlrm.optimizers` that can be used as they are."""
+    """Return the names of the optimizers that need no other one."""
     return [
         name
         for name, value in vars(optimizers).items()
@@ -43,24 +43,25 @@ def names() -> list[str]:
 
 
 def of_tfdlrm(name: str) -> MakeUpdate:
-    """This project's optimizer."""
+    """Return the update of this project's optimizer."""
     return partial(_apply, getattr(optimizers, name))
 
 
 def of_keras(name: str) -> MakeUpdate | None:
-    """Keras' optimizer of the same rule."""
+    """Return the update of Keras' optimizer of the same rule."""
     if name not in KERAS_NAMES:
         return None
     return partial(_apply, getattr(keras.optimizers, KERAS_NAMES[name]))
 
 
 def of_bare_operation(name: str, distinct: bool) -> MakeUpdate | None:
-    """The TensorFlow operation behind an update.
+    """Return the update of the TensorFlow operation behind an optimizer.
 
     Args:
         name: The optimizer.
         distinct: Whether it gets distinct ids, their gradients added up beforehand.
-            Given ids as they come, `Adagrad`'s is as much work but the wrong numbers.
+            With ids as they come, `Adagrad`'s does the same work and returns wrong
+            numbers.
     """
     operations = {"SGD": _bare_sgd, "Adagrad": _bare_adagrad}
     if name not in operations:
@@ -120,7 +121,7 @@ def _bare_adagrad(distinct: bool, num_rows: int, num_ids: int, seed: int) -> Upd
 
 
 def _gradients(num_rows: int, num_ids: int, seed: int) -> list[tuple[Any, Any]]:
-    """Ids with repetitions, `(num_ids,)`, and their gradients, `(num_ids, dim)`."""
+    """Return ids with repetitions, `(num_ids,)`, and gradients, `(num_ids, dim)`."""
     rng = np.random.default_rng(seed)
     return [
         (

@@ -26,7 +26,7 @@ Tables = Literal["replicated", "sharded", "host"]
 
 NUM_BATCHES = 16
 BYTES_ACKED = 120
-"""Where in Linux's `tcp_info` the bytes are that the other side has taken."""
+"""Position in Linux's `tcp_info` of the bytes that the other side has received."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class DistributedTime:
 
     Args:
         ms: Milliseconds a step.
-        sent: Bytes a step that it sent to others; `None` where the system cannot tell.
+        sent: Bytes a step that it sent to others; `None` where that is not known.
         held: Bytes of tables, and of the optimizer's state for them, on the device that
             holds most.
     """
@@ -125,7 +125,7 @@ def measure(job: DistributedJob) -> DistributedTime:
 
 
 def held(model: Any) -> int:
-    """Bytes of tables and of their state on the device that holds most of them."""
+    """Return the bytes of tables and their state on the device that holds most."""
     copies_of = model.distribute_strategy.experimental_local_results
     tables = {tuple(table.shape) for table in model.embeddings.tables}
     by_device: dict[str, int] = {}
@@ -138,7 +138,7 @@ def held(model: Any) -> int:
 
 
 def sent() -> int | None:
-    """Bytes that this process' TCP connections have sent, on Linux."""
+    """Return the bytes that this process' TCP connections have sent, on Linux."""
     directory = Path("/proc/self/fd")
     if not directory.is_dir():
         return None
@@ -147,8 +147,8 @@ def sent() -> int | None:
         try:
             if not stat.S_ISSOCK(entry.stat().st_mode):
                 continue
-            with socket.socket(fileno=os.dup(int(entry.name))) as each:
-                info = each.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+            with socket.socket(fileno=os.dup(int(entry.name))) as open_socket:
+                info = open_socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
         except OSError:
             continue  # no TCP connection, or closed meanwhile
         if len(info) >= BYTES_ACKED + 8:

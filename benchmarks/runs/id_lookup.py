@@ -1,8 +1,7 @@
-"""Time the table from values to ids next to what libraries have for it."""
+"""Time the table from values to ids next to other ways to look ids up."""
 
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 
 import numpy as np
 import polars as pl
@@ -12,7 +11,7 @@ from pipelines.ids.vocabulary import IdTable
 from tfdlrm.data.schema import UNKNOWN_ID
 
 PIECE_ROWS = 70_000
-"""About the rows of a piece, for each of which a column is looked up at once."""
+"""Roughly the rows of a piece, whose values of a column are looked up at once."""
 
 _NUM_PIECES = 8
 
@@ -20,11 +19,11 @@ Lookup = Callable[[pl.Series], np.ndarray]
 
 
 def lookup_table(vocabulary_sizes: tuple[int, ...]) -> str:
-    """Measure the CPU time of a lookup by each way, as a Markdown table."""
+    """Measure the CPU time of a lookup in each way, and return a Markdown table."""
     rows: list[list[Cell]] = []
     for size in vocabulary_sizes:
         vocabulary, pieces = _draw(size)
-        for name, make in _available_ways().items():
+        for name, make in WAYS.items():
             start = time.process_time()
             lookup = make(vocabulary)
             lookup(pieces[0])
@@ -38,15 +37,8 @@ def lookup_table(vocabulary_sizes: tuple[int, ...]) -> str:
     return markdown(["values", "way", "s to build", "ns a lookup"], rows)
 
 
-def _available_ways() -> dict[str, Callable[[pl.DataFrame], Lookup]]:
-    """Return the ways whose library is installed; pandas is optional."""
-    if find_spec("pandas") is not None:
-        return WAYS
-    return {name: make for name, make in WAYS.items() if make is not _by_pandas}
-
-
 def _draw(size: int) -> tuple[pl.DataFrame, list[pl.Series]]:
-    """Return a vocabulary of random values, and pieces of which few are frequent."""
+    """Return a vocabulary of random values, and pieces in which few are frequent."""
     rng = np.random.default_rng(0)
     values = np.unique(rng.integers(2**32, size=size, dtype=np.uint32))
     rng.shuffle(values)
@@ -79,17 +71,8 @@ def _by_binary_search(vocabulary: pl.DataFrame) -> Lookup:
     return lookup
 
 
-def _by_pandas(vocabulary: pl.DataFrame) -> Lookup:
-    import pandas as pd
-
-    index = pd.Index(vocabulary["value"].to_numpy())
-    ids = np.append(vocabulary["id"].to_numpy(), UNKNOWN_ID)
-    return lambda values: ids[index.get_indexer(values.to_numpy())]
-
-
 WAYS: dict[str, Callable[[pl.DataFrame], Lookup]] = {
-    "this project's IdTable": lambda vocabulary: IdTable(vocabulary).ids,
-    "pandas.Index.get_indexer": _by_pandas,
+    "IdTable, an index of pandas": lambda vocabulary: IdTable(vocabulary).ids,
     "polars.DataFrame.join": _by_join,
     "numpy.searchsorted": _by_binary_search,
 }

@@ -34,7 +34,7 @@ MOST_ROWS = 1 << 19
 
 
 def measure(job: Job) -> Measurement:
-    """Do a job, or say why it cannot be done here."""
+    """Do a job, or return the reason why it cannot be done here."""
     step, gflops, gb_per_second = None, None, None
     try:
         used_device = _framework(job)
@@ -54,7 +54,7 @@ def measure(job: Job) -> Measurement:
 
 
 def _framework(job: Job) -> Callable[[], Device]:
-    """Set TF32 in the framework that the job uses, and return what names its device.
+    """Set TF32 in the job's framework, and return the function that names its device.
 
     The other framework is not imported: it would take the GPU's memory.
     """
@@ -85,7 +85,7 @@ def _bandwidth(job: Job) -> float:
 
 
 def _time_step(job: Job) -> StepTime:
-    # Only now, and only the one: these import what may not be installed.
+    # The others may import what is not installed.
     system = importlib.import_module(MODULES[job.system])
     sizes = vocabulary_sizes(job.table_scale)
     # Batches of many rows are fewer: drawing them takes longer than the steps.

@@ -20,7 +20,7 @@ _SECONDS_BETWEEN_LOOKS = 0.05
 
 @dataclass(frozen=True)
 class StageCost:
-    """What a stage took.
+    """The cost of a stage.
 
     Args:
         name: The stage.
@@ -39,7 +39,7 @@ class StageCost:
 def measure(
     raw: Path, output: Path, settings: Mapping[str, str | int]
 ) -> list[StageCost]:
-    """Run the command and take down the cost of each stage.
+    """Run the command and measure the cost of each stage.
 
     Args:
         raw: The raw file.
@@ -47,7 +47,7 @@ def measure(
         settings: Options of the command.
 
     Returns:
-        The stages in order, and at last the whole command with its start.
+        The stages in order, and then the whole command with its start.
 
     Raises:
         InputError: If the command fails.
@@ -80,7 +80,7 @@ def measure(
 
 
 class _Watch:
-    """Looks at a process and at its files again and again, in a thread."""
+    """A thread that measures a process and its files again and again."""
 
     def __init__(self, pid: int, output: Path) -> None:
         self._pid = pid
@@ -94,7 +94,7 @@ class _Watch:
         self._thread.start()
 
     def next_stage(self) -> tuple[float, float]:
-        """Peak memory and disk in GB since the last call."""
+        """Return the peak memory and disk in GB since the last call."""
         self._look()
         with self._lock:
             peaks = self._peaks
@@ -103,7 +103,7 @@ class _Watch:
         return peaks[0], peaks[1]
 
     def stop(self) -> tuple[float, float]:
-        """Peak memory and disk in GB of all stages."""
+        """End the thread, and return the peak memory and disk in GB of all stages."""
         self._stopped.set()
         self._thread.join()
         return self._highest[0], self._highest[1]
@@ -129,7 +129,7 @@ class _Watch:
 
 
 def _tree(pid: int) -> list[int]:
-    """A process and those that it has started, and so on."""
+    """Return a process and all its descendants."""
     pids, index = [pid], 0
     while index < len(pids):
         for path in Path(f"/proc/{pids[index]}/task").glob("*/children"):
@@ -149,7 +149,7 @@ def _peak_bytes(pid: int) -> int:
 
 
 def _size(directory: Path) -> int:
-    """Bytes of the files below a directory, as far as they are there to be counted."""
+    """Return the bytes of the files below a directory, except vanished ones."""
     total = 0
     for parent, _, names in os.walk(directory):
         for name in names:

@@ -38,10 +38,10 @@ class ReadJob:
     """Read training rows in one way and print rows a second as JSON.
 
     Args:
-        way: The way.
-        data_dir: The data set.
+        way: Way of reading.
+        data_dir: Data set.
         batch_size: Rows of a batch.
-        seconds: How long, at least.
+        seconds: Least time to measure.
     """
 
     way: Way
@@ -54,7 +54,7 @@ class ReadJob:
 
 
 def make_pass(job: ReadJob, schema: FeatureSchema, epoch: int) -> Any:
-    """The batches of one pass."""
+    """Return the batches of one pass."""
     from tfdlrm.data.reading import read_split
 
     if job.way in ("block_shuffled", "row_shuffled", "parquet_shuffled"):
@@ -81,7 +81,7 @@ def make_pass(job: ReadJob, schema: FeatureSchema, epoch: int) -> Any:
 
 
 def _joined(paths: list[str], schema: FeatureSchema) -> Any:
-    """The rows of Parquet files as tensorflow-io gives them."""
+    """Return the rows of Parquet files as tensorflow-io reads them."""
     import tensorflow as tf
     import tensorflow_io as tfio
 
@@ -127,7 +127,7 @@ def _parse_rows(schema: FeatureSchema) -> Callable[[Any], Any]:
 
 
 def _stack(schema: FeatureSchema) -> Callable[[Any], Any]:
-    """From a tensor for each column to features and labels."""
+    """Return features and labels from a tensor for each column."""
     import tensorflow as tf
 
     def stack(values: Any) -> Any:
@@ -145,7 +145,7 @@ def _stack(schema: FeatureSchema) -> Callable[[Any], Any]:
 
 
 def measure(job: ReadJob) -> float:
-    """Rows a second over whole passes, after one to warm up."""
+    """Return the rows a second over whole passes, after one to warm up."""
     schema = FeatureSchema.load(job.data_dir)
     expected = schema.num_rows("train")
     num_rows = passes = 0

@@ -1,7 +1,7 @@
-"""The server asked by `h2load`, which takes far less of the processor than Python does.
+"""Ask the server with `h2load`, which needs far less of the processor than Python does.
 
-On a machine of few cores the client takes its time from the server: next to the client
-that checks every answer, this one shows what the server itself can do.
+On a machine of few cores the client takes its time from the server. The Python client
+checks every answer; this one shows what the server itself can do.
 """
 
 import shutil
@@ -33,10 +33,10 @@ def ask(
 
     Args:
         grpc: Address such as 127.0.0.1:8500.
-        rest: Likewise; its metrics say how many answers were good.
+        rest: Address whose metrics say how many answers were good.
         requests: File of `benchmarks.runs.serving_load.save_requests`.
         concurrency: Requests in flight at a time.
-        seconds: About how long it takes.
+        seconds: Approximate time to measure.
     """
     with np.load(requests) as file:
         first_request = file["bodies"][: file["ends"][0]].tobytes()
@@ -52,7 +52,7 @@ def ask(
 def _run(
     grpc: str, message: bytes, concurrency: int, number: int
 ) -> tuple[float, np.ndarray]:
-    """Send a message so often.
+    """Send a message so many times.
 
     Returns:
         Seconds from the first request to the last answer, and those of each request.
@@ -77,7 +77,7 @@ def _run(
 
 
 def _right_answers(rest: str) -> int:
-    """Requests that the server counts as answered so far."""
+    """Return the number of requests that the server counts as answered."""
     url = f"http://{rest}/monitoring/prometheus/metrics"
     with urllib.request.urlopen(url) as page:
         lines = page.read().decode().splitlines()

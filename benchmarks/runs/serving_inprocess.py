@@ -1,4 +1,4 @@
-"""The same model without a server: what is left when nobody has to be asked."""
+"""Run the same model in this process, without a server."""
 
 import json
 import time
@@ -36,7 +36,7 @@ class InProcessCommand:
 
 
 def load(system: str, model: Path, batch_size: int) -> Run:
-    """A function from dense features and ids to probabilities."""
+    """Return a function from dense features and ids to probabilities."""
     if system == "session":
         from tfdlrm.serving.servable import Servable
 

@@ -1,7 +1,7 @@
-"""Requests to a server, many at a time or at a steady rate, every answer checked.
+"""Send requests, many at a time or at a steady rate, and check every answer.
 
-A process of its own: what it costs to ask is not to be mistaken for the server's work,
-although both share the machine.
+This is a process of its own, so that its cost is not taken for the server's, although
+both share the machine.
 """
 
 import asyncio
@@ -59,15 +59,15 @@ class LoadCommand:
 
 @dataclass(frozen=True)
 class LoadResult:
-    """What came of it.
+    """Answers and times of a load.
 
     Args:
         answers: Right answers within the time.
         wrong: Answers that were another request's, or no answer at all.
         per_second: Right answers a second.
         p50_ms: Half of the answers took no longer.
-        p99_ms: Likewise 99 of 100.
-        p999_ms: Likewise 999 of 1000.
+        p99_ms: 99 of 100 answers took no longer.
+        p999_ms: 999 of 1000 answers took no longer.
     """
 
     answers: int
@@ -89,12 +89,12 @@ def save_requests(path: Path, bodies: list[bytes], expected: list[np.ndarray]) -
 
 
 class Load:
-    """Asks, checks and keeps the times.
+    """Sends requests, checks the answers and keeps their times.
 
     Args:
         ask: Sends a request.
-        read: Finds the probabilities in an answer.
-        expected: `(requests, rows)`.
+        read: Reads the probabilities of an answer.
+        expected: Right probabilities, `(requests, rows)`.
     """
 
     def __init__(self, ask: Ask, read: Probabilities, expected: np.ndarray) -> None:
@@ -205,7 +205,7 @@ class _Pool:
         )
 
     async def connect(self) -> None:
-        """Open all of them."""
+        """Open all connections."""
         for _ in range(self._size):
             self._free.put_nowait(
                 await asyncio.open_connection(self._host, self._port, limit=2**24)
@@ -227,13 +227,13 @@ class _Pool:
 
 
 def read_grpc(answer: bytes) -> np.ndarray:
-    """Probabilities `(rows,)` of a `PredictResponse`."""
+    """Return the probabilities `(rows,)` of a `PredictResponse`."""
     response = predict_pb2.PredictResponse.FromString(answer)
     return np.array(response.outputs["probability"].float_val)
 
 
 def read_rest(answer: bytes) -> np.ndarray:
-    """Probabilities `(rows,)` of a REST answer by rows."""
+    """Return the probabilities `(rows,)` of a REST answer by rows."""
     return np.array(json.loads(answer)["predictions"]).ravel()
 
 

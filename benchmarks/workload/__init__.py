@@ -1,1 +1,1 @@
-"""What every system is given to do."""
+"""The work of every system."""

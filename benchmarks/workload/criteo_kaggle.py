@@ -1,4 +1,4 @@
-"""What every system trains: the Criteo Kaggle architecture, and rows to train it on."""
+"""The workload of every system: Criteo Kaggle's architecture, and rows to train on."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -35,7 +35,7 @@ class Batches:
 
 
 def vocabulary_sizes(table_scale: float) -> list[int]:
-    """The published vocabulary sizes times `table_scale`, 1 at least."""
+    """Return the published vocabulary sizes times `table_scale`, 1 at least."""
     return [max(1, round(size * table_scale)) for size in KAGGLE_VOCABULARY_SIZES]
 
 
@@ -54,7 +54,7 @@ def make_batches(
     shape = (num_batches, batch_size)
     ids = [power_law_ids(rng, size, shape) for size in sizes]
     return Batches(
-        # What log(x + 1) of Criteo's counts looks like.
+        # Distributed like log(x + 1) of Criteo's counts.
         dense=rng.gamma(2.0, 0.8, (*shape, NUM_DENSE)).astype(np.float32),
         ids=np.stack(ids, axis=-1),
         labels=(rng.random(shape) < CLICK_RATE).astype(np.float32),
@@ -64,7 +64,7 @@ def make_batches(
 def power_law_ids(
     rng: np.random.Generator, size: int, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """int32 ids from 0 to `size - 1`, few of them frequent, as in a click log.
+    """Draw int32 ids from 0 to `size - 1`, few of them frequent, as in a click log.
 
     Args:
         rng: Source of randomness.
@@ -76,13 +76,13 @@ def power_law_ids(
 
 
 def interaction_pairs() -> int:
-    """Number of dot products that the top MLP is given."""
+    """Return the number of dot products that the top MLP takes."""
     num_vectors = len(KAGGLE_VOCABULARY_SIZES) + 1
     return num_vectors * (num_vectors - 1) // 2
 
 
 def flops_per_sample() -> int:
-    """Floating-point operations of one training step, per sample.
+    """Return the floating-point operations of one training step, per sample.
 
     Matrix products alone: two operations a weight of the MLPs, and the whole matrix of
     dot products; the backward pass costs twice the forward one. Look-ups, activations

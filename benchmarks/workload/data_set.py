@@ -17,7 +17,7 @@ NUM_SHARDS = 16
 
 
 def schema_of(vocabulary_sizes: list[int]) -> FeatureSchema:
-    """Columns like those of Criteo, with these vocabularies."""
+    """Return a schema with columns like Criteo's and these vocabularies."""
     return FeatureSchema(
         dense_features=tuple(f"I{i + 1}" for i in range(NUM_DENSE)),
         categorical_features=tuple(
@@ -36,7 +36,7 @@ def write_data_set(
     """Write the rows of `batches`, over and over, into the shards of each split.
 
     Args:
-        directory: Where to; it must not exist.
+        directory: Directory to write; it must not exist.
         vocabulary_sizes: Number of ids of each categorical feature.
         batches: The rows.
         num_batches: Batches in each split.

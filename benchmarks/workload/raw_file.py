@@ -1,4 +1,4 @@
-"""A raw file as large as is asked for, with Criteo Kaggle's columns and cardinalities.
+"""A raw file of any size, with Criteo Kaggle's columns and cardinalities.
 
 `pipelines.synthetic` plants a model behind its labels and keeps its vocabularies
 small. Here only the cost of reading and counting matters, so the labels are random and
@@ -22,7 +22,7 @@ _TAB, _NEWLINE = b"\t\n"
 
 
 def write_rows(path: Path, num_rows: int, seed: int = 0) -> None:
-    """Write a raw file, complete or not at all; one that is there already is kept.
+    """Write a raw file, complete or not at all, unless it exists already.
 
     Args:
         path: The file.
@@ -39,7 +39,10 @@ def write_rows(path: Path, num_rows: int, seed: int = 0) -> None:
 
 
 def _text(rng: np.random.Generator, num_rows: int) -> bytes:
-    """Rows as text: every field in a place of full width, and then the gaps closed."""
+    """Return rows as text.
+
+    Every field gets its full width first; then the gaps are closed.
+    """
     num_fields = 1 + NUM_DENSE + len(KAGGLE_VOCABULARY_SIZES)
     fields = np.zeros((num_rows, num_fields, FIELD_BYTES + 1), np.uint8)
     fields[:, :, FIELD_BYTES] = _TAB

@@ -12,12 +12,10 @@ from tfdlrm.data.column_files import vocabulary_path
 from tfdlrm.data.schema import MISSING_ID, UNKNOWN_ID
 from tfdlrm.data.vocabulary_files import read_layout
 
-_FREE = np.int32(-1)
-_SPREAD = {
-    # 2**bits / 1.618…: multiplying by it spreads neighbours (Knuth, TAOCP 6.4).
-    np.dtype(np.uint32): np.uint32(2654435769),
-    np.dtype(np.uint64): np.uint64(11400714819323198485),
-}
+_SLOTS_PER_VALUE = 2.6
+"""Slots of the hash table of pandas, at most: a power of two, filled to 0.77."""
+
+_MIN_SLOTS = 128
 
 
 class Table(Protocol):
@@ -51,12 +49,15 @@ def table_bytes(directory: Path, name: str) -> int:
         path = vocabulary_path(directory, name)
         raise DamagedFileError(f"{path} cannot be read: {error}") from None
     columns = [metadata.row_group(i).column(0) for i in range(metadata.num_row_groups)]
-    num_slots = 4 * metadata.num_rows + 2
-    if metadata.schema.column(0).physical_type == "INT32":
-        return num_slots * (4 + _FREE.nbytes)
-    # Texts are looked up by 64-bit hashes and kept to compare, each with a view.
+    is_text = metadata.schema.column(0).physical_type != "INT32"
+    num_values, key_bytes = metadata.num_rows, 8 if is_text else 4
+    # pandas keeps each key in its hash table, with a position, and in an array.
+    num_slots = _SLOTS_PER_VALUE * num_values + _MIN_SLOTS
+    index_bytes = num_slots * (key_bytes + 8) + num_values * key_bytes
+    # Texts are kept too, to compare, each with a view.
     text_bytes = sum(column.total_uncompressed_size for column in columns)
-    return num_slots * (8 + _FREE.nbytes) + 16 * metadata.num_rows + text_bytes
+    texts_bytes = 16 * num_values + text_bytes if is_text else 0
+    return int(index_bytes) + 4 * (num_values + 1) + texts_bytes
 
 
 def encode_categories(
@@ -79,14 +80,12 @@ def encode_categories(
 
 
 class IdTable:
-    """From values to ids: an open-addressing hash table in two arrays.
+    """From values to ids: an index of pandas, which is built once.
 
-    It is built once and then looked up by whole columns, from any thread. Among 8
-    million values a lookup takes 62 ns. Binary search takes 18 times as long, and a
-    Polars join, which hashes the vocabulary again for every piece, 200 times. The index
-    of pandas takes 1.5 times as long, but threads may not share it before it is filled,
-    and nothing else here needs pandas (`python -m benchmarks.prepare`). Text is looked
-    up by its 64-bit hash and then compared.
+    It looks up whole columns, from any thread. A Polars join hashes the vocabulary
+    again for every piece, and binary search misses the cache at every step: among 8
+    million values they take 150 and 16 times as long (`python -m benchmarks.prepare`).
+    Text is looked up by its 64-bit hash and then compared.
 
     Args:
         vocabulary: Columns `value`, null for an id that no value has, and `id`.
@@ -106,44 +105,39 @@ class IdTable:
         unknown_id: int = UNKNOWN_ID,
         missing_id: int = MISSING_ID,
     ) -> None:
+        import pandas as pd
+
         self._unknown_id, self._missing_id = unknown_id, missing_id
         self._texts: pl.Series | None = None
-        if vocabulary.schema["value"] == pl.String:
-            # Sorted by id, so that the text of an id can be looked up and compared.
-            self._first_id = int(vocabulary["id"].min() or 0)  # type: ignore[arg-type]
-            self._texts = vocabulary.sort("id")["value"].rechunk()
+        self._sharing_a_hash: dict[str, int] = {}
         vocabulary = vocabulary.drop_nulls("value")
-        if self._texts is not None:
-            keys = vocabulary["value"].hash().to_numpy()
+        if vocabulary.schema["value"] == pl.String:
+            vocabulary = self._set_apart(vocabulary)
+            self._texts = vocabulary["value"].rechunk()
+            keys = self._texts.hash().to_numpy()
         else:
             keys = vocabulary["value"].cast(pl.UInt32).to_numpy()
+        # Position -1, that of a value that is not found, is the last one.
         ids = vocabulary["id"].cast(pl.Int32).to_numpy()
-        num_bits = max(1, (2 * len(keys)).bit_length())  # at least half stays free
-        self._shift = keys.dtype.type(8 * keys.itemsize - num_bits)
-        self._last_slot = 2**num_bits - 1
-        self._keys = np.zeros(2**num_bits, keys.dtype)
-        self._ids = np.full(2**num_bits, _FREE)
-        self._insert(keys, ids)
+        self._ids = np.append(ids, np.int32(unknown_id))
+        self._index = pd.Index(keys)
+        # The first lookup fills the index, which threads may share from then on.
+        self._index.get_indexer(keys[:1])
 
-    def _insert(self, keys: np.ndarray, ids: np.ndarray) -> None:
-        slots = self._first_slots(keys)
-        while len(keys):
-            free = self._ids[slots] == _FREE
-            self._keys[slots[free]] = keys[free]
-            self._ids[slots[free]] = ids[free]
-            # When several keys meet in one slot, the last one keeps it; others go on.
-            homeless = self._ids[slots] != ids
-            keys, ids = keys[homeless], ids[homeless]
-            slots = (slots[homeless] + 1) & self._last_slot
+    def _set_apart(self, vocabulary: pl.DataFrame) -> pl.DataFrame:
+        """Take out texts whose hash an earlier one has, and return the others."""
+        is_first = vocabulary["value"].hash().is_first_distinct()
+        others = vocabulary.filter(~is_first).select("value", "id")
+        self._sharing_a_hash = dict(others.iter_rows())
+        return vocabulary.filter(is_first) if self._sharing_a_hash else vocabulary
 
     def ids(self, values: pl.Series) -> np.ndarray:
         """Return the id of each of `values`, as int32."""
         if self._texts is None:
-            ids = self._find(values.fill_null(0).to_numpy())
+            keys = values.fill_null(0).to_numpy()
+            ids = self._ids[self._index.get_indexer(keys)]
         else:
-            ids = self._find(values.hash().to_numpy())
-            self._drop_false_matches(ids, values, self._texts)
-        ids[ids == _FREE] = self._unknown_id
+            ids = self._ids_of_texts(values, self._texts)
         if values.null_count():
             ids[values.is_null().to_numpy()] = self._missing_id
         return ids
@@ -153,25 +147,13 @@ class IdTable:
         del values
         return ids == self._unknown_id
 
-    def _find(self, keys: np.ndarray) -> np.ndarray:
-        slots = self._first_slots(keys)
-        ids = self._ids[slots]
-        unresolved = np.flatnonzero((self._keys[slots] != keys) & (ids != _FREE))
-        while len(unresolved):
-            slots[unresolved] = (slots[unresolved] + 1) & self._last_slot
-            ids[unresolved] = self._ids[slots[unresolved]]
-            is_other_key = self._keys[slots[unresolved]] != keys[unresolved]
-            unresolved = unresolved[is_other_key & (ids[unresolved] != _FREE)]
+    def _ids_of_texts(self, values: pl.Series, texts: pl.Series) -> np.ndarray:
+        positions = self._index.get_indexer(values.hash().to_numpy())
+        found = np.flatnonzero(positions >= 0)
+        # Another text may have the same hash.
+        same = values.gather(found).eq_missing(texts.gather(positions[found]))
+        positions[found[~same.to_numpy()]] = -1
+        ids = self._ids[positions]
+        for text, id_ in self._sharing_a_hash.items():
+            ids[(values == text).fill_null(value=False).to_numpy()] = id_
         return ids
-
-    def _drop_false_matches(
-        self, ids: np.ndarray, values: pl.Series, texts: pl.Series
-    ) -> None:
-        """Unset the ids of texts that only share a hash with one of the vocabulary."""
-        matched_rows = np.flatnonzero(ids != _FREE)
-        matched_texts = texts.gather(ids[matched_rows] - self._first_id)
-        is_equal = values.gather(matched_rows).eq_missing(matched_texts).to_numpy()
-        ids[matched_rows[~is_equal]] = _FREE
-
-    def _first_slots(self, keys: np.ndarray) -> np.ndarray:
-        return ((keys * _SPREAD[keys.dtype]) >> self._shift).astype(np.int64)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pipelines.stages.journal import Journal
 from pipelines.stages.provenance import first_difference
-from tfdlrm.base import storage
+from tfdlrm.base import directories, storage
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.version import __version__
 
@@ -165,7 +165,7 @@ def _journal(partial: Path) -> Journal:
 def _only_process(partial: Path) -> Iterator[None]:
     """Lock `partial` so that no other process builds in it."""
     partial.mkdir(parents=True, exist_ok=True)
-    with storage.only_process(
+    with directories.only_process(
         partial,
         f"{partial} is in use: another process prepares the same data set; wait for "
         "it, or give another directory",

@@ -284,9 +284,9 @@ def test_an_error_cannot_act_on_the_terminal(capsys):
     def fail():
         raise InputError("column \x1b[2J\nof two lines")
 
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as raised:
         run_command(fail)
-    assert left.value.code == 2
+    assert raised.value.code == 2
     assert capsys.readouterr().err == "error: column \\x1b[2J\\nof two lines\n"
 
 

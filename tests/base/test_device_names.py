@@ -1,4 +1,4 @@
-"""What a command says of the devices it computes on, and of GPUs that it lacks."""
+"""Commands name the devices they compute on, and the reasons why they have no GPU."""
 
 import re
 import subprocess
@@ -42,7 +42,7 @@ LIBRARIES = [
 
 @pytest.fixture(autouse=True)
 def nothing_but(monkeypatch, tmp_path):
-    """A machine on which no GPU is hidden, and no other program is found."""
+    """Hide no GPU, and let no other program be found."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
 
@@ -62,7 +62,7 @@ def nvidia_smi(tmp_path):
 
 @contextmanager
 def listed(*names, capability=(8, 9)):
-    """GPUs that TensorFlow lists, by these names."""
+    """Let TensorFlow list GPUs of these names."""
     list_devices = tf.config.list_physical_devices
     gpus = [
         tf.config.PhysicalDevice(f"/physical_device:GPU:{i}", "GPU")
@@ -84,7 +84,7 @@ def listed(*names, capability=(8, 9)):
 
 
 def installed(folder, *names):
-    """NVIDIA's packages with these libraries, as pip installs them."""
+    """Write NVIDIA's packages with these libraries, as pip installs them."""
     for name in names:
         path = folder / "nvidia" / name.partition(".")[0] / "lib" / name
         path.parent.mkdir(parents=True)

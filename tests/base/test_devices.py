@@ -1,4 +1,4 @@
-"""Which GPUs commands use, and how many there are, with GPUs in a listing alone."""
+"""The GPUs that commands use and count, with GPUs that are only listed."""
 
 import sys
 from unittest import mock
@@ -16,7 +16,7 @@ from tfdlrm.config.stream import StreamConfig
 from tfdlrm.exporting.scorer import load_scorer
 from tfdlrm.plan import PlanCommand, memory_for, plan
 from tfdlrm.planning.machine_memory import UNKNOWN, available_on_gpu, gpu_memory
-from tfdlrm.streaming.learner import learn
+from tfdlrm.streaming.following import learn
 from tfdlrm.train import train
 from tfdlrm.training.distribution import strategy
 
@@ -26,7 +26,7 @@ GB = 10**9
 
 @pytest.fixture
 def gpus(monkeypatch):
-    """Two GPUs in the listing, and what TensorFlow is told about them."""
+    """Two listed GPUs, and the settings that TensorFlow gets for them."""
     list_devices = tf.config.list_physical_devices
 
     def listed(device_type=None):
@@ -134,7 +134,7 @@ def test_a_gpu_that_is_not_there_is_refused():
 
 
 def memory_of_train(config, monkeypatch):
-    """The memory that a run is compared with."""
+    """Return the memory that a run is compared with."""
 
     class StoppedError(Exception):
         pass

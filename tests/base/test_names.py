@@ -1,4 +1,4 @@
-"""Names say what they hold: words without a subject are rare among them."""
+"""Names of variables say what they hold: words without a subject are rare."""
 
 import ast
 from collections import Counter

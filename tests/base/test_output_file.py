@@ -118,7 +118,7 @@ def test_a_circle_of_links_is_refused(tmp_path):
 
 
 def read_pipe(path):
-    """The pipe's reader, and what it has read once it has ended."""
+    """Return the reader of a pipe, and the list of what it has read at its end."""
     outputs = []
     thread = threading.Thread(target=lambda: outputs.append(path.read_bytes()))
     thread.start()

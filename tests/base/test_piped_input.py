@@ -16,7 +16,7 @@ from tfdlrm.config import PrepareConfig, TrainConfig
 
 @pytest.fixture
 def pipe():
-    """A function from bytes to the path of a pipe that holds them."""
+    """Function from bytes to the path of a pipe that holds them."""
     opened = []
 
     def path_of(content: bytes) -> Path:

@@ -13,7 +13,7 @@ NAMES += ["a\\|b", "&amp;", "![x](y)", "\\", "~~x~~", "$x$", "a*b*c", "+a", "日
 
 
 def cell_of_table(text):
-    """What a reader sees of the first cell of a table."""
+    """Return the text of the first cell of a table, as readers see it."""
     parsed = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     tokens = parsed.parse(f"| name | n |\n|---|---|\n| {text} | 1 |\n")
     cells = [token for token in tokens if token.type == "inline"]

@@ -1,4 +1,4 @@
-"""What standard error says around the first use of XLA."""
+"""Standard error around the first use of XLA."""
 
 import os
 import subprocess

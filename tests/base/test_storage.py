@@ -1,7 +1,7 @@
 """Remote paths: S3 on a server of moto's, a web server, and their absence.
 
-What reaches S3 runs in processes of its own, since such a process aborts when it ends
-in the ordinary way.
+Code that reaches S3 runs in processes of its own, since such a process aborts at its
+ordinary end.
 """
 
 import json
@@ -41,9 +41,9 @@ MODEL = (
 
 COPY = """
 import sys
-from tfdlrm.base import exit_status, storage
+from tfdlrm.base import directories, exit_status, storage
 source, target = map(storage.at, sys.argv[1:3])
-storage.copy_tree(source, target)
+directories.copy_tree(source, target)
 exit_status.leave(0)
 """
 
@@ -130,7 +130,7 @@ def uploaded(s3, data_dir, raw_file):
 
 
 def is_served(s3, model, version):
-    """Whether the embedded server comes to serve that version of a model."""
+    """Return whether the embedded server comes to serve a version of a model."""
     ports = free_port(), free_port()
     command = (
         f"{s3} PYTHONPATH={ROOT} exec {sys.executable} -m tfdlrm.serve {model} "
@@ -293,7 +293,7 @@ def web(raw_file):
     """The address of a web server on the directory of the raw rows."""
 
     class Ranges(SimpleHTTPRequestHandler):
-        """Answers requests for a part of a file, as web servers do but this one."""
+        """A handler that, unlike Python's, answers requests for a part of a file."""
 
         def do_GET(self):
             path = Path(self.translate_path(self.path))

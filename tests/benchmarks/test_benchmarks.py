@@ -28,7 +28,7 @@ from tfdlrm.base.errors import InputError
 
 
 def cells(table: str) -> list[list[str]]:
-    """The rows of a Markdown table, head and all, without the rule."""
+    """Return the rows of a Markdown table, head included, without the rule."""
     lines = [line for line in table.splitlines() if line.startswith("|")]
     rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in lines]
     return [row for row in rows if not set("".join(row)) <= set("-:")]

@@ -1,4 +1,4 @@
-"""The benchmark for a GPU, as far as a CPU can show that it is right."""
+"""The benchmark for a GPU, as far as a CPU can check it."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_every_row_of_ours_has_one_of_pytorch():
         assert torch_job.system == tfdlrm_job.system.replace("tfdlrm", "torch")
         for name in ("batch_size", "tables", "tf32", "optimizer", "table_scale"):
             assert getattr(tfdlrm_job, name) == getattr(torch_job, name)
-    # Should the time be over, the tables in the machine's memory are what is left out.
+    # If the time runs out, the tables in the machine's memory are left out.
     assert [job.tables for job in jobs] == ["device"] * 18 + ["host"] * 18
 
 

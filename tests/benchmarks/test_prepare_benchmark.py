@@ -37,7 +37,7 @@ def test_every_way_to_look_up_ids_finds_the_same():
     vocabulary, (piece, *_) = id_lookup._draw(5_000)
     ids = dict(zip(vocabulary["value"], vocabulary["id"], strict=True))
     expected = [ids[value] for value in piece]
-    ways = id_lookup._available_ways()
+    ways = id_lookup.WAYS
     for make in ways.values():
         assert make(vocabulary)(piece).tolist() == expected
     lines = id_lookup.lookup_table((1_000,)).splitlines()[2:]

@@ -1,4 +1,4 @@
-"""Checkpoints of large tables: written piece by piece, then only what has changed."""
+"""Checkpoints of large tables: written in pieces, and then only the changed rows."""
 
 import json
 import os
@@ -35,14 +35,14 @@ OPTIMIZERS = [
 
 @pytest.fixture
 def large(monkeypatch):
-    """Let the tables of the small model, of 1,120 bytes and more, be large ones."""
+    """Treat the tables of the small model, of 1,120 bytes and more, as large."""
     monkeypatch.setattr(checkpoint_writer, "MAX_COPY_BYTES", 1_000)
     monkeypatch.setattr(stored_variable, "PIECE_BYTES", 64)
 
 
 @pytest.fixture
 def slow_disk(monkeypatch):
-    """Let training go on for a while between one piece of a table and the next."""
+    """Let training continue for a while between two pieces of a table."""
     table_pieces = SavedVariables.table_pieces
 
     def slowly(self):

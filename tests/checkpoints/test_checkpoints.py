@@ -40,7 +40,7 @@ def stopped(tmp_path_factory):
 
 @pytest.fixture
 def run_dir(stopped, tmp_path):
-    # In the place where it was made, since the settings name it.
+    # At its original path, which the settings name.
     copy = tmp_path / "copy"
     shutil.copytree(stopped, copy)
     yield stopped

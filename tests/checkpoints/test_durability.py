@@ -1,4 +1,4 @@
-"""A renamed file or directory is on the disk first: a power cut leaves it whole."""
+"""Files and directories are on the disk before their final names: power cuts."""
 
 import errno
 import os
@@ -13,7 +13,7 @@ from pipelines.prepare import prepare
 from pipelines.stages.journal import Journal
 from tests.stages.test_resume import CONFIG, raw, small_pieces
 from tests.support.prepared_runs import files_of, interrupted_after
-from tfdlrm.base import storage
+from tfdlrm.base import directories, storage
 from tfdlrm.base.kept_files import keep
 from tfdlrm.checkpoints.directory import CheckpointDirectory
 from tfdlrm.checkpoints.entries import Piece
@@ -27,7 +27,7 @@ __all__ = ["raw", "small_pieces"]
 
 @pytest.fixture
 def disk(monkeypatch):
-    """Everything that is synced or renamed, in order."""
+    """All that is synced or renamed, in order."""
     events = []
     fsync, replace = os.fsync, Path.replace
 
@@ -56,7 +56,7 @@ def test_a_directory_is_synced_with_all_its_files_before_the_old_one_goes(
 ):
     target = tmp_path / "model"
     target.mkdir()
-    with storage.new_directory(target, last="b") as temporary:
+    with directories.new_directory(target, last="b") as temporary:
         (temporary / "variables").mkdir(parents=True)
         (temporary / "variables" / "a").write_text("a")
     synced = [path for event, path in disk if event == "sync"]
@@ -85,7 +85,7 @@ def test_the_journal_speaks_only_of_what_is_on_the_disk(disk, tmp_path, monkeypa
 
 
 class Disk:
-    """What a power cut leaves: the contents that were synced, under their names."""
+    """The contents that a power cut leaves: synced ones, under their names."""
 
     def __init__(self, monkeypatch):
         self.files: dict[Path, bytes] = {}
@@ -109,7 +109,7 @@ class Disk:
         monkeypatch.setattr(Path, "replace", rename)
 
     def restore(self, directory):
-        """Leave in `directory` only what is on the disk."""
+        """Replace a directory by what is on the disk."""
         shutil.rmtree(directory, ignore_errors=True)
         for path, contents in self.files.items():
             if path.is_relative_to(directory):
@@ -155,7 +155,7 @@ def test_after_a_power_cut_a_prepared_data_set_is_whole(raw, tmp_path, monkeypat
 
 
 def assert_synced(disk, name, *files):
-    """Before a file or directory gets its name, it and these files are on the disk."""
+    """Check that a path and these files were synced before it got its name."""
     renamed = [path.name if event == "rename" else None for event, path in disk]
     position = renamed.index(name)
     synced = [path for event, path in disk[:position] if event == "sync"]
@@ -165,9 +165,9 @@ def assert_synced(disk, name, *files):
 
 
 def test_a_new_directory_is_on_the_disk_with_those_above_it(disk, tmp_path):
-    storage.make_directory("run_dir", tmp_path / "runs" / "long")
+    directories.make_directory("run_dir", tmp_path / "runs" / "long")
     assert set(disk) == {("sync", tmp_path), ("sync", tmp_path / "runs")}
-    storage.make_directory("run_dir", tmp_path / "runs" / "long")
+    directories.make_directory("run_dir", tmp_path / "runs" / "long")
     assert len(disk) == 2
 
 

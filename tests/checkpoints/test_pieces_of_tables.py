@@ -1,4 +1,4 @@
-"""Tables are copied, saved and loaded in bounded pieces, on the devices they lie on."""
+"""Tables are copied, saved and loaded in bounded pieces, on their own devices."""
 
 import keras
 import numpy as np
@@ -29,7 +29,7 @@ PLACEMENTS = [
 
 @pytest.fixture
 def steps(monkeypatch):
-    """Bytes and device of what is read or written of tables, with pieces made small."""
+    """Bytes and device of each read or write of tables, with small pieces."""
     monkeypatch.setattr(stored_variable, "PIECE_BYTES", BOUND)
     steps = []
     write, gather = stored_variable.write_rows, tf.raw_ops.ResourceGather
@@ -63,12 +63,12 @@ def assert_in_steps(steps, num_copies):
 def test_weights_are_copied_in_pieces_wherever_tables_lie(name, tables, steps):
     source, target = small_model(strategy(name), tables), other_model()
     copy_weights(source, target)
-    assert_in_steps(steps, num_copies=2)  # one is read, one is written
+    assert_in_steps(steps, num_copies=2)  # one read, one written
     np.testing.assert_array_equal(target(FEATURES), source(FEATURES))
 
 
 def other_model():
-    """A model of other weights on one device."""
+    """Return a model of other weights on one device."""
     model = small_model(strategy("default"))
     model.set_weights([values + 1 for values in model.get_weights()])
     return model
@@ -113,7 +113,7 @@ def test_the_best_weights_are_written_and_read_in_pieces(
     )
     write_best_weights(source, RunDirectory(run))
     copies = source.distribute_strategy.num_replicas_in_sync
-    assert ROWS * 4 not in sizes  # Keras itself has seen no table
+    assert ROWS * 4 not in sizes  # Keras itself saved no table
     load_best_weights(target, RunDirectory(run))
     assert_in_steps(steps, num_copies=4)  # the accumulators too
     load_best_weights(source, RunDirectory(run))

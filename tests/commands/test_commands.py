@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,10 +14,10 @@ import tensorflow as tf
 
 from tests.support.processes import run_command_line
 from tests.support.served import Served
+from tests.support.small_models import SMALL_DLRM
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import OptimizerConfig, PrepareConfig, TrainConfig
-from tfdlrm.config.models import DLRMConfig
-from tfdlrm.data.reading import damage_named, read_split
+from tfdlrm.data.reading import read_split
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.evaluate import EvaluateCommand, evaluate_model
 from tfdlrm.export import ExportCommand, export
@@ -28,15 +27,13 @@ from tfdlrm.planning.advice import Memory
 from tfdlrm.predict import PredictCommand, predict
 from tfdlrm.train import train
 
-MODEL = DLRMConfig(embedding_dim=4, bottom_mlp_units=(8,), top_mlp_units=(8,))
-
 
 @pytest.fixture(scope="module")
 def config(data_dir, tmp_path_factory) -> TrainConfig:
     directory = tmp_path_factory.mktemp("trained")
     return TrainConfig(
         data_dir=data_dir,
-        model=MODEL,
+        model=SMALL_DLRM,
         batch_size=64,
         epochs=2,
         evaluations_per_epoch=4,
@@ -47,7 +44,7 @@ def config(data_dir, tmp_path_factory) -> TrainConfig:
 
 @pytest.fixture(autouse=True, scope="module")
 def one_load_of_a_model() -> Iterator[None]:
-    """Loading a SavedModel takes longer than all that these tests ask of it."""
+    """Load each SavedModel once, which takes longer than the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scorer, "load_scorer", cache(scorer.load_scorer))
         yield
@@ -101,15 +98,15 @@ def test_evaluating_the_export_gives_the_numbers_of_training(
 ):
     output = tmp_path / "metrics.json"
     evaluate_model(EvaluateCommand(config.export_dir, config.data_dir, json=output))
-    shown = capsys.readouterr().out
+    printed = capsys.readouterr().out
     measured = json.loads(output.read_text())
     trained = json.loads((config.run_dir / "metrics.json").read_text())
     assert set(measured) == set(trained)
     for split, values in trained.items():
         assert measured[split].pop("dialect") == values.pop("dialect") == "default"
         assert measured[split] == pytest.approx(values, rel=1e-6)
-        assert f"| {split} | {values['rows']:,} |" in shown
-        assert f"{split}: AUC {values['auc']:.4f} of 0." in shown  # planted truth
+        assert f"| {split} | {values['rows']:,} |" in printed
+        assert f"{split}: AUC {values['auc']:.4f} of 0." in printed  # planted truth
 
 
 def test_a_data_set_without_held_out_rows_is_evaluated_on_request(
@@ -133,51 +130,6 @@ def test_a_place_for_the_measures_that_is_not_there_is_refused(config, tmp_path)
         evaluate_model(command)
 
 
-def test_damaged_data_is_found_before_a_run_begins(config, tmp_path):
-    damaged = tmp_path / "data"
-    shutil.copytree(config.data_dir, damaged)
-    (damaged / FeatureSchema.load(damaged).shards[-1].path).unlink()
-    run = tmp_path / "run"
-    with pytest.raises(InputError, match="is missing"):
-        train(replace(config, data_dir=damaged, run_dir=run))
-    assert not run.exists()
-
-
-def test_a_shard_that_may_not_be_read_is_named_before_a_run_begins(
-    config, tmp_path, monkeypatch
-):
-    schema = FeatureSchema.load(config.data_dir)
-    shard = config.data_dir / schema.shards[-1].path
-    open_file = Path.open
-
-    def refuse(self, *args, **kwargs):
-        if self == shard:
-            raise PermissionError(13, "Permission denied", str(self))
-        return open_file(self, *args, **kwargs)
-
-    monkeypatch.setattr(Path, "open", refuse)
-    run = tmp_path / "run"
-    told = f"{shard} cannot be read: Permission denied; expected a shard"
-    with pytest.raises(InputError, match=re.escape(told)):
-        train(replace(config, run_dir=run))
-    assert not run.exists()
-
-
-def test_a_shard_that_is_gone_since_the_run_began_is_named(config, tmp_path):
-    copy = shutil.copytree(config.data_dir, tmp_path / "data")
-    schema = FeatureSchema.load(copy)
-    batches = read_split(copy, schema, "train", 64)
-    shard = copy / schema.split_shards("train")[-1].path
-    shard.unlink()
-    with (
-        pytest.raises(
-            InputError, match=f"{re.escape(str(shard))} cannot be read: No such"
-        ),
-        damage_named(copy, schema),
-    ):
-        list(batches)
-
-
 def test_a_version_that_nothing_can_follow_is_found_before_a_run_begins(
     config, tmp_path
 ):
@@ -186,40 +138,6 @@ def test_a_version_that_nothing_can_follow_is_found_before_a_run_begins(
     with pytest.raises(InputError, match="the highest that there can be"):
         train(replace(config, run_dir=run, export_dir=tmp_path / "clicks"))
     assert not run.exists()
-
-
-def damaged_copy(data_dir, copy, split):
-    """A data set with a wrong bit in a shard of a split, and that shard."""
-    shutil.copytree(data_dir, copy)
-    shard = copy / FeatureSchema.load(copy).split_shards(split)[0].path
-    contents = bytearray(shard.read_bytes())
-    contents[-1] ^= 1
-    shard.write_bytes(contents)
-    return copy, shard
-
-
-@pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_a_record_found_damaged_in_a_run_is_named(config, tmp_path, split):
-    damaged, shard = damaged_copy(config.data_dir, tmp_path / "data", split)
-    run, export = tmp_path / "run", tmp_path / "export"
-    with pytest.raises(InputError, match=rf"{re.escape(str(shard))}, record \d+: "):
-        train(replace(config, data_dir=damaged, run_dir=run, export_dir=export))
-    assert not export.exists()
-
-
-def test_a_damaged_record_is_named_when_a_model_is_measured(exported, config, tmp_path):
-    damaged, shard = damaged_copy(config.data_dir, tmp_path / "data", "test")
-    with pytest.raises(InputError, match=rf"{re.escape(str(shard))}, record \d+: "):
-        evaluate_model(EvaluateCommand(exported, damaged))
-
-
-def test_a_model_of_another_data_set_is_refused(exported, config, tmp_path):
-    other = tmp_path / "data"
-    shutil.copytree(config.data_dir, other)
-    schema = FeatureSchema.load(other)
-    replace(schema, dense_features=schema.dense_features[:-1]).save(other)
-    with pytest.raises(InputError, match="dense columns: I13 is there, and not here"):
-        evaluate_model(EvaluateCommand(exported, other))
 
 
 def test_predictions_of_raw_rows_are_those_of_the_prepared_ones(
@@ -303,7 +221,7 @@ def test_a_used_run_directory_is_refused_before_rows_are_prepared(
 
 def test_a_raw_file_is_prepared_once(raw_file, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = TrainConfig(raw=raw_file, model=MODEL, export_dir=tmp_path / "model")
+    config = TrainConfig(raw=raw_file, model=SMALL_DLRM, export_dir=tmp_path / "model")
     monkeypatch.setattr("tfdlrm.train.memory_here", lambda *_: Memory(host=0))
 
     def prepare_only(config):

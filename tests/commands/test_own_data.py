@@ -1,4 +1,4 @@
-"""One's own log through the whole chain, against a plain reading of it."""
+"""A log that is not Criteo's through the whole chain, against a plain reading of it."""
 
 import math
 from collections import Counter
@@ -36,7 +36,7 @@ def bag_of(row, name):
 
 
 def expected(rows, min_frequency=4):
-    """Label, dense features and bags of ids of every row, by split."""
+    """Return the label, dense features and bags of ids of every row, by split."""
     order = sorted(range(len(rows)), key=lambda i: (int(rows[i]["ts"]), i))
     per_day = Counter(int(row["ts"]) // 86_400 for row in rows)
     counts = [per_day[day] for day in sorted(per_day)]
@@ -45,10 +45,10 @@ def expected(rows, min_frequency=4):
     parts = [order[:validation], order[validation:test], order[test:]]
     ids = {}
     for name in ("user", "tags", "shops"):
-        seen = Counter(v for i in parts[0] for v in bag_of(rows[i], name) if v)
-        kept = sorted((v for v in seen if seen[v] >= min_frequency), key=str)
-        kept.sort(key=lambda v, seen=seen: -seen[v])
-        ids[name] = {v: i for i, v in enumerate(kept, start=2)} | {None: 1}
+        counts = Counter(v for i in parts[0] for v in bag_of(rows[i], name) if v)
+        frequent = sorted((v for v in counts if counts[v] >= min_frequency), key=str)
+        frequent.sort(key=lambda v, counts=counts: -counts[v])
+        ids[name] = {v: i for i, v in enumerate(frequent, start=2)} | {None: 1}
 
     def encode(row):
         dense = (
@@ -66,7 +66,7 @@ def expected(rows, min_frequency=4):
 
 
 def as_lists(ids):
-    """`ids.to_list()`, which takes a second for a thousand rows."""
+    """Return `ids.to_list()`, which itself takes a second for a thousand rows."""
     ends = np.cumsum(ids.values.row_lengths())
     bags = [bag.tolist() for bag in np.split(ids.flat_values, ends[:-1])]
     width = ids.shape[1]
@@ -91,7 +91,7 @@ def rounded(rows):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def work_dir(tmp_path_factory):
     directory = tmp_path_factory.mktemp("own")
     (directory / "columns.yaml").write_text(DESCRIPTION)
     write_log(directory / "log.csv", ROWS)
@@ -99,14 +99,14 @@ def place(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def config(place):
-    return replace(CONFIG, columns=place / "columns.yaml")
+def config(work_dir):
+    return replace(CONFIG, columns=work_dir / "columns.yaml")
 
 
 @pytest.fixture(scope="module")
-def data_dir(place, config):
-    prepare([place / "log.csv"], place / "data", config)
-    return place / "data"
+def data_dir(work_dir, config):
+    prepare([work_dir / "log.csv"], work_dir / "data", config)
+    return work_dir / "data"
 
 
 def assert_holds(directory, rows=ROWS):
@@ -131,9 +131,9 @@ def test_a_data_set_is_what_plain_python_makes_of_the_log(data_dir):
 
 
 @pytest.mark.slow
-def test_rows_of_one_record_each_are_the_same_rows(place, config, data_dir):
-    output = place / "rows"
-    prepare([place / "log.csv"], output, replace(config, record_format="row"))
+def test_rows_of_one_record_each_are_the_same_rows(work_dir, config, data_dir):
+    output = work_dir / "rows"
+    prepare([work_dir / "log.csv"], output, replace(config, record_format="row"))
     for split in SPLITS:
         assert read(output, split) == read(data_dir, split)
     assert verify(output) == []
@@ -148,7 +148,7 @@ def test_rows_of_one_record_each_are_the_same_rows(place, config, data_dir):
 
 
 def test_small_pieces_and_several_passes_change_nothing_that_is_learned(
-    place, config, tmp_path, monkeypatch
+    work_dir, config, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(encoding, "_TABLES_SHARE", 10**9)  # a pass for each column
     monkeypatch.setattr(opening, "open_log", partial(small_log, chunk_bytes=4096))
@@ -162,17 +162,17 @@ def small_log(path, columns, on_bad_row, chunk_bytes):
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bytes(
-    place, config, tmp_path, monkeypatch
+    work_dir, config, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(opening, "open_log", partial(small_log, chunk_bytes=20_000))
-    log = place / "log.csv"
+    log = work_dir / "log.csv"
     prepare([log], tmp_path / "whole", config)
     expected_files = files_of(tmp_path / "whole")
-    add, kinds = Journal.add, []
+    add, entry_names = Journal.add, []
 
-    def add_and_stop(journal, kind, entry):
-        add(journal, kind, entry)
-        kinds.append(kind)
+    def add_and_stop(journal, entry_name, entry):
+        add(journal, entry_name, entry)
+        entry_names.append(entry_name)
         raise KeyboardInterrupt
 
     output = tmp_path / "stopped"
@@ -181,8 +181,8 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
         try:
             prepare([log], output, config)
         except KeyboardInterrupt:
-            assert len(kinds) < 100
-    assert {"piece", "time cuts", "time piece", "encoded", "shard"} <= set(kinds)
+            assert len(entry_names) < 100
+    assert {"piece", "time cuts", "time piece", "encoded", "shard"} <= set(entry_names)
     assert files_of(output) == expected_files
 
 
@@ -204,9 +204,9 @@ def test_parquet_gives_the_same_data_set(config, data_dir, tmp_path):
     assert_holds(tmp_path / "data")
 
 
-def test_own_text_is_hashed_without_counting(place, config, tmp_path):
+def test_own_text_is_hashed_without_counting(work_dir, config, tmp_path):
     settings = replace(config, dialect="hash", min_frequency=None, hash_buckets=50)
-    schema = prepare([place / "log.csv"], tmp_path / "data", settings)
+    schema = prepare([work_dir / "log.csv"], tmp_path / "data", settings)
     assert schema.vocabulary_sizes == [52, 52, 52]
     tags = [bag_of(row, "tags") for row in ROWS]
     hashed = [tf.strings.to_hash_bucket_fast(bag, 50) + 2 for bag in tags]
@@ -217,7 +217,7 @@ def test_own_text_is_hashed_without_counting(place, config, tmp_path):
 
 
 def test_settings_that_do_not_go_together_are_refused_before_reading(
-    place, config, tmp_path
+    work_dir, config, tmp_path
 ):
     log, output = [write_rows(tmp_path / "log.csv", [b"no row"])], tmp_path / "data"
     with pytest.raises(
@@ -233,25 +233,27 @@ def test_settings_that_do_not_go_together_are_refused_before_reading(
 
 
 @pytest.mark.parametrize(
-    ("positive", "told"), [("yes", False), ("Yes", True), ("no", False)]
+    ("positive", "is_reported"), [("yes", False), ("Yes", True), ("no", False)]
 )
-def test_labels_that_are_all_alike_are_told(tmp_path, capsys, positive, told):
+def test_labels_that_are_all_alike_are_told(tmp_path, capsys, positive, is_reported):
     columns, log = tmp_path / "columns.yaml", tmp_path / "log.csv"
     columns.write_text(f"{{label: {{name: y, positive: '{positive}'}}, dense: [a]}}")
     log.write_text("y,a\nyes,1\nno,2\n")
     config = PrepareConfig(columns=columns, validation_days=0, test_days=0)
     prepare([log], tmp_path / "data", config)
-    assert ("same label" in capsys.readouterr().out) == told
+    assert ("same label" in capsys.readouterr().out) == is_reported
 
 
 def test_columns_described_otherwise_are_another_data_set(
-    place, config, data_dir, tmp_path
+    work_dir, config, data_dir, tmp_path
 ):
     other_description = tmp_path / "columns.yaml"
     other_description.write_text(DESCRIPTION.replace("[price, ", "[price, unused, "))
     with pytest.raises(InputError, match="columns describes other columns"):
         prepare(
-            [place / "log.csv"], data_dir, replace(config, columns=other_description)
+            [work_dir / "log.csv"], data_dir, replace(config, columns=other_description)
         )
     other_description.write_text(f"# a comment\n{DESCRIPTION}")
-    prepare([place / "log.csv"], data_dir, replace(config, columns=other_description))
+    prepare(
+        [work_dir / "log.csv"], data_dir, replace(config, columns=other_description)
+    )

@@ -1,107 +1,27 @@
-import fcntl
+"""A data set that is prepared is what plain Python makes of the rows."""
+
 import json
-import os
 import re
-import shutil
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
-import tensorflow as tf
 
-from pipelines.engines import local
 from pipelines.logs import opening
 from pipelines.logs.criteo_file import RawFile
 from pipelines.prepare import PrepareCommand, prepare
+from tests.support.plain_data_sets import CONFIG, ROWS, assert_holds, read_split
 from tests.support.prepared_runs import files_of
 from tests.support.processes import run_command_line
 from tests.support.raw_rows import make_rows, read_plainly, replace_field, write_rows
-from tfdlrm.base import storage
 from tfdlrm.base.command_line import parse
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig
 from tfdlrm.data.schema import FeatureSchema
-
-ROWS = make_rows(1000)
-CONFIG = PrepareConfig(min_frequency=5)
-
-
-@pytest.fixture
-def raw(tmp_path):
-    return write_rows(tmp_path / "train.txt", ROWS)
-
-
-@pytest.fixture
-def output(tmp_path):
-    return tmp_path / "data"
-
-
-def read_split(directory: Path, split: str) -> tuple[np.ndarray, ...]:
-    """Labels, dense and categorical features of a split, in file order."""
-    columns = {"label": [], "dense_features": [], "categorical_features": []}
-    for shard in FeatureSchema.load(directory).split_shards(split):
-        for record in tf.data.TFRecordDataset(str(directory / shard.path)):
-            block = tf.train.Example.FromString(record.numpy()).features.feature
-            for name, values in columns.items():
-                number = np.int32 if name.startswith("cat") else np.float32
-                (stored,) = block[name].bytes_list.value
-                values.append(np.frombuffer(stored, number))
-    label, dense, ids = (np.concatenate([[], *parts]) for parts in columns.values())
-    return label, dense.reshape(-1, 13), ids.reshape(-1, 26).astype(int)
-
-
-def plain_vocabularies(categories: list[list], min_frequency: int) -> list[dict]:
-    vocabularies = []
-    for column in zip(*categories, strict=True):
-        counts = Counter(value for value in column if value is not None)
-        frequent = [value for value in counts if counts[value] >= min_frequency]
-        frequent.sort(key=lambda value, counts=counts: (-counts[value], value))
-        ids = {value: position + 2 for position, value in enumerate(frequent)}
-        vocabularies.append({None: 1, **ids})
-    return vocabularies
-
-
-def expected_rows(rows: list[bytes], vocabularies: list[dict]) -> tuple:
-    labels, dense, categories = read_plainly(rows)
-    ids = [
-        [ids.get(value, 0) for ids, value in zip(vocabularies, row, strict=True)]
-        for row in categories
-    ]
-    return labels, dense, np.array(ids)
-
-
-def in_some_order(arrays: tuple[np.ndarray, ...]) -> np.ndarray:
-    """Rows as whole numbers, sorted."""
-    labels, dense, ids = arrays
-    table = np.column_stack([labels, np.rint(np.expm1(dense)), ids])
-    return table[np.lexsort(table.T)]
-
-
-def assert_holds(directory: Path, rows: list[bytes], ends: tuple[int, int]) -> None:
-    """That the data set at `directory` is what `rows`, cut at `ends`, should give."""
-    vocabularies = plain_vocabularies(read_plainly(rows[: ends[0]])[2], 5)
-    expected = expected_rows(rows, vocabularies)
-    schema = FeatureSchema.load(directory)
-    assert schema.vocabulary_sizes == [len(ids) + 1 for ids in vocabularies]
-    for split, part in [
-        ("train", slice(ends[0])),
-        ("validation", slice(*ends)),
-        ("test", slice(ends[1], None)),
-    ]:
-        actual = read_split(directory, split)
-        in_split = tuple(values[part] for values in expected)
-        if split == "train":
-            np.testing.assert_array_equal(
-                in_some_order(actual), in_some_order(in_split)
-            )
-        else:
-            np.testing.assert_array_equal(actual[0], in_split[0])
-            np.testing.assert_allclose(actual[1], in_split[1], rtol=1e-6)
-            np.testing.assert_array_equal(actual[2], in_split[2])
 
 
 def test_a_data_set_is_what_plain_python_makes_of_the_rows(raw, output):
@@ -202,125 +122,15 @@ def test_a_malformed_row_says_how_to_leave_such_rows_out(tmp_path, output):
         prepare([bad], output, CONFIG)
 
 
-def test_a_second_run_does_nothing(raw, output, capsys, monkeypatch):
-    schema = prepare([raw], output, CONFIG)
-    capsys.readouterr()
-    monkeypatch.setattr(local, "run", None)
-    assert prepare([raw], output, CONFIG) == schema
-    assert "already prepared" in capsys.readouterr().out
-
-
-def test_another_input_or_setting_is_refused_by_name(raw, output, tmp_path):
-    prepare([raw], output, CONFIG)
-    before = files_of(output)
-    for files, config, message in [
-        ([raw], PrepareConfig(), "min_frequency was 5, is 10"),
-        ([raw], PrepareConfig(min_frequency=5, days=3), "days was null, is 3"),
-        (
-            [raw, write_rows(tmp_path / "b", ROWS)],
-            CONFIG,
-            "the raw files were train.txt, are train.txt, b",
-        ),
-    ]:
-        with pytest.raises(InputError, match=f"{message}; give another directory"):
-            prepare(files, output, config)
-    write_rows(raw, [*ROWS[1:], ROWS[0]])
-    os.utime(raw, (0, 0))
-    with pytest.raises(InputError, match=r"train.txt has other contents now"):
-        prepare([raw], output, CONFIG)
-    write_rows(raw, ROWS[:-1])
-    with pytest.raises(InputError, match=r"train.txt had [\d,]+ bytes, has"):
-        prepare([raw], output, CONFIG)
-    assert files_of(output) == before
-
-
-def test_a_touched_or_copied_input_is_still_the_same(raw, output, monkeypatch):
-    schema = prepare([raw], output, CONFIG)
-    monkeypatch.setattr(local, "run", None)
-    os.utime(raw, (0, 0))
-    assert prepare([raw], output, CONFIG) == schema
-    (raw.parent / "copy").mkdir()
-    copy = shutil.copyfile(raw, raw.parent / "copy" / raw.name)
-    assert prepare([copy], output, CONFIG) == schema
-
-
-def test_the_memory_budget_changes_nothing_in_the_data_set(raw, output):
-    small = replace(CONFIG, memory_budget="1.5 GiB")
-    schema = prepare([raw], output, small)
-    assert prepare([raw], output, CONFIG) == schema
-
-
 @pytest.mark.parametrize("budget", ["8", "8 gb", "-8GB", "lots", "999MB", ""])
 def test_a_memory_budget_is_a_number_with_a_unit(budget):
     with pytest.raises(InputError, match=r"memory_budget is .*, expected"):
         PrepareConfig(memory_budget=budget)
 
 
-def test_a_damaged_data_set_is_not_used_again(raw, output):
-    schema = prepare([raw], output, CONFIG)
-    shard = output / schema.shards[0].path
-    shard.write_bytes(shard.read_bytes()[:-1])
-    with pytest.raises(InputError, match="the data set is damaged"):
-        prepare([raw], output, CONFIG)
-    shard.unlink()
-    with pytest.raises(InputError, match="is missing"):
-        prepare([raw], output, CONFIG)
-
-
-def test_an_output_that_is_something_else_is_refused(raw, output):
-    output.mkdir()
-    prepare([raw], output, CONFIG)  # an empty directory is taken
-    (output / "schema.json").unlink()
-    with pytest.raises(InputError, match="is not a data set"):
-        prepare([raw], output, CONFIG)
-    with pytest.raises(InputError, match="is a file"):
-        prepare([raw], raw, CONFIG)
-
-
 def test_missing_parents_of_the_output_are_made(raw, tmp_path):
     prepare([raw], tmp_path / "a" / "b", CONFIG)
     assert (tmp_path / "a" / "b" / "schema.json").exists()
-
-
-@pytest.mark.parametrize("stage", ["split_rows", "write_counted", "write_shard"])
-@pytest.mark.parametrize(
-    ("failure", "seen", "message"),
-    [
-        (OSError(28, "No space left"), InputError, "cannot be written: No space left"),
-        (RuntimeError("a defect"), RuntimeError, "a defect"),
-    ],
-)
-def test_a_failure_leaves_nothing(
-    raw, output, monkeypatch, stage, failure, seen, message
-):
-    def fail(*_args, **_named):
-        raise failure
-
-    monkeypatch.setattr(local, stage, fail)
-    with pytest.raises(seen, match=message):
-        prepare([raw], output, CONFIG)
-    assert [path.name for path in output.parent.iterdir()] == ["train.txt"]
-
-
-def test_what_another_version_left_is_removed(raw, output):
-    stale = output.with_name(".data.partial")
-    (stale / "work").mkdir(parents=True)
-    (stale / "work" / "000000.arrow").write_bytes(b"half")
-    (stale / "train").mkdir()
-    prepare([raw], output, CONFIG)
-    assert not stale.exists()
-    assert_holds(output, ROWS, (858, 929))
-
-
-def test_two_runs_do_not_build_the_same_data_set_at_once(raw, output):
-    building = output.with_name(".data.partial")
-    building.mkdir()
-    other = os.open(building, os.O_RDONLY)
-    fcntl.flock(other, fcntl.LOCK_EX)
-    with pytest.raises(InputError, match="another process"):
-        prepare([raw], output, CONFIG)
-    os.close(other)
-    prepare([raw], output, CONFIG)
 
 
 def test_rows_without_label_are_refused(tmp_path, raw, output):
@@ -376,50 +186,6 @@ def test_the_command_refuses_bad_input_in_one_line(tmp_path, output):
     assert process.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("error", "expected"),
-    [(OSError(5, "no such bucket"), InputError), (KeyboardInterrupt(), None)],
-)
-def test_an_upload_that_breaks_off_leaves_nothing(
-    raw, output, monkeypatch, error, expected
-):
-    """The remote place is a directory of this machine."""
-    monkeypatch.setattr(storage, "is_remote", lambda path: path == output)
-    copyfileobj = shutil.copyfileobj
-
-    def break_off(read, written, size):
-        copyfileobj(read, written, size)
-        if list(output.rglob("part-*")):
-            raise error
-
-    with monkeypatch.context() as patch:
-        patch.setattr(shutil, "copyfileobj", break_off)
-        with pytest.raises(expected or type(error)) as raised:
-            prepare([raw], output, CONFIG)
-    assert not output.exists()
-    if expected:
-        assert f"{output} cannot be read or written: no such bucket" in str(
-            raised.value
-        )
-    schema = prepare([raw], output, CONFIG)
-    assert schema.check_shards(output)
-
-
-def test_an_interrupt_before_the_upload_promises_nothing(
-    raw, output, monkeypatch, capsys
-):
-    monkeypatch.setattr(storage, "is_remote", lambda path: path == output)
-
-    def stop(*_args):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(local, "make_schema", stop)
-    with pytest.raises(KeyboardInterrupt):
-        prepare([raw], output, CONFIG)
-    assert "continues from there" not in capsys.readouterr().err
-    assert list(output.parent.iterdir()) == [raw]
-
-
 def test_the_command_takes_several_files_and_a_settings_file(tmp_path):
     (tmp_path / "settings.yaml").write_text("min_frequency: 3\nseed: 4\n")
     command = parse(
@@ -437,16 +203,16 @@ def test_the_command_takes_several_files_and_a_settings_file(tmp_path):
 
 def test_real_rows_are_prepared(output, kaggle_rows):
     schema = prepare([kaggle_rows], output, CONFIG)
-    counted = pl.read_csv(
+    raw_rows = pl.read_csv(
         kaggle_rows.read_bytes(), separator="\t", has_header=False, quote_char=None
     )
-    rows = [schema.num_rows(each) for each in ("train", "validation", "test")]
+    rows = [schema.num_rows(split) for split in ("train", "validation", "test")]
     assert rows == [45_408, 3_784, 3_784]
-    training = counted.head(rows[0])
+    training = raw_rows.head(rows[0])
     for position, size in enumerate(schema.vocabulary_sizes):
         counts = Counter(training[:, 14 + position].drop_nulls())
         assert size == 2 + sum(count >= 5 for count in counts.values())
     labels = [read_split(output, split)[0] for split in ("validation", "test")]
     np.testing.assert_array_equal(
-        np.concatenate(labels), counted[:, 0].tail(3_784 * 2).to_numpy()
+        np.concatenate(labels), raw_rows[:, 0].tail(3_784 * 2).to_numpy()
     )

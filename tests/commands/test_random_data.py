@@ -50,25 +50,25 @@ def test_the_mean_of_gaussian_ids_is_the_middle_of_each_table():
 def test_a_fixed_number_of_lookups_is_fixed():
     *_, indices, lengths = whole(RandomData(100, (2, 50), lookups=4))
     assert [len(ids) for ids in indices] == [400, 400]
-    assert all(np.all(each == 4) for each in lengths)
+    assert all(np.all(num_ids == 4) for num_ids in lengths)
 
 
 def test_a_random_number_of_lookups_is_at_most_the_table():
     data = RandomData(20_000, (3, 50), lookups=6, lookups_fixed=False)
     *_, indices, lengths = whole(data)
-    for ids, each, most in zip(indices, lengths, (3, 6), strict=True):
-        assert (each.min(), each.max(), each.sum()) == (1, most, len(ids))
+    for ids, num_ids, most in zip(indices, lengths, (3, 6), strict=True):
+        assert (num_ids.min(), num_ids.max(), num_ids.sum()) == (1, most, len(ids))
         # max(1, round(u * most)): the first takes half of zero's share too.
         expected = np.array([1.5, *[1] * (most - 2), 0.5]) / most * 20_000
-        assert stats.chisquare(np.bincount(each)[1:], expected).pvalue > 0.01
+        assert stats.chisquare(np.bincount(num_ids)[1:], expected).pvalue > 0.01
 
 
 def test_the_seed_decides_and_a_shorter_run_is_the_start():
     data = RandomData(BLOCK_ROWS + 5, (100,), seed=1)
     rows = whole(data)
     np.testing.assert_array_equal(rows[2][0], whole(data)[2][0])
-    other = whole(RandomData(BLOCK_ROWS + 5, (100,), seed=2))
-    assert np.any(rows[2][0] != other[2][0])
+    other_rows = whole(RandomData(BLOCK_ROWS + 5, (100,), seed=2))
+    assert np.any(rows[2][0] != other_rows[2][0])
     first = next(random_rows(RandomData(BLOCK_ROWS, (100,), seed=1)))
     np.testing.assert_array_equal(first.indices[0], rows[2][0][:BLOCK_ROWS])
 

@@ -22,19 +22,19 @@ from tfdlrm.base.errors import InputError
 
 def distances_by_hand(trace):
     stack, distances = [], []
-    for each in trace:
-        distances.append(len(stack) - stack.index(each) if each in stack else 0)
-        if each in stack:
-            stack.remove(each)
-        stack.append(each)
+    for identity in trace:
+        distances.append(len(stack) - stack.index(identity) if identity in stack else 0)
+        if identity in stack:
+            stack.remove(identity)
+        stack.append(identity)
     return distances
 
 
 def shares(profile, num_distances):
-    """Cumulative share of every stack distance below `num_distances`."""
-    each = np.zeros(num_distances)
-    each[list(profile.distances)] = np.diff(profile.cumulative, prepend=0)
-    return np.cumsum(each)
+    """Return the cumulative share of every stack distance below `num_distances`."""
+    increments = np.zeros(num_distances)
+    increments[list(profile.distances)] = np.diff(profile.cumulative, prepend=0)
+    return np.cumsum(increments)
 
 
 @pytest.mark.parametrize("num_ids", [1, 2, 7, 60])
@@ -47,8 +47,8 @@ def test_stack_distances_are_those_of_a_stack(num_ids, length):
 def test_a_stack_in_parts_is_one_list():
     rng = np.random.default_rng(0)
     stack, by_hand = LRUStack(), []
-    for each in range(3_000):
-        by_hand.append(stack.push(each))
+    for identity in range(3_000):
+        by_hand.append(stack.push(identity))
     for distance in rng.integers(1, 3_001, 3_000).tolist():
         expected = by_hand.pop(-distance)
         by_hand.append(expected)
@@ -83,7 +83,7 @@ def test_the_stack_persists_across_lookups():
     profile = profile_trace([1, 2, 3, 1, 2, 3, 3, 2])
     lookups = list(islice(replay(profile, seed=0), 30))
     ids = replay(profile, seed=0)
-    in_lookups = [each for _ in range(10) for each in islice(ids, 3)]
+    in_lookups = [identity for _ in range(10) for identity in islice(ids, 3)]
     assert in_lookups == lookups
     assert set(lookups) == {1, 2, 3}
 
@@ -109,7 +109,7 @@ def test_a_profile_reads_back(tmp_path):
 
 def test_a_profile_as_the_reference_writes_it_is_read(tmp_path):
     path = tmp_path / "dist.log"
-    # Its shares are added up in floating point and end below 1.
+    # The sum of its shares in floating point is below 1.
     path.write_text("4, 7, 1\n0, 1, 2\n0.3, 0.6, 0.9999999999999999\n")
     profile = read_profile(path)
     assert profile == TraceProfile((4, 7, 1), (0, 1, 2), (0.3, 0.6, 1.0))

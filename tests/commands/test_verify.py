@@ -26,7 +26,7 @@ def shard(data):
 
 
 def change_record(shard: Path, number: int, change) -> None:
-    """Write a record anew, with good checksums, after `change` of its features."""
+    """Change the features of a record, and write it again with good checksums."""
     records = [record.numpy() for record in tf.data.TFRecordDataset(str(shard))]
     example = tf.train.Example.FromString(records[number])
     change(example.features.feature)
@@ -37,7 +37,7 @@ def change_record(shard: Path, number: int, change) -> None:
 
 
 def bits_flipped(path):
-    """The file with one bit of it flipped, at one place after another."""
+    """Flip one bit of a file at a time; yields after each."""
     contents = path.read_bytes()
     for position in np.random.default_rng(0).integers(len(contents), size=20):
         damaged = bytearray(contents)

@@ -1,20 +1,22 @@
-"""The wheel: what it holds, and that it works away from this repository."""
+"""The wheel: its contents, and its use outside of this repository."""
 
 import os
 import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.support.processes import ROOT
+from tfdlrm.diagnosis.works import USES
 
 
 def run(*command, cwd, **environment):
-    done = subprocess.run(
+    process = subprocess.run(
         command,
         cwd=cwd,
         env={**os.environ, **environment},
@@ -22,13 +24,13 @@ def run(*command, cwd, **environment):
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """Built from the files that are in version control, as a clone has them."""
+    """A wheel of the files in version control, as a clone has them."""
     directory = tmp_path_factory.mktemp("wheel")
     archive = directory / "source.tar"
     if not (ROOT / ".git").exists():
@@ -49,17 +51,17 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_the_two_packages_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as file:
         names = [name for name in file.namelist() if ".dist-info/" not in name]
-        described = file.read(
-            next(each for each in file.namelist() if each.endswith("/METADATA"))
+        metadata = file.read(
+            next(name for name in file.namelist() if name.endswith("/METADATA"))
         ).decode()
     tracked = run("git", "ls-files", "tfdlrm", "pipelines", cwd=ROOT).splitlines()
     assert sorted(names) == sorted(tracked)
-    assert "Requires-Dist: tensorflow>=" in described
-    assert "License-Expression: Apache-2.0" in described
+    assert "Requires-Dist: tensorflow>=" in metadata
+    assert "License-Expression: Apache-2.0" in metadata
 
 
 def requirements_of(file, **environment):
-    """The requirements of a file that hold in an environment, by name."""
+    """Return the requirements of a file that apply in an environment, by name."""
     lines = [line.partition("#")[0].strip() for line in file.read_text().splitlines()]
     requirements = [
         Requirement(line) for line in lines if line and not line.startswith("-r")
@@ -106,7 +108,22 @@ def test_all_five_packages_of_the_application_are_installed_by_its_first_command
     }
     assert five <= set(pins)
     newer = requirements_of(ROOT / "requirements.txt", python_version="3.13")
-    assert five - set(newer) == {"tensorflow-io"}  # there is none for Python 3.13
+    assert five - set(newer) == {"tensorflow-io"}  # not there for Python 3.13
+
+
+@pytest.mark.parametrize("use", USES[:4], ids=lambda use: use.commands)
+def test_a_wheel_brings_what_its_commands_need(use):
+    distributions = packages_distributions()
+    needed = {
+        canonicalize_name(distributions[name.partition(".")[0]][0])
+        for name in use.packages
+    }
+    allowed = {
+        canonicalize_name(requirement.name)
+        for requirement in project_requirements("serving")
+    }
+    # jsonargparse[signatures] brings the parser of docstrings.
+    assert needed - {"docstring-parser"} <= allowed
 
 
 def test_the_wheel_does_not_need_the_test_runner():

@@ -154,7 +154,7 @@ def test_lists_are_written_with_commas_alone():
 
 
 def finish(run_dir, config):
-    """What a finished run leaves, as far as a comparison reads it."""
+    """Write the files of a finished run that a comparison reads."""
     run_dir.mkdir(parents=True)
     (run_dir / "config.yaml").write_text(to_yaml(config))
     (run_dir / "summary.json").write_text('{"parameters": 1, "peak_memory": 1}')
@@ -227,7 +227,7 @@ def test_a_stopped_comparison_stops_its_run_and_goes_on(data_dir, tmp_path, how)
     assert process.returncode == (143 if how == signal.SIGTERM else -how)
     wait_until(lambda: [*run.glob("checkpoints/step-*")])
     assert not (run / "report.md").exists()
-    time.sleep(2)  # for the killed one's training to leave its directory
+    time.sleep(2)  # until the training of the killed one has left its directory
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     log = run.with_name(f"{run.name}.log").read_text()

@@ -28,7 +28,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def closed_form(config, num_rows, num_dense=13, num_categorical=26):
-    """The number of parameters of a model, by arithmetic alone."""
+    """Return the number of parameters of a model, by arithmetic alone."""
     dim = getattr(config, "embedding_dim", 0)
     width = num_dense + num_categorical * dim
 

@@ -1,4 +1,4 @@
-"""Names of columns become names of files: one for each, whatever they hold."""
+"""Each name of a column becomes a name of a file of its own."""
 
 import hashlib
 
@@ -56,7 +56,7 @@ def test_awkward_columns_keep_their_own_vocabularies(tmp_path):
 
 @pytest.mark.parametrize("name", ["x[1]", "ctr%", "new?", "z" * 210])
 def test_vocabularies_of_the_release_before_are_found(tmp_path, name):
-    """That release wrote names of columns without encoding them."""
+    """The release before wrote names of columns without encoding them."""
     path = tmp_path / "vocabulary" / f"{name}.parquet"
     path.parent.mkdir()
     vocabulary("a", "b").write_parquet(path)

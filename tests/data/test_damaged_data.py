@@ -38,7 +38,7 @@ FORMATS = [
 
 @pytest.fixture(params=FORMATS)
 def data_set(request, tmp_path):
-    """A data set in each format: its directory and its schema."""
+    """A data set in one of the formats: its directory and its schema."""
     return tmp_path, write(tmp_path, request.param)
 
 
@@ -49,7 +49,7 @@ def read_all(directory, schema, split="train", **options):
 
 
 def refusal_of(directory, schema, path, **options):
-    """Return the message when a pass meets a damaged shard."""
+    """Return the message of a pass that meets a damaged shard."""
     with pytest.raises(InputError) as error:
         read_all(directory, schema, **options)
     message = str(error.value)
@@ -154,7 +154,7 @@ def data(data_dir, tmp_path):
 
 
 def change_a_value(path: Path) -> None:
-    """Write a vocabulary that is well-formed, with another value."""
+    """Write a well-formed vocabulary with another value."""
     vocabulary = pl.read_parquet(path)
     values = vocabulary["value"].to_list()
     values[0] ^= 1

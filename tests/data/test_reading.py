@@ -18,7 +18,7 @@ from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 
 BLOCK_ROWS = 8
 ROWS = {"train": (90, 75, 83, 8, 1, 64, 71), "test": (50, 40)}
-"""Rows of each shard: of several lengths, and in more than one round of open ones."""
+"""Rows of each shard: several lengths, and more shards than are open at a time."""
 
 COLUMNS = Columns("click", ("price", "age"), ("user", "item", "shop"))
 

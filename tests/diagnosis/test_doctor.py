@@ -1,4 +1,4 @@
-"""The ten lines on what is installed, whatever of it is broken."""
+"""The ten lines on what is installed, also where something is broken."""
 
 import sys
 
@@ -116,7 +116,7 @@ def test_without_tensorflow_all_lines_are_there():
     assert lines["devices"].endswith("; no TensorFlow to use it")
     assert (lines["GPUs"], lines["CUDA"]) == ("no driver", "not known")
     assert lines["works"].startswith("pipelines.prepare, tfdlrm.plan, client")
-    assert "train, evaluate, predict" in lines["lacks"]
+    assert "train, export, compare" in lines["lacks"]
     assert lines["to do"] == "pip install -r requirements.txt"
 
 

@@ -1,4 +1,4 @@
-"""What the pages on preparing data show is run, as a reader would."""
+"""Run the commands of the pages on preparing data, as a reader would."""
 
 import shlex
 import shutil
@@ -56,7 +56,7 @@ def test_the_commands_of_the_page_on_own_data_run(tmp_path):
 
 
 def write_criteo(directory):
-    """Write rows under the names of Criteo's files, and copy the settings."""
+    """Write rows to files named like Criteo's, and copy the settings."""
     shutil.copytree(ROOT / "configs", directory / "configs")
     write_rows(directory / "train.txt", 9_000)
     for day in range(24):

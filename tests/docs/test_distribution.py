@@ -1,4 +1,4 @@
-"""The commands of docs/distribution.md, as a reader would run them."""
+"""Run the commands of docs/distribution.md, as a reader would."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The commands of docs/gpu.md, and what they and the README promise."""
+"""Run the commands of docs/gpu.md, and check what they and the README promise."""
 
 import re
 

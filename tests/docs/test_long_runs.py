@@ -1,4 +1,4 @@
-"""The commands of the page on long runs are run, in order, as a reader would."""
+"""Run the commands of the page on long runs in order, as a reader would."""
 
 import shutil
 

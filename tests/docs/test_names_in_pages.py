@@ -1,4 +1,4 @@
-"""Every module, function and class that a page mentions is there."""
+"""Every module, function and class that a page mentions exists."""
 
 import importlib
 import re

@@ -1,4 +1,4 @@
-"""The pages on neighbours: every flag is one, and every command shown runs."""
+"""The pages on neighbours: every flag exists, and every command shown runs."""
 
 import importlib
 import inspect
@@ -82,7 +82,7 @@ def test_the_table_has_every_flag_of_nvidias():
 
 
 def options_of(module, argv=()):
-    """The options of a command, by its help."""
+    """Return the options of a command, by its help."""
     texts = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.stdout.write", texts.append, raising=False)
@@ -100,7 +100,7 @@ def options():
 
 
 def check_name(name):
-    """A function or class, and with `(argument)` one of its parameters."""
+    """Check a function or class and, with `(argument)`, one of its parameters."""
     path, _, argument = name.rstrip(")").partition("(")
     module, _, attribute = path.rpartition(".")
     value = getattr(importlib.import_module(module), attribute)

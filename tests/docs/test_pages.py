@@ -1,4 +1,4 @@
-"""What the documents show is run, in order, as a reader would."""
+"""Run what the documents show in order, as a reader would."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ def blocks(document, language):
 
 
 def commands(document):
-    """The lines that begin with `python -m`, for an environment that is set up."""
+    """Return the lines that begin with `python -m`, which an environment can run."""
     lines = "".join(blocks(document, "bash")).splitlines()
     return [line for line in lines if line.startswith("python -m")]
 
@@ -59,7 +59,7 @@ def test_the_commands_of_the_performance_page_run(command, tmp_path):
 def test_the_commands_of_the_pages_on_models_and_quality_run(tmp_path):
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     (tmp_path / "data").mkdir()
-    raw = tmp_path / "data" / "synthetic.tsv"  # fewer rows than would be made
+    raw = tmp_path / "data" / "synthetic.tsv"  # fewer rows than the command makes
     synthetic.write_raw(raw, num_rows=20_000, seed=0)
     for command in commands("docs/models.md") + commands("docs/quality.md"):
         command = command.replace("2000000", "20000")

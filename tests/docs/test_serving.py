@@ -1,4 +1,4 @@
-"""What the serving page shows is run, with a model trained for it."""
+"""Run what the serving page shows, with a model trained for it."""
 
 import shutil
 import subprocess

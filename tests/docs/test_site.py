@@ -10,7 +10,7 @@ import pytest
 from tests.docs.test_pages import blocks
 from tests.support.processes import ROOT
 
-# The Python of these pages needs files of their commands, and other tests run it.
+# The Python of these pages needs their commands' files; other tests run it.
 NOT_ALONE = {"docs/from_nvidia.md", "docs/preparing.md", "docs/serving.md"}
 PAGES = {str(path.relative_to(ROOT)) for path in ROOT.glob("docs/*.md")}
 DOCUMENTS = sorted(page for page in PAGES - NOT_ALONE if blocks(page, "python"))

@@ -1,4 +1,4 @@
-"""The commands of docs/serving_tf_serving.md, as a reader would run them."""
+"""Run the commands of docs/serving_tf_serving.md, as a reader would."""
 
 import json
 

@@ -187,7 +187,7 @@ def test_a_stopped_run_goes_on_and_notices_a_changed_input(
 def test_the_command_goes_on_after_a_kill(tmp_path):
     raw = write_rows(tmp_path / "train.txt", ROWS)
     output = tmp_path / "data"
-    # Only this process knows where the project is: workers get it sent.
+    # Only this process knows where the project is, and sends it to workers.
     program = (
         f"import runpy, sys; sys.path.insert(0, {str(ROOT)!r}); "
         "runpy.run_module('pipelines.prepare', run_name='__main__')"

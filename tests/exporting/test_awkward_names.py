@@ -22,9 +22,9 @@ from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 from tfdlrm.data.vocabulary_files import read_vocabulary, write_vocabulary
 from tfdlrm.exporting.model_card import example_row
 from tfdlrm.exporting.raw_graph import RawFeatures
+from tfdlrm.exporting.raw_signatures import raw_arguments
 from tfdlrm.exporting.saved_model import export_model
 from tfdlrm.exporting.scorer import load_scorer
-from tfdlrm.exporting.signatures import raw_arguments
 from tfdlrm.models import build_model
 from tfdlrm.predict import PredictCommand, predict
 from tfdlrm.serving.servable import Servable
@@ -53,7 +53,7 @@ def write_csv(path, names, rows):
 
 
 def one_column(path, values, rows=400):
-    """A log of one categorical column that takes turns."""
+    """Write a log of one categorical column whose values take turns."""
     return write_csv(
         path, ["y", "c"], [[i % 2, values[i % len(values)]] for i in range(rows)]
     )
@@ -66,13 +66,13 @@ def one_column_config(tmp_path):
 
 
 def make_data_set(directory, categorical):
-    """The log, its rows by column, and the data set."""
+    """Return a log, its rows by column, and its data set."""
     rng = np.random.default_rng(1)
     names = ["label!", *DENSE, *categorical, BAG]
     rows = []
     for row in range(400):
         numbers = [f"{value:.2f}" for value in rng.random(len(DENSE))]
-        # Every value of a column is in no other one.
+        # No value is in two columns.
         values = [f"{number}-{rng.integers(3)}" for number in range(len(categorical))]
         rows.append([row % 2, *numbers, *values, "|".join(rng.choice(["p", "q"], 2))])
     log = write_csv(directory / "log.csv", names, rows)
@@ -165,7 +165,7 @@ def test_every_column_has_its_own_ids(awkward):
 
 
 def features_of(path, bag):
-    """The bytes of a shard's records, without the name of the bag."""
+    """Return the bytes of a shard's records, without the name of the bag."""
     records = []
     for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
         features = tf.train.Example.FromString(record).features.feature
@@ -177,7 +177,7 @@ def features_of(path, bag):
 
 @pytest.mark.parametrize("log_format", ["csv", "parquet"])
 def test_names_that_polars_takes_for_patterns_are_names(tmp_path, log_format):
-    """The same log as under ordinary names gives the same ids."""
+    """The ids are those of the same log under ordinary names."""
     rng = np.random.default_rng(2)
     numbers = range(300)
     log = {
@@ -243,7 +243,7 @@ def scores(model, log):
 
 
 def raw_scores(model, columns):
-    """By the graph, from text."""
+    """Return the scores that the graph computes from text."""
     scorer = load_scorer(model)
     texts = {
         argument: tf.constant(columns[name])

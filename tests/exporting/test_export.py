@@ -1,4 +1,4 @@
-"""What an exported version holds beside its signatures, and what the command says."""
+"""The files of an exported version, except its signatures, and the command's output."""
 
 import json
 import re
@@ -136,7 +136,7 @@ def test_a_card_has_no_measures_of_weights_that_are_lost(
 
 
 def test_two_exports_at_once_get_a_version_each(tmp_path):
-    """The second waits: both would have written to the same place."""
+    """The second one waits, or both would write to the same directory."""
     is_first_in, versions = Event(), []
 
     def write(is_first):
@@ -183,7 +183,7 @@ def test_an_export_computes_in_the_precision_of_its_run(
     CheckpointDirectory(run / "checkpoints").load_weights(model)
     expected = probabilities_of(model, batches)(features).numpy()
     np.testing.assert_allclose(narrow(features), expected, rtol=0.02)
-    # That of float32 is the same to the last bits, and this one is not.
+    # float32 scores are equal to the last bits, and these are not.
     assert not np.allclose(narrow(features), load_scorer(exported)(features), rtol=1e-4)
 
 

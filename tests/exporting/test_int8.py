@@ -1,4 +1,4 @@
-"""Models whose tables are int8, and what the command says of them."""
+"""Models whose tables are int8, and the command's report on them."""
 
 import json
 
@@ -11,7 +11,7 @@ from tfdlrm.data.reading import read_split
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.exporting import scorer
 from tfdlrm.exporting.quantization import quantize_rows
-from tfdlrm.exporting.signatures import raw_columns
+from tfdlrm.exporting.raw_signatures import raw_columns
 from tfdlrm.metrics.binary import binary_metrics
 from tfdlrm.predict import PredictCommand, predict
 

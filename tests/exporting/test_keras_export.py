@@ -63,7 +63,7 @@ MODELS = {
 
 
 def with_answer(name, rows=ROWS):
-    """A model with weights that are all random, and its logits."""
+    """Return a model with random weights only, and its logits."""
     model = MODELS[name]()
     model(rows)
     rng = np.random.default_rng(0)

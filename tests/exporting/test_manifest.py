@@ -1,4 +1,4 @@
-"""The files of an exported version are what was exported, or the version is refused."""
+"""A version whose files differ from those that were exported is refused."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ from tfdlrm.serving.servable import Servable
 
 
 def files_of(version):
-    """All files below, relative, in order of their names."""
+    """Return all files below a directory, relative, in order of their names."""
     paths = sorted(path for path in version.rglob("*") if path.is_file())
     return [str(path.relative_to(version)) for path in paths]
 

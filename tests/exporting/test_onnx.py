@@ -166,7 +166,7 @@ def as_tf32(values):
 
 @pytest.fixture
 def ampere(monkeypatch):
-    """Let products be rounded as GPUs do from Ampere on, where they may."""
+    """Round products as GPUs from Ampere on do, where TF32 is allowed."""
     exact = tf.matmul
     is_allowed = tf.config.experimental.tensor_float_32_execution_enabled
 
@@ -201,7 +201,7 @@ def test_a_gpu_that_rounds_products_does_not_spoil_the_comparison(ampere, tmp_pa
 
 
 class Shuffled(keras.Model):
-    """Gives something else each time: as good as an operation converted wrongly."""
+    """A layer with other outputs each time, like an operation converted wrongly."""
 
     def call(self, inputs):
         noise = tf.random.uniform(tf.shape(inputs["dense_features"])[:1])
@@ -215,7 +215,7 @@ def test_a_file_that_computes_something_else_is_refused(tmp_path):
 
 
 class Checked(keras.Model):
-    """Holds an operation that ONNX does not have."""
+    """A layer with an operation that ONNX does not have."""
 
     def call(self, inputs):
         ids = inputs["categorical_features"]

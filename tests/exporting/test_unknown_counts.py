@@ -1,4 +1,4 @@
-"""What a served graph counts of unknown values, against plain Python."""
+"""The counts of unknown values of a served graph, against plain Python."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ CATEGORIES = criteo.CATEGORICAL_FEATURES
 
 
 def exported(raw, directory, config):
-    """A model of no training, as a server loads it, and its data set."""
+    """An untrained model, as a server loads it, and its data set."""
     data_dir = directory / "data"
     prepare([raw], data_dir, config)
     schema = FeatureSchema.load(data_dir)

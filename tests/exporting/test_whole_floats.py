@@ -1,4 +1,4 @@
-"""The category `7.0` is the integer 7, wherever a value comes from."""
+"""The category `7.0` is the integer 7, from every source."""
 
 import json
 from dataclasses import replace

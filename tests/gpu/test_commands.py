@@ -1,4 +1,4 @@
-"""The commands on a machine with GPUs: of memory, or real ones."""
+"""The commands on a machine with GPUs, real ones or such made of memory."""
 
 import json
 import signal
@@ -17,7 +17,7 @@ from tfdlrm.predict import PredictCommand, predict
 
 
 def train_command(data_dir, *settings):
-    """The run of `small_config`, with other settings."""
+    """Return a command for the run of `small_config`, with other settings."""
     return (
         f"python -m tfdlrm.train --data_dir {data_dir} --model.embedding_dim 8 "
         "--model.bottom_mlp_units [16] --model.top_mlp_units [16] --batch_size 64 "
@@ -27,7 +27,7 @@ def train_command(data_dir, *settings):
 
 
 def measures_of(run):
-    """Area under the curve and loss of each split."""
+    """Return the area under the curve and the loss of each split."""
     measures = json.loads((run / "metrics.json").read_text())
     return [
         values[measure]
@@ -48,7 +48,7 @@ def test_a_gpu_trains_and_exports_what_a_cpu_does(
 
 
 def stop_after_a_checkpoint(machine, command):
-    """Start a run and interrupt it once it has a checkpoint; returns its status."""
+    """Start a run, interrupt it once it has a checkpoint, and return its status."""
     checkpoints = machine.directory / "run" / "checkpoints"
     process = machine.start(command)
     while process.poll() is None and not list(checkpoints.glob("step-*")):
@@ -68,7 +68,7 @@ def stop_after_a_checkpoint(machine, command):
     ids=["one GPU", "two GPUs", "a real GPU"],
 )
 def finished(request, data_dir, tmp_path_factory):
-    """A machine on which a run was stopped and went on."""
+    """A machine on which a run was stopped and resumed."""
     gpus, num_gpus, strategy = request.param
     libraries = request.getfixturevalue("fake_gpus") if gpus == "fake" else None
     directory = tmp_path_factory.mktemp("machine")
@@ -82,7 +82,7 @@ def finished(request, data_dir, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def on_cpu(data_dir, tmp_path_factory):
-    """Measures of the same run on a CPU."""
+    """The measures of the same run on a CPU."""
     machine = Machine(None, tmp_path_factory.mktemp("cpu"), num_gpus=0)
     machine.run(train_command(data_dir, "--epochs 2"))
     return measures_of(machine.directory / "run")
@@ -112,7 +112,7 @@ def scores_in(path):
 
 
 def expected_scores(model, raw_file, tmp_path):
-    """Click probabilities by this process, which has no GPU."""
+    """Return click probabilities by this process, which has no GPU."""
     predict(PredictCommand(model, raw_file, tmp_path / "expected.csv"))
     return scores_in(tmp_path / "expected.csv")
 

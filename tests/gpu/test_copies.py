@@ -1,4 +1,4 @@
-"""What a training step copies to, from and between GPUs, which are made of memory."""
+"""Copies of a training step to, from and between GPUs, which are made of memory."""
 
 import json
 import shlex
@@ -14,11 +14,11 @@ pytestmark = pytest.mark.slow
 
 BATCH_SIZE = 256
 BATCH_BYTES = BATCH_SIZE * (13 + 26 + 1) * 4
-"""Of the dense features, ids and labels of `data_dir`."""
+"""Bytes of the dense features, ids and labels of a batch of `data_dir`."""
 
 
 def copies_per_step(fake_gpus, directory, settings):
-    """What a step copies on a machine with two GPUs, for each of the settings."""
+    """Return the copies of a step with two GPUs, for each of the settings."""
     machine = Machine(fake_gpus, directory, num_gpus=2)
     argument = shlex.quote(json.dumps(settings))
     output = machine.run(f"python -m tests.support.fake_gpu.step {argument}")

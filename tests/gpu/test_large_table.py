@@ -1,4 +1,4 @@
-"""A table of more numbers than 32 bits count, on a GPU with room for it."""
+"""A table of more numbers than 32 bits can count, on a GPU with room for it."""
 
 import keras
 import numpy as np
@@ -35,5 +35,5 @@ def test_the_last_rows_of_a_large_table_are_read_and_written(name):
     step(first_and_last[4:])
     after = layer(first_and_last).numpy()
     np.testing.assert_array_equal(after[:4], before[:4])
-    # A gradient of ones: every rule makes its first step as long as the learning rate.
+    # With a gradient of ones the first step of every rule is the learning rate.
     np.testing.assert_allclose(after[4:], before[4:] - 0.5, rtol=1e-4, atol=1e-5)

@@ -1,4 +1,4 @@
-"""What Keras and the product decide where a GPU is listed, of which nothing is used."""
+"""Decisions of Keras and of this project next to a GPU that is only listed."""
 
 import runpy
 
@@ -29,7 +29,7 @@ from tfdlrm.training.fit import compile_model
 
 @pytest.fixture(autouse=True)
 def listed_gpu(monkeypatch):
-    """Let TensorFlow list a GPU besides the devices that are here."""
+    """Let TensorFlow list a GPU in addition to the real devices."""
     list_devices = tf.config.list_physical_devices
     gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
 
@@ -37,7 +37,7 @@ def listed_gpu(monkeypatch):
         return list_devices(device_type) + [gpu] * (device_type in (None, "GPU"))
 
     monkeypatch.setattr(tf.config, "list_physical_devices", list_with_gpu)
-    # Keras never compiles where another test of the process has asked for it.
+    # Keras compiles nothing once another test of this process asked for determinism.
     monkeypatch.setattr(tensorflow_config, "is_op_determinism_enabled", lambda: False)
 
 

@@ -16,7 +16,7 @@ ROWS = make_rows(700)
 
 @pytest.fixture(autouse=True, scope="module")
 def no_pictures():
-    """Leave the pictures on: these tests look at them."""
+    """Draw the pictures, which these tests check."""
 
 
 @pytest.fixture(scope="module")

@@ -133,7 +133,7 @@ def test_facebook_ids_of_values_never_seen(tmp_path):
     config = DIALECTS["facebook"]
     values = pl.Series([8, None, 5], dtype=pl.UInt32)
     with_zero = table_of([5, 6, None, 7], config, tmp_path)
-    assert with_zero.ids(values).tolist() == [2, 2, 0]  # as missing ones
+    assert with_zero.ids(values).tolist() == [2, 2, 0]  # like missing ones
     without_zero = table_of([6, 5, 7], config, tmp_path)
     assert without_zero.ids(values).tolist() == [0, 0, 1]
 
@@ -208,7 +208,7 @@ def test_facebook_takes_several_files_for_days(tmp_path):
 
 @pytest.fixture(scope="module", params=DIALECTS)
 def prepared(request, tmp_path_factory):
-    """Raw rows, the data set made from them, and its settings."""
+    """Raw rows, the data set prepared from them, and its settings."""
     directory = tmp_path_factory.mktemp("dialect")
     rows = make_rows(2000)
     raw = write_rows(directory / "train.txt", rows)

@@ -12,7 +12,7 @@ TYPE = row_type(2, 3)
 
 
 def rows_of(lists, seed=0):
-    """Return random rows with these bags: a list a row, of a list a column."""
+    """Return random rows with these bags, a list of a list a column for each row."""
     rng = np.random.default_rng(seed)
     fixed = np.frombuffer(rng.bytes(len(lists) * TYPE.itemsize), TYPE)
     bags = []

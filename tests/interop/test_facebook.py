@@ -14,7 +14,7 @@ from tfdlrm.models import DLRM
 
 
 def make_state(sizes=(30, 7, 50), dim=4, num_dense=5, top=(10, 16, 1)):
-    """Random weights under the reference's names."""
+    """Return random weights under the reference's names."""
     rng = np.random.default_rng(0)
     normal = lambda *shape: rng.normal(size=shape).astype("float32")  # noqa: E731
     state = {f"emb_l.{i}.weight": normal(size, dim) for i, size in enumerate(sizes)}
@@ -65,7 +65,7 @@ def test_scores_are_those_that_the_reference_recorded(golden, name):
 
 def test_the_round_trip_is_exact_in_every_bit():
     state = make_state()
-    # Values that arithmetic on the way would not leave as they are.
+    # Values that any arithmetic on the way would change.
     state["emb_l.0.weight"][0] = [np.float32(1e-45), -0.0, np.inf, 3.4e38]
     back = from_keras(to_keras(state))
     for name, array in state.items():
@@ -154,7 +154,7 @@ def test_code_in_a_file_is_not_run(tmp_path, monkeypatch):
         "_orig_mod.{}".format,
         "_orig_mod.module.{}".format,
         "module._orig_mod.{}".format,
-        # As the reference wraps only its MLPs on several machines.
+        # On several machines the reference wraps only its MLPs.
         lambda name: name.replace("bot_l.", "bot_l.module."),
     ],
 )
@@ -241,7 +241,7 @@ def test_a_state_that_does_not_fit_is_refused(state, message):
 
 
 class _Bfloat16:
-    """A tensor of a type that NumPy has not, as PyTorch hands it out."""
+    """A tensor of a type that NumPy lacks, as PyTorch returns it."""
 
     dtype = "torch.bfloat16"
 

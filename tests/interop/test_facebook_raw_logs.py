@@ -14,7 +14,7 @@ MAX_INDEX_RANGE = 40
 
 
 def reference_rows(raw):
-    """Dense features and ids by the reference's rules, row by row in plain Python."""
+    """Return dense features and ids by the reference's rules, in plain Python."""
     numbers = [{} for _ in range(26)]
     dense, ids = [], []
     for line in raw.read_text().splitlines():
@@ -29,7 +29,7 @@ def reference_rows(raw):
 
 
 def reference_scores(state, dense, ids):
-    """The reference's forward pass in float64."""
+    """Return the scores of the reference's forward pass in float64."""
 
     def layer(name, values):
         weight, bias = (

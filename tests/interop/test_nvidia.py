@@ -1,4 +1,4 @@
-"""NVIDIA's checkpoints, written here as its code writes them, without its container."""
+"""NVIDIA's checkpoints, written as its code does, without its container."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ SIZES, DIM, NUM_DENSE = [30, 7, 50, 11], 4, 13
 
 
 class DenseModel(tf_keras.Model):
-    """The MLPs under the names that they have there; inputs are padded by 8."""
+    """The MLPs under NVIDIA's names; inputs are padded to multiples of 8."""
 
     def __init__(self):
         super().__init__()
@@ -71,7 +71,7 @@ def relu(x):
 
 
 def logits_of(directory, dense, ids):
-    """Their forward pass in float64."""
+    """Return the logits of their forward pass in float64."""
     reader = tf.train.load_checkpoint(str(directory / "dense" / "dense"))
 
     def layer(x, mlp, i):
@@ -104,7 +104,7 @@ def test_a_converted_model_gives_nvidias_logits(checkpoint):
 
 
 def write_data(directory, dense, ids):
-    """Their split binary files, and the specification of them."""
+    """Write their split binary files and the specification of these."""
     directory.mkdir()
     dense_names = [f"num_{i}" for i in range(NUM_DENSE)]
     ids_names = [f"cat_{i}.bin" for i in range(len(SIZES))]

@@ -51,7 +51,7 @@ def batch(rows=64):
 
 
 def trained(model):
-    """`model` after a few steps, so that no weight is what it began as."""
+    """Return a model after a few steps, which have changed every weight."""
     tfrs_inputs, _ = batch()
     labels = np.random.default_rng(1).integers(0, 2, 64)
     model.compile(tf_keras.optimizers.legacy.SGD(1.0))

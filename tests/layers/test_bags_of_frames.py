@@ -90,9 +90,9 @@ def test_times_stay_times():
 FRAME = {"C1": ["x", "y", "z"], "C2": ["p", "q", "q"]}
 
 
-@pytest.mark.parametrize("kind", [dict, pd.DataFrame, pl.DataFrame, pa.table])
-def test_a_frame_is_its_columns(kind):
-    indexed = index_columns(kind(FRAME), {"C2": ["q", "p"], "C1": ["x", "y", "z"]})
+@pytest.mark.parametrize("container", [dict, pd.DataFrame, pl.DataFrame, pa.table])
+def test_a_frame_is_its_columns(container):
+    indexed = index_columns(container(FRAME), {"C2": ["q", "p"], "C1": ["x", "y", "z"]})
     assert indexed.vocabularies == [["x", "y", "z"], ["q", "p"]]
     assert [ids.tolist() for ids in indexed.indices] == [[0, 1, 2], [1, 0, 0]]
 
@@ -149,9 +149,9 @@ def test_what_is_no_vocabulary_is_refused(vocabularies, message):
         index_columns([["b", "a"]], vocabularies)
 
 
-@pytest.mark.parametrize("kind", [list, np.array, pd.Series, pl.Series, pa.array])
-def test_vocabularies_of_every_kind(kind):
-    indexed = index_columns([["c", "a"]], [kind(["a", "b", "c"])])
+@pytest.mark.parametrize("container", [list, np.array, pd.Series, pl.Series, pa.array])
+def test_vocabularies_of_every_kind(container):
+    indexed = index_columns([["c", "a"]], [container(["a", "b", "c"])])
     assert indexed.indices[0].tolist() == [2, 0]
 
 
@@ -167,26 +167,28 @@ def test_no_rows_are_no_bags():
 
 
 def test_values_of_sets_are_numbered_alike_in_every_process():
-    # Each process has another order of so many values in a set, and hardly this one.
+    # A set of so many values has another order in each process, and hardly this one.
     values = [f"value {number:02}" for number in range(50)]
     indexed = index_columns([[set(values[:25]), frozenset(values[25:])]])
     assert indexed.vocabularies == [values]
 
 
-@pytest.mark.parametrize("kind", [dict, pd.DataFrame, pl.DataFrame, pa.table])
-@pytest.mark.parametrize("columns_kind", [dict, pd.DataFrame, pl.DataFrame])
-def test_vocabularies_with_names_are_those_of_their_columns(kind, columns_kind):
-    columns = columns_kind({"x": ["a"], "y": ["b"]})
-    vocabularies = kind({"y": ["b", "a"], "x": ["b", "a"]})
+@pytest.mark.parametrize("container", [dict, pd.DataFrame, pl.DataFrame, pa.table])
+@pytest.mark.parametrize("columns_container", [dict, pd.DataFrame, pl.DataFrame])
+def test_vocabularies_with_names_are_those_of_their_columns(
+    container, columns_container
+):
+    columns = columns_container({"x": ["a"], "y": ["b"]})
+    vocabularies = container({"y": ["b", "a"], "x": ["b", "a"]})
     vocabularies_of_x_and_y = {"y": ["b", "c"], "x": ["c", "a"]}
     assert index_columns(columns, vocabularies).indices == [[1], [0]]
-    indexed = index_columns(columns, kind(vocabularies_of_x_and_y))
+    indexed = index_columns(columns, container(vocabularies_of_x_and_y))
     assert indexed.vocabularies == [["c", "a"], ["b", "c"]]
 
 
-@pytest.mark.parametrize("kind", [dict, pd.DataFrame, pl.DataFrame])
-def test_vocabularies_of_other_names_are_refused(kind):
-    vocabularies = kind({"x": ["a"], "z": ["b"]})
+@pytest.mark.parametrize("container", [dict, pd.DataFrame, pl.DataFrame])
+def test_vocabularies_of_other_names_are_refused(container):
+    vocabularies = container({"x": ["a"], "z": ["b"]})
     with pytest.raises(ValueError, match=r"Got vocabularies of \['x', 'z'\], expected"):
         index_columns(pd.DataFrame({"x": ["a"], "y": ["b"]}), vocabularies)
 

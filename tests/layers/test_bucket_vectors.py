@@ -59,9 +59,9 @@ def test_in_a_dlrm_they_interact_with_all_other_vectors():
     vectors = np.concatenate([bottom[:, None], ids, model.bucket_vectors(dense)], 1)
     assert vectors.shape == (6, 1 + 3 + 3, 4)
     pairs = [vectors[:, i] * vectors[:, j] for i in range(7) for j in range(i)]
-    joined = np.hstack([bottom, np.stack(pairs, 1).sum(2)])
+    top_inputs = np.hstack([bottom, np.stack(pairs, 1).sum(2)])
     (top_layer,) = model.top_mlp.dense_layers
-    expected = joined @ np.asarray(top_layer.kernel, "float64") + np.asarray(
+    expected = top_inputs @ np.asarray(top_layer.kernel, "float64") + np.asarray(
         top_layer.bias
     )
     np.testing.assert_allclose(model(features), expected, rtol=1e-4, atol=1e-5)

@@ -13,7 +13,7 @@ def vectors(batch=5, n=4, dim=3):
 
 
 def products(vectors, self_interaction):
-    """The definition, in float64 loops."""
+    """Return the dot products by their definition, in float64 loops."""
     exact = vectors.astype("float64")
     return np.array(
         [

@@ -12,7 +12,7 @@ def vectors(batch=5, n=4, dim=3):
 
 
 def pairwise_sum(vectors):
-    """The definition, in float64 loops."""
+    """Return the sum by its definition, in float64 loops."""
     exact = vectors.astype("float64")
     return np.array(
         [

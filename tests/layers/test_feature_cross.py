@@ -11,7 +11,7 @@ def features(seed=0, batch=5, dim=4):
 
 
 def randomized(layer):
-    """The layer, built, with a bias that is not 0."""
+    """Build a layer, and return it with a bias that is not 0."""
     layer.build((None, 4))
     layer.bias.assign(features(seed=9, batch=1)[0])
     return layer

@@ -39,7 +39,7 @@ def test_dropout_acts_in_training_only():
 
 
 def exact_gradients(mlp, inputs, final_relu):
-    """Gradients of the sum of squared outputs, by hand in float64."""
+    """Return gradients of the sum of squared outputs, by hand in float64."""
     values, hidden = inputs.astype("float64"), []
     for i, layer in enumerate(mlp.dense_layers):
         kernel, bias = (np.asarray(w, "float64") for w in (layer.kernel, layer.bias))

@@ -33,7 +33,7 @@ def collection(variant="one width", **kwargs):
 
 
 def vector_of_each_id(layer):
-    """For each feature the vectors `(size, 4)` of its ids, one at a time."""
+    """Return for each feature the vectors `(size, 4)`, looked up one at a time."""
     result = []
     for feature, size in enumerate(SIZES):
         ids = np.zeros((size, 3), int)
@@ -79,10 +79,10 @@ def indices_and_offsets(rows, dtype):
     return indices, np.cumsum(lengths, axis=1) - lengths
 
 
-def inputs(form, rows, weights):
-    if form == "ragged":
+def inputs(layout, rows, weights):
+    if layout == "ragged":
         return ragged(rows, tf.int64), ragged(weights, tf.float32)
-    if form == "padded":
+    if layout == "padded":
         return padded(rows, -1, "int64"), padded(weights, 0, "float32")
     return indices_and_offsets(rows, "int64"), indices_and_offsets(weights, "f4")[0]
 
@@ -96,24 +96,24 @@ def test_bags_are_combined(combiner, rows):
     ones = [[[1.0] * len(bag) for bag in row] for row in rows]
     combined = expected(layer, rows, ones, combiner)
     weighted = expected(layer, rows, weights, combiner)
-    for form in ("ragged", "padded", "offsets"):
-        ids, weights_of_ids = inputs(form, rows, weights)
+    for layout in ("ragged", "padded", "offsets"):
+        ids, weights_of_ids = inputs(layout, rows, weights)
         for actual, expected_vectors in (
             (layer(ids), combined),
             (layer(ids, weights_of_ids), weighted),
         ):
             np.testing.assert_allclose(
-                actual, expected_vectors, rtol=1e-5, atol=1e-6, err_msg=form
+                actual, expected_vectors, rtol=1e-5, atol=1e-6, err_msg=layout
             )
 
 
-@pytest.mark.parametrize("form", ["ragged", "padded", "offsets"])
+@pytest.mark.parametrize("layout", ["ragged", "padded", "offsets"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_every_kind_of_table_takes_bags(form, variant):
+def test_every_kind_of_table_takes_bags(layout, variant):
     rows = [([4, 4], [], [6]), ([0], [1, 2], []), ([], [], [3, 3, 0])]
     ones = [[[1.0] * len(bag) for bag in row] for row in rows]
     layer = collection(variant)
-    ids, _ = inputs(form, rows, ones)
+    ids, _ = inputs(layout, rows, ones)
     expected_vectors = expected(layer, rows, ones, "sum")
     np.testing.assert_allclose(layer(ids), expected_vectors, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(
@@ -155,11 +155,11 @@ def test_the_vectors_of_shared_rows_differ():
     assert len(np.unique(vectors.round(6), axis=0)) == 50
 
 
-@pytest.mark.parametrize("form", ["ragged", "padded", "offsets"])
-def test_the_gradient_sums_over_bags(form):
+@pytest.mark.parametrize("layout", ["ragged", "padded", "offsets"])
+def test_the_gradient_sums_over_bags(layout):
     layer = collection()
     rows = [([4, 4], [], [6]), ([4], [1], [])]
-    ids, _ = inputs(form, rows, weights_like(rows))
+    ids, _ = inputs(layout, rows, weights_like(rows))
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(layer(ids))
     gradient = tape.gradient(loss, layer.tables[0].value)

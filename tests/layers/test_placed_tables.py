@@ -45,7 +45,7 @@ def make_model(strategy_name="default", tables="replicated", optimizer="SGD", **
 
 
 def batches(multi_hot=False, num_rows=105, batch_size=26):
-    """The last one has a single row: nothing for the second of two devices."""
+    """Return batches; the last has a single row, none for the second device."""
     rng = np.random.default_rng(0)
     shape = (num_rows, len(SIZES))
     lengths = rng.integers(0, 4, shape) if multi_hot else np.ones(shape, int)
@@ -62,11 +62,13 @@ def batches(multi_hot=False, num_rows=105, batch_size=26):
 
 
 def trained(model, **kwargs):
-    """The tables as one, the other weights, and the history."""
+    """Train; return the tables as one, the other weights and the history."""
     history = model.fit(batches(**kwargs), epochs=2, verbose=0, shuffle=False)
     tables = {id(table) for table in model.embeddings.tables}
-    others = [weight.numpy() for weight in model.weights if id(weight) not in tables]
-    return whole_table(model), others, history.history
+    other_weights = [
+        weight.numpy() for weight in model.weights if id(weight) not in tables
+    ]
+    return whole_table(model), other_weights, history.history
 
 
 def whole_table(model):
@@ -170,7 +172,7 @@ def test_tables_are_spread_evenly_and_whole(num_devices):
         assert [part.first_row for part in parts] == [0, *ends[:-1]]
     loads = np.bincount([s.device for s in slices], [s.num_rows for s in slices])
     share = sum(num_rows) / num_devices
-    assert max(loads) <= 1.02 * share + 26  # by rounding
+    assert max(loads) <= 1.02 * share + 26  # differs by rounding
     for part in slices:
         if part.num_rows < num_rows[part.table]:
             assert num_rows[part.table] > share / 51
@@ -252,7 +254,7 @@ def test_a_plan_knows_where_tables_lie():
     placed = 1_000_000 * (16 * 4 * 3 + 1)  # weights, two moments and a flag
     replicated = plans["replicated"]
     assert plans["sharded"].device == replicated.device - placed * 3 // 4
-    # The tables come together there, to be measured and exported.
+    # To be measured and exported, the tables come together there.
     assert plans["sharded"].host == replicated.host + 1_000_000 * 16 * 4
     assert plans["host"].device == replicated.device - placed
     assert plans["host"].host == replicated.host + placed

@@ -15,7 +15,7 @@ VALUES = rng.normal(size=(5, 8, DIM))
 
 @keras.saving.register_keras_serializable("tests")
 class OwnTable(keras.layers.Layer):
-    """A lookup in a weight that nothing marks as a table."""
+    """A layer that looks up in a weight that nothing marks as a table."""
 
     def build(self, shape):
         self.rows = self.add_weight(name="rows", shape=(ROWS, DIM))
@@ -28,7 +28,7 @@ class OwnTable(keras.layers.Layer):
 
 
 def exact(steps, rate=0.1):
-    """Row-wise Adagrad in float64, from ones."""
+    """Return a table of ones after row-wise Adagrad in float64."""
     table, squares = np.ones((ROWS, DIM)), np.zeros(ROWS)
     for ids, values in zip(IDS[:steps], VALUES[:steps], strict=True):
         gradient = np.zeros((ROWS, DIM))
@@ -101,7 +101,7 @@ def test_tensorflows_own_checkpoints_hold_the_new_state(tmp_path):
 
 
 class Store(dict):
-    """As Keras has it in a file."""
+    """A store of variables, like that of a Keras file."""
 
 
 @pytest.mark.parametrize("with_config", [False, True])

@@ -1,4 +1,4 @@
-"""Sums that a layer takes, and those of its gradients, where it computes in 16 bits."""
+"""Sums of a layer, and of its gradients, where it computes in 16 bits."""
 
 import keras
 import numpy as np
@@ -42,9 +42,9 @@ def numbers(tensor):
 
 @pytest.mark.parametrize("policy", [*MIXED, "bfloat16", "float16"])
 @pytest.mark.parametrize("combiner", RIGHT)
-@pytest.mark.parametrize("form", range(3))
-def test_long_bags(form, combiner, policy):
-    actual = collection(policy, combiner)([*forms()][form])
+@pytest.mark.parametrize("index", range(3))
+def test_long_bags(index, combiner, policy):
+    actual = collection(policy, combiner)([*forms()][index])
     assert actual.dtype == policy.removeprefix("mixed_")
     np.testing.assert_allclose(numbers(actual)[0, 0], RIGHT[combiner], rtol=2**-8)
 
@@ -89,7 +89,7 @@ LAYERS = {
 @pytest.mark.parametrize("policy", MIXED)
 @pytest.mark.parametrize("name", LAYERS)
 def test_gradients_of_large_batches(name, policy):
-    """All rows alike: the gradient is that of one row, so many times over."""
+    """All rows are alike, so the gradient is a multiple of one row's."""
     keras.utils.set_random_seed(1)
     layer = LAYERS[name](dtype=policy)
     row = np.array([[0.5, -0.25, 1.0]], "float32")
@@ -107,8 +107,11 @@ def test_gradients_of_large_batches(name, policy):
             for gradient in tape.gradient(loss, layer.trainable_weights)
         ]
 
-    one, many = gradients(row), gradients(np.repeat(row, ROWS, 0))
-    for single, total in zip(one, many, strict=True):
+    gradient_of_one, gradient_of_many = (
+        gradients(row),
+        gradients(np.repeat(row, ROWS, 0)),
+    )
+    for single, total in zip(gradient_of_one, gradient_of_many, strict=True):
         np.testing.assert_allclose(total, ROWS * single, rtol=2**-6, atol=1e-3 * ROWS)
 
 
@@ -123,8 +126,8 @@ def test_a_tower_of_sequences_has_the_gradients_of_its_rows():
         assert outputs.shape == (*inputs.shape[:-1], 2)
         np.testing.assert_allclose(outputs, layer(inputs), rtol=1e-5, atol=1e-6)
         actual.append(tape.gradient(loss, layer.trainable_weights))
-    for one, other in zip(*actual, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    for value, other_value in zip(*actual, strict=True):
+        np.testing.assert_allclose(value, other_value, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Weights of ids, one for each, and what is refused in their place."""
+"""Weights of ids, one for each, and inputs that are refused in their place."""
 
 import keras
 import numpy as np
@@ -75,9 +75,9 @@ def test_a_graph_that_knows_no_sizes_checks_them_as_it_runs():
 
 
 @pytest.mark.parametrize("shape", [(1, 4), (4,), (2, 1, 4)])
-@pytest.mark.parametrize("form", ["matrix", "vector"])
-def test_a_cross_of_other_rows_is_refused(form, shape):
-    layer = FeatureCross(form)
+@pytest.mark.parametrize("weight_form", ["matrix", "vector"])
+def test_a_cross_of_other_rows_is_refused(weight_form, shape):
+    layer = FeatureCross(weight_form)
     layer(np.ones((2, 4), "float32"))
     with pytest.raises(ValueError, match="expected the same"):
         layer(np.ones((2, 4), "float32"), np.ones(shape, "float32"))

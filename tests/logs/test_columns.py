@@ -52,10 +52,12 @@ def test_everything_that_can_be_said_is_read(load):
 
 
 @pytest.mark.parametrize(
-    ("kind", "separator"), [("csv", ","), ("tsv", "\t"), ("parquet", "")]
+    ("file_format", "separator"), [("csv", ","), ("tsv", "\t"), ("parquet", "")]
 )
-def test_each_format_has_its_separator(load, kind, separator):
-    assert load(f"{{format: {kind}, label: y, dense: [a]}}").separator == separator
+def test_each_format_has_its_separator(load, file_format, separator):
+    assert (
+        load(f"{{format: {file_format}, label: y, dense: [a]}}").separator == separator
+    )
 
 
 def test_quotes_and_escapes_are_read(load):
@@ -69,15 +71,15 @@ def test_quotes_and_escapes_are_read(load):
     assert load("{format: tsv, label: y, dense: [a]}").quote_mark is None
 
 
-@pytest.mark.parametrize("form", ["csv", "tsv"])
-def test_descriptions_of_earlier_versions_mean_what_they_did(load, form):
-    fields = load(f"{{format: {form}, label: y, dense: [a]}}").to_json()
+@pytest.mark.parametrize("file_format", ["csv", "tsv"])
+def test_descriptions_of_earlier_versions_mean_what_they_did(load, file_format):
+    fields = load(f"{{format: {file_format}, label: y, dense: [a]}}").to_json()
     fields.pop("quote", None)
     columns = Columns.from_json(fields)
     assert columns.quote_mark == b'"'
     assert columns.to_json() == {
         **fields,
-        **({"quote": '"'} if form == "tsv" else {}),
+        **({"quote": '"'} if file_format == "tsv" else {}),
     }
 
 

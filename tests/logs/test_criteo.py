@@ -158,10 +158,10 @@ def test_extreme_values_are_read(tmp_path):
     assert frame["C1"][0] == 2**32 - 1
 
 
-@pytest.mark.parametrize("kind", MALFORMED)
+@pytest.mark.parametrize("fault", MALFORMED)
 @pytest.mark.parametrize("position", [0, 200, 300])
-def test_a_malformed_row_stops_with_its_place(tmp_path, kind, position):
-    bad_row, message = MALFORMED[kind]
+def test_a_malformed_row_stops_with_its_place(tmp_path, fault, position):
+    bad_row, message = MALFORMED[fault]
     rows = [*ROWS[:position], bad_row, *ROWS[position:]]
     path = write_rows(tmp_path / "train.txt", rows)
     for chunk_bytes in (SMALL, 10**6):

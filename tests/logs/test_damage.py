@@ -1,4 +1,4 @@
-"""An input that cannot be read is named, whatever code reads it."""
+"""All code that reads an input names it where it cannot be read."""
 
 import errno
 import gzip
@@ -15,7 +15,7 @@ from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig
 
 UNREADABLE = Path("/proc/self/mem")
-"""It can be opened, but its beginning cannot be read."""
+"""A file that can be opened, but whose beginning cannot be read."""
 
 pytestmark = pytest.mark.skipif(not UNREADABLE.exists(), reason="this is not Linux")
 

@@ -17,7 +17,7 @@ DAY = int(datetime.datetime(1990, 1, 1, tzinfo=datetime.UTC).timestamp())
 
 
 @pytest.mark.parametrize(
-    ("kind", "unit", "values", "expected"),
+    ("days_kind", "unit", "values", "expected"),
     [
         ("day", "s", ["3", "-1", "1990-01-05"], [3, -1, 7309]),
         ("day", "s", ["3.0", "-1.0", "20240501.0"], [3, -1, 20_240_501]),
@@ -36,8 +36,8 @@ DAY = int(datetime.datetime(1990, 1, 1, tzinfo=datetime.UTC).timestamp())
         ),
     ],
 )
-def test_days_and_times_become_numbers(tmp_path, kind, unit, values, expected):
-    columns = Columns("y", ("a",), (), days_by=DaysBy("t", kind, unit))
+def test_days_and_times_become_numbers(tmp_path, days_kind, unit, values, expected):
+    columns = Columns("y", ("a",), (), days_by=DaysBy("t", days_kind, unit))
     rows = "".join(f"1,2,{value}\n" for value in values)
     path = write(tmp_path / "log.csv", f"y,a,t\n{rows}")
     assert read(open_log(path, columns))[TIME_KEY] == expected
@@ -46,7 +46,7 @@ def test_days_and_times_become_numbers(tmp_path, kind, unit, values, expected):
 
 
 @pytest.mark.parametrize(
-    ("kind", "value", "message"),
+    ("days_kind", "value", "message"),
     [
         ("day", "1.5", "expected a whole number or a date"),
         ("day", "", "is missing, expected a whole number"),
@@ -61,8 +61,8 @@ def test_days_and_times_become_numbers(tmp_path, kind, unit, values, expected):
         ("time", "2024-13-01", "expected a time such as"),
     ],
 )
-def test_a_bad_day_or_time_is_named(tmp_path, kind, value, message):
-    columns = Columns("y", ("a",), (), days_by=DaysBy("t", kind))
+def test_a_bad_day_or_time_is_named(tmp_path, days_kind, value, message):
+    columns = Columns("y", ("a",), (), days_by=DaysBy("t", days_kind))
     path = write(tmp_path / "log.csv", f"y,a,t\n1,2,{value}\n")
     with pytest.raises(InputError, match=f"row 2: column 't' .*{message}"):
         read(open_log(path, columns))

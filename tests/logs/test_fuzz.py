@@ -29,22 +29,22 @@ SEEDS = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", SEEDS)
-def test_no_input_crashes_hangs_or_loses_a_row(tmp_path, kind):
+@pytest.mark.parametrize("reader", SEEDS)
+def test_no_input_crashes_hangs_or_loses_a_row(tmp_path, reader):
     corpus = tmp_path / "corpus"
     corpus.mkdir()
-    for number, seed in enumerate(SEEDS[kind]):
+    for number, seed in enumerate(SEEDS[reader]):
         (corpus / str(number)).write_bytes(seed)
     process = subprocess.run(
         [
             *(
                 sys.executable,
                 str(ROOT / "tests" / "support" / "fuzz_rows.py"),
-                kind,
+                reader,
                 str(corpus),
             ),
             *("-max_total_time=20", "-timeout=20", "-max_len=2000", "-seed=1"),
-            # Linux hands the peak of the tests' own process on to this one.
+            # On Linux this process inherits the peak memory of the tests' own.
             *("-rss_limit_mb=0", "-malloc_limit_mb=2048"),
             f"-artifact_prefix={tmp_path}/",
         ],

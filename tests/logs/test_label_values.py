@@ -1,4 +1,4 @@
-"""The values of a label: counted, reported, refused if nothing says their meaning."""
+"""The values of a label: counted, reported, and refused if their meaning is unknown."""
 
 from collections import Counter
 

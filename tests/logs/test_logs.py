@@ -1,4 +1,4 @@
-"""CSV and TSV logs against Python's csv module, and what is wrong with them."""
+"""CSV and TSV logs against Python's csv module, and the faults in them."""
 
 import csv
 import io
@@ -175,7 +175,7 @@ def test_rows_are_counted_past_bad_ones(tmp_path):
     path = write(tmp_path / "log.csv", "\n".join(lines))
     log = TextLog(path, Columns("y", ("a",), ()), "skip", chunk_bytes=8)
     assert read(log) == {"y": [1, 0, 1], "a": [2.0, 3.0, 4.0]}
-    examples = {kind: row.line for kind, row in log.skipped.examples.items()}
+    examples = {problem: row.line for problem, row in log.skipped.examples.items()}
     assert examples == {"wrong number of columns": 3, "bad number": 5}
     assert log.skipped.counts == {"wrong number of columns": 2, "bad number": 2}
 

@@ -1,4 +1,4 @@
-"""Logs in Parquet: how their types are read, and what is refused."""
+"""Logs in Parquet: types that are read, and types that are refused."""
 
 import datetime
 from dataclasses import replace
@@ -61,15 +61,15 @@ def test_parquet_labels_may_be_categories(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("positive", "found"), [("True", [1, 0]), ("true", [1, 0]), ("False", [0, 1])]
+    ("positive", "labels"), [("True", [1, 0]), ("true", [1, 0]), ("False", [0, 1])]
 )
 def test_parquet_labels_that_are_true_or_false_are_so_in_any_case(
-    tmp_path, positive, found
+    tmp_path, positive, labels
 ):
     labels = pl.Series([True, False])
     FRAME.with_columns(y=labels).write_parquet(tmp_path / "log.parquet")
     columns = replace(PARQUET, positive=positive)
-    assert read(open_log(tmp_path / "log.parquet", columns))["y"] == found
+    assert read(open_log(tmp_path / "log.parquet", columns))["y"] == labels
 
 
 def test_parquet_rows_and_types_that_do_not_fit_are_named(tmp_path):

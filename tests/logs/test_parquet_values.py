@@ -1,4 +1,4 @@
-"""Values of Parquet as pandas and databases write them: what text would mean."""
+"""Values of Parquet, as pandas and databases write them, mean what text would."""
 
 import datetime
 from decimal import Decimal
@@ -21,7 +21,7 @@ NAN = float("nan")
 
 
 def log_of(path, array, dense=(), single=(), bags=(), **settings):
-    """A log of labels and the column `x`."""
+    """Write a log of labels and the column `x`."""
     labels = [number % 2 for number in range(len(array))]
     pa_parquet.write_table(pa.table({"y": labels, "x": array}), path)
     columns = Columns(
@@ -200,8 +200,8 @@ def test_the_instant_of_a_timestamp_counts_in_every_zone(path, zone, unit):
     instant = 1_714_596_600  # 2024-05-01T20:50Z, the next day in India
     per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
     array = pa.array([instant * per_second], pa.timestamp(unit, zone))
-    for kind, expected in (("time", instant), ("day", instant // 86_400)):
-        log = log_of(path, array, single=("y",), days_by=DaysBy("x", kind))
+    for days_kind, expected in (("time", instant), ("day", instant // 86_400)):
+        log = log_of(path, array, single=("y",), days_by=DaysBy("x", days_kind))
         assert read(log)[TIME_KEY] == [expected]
 
 

@@ -90,7 +90,7 @@ def parquet(text):
 
 
 @pytest.mark.parametrize(
-    ("pack", "said"),
+    ("pack", "message"),
     [
         (bz2.compress, "compressed by bzip2, expected plain text, gzip or zstd"),
         (lzma.compress, "compressed by xz"),
@@ -110,11 +110,11 @@ def parquet(text):
         (lambda text: text.decode().encode("utf-32"), "UTF-32"),
     ],
 )
-def test_other_bytes_are_named(tmp_path, pack, said):
+def test_other_bytes_are_named(tmp_path, pack, message):
     path = write(tmp_path / "log", pack(TEXT))
-    with pytest.raises(InputError, match=rf"log is (text in )?{said}"):
+    with pytest.raises(InputError, match=rf"log is (text in )?{message}"):
         open_log(path, COLUMNS)
-    with pytest.raises(InputError, match=rf"log is (text in )?{said}"):
+    with pytest.raises(InputError, match=rf"log is (text in )?{message}"):
         RawFile(path)
 
 

@@ -110,9 +110,9 @@ def test_both_make_the_same_data_set(logs, of_text, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", [".csv", ".parquet"])
-def test_spark_makes_the_same_data_set_of_both(logs, of_text, tmp_path, form):
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_spark_makes_the_same_data_set_of_both(logs, of_text, tmp_path, suffix):
     pytest.importorskip("pyspark")
-    path, config = logs[form]
+    path, config = logs[suffix]
     settings = replace(config, engine="spark", master="local[2]")
     assert shards(prepare([path], tmp_path / "data", settings)) == shards(of_text)

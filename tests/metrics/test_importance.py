@@ -36,7 +36,7 @@ def rows(num_rows=20_000):  # more than are scored at once
 
 
 def score(features):
-    """A model that looks at I1 and C1, whose bags it adds up."""
+    """Return scores from I1 and from the sums of C1's bags."""
     ids = features["categorical_features"]
     if isinstance(ids, tf.RaggedTensor):
         ids = tf.reduce_sum(ids, axis=2)
@@ -111,7 +111,7 @@ def test_the_sample_is_random_rows_each_at_most_once():
 
 @pytest.fixture(scope="module")
 def model(data_dir, tmp_path_factory):
-    """An exported model that looks at C1 and C2 only."""
+    """An exported model that uses C1 and C2 only."""
     schema = FeatureSchema.load(data_dir)
     untrained = build_model(schema, MFConfig("C1", "C2", embedding_dim=4))
     directory = tmp_path_factory.mktemp("model")

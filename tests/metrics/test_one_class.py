@@ -20,7 +20,7 @@ from tfdlrm.train import train
 
 
 def data_set(directory, labels, positive="yes", **settings):
-    """A data set of these labels, the last fifth of them for test."""
+    """Prepare a data set of these labels, the last fifth of them for test."""
     directory.mkdir(exist_ok=True)
     rows = "".join(f"{label},{row % 7}\n" for row, label in enumerate(labels))
     (directory / "log.csv").write_text(f"y,a\n{rows}")
@@ -59,7 +59,7 @@ def test_models_are_not_compared_on_one_class(tmp_path):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A data set of one class, and a model that was trained on it all the same."""
+    """A data set of one class, and a model that was trained on it on request."""
     directory = tmp_path_factory.mktemp("trained")
     data_dir = data_set(directory, ["no"] * 100)
     command = (

@@ -45,8 +45,10 @@ class Recorder(keras.callbacks.Callback):
         self.losses.append(logs["loss"])
 
 
-def assert_same(one, other):
-    for expected, actual in zip(one.get_weights(), other.get_weights(), strict=True):
+def assert_same(model, other_model):
+    for expected, actual in zip(
+        model.get_weights(), other_model.get_weights(), strict=True
+    ):
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 

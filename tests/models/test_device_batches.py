@@ -1,4 +1,4 @@
-"""Batches as devices get them: ahead of their step, and bags as flat numbers."""
+"""Batches reach devices ahead of their step, and bags as flat numbers."""
 
 from functools import cache, partial
 from types import SimpleNamespace
@@ -37,7 +37,7 @@ def batches(ids=None, size=5):
 
 
 def parts(batches):
-    """Each step's batch as each of two mirrored devices gets it."""
+    """Return each step's batch on each of two mirrored devices."""
     devices = strategy("mirrored")
 
     def local(number, values):
@@ -120,7 +120,7 @@ def test_other_batches_stay_as_they_are():
 
 @pytest.fixture
 def processor_as_gpu(monkeypatch):
-    """Let the processor be taken for a GPU."""
+    """Treat the processor as a GPU."""
     real = tf.config.list_logical_devices
 
     def listed(device_type=None):

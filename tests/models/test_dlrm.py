@@ -111,7 +111,7 @@ def plain_mlp(mlp, values, final_relu):
 
 
 def plain_vectors(model, bags):
-    """The sum of each bag's vectors, `bags` a list of lists of lists of ids."""
+    """Return the sum of each bag's vectors; `bags` has ids by row and feature."""
     table = np.asarray(model.embeddings.tables[0], np.float64)
     starts = np.cumsum([0, *model.embeddings.vocabulary_sizes])
     return np.array(

@@ -13,7 +13,7 @@ from tfdlrm.models import DLRM
 
 
 def reference_model(recorded):
-    """A model with the recorded architecture and initial weights."""
+    """Return a model with the recorded architecture and initial weights."""
     meta = json.loads(str(recorded["meta"]))
     sizes = meta["vocabulary_sizes"]
     model = DLRM(
@@ -34,7 +34,7 @@ def reference_model(recorded):
 
 
 def weights_beside(model, recorded, moment):
-    """Pairs of a weight of the model and the reference's value of it."""
+    """Return pairs of a weight of the model and the reference's value of it."""
     tables = [key for key in recorded.files if key.startswith(f"{moment}/emb_l")]
     yield model.embeddings.tables[0], np.concatenate([recorded[key] for key in tables])
     for name, mlp in (("bot_l", model.bottom_mlp), ("top_l", model.top_mlp)):

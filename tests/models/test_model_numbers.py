@@ -24,7 +24,7 @@ def mlp_in_float64(mlp, values, final=False):
 
 
 def parts_in_float64(model, features):
-    """Embeddings `(batch, features, dim)`, and the same with the dense features."""
+    """Return embeddings `(batch, features, dim)`, and these with the dense features."""
     table = exact(model.embeddings.tables[0])
     vectors = table[features["categorical_features"] + np.array([0, 5, 14])]
     flat = vectors.reshape(len(vectors), -1)
@@ -32,7 +32,7 @@ def parts_in_float64(model, features):
 
 
 def fm_in_float64(model, features):
-    """The sum over features and over pairs of them, in loops, and all vectors."""
+    """Return the sum over features and pairs, in loops, and all vectors."""
     vectors, _ = parts_in_float64(model, features)
     own = exact(model.dense_vectors.vectors)
     values = exact(features["dense_features"])
@@ -117,7 +117,10 @@ def test_matrix_factorization_finds_a_planted_matrix():
     matrix = users @ items.T + biases
     ids = np.argwhere(np.ones_like(matrix))
     ids = rng.permutation(ids)
-    seen, unseen = ids[:480], ids[480:]  # of 600 cells; 150 numbers decide them all
+    train_ids, test_ids = (
+        ids[:480],
+        ids[480:],
+    )  # of 600 cells; 150 numbers decide them all
     model = build_model(schema(0, (30, 20)), MFConfig("C1", "C2", embedding_dim=2))
     model.compile(optimizers.Adagrad(learning_rate=0.5), "mse")
 
@@ -128,8 +131,8 @@ def test_matrix_factorization_finds_a_planted_matrix():
         }
 
     for _ in range(400):
-        model.train_on_batch(rows(seen), matrix[*seen.T][:, None])
-    errors = model(rows(unseen))[:, 0] - matrix[*unseen.T]
+        model.train_on_batch(rows(train_ids), matrix[*train_ids.T][:, None])
+    errors = model(rows(test_ids))[:, 0] - matrix[*test_ids.T]
     assert np.sqrt(np.mean(errors**2)) < 0.02 * matrix.std()
 
 
@@ -175,7 +178,7 @@ def test_embedding_l2_pulls_at_the_rows_of_the_batch_and_no_others():
     features = inputs(batch=2)
     features["categorical_features"] = np.array([[1, 2, 3], [1, 0, 3]])
     model.train_on_batch(features, np.zeros((2, 1)))
-    # Each time that a row is looked up: 2 * 0.25 of it, over 2 rows of the batch.
+    # Each lookup of a row adds 2 * 0.25 of it, over 2 rows of the batch.
     times = np.zeros((18, 1))
     times[[1, 14 + 3]] = 2
     times[[5 + 2, 5 + 0]] = 1

@@ -1,4 +1,4 @@
-"""Models of one's own log: trained, measured, exported, and fed with raw rows."""
+"""Models of a log that is not Criteo's: trained, measured, exported, asked."""
 
 import csv
 import json
@@ -40,13 +40,13 @@ def trained(log, tmp_path_factory):
     """Return a function from sorts of columns to the settings of a finished run."""
     configs = {}
 
-    def run(kind):
-        if kind not in configs:
-            directory = tmp_path_factory.mktemp(kind)
+    def run(columns_name):
+        if columns_name not in configs:
+            directory = tmp_path_factory.mktemp(columns_name)
             columns = directory / "columns.yaml"
-            columns.write_text(KINDS[kind])
+            columns.write_text(KINDS[columns_name])
             prepare([log], directory / "data", replace(CONFIG, columns=columns))
-            configs[kind] = TrainConfig(
+            configs[columns_name] = TrainConfig(
                 data_dir=directory / "data",
                 model=DLRMConfig(
                     embedding_dim=4, bottom_mlp_units=(8,), top_mlp_units=(8,)
@@ -58,8 +58,8 @@ def trained(log, tmp_path_factory):
                 run_dir=directory / "run",
                 export_dir=directory / "model",
             )
-            train(configs[kind])
-        return configs[kind]
+            train(configs[columns_name])
+        return configs[columns_name]
 
     return run
 
@@ -69,7 +69,7 @@ def probabilities(path):
 
 
 def scored_rows(config):
-    """Labels and probabilities of the test rows, as the exported model has them."""
+    """Return labels of the test rows and the exported model's probabilities."""
     schema = FeatureSchema.load(config.data_dir)
     scorer = scorers.load_scorer(config.export_dir)
     batches = read_split(config.data_dir, schema, "test", 100)
@@ -81,17 +81,17 @@ def scored_rows(config):
 
 
 @pytest.mark.parametrize(
-    "kind",
+    "columns_name",
     ["both", *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS if k != "both")],
 )
-def test_raw_rows_are_scored_as_prepared_ones(trained, kind, log, tmp_path):
-    config = trained(kind)
+def test_raw_rows_are_scored_as_prepared_ones(trained, columns_name, log, tmp_path):
+    config = trained(columns_name)
     predict(PredictCommand(config.export_dir, log, tmp_path / "p.csv", 333))
     predicted = probabilities(tmp_path / "p.csv")
     assert len(predicted) == len(ROWS)
     labels, scores = scored_rows(config)
     rows = np.array([row["bought"] == "yes" for row in ROWS])
-    if kind == "both":  # its test rows are the latest, in the order of the file
+    if columns_name == "both":  # its test rows are the latest, in the order of the file
         latest = np.sort(np.argsort([int(row["ts"]) for row in ROWS])[-len(scores) :])
     else:
         latest = np.arange(len(ROWS))[-len(scores) :]
@@ -130,7 +130,7 @@ def test_a_bad_row_is_named_when_scoring(trained, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "inputs"),
+    ("columns_name", "inputs"),
     [
         ("both", {"dense_features": [2], "categorical_features": [3, None]}),
         pytest.param(
@@ -140,8 +140,10 @@ def test_a_bad_row_is_named_when_scoring(trained, tmp_path):
         pytest.param("user", {"categorical_features": [1]}, marks=pytest.mark.slow),
     ],
 )
-def test_the_signature_has_the_kinds_of_features_there_are(trained, kind, inputs):
-    scorer = scorers.load_scorer(trained(kind).export_dir)
+def test_the_signature_has_the_kinds_of_features_there_are(
+    trained, columns_name, inputs
+):
+    scorer = scorers.load_scorer(trained(columns_name).export_dir)
     signature = scorer.module.signatures["serving_default"]
     actual = {
         name: spec.shape.as_list()[1:]
@@ -150,14 +152,16 @@ def test_the_signature_has_the_kinds_of_features_there_are(trained, kind, inputs
     assert actual == inputs
 
 
-@pytest.mark.parametrize("kind", ["both", pytest.param("bags", marks=pytest.mark.slow)])
-def test_padding_counts_as_nothing(trained, kind):
-    signature = scorers.load_scorer(trained(kind).export_dir).module.signatures
+@pytest.mark.parametrize(
+    "columns_name", ["both", pytest.param("bags", marks=pytest.mark.slow)]
+)
+def test_padding_counts_as_nothing(trained, columns_name):
+    signature = scorers.load_scorer(trained(columns_name).export_dir).module.signatures
     score = signature["serving_default"]
     pad = scorers.PADDING_ID
     narrow, wide = [[2], [pad]], [[pad, 2, pad], [pad, pad, pad]]
     inputs = {}
-    if kind == "both":  # a price, an age and a user before the bags
+    if columns_name == "both":  # a price, an age and a user before the bags
         narrow, wide = [[1], *narrow], [[1, pad, pad], *wide]
         inputs["dense_features"] = tf.zeros((1, 2))
     first, second = (
@@ -197,7 +201,7 @@ def test_mirrored_training_on_bags_learns_what_one_device_does(trained, tmp_path
             )
         )
         metrics = json.loads((run / "metrics.json").read_text())["test"]
-        # A row that crosses the edge of a bin moves it, however little its score does.
+        # However small its change, a score that crosses the edge of a bin moves both.
         del metrics["expected_calibration_error"], metrics["dialect"]
         measured.append(metrics)
     assert measured[1] == pytest.approx(measured[0], rel=1e-3)

@@ -1,4 +1,4 @@
-"""Several devices in one step: what they read of the tables, and what they agree on."""
+"""Several devices in one step: their reads of tables, and their agreement."""
 
 import keras
 import numpy as np
@@ -28,7 +28,7 @@ def float32_afterwards():
 
 
 def graph_of(devices, step):
-    """The graph of a function that every replica runs."""
+    """Return the graph of a function that every replica runs."""
 
     @tf.function(autograph=False)
     def run():

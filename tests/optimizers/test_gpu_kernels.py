@@ -1,4 +1,4 @@
-"""Everything that a training step does on a GPU has a kernel there."""
+"""Every operation of a training step on a GPU has a kernel there."""
 
 import keras
 import numpy as np
@@ -30,7 +30,7 @@ def float32_afterwards():
 
 
 def step_graph(optimizer, precision, multi_hot=False, **settings):
-    """The graph of a training step of a small model."""
+    """Return the graph of a training step of a small model."""
     keras.config.set_dtype_policy(precision)
     names = [CategoricalFeature(f"C{i}", 20, multi_hot) for i in range(3)]
     schema = FeatureSchema(("I1", "I2"), tuple(names))

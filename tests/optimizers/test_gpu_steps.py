@@ -19,7 +19,7 @@ ARITHMETIC = {"AddV2", "Sub", "Mul", "FloorDiv", "FloorMod", "Less", "GreaterEqu
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """Let layers believe that there is a GPU."""
+    """Let layers find a GPU."""
     for module in (devices, products, absent_ids, id_bags):
         monkeypatch.setattr(module, "has_gpu", lambda: True)
 
@@ -43,18 +43,18 @@ FORMS = {
 }
 
 
-def vectors(form, **options):
+def vectors(ids_form, **options):
     layer = EmbeddingCollection([5, 5, 5], 2, **options)
     layer.build()
     table = layer.tables[0]
     table.assign(np.arange(table.shape[0] * 2, dtype="float32").reshape(-1, 2))
     function = tf.function(lambda ids: layer(ids))
-    ids = FORMS[form]()
+    ids = FORMS[ids_form]()
     return function(ids).numpy(), function.get_concrete_function(ids).graph
 
 
 def in_host_memory(graph):
-    """Arithmetic with as many int32 as there are ids, for which GPUs have no kernel."""
+    """Return arithmetic with an int32 for each id, for which GPUs have no kernel."""
     return {
         operation.name
         for operation in graph.get_operations()
@@ -64,17 +64,17 @@ def in_host_memory(graph):
     }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("ids_form", FORMS)
 @pytest.mark.parametrize(
     "options", [{}, {"num_collisions": 2}], ids=["whole", "shared"]
 )
-def test_ids_are_computed_in_a_type_that_gpus_hold(gpu, form, options):
-    actual, graph = vectors(form, **options)
+def test_ids_are_computed_in_a_type_that_gpus_hold(gpu, ids_form, options):
+    actual, graph = vectors(ids_form, **options)
     assert not in_host_memory(graph)
     with pytest.MonkeyPatch.context() as patch:
         for module in (devices, absent_ids, id_bags):
             patch.setattr(module, "has_gpu", lambda: False)
-        expected, graph = vectors(form, **options)
+        expected, graph = vectors(ids_form, **options)
     assert in_host_memory(graph)  # int32 is faster on processors
     np.testing.assert_array_equal(actual, expected)
 
@@ -137,7 +137,7 @@ def test_absent_vectors_are_hidden_by_a_mask_on_gpus(gpu):
     assert hidden.numpy().tolist() == [[0.0, 0.0], [3.0, 4.0]]
     assert gradient.numpy().tolist() == [[0.0, 0.0], [1.0, 1.0]]
     graph = hide.get_concrete_function().graph
-    # The host would wait for the number of places that it finds.
+    # The host would wait for the number of positions.
     assert "Where" not in {operation.type for operation in graph.get_operations()}
 
 

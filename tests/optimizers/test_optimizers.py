@@ -46,7 +46,7 @@ RULES = {
     "LazyAdam": exact_lazy_adam,
 }
 
-# Two of them, and the others among the slow tests.
+# Two of them; the others are slow tests.
 SAMPLE = [
     pytest.param(
         name, marks=[] if name in ("Adagrad", "LazyAdam") else pytest.mark.slow
@@ -130,7 +130,7 @@ def test_a_dense_gradient_of_a_table_moves_it_row_wise():
 
 
 def test_keras_own_adagrad_squares_repeated_ids_one_by_one():
-    """Why this module exists; the right accumulator of row 1 is (1 + 1 + 1)² + 0.1."""
+    """Show why this module exists; row 1 should have (1 + 1 + 1)² + 0.1."""
     slices = tf.IndexedSlices(tf.ones((4, 1)), tf.constant([1, 1, 1, 2]), (3, 1))
     accumulators = []
     for optimizer in (
@@ -168,7 +168,7 @@ def click_batches(num_batches, batch_size=32):
 
 
 def trained_weights(name, strategy_name="default", **compile_options):
-    """Weights after an epoch from fixed initial ones."""
+    """Return weights after an epoch from fixed initial ones."""
     with strategy(strategy_name).scope():
         keras.utils.set_random_seed(0)
         model = click_model()
@@ -231,7 +231,7 @@ def test_what_would_touch_the_whole_table_is_refused(name, option):
 
 
 def reference_rates(rate, warm_up, decay_start, decay, num_steps):
-    """Step by step, with the last rate as state, as the reference does."""
+    """Return rates computed step by step from the last one, as in the reference."""
     rates, rate_so_far = [], rate
     for step in range(1, num_steps + 1):
         if step < warm_up:

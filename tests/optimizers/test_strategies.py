@@ -21,7 +21,7 @@ LABELS = (IDS[:, :1] > 3).astype("float32")
 
 
 def fitted(optimizer, strategy=None, **options):
-    """Loss and AUC of an epoch and after it, and the logits."""
+    """Train; return loss and AUC of an epoch and after it, and the logits."""
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
         keras.utils.set_random_seed(1)
@@ -102,5 +102,7 @@ def test_keras_does_not_compile_by_xla_by_itself_beside_a_gpu():
 
 def test_xla_that_is_asked_for_is_left_out_with_a_word():
     with pytest.warns(UserWarning, match="Proceeding with `jit_compile=False`"):
-        actual = fitted(RowWiseAdagrad, jit_compile=True)  # of a model not called yet
+        actual = fitted(
+            RowWiseAdagrad, jit_compile=True
+        )  # of a model that was not called yet
     np.testing.assert_allclose(actual, on_one_device(), rtol=1e-5)

@@ -1,5 +1,4 @@
-"""What a run takes, against the models themselves, and what is said where it is too
-much."""
+"""Planned memory against the models themselves, and messages where it is too much."""
 
 import json
 import re
@@ -86,7 +85,7 @@ def test_what_is_copied_for_a_checkpoint_is_bounded():
 
 
 def fits(words, memory, columns=KAGGLE):
-    """Whether the settings that a suggestion names fit, as it says."""
+    """Return whether the settings that a suggestion names fit, as it says."""
     options = re.match(r"(.*) \((.*)\)$", words)
     argv = options[1].split()
     settings = dict(zip(argv[::2], argv[1::2], strict=True))
@@ -148,7 +147,7 @@ def test_shares_of_tables_add_up():
     assert 4 * (four.device - four.layers - four.activations) == pytest.approx(
         alone.with_tables
     )
-    assert four.host == alone.host + alone.tables  # whole, to be exported
+    assert four.host == alone.host + alone.tables  # all of it, for the export
 
 
 def test_where_no_change_alone_is_enough_two_are_suggested():

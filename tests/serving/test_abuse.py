@@ -23,8 +23,8 @@ PREDICT = "/tensorflow.serving.PredictionService/Predict"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with limited_server(tmp_path_factory.mktemp("models")) as running:
+def server(saved_models):
+    with limited_server(saved_models) as running:
         yield running
 
 
@@ -92,7 +92,7 @@ def test_missing_values_are_what_tensorflow_takes_them_for(stub):
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         (b"", "JSON Parse error"),
         (b"[1]", "expected an object"),
@@ -114,14 +114,14 @@ def test_missing_values_are_what_tensorflow_takes_them_for(stub):
         (b"\xff\xfe{}", "JSON Parse error"),
     ],
 )
-def test_bad_json_is_refused_with_a_reason(server, body, said):
+def test_bad_json_is_refused_with_a_reason(server, body, message):
     status, answer = post(f"{server.url}/v1/models/scores:predict", body)
-    assert status == 400 and said in answer["error"]
+    assert status == 400 and message in answer["error"]
     still_right(server)
 
 
 @pytest.mark.parametrize(
-    ("dense", "said"),
+    ("dense", "message"),
     [
         ([[1, 2, 3]], "[1, 3]"),
         ([[1], [1, 2]], "different sizes"),
@@ -135,10 +135,10 @@ def test_bad_json_is_refused_with_a_reason(server, body, said):
         ([], "[0]"),
     ],
 )
-def test_json_of_the_wrong_kind_is_refused(server, dense, said):
+def test_json_of_the_wrong_kind_is_refused(server, dense, message):
     inputs = {"dense_features": dense, "categorical_features": [[1, 2]]}
     status, answer = post(f"{server.url}/v1/models/scores:predict", {"inputs": inputs})
-    assert status == 400 and said in answer["error"]
+    assert status == 400 and message in answer["error"]
 
 
 def test_compressed_requests_are_read_and_held_to_the_limit(server):

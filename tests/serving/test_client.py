@@ -17,7 +17,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from tests.support.served_model import expected, save_kinds, save_scores
+from tests.support.served_model import expected
 from tests.support.serving_thread import embedded
 from tfdlrm.base.errors import InputError
 from tfdlrm.client import ClientCommand, score_file
@@ -26,11 +26,8 @@ from tfdlrm.serving.server import ServerSettings
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("models")
-    save_scores(directory / "scores" / "1")
-    save_kinds(directory / "kinds" / "1")
-    models = [ModelSettings(name, directory / name) for name in ("scores", "kinds")]
+def server(saved_models):
+    models = [ModelSettings(name, saved_models / name) for name in ("scores", "kinds")]
     with embedded(ServerSettings(models, poll_seconds=0)) as running:
         yield running
 
@@ -40,7 +37,7 @@ NUM_ROWS = 1000
 
 @pytest.fixture
 def log(tmp_path):
-    """Rows I1, I2, C1, and their probabilities."""
+    """A file of rows I1, I2, C1, and their probabilities."""
     rng = np.random.default_rng(0)
     numbers = rng.integers(-3, 4, (NUM_ROWS, 2))
     lengths = rng.integers(0, 9, NUM_ROWS)
@@ -74,18 +71,20 @@ def scored(path):
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
-@pytest.mark.parametrize("form", ["plain", "gzip", "label", "head"])
-def test_rows_are_scored_in_their_order(server, log, protocol, form):
+@pytest.mark.parametrize("variant", ["plain", "gzip", "label", "head"])
+def test_rows_are_scored_in_their_order(server, log, protocol, variant):
     path, right = log
     text = path.read_text()
-    if form == "label":
+    if variant == "label":
         text = "".join(f"1\t{line}\n" for line in text.splitlines())
-    if form == "head":
+    if variant == "head":
         reversed_lines = [
             "\t".join(line.split("\t")[::-1]) for line in text.splitlines()
         ]
         text = "\n".join(["C1\tI2\tI1", *reversed_lines])
-    path.write_bytes(gzip.compress(text.encode()) if form == "gzip" else text.encode())
+    path.write_bytes(
+        gzip.compress(text.encode()) if variant == "gzip" else text.encode()
+    )
     assert score_file(command(server, path, protocol)) == NUM_ROWS
     np.testing.assert_allclose(scored(path), right, atol=1e-6)
 
@@ -99,7 +98,7 @@ def test_fields_are_sent_as_utf_8(server, tmp_path, protocol):
 
 
 @pytest.mark.parametrize(
-    ("contents", "said"),
+    ("contents", "message"),
     [
         (b"1\t2\n", "row 1: has 2 columns, expected 4"),
         (b"1\t2\tx\n1\t2\n", "row 2: has 2 columns, expected 3"),
@@ -114,10 +113,10 @@ def test_fields_are_sent_as_utf_8(server, tmp_path, protocol):
         ),
     ],
 )
-def test_bad_rows_are_said_and_leave_no_output(server, tmp_path, contents, said):
+def test_bad_rows_are_said_and_leave_no_output(server, tmp_path, contents, message):
     path = tmp_path / "rows.tsv"
     path.write_bytes(contents)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         score_file(command(server, path))
     assert [path.name for path in tmp_path.iterdir()] == ["rows.tsv"]
 
@@ -214,7 +213,7 @@ METADATA = {
 
 
 @pytest.mark.parametrize(
-    ("about", "answer", "said"),
+    ("about", "answer", "message"),
     [
         ("<html>\nhello", None, "metadata is <html> hello, expected the signatures"),
         ({"error": "x"}, None, "expected the signatures"),
@@ -228,7 +227,7 @@ METADATA = {
         (METADATA, (500, "<html>\nno"), "refuses: 500 <html> no"),
     ],
 )
-def test_http_of_another_server_is_said_in_one_line(tmp_path, about, answer, said):
+def test_http_of_another_server_is_said_in_one_line(tmp_path, about, answer, message):
     class Other(Busy):
         def do_GET(self):
             self.answer(200, about)
@@ -248,7 +247,7 @@ def test_http_of_another_server_is_said_in_one_line(tmp_path, about, answer, sai
 
     path = tmp_path / "rows.tsv"
     path.write_text("1\n2\n")
-    with http_server(Other) as port, pytest.raises(InputError, match=said) as caught:
+    with http_server(Other) as port, pytest.raises(InputError, match=message) as caught:
         server = f"127.0.0.1:{port}"
         score_file(ClientCommand(path, tmp_path / "out.csv", server, "rest"))
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""A client reads a file as `predict` does, or refuses what it cannot know."""
+"""A client reads a file as `predict` does, or refuses where it cannot know how."""
 
 import gzip
 
@@ -77,17 +77,17 @@ def test_commas_are_seen_in_the_head_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         ('"u1"\tx\ta\t1\n', "row 3: column 'user' has a quote in it"),
         ('u"1\tx\ta\t1\n', "row 3: column 'user' has a quote in it"),
         ("u1\tx\t\\N\t1\n", "row 3: column 'tags' has a backslash in it"),
     ],
 )
-def test_what_only_a_description_says_is_refused_without_one(tmp_path, row, said):
+def test_what_only_a_description_says_is_refused_without_one(tmp_path, row, message):
     path = write(tmp_path / "log", HEAD + "u0\tx\ta\t1\n" + row)
     rows = client_rows(path, NAMES, None)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         list(rows.read(path))
     for quoting in (", quote: none", ", quote: '\"'", ', escape: "\\\\"'):
         description = write(tmp_path / "c.yaml", DESCRIPTION.replace("MORE", quoting))

@@ -49,7 +49,7 @@ EAGER = (
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (ROOTS, "StringToNumberOp could not correctly convert string: p"),
         (TRACE, "StringToNumberOp could not correctly convert string: q"),
@@ -66,10 +66,10 @@ EAGER = (
         *("nothing else", "plain", "empty"),
     ],
 )
-def test_the_reason_is_told_and_not_what_stands_around_it(text, said):
+def test_the_reason_is_told_and_not_what_stands_around_it(text, message):
     error = from_tensorflow(tf.errors.InvalidArgumentError(None, None, text))
     assert error.code == grpc.StatusCode.INVALID_ARGUMENT
-    assert error.message.endswith(said) and "\n" not in error.message
+    assert error.message.endswith(message) and "\n" not in error.message
 
 
 def test_the_status_is_that_of_the_reason():

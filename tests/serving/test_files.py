@@ -32,16 +32,16 @@ model_config_list {
 def test_a_model_config_names_models_policies_and_labels(tmp_path):
     file = tmp_path / "models.config"
     file.write_text(MODELS)
-    dlrm, wide, two, one = settings(ServeCommand(model_config_file=file)).models
+    dlrm, wide, two, single = settings(ServeCommand(model_config_file=file)).models
     assert (dlrm.name, str(dlrm.base_path)) == ("dlrm", "/models/dlrm")
     assert dlrm.labels == {"stable": 3, "canary": 7}
     versions = [1, 3, 7, 9]
-    chosen = [model.policy.choose(versions) for model in (dlrm, wide, two, one)]
+    chosen = [model.policy.choose(versions) for model in (dlrm, wide, two, single)]
     assert chosen == [[7, 3], [9, 7, 3, 1], [9, 7], [9]]
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("model_config_list {}", "has no model"),
         ("custom_model_config {}", "has no model_config_list"),
@@ -54,10 +54,10 @@ def test_a_model_config_names_models_policies_and_labels(tmp_path):
         ),
     ],
 )
-def test_a_model_config_that_says_nothing_to_serve_is_refused(tmp_path, text, said):
+def test_a_model_config_that_says_nothing_to_serve_is_refused(tmp_path, text, message):
     file = tmp_path / "models.config"
     file.write_text(text)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         settings(ServeCommand(model_config_file=file))
 
 

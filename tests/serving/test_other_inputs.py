@@ -1,4 +1,4 @@
-"""A version whose inputs differ from the served one's takes over only if told so."""
+"""A version whose inputs differ from the served one's takes over only on request."""
 
 import logging
 import shutil
@@ -45,7 +45,7 @@ def models_of(path, policy=None, **options):
 
 
 @pytest.mark.parametrize(
-    ("new", "said"),
+    ("new", "message"),
     [
         ({"a": WIDE["a"]}, "serving_default has no input b"),
         (WIDE | {"c": WIDE["b"]}, "serving_default requires the input c"),
@@ -64,7 +64,7 @@ def models_of(path, policy=None, **options):
     ],
     ids=["missing", "further", "width", "type", "rank"],
 )
-def test_other_inputs_do_not_take_over(tmp_path, caplog, new, said):
+def test_other_inputs_do_not_take_over(tmp_path, caplog, new, message):
     save(tmp_path / "1", WIDE)
     model = models_of(tmp_path)
     save(tmp_path / "2", new)
@@ -76,9 +76,9 @@ def test_other_inputs_do_not_take_over(tmp_path, caplog, new, said):
         entry for entry in caplog.records if "inputs differ" in entry.getMessage()
     ]
     (record,) = records  # once, not at every look
-    assert record.levelno == logging.WARNING and said in record.getMessage()
-    assert said in model.statuses[2].error.message
-    # The next version is compared by itself.
+    assert record.levelno == logging.WARNING and message in record.getMessage()
+    assert message in model.statuses[2].error.message
+    # The next version is compared too.
     save(tmp_path / "3", WIDE)
     model.refresh()
     assert model.available == [3]

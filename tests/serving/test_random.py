@@ -14,8 +14,8 @@ from tests.support.serving_thread import post
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with limited_server(tmp_path_factory.mktemp("models")) as running:
+def server(saved_models):
+    with limited_server(saved_models) as running:
         yield running
 
 

@@ -1,4 +1,4 @@
-"""A server that is asked to stop: what came is answered, and the status is 0."""
+"""A server that is asked to stop answers what came, and ends with status 0."""
 
 import asyncio
 import os
@@ -19,7 +19,8 @@ from tfdlrm.base.errors import InputError
 from tfdlrm.serving import grpc_server
 from tfdlrm.serving import server as server_module
 from tfdlrm.serving.policies import ModelSettings
-from tfdlrm.serving.remote import GrpcModel, with_retries
+from tfdlrm.serving.remote import with_retries
+from tfdlrm.serving.remote_grpc import GrpcModel
 from tfdlrm.serving.server import ServerSettings
 
 ASKING = 32
@@ -34,7 +35,7 @@ def settings(tmp_path):
 
 
 class Asking(threading.Thread):
-    """Ask until the server refuses."""
+    """A thread that asks until the server refuses."""
 
     def __init__(self, address, seed):
         super().__init__()

@@ -1,4 +1,4 @@
-"""TLS and mutual TLS, with certificates made on the spot."""
+"""TLS and mutual TLS, with certificates that the tests make."""
 
 import datetime
 import ipaddress
@@ -51,7 +51,7 @@ def certificate(name, issuer=None):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """PEM files, and TF Serving's configuration of them."""
+    """PEM files, and TF Serving's configuration with them."""
     directory = tmp_path_factory.mktemp("tls")
     authority, _, ca = certificate("an authority")
     _, server_key, server_cert = certificate("localhost", authority)
@@ -186,7 +186,7 @@ def test_old_tls_is_refused(base, files):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("server_key: 'x'", "lacks server_key or server_cert"),
         ("server_key: 'x' server_cert: 'y'", "has no PEM"),
@@ -194,7 +194,7 @@ def test_old_tls_is_refused(base, files):
         ("key: 'x'", "is no SSLConfig"),
     ],
 )
-def test_a_configuration_that_is_none_is_refused(tmp_path, text, said):
+def test_a_configuration_that_is_none_is_refused(tmp_path, text, message):
     (tmp_path / "tls.txt").write_text(text)
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         load_tls(tmp_path / "tls.txt")

@@ -30,7 +30,7 @@ def server(exported):
 
 
 def counted(server):
-    """Unknown values and all values of C1, as Prometheus reads them."""
+    """Return the counts of unknown and of all values of C1, as Prometheus has them."""
     _, text = get(f"{server.url}/monitoring/prometheus/metrics")
     return [
         int(number)

@@ -27,7 +27,7 @@ from tfdlrm.exporting.versions import (
     new_version,
     versions_in,
 )
-from tfdlrm.serving import models
+from tfdlrm.serving import model_versions
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.models import Models
 from tfdlrm.serving.policies import ModelSettings, VersionPolicy
@@ -44,7 +44,7 @@ def loaded(path, policy=None):
 
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory):
-    """Versions 1 and 2; a test copies what it changes."""
+    """Directory of versions 1 and 2, which tests copy to change them."""
     path = tmp_path_factory.mktemp("versions")
     save_scores(path / "1", bias=1.0)
     save_scores(path / "2", bias=2.0)
@@ -80,7 +80,7 @@ def test_a_broken_version_leaves_its_place_to_the_one_before(base):
     model = loaded(base)
     assert model.available == [2]
     assert model.statuses[3].error is not None
-    # It is tried again as soon as its files differ.
+    # It is tried again as soon as its files have changed.
     shutil.rmtree(base / "3")
     model.refresh()
     shutil.copytree(base / "1", base / "3")
@@ -105,7 +105,7 @@ def test_a_version_whose_files_still_arrive_is_tried_once_a_look(base, monkeypat
     break_version(base, 3)
     looks = count()
     monkeypatch.setattr(
-        models, "fingerprint", lambda path: (("a file", 1, next(looks)),)
+        model_versions, "fingerprint", lambda path: (("a file", 1, next(looks)),)
     )
     assert loaded(base).available == [2]
     assert next(looks) < 10
@@ -118,15 +118,15 @@ def test_a_version_that_does_not_load_is_tried_again_a_few_times(base, monkeypat
     monkeypatch.setattr(model, "_metrics", Mock(loaded=lambda *it: attempts.append(it)))
     model.refresh()
     assert not attempts  # before RETRY_SECONDS are over
-    monkeypatch.setattr(models, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(model_versions, "RETRY_SECONDS", 0.0)
     for _ in range(10):
         model.refresh()
     assert [attempt[:2] for attempt in attempts] == [
         (path, "fail")
-    ] * models.MAX_RETRIES
+    ] * model_versions.MAX_RETRIES
     (base / "3" / "saved_model.pb").touch()
     model.refresh()
-    assert len(attempts) > models.MAX_RETRIES
+    assert len(attempts) > model_versions.MAX_RETRIES
     assert model.available == [2]
 
 
@@ -134,7 +134,7 @@ def test_a_directory_that_cannot_be_read_is_said(base, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(models, "versions_in", refuse)
+    monkeypatch.setattr(model_versions, "versions_in", refuse)
     with pytest.raises(InputError, match=r"scores cannot be read: .*Permission denied"):
         loaded(base)
 
@@ -308,7 +308,7 @@ def test_the_command_serves_swaps_and_stops_in_good_order(base, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ("", "expected a directory of a model's versions"),
         ("nowhere", "nowhere has no version of a model to serve"),
@@ -318,7 +318,7 @@ def test_the_command_serves_swaps_and_stops_in_good_order(base, tmp_path):
         ("x --max_rows=0", "rows is 0"),
     ],
 )
-def test_bad_arguments_are_said_in_one_line(arguments, said, tmp_path, monkeypatch):
+def test_bad_arguments_are_said_in_one_line(arguments, message, tmp_path, monkeypatch):
     from tfdlrm import serve
 
     monkeypatch.chdir(tmp_path)
@@ -327,7 +327,7 @@ def test_bad_arguments_are_said_in_one_line(arguments, said, tmp_path, monkeypat
     monkeypatch.setattr(sys, "argv", ["serve", *argv])
     with pytest.raises(InputError) as caught:
         serve.main()
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

@@ -53,7 +53,7 @@ def log(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(log, tmp_path_factory):
-    """The files of a run that is never interrupted."""
+    """The files of a run that was not interrupted."""
     output = tmp_path_factory.mktemp("whole") / "data"
     prepare(log[0], output, log[1])
     return files_of(output)
@@ -126,7 +126,7 @@ def test_what_was_damaged_is_made_again_and_said(
         shutil.copytree(remaining, directory)
         damaged = directory / path.relative_to(remaining)
         rng.choice(DAMAGES)(damaged, rng)
-        # A journal cut between two lines is one that an earlier kill leaves.
+        # A journal that is cut between two lines looks like that of an earlier kill.
         is_shorter_journal = (
             damaged.suffix == ".jsonl"
             and damaged.exists()
@@ -231,7 +231,7 @@ def test_a_lost_file_takes_back_what_was_made_from_it(tmp_path):
     (tmp_path / "a.rows").write_bytes(b"aX")
     (problem,) = journal.go_back()
     assert problem == f"{tmp_path / 'a.rows'} has other contents than were written"
-    # The third piece is needed again, and is gone.
+    # The third piece is needed again, but does not exist any more.
     assert (journal.count("encoded"), journal.count("piece")) == (0, 2)
     assert list(Journal(tmp_path / "journal.jsonl").needed_files()) == paths[:2]
 

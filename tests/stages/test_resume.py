@@ -63,7 +63,7 @@ def skipped_rows(printed: str) -> list[str]:
 
 
 class Stop:
-    """Interrupts a run at a journal entry: just before it is written, or just after."""
+    """Interrupts a run just before or just after a journal entry is written."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.countdown, self.is_after = 10**9, False

@@ -1,4 +1,4 @@
-"""Which versions a stream has exported, and which of them it removes."""
+"""The versions that a stream has exported, and those that it removes."""
 
 import json
 

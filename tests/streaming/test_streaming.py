@@ -22,7 +22,7 @@ from tests.support.processes import ROOT, run_command_line
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
 from tfdlrm.streaming.events import Topic
-from tfdlrm.streaming.learner import first_offsets
+from tfdlrm.streaming.following import first_offsets
 from tfdlrm.streaming.progressive import ProgressiveValidation
 
 needs_broker = pytest.mark.skipif(
@@ -48,7 +48,7 @@ def test_measures_over_time_are_those_of_the_events_between(tmp_path):
     for start in range(0, 700, 50):
         part = slice(start, start + 50)
         validation.add(labels[part], scores[part], 1 - scores[part])
-        # What a checkpoint keeps of it goes on as if nothing had happened.
+        # Restored from a checkpoint, it continues as if nothing had happened.
         state = json.loads(json.dumps(validation.state))
         validation = ProgressiveValidation(tmp_path, 200, state)
     validation.add_point()
@@ -81,7 +81,7 @@ def test_a_stream_begins_where_it_is_told_and_goes_on_where_it_was():
     topic, ends = Topic("a:9092", "clicks"), {0: 7, 1: 5}
     assert first_offsets(topic, {}, ends, "earliest") == {0: 0, 1: 0}
     assert first_offsets(topic, {}, ends, "latest") == {0: 7, 1: 5}
-    # The second partition was added since: none of its events has been learned.
+    # The second partition is new: none of its events has been learned.
     assert first_offsets(topic, {0: 6}, ends, "latest") == {0: 6, 1: 0}
     with pytest.raises(InputError, match="partition 0 ends at 7, but its events up to"):
         first_offsets(topic, {0: 8}, ends, "earliest")
@@ -103,7 +103,7 @@ MODEL = (
 
 @pytest.fixture(scope="module")
 def drifting(tmp_path_factory):
-    """A model trained on three days of seven, and the events of the other four."""
+    """A model trained on three days, and the events of the other four."""
     directory = tmp_path_factory.mktemp("stream")
     synthetic.write_raw(
         directory / "all.tsv", 42_000, 0, vocabulary_scale=0.001, days=7, drift=0.3
@@ -152,7 +152,7 @@ def test_a_stream_is_learned_once_each_event_and_beats_the_frozen_model(
         gains = [sign * (p[f"frozen_{name}"] - p[name]) for p in points]
         assert np.mean(gains[-6:]) > max(0.005, np.mean(gains[:3]))
 
-    # A kill, and then a second one, neither lose nor repeat an event.
+    # Neither of two kills loses or repeats an event.
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),

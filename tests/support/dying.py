@@ -1,4 +1,4 @@
-"""A kill in the middle of a test's own process, after which nothing is cleaned up."""
+"""A kill of the test's own process, after which nothing is cleaned up."""
 
 import os
 import shutil
@@ -8,16 +8,16 @@ import pytest
 
 
 class DeadError(BaseException):
-    """What a killed process would not live to see."""
+    """Raised in place of a kill."""
 
 
 def die_at(patch: pytest.MonkeyPatch, name: str, renamed: bool) -> None:
-    """Let the file system refuse everything from the renaming of a file on.
+    """Let the file system refuse everything once a file is to be renamed.
 
     Args:
-        patch: Undone when the process is to live again.
-        name: The file's name, which it is about to get.
-        renamed: Whether it still gets it.
+        patch: Patch to undo before the next process runs.
+        name: Final name of the file.
+        renamed: Whether the file still gets its name.
     """
     is_dead = []
     replace = Path.replace

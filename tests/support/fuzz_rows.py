@@ -1,7 +1,7 @@
 """Fuzz the readers of raw rows: `python FILE criteo|log [libFuzzer's]`.
 
-Whatever the bytes are, a reader gives or counts every line, gives the values that plain
-Python reads there, and raises nothing but `InputError`. libFuzzer sees to it that no
+Whatever the bytes are, a reader returns or counts every line, returns the values that
+plain Python reads there, and raises nothing but `InputError`. libFuzzer checks that no
 input takes more than `-timeout` seconds.
 """
 
@@ -21,7 +21,7 @@ from pipelines.logs import criteo
 from tfdlrm.base.errors import InputError
 
 CHUNK_BYTES = 900
-"""A few lines of Criteo's, so that rows lie across the borders of chunks."""
+"""Bytes of a few Criteo lines, so that rows lie across the borders of chunks."""
 
 COLUMNS = Columns(
     label="y",
@@ -35,7 +35,7 @@ FILE = Path(tempfile.mkdtemp()) / "rows"
 
 
 def criteo_rows(text: bytes) -> None:
-    """A raw Criteo file."""
+    """Check the reader of raw Criteo files."""
     FILE.write_bytes(text)
     try:
         file = RawFile(FILE, "skip", CHUNK_BYTES)
@@ -56,13 +56,13 @@ def criteo_rows(text: bytes) -> None:
 
 
 def is_good(line: bytes, names: tuple[str, ...]) -> bool:
-    """Whether a line is well formed, field after field."""
+    """Return whether a line is well formed, field after field."""
     fields = line.split(b"\t")
     return len(fields) == len(names) and all(map(is_good_field, names, fields))
 
 
 def is_good_field(name: str, field: bytes) -> bool:
-    """Whether a field may stand in this column."""
+    """Return whether a field may stand in this column."""
     if name == criteo.LABEL:
         return field in (b"0", b"1")
     if not field:
@@ -75,14 +75,14 @@ def is_good_field(name: str, field: bytes) -> bool:
 
 
 def log_rows(text: bytes) -> None:
-    """A CSV log of one's own."""
+    """Check the reader of CSV logs."""
     FILE.write_bytes(text)
     try:
         file = TextLog(FILE, COLUMNS, "skip", chunk_bytes=CHUNK_BYTES)
         num_rows = sum(frame.height for frame in file)
     except InputError:
         return
-    # Of quotes and lone carriage returns readers may think differently.
+    # Readers may differ on quotes and lone carriage returns.
     if not set(text) & set(b'"\r'):
         lines = text.removeprefix(b"\xef\xbb\xbf").decode("latin-1").split("\n")
         expected = sum(1 for _ in csv.reader(line for line in lines if line))

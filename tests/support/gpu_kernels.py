@@ -1,4 +1,4 @@
-"""Which kernels TensorFlow has for GPUs, by its own registry, without any GPU."""
+"""TensorFlow's kernels for GPUs, by its own registry, without any GPU."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ CALLS = {
     "_Arg",
     "_Retval",
 }
-"""Operations that the runtime itself carries out, wherever they are."""
+"""Operations that the runtime itself carries out, on any device."""
 
 
 @cache

@@ -6,7 +6,7 @@ from pipelines.logs import criteo
 
 
 def as_json(lines):
-    """Criteo's rows as JSON objects, numbers as numbers; empty fields are left out."""
+    """Return Criteo's rows as JSON objects with numbers and without empty fields."""
     names = criteo.column_names(labelled=True)
     numbers = {criteo.LABEL, *criteo.DENSE_FEATURES}
     return [

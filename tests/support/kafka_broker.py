@@ -1,8 +1,8 @@
 """A Kafka broker on this machine: the mock cluster inside librdkafka.
 
-It speaks Kafka's protocol over TCP, from a process of its own, and keeps its events in
-memory, of each partition the last 5 MB. A topic is made by the first use of it and has
-four partitions.
+It speaks Kafka's protocol over TCP, from a process of its own, and keeps the last 5 MB
+of events of each partition in memory. The first use of a topic makes it, with four
+partitions.
 """
 
 import os
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def kafka_broker() -> Iterator[str]:
-    """Yields the address of the broker."""
+    """Run a broker; yields its address."""
     broker = subprocess.Popen(
         [sys.executable, __file__],
         stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Run by `test_backends.py` in a process on another backend than TensorFlow.
+"""Checks that `test_backends.py` runs in a process on another backend of Keras.
 
 Every layer is compared with NumPy, trained in a small model, saved and loaded.
 """

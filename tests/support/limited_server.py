@@ -1,4 +1,4 @@
-"""A server with low limits, and whether it still answers as it should."""
+"""A server with low limits, and a check that it still answers as it should."""
 
 import time
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import grpc
 import numpy as np
 
-from tests.support.served_model import expected, save_kinds, save_scores
+from tests.support.served_model import expected
 from tests.support.serving_thread import embedded, post, rows
 from tfdlrm.serving.limits import Limits
 from tfdlrm.serving.policies import ModelSettings
@@ -16,17 +16,15 @@ LIMITS = Limits(message_bytes=100_000, rows=50, requests=64, seconds=3.0)
 
 
 @contextmanager
-def limited_server(directory):
-    """Serve the models `scores` and `kinds`; yields the server."""
-    save_scores(directory / "scores" / "1")
-    save_kinds(directory / "kinds" / "1")
+def limited_server(directory, limits=LIMITS):
+    """Serve the models `scores` and `kinds` of a directory; yields the server."""
     models = [ModelSettings(name, directory / name) for name in ("scores", "kinds")]
-    with embedded(ServerSettings(models, poll_seconds=0, limits=LIMITS)) as running:
+    with embedded(ServerSettings(models, poll_seconds=0, limits=limits)) as running:
         yield running
 
 
 def still_right(server):
-    """A good request gets its own answer, whatever came before."""
+    """Check that a good request gets its own answer, whatever came before."""
     dense, ids = rows(2, seed=time.time_ns() % 2**31)
     inputs = {"dense_features": dense.tolist(), "categorical_features": ids.tolist()}
     status, answer = post(f"{server.url}/v1/models/scores:predict", {"inputs": inputs})
@@ -35,6 +33,7 @@ def still_right(server):
 
 
 def code_of(call, *arguments, **options):
+    """Return the status of a call over gRPC."""
     try:
         call(*arguments, timeout=20, **options)
     except grpc.RpcError as error:

@@ -1,4 +1,4 @@
-"""What takes long to make, made by one worker of pytest-xdist for all of them."""
+"""Directories that one worker of pytest-xdist makes for all of them."""
 
 import fcntl
 import os
@@ -12,7 +12,7 @@ import pytest
 def made_once(
     tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]
 ) -> Path:
-    """Return a directory that `make` has filled, in this worker or in another one."""
+    """Return a directory that `make` has filled, in this worker or another one."""
     root = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         root = root.parent  # each worker has a directory of its own in this one

@@ -1,4 +1,4 @@
-"""A log of one's own, made up for the tests."""
+"""A made-up log with columns that are not Criteo's."""
 
 import csv
 import gzip
@@ -21,7 +21,7 @@ TAGS = ["news", "a,b", 'say "hi"', "two\nlines", "rare1", "rare2", "rare3"]
 
 
 def make_log(num_rows: int = NUM_ROWS, seed: int = 0) -> list[dict[str, str]]:
-    """Rows as text, in no order of time."""
+    """Return rows as text, not sorted by time."""
     rng = np.random.default_rng(seed)
     rows = []
     for _ in range(num_rows):

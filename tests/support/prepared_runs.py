@@ -1,4 +1,4 @@
-"""Preparing that is stopped on its way, and what it leaves."""
+"""Interrupted preparing, and the files that it leaves."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Commands run as a user runs them: in a process of their own."""
+"""Run commands as a user does: in a process of their own."""
 
 import os
 import re
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 _GPUS = ("CUDA_VISIBLE_DEVICES", "NVIDIA_TF32_OVERRIDE")
 
-# What TensorFlow from 2.20 on says of a machine without a GPU, at any log level.
+# TensorFlow from 2.20 on prints this on a machine without a GPU, at any log level.
 _TENSORFLOW_NOISE = re.compile(r"(WARNING: All log messages before|I0000 ).*\n")
 
 

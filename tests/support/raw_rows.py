@@ -1,4 +1,4 @@
-"""Raw rows in Criteo's format, made up for the tests."""
+"""Made-up raw rows in Criteo's format."""
 
 import gzip
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ NUM_CATEGORICAL = 26
 
 
 def make_rows(num_rows: int, seed: int = 0) -> list[bytes]:
-    """Labelled rows with missing fields, negative counts and repeated categories."""
+    """Return labelled rows with missing fields, negative counts and few categories."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(2, size=num_rows)
     dense = rng.integers(-3, 1000, (num_rows, NUM_DENSE))
@@ -30,7 +30,7 @@ def make_rows(num_rows: int, seed: int = 0) -> list[bytes]:
 
 
 def replace_field(row: bytes, column: int, value: bytes) -> bytes:
-    """`row` with another value in the column of that number, from 1."""
+    """Return a row with another value in the column of a number, from 1."""
     fields = row.split(b"\t")
     fields[column - 1] = value
     return b"\t".join(fields)
@@ -44,7 +44,7 @@ def write_rows(path: Path, rows: Sequence[bytes], line_end: bytes = b"\n") -> Pa
 
 
 def read_plainly(rows: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, list[list]]:
-    """What labelled `rows` mean, one field after the other.
+    """Read labelled rows, one field after another.
 
     Returns:
         Labels, dense features as `log(max(x, 0) + 1)` in float64, and for each row its

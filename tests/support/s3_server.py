@@ -20,7 +20,7 @@ def free_port() -> int:
 
 @contextmanager
 def s3_server() -> Iterator[dict[str, str]]:
-    """Yields the environment variables that lead to the server and its bucket."""
+    """Run a server; yields the environment variables that name it and its bucket."""
     port = free_port()
     server = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
@@ -50,7 +50,7 @@ def s3_server() -> Iterator[dict[str, str]]:
 
 
 def environment(variables: dict[str, str]) -> str:
-    """`variables` as they stand before a shell command."""
+    """Return environment variables as written before a shell command."""
     return " ".join(f"{name}={value}" for name, value in variables.items())
 
 

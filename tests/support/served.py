@@ -1,4 +1,4 @@
-"""A SavedModel called as TF Serving calls it: a session, by the names in its proto."""
+"""Call a SavedModel as TF Serving does: in a session, by the names in its proto."""
 
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ class Served:
         self._callables: dict[tuple[str, ...], Any] = {}
 
     def __call__(self, signature: str, /, **inputs: Any) -> dict[str, np.ndarray]:
-        """The outputs of a signature."""
+        """Return the outputs of a signature."""
         definition = self.signatures[signature]
         assert set(inputs) == set(definition.inputs)
         feeds = [
@@ -39,7 +39,7 @@ class Served:
         return dict(zip(definition.outputs, outputs, strict=True))
 
     def _callable(self, signature: str, *names: str) -> Any:
-        """As servers call it: `Session.run` would hold what it is fed to shapes."""
+        """Return a callable, as servers use; `Session.run` would check shapes."""
         key = signature, *names
         if key not in self._callables:
             definition = self.signatures[signature]
@@ -52,14 +52,14 @@ class Served:
         return self._callables[key]
 
     def probabilities(self, signature: str, /, **inputs: Any) -> np.ndarray:
-        """The only output of a signature, flat."""
+        """Return the only output of a signature, flat."""
         (values,) = self(signature, **inputs).values()
         assert values.shape[1:] == (1,)
         return values.ravel()
 
 
 def example(row: dict[str, Any]) -> bytes:
-    """A serialized Example of text, integers, floats, or lists of these."""
+    """Return a serialized Example of text, integers, floats, or lists of these."""
     features = {}
     for name, value in row.items():
         values = value if isinstance(value, list) else [value]
@@ -77,7 +77,7 @@ def example(row: dict[str, Any]) -> bytes:
 
 
 def warm_up_logs(version):
-    """The requests that a version brings along."""
+    """Return the warm-up requests of a version."""
     path = version / "assets.extra" / "tf_serving_warmup_requests"
     return [
         prediction_log_pb2.PredictionLog.FromString(record)
@@ -86,7 +86,7 @@ def warm_up_logs(version):
 
 
 def replay(served, log):
-    """What a signature answers to a request."""
+    """Return a signature's answer to a request."""
     log_type = log.WhichOneof("log_type")
     request = getattr(log, log_type).request
     if log_type == "predict_log":

@@ -1,4 +1,4 @@
-"""A small SavedModel with every kind of signature, and what it answers by NumPy."""
+"""Small SavedModels with every kind of signature, and their answers by NumPy."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ WEIGHTS = np.array([[0.5], [-0.25]], np.float32)
 
 
 def expected(dense, ids, bias=0.0):
-    """Probabilities `(rows, 1)` of the model below, in float64."""
+    """Return probabilities `(rows, 1)` of the model below, in float64."""
     logits = np.asarray(dense, float) @ WEIGHTS.astype(float)
     logits += np.asarray(ids, float).sum(1, keepdims=True) / 100 + bias
     return 1 / (1 + np.exp(-logits))
 
 
 class Scores(tf.Module):
-    """Two dense features, two ids; the bias tells versions apart."""
+    """Two dense features and two ids; the bias distinguishes versions."""
 
     def __init__(self, bias):
         super().__init__()
@@ -103,15 +103,28 @@ class Kinds(tf.Module):
         return {"y": tf.math.log(x)}
 
 
+def example(dense, ids):
+    """Return an Example of one row for `Scores`."""
+    features = {
+        "dense_features": tf.train.Feature(
+            float_list=tf.train.FloatList(value=np.asarray(dense).tolist())
+        ),
+        "categorical_features": tf.train.Feature(
+            int64_list=tf.train.Int64List(value=np.asarray(ids).tolist())
+        ),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=features))
+
+
 def save_scores(path: Path, bias: float = 0.0) -> Path:
     """Write a version of `Scores`."""
     model = Scores(bias)
     names = ("serving_default", "raw", "tf_example", "classify", "regress")
     signatures = {name: getattr(model, name) for name in names}
-    aside = path.with_name(f"_{path.name}")
-    tf.saved_model.save(model, str(aside), signatures=signatures)
-    _set_methods(aside, {"classify": "classify", "regress": "regress"})
-    aside.rename(path)
+    temporary = path.with_name(f"_{path.name}")
+    tf.saved_model.save(model, str(temporary), signatures=signatures)
+    set_methods(temporary, {"classify": "classify", "regress": "regress"})
+    temporary.rename(path)
     return path
 
 
@@ -124,8 +137,8 @@ def save_kinds(path: Path) -> Path:
     return path
 
 
-def _set_methods(path, methods):
-    """TensorFlow 2 writes `predict` for each signature; a classifier has its own."""
+def set_methods(path, methods):
+    """Set the methods of signatures; TensorFlow 2 writes `predict` for all."""
     file = path / "saved_model.pb"
     saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
     for signature, method in methods.items():

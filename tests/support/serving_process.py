@@ -1,4 +1,4 @@
-"""The server as users run it: a process of its own, on free ports."""
+"""Run the server as users do: in a process of its own, on free ports."""
 
 import os
 import re
@@ -41,7 +41,7 @@ def serving(*arguments, rest=True, environment=()):
     """Start `python -m tfdlrm.serve`, and stop it at the end.
 
     Args:
-        environment: Variables besides those of this process.
+        environment: Variables in addition to those of this process.
     """
     port, rest_port = free_port(), free_port() if rest else 0
     command = [sys.executable, "-m", "tfdlrm.serve", *map(str, arguments)]

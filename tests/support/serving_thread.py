@@ -1,4 +1,4 @@
-"""The server in a thread of the tests: TensorFlow is here already."""
+"""Run the server in a thread of the tests, which have loaded TensorFlow already."""
 
 import asyncio
 import json
@@ -35,13 +35,13 @@ def embedded(settings: ServerSettings):
 
 
 def post(url, body, headers=None, context=None):
-    """Status and document of a POST of JSON, or of bytes as they are."""
+    """Post JSON, or bytes unchanged; return the status and the document."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     return _ask(urllib.request.Request(url, data, headers or {}), context)
 
 
 def get(url, context=None):
-    """Status and document of a GET."""
+    """Get a page; return the status and the document."""
     return _ask(urllib.request.Request(url), context)
 
 
@@ -57,7 +57,7 @@ def _ask(request, context):
 
 
 def predict_request(model, signature="", **inputs):
-    """A `PredictRequest` as a client's own `make_tensor_proto` writes it."""
+    """Return a `PredictRequest`, as TensorFlow's own clients write it."""
     request = predict_pb2.PredictRequest()
     request.model_spec.name = model
     request.model_spec.signature_name = signature
@@ -67,7 +67,7 @@ def predict_request(model, signature="", **inputs):
 
 
 def rows(number, seed=0):
-    """Dense features and ids for `served_model.Scores`."""
+    """Return dense features and ids for `served_model.Scores`."""
     rng = np.random.default_rng(seed)
     dense = rng.normal(size=(number, 2)).astype(np.float32)
     return dense, rng.integers(0, 100, (number, 2))

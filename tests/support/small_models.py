@@ -15,6 +15,8 @@ from tfdlrm.config.models import (
 from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 from tfdlrm.models import build_model
 
+SMALL_DLRM = DLRMConfig(embedding_dim=4, bottom_mlp_units=(8,), top_mlp_units=(8,))
+
 CONFIGS = {
     "dlrm with buckets": DLRMConfig(
         embedding_dim=4,
@@ -54,7 +56,7 @@ def inputs(batch=6, num_dense=3, num_categorical=3):
 
 
 def randomized(config, **columns):
-    """A model none of whose weights is 0."""
+    """Return a model none of whose weights is 0."""
     model = build_model(schema(**columns), config)
     rng = np.random.default_rng(1)
     for weight in model.weights:

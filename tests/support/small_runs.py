@@ -34,7 +34,7 @@ def small_model(optimizer="adagrad", steps_per_execution=1):
 
 
 def optimizer_config(optimizer):
-    """Settings by the name of an optimizer, or as they are."""
+    """Return the settings of an optimizer, which may be given by its name."""
     if isinstance(optimizer, OptimizerConfig):
         return optimizer
     return OptimizerConfig(optimizer, 0.05)
@@ -64,7 +64,7 @@ def config_for(directory, optimizer="adagrad", epochs=2, **settings):
 
 
 def train(directory, optimizer="adagrad", read=read, data_set="a", **settings):
-    """The weights and curves of a run, or of the rest of a killed one."""
+    """Train, or resume a killed run, and return the weights and curves."""
     config = config_for(directory, optimizer, **settings)
     make_reproducible(seed=1)
     model = small_model(optimizer, config.steps_per_execution)

@@ -26,7 +26,7 @@ EPOCHS = 2
 
 
 def rows():
-    """Bags of several lengths, some of them empty."""
+    """Return bags of several lengths, some of them empty."""
     rng = np.random.default_rng(0)
     lengths = rng.integers(0, 4, NUM_ROWS * len(SIZES))
     flat = rng.integers(0, np.repeat(np.tile(SIZES, NUM_ROWS), lengths))
@@ -42,7 +42,7 @@ def rows():
 
 
 def batches_of(share):
-    """A worker's batches, of uneven sizes; the last worker has none in one step."""
+    """Return a worker's batches of uneven sizes; the last worker's first is empty."""
     first_row, sizes = share.rows(NUM_ROWS, NUM_STEPS)
     if share.worker == share.num_workers - 1:
         sizes[1] += sizes[0]
@@ -59,18 +59,18 @@ def data_set(batches):
 def batch_of(indices):
     features, labels = rows()
     ids = tf.gather(features["categorical_features"], indices)
-    some = {
+    batch_features = {
         "dense_features": tf.gather(features["dense_features"], indices),
         # A gather forgets that every row has as many features.
         "categorical_features": tf.RaggedTensor.from_uniform_row_length(
             ids.values, len(SIZES)
         ),
     }
-    return some, tf.gather(labels, indices)
+    return batch_features, tf.gather(labels, indices)
 
 
 def together(num_workers):
-    """The batches of all workers as those of one."""
+    """Return the batches of all workers as those of one."""
     parts = [batches_of(WorkerShare(i, num_workers)) for i in range(num_workers)]
     return [[*chain.from_iterable(step)] for step in zip(*parts, strict=True)]
 
@@ -95,7 +95,7 @@ def make_model(name):
 
 
 def fit(model, data):
-    """The metrics of each epoch."""
+    """Train, and return the metrics of each epoch."""
     return model.fit(
         data, epochs=EPOCHS, steps_per_epoch=NUM_STEPS, verbose=0, shuffle=False
     ).history

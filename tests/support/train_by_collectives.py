@@ -13,11 +13,11 @@ from tests.support.train_as_worker import data_set, fit, make_model
 
 OPTIMIZERS = ["Adagrad", "LazyAdam"]
 BATCHES = [range(20), [20], range(21, 54), range(54, 56), range(56, 75), range(75, 105)]
-"""Rows of uneven batches; that of a single row leaves a replica without any."""
+"""Rows of uneven batches; a batch of a single row leaves a replica without any."""
 
 
 def train(devices, name):
-    """The weights and the metrics of each epoch."""
+    """Train, and return the weights and the metrics of each epoch."""
     with devices.scope():
         model = make_model(name)
     history = fit(model, data_set(BATCHES).repeat())

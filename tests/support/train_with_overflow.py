@@ -1,7 +1,7 @@
 """Small models in float16, one of whose batches overflows on one replica.
 
-As a command a worker of a cluster: `train_with_overflow OUTPUT REPLICA`, where
-`OUTPUT-INDEX.npz` gets what `trained` returns.
+As a command it is a worker of a cluster: `train_with_overflow OUTPUT REPLICA` writes
+what `trained` returns to `OUTPUT-INDEX.npz`.
 """
 
 import json
@@ -41,7 +41,7 @@ def small_model(devices, tables="replicated"):
 
 
 def half_overflowing(replica, share=None):
-    """Three batches; a replica's rows of the second one overflow float16.
+    """Return three batches; a replica's rows of the second one overflow float16.
 
     Args:
         replica: The replica, or `None` for no overflow.
@@ -63,10 +63,10 @@ def half_overflowing(replica, share=None):
 
 
 def trained(name, tables, replica):
-    """The weights after an epoch and the loss scale.
+    """Train for an epoch, and return the weights and the loss scale.
 
-    The last weights are the numbers of all tables in ascending order, which are the
-    same wherever rows of tables lie.
+    The last weights are the numbers of all tables in ascending order, which do not
+    depend on where rows of tables lie.
     """
     keras.config.set_dtype_policy("mixed_float16")
     devices = strategy(name)

@@ -1,4 +1,4 @@
-"""What GPUs use to add up gradients, on two logical CPUs."""
+"""The collectives by which GPUs add up gradients, on two logical CPUs."""
 
 import numpy as np
 import pytest

@@ -24,7 +24,7 @@ def test_another_name_is_refused():
 
 
 def test_a_process_has_one_mirrored_strategy():
-    # On GPUs, the collectives of two in a process would be mixed up.
+    # On GPUs, the collectives of two strategies in a process would be mixed up.
     assert strategy("mirrored") is strategy("mirrored")
 
 

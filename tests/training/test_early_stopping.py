@@ -32,7 +32,7 @@ MODEL = DLRMConfig(embedding_dim=4, bottom_mlp_units=(8,), top_mlp_units=(16,))
 
 
 def read(epoch, batch):
-    """Rows whose labels mean nothing: more training makes others worse."""
+    """Return rows with random labels: training makes the loss on others worse."""
     rng = np.random.default_rng(epoch % 2)
     dense = rng.random((32, 3), np.float32)
     ids = rng.integers(0, 4, (32, 3))
@@ -42,7 +42,7 @@ def read(epoch, batch):
 
 
 def fitted(run_dir, patience=3):
-    """The model and the validation losses of a run, or of the rest of a killed one."""
+    """Train or resume, and return the model and the validation losses."""
     config = TrainConfig(
         run_dir=run_dir,
         epochs=50,
@@ -106,7 +106,7 @@ def ended(tmp_path_factory):
 
 @pytest.fixture
 def run_dir(ended, tmp_path):
-    # In the place where it was made, since the settings name it.
+    # At its original path, which the settings name.
     copy = shutil.copytree(ended, tmp_path / "copy")
     yield ended
     shutil.rmtree(ended)

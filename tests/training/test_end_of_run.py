@@ -1,4 +1,4 @@
-"""A run that is killed behind its last step ends as if nothing had happened."""
+"""A run that is killed after its last step, once resumed, ends as others do."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from tfdlrm.training.run_directory import RunDirectory
 
 @pytest.fixture
 def config(small_config, tmp_path):
-    """The settings of `exported`, with places of its own."""
+    """The settings of `exported`, with directories of its own."""
     return replace(
         small_config, run_dir=tmp_path / "run", export_dir=tmp_path / "clicks"
     )
@@ -38,7 +38,7 @@ def killed(config, name, renamed):
 
 
 def report_of(config):
-    """The report, without what differs between two runs: seconds and places."""
+    """Return the report without seconds and paths, which differ between runs."""
     text = (config.run_dir / "report.md").read_text()
     lines = [line for line in text.splitlines() if not line.startswith("- model: ")]
     return [line.rpartition(", batch size")[0] or line for line in lines]

@@ -1,4 +1,4 @@
-"""A disk that refuses, by the limit that Linux has for the files of a process."""
+"""A full disk, imitated by Linux' limit on the size of a process' files."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""What a long run may need: a schedule, 16 bits, a profile; and that it goes on so."""
+"""Settings of long runs (schedule, 16 bits, profile), also after a resume."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Tables are held once: by training, while a checkpoint is written, by the export."""
+"""Training, checkpoints and exports hold tables once."""
 
 import json
 

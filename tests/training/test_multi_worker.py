@@ -17,7 +17,7 @@ from tests.support.train_as_worker import (
 
 
 def results_of(num_workers, module, arguments, directory):
-    """What each worker has at the end; all are killed where one takes too long."""
+    """Return the results of each worker; all are killed if one takes too long."""
     command = ["-m", module.__name__, str(directory / "worker"), *arguments]
     workers = start_workers(num_workers, command, directory)
     try:
@@ -26,7 +26,7 @@ def results_of(num_workers, module, arguments, directory):
             assert worker.returncode == 0, stderr
     finally:
         for worker in workers:
-            worker.kill()  # a worker that waits for another heeds no other signal
+            worker.kill()  # a worker that waits for another ignores other signals
             worker.communicate()
     return [np.load(directory / f"worker-{index}.npz") for index in range(num_workers)]
 

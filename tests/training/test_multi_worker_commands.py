@@ -1,4 +1,4 @@
-"""Training on several workers by the command line, and what a lost one does."""
+"""Training on several workers by the command line, and the loss of one."""
 
 import json
 import signal
@@ -33,7 +33,7 @@ def start(directory, data_dir, *settings, num_workers=2):
 
 
 def finish(workers):
-    """Status, output and errors of each."""
+    """Wait, and return the status, output and errors of each."""
     try:
         outputs = [worker.communicate(timeout=400) for worker in workers]
     finally:

@@ -1,11 +1,11 @@
-"""Training, going on and exporting with tables that lie in shares on two devices."""
+"""Training, resuming and exporting with tables shared between two devices."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from tests.commands.test_commands import MODEL
+from tests.support.small_models import SMALL_DLRM
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import CheckpointConfig, OptimizerConfig, TrainConfig
 from tfdlrm.data.reading import read_split
@@ -20,7 +20,7 @@ from tfdlrm.training import safeguards
 def config(data_dir, tmp_path):
     return TrainConfig(
         data_dir=data_dir,
-        model=MODEL,
+        model=SMALL_DLRM,
         batch_size=64,
         strategy="mirrored",
         tables="sharded",
@@ -39,7 +39,7 @@ def scores(exported, data_dir):
 
 
 def stop_after(monkeypatch, step):
-    """Let a run be interrupted once a checkpoint of a step has been begun."""
+    """Interrupt a run once a checkpoint of a step has been begun."""
     begin = safeguards.Checkpointer._begin
 
     def begin_and_stop(checkpointer):

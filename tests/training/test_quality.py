@@ -1,4 +1,4 @@
-"""What models reach on rows whose best answer is known, and on real ones."""
+"""Quality of models on rows whose best score is known, and on real rows."""
 
 import json
 import re

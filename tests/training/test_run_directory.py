@@ -1,4 +1,4 @@
-"""Whose a run directory is, and what is damaged in it."""
+"""Owners of run directories, and damage to their files."""
 
 import json
 from dataclasses import replace
@@ -14,7 +14,7 @@ from tfdlrm.training.run_directory import RunDirectory
 
 @pytest.fixture
 def begun(tmp_path):
-    """A directory whose run was begun."""
+    """Return a directory whose run was begun."""
     with RunDirectory.opened(config_for(tmp_path)):
         return tmp_path
 
@@ -89,7 +89,7 @@ def damage(path, name):
 
 @pytest.fixture
 def checkpointed(begun):
-    """A directory with a checkpoint, as far as the settings are concerned."""
+    """Return a directory that seems to have a checkpoint."""
     (begun / "checkpoints" / "step-0000000001").mkdir(parents=True)
     return begun
 

@@ -1,4 +1,4 @@
-"""The walk through one row, against the same worked out by hand in float64."""
+"""The walk through one row, against the same computed by hand in float64."""
 
 import io
 
@@ -23,7 +23,7 @@ def relu(values):
 
 
 def weights_of(step):
-    """All weights before the step: tables, then kernel and bias of each layer."""
+    """Return the weights before the step: tables, then each layer's kernel and bias."""
     layers = [layer for mlp in (step.bottom, step.top) for layer in mlp]
     return [
         *(table.astype(np.float64) for table in step.tables),
@@ -36,7 +36,7 @@ def weights_of(step):
 
 
 def by_hand(weights, step):
-    """Loss, its gradient by every weight, and what lies between."""
+    """Return the loss, its gradient by every weight, and all values between."""
     table0, table1, w0, b0, w1, b1, w2, b2, w3, b3 = weights
     x = np.log(np.array(step.row.counts) + 1)
     country, product = 2, 0  # of ("fr", "us", "de", "jp") and ("book", "toy", "game")

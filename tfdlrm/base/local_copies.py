@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from tfdlrm.base import storage
+from tfdlrm.base import directories, storage
 
 
 @contextmanager
@@ -26,12 +26,12 @@ def mirrored(
         for entry in directory.iterdir() if directory.is_dir() else ():
             if entry.name != leave_out:
                 _download(entry, local / entry.name)
-        names = set(storage.files_below(local))
+        names = set(directories.files_below(local))
         try:
             yield local
         finally:
-            storage.copy_tree(local, directory, last)
-            for name in names.difference(storage.files_below(local)):
+            directories.copy_tree(local, directory, last)
+            for name in names.difference(directories.files_below(local)):
                 (directory / name).unlink()
 
 
@@ -41,7 +41,7 @@ def local_copy(path: Path) -> Path:
     if not storage.is_remote(path):
         return path
     copy = Path(tempfile.mkdtemp(prefix="tfdlrm-")) / path.name
-    atexit.register(storage.remove_tree, copy.parent)
+    atexit.register(directories.remove_tree, copy.parent)
     _download(path, copy)
     return copy
 
@@ -71,6 +71,6 @@ _PATTERN = frozenset("*?[\\")
 
 def _download(path: Path, copy: Path) -> None:
     if path.is_dir():
-        storage.copy_tree(path, copy)
+        directories.copy_tree(path, copy)
     else:
         copy.write_bytes(path.read_bytes())

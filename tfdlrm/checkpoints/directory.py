@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from tfdlrm.base import storage
+from tfdlrm.base import directories, storage
 from tfdlrm.base.checksums import file_sha256, seal
 from tfdlrm.base.errors import InputError
 from tfdlrm.checkpoints.carry import CarriedVariables
@@ -88,11 +88,11 @@ class CheckpointDirectory:
         self, name: str, pieces: Iterable[Piece], state: dict[str, Any] | None
     ) -> None:
         """Write a temporary directory and rename it."""
-        storage.make_directories(self.path)
+        directories.make_directories(self.path)
         if not storage.is_remote(self.path):
             for remains in self.path.glob(".*.partial"):  # of a killed process
-                storage.remove_tree(remains)
-        with storage.new_directory(self.path / name, last=STATE_FILE) as temporary:
+                directories.remove_tree(remains)
+        with directories.new_directory(self.path / name, last=STATE_FILE) as temporary:
             temporary.mkdir()
             write_pieces(temporary / PIECES_FILE, pieces, name)
             if state is not None:
@@ -113,11 +113,11 @@ class CheckpointDirectory:
                 path for path in checkpoints if tables_of(path) not in tables
             ][:1]
         for path in set(checkpoints) - set(remaining):
-            storage.remove_tree(path)
+            directories.remove_tree(path)
         table_files = {tables_of(path) for path in remaining}
         for path in self.path.glob("tables-*"):
             if path.name not in table_files:
-                storage.remove_tree(path)
+                directories.remove_tree(path)
 
     def restore(
         self,
@@ -152,7 +152,7 @@ class CheckpointDirectory:
             )
         for path in damaged:  # otherwise it would count as a newest one to keep
             renamed = path.with_name(f"damaged-{path.name}")
-            storage.remove_tree(renamed)
+            directories.remove_tree(renamed)
             with suppress(FileNotFoundError):  # another worker did it
                 path.replace(renamed)
         return state

@@ -75,7 +75,7 @@ class SavedVariables:
         return StoredVariable(
             name,
             tuple(tuple(copies_of(value)) for value in values),
-            None if shard is None else shard.whole,
+            None if shard is None else shard.tables,
         )
 
     def holder_of(self, variable: keras.Variable) -> StoredVariable:
@@ -213,8 +213,8 @@ def _group_parts(variables: list[keras.Variable]) -> list[list[keras.Variable]]:
         key: Any = id(variable)
         if (shard := getattr(variable, "shard", None)) is not None:
             # All shards have their states in the same order.
-            shard_key = id(shard.whole), shard.number
+            shard_key = id(shard.tables), shard.number
             times[shard_key] = times.get(shard_key, 0) + 1
-            key = id(shard.whole), times[shard_key]
+            key = id(shard.tables), times[shard_key]
         groups.setdefault(key, []).append(variable)
     return list(groups.values())

@@ -11,7 +11,7 @@ import orjson
 import yaml
 
 from pipelines.logs.columns_file import load_columns
-from tfdlrm.base import storage
+from tfdlrm.base import directories, storage
 from tfdlrm.base.checksums import seal, sorted_sha256, unseal
 from tfdlrm.base.command_line import to_yaml
 from tfdlrm.base.errors import InputError
@@ -48,7 +48,7 @@ class DayFiles:
     def remove_models(self) -> None:
         """Remove what later days do not need."""
         for directory in (self.data, self.run, self.cold):
-            storage.remove_tree(directory)
+            directories.remove_tree(directory)
 
 
 class Journal:
@@ -75,13 +75,13 @@ class Journal:
         """
         output = config.output
         _require_usable(output)
-        storage.make_directory("output", output)
+        directories.make_directory("output", output)
         in_use = (
             f"output {output} is in use: another process learns day by day in it; wait "
             "for it, or give another one"
         )
-        with storage.only_process(output, in_use):
-            storage.make_directories(output / "days")
+        with directories.only_process(output, in_use):
+            directories.make_directories(output / "days")
             with _waiting(output / "days") as lock:
                 journal = cls(output, lock)
                 journal._take(_settings(config))

@@ -7,7 +7,7 @@ import orjson
 
 from pipelines.logs.day_logs import cut_into_days
 from pipelines.logs.inputs import Inputs
-from tfdlrm.base import storage
+from tfdlrm.base import directories, storage
 from tfdlrm.config.preparing import PrepareConfig
 from tfdlrm.daily.days import Day, columns_of, identity_of
 
@@ -33,7 +33,7 @@ def days_of_one_log(
     source = {"files": _describe(log)}
     if not _is_cut(directory, source):
         print(f"Cutting {log} into its days", flush=True)
-        with storage.new_directory(directory, last=_DAYS_FILE) as folder:
+        with directories.new_directory(directory, last=_DAYS_FILE) as folder:
             folder.mkdir(parents=True)
             names = cut_into_days(log, columns_of(prepare), prepare.on_bad_row, folder)
             storage.replace_json(folder / _DAYS_FILE, {**source, "days": names})

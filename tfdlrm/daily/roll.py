@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tfdlrm.base import storage
+from tfdlrm.base import directories, storage
 from tfdlrm.base.child_process import run_in_process
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.plain_text import visible
@@ -155,8 +155,10 @@ class _Rolling:
 
     def _keep_frozen(self, model: Path) -> None:
         """Copy the model of the first day, whose version may be removed."""
-        with storage.new_directory(self._journal.frozen, last="saved_model.pb") as copy:
-            storage.copy_tree(model, copy)
+        with directories.new_directory(
+            self._journal.frozen, last="saved_model.pb"
+        ) as copy:
+            directories.copy_tree(model, copy)
 
     def _day(self, number: int) -> Day:
         return self._days[number - self._first]

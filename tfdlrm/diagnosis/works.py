@@ -13,6 +13,7 @@ _EVERYWHERE = (
     "jsonargparse",
     "numpy",
     "orjson",
+    "pandas",
     "polars",
     "pyarrow",
     "rich",
@@ -46,7 +47,8 @@ class Use:
 
 USES = (
     Use("pipelines.prepare, tfdlrm.plan", (*_EVERYWHERE, "matplotlib")),
-    Use("train, evaluate, predict, export, importance, compare", _MODEL),
+    Use("train, export, compare", (*_MODEL, "tensorboard")),
+    Use("evaluate, predict, importance", _MODEL),
     Use(
         "serve",
         (
@@ -63,7 +65,7 @@ USES = (
     ),
     Use(
         "--engine spark",
-        (*_EVERYWHERE, "pyspark", "pandas", JAVA),
+        (*_EVERYWHERE, "pyspark", JAVA),
         "requirements-spark.txt",
     ),
     Use("TFRS models", (*_MODEL, "tf_keras", "tensorflow_recommenders")),

@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from tfdlrm.base import storage
+from tfdlrm.base import directories
 from tfdlrm.base.errors import InputError
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.exporting.signatures import serving_function
@@ -38,7 +38,7 @@ def write_graph(model: keras.Model, schema: FeatureSchema, directory: Path) -> N
     Raises:
         InputError: If the directory cannot be made.
     """
-    storage.make_directory("plot", directory)
+    directories.make_directory("plot", directory)
     function = serving_function(model, schema).get_concrete_function()  # type: ignore[attr-defined]
     writer = tf.summary.create_file_writer(str(directory))
     with writer.as_default():

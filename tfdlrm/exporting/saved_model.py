@@ -15,11 +15,8 @@ from tfdlrm.data.schema import COVERAGE_FILE, VOCABULARY_FOLDER, FeatureSchema
 from tfdlrm.data.vocabulary_files import copy_vocabulary
 from tfdlrm.exporting.model_card import ModelCard, example_row
 from tfdlrm.exporting.quantization import QuantizedTable, lookups_in
-from tfdlrm.exporting.signatures import (
-    RawSignatures,
-    name_signatures,
-    serving_function,
-)
+from tfdlrm.exporting.raw_signatures import RawSignatures
+from tfdlrm.exporting.signatures import name_signatures, serving_function
 from tfdlrm.exporting.versions import (
     CARD_FILE,
     EXTRA_DIRECTORY,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tfdlrm.base import storage
+from tfdlrm.base import directories, storage
 from tfdlrm.base.errors import InputError
 from tfdlrm.exporting.manifest import (
     EXTRA_DIRECTORY,
@@ -45,11 +45,11 @@ def new_version(export_dir: Path) -> Iterator[tuple[Path, Path]]:
             it.
     """
     export_dir = storage.at(export_dir)
-    storage.make_directory("export_dir", export_dir)
-    with storage.only_process(export_dir):
+    directories.make_directory("export_dir", export_dir)
+    with directories.only_process(export_dir):
         _remove_remains(export_dir)
         target = export_dir / str(next_version(export_dir))
-        with storage.new_directory(target, last=MODEL_FILE) as directory:
+        with directories.new_directory(target, last=MODEL_FILE) as directory:
             yield target, directory
             write_manifest(directory)
 
@@ -75,7 +75,7 @@ def _remove_remains(export_dir: Path) -> None:
     if not storage.is_remote(export_dir):
         for path in export_dir.glob(".*"):
             if re.fullmatch(r"\.[0-9]+\.(partial|removed)", path.name):
-                storage.remove_tree(path)
+                directories.remove_tree(path)
 
 
 def find_export(export_dir: Path, origin: dict[str, Any]) -> Path | None:
@@ -171,6 +171,6 @@ def remove_version(path: Path) -> None:
     if not storage.is_remote(path) and path.is_dir():
         # Renamed first, so that no server finds half a version.
         hidden_path = path.with_name(f".{path.name}.removed")
-        storage.remove_tree(hidden_path)
+        directories.remove_tree(hidden_path)
         path = path.rename(hidden_path)
-    storage.remove_tree(path)
+    directories.remove_tree(path)

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.exporting.raw_columns import COVERAGE_SIGNATURE
-from tfdlrm.exporting.signatures import input_specs, raw_columns
+from tfdlrm.exporting.raw_signatures import raw_columns
+from tfdlrm.exporting.signatures import input_specs
 
 NUM_ROWS = (1, 32)
 """Numbers of rows in requests: one row takes other code paths than several."""

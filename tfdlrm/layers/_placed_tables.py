@@ -22,14 +22,14 @@ class Shard:
     """The rows of fused tables that one device holds, in one variable.
 
     Args:
-        whole: The tables; the same object for all their shards.
+        tables: The tables of which it is a part; the same object for all their shards.
         number: Number of the shard.
         device: Name of its device.
         starts: Fused row at which each run of rows of the shard begins.
         lengths: Rows of each run; the runs follow one another in the variable.
     """
 
-    whole: "PlacedTables"
+    tables: "PlacedTables"
     number: int
     device: str
     starts: np.ndarray

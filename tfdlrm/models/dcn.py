@@ -9,8 +9,8 @@ from keras import ops
 from tfdlrm.config.models import DCNConfig, DCNV2Config
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.layers import MLP, FeatureCross
-from tfdlrm.models.click_model import (
-    ClickModel,
+from tfdlrm.models.click_model import ClickModel
+from tfdlrm.models.parts import (
     build_layer,
     build_side_by_side,
     embeddings_of,

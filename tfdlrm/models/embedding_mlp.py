@@ -7,8 +7,8 @@ import keras
 from tfdlrm.config.models import MLPConfig
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.layers import MLP
-from tfdlrm.models.click_model import (
-    ClickModel,
+from tfdlrm.models.click_model import ClickModel
+from tfdlrm.models.parts import (
     build_layer,
     build_side_by_side,
     embeddings_of,

@@ -8,7 +8,8 @@ from keras import ops
 from tfdlrm.config.models import DeepFMConfig, FMConfig
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.layers import MLP, DenseVectors, FactorizationMachine, LinearTerms
-from tfdlrm.models.click_model import ClickModel, build_layer, embeddings_of
+from tfdlrm.models.click_model import ClickModel
+from tfdlrm.models.parts import build_layer, embeddings_of
 
 
 @keras.saving.register_keras_serializable("tfdlrm")

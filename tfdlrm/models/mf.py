@@ -11,7 +11,8 @@ from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.layers import LinearTerms
 from tfdlrm.layers._id_forms import is_indices_and_offsets
 from tfdlrm.layers._wide_sums import sum_dtype
-from tfdlrm.models.click_model import ClickModel, build_layer, embeddings_of
+from tfdlrm.models.click_model import ClickModel
+from tfdlrm.models.parts import build_layer, embeddings_of
 
 
 @keras.saving.register_keras_serializable("tfdlrm")

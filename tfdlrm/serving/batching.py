@@ -6,14 +6,15 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import grpc
 import numpy as np
 
 from tfdlrm.base.errors import require
-from tfdlrm.serving.errors import ServingError, from_tensorflow
+from tfdlrm.serving.batch_run import Task, deliver, run_tasks
+from tfdlrm.serving.errors import ServingError
 from tfdlrm.serving.servable import Arrays, Signature
 
 Key = tuple[Signature, tuple[tuple[int, ...], ...]]
@@ -63,24 +64,16 @@ class BatchingParameters:
         return next((size for size in sizes if size >= rows), rows)
 
 
-@dataclass(eq=False)
-class _Task:
-    inputs: Arrays
-    rows: int
-    future: "asyncio.Future[Arrays]"
-    start: float = field(default_factory=time.perf_counter)
-
-
-class _Queue(deque[_Task]):
+class _Queue(deque[Task]):
     """Requests that may share a run, in order of arrival."""
 
     rows = 0
 
-    def put(self, task: _Task) -> None:
+    def put(self, task: Task) -> None:
         self.append(task)
         self.rows += task.rows
 
-    def take(self, max_rows: int) -> list[_Task]:
+    def take(self, max_rows: int) -> list[Task]:
         """Remove the first request and those after it, up to `max_rows` in all."""
         tasks = [self.popleft()]
         rows = tasks[0].rows
@@ -172,7 +165,7 @@ class Batcher:
                 f"are {max_rows}; try again later",
             )
         loop = asyncio.get_running_loop()
-        task = _Task(inputs, rows, loop.create_future())
+        task = Task(inputs, rows, loop.create_future())
         queue.put(task)
         self._look_soon()
         return task.future
@@ -244,73 +237,20 @@ class Batcher:
     def _end(
         self,
         signature: Signature,
-        tasks: Sequence[_Task],
+        tasks: Sequence[Task],
         run: "asyncio.Future[list[Arrays | ServingError]]",
     ) -> None:
         self._num_running -= 1
         signature.servable.release()
-        _deliver(tasks, run.result())
+        deliver(tasks, run.result())
         if self._queues:
             self._look_soon()
 
     def _timed_run(
-        self, signature: Signature, tasks: Sequence[_Task]
+        self, signature: Signature, tasks: Sequence[Task]
     ) -> list[Arrays | ServingError]:
         start = time.perf_counter()
-        answers = self._run(signature, tasks)
+        is_shared, pad = self._shares_runs(signature), self._parameters.padded
+        answers = run_tasks(signature, tasks, is_shared, pad)
         self._observe_run(signature.servable.name, time.perf_counter() - start)
         return answers
-
-    def _run(
-        self, signature: Signature, tasks: Sequence[_Task]
-    ) -> list[Arrays | ServingError]:
-        try:
-            if not self._shares_runs(signature):
-                return [signature.run(*tasks[0].inputs)]
-            return self._run_together(signature, tasks)
-        # Any error is due to this model or these inputs; other requests go on.
-        except Exception as error:
-            if len(tasks) == 1:
-                return [from_tensorflow(error)]
-        # Perhaps only one request is at fault: run each of them by itself.
-        return [self._run(signature, [task])[0] for task in tasks]
-
-    def _run_together(
-        self, signature: Signature, tasks: Sequence[_Task]
-    ) -> list[Arrays | ServingError]:
-        rows = sum(task.rows for task in tasks)
-        inputs = tasks[0].inputs
-        if len(tasks) > 1:
-            parts = zip(*(task.inputs for task in tasks), strict=True)
-            inputs = [np.concatenate(part) for part in parts]
-        num_padding = self._parameters.padded(rows) - rows
-        if num_padding:
-            inputs = [
-                np.concatenate([array, np.repeat(array[:1], num_padding, 0)])
-                for array in inputs
-            ]
-        outputs = signature.run(*inputs)
-        if len(tasks) == 1 and not num_padding:
-            return [outputs]  # with any number of rows
-        for spec, output in zip(signature.fetched, outputs, strict=True):
-            if len(output) != rows + num_padding:
-                raise ValueError(
-                    f"output {spec} has {len(output)} rows for {rows + num_padding}"
-                )
-        answers: list[Arrays | ServingError] = []
-        begin = 0
-        for task in tasks:
-            end = begin + task.rows
-            answers.append([output[begin:end] for output in outputs])
-            begin = end
-        return answers
-
-
-def _deliver(tasks: Sequence[_Task], answers: Sequence[Arrays | ServingError]) -> None:
-    for task, answer in zip(tasks, answers, strict=True):
-        if task.future.done():  # cancelled meanwhile
-            continue
-        if isinstance(answer, ServingError):
-            task.future.set_exception(answer)
-        else:
-            task.future.set_result(answer)

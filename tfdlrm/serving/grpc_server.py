@@ -20,6 +20,7 @@ from tensorflow_serving.apis import (
 )
 
 from tfdlrm.base.errors import InputError
+from tfdlrm.serving.descriptions import model_metadata, model_status
 from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.http.bodies import INLINE_BYTES
 from tfdlrm.serving.predictor import Predictor, ReadInputs
@@ -29,7 +30,6 @@ from tfdlrm.serving.requests import (
     REGRESS,
     NamedArrays,
     as_only_input,
-    check_predicts,
     example_inputs,
     example_response,
     predict_inputs,
@@ -154,10 +154,10 @@ class GrpcServer:
             )
 
         async def metadata(request: Any, read: ReadInputs) -> Message:
-            return predictor.metadata(request)
+            return model_metadata(predictor.models, request)
 
         async def status(request: Any, read: ReadInputs) -> Message:
-            return predictor.status(request.model_spec)
+            return model_status(predictor.models, request.model_spec)
 
         services: dict[str, dict[str, tuple[Any, Answer]]] = {
             PREDICTION_SERVICE: {
@@ -241,7 +241,6 @@ class GrpcServer:
 
                     async def read(signature: Signature) -> NamedArrays:
                         if api == "Predict":
-                            check_predicts(signature)
                             return await reading.inputs(signature.inputs)
                         return as_only_input(signature, await reading.examples())
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import grpc
 import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import (
@@ -14,7 +15,7 @@ from tensorflow_serving.apis import (
 )
 
 from tfdlrm.serving.data_types import text_array
-from tfdlrm.serving.errors import refuse
+from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.proto_requests import input_examples, tensor_inputs
 from tfdlrm.serving.servable import Arrays, Signature
 from tfdlrm.serving.tensors import fill_proto
@@ -27,11 +28,16 @@ NamedArrays = dict[str, np.ndarray]
 
 
 def check_predicts(signature: Signature) -> None:
-    """Check that a signature is one of a model's, which can predict."""
+    """Check that a signature can predict; classifiers and regressors can too.
+
+    Raises:
+        ServingError: INTERNAL, as in TF Serving, if it has another method.
+    """
     if signature.method not in (PREDICT, CLASSIFY, REGRESS):
-        refuse(
+        raise ServingError(
+            grpc.StatusCode.INTERNAL,
             "Expected prediction signature method_name to be one of "
-            f"{{{PREDICT}, {CLASSIFY}, {REGRESS}}}. Was: {signature.method}"
+            f"{{{PREDICT}, {CLASSIFY}, {REGRESS}}}. Was: {signature.method}",
         )
 
 
@@ -43,7 +49,6 @@ def predict_inputs(
     Raises:
         ServingError: If they are not what the signature takes.
     """
-    check_predicts(signature)
     return tensor_inputs(request.inputs, signature.inputs, max_rows)
 
 

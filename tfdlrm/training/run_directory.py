@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from tfdlrm.base import local_copies, storage
+from tfdlrm.base import directories, local_copies, storage
 from tfdlrm.base.checksums import file_sha256, seal, unseal
 from tfdlrm.base.command_line import parse, to_yaml
 from tfdlrm.base.errors import InputError
@@ -59,10 +59,10 @@ class RunDirectory(RunFiles):
             with local_copies.mirrored(run.path, "checkpoints", REPORT_FILE) as local:
                 copy = cls(local, remote=run.path)
                 copy._take(to_yaml(replace(config, run_dir=run.path)))
-                storage.copy_tree(local, run.path)
+                directories.copy_tree(local, run.path)
                 yield copy
             return
-        storage.make_directory("run_dir", run.path)
+        directories.make_directory("run_dir", run.path)
         with run.only_process():
             run._take(to_yaml(replace(config, run_dir=run.path)))
             yield run
@@ -171,7 +171,7 @@ class RunDirectory(RunFiles):
         Raises:
             InputError: If another process uses it already.
         """
-        with storage.only_process(
+        with directories.only_process(
             self.path,
             f"run_dir {self.path} is in use: another process trains in it; wait for "
             "it, or give another one",

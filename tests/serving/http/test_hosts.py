@@ -1,4 +1,4 @@
-"""Names by which a server may be asked over HTTP."""
+"""Host names that requests over HTTP may use."""
 
 from dataclasses import replace
 

@@ -15,8 +15,8 @@ POST = b"POST /v1/models/scores:predict HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with limited_server(tmp_path_factory.mktemp("models")) as running:
+def server(saved_models):
+    with limited_server(saved_models) as running:
         yield running
 
 
@@ -29,7 +29,7 @@ def connected(server):
 def send(connection, data):
     try:
         connection.sendall(data)
-    except OSError:  # the server has said enough
+    except OSError:  # the server has closed the connection
         return False
     return True
 
@@ -62,7 +62,7 @@ def test_an_endless_head_is_refused(server, block):
             sent += len(block)
         assert sent < 20_000_000
         answer = answer_of(connection)
-    assert statuses(answer) in ([431], [])  # a reset may swallow it
+    assert statuses(answer) in ([431], [])  # a reset may lose it
     still_right(server)
 
 
@@ -177,7 +177,7 @@ def test_a_client_that_does_not_read_is_sent_away(server):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         page = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
         deadline = time.monotonic() + 60
-        # Answers pile up, until the server reads no more, and then closes.
+        # Answers pile up until the server stops reading, and then closes.
         while send(connection, page) and time.monotonic() < deadline:
             time.sleep(0.001)
         assert time.monotonic() < deadline

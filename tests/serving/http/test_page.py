@@ -1,4 +1,4 @@
-"""The page at the server's root, as a person sees it, in headless Chromium."""
+"""The page at the server's root, in headless Chromium."""
 
 import json
 import os

@@ -1,7 +1,7 @@
-"""A machine with GPUs that are made of memory, for commands in processes of their own.
+"""A machine with GPUs made of memory, for commands in processes of their own.
 
 TensorFlow itself loads the library that `TF_PLUGGABLE_DEVICE_LIBRARY_PATH` names, in
-whatever process it starts: the product is run as it is, and so are its children.
+every process that imports it: commands run unchanged, and so do their child processes.
 """
 
 import ctypes
@@ -22,14 +22,14 @@ from tests.support.processes import ROOT
 SOURCES = Path(__file__).parent
 LIBRARIES = {"fake_gpu": ("device.cc", "kernels.cc"), "wait": ("wait.cc",)}
 TRIED = ("2.17",)
-"""Versions of TensorFlow whose internals the sources are known to fit."""
+"""Versions of TensorFlow for whose internals the sources are written."""
 
 LEFT_ALONE = 255 << 20
-"""Bytes that TensorFlow leaves to the driver, of a GPU with less than two GiB."""
+"""Bytes of a GPU with less than two GiB that TensorFlow leaves to the driver."""
 
 
 class UnavailableError(Exception):
-    """There is no fake GPU here, for the reason that the message gives."""
+    """Raised where there can be no fake GPU; the message has the reason."""
 
 
 class _CompilerError(Exception):
@@ -38,7 +38,7 @@ class _CompilerError(Exception):
 
 @dataclass
 class Copies:
-    """How often, and how many bytes, were copied since the machine was made."""
+    """Numbers of copies, and of their bytes, since the machine was made."""
 
     to_device: int
     bytes_to_device: int
@@ -49,7 +49,7 @@ class Copies:
 
     @classmethod
     def read(cls, path: Path) -> "Copies":
-        """Read what the fake GPUs of a machine have counted until now."""
+        """Read the counts of a machine's fake GPUs until now."""
         return cls(*np.fromfile(path, np.int64).tolist())
 
 
@@ -60,8 +60,8 @@ class Machine:
     Args:
         libraries: Directory of the libraries, from `build`; `None` for real GPUs.
         directory: Current directory of the commands, and of the file of counts.
-        num_gpus: How many GPUs there are.
-        memory: Bytes that TensorFlow has of each fake one.
+        num_gpus: Number of GPUs.
+        memory: Bytes of each fake GPU for TensorFlow.
     """
 
     libraries: Path | None
@@ -71,7 +71,7 @@ class Machine:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Variables that lead a process to the GPUs and to this project."""
+        """Return the environment in which a process finds the GPUs and this project."""
         variables = {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "PYTHONPATH": str(ROOT),
@@ -99,19 +99,19 @@ class Machine:
         )
 
     def run(self, command: str) -> str:
-        """Run a shell line to its good end; returns its output."""
+        """Run a shell line, which must succeed, and return its output."""
         with self.start(command) as process:
             output, errors = process.communicate()
         assert process.returncode == 0, f"{command}: {output}{errors}"
         return output
 
     def copies(self) -> Copies:
-        """What was copied until now."""
+        """Return the copies until now."""
         return Copies.read(self.directory / "copies")
 
 
 def build(directory: Path) -> Path:
-    """Build the libraries, unless that is done; returns the directory they are in.
+    """Build the libraries unless they exist, and return their directory.
 
     Raises:
         UnavailableError: If there is no compiler, or the sources do not fit a version

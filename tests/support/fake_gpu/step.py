@@ -1,4 +1,4 @@
-"""Print what a training step copies: `python -m tests.support.fake_gpu.step JSON`.
+"""Print the copies of a training step: `python -m tests.support.fake_gpu.step JSON`.
 
 The JSON is a list of settings: those of a run, and `table_scale`, by which tables have
 more rows than the data set has ids. One JSON line of copies for each is printed.
@@ -24,7 +24,7 @@ from tfdlrm.training.fit import compile_model
 
 MODEL = DLRMConfig(embedding_dim=16, bottom_mlp_units=(16,), top_mlp_units=(16,))
 FIRST, LAST = 2, 6
-"""Steps between which copies are counted."""
+"""Steps at whose ends copies are counted."""
 
 
 class Counter(keras.callbacks.Callback):
@@ -47,7 +47,7 @@ def copies_per_step(
     precision="float32",
     table_scale=1,
 ):
-    """Train a model as `tfdlrm.train` does, and return what a step copied."""
+    """Train a model as `tfdlrm.train` does, and return the copies of a step."""
     schema = FeatureSchema.load(Path(data_dir))
     keras.config.set_dtype_policy(precision)
     devices = strategy(name)

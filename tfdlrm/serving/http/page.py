@@ -8,7 +8,8 @@ from typing import Any
 
 from tfdlrm.exporting.raw_columns import RAW_SIGNATURE, in_order
 from tfdlrm.exporting.versions import CARD_FILE, EXTRA_DIRECTORY
-from tfdlrm.serving.models import Model, Models
+from tfdlrm.serving.model_versions import Model
+from tfdlrm.serving.models import Models
 from tfdlrm.serving.servable import Servable
 
 POLICY = (

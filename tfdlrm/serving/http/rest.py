@@ -13,6 +13,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2
 
+from tfdlrm.serving.descriptions import model_metadata, model_status
 from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.http import json_answers
 from tfdlrm.serving.http.bodies import JsonBounds
@@ -27,6 +28,7 @@ from tfdlrm.serving.http.rest_requests import (
     answer_request,
     json_bounds,
 )
+from tfdlrm.serving.models import Models
 from tfdlrm.serving.predictor import Predictor
 from tfdlrm.serving.requests import CLASSIFY, REGRESS
 
@@ -132,8 +134,9 @@ class RestApp:
         api = "GetModelMetadata" if is_metadata else "GetModelStatus"
         with self._predictor.request(spec.name, api, "REST"):
             if is_metadata:
-                return _metadata(self._predictor, spec)
-            return Response(_to_json(_to_dict(self._predictor.status(spec))))
+                return _metadata(self._predictor.models, spec)
+            status = model_status(self._predictor.models, spec)
+            return Response(_to_json(_to_dict(status)))
 
     async def _predict(
         self, match: re.Match[str], scope: Scope, receive: Receive
@@ -209,11 +212,11 @@ def _error(
     return Response(orjson.dumps({"error": text}), status, headers=headers)
 
 
-def _metadata(predictor: Predictor, spec: model_pb2.ModelSpec) -> Response:
+def _metadata(models: Models, spec: model_pb2.ModelSpec) -> Response:
     request = get_model_metadata_pb2.GetModelMetadataRequest(
         model_spec=spec, metadata_field=["signature_def"]
     )
-    answer = predictor.metadata(request)
+    answer = model_metadata(models, request)
     definitions = get_model_metadata_pb2.SignatureDefMap()
     answer.metadata["signature_def"].Unpack(definitions)
     document = {

@@ -1,0 +1,190 @@
+"""One model: its versions are loaded, swapped in and unloaded."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from tensorflow_serving.apis import get_model_status_pb2
+
+from tfdlrm.exporting.versions import versions_in
+from tfdlrm.serving.errors import ServingError, refuse
+from tfdlrm.serving.metrics import Metrics
+from tfdlrm.serving.other_inputs import OtherInputsError, refuse_other_inputs
+from tfdlrm.serving.policies import ModelSettings, fingerprint
+from tfdlrm.serving.servable import Servable
+from tfdlrm.serving.warmup import warm_up
+
+log = logging.getLogger("tfdlrm.serving")
+
+State = get_model_status_pb2.ModelVersionStatus.State
+
+MAX_RETRIES = 5
+RETRY_SECONDS = 60.0
+"""TF Serving's `max_num_load_retries` and `load_retry_interval_micros`."""
+
+
+@dataclass(frozen=True)
+class VersionStatus:
+    """State of a version, and why it is not served.
+
+    Args:
+        state: TF Serving's number.
+        error: Reason for which the version did not load; `None` if it was unloaded.
+        files: Fingerprint of a version that did not load.
+        tries: Number of tries with these files.
+        tried_at: Time of the last try, by the monotonic clock.
+    """
+
+    state: int
+    error: ServingError | None = None
+    files: tuple[tuple[str, int, int], ...] = ()
+    tries: int = 0
+    tried_at: float = 0.0
+
+
+class Model:
+    """One model and its versions; one thread reads while another one swaps."""
+
+    def __init__(
+        self, settings: ModelSettings, metrics: Metrics, takes_other_inputs: bool
+    ) -> None:
+        self.settings = settings
+        self._metrics = metrics
+        # Versions that the policy names by their numbers are meant.
+        self._takes_any = takes_other_inputs or settings.policy.kind == "specific"
+        self._loaded: dict[int, Servable] = {}
+        self._lock = threading.Lock()
+        self.statuses: dict[int, VersionStatus] = {}
+
+    @property
+    def available(self) -> list[int]:
+        """Numbers of the versions that are served, the newest first."""
+        return sorted(self._loaded, reverse=True)
+
+    def labelled(self, label: str) -> int:
+        """Return the number of the version that has a label.
+
+        Raises:
+            ServingError: If no version has it.
+        """
+        version = self.settings.labels.get(label)
+        if version is None:
+            refuse(f"Unrecognized servable version label: {label}")
+        return version
+
+    @contextmanager
+    def use(self, version: int | None, label: str) -> Iterator[Servable]:
+        """Keep a version in memory while it answers.
+
+        Args:
+            version: Number of the version; `None` for the newest, or for the label.
+            label: Label of the version, or an empty string.
+
+        Raises:
+            ServingError: NOT_FOUND if it is not served.
+        """
+        name = self.settings.name
+        if label:
+            version = self.labelled(label)
+        if version == 0 and not self.statuses.get(0):
+            version = None  # OpenVINO's clients mean the newest version
+        with self._lock:
+            number = max(self._loaded, default=-1) if version is None else version
+            servable = self._loaded.get(number)
+            if servable is not None:
+                servable.acquire()
+        if servable is None:
+            missing = (
+                f"Latest({name})" if version is None else f"Specific({name}, {version})"
+            )
+            raise ServingError(
+                grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {missing}"
+            )
+        try:
+            yield servable
+        finally:
+            servable.release()
+
+    def refresh(self) -> None:
+        """Load new versions, and only then unload those that are no longer wanted."""
+        paths = versions_in(self.settings.base_path)
+        if not paths:
+            return  # better an old model than none
+        usable = [
+            version
+            for version, path in paths.items()
+            if not self._is_broken(version, path)
+        ]
+        chosen = self.settings.policy.choose(usable)
+        # A version that does not load is replaced by the next one. It is not tried
+        # again before the next look, as its files may be arriving just now.
+        while new := [version for version in chosen if version not in self._loaded]:
+            if not self._load(new[0], paths[new[0]]):
+                usable.remove(new[0])
+                chosen = self.settings.policy.choose(usable)
+        if chosen:
+            for version in set(self._loaded) - set(chosen):
+                self._unload(version)
+
+    def _is_broken(self, version: int, path: Path) -> bool:
+        status = self.statuses.get(version)
+        if version in self._loaded or status is None or status.error is None:
+            return False
+        # The reason may have passed, such as a full memory or disk.
+        is_time = time.monotonic() >= status.tried_at + RETRY_SECONDS
+        if is_time and status.tries <= MAX_RETRIES:
+            return False
+        return status.files == fingerprint(path)
+
+    def _load(self, version: int, path: Path) -> bool:
+        status, files = self.statuses.get(version), fingerprint(path)
+        tries = 1
+        if status is not None and status.files == files:
+            tries += status.tries
+        self.statuses[version] = VersionStatus(State.LOADING)
+        start = time.perf_counter()
+        servable = None
+        try:
+            servable = Servable(self.settings.name, version, path)
+            newest = max(self._loaded, default=version)
+            if newest < version and not self._takes_any:
+                refuse_other_inputs(self._loaded[newest], servable)
+            warm_up(servable)
+        except ServingError as error:
+            if isinstance(error, OtherInputsError):
+                tries += MAX_RETRIES  # waiting does not help
+            log.warning("%s is not served: %s", path, error.message)
+            if servable is not None:
+                servable.retire()
+            # Without the traceback, whose frames hold what was loaded.
+            reason = ServingError(error.code, error.message)
+            self.statuses[version] = VersionStatus(
+                State.END, reason, files, tries, time.monotonic()
+            )
+            self._metrics.loaded(str(path), "fail", time.perf_counter() - start)
+            return False
+        seconds = time.perf_counter() - start
+        self._metrics.loaded(str(path), "success", seconds)
+        with self._lock:
+            self._loaded[version] = servable
+        self.statuses[version] = VersionStatus(State.AVAILABLE)
+        log.info(
+            "%s version %d is served after %.1f s, on %s",
+            servable.name,
+            version,
+            seconds,
+            servable.device,
+        )
+        return True
+
+    def _unload(self, version: int) -> None:
+        with self._lock:
+            servable = self._loaded.pop(version)
+        self.statuses[version] = VersionStatus(State.END)
+        servable.retire()
+        log.info("%s version %d is not served any more", servable.name, version)
