@@ -224,6 +224,13 @@ def test_a_run_on_s3_from_the_data_to_the_scores(s3, uploaded, tmp_path):
     refused = run(f"{train} --run_dir s3://clicks/whole", 2)
     assert "run_dir s3://clicks/whole is in use already" in refused
 
+    for source, path in (("whole", "s3://clicks/whole"), ("whole_m", "whole_m/2")):
+        output = run(
+            f"{train} --init_from s3://clicks/{source} --export_dir s3://clicks/next_m "
+            f"--run_dir s3://clicks/after_{source}"
+        )
+        assert f"{path}, " in output.partition("Beginning with the weights of ")[2]
+
 
 @pytest.mark.parametrize(
     ("command", "name"),
