@@ -21,7 +21,9 @@ import pytest
 import tensorflow as tf
 
 from pipelines.prepare import prepare
+from tests.support.prepared_runs import files_of
 from tests.support.processes import ROOT, run_command_line
+from tests.support.raw_rows import make_rows, write_rows
 from tests.support.s3_server import environment, free_port, s3_server
 from tfdlrm import train
 from tfdlrm.base import local_copies, remote_path, storage
@@ -169,6 +171,27 @@ def is_served(s3, model, version):
 @pytest.mark.slow
 @needs_moto
 @needs_tensorflow_io
+def test_a_data_set_on_s3_is_extended_there(s3, tmp_path):
+    for number in range(2):
+        write_rows(tmp_path / f"day{number}", make_rows(200, seed=number))
+    for place in ("s3://clicks/extended", str(tmp_path)):
+        extend = f"--extend {place}/set0 --forget_days 1"
+        for number, settings in enumerate(["--min_frequency 2", extend]):
+            output = f"--output {place}/set{number}"
+            result = run_command_line(
+                f"{s3} python -m pipelines.prepare --raw day{number} {output} "
+                f"{settings}",
+                cwd=tmp_path,
+            )
+            assert result.returncode == 0, result.stderr
+    copy = f"{s3} python -c '{COPY}' s3://clicks/extended/set1 {tmp_path}/copy"
+    assert run_command_line(copy).returncode == 0
+    assert files_of(tmp_path / "copy") == files_of(tmp_path / "set1")
+
+
+@pytest.mark.slow
+@needs_moto
+@needs_tensorflow_io
 def test_a_run_on_s3_from_the_data_to_the_scores(s3, uploaded, tmp_path):
     def run(command, status=0):
         result = run_command_line(f"{s3} python -m {command}", cwd=tmp_path)
@@ -236,6 +259,13 @@ def test_a_run_on_s3_from_the_data_to_the_scores(s3, uploaded, tmp_path):
     assert not (tmp_path / "s3:").exists()
     refused = run(f"{train} --run_dir s3://clicks/whole", 2)
     assert "run_dir s3://clicks/whole is in use already" in refused
+
+    for source, path in (("whole", "s3://clicks/whole"), ("whole_m", "whole_m/2")):
+        output = run(
+            f"{train} --init_from s3://clicks/{source} --export_dir s3://clicks/next_m "
+            f"--run_dir s3://clicks/after_{source}"
+        )
+        assert f"{path}, " in output.partition("Beginning with the weights of ")[2]
 
 
 @pytest.mark.parametrize(

@@ -226,7 +226,7 @@ def test_settings_out_of_range_are_refused(wrong):
 
 def test_distinct_ids_come_with_the_sums_of_their_gradients():
     ids, values = tf.constant([4, 2, 4]), tf.constant([[1.0], [2.0], [3.0]])
-    distinct, sums = updates._summed(ids, values)
+    distinct, sums = updates._sum_repeated(ids, values)
     assert distinct.numpy().tolist() == [4, 2]
     assert sums.numpy().tolist() == [[4.0], [2.0]]
 

@@ -374,10 +374,6 @@ def test_hashed_ids_are_extended_without_counting(tmp_path):
         prepare([raw], tmp_path / "x", replace(config, forget_days=2))
 
 
-class Killed(BaseException):
-    """The process ends here, and leaves what is on the disk."""
-
-
 @pytest.mark.parametrize("is_after", [False, True])
 def test_an_interrupted_run_goes_on_to_the_same_bytes(
     shop, tmp_path, monkeypatch, is_after
@@ -434,6 +430,34 @@ def test_damaged_counts_of_a_stopped_run_are_made_again(
     prepare([shop / "day1.csv"], tmp_path / "data", extending(shop / "set0"))
     assert f"{path} " in capsys.readouterr().out
     assert files_of(tmp_path / "data") == files_of(shop / "set1")
+
+
+@pytest.mark.parametrize("is_missing", [False, True])
+def test_damaged_forgotten_values_are_found_again(
+    shop, tmp_path, monkeypatch, capsys, is_missing
+):
+    settings = extending(shop / "set0", forget_days=1, test_days=3.0)
+    prepare([shop / "day1.csv"], tmp_path / "whole", settings)
+    add = Journal.add
+
+    def add_then_stop(journal, step, entry):
+        add(journal, step, entry)
+        if step == "vocabulary" and journal.count(step) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "add", add_then_stop)
+        with pytest.raises(KeyboardInterrupt):
+            prepare([shop / "day1.csv"], tmp_path / "data", settings)
+    path = tmp_path / ".data.partial" / "work" / "forgotten" / "user.arrow"
+    contents = path.read_bytes()
+    path.unlink()
+    if not is_missing:
+        path.write_bytes(contents[:-9])
+    capsys.readouterr()
+    prepare([shop / "day1.csv"], tmp_path / "data", settings)
+    assert f"{path} " in capsys.readouterr().out
+    assert files_of(tmp_path / "data") == files_of(tmp_path / "whole")
 
 
 def test_memory_changes_nothing(shop, tmp_path, monkeypatch):

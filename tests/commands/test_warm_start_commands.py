@@ -10,10 +10,12 @@ from benchmarks.laboratory.loopback import start_workers
 from tfdlrm.base.errors import InputError
 from tfdlrm.checkpoints.directory import CheckpointDirectory
 from tfdlrm.config import OptimizerConfig
+from tfdlrm.data.reading import read_split
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.exporting.versions import CARD_FILE, EXTRA_DIRECTORY
 from tfdlrm.models import build_model
 from tfdlrm.train import train
+from tfdlrm.training.fit import compile_model, make_reproducible
 
 
 @pytest.fixture
@@ -89,5 +91,32 @@ def test_two_workers_begin_with_one_run(next_day, tmp_path):
     expected, actual = (build_model(schema, model) for _ in range(2))
     for run, target in ((next_day.init_from, expected), (next_day.run_dir, actual)):
         CheckpointDirectory(run / "checkpoints").load_weights(target)
+    for weight, expected_weight in zip(actual.weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(weight, expected_weight)
+
+
+def test_two_days_equal_a_loop_over_the_rows_of_both(small_config, tmp_path):
+    settings = replace(
+        small_config, model=replace(small_config.model, dropout=0.2), seed=3
+    )
+    day_1, day_2 = (
+        replace(
+            settings,
+            run_dir=tmp_path / name,
+            export_dir=tmp_path / "m",
+            init_from=source,
+        )
+        for name, source in (("day1", None), ("day2", tmp_path / "day1"))
+    )
+    train(day_1)
+    train(day_2)
+    data_dir, schema = day_1.data_dir, FeatureSchema.load(day_1.data_dir)
+    make_reproducible(settings.seed)
+    expected, actual = (build_model(schema, settings.model) for _ in range(2))
+    compile_model(expected, settings.optimizer)
+    for _ in range(2):
+        batches = read_split(data_dir, schema, "train", 64, (settings.seed, 0))
+        expected.fit(batches, shuffle=False, verbose=0)
+    CheckpointDirectory(day_2.run_dir / "checkpoints").load_weights(actual)
     for weight, expected_weight in zip(actual.weights, expected.weights, strict=True):
         np.testing.assert_array_equal(weight, expected_weight)

@@ -7,6 +7,9 @@ import numpy as np
 import polars as pl
 import tensorflow as tf
 
+from tfdlrm.checkpoints.directory import CheckpointDirectory
+from tfdlrm.checkpoints.entries import Piece
+from tfdlrm.checkpoints.roles import ITERATIONS, roles_of
 from tfdlrm.checkpoints.variables import SavedVariables
 from tfdlrm.config import CheckpointConfig, OptimizerConfig, TrainConfig
 from tfdlrm.config.models import DLRMConfig
@@ -180,6 +183,27 @@ def trained(data_dir, schema, config, first_epoch=0):
             start and start.begin,
         )
     return model
+
+
+def stored(schema, config, steps=5):
+    """A run that was not trained: every number of its checkpoint is random."""
+    model = made(schema, config)
+    variables = SavedVariables(model)
+    rng = np.random.default_rng(steps)
+    for name, shape in variables.shapes.items():
+        if variables.read(name).dtype == np.float32:
+            values = rng.normal(size=shape).astype(np.float32)
+            variables.assign(Piece(name, values))
+    variables.assign(Piece(roles_of(model, variables)[ITERATIONS], np.int64(steps)))
+    state = {
+        "step": steps,
+        "tables": None,
+        "shapes": variables.shapes,
+        "meaning": Meaning.of(schema).to_json(),
+    }
+    with RunDirectory.opened(config) as run:
+        checkpoints = CheckpointDirectory(run.checkpoint_directory)
+        checkpoints.write_step(steps, state, variables.all_pieces())
 
 
 def values_of(model):

@@ -3,6 +3,7 @@
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,16 +12,15 @@ from tests.support.two_days import (
     MODEL,
     begun,
     first_day,
-    reader,
     second_day,
     settings,
     trained,
     values_of,
     warm_start,
 )
+from tfdlrm.base.checksums import seal, unseal
 from tfdlrm.base.errors import InputError
 from tfdlrm.checkpoints.directory import CheckpointDirectory
-from tfdlrm.checkpoints.variables import SavedVariables
 from tfdlrm.config import CheckpointConfig, OptimizerConfig
 from tfdlrm.config.models import DeepFMConfig
 from tfdlrm.data.meaning import Meaning
@@ -126,15 +126,17 @@ def test_another_architecture_or_optimizer_is_refused(
         warm_start(data_dir, schema, next_config(first_run, tmp_path, **changes))
 
 
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_settings_that_change_no_shape_may_change(dropout, first_run, tmp_path):
+@pytest.mark.parametrize(("dropout", "warm_up_steps"), [(0.0, 2), (0.5, 0)])
+def test_settings_that_change_no_shape_may_change(
+    dropout, warm_up_steps, first_run, tmp_path
+):
     _, _, _, model = first_run
     model_config = replace(MODEL, dropout=dropout, embedding_l2=0.1, initial_bound=0.5)
     config = next_config(
         first_run,
         tmp_path,
         model=model_config,
-        optimizer=OptimizerConfig("adagrad", 0.5, warm_up_steps=2),
+        optimizer=OptimizerConfig("adagrad", 0.5, warm_up_steps),
         precision="mixed_float16",
     )
     data_dir, schema, _, _ = first_run
@@ -148,7 +150,8 @@ def test_settings_that_change_no_shape_may_change(dropout, first_run, tmp_path):
         strict=True,
     ):
         np.testing.assert_array_equal(state, expected)
-    assert float(next_model.optimizer.learning_rate) == pytest.approx(0.5)
+    rate = next_model.optimizer.inner_optimizer.learning_rate
+    assert float(rate) == pytest.approx(0.5)
 
 
 def test_a_column_that_passes_the_threshold_of_shared_rows_is_refused(tmp_path):
@@ -354,10 +357,6 @@ def test_damaged_best_weights_are_refused(early_stopped, tmp_path):
 
 
 def test_a_run_of_an_earlier_release_is_known_by_its_data_set(first_run, tmp_path):
-    import json
-
-    from tfdlrm.base.checksums import seal, unseal
-
     data_dir, schema, config, _ = first_run
     run_dir = shutil.copytree(config.run_dir, tmp_path / "copy")
     for path in CheckpointDirectory(run_dir / "checkpoints").newest_first():
@@ -366,10 +365,41 @@ def test_a_run_of_an_earlier_release_is_known_by_its_data_set(first_run, tmp_pat
         (path / "state.json").write_text(seal(state))
     source = find_run(run_dir)
     with pytest.raises(InputError, match="does not say what its ids mean: put its"):
-        source.meaning  # noqa: B018
-    assert json
-    schema.save(data_dir)
-    source.config = replace(source.config, data_dir=data_dir)
+        _ = source.meaning
+    shutil.copytree(data_dir, tmp_path / "data")
+    schema.save(tmp_path / "data")
+    source.config = replace(source.config, data_dir=tmp_path / "data")
+    with pytest.raises(InputError, match="does not say what its ids mean: put its"):
+        _ = source.meaning
     source.state["data_set"] = schema.fingerprint
     assert source.meaning == Meaning.of(schema)
-    assert SavedVariables and reader
+
+
+def test_what_a_run_learned_from_a_stream_is_taken(first_run, tmp_path):
+    data_dir, schema, config, model = first_run
+    run_dir = shutil.copytree(config.run_dir, tmp_path / "run")
+    newest, older = CheckpointDirectory(run_dir / "checkpoints").newest_first()
+    (run_dir / "stream" / "checkpoints").mkdir(parents=True)
+    newest.rename(run_dir / "stream" / "checkpoints" / newest.name)
+    stream = next_config(first_run, tmp_path, init_from=run_dir / "stream")
+    assert_equal(values_from(first_run, stream), values_of(model))
+    _, facts = begun(data_dir, schema, replace(stream, init_from=run_dir))
+    assert facts["steps"] == int(older.name.rpartition("-")[2])
+
+
+def test_links_and_relative_paths_lead_to_a_run(first_run, tmp_path, monkeypatch):
+    _, _, config, _ = first_run
+    newest = CheckpointDirectory(config.run_dir / "checkpoints").newest_first()[0]
+    for target in (newest, config.run_dir):
+        link = tmp_path / f"link to {target.name}"
+        link.symlink_to(target)
+        assert find_run(link).path == link
+    for folder, path in (
+        (config.run_dir, "."),
+        (config.run_dir, "checkpoints"),
+        (newest.parent, newest.name),
+    ):
+        monkeypatch.chdir(folder)
+        assert find_run(Path(path)).config == config
+    for name in ("report.md", "events", "checkpoints/step-0000000099", "config.yaml"):
+        assert find_run(config.run_dir / name) is None

@@ -193,7 +193,7 @@ class Learner:
                 self.schema,
                 self._data_dir,
                 self._export_dir,
-                ModelCard(origin=origin),
+                ModelCard(self._run.settings, origin=origin),
             )
         self._exported_at = time.monotonic()
         self._exported_step = self.step

@@ -135,28 +135,21 @@ def find_run(path: Path) -> TrainedRun | None:
         InputError: If it is a run that holds no readable checkpoint, or whose settings
             are damaged.
     """
-    path = storage.at(path)
-    is_checkpoint = re.fullmatch(r"step-\d+", path.name) is not None
+    folder = storage.at(path).resolve()
+    is_checkpoint = re.fullmatch(r"step-\d+", folder.name) is not None
     if is_checkpoint:
-        checkpoints = path.parent
-    elif path.name == _CHECKPOINTS:
-        checkpoints = path
+        checkpoints = folder.parent
+    elif folder.name == _CHECKPOINTS:
+        checkpoints = folder
     else:
-        checkpoints = path / _CHECKPOINTS
-    home = next(
-        (
-            folder
-            for folder in (checkpoints.parent, checkpoints.parent.parent)
-            if (folder / CONFIG_FILE).is_file() or (folder / COPY_FILE).is_file()
-        ),
-        None,
-    )
-    if home is None or not (path == home or checkpoints.is_dir()):
+        checkpoints = folder / _CHECKPOINTS
+    home = next(filter(_is_run, (checkpoints.parent, checkpoints.parent.parent)), None)
+    if home is None or not (folder if is_checkpoint else checkpoints).is_dir():
         return None
     run = RunDirectory(home)
     config = run.load_config()
     if is_checkpoint:
-        state = state_of(path)
+        state = state_of(folder)
     else:
         state = CheckpointDirectory(checkpoints).newest_state()
     if state is None:
@@ -165,11 +158,15 @@ def find_run(path: Path) -> TrainedRun | None:
             f"init_from {path} {problem}: give a run that has one, or an exported model"
         )
     best = None
-    if path == home and _keeps_best(run, config, state):
+    if folder == home and _keeps_best(run, config, state):
         check_best_weights(run)
         best = run
-    checkpoint = path if is_checkpoint else None
+    checkpoint = folder if is_checkpoint else None
     return TrainedRun(path, config, state, checkpoints, checkpoint, best)
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / CONFIG_FILE).is_file() or (folder / COPY_FILE).is_file()
 
 
 def _keeps_best(

@@ -129,6 +129,11 @@ class WarmStart:
             )
         if source.model is not None:
             self._check_thresholds(source.model)
+        else:
+            print(
+                f"{source.path} does not have the settings of its model: only the "
+                "shapes of its weights are compared"
+            )
 
     def _check_thresholds(self, model: ModelConfig) -> None:
         """Refuse a column whose ids share rows in one of the models only."""
@@ -200,7 +205,8 @@ class WarmStart:
         if source.optimizer is not None:
             state = f"and the state of {source.optimizer} after {steps:,} steps"
         print(f"Beginning with the weights of {source.path}, {state}")
-        print(as_table(counts))
+        if counts:
+            print(as_table(counts))
         return {
             "source": str(source.path),
             "optimizer": source.optimizer,
@@ -217,8 +223,8 @@ class WarmStart:
 
     def table(self) -> str:
         """Return the numbers of rows of each table, as a Markdown table."""
-        tables = (self.facts or {}).get("tables", [])
-        return as_table([TableCounts(**counts) for counts in tables])
+        tables = (self.facts or {}).get("tables")
+        return as_table([TableCounts(**counts) for counts in tables]) if tables else ""
 
 
 def _ids_of(
