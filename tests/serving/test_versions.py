@@ -5,6 +5,7 @@ import shutil
 import sys
 import threading
 import time
+from dataclasses import replace
 from itertools import count
 from types import SimpleNamespace
 from unittest.mock import Mock, patch
@@ -14,7 +15,6 @@ import numpy as np
 import pytest
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-from tests.support.processes import run_command_line
 from tests.support.served_model import expected, save_scores
 from tests.support.serving_process import serving
 from tests.support.serving_thread import embedded, get, post, predict_request, rows
@@ -32,7 +32,7 @@ from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.models import Models
 from tfdlrm.serving.policies import ModelSettings, VersionPolicy
 from tfdlrm.serving.servable import Servable
-from tfdlrm.serving.server import ServerSettings
+from tfdlrm.serving.server import ServerSettings, serve
 
 
 def load(path, policy=None):
@@ -285,10 +285,9 @@ def test_the_command_serves_swaps_and_stops_in_good_order(base, tmp_path):
         np.testing.assert_allclose(
             answer["outputs"], expected(dense, ids, 2.0), atol=1e-6
         )
-        refused = run_command_line(
-            f"python -m tfdlrm.serve {base} --port={server.port} --rest_api_port=0"
-        )
-        assert refused.returncode == 2 and "free --port" in refused.stderr
+        settings = ServerSettings([ModelSettings("m", base)], port=server.port)
+        with pytest.raises(InputError, match="free --port"):
+            serve(replace(settings, rest_port=None))
         break_version(base, 3)
         save_scores(base / "4", bias=4.0)
         while get(url)[1]["model_version_status"][0].get("state") != "AVAILABLE":
