@@ -22,6 +22,7 @@ from tensorflow_serving.apis import (
 from tfdlrm.base.errors import InputError
 from tfdlrm.serving.descriptions import model_metadata, model_status
 from tfdlrm.serving.errors import ServingError, refuse
+from tfdlrm.serving.grpc_settings import GrpcSettings, check_socket_path
 from tfdlrm.serving.http.bodies import INLINE_BYTES
 from tfdlrm.serving.predictor import Predictor, ReadInputs
 from tfdlrm.serving.reader_channel import Task
@@ -36,6 +37,7 @@ from tfdlrm.serving.requests import (
     predict_response,
 )
 from tfdlrm.serving.servable import Signature
+from tfdlrm.serving.turns import Turns
 
 log = logging.getLogger("tfdlrm.serving")
 
@@ -66,47 +68,55 @@ class GrpcServer:
 
     Args:
         predictor: Predictor that answers.
-        address: Address to listen at, such as `127.0.0.1:8500`; port 0 lets the system
-            choose.
-        credentials: Credentials for TLS, or `None`.
+        settings: Where and how to listen.
 
     Raises:
-        InputError: If the address cannot be used.
+        InputError: If an address cannot be used.
     """
 
-    def __init__(
-        self,
-        predictor: Predictor,
-        address: str,
-        credentials: grpc.ServerCredentials | None,
-    ) -> None:
+    def __init__(self, predictor: Predictor, settings: GrpcSettings) -> None:
         self._predictor = predictor
+        self._settings = settings
+        self._turns: Turns | None = None
+        if settings.most_at_a_time is not None:
+            self._turns = Turns(settings.most_at_a_time, predictor.limits.seconds)
+        options: dict[str, int | str] = {
+            # Otherwise two servers share a port, and either may answer.
+            "grpc.so_reuseport": 0,
+            "grpc.max_receive_message_length": predictor.limits.message_bytes,
+            "grpc.max_send_message_length": -1,
+            # Notice clients that left without closing their connections.
+            "grpc.keepalive_time_ms": 60_000,
+            "grpc.keepalive_timeout_ms": 20_000,
+            **settings.channel_arguments,
+        }
         self._server = grpc.aio.server(
-            options=[
-                # Otherwise two servers share a port, and either may answer.
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", predictor.limits.message_bytes),
-                ("grpc.max_send_message_length", -1),
-                # Notice clients that left without closing their connections.
-                ("grpc.keepalive_time_ms", 60_000),
-                ("grpc.keepalive_timeout_ms", 20_000),
-            ],
+            options=list(options.items()),
             maximum_concurrent_rpcs=2 * predictor.limits.requests,
         )
         self._health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if settings.has_health:
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._server.add_generic_rpc_handlers(self._handlers())
         self._is_refusing = False
         self._is_stopping = asyncio.Event()
         self._last_refused = 0.0
+        self.port: int | None = None
+        if settings.address is not None:
+            self.port = self._listen(settings.address, "a free --port")
+        if settings.socket_path is not None:
+            address = check_socket_path(settings.socket_path)
+            self._listen(address, "a --grpc_socket_path that may be written")
+
+    def _listen(self, address: str, expected: str) -> int:
+        credentials = self._settings.credentials
         try:
             if credentials is None:
-                self.port = self._server.add_insecure_port(address)
-            else:
-                self.port = self._server.add_secure_port(address, credentials)
+                return self._server.add_insecure_port(address)
+            return self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
             raise InputError(
-                f"gRPC cannot listen at {address}: {error}; expected a free --port"
+                f"gRPC cannot listen at {address}: {error}; expected {expected}"
             ) from None
 
     async def start(self) -> None:
@@ -221,7 +231,21 @@ class GrpcServer:
                 await context.abort(grpc.StatusCode.INTERNAL, text)
             raise AssertionError("unreachable: abort raises")
 
-        return grpc.unary_unary_rpc_method_handler(handle)
+        async def handle_in_turn(
+            payload: bytes, context: grpc.aio.ServicerContext
+        ) -> bytes:
+            assert self._turns is not None
+            try:
+                async with self._turns.take():
+                    return await handle(payload, context)
+            except TimeoutError:
+                text = f"no turn within {limits.seconds:g} s"
+                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, text)
+            raise AssertionError("unreachable: abort raises")
+
+        return grpc.unary_unary_rpc_method_handler(
+            handle if self._turns is None else handle_in_turn
+        )
 
     async def _answer_large(
         self, api: str, request_class: Any, answer: Answer, payload: bytes

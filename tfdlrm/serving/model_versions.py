@@ -13,6 +13,7 @@ from tensorflow_serving.apis import get_model_status_pb2
 
 from tfdlrm.exporting.versions import versions_in
 from tfdlrm.serving.errors import ServingError, refuse
+from tfdlrm.serving.loading import Loading, drop_file_caches
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.other_inputs import OtherInputsError, refuse_other_inputs
 from tfdlrm.serving.policies import ModelSettings, fingerprint
@@ -22,10 +23,6 @@ from tfdlrm.serving.warmup import warm_up
 log = logging.getLogger("tfdlrm.serving")
 
 State = get_model_status_pb2.ModelVersionStatus.State
-
-MAX_RETRIES = 5
-RETRY_SECONDS = 60.0
-"""TF Serving's `max_num_load_retries` and `load_retry_interval_micros`."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +48,15 @@ class Model:
     """One model and its versions; one thread reads while another one swaps."""
 
     def __init__(
-        self, settings: ModelSettings, metrics: Metrics, takes_other_inputs: bool
+        self,
+        settings: ModelSettings,
+        metrics: Metrics,
+        takes_other_inputs: bool,
+        loading: Loading,
     ) -> None:
         self.settings = settings
         self._metrics = metrics
+        self._loading = loading
         # Versions that the policy names by their numbers are meant.
         self._takes_any = takes_other_inputs or settings.policy.kind == "specific"
         self._loaded: dict[int, Servable] = {}
@@ -136,8 +138,9 @@ class Model:
         if version in self._loaded or status is None or status.error is None:
             return False
         # The reason may have passed, such as a full memory or disk.
-        is_time = time.monotonic() >= status.tried_at + RETRY_SECONDS
-        if is_time and status.tries <= MAX_RETRIES:
+        loading = self._loading
+        is_time = time.monotonic() >= status.tried_at + loading.retry_seconds
+        if is_time and status.tries <= loading.max_retries:
             return False
         return status.files == fingerprint(path)
 
@@ -150,14 +153,14 @@ class Model:
         start = time.perf_counter()
         servable = None
         try:
-            servable = Servable(self.settings.name, version, path)
+            servable = Servable(self.settings.name, version, path, self._loading)
             newest = max(self._loaded, default=version)
             if newest < version and not self._takes_any:
                 refuse_other_inputs(self._loaded[newest], servable)
-            warm_up(servable)
+            warm_up(servable, self._loading.warm_up_runs)
         except ServingError as error:
             if isinstance(error, OtherInputsError):
-                tries += MAX_RETRIES  # waiting does not help
+                tries += self._loading.max_retries  # waiting does not help
             log.warning("%s is not served: %s", path, error.message)
             if servable is not None:
                 servable.retire()
@@ -168,6 +171,8 @@ class Model:
             )
             self._metrics.loaded(str(path), "fail", time.perf_counter() - start)
             return False
+        if self._loading.drops_file_caches:
+            drop_file_caches(path)
         seconds = time.perf_counter() - start
         self._metrics.loaded(str(path), "success", seconds)
         with self._lock:

@@ -11,6 +11,7 @@ from tensorflow_serving.apis import model_pb2
 from tfdlrm.base.errors import InputError
 from tfdlrm.exporting.versions import is_whole
 from tfdlrm.serving.errors import ServingError, refuse
+from tfdlrm.serving.loading import Loading
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.model_versions import Model
 from tfdlrm.serving.policies import ModelSettings
@@ -29,6 +30,7 @@ class Models:
         settings: Settings of each model.
         metrics: Counters of loaded versions.
         takes_other_inputs: Whether a version may take over from one with other inputs.
+        loading: How versions are loaded; the usual way where `None`.
     """
 
     def __init__(
@@ -36,10 +38,12 @@ class Models:
         settings: Sequence[ModelSettings],
         metrics: Metrics,
         takes_other_inputs: bool = False,
+        loading: Loading | None = None,
     ) -> None:
-        self._metrics = metrics
+        self._loading = loading or Loading()
         self._models = {
-            model.name: Model(model, metrics, takes_other_inputs) for model in settings
+            model.name: Model(model, metrics, takes_other_inputs, self._loading)
+            for model in settings
         }
         self._stop = threading.Event()
 
@@ -49,15 +53,7 @@ class Models:
         Raises:
             InputError: If no version of a model loads.
         """
-        for model in self._models.values():
-            try:
-                model.refresh()
-            except OSError as error:
-                raise InputError(
-                    f"{model.settings.base_path} cannot be read: {error}"
-                ) from None
-            if not model.available:
-                raise InputError(_why_nothing_loads(model))
+        self._loading.for_models(_load, self._models.values())
 
     def watch(self, seconds: float) -> None:
         """Look for new versions from now on, in a thread.
@@ -68,15 +64,7 @@ class Models:
 
         def look() -> None:
             while not self._stop.wait(seconds):
-                for model in list(self._models.values()):
-                    try:
-                        model.refresh()
-                    except OSError as error:  # it may come back
-                        log.warning(
-                            "%s cannot be read: %s", model.settings.base_path, error
-                        )
-                    except Exception:  # the next look may succeed
-                        log.exception("looking for versions of %s", model.settings.name)
+                self._loading.for_models(_look, self._models.values())
 
         threading.Thread(target=look, name=WATCHER, daemon=True).start()
 
@@ -112,6 +100,28 @@ class Models:
         version = spec.version.value if spec.HasField("version") else None
         with self.model(spec.name).use(version, spec.version_label) as servable:
             yield servable
+
+
+def _load(model: Model) -> None:
+    """Load the versions of a model for the first time."""
+    try:
+        model.refresh()
+    except OSError as error:
+        raise InputError(
+            f"{model.settings.base_path} cannot be read: {error}"
+        ) from None
+    if not model.available:
+        raise InputError(_why_nothing_loads(model))
+
+
+def _look(model: Model) -> None:
+    """Look for new versions of a model."""
+    try:
+        model.refresh()
+    except OSError as error:  # it may come back
+        log.warning("%s cannot be read: %s", model.settings.base_path, error)
+    except Exception:  # the next look may succeed
+        log.exception("looking for versions of %s", model.settings.name)
 
 
 def _why_nothing_loads(model: Model) -> str:

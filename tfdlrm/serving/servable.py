@@ -24,6 +24,7 @@ from tfdlrm.exporting.raw_columns import COUNTS
 from tfdlrm.exporting.unknown_counts import COLUMNS_COLLECTION, COUNTS_COLLECTION
 from tfdlrm.serving.data_types import by_number
 from tfdlrm.serving.errors import ServingError, from_tensorflow, refuse
+from tfdlrm.serving.loading import Loading, complete
 from tfdlrm.serving.tensor_specs import TensorSpec
 from tfdlrm.serving.unknown_monitor import UnknownMonitor
 
@@ -97,23 +98,28 @@ class Servable:
         name: Name of the model.
         version: Number of the version.
         path: Directory of the SavedModel.
+        loading: How it is loaded; the usual way where `None`.
 
     Raises:
         ServingError: If one of its files is damaged, or TensorFlow does not load it.
     """
 
-    def __init__(self, name: str, version: int, path: Path) -> None:
+    def __init__(
+        self, name: str, version: int, path: Path, loading: Loading | None = None
+    ) -> None:
         self.name, self.version, self.path = name, version, path
+        self._loading = loading or Loading()
         self._lock = threading.Lock()
         self._users = 0
         self._is_retired = False
         is_checked = _is_checked(path)
         graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph)
+        session = complete(self._loading.session)
+        self._session = tf.compat.v1.Session(graph=graph, config=session)
         try:
             with graph.as_default(), local_copies.literal(path) as literal:
                 self.meta_graph = tf.compat.v1.saved_model.loader.load(
-                    self._session, [tf.saved_model.SERVING], str(literal)
+                    self._session, list(self._loading.tags), str(literal)
                 )
             self.signatures = {
                 name: self._signature(name, definition)
@@ -150,9 +156,8 @@ class Servable:
             feed=[spec.tensor for spec in inputs.values()],
             fetch=[spec.tensor for spec in [*outputs.values(), *counts.values()]],
         )
-        # Run in the calling thread: handing each operation to a pool costs more than
-        # the operations of a small model, and large operations use threads anyway.
-        options.run_options.inter_op_thread_pool = -1
+        if self._loading.runs_in_caller:
+            options.run_options.inter_op_thread_pool = -1
         # Keras builds its own graph functions from this; Session.run looks up every
         # feed and fetch again, which takes longer than running a small model.
         run = self._session._make_callable_from_options(options)
@@ -200,11 +205,12 @@ class Servable:
         threading.Thread(target=self._unload, name=f"unload {self.path}").start()
 
     def _unload(self) -> None:
-        # Signatures, callables, session and graph refer to each other in circles.
-        self.signatures = {}
-        self._session.close()
-        del self._session
-        gc.collect()
+        with self._loading.unloading:
+            # Signatures, callables, session and graph refer to each other in circles.
+            self.signatures = {}
+            self._session.close()
+            del self._session
+            gc.collect()
 
 
 def _is_checked(path: Path) -> bool:

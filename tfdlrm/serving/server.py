@@ -8,9 +8,11 @@ import signal
 import ssl
 import sys
 import threading
+from collections.abc import Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn
 
 import grpc
@@ -18,10 +20,12 @@ import uvloop
 
 from tfdlrm.serving.batching import Batcher, BatchingParameters
 from tfdlrm.serving.grpc_server import GrpcServer
+from tfdlrm.serving.grpc_settings import GrpcSettings
 from tfdlrm.serving.http.hosts import AllowedHosts
 from tfdlrm.serving.http.rest import METRICS_PATH, RestApp
 from tfdlrm.serving.http.server import HttpServer
 from tfdlrm.serving.limits import Limits
+from tfdlrm.serving.loading import Loading
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.models import WATCHER, Models
 from tfdlrm.serving.policies import ModelSettings
@@ -51,6 +55,16 @@ class ServerSettings:
         http_tls: Credentials for HTTP.
         allowed_hosts: Further host names that HTTP requests may use.
         takes_other_inputs: Whether a version may replace one with other inputs.
+        loading: How versions are loaded.
+        socket_path: Path of a Unix socket for gRPC; with port 0, gRPC has no port.
+        channel_arguments: gRPC's own arguments by name.
+        has_health: Whether gRPC has the health service.
+        grpc_turns: Most gRPC requests that are answered at a time; `None` for any
+            number.
+        rest_turns: Most REST predictions that are answered at a time; `None` for any
+            number.
+        rest_seconds: Longest time for an HTTP request; `None` for that of `limits`.
+        answers_other_sites: Whether pages of other sites may send requests.
     """
 
     models: list[ModelSettings]
@@ -66,6 +80,34 @@ class ServerSettings:
     http_tls: ssl.SSLContext | None = None
     allowed_hosts: tuple[str, ...] = ()
     takes_other_inputs: bool = False
+    loading: Loading = field(default_factory=Loading)
+    socket_path: Path | None = None
+    channel_arguments: Mapping[str, int | str] = field(default_factory=dict)
+    has_health: bool = True
+    grpc_turns: int | None = None
+    rest_turns: int | None = None
+    rest_seconds: float | None = None
+    answers_other_sites: bool = False
+
+    @property
+    def grpc(self) -> GrpcSettings:
+        """Where and how gRPC listens."""
+        is_socket_only = self.socket_path is not None and not self.port
+        return GrpcSettings(
+            None if is_socket_only else f"{_with_brackets(self.host)}:{self.port}",
+            self.socket_path,
+            self.grpc_tls,
+            self.channel_arguments,
+            self.grpc_turns,
+            self.has_health,
+        )
+
+    @property
+    def rest_limits(self) -> Limits:
+        """Limits on HTTP requests."""
+        if self.rest_seconds is None:
+            return self.limits
+        return replace(self.limits, seconds=self.rest_seconds)
 
 
 class EmbeddedServer:
@@ -82,7 +124,10 @@ class EmbeddedServer:
         self._settings = settings
         self._metrics = Metrics()
         self.models = Models(
-            settings.models, self._metrics, settings.takes_other_inputs
+            settings.models,
+            self._metrics,
+            settings.takes_other_inputs,
+            settings.loading,
         )
         self.models.load()
         self.grpc: GrpcServer | None = None
@@ -100,19 +145,22 @@ class EmbeddedServer:
         )
         predictor = Predictor(self.models, self._batcher, settings.limits, metrics)
         self._readers = predictor.readers
-        address = f"{_with_brackets(settings.host)}:{settings.port}"
-        self.grpc = GrpcServer(predictor, address, settings.grpc_tls)
+        self.grpc = GrpcServer(predictor, settings.grpc)
         if settings.rest_port is not None:
+            app = RestApp(
+                predictor,
+                settings.metrics_path,
+                AllowedHosts(settings.host, settings.allowed_hosts),
+                settings.rest_limits,
+                settings.rest_turns,
+                settings.answers_other_sites,
+            )
             self.http = HttpServer(
-                RestApp(
-                    predictor,
-                    settings.metrics_path,
-                    AllowedHosts(settings.host, settings.allowed_hosts),
-                ),
+                app,
                 settings.host,
                 settings.rest_port,
                 settings.http_tls,
-                settings.limits,
+                settings.rest_limits,
             )
         for server in self._servers:
             await server.start()
@@ -122,7 +170,8 @@ class EmbeddedServer:
     async def stop(self) -> None:
         """Accept no new requests, and answer those that came."""
         self.models.close()
-        seconds = self._settings.limits.seconds
+        settings = self._settings
+        seconds = max(settings.limits.seconds, settings.rest_limits.seconds)
         await asyncio.gather(*(server.stop(seconds) for server in self._servers))
         await self._batcher.close()
         await asyncio.to_thread(self._readers.close)
@@ -137,7 +186,11 @@ class EmbeddedServer:
             for model in self.models
         )
         host = _with_brackets(self._settings.host)
-        addresses = [f"gRPC {host}:{self.grpc.port}"] if self.grpc else []
+        addresses = []
+        if self.grpc and self.grpc.port is not None:
+            addresses.append(f"gRPC {host}:{self.grpc.port}")
+        if self._settings.socket_path is not None:
+            addresses.append(f"gRPC unix:{self._settings.socket_path}")
         if self.http:
             scheme = "https" if self._settings.http_tls else "http"
             addresses.append(f"REST and page {scheme}://{host}:{self.http.port}/")

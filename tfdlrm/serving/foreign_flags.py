@@ -1,0 +1,70 @@
+"""Flags of `tensorflow_model_server` that have no meaning for this server.
+
+Loads no TensorFlow, since the command line is read before it.
+"""
+
+from collections.abc import Sequence
+
+_TPU = "there is no TPU"
+_LITERT = "there is no LiteRT interpreter"
+_XLA = "TensorFlow compiles what a model asks it to compile"
+
+WITHOUT_VALUE = {
+    "enable_per_model_batching_parameters": "all models share one batching file",
+    "enable_profiler": "there is no profiler service",
+    "enable_serialization_as_tensor_content": "answers have a field for each type",
+    "prefer_tflite_model": _LITERT,
+    "remove_unused_fields_from_bundle_metagraph": "clients get all of the signatures",
+    "skip_initialize_tpu": _TPU,
+    "use_alts_credentials": "gRPC has no ALTS here; use --ssl_config_file",
+    "use_saved_model": "all models are SavedModels",
+    "xla_cpu_compilation_enabled": _XLA,
+    "xla_gpu_compilation_enabled": _XLA,
+}
+"""Switches, each with the reason."""
+
+WITH_VALUE = {
+    "mixed_precision": "a model computes in the types that it was exported with",
+    "num_tflite_interpreters_per_pool": _LITERT,
+    "num_tflite_pools": _LITERT,
+    "platform_config_file": "there is one platform, TensorFlow",
+    "thread_pool_factory_config_file": "TensorFlow has its own threads",
+}
+"""Other flags, each with the reason."""
+
+_REASONS = {**WITHOUT_VALUE, **WITH_VALUE}
+
+
+def take_foreign(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Take the flags that have no meaning here out of a command line.
+
+    Args:
+        words: The arguments, with `--flag=value` and `--flag value`.
+
+    Returns:
+        The other arguments, and a line for the log about each flag.
+
+    Example:
+
+    >>> take_foreign(["models/m", "--mixed_precision", "bfloat16", "--port=1"])[0]
+    ['models/m', '--port=1']
+    """
+    kept: list[str] = []
+    lines: dict[str, str] = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        name, equals, _ = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or name not in _REASONS:
+            kept.append(word)
+            continue
+        if not equals and rest and _is_value(name, rest[0]):
+            rest.pop(0)
+        lines[name] = f"--{name} has no effect here: {_REASONS[name]}"
+    return kept, list(lines.values())
+
+
+def _is_value(name: str, word: str) -> bool:
+    if name in WITHOUT_VALUE:
+        return word in ("true", "false")
+    return not word.startswith("--")
