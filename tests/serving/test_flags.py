@@ -149,6 +149,17 @@ def test_a_flag_without_a_meaning_is_accepted_with_one_line(spelling):
     assert re.match(r"--\w+ has no effect here: \w", line)
 
 
+def test_the_model_of_a_container_gives_way_to_a_model_config_file():
+    text = "--model_name=m --model_base_path /models/m --model_config_file=models.txt"
+    words, lines = take_foreign(text.split())
+    assert words == ["--model_config_file=models.txt"]
+    assert [line.split()[0] for line in lines] == ["--model_name", "--model_base_path"]
+    assert take_foreign(["--model_name=m", "models/m"]) == (
+        ["--model_name=m", "models/m"],
+        [],
+    )
+
+
 def test_the_command_logs_flags_without_a_meaning(base, monkeypatch, caplog):
     served = []
     monkeypatch.setattr("tfdlrm.serving.server.serve", served.append)

@@ -32,7 +32,10 @@ WITH_VALUE = {
 }
 """Other flags, each with the reason."""
 
-_REASONS = {**WITHOUT_VALUE, **WITH_VALUE}
+_OF_ONE_MODEL = dict.fromkeys(
+    ("model_base_path", "model_name"), "--model_config_file names the models"
+)
+"""Flags that TF Serving's container always has, and its server then ignores."""
 
 
 def take_foreign(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -49,18 +52,21 @@ def take_foreign(words: Sequence[str]) -> tuple[list[str], list[str]]:
     >>> take_foreign(["models/m", "--mixed_precision", "bfloat16", "--port=1"])[0]
     ['models/m', '--port=1']
     """
+    reasons = {**WITHOUT_VALUE, **WITH_VALUE}
+    if any(word.partition("=")[0] == "--model_config_file" for word in words):
+        reasons.update(_OF_ONE_MODEL)
     kept: list[str] = []
     lines: dict[str, str] = {}
     rest = list(words)
     while rest:
         word = rest.pop(0)
         name, equals, _ = word.removeprefix("--").partition("=")
-        if not word.startswith("--") or name not in _REASONS:
+        if not word.startswith("--") or name not in reasons:
             kept.append(word)
             continue
         if not equals and rest and _is_value(name, rest[0]):
             rest.pop(0)
-        lines[name] = f"--{name} has no effect here: {_REASONS[name]}"
+        lines[name] = f"--{name} has no effect here: {reasons[name]}"
     return kept, list(lines.values())
 
 

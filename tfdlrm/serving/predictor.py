@@ -124,10 +124,19 @@ class Predictor:
     ) -> NamedArrays:
         """Check the arrays, run the signature and return the outputs of a filter."""
         names = output_names(signature, output_filter)
-        rows = signature.check(inputs, self.limits.rows)
-        self.metrics.examples(signature.servable.name, rows)
         arrays = ordered(signature, inputs)
-        outputs = await self._batcher.run(signature, arrays, rows)
+        odd = signature.other_shapes(inputs)
+        if odd:
+            rows = signature.check_sizes(inputs, self.limits.rows)
+        else:
+            rows = signature.check(inputs, self.limits.rows)
+        self.metrics.examples(signature.servable.name, rows)
+        try:
+            outputs = await self._batcher.run(signature, arrays, rows, not odd)
+        except ServingError as error:
+            if not odd:
+                raise
+            raise _with_shapes(error, signature, inputs, odd) from None
         named = dict(zip(signature.fetched, outputs, strict=True))
         # NumPy adds a hundred numbers in the time that writing one takes.
         num_counts = sum(named[count].size for count in COUNTS if count in named)
@@ -245,6 +254,21 @@ class Predictor:
     ) -> NamedArrays:
         check_method(signature, method)
         return await self._run(signature, await read(signature))
+
+
+def _with_shapes(
+    error: ServingError, signature: Signature, inputs: NamedArrays, odd: Sequence[str]
+) -> ServingError:
+    """Return the error of a run whose inputs have shapes that are not declared."""
+    if error.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
+        return error  # of the server
+    shapes = ", ".join(
+        f"input {name} has the shape {list(inputs[name].shape)}, expected "
+        f"{list(signature.inputs[name].shape or ())}"
+        for name in odd
+    )
+    text = f"{shapes}; the model refuses it: {error.message}"
+    return ServingError(grpc.StatusCode.INVALID_ARGUMENT, text)
 
 
 def _size(arrays: NamedArrays) -> int:

@@ -11,22 +11,22 @@ from typing import Any
 import grpc
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from tfdlrm.base import local_copies
 from tfdlrm.base.device_names import cpu
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.machine_gpus import describe_gpus
-from tfdlrm.data.unknown_values import usual_shares
-from tfdlrm.exporting.manifest import EXTRA_DIRECTORY, check_version, unchecked
-from tfdlrm.exporting.raw_columns import COUNTS
-from tfdlrm.exporting.unknown_counts import COLUMNS_COLLECTION, COUNTS_COLLECTION
-from tfdlrm.serving.data_types import by_number
+from tfdlrm.exporting.manifest import check_version, unchecked
 from tfdlrm.serving.errors import ServingError, from_tensorflow, refuse
 from tfdlrm.serving.loading import Loading, complete
+from tfdlrm.serving.meta_graphs import (
+    count_specs,
+    is_servable,
+    tensor_specs,
+    unknown_monitor,
+)
 from tfdlrm.serving.tensor_specs import TensorSpec
-from tfdlrm.serving.unknown_monitor import UnknownMonitor
 
 log = logging.getLogger("tfdlrm.serving")
 
@@ -68,8 +68,20 @@ class Signature:
         specs = [*self.inputs.values(), *self.outputs.values()]
         self.is_batched = all(spec.is_batched for spec in specs)
 
+    def other_shapes(self, inputs: Mapping[str, np.ndarray]) -> list[str]:
+        """Return the names of the inputs whose shapes the signature does not declare.
+
+        The graph may take them all the same, but rows are no rows then: such a request
+        runs alone.
+        """
+        return [
+            name
+            for name, spec in self.inputs.items()
+            if not spec.accepts(inputs[name].shape)
+        ]
+
     def check(self, inputs: Mapping[str, np.ndarray], max_rows: int) -> int:
-        """Check the arrays of a request.
+        """Check the arrays of a request, whose shapes are those that are declared.
 
         Args:
             inputs: All inputs by name, of the right types.
@@ -79,16 +91,28 @@ class Signature:
             The number of rows; 1 where the signature takes no batches.
 
         Raises:
-            ServingError: If a shape is not as expected.
+            ServingError: If there are too many rows, or the inputs differ in them.
         """
-        for name, spec in self.inputs.items():
-            spec.check(name, inputs[name].shape, max_rows)
+        self.check_sizes(inputs, max_rows)
         if not self.is_batched:
             return 1
         rows = {name: inputs[name].shape[0] for name in self.inputs}
         if len(set(rows.values())) > 1:
             refuse(f"the inputs differ in their number of rows: {rows}")
         return next(iter(rows.values()))
+
+    def check_sizes(self, inputs: Mapping[str, np.ndarray], max_rows: int) -> int:
+        """Check the sizes of a request's arrays of any shapes.
+
+        Returns:
+            The largest first size.
+
+        Raises:
+            ServingError: If an array is too large.
+        """
+        for name, spec in self.inputs.items():
+            spec.check(name, inputs[name].shape, max_rows)
+        return max(array.shape[0] if array.ndim else 1 for array in inputs.values())
 
 
 class Servable:
@@ -124,9 +148,9 @@ class Servable:
             self.signatures = {
                 name: self._signature(name, definition)
                 for name, definition in self.meta_graph.signature_def.items()
-                if name != INIT_SIGNATURE and _is_servable(definition)
+                if name != INIT_SIGNATURE and is_servable(definition)
             }
-            self.monitor = _monitor(path, self.meta_graph)
+            self.monitor = unknown_monitor(path, self.meta_graph)
         # A damaged file may raise anything.
         except Exception as error:
             self._session.close()
@@ -150,8 +174,11 @@ class Servable:
     def _signature(
         self, name: str, definition: meta_graph_pb2.SignatureDef
     ) -> Signature:
-        inputs, outputs = _specs(definition.inputs), _specs(definition.outputs)
-        counts = _counts(self.meta_graph, name)
+        inputs, outputs = (
+            tensor_specs(definition.inputs),
+            tensor_specs(definition.outputs),
+        )
+        counts = count_specs(self.meta_graph, name)
         options = config_pb2.CallableOptions(
             feed=[spec.tensor for spec in inputs.values()],
             fetch=[spec.tensor for spec in [*outputs.values(), *counts.values()]],
@@ -219,48 +246,3 @@ def _is_checked(path: Path) -> bool:
         return check_version(path)
     except InputError as error:
         raise ServingError(grpc.StatusCode.DATA_LOSS, str(error)) from None
-
-
-def _collection(
-    meta_graph: meta_graph_pb2.MetaGraphDef, name: str
-) -> meta_graph_pb2.CollectionDef:
-    return meta_graph.collection_def.get(name, meta_graph_pb2.CollectionDef())
-
-
-def _counts(
-    meta_graph: meta_graph_pb2.MetaGraphDef, name: str
-) -> dict[str, TensorSpec]:
-    """Return the tensors that count unknown values for a signature, if any."""
-    tensors = _collection(meta_graph, f"{COUNTS_COLLECTION}{name}").node_list.value
-    int32 = by_number(types_pb2.DT_INT32)
-    assert int32 is not None
-    return {
-        count: TensorSpec(tensor, int32, (-1, -1))
-        for count, tensor in zip(COUNTS, tensors, strict=False)
-    }
-
-
-def _monitor(path: Path, meta_graph: meta_graph_pb2.MetaGraphDef) -> UnknownMonitor:
-    names = _collection(meta_graph, COLUMNS_COLLECTION).bytes_list.value
-    columns = [name.decode() for name in names]
-    return UnknownMonitor(path, columns, usual_shares(path / EXTRA_DIRECTORY))
-
-
-def _is_servable(definition: meta_graph_pb2.SignatureDef) -> bool:
-    infos = [*definition.inputs.values(), *definition.outputs.values()]
-    return bool(definition.inputs and definition.outputs) and all(
-        # Sparse and composite tensors have no name of their own.
-        info.name and by_number(info.dtype) is not None
-        for info in infos
-    )
-
-
-def _specs(infos: Mapping[str, meta_graph_pb2.TensorInfo]) -> dict[str, TensorSpec]:
-    specs = {}
-    for name, info in sorted(infos.items()):
-        dtype = by_number(info.dtype)
-        assert dtype is not None  # of a signature that can be served
-        shape = tuple(dim.size for dim in info.tensor_shape.dim)
-        is_unknown = info.tensor_shape.unknown_rank
-        specs[name] = TensorSpec(info.name, dtype, None if is_unknown else shape)
-    return specs
