@@ -58,6 +58,7 @@ TF_SERVING = [
     "per_process_gpu_memory_fraction",
     "saved_model_tags",
     "enable_model_warmup",
+    "enable_signature_method_name_check",
     "num_request_iterations_for_warmup",
     "version",
     "monitoring_config_file",

@@ -59,7 +59,8 @@ def test_nan_is_refused_with_its_column(url):
 def test_raw_columns_of_other_shapes_are_refused(url):
     names = [f"I{number}" for number in range(1, 14)]
     names += [f"C{number}" for number in range(1, 27)]
+    one_row = {name: [""] for name in names}
     for wrong in ([["1"]], ["1", "2"], "1"):
-        columns = {**dict.fromkeys(names, [""]), "I1": wrong}
+        columns = {**one_row, "I1": wrong}
         status, answer = post(url, {"signature_name": "raw", "inputs": columns})
         assert (status, answer.keys()) == (400, {"error"})

@@ -46,6 +46,8 @@ class ServeCommand:
             one look only.
         saved_model_tags: Tags of the graph to load from a SavedModel, separated by
             commas.
+        enable_signature_method_name_check: Refuse to classify or regress by a signature
+            whose method is to predict.
         enable_model_warmup: Answer a version's warm-up requests before it is served.
         num_request_iterations_for_warmup: Number of times that each warm-up request is
             answered; 0 means once.
@@ -100,6 +102,7 @@ class ServeCommand:
     ssl_config_file: Path | None = None
     file_system_poll_wait_seconds: float = 1.0
     saved_model_tags: str = "serve"
+    enable_signature_method_name_check: bool = False
     enable_model_warmup: bool = True
     num_request_iterations_for_warmup: int = 0
     max_num_load_retries: int = 5

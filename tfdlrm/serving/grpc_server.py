@@ -159,9 +159,8 @@ class GrpcServer:
             )
 
         async def infer(method: str, request: Any, read: ReadInputs) -> Message:
-            return await predictor.infer(
-                request.model_spec, method, read, example_response
-            )
+            write = partial(example_response, method)
+            return await predictor.infer(request.model_spec, method, read, write)
 
         async def metadata(request: Any, read: ReadInputs) -> Message:
             return model_metadata(predictor.models, request)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import grpc
@@ -63,16 +64,23 @@ class Predictor:
         batcher: Queues that run signatures.
         limits: Limits on requests.
         metrics: Counters of requests and answers.
+        checks_methods: Whether only classifiers classify, and only regressors regress.
     """
 
     def __init__(
-        self, models: Models, batcher: Batcher, limits: Limits, metrics: Metrics
+        self,
+        models: Models,
+        batcher: Batcher,
+        limits: Limits,
+        metrics: Metrics,
+        checks_methods: bool = False,
     ) -> None:
         self.models = models
         self.limits = limits
         self.metrics = metrics
         self.readers = Readers(limits)
         self._batcher = batcher
+        self._checks_methods = checks_methods
         self._in_flight = 0
 
     @contextmanager
@@ -240,11 +248,14 @@ class Predictor:
                 return_exceptions=True,
             )
             results = []
-            for signature, output in zip(signatures, outputs, strict=True):
+            for task, signature, output in zip(
+                request.tasks, signatures, outputs, strict=True
+            ):
                 if isinstance(output, BaseException):
                     raise output
+                write = partial(inference_result, task.method_name)
                 result = await in_thread_if_large(
-                    _size(output), inference_result, signature, output
+                    _size(output), write, signature, output
                 )
                 results.append(result)
             return inference_pb2.MultiInferenceResponse(results=results)
@@ -252,7 +263,7 @@ class Predictor:
     async def _infer(
         self, signature: Signature, method: str, read: ReadInputs
     ) -> NamedArrays:
-        check_method(signature, method)
+        check_method(signature, method, self._checks_methods)
         return await self._run(signature, await read(signature))
 
 

@@ -65,6 +65,7 @@ class ServerSettings:
             number.
         rest_seconds: Longest time for an HTTP request; `None` for that of `limits`.
         answers_other_sites: Whether pages of other sites may send requests.
+        checks_methods: Whether only classifiers classify, and only regressors regress.
     """
 
     models: list[ModelSettings]
@@ -88,6 +89,7 @@ class ServerSettings:
     rest_turns: int | None = None
     rest_seconds: float | None = None
     answers_other_sites: bool = False
+    checks_methods: bool = False
 
     @property
     def grpc(self) -> GrpcSettings:
@@ -143,7 +145,13 @@ class EmbeddedServer:
         self._batcher = Batcher(
             settings.batching, settings.is_batching, metrics.waited, metrics.ran
         )
-        predictor = Predictor(self.models, self._batcher, settings.limits, metrics)
+        predictor = Predictor(
+            self.models,
+            self._batcher,
+            settings.limits,
+            metrics,
+            settings.checks_methods,
+        )
         self._readers = predictor.readers
         self.grpc = GrpcServer(predictor, settings.grpc)
         if settings.rest_port is not None:
