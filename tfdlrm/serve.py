@@ -68,6 +68,9 @@ def settings(command: ServeCommand) -> "ServerSettings":
         rest_seconds=command.rest_api_timeout_in_ms / 1000 or None,
         answers_other_sites=command.rest_api_enable_cors_support,
         checks_methods=command.enable_signature_method_name_check,
+        allows_missing_labels=command.allow_version_labels_for_unavailable_models,
+        config_file=command.model_config_file,
+        config_poll_seconds=command.model_config_file_poll_wait_seconds,
     )
 
 

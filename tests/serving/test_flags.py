@@ -42,6 +42,8 @@ TF_SERVING = [
     "enable_batching",
     "batching_parameters_file",
     "model_config_file",
+    "model_config_file_poll_wait_seconds",
+    "allow_version_labels_for_unavailable_models",
     "model_name",
     "model_base_path",
     "num_load_threads",

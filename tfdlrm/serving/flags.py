@@ -21,6 +21,10 @@ class ServeCommand:
         model_name: Name that clients use; null means the name of the directory.
         model_config_file: ModelServerConfig in text format, for several models, version
             policies and labels; instead of model_base_path.
+        model_config_file_poll_wait_seconds: Time between two looks at the
+            model_config_file, whose changes are served; 0 for one look only.
+        allow_version_labels_for_unavailable_models: Let a label name a version that is
+            not served; requests for it are not found.
         host: Address to listen at; 0.0.0.0 lets other machines ask.
         port: Port for gRPC.
         grpc_socket_path: Path of a Unix socket on which gRPC listens too; with port 0
@@ -86,6 +90,8 @@ class ServeCommand:
     model_base_path: Path | None = None
     model_name: str | None = None
     model_config_file: Path | None = None
+    model_config_file_poll_wait_seconds: float = 0.0
+    allow_version_labels_for_unavailable_models: bool = True
     host: str = "127.0.0.1"
     port: int = 8500
     grpc_socket_path: Path | None = None
@@ -150,6 +156,7 @@ class ServeCommand:
             require(0 <= value < 2**16, name, value, "a number below 65536")
         for name in (
             "file_system_poll_wait_seconds",
+            "model_config_file_poll_wait_seconds",
             "grpc_max_threads",
             "rest_api_num_threads",
             "rest_api_timeout_in_ms",

@@ -15,11 +15,13 @@ from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
+    model_management_pb2,
     predict_pb2,
     regression_pb2,
 )
 
 from tfdlrm.base.errors import InputError
+from tfdlrm.serving.config_requests import reload_config
 from tfdlrm.serving.descriptions import model_metadata, model_status
 from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.grpc_settings import GrpcSettings, check_socket_path
@@ -43,6 +45,9 @@ log = logging.getLogger("tfdlrm.serving")
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
+
+RELOAD = "HandleReloadConfigRequest"
+PREDICTIONS = ("Predict", "Classify", "Regress", "MultiInference")
 
 INLINE_EXAMPLES_BYTES = 2**16
 """Larger requests with examples are read in a process next to the server."""
@@ -165,6 +170,9 @@ class GrpcServer:
         async def metadata(request: Any, read: ReadInputs) -> Message:
             return model_metadata(predictor.models, request)
 
+        async def reload(request: Any, read: ReadInputs) -> Message:
+            return await reload_config(predictor.models, request)
+
         async def status(request: Any, read: ReadInputs) -> Message:
             return model_status(predictor.models, request.model_spec)
 
@@ -186,7 +194,8 @@ class GrpcServer:
                 ),
             },
             MODEL_SERVICE: {
-                "GetModelStatus": (get_model_status_pb2.GetModelStatusRequest, status)
+                "GetModelStatus": (get_model_status_pb2.GetModelStatusRequest, status),
+                RELOAD: (model_management_pb2.ReloadConfigRequest, reload),
             },
         }
         return [
@@ -204,6 +213,10 @@ class GrpcServer:
         is_predict = api == "Predict"
         inline_bytes = INLINE_BYTES if is_predict else INLINE_EXAMPLES_BYTES
         read = _read_tensors if is_predict else _read_examples
+        seconds: float | None = limits.seconds
+        if api == RELOAD:  # loading takes its time
+            inline_bytes, seconds = limits.message_bytes, None
+        takes_turns = self._turns is not None and api in PREDICTIONS
 
         async def handle(payload: bytes, context: grpc.aio.ServicerContext) -> bytes:
             try:
@@ -213,7 +226,7 @@ class GrpcServer:
                     return await self._answer_large(api, request_class, answer, payload)
                 request = request_class.FromString(payload)
                 with self._predictor.request(_model(api, request), api, "GRPC"):
-                    async with asyncio.timeout(limits.seconds):
+                    async with asyncio.timeout(seconds):
                         inputs = partial(read, request, limits.rows)
                         return (await answer(request, inputs)).SerializeToString()
             except ServingError as error:
@@ -243,7 +256,7 @@ class GrpcServer:
             raise AssertionError("unreachable: abort raises")
 
         return grpc.unary_unary_rpc_method_handler(
-            handle if self._turns is None else handle_in_turn
+            handle_in_turn if takes_turns else handle
         )
 
     async def _answer_large(

@@ -135,6 +135,7 @@ class Servable:
         self._loading = loading or Loading()
         self._lock = threading.Lock()
         self._users = 0
+        self.load_seconds = 0.0
         self._is_retired = False
         is_checked = _is_checked(path)
         graph = tf.Graph()

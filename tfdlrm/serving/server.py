@@ -9,7 +9,6 @@ import ssl
 import sys
 import threading
 from collections.abc import Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,9 @@ import grpc
 import uvloop
 
 from tfdlrm.serving.batching import Batcher, BatchingParameters
+from tfdlrm.serving.config_file import CONFIG_WATCHER, ConfigFile
+from tfdlrm.serving.config_requests import RELOADER
+from tfdlrm.serving.daemon import start_daemon
 from tfdlrm.serving.grpc_server import GrpcServer
 from tfdlrm.serving.grpc_settings import GrpcSettings
 from tfdlrm.serving.http.hosts import AllowedHosts
@@ -35,6 +37,9 @@ log = logging.getLogger("tfdlrm.serving")
 
 _LOADER = "first versions"
 """Name of the thread that loads models at the start."""
+
+_LOADERS = (_LOADER, WATCHER, CONFIG_WATCHER, RELOADER)
+"""Names of all threads that may be loading a version."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,9 @@ class ServerSettings:
         rest_seconds: Longest time for an HTTP request; `None` for that of `limits`.
         answers_other_sites: Whether pages of other sites may send requests.
         checks_methods: Whether only classifiers classify, and only regressors regress.
+        allows_missing_labels: Whether a label may name a version that is not served.
+        config_file: Model config file to read again; `None` for none.
+        config_poll_seconds: Time between two looks at it; 0 for none.
     """
 
     models: list[ModelSettings]
@@ -90,6 +98,9 @@ class ServerSettings:
     rest_seconds: float | None = None
     answers_other_sites: bool = False
     checks_methods: bool = False
+    allows_missing_labels: bool = True
+    config_file: Path | None = None
+    config_poll_seconds: float = 0.0
 
     @property
     def grpc(self) -> GrpcSettings:
@@ -130,8 +141,10 @@ class EmbeddedServer:
             self._metrics,
             settings.takes_other_inputs,
             settings.loading,
+            settings.allows_missing_labels,
         )
         self.models.load()
+        self._config_file: ConfigFile | None = None
         self.grpc: GrpcServer | None = None
         self.http: HttpServer | None = None
 
@@ -174,10 +187,17 @@ class EmbeddedServer:
             await server.start()
         if settings.poll_seconds:
             self.models.watch(settings.poll_seconds)
+        if settings.config_file is not None and settings.config_poll_seconds:
+            retry_seconds = settings.loading.retry_seconds
+            file = ConfigFile(settings.config_file, self.models, retry_seconds)
+            file.watch(settings.config_poll_seconds)
+            self._config_file = file
 
     async def stop(self) -> None:
         """Accept no new requests, and answer those that came."""
         self.models.close()
+        if self._config_file is not None:
+            self._config_file.close()
         settings = self._settings
         seconds = max(settings.limits.seconds, settings.rest_limits.seconds)
         await asyncio.gather(*(server.stop(seconds) for server in self._servers))
@@ -222,7 +242,10 @@ async def _serve(settings: ServerSettings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, partial(_ask_to_stop, stop, number))
     stopped = asyncio.create_task(stop.wait())
-    loading = asyncio.wrap_future(_load_in_thread(settings))
+    # So that the process can be stopped meanwhile.
+    loading = asyncio.wrap_future(
+        start_daemon(lambda: EmbeddedServer(settings), _LOADER)
+    )
     events: set[asyncio.Future[Any]] = {loading, stopped}
     await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
     if not loading.done():
@@ -243,30 +266,12 @@ def _report_defect(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
         loop.default_exception_handler(context)
 
 
-def _load_in_thread(settings: ServerSettings) -> "Future[EmbeddedServer]":
-    """Load the models in a thread, so that the process can be stopped meanwhile."""
-    future: Future[EmbeddedServer] = Future()
-
-    def load() -> None:
-        try:
-            server = EmbeddedServer(settings)
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(server)
-
-    threading.Thread(target=load, name=_LOADER, daemon=True).start()
-    return future
-
-
 def _leave_loaders() -> None:
     """End the process if a version is still being loaded.
 
     TensorFlow cannot be asked to stop loading, and an orderly exit would abort in it.
     """
-    threads = [
-        thread for thread in threading.enumerate() if thread.name in (_LOADER, WATCHER)
-    ]
+    threads = [thread for thread in threading.enumerate() if thread.name in _LOADERS]
     for thread in threads:
         thread.join(timeout=0.5)
     if any(thread.is_alive() for thread in threads):

@@ -59,9 +59,9 @@ _MESSAGES = {
 
 def read_model_config(path: Path) -> model_server_config_pb2.ModelServerConfig:
     """Read `--model_config_file`."""
-    config = _read(path, model_server_config_pb2.ModelServerConfig())
-    if config.WhichOneof("config") != "model_config_list":
-        raise InputError(f"{path} has no model_config_list")
+    config: model_server_config_pb2.ModelServerConfig = _read(
+        path, model_server_config_pb2.ModelServerConfig()
+    )
     return config
 
 
