@@ -100,17 +100,18 @@ def check_labels(
     for label, version in settings.labels.items():
         if version in chosen:
             continue
-        text = f"label {label} of {settings.name} is for version {version}, which is "
+        name = settings.name
         before = None if served is None else served.settings.labels.get(label)
         if served is not None and before in served.available:
             raise InputError(
-                f"{text}not served then, and requests for it are answered by version "
-                f"{before} now: let the version be served first"
+                f"label {label} of {name} is for version {version}, which is not served "
+                f"then, and requests for it are answered by version {before} now: let "
+                "the version be served first"
             )
         if not allows_missing:
             raise InputError(
-                f"{text}not served; --allow_version_labels_for_unavailable_models "
-                "allows it"
+                f"label {label} of {name} is for version {version}, which is not "
+                "served; --allow_version_labels_for_unavailable_models allows it"
             )
 
 

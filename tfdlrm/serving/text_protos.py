@@ -120,9 +120,10 @@ def _read(path: Path, into: Any) -> Any:
     except (text_format.ParseError, UnicodeDecodeError) as error:
         # Scripts look for TF Serving's words.
         name = into.DESCRIPTOR.full_name.replace(_PACKAGE, "tensorflow.serving")
-        reason = f"Error parsing text-format {name}: {' '.join(str(error).split())}"
+        reason = " ".join(str(error).split())
         raise InputError(
-            f"{path} is no {into.DESCRIPTOR.name} in text format: {reason}"
+            f"{path} is no {into.DESCRIPTOR.name} in text format: "
+            f"Error parsing text-format {name}: {reason}"
         ) from None
 
 
