@@ -163,6 +163,15 @@ def test_the_model_of_a_container_gives_way_to_a_model_config_file():
     )
 
 
+def test_a_file_may_be_empty_in_a_script():
+    text = "models/m --model_config_file= --batching_parameters_file= --port=1"
+    words, lines = take_foreign(text.split())
+    assert words == ["models/m", "--port=1"]
+    assert [line.split()[0] for line in lines] == text.split()[1:3]
+    with pytest.raises(InputError, match="--ssl_config_file is empty"):
+        command("models/m --ssl_config_file=")
+
+
 def test_the_command_logs_flags_without_a_meaning(base, monkeypatch, caplog):
     served = []
     monkeypatch.setattr("tfdlrm.serving.server.serve", served.append)

@@ -104,8 +104,8 @@ def check_labels(
         before = None if served is None else served.settings.labels.get(label)
         if served is not None and before in served.available:
             raise InputError(
-                f"label {label} of {name} is for version {version}, which is not served "
-                f"then, and requests for it are answered by version {before} now: let "
+                f"label {label} of {name} is for version {version}, which is not "
+                f"served then, and requests for it are answered by {before} now: let "
                 "the version be served first"
             )
         if not allows_missing:

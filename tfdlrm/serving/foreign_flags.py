@@ -37,6 +37,18 @@ _OF_ONE_MODEL = dict.fromkeys(
 )
 """Flags that TF Serving's container always has, and its server then ignores."""
 
+_MAY_BE_EMPTY = (
+    "batching_parameters_file",
+    "grpc_socket_path",
+    "model_config_file",
+    "monitoring_config_file",
+    "tensorflow_session_config_file",
+)
+"""Flags that scripts give without a value where they want none.
+
+Without --ssl_config_file there would be no TLS, so it is not among them.
+"""
+
 
 def take_foreign(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Take the flags that have no meaning here out of a command line.
@@ -53,13 +65,20 @@ def take_foreign(words: Sequence[str]) -> tuple[list[str], list[str]]:
     ['models/m', '--port=1']
     """
     reasons = {**WITHOUT_VALUE, **WITH_VALUE}
-    if any(word.partition("=")[0] == "--model_config_file" for word in words):
+    empty = [f"--{name}=" for name in _MAY_BE_EMPTY]
+    if any(
+        word.partition("=")[0] == "--model_config_file" and word not in empty
+        for word in words
+    ):
         reasons.update(_OF_ONE_MODEL)
     kept: list[str] = []
     lines: dict[str, str] = {}
     rest = list(words)
     while rest:
         word = rest.pop(0)
+        if word in empty:
+            lines[word] = f"{word} has no effect here: it is empty"
+            continue
         name, equals, _ = word.removeprefix("--").partition("=")
         if not word.startswith("--") or name not in reasons:
             kept.append(word)
