@@ -111,6 +111,7 @@ def _loading(command: ServeCommand) -> "Loading":
         retry_seconds=command.load_retry_interval_micros / 1e6,
         load_threads=command.num_load_threads,
         unload_threads=command.num_unload_threads,
+        prefers_litert=command.prefer_tflite_model,
         drops_file_caches=command.flush_filesystem_caches,
         session=session_settings(
             read_session_config(file) if file is not None else None,

@@ -61,6 +61,7 @@ TF_SERVING = [
     "saved_model_tags",
     "enable_model_warmup",
     "enable_signature_method_name_check",
+    "prefer_tflite_model",
     "num_request_iterations_for_warmup",
     "version",
     "monitoring_config_file",

@@ -50,6 +50,7 @@ class ServeCommand:
             one look only.
         saved_model_tags: Tags of the graph to load from a SavedModel, separated by
             commas.
+        prefer_tflite_model: Serve the file model.tflite of a version that has one.
         enable_signature_method_name_check: Refuse to classify or regress by a signature
             whose method is to predict.
         enable_model_warmup: Answer a version's warm-up requests before it is served.
@@ -108,6 +109,7 @@ class ServeCommand:
     ssl_config_file: Path | None = None
     file_system_poll_wait_seconds: float = 1.0
     saved_model_tags: str = "serve"
+    prefer_tflite_model: bool = False
     enable_signature_method_name_check: bool = False
     enable_model_warmup: bool = True
     num_request_iterations_for_warmup: int = 0

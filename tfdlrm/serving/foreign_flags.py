@@ -6,14 +6,13 @@ Loads no TensorFlow, since the command line is read before it.
 from collections.abc import Sequence
 
 _TPU = "there is no TPU"
-_LITERT = "there is no LiteRT interpreter"
+_LITERT = "there are as many LiteRT interpreters as requests run at a time"
 _XLA = "TensorFlow compiles what a model asks it to compile"
 
 WITHOUT_VALUE = {
     "enable_per_model_batching_parameters": "all models share one batching file",
     "enable_profiler": "there is no profiler service",
     "enable_serialization_as_tensor_content": "answers have a field for each type",
-    "prefer_tflite_model": _LITERT,
     "remove_unused_fields_from_bundle_metagraph": "clients get all of the signatures",
     "skip_initialize_tpu": _TPU,
     "use_alts_credentials": "gRPC has no ALTS here; use --ssl_config_file",

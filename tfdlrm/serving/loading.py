@@ -32,6 +32,7 @@ class Loading:
         retry_seconds: Time between two tries.
         load_threads: Models that are loaded at the same time; 0 for one after another.
         unload_threads: Versions that are unloaded at the same time; 0 for any number.
+        prefers_litert: Whether `model.tflite` is served where a version has one.
         drops_file_caches: Whether a loaded version's files leave the system's memory.
         session: Settings of TensorFlow's sessions; `None` for those of the process.
     """
@@ -42,6 +43,7 @@ class Loading:
     retry_seconds: float = 60.0
     load_threads: int = 0
     unload_threads: int = 0
+    prefers_litert: bool = False
     drops_file_caches: bool = False
     session: config_pb2.ConfigProto | None = None
 

@@ -13,6 +13,7 @@ from tensorflow_serving.apis import get_model_status_pb2
 
 from tfdlrm.exporting.versions import versions_in
 from tfdlrm.serving.errors import ServingError, refuse
+from tfdlrm.serving.litert import LiteServable, has_litert
 from tfdlrm.serving.loading import Loading, drop_file_caches
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.other_inputs import OtherInputsError, refuse_other_inputs
@@ -229,7 +230,9 @@ class Model:
         start = time.perf_counter()
         servable = None
         try:
-            servable = Servable(settings.name, version, path, self._loading)
+            is_litert = self._loading.prefers_litert and has_litert(path)
+            servable_class = LiteServable if is_litert else Servable
+            servable = servable_class(settings.name, version, path, self._loading)
             self._check_inputs(servable, settings, prepared)
             warm_up(servable, self._loading.warm_up_runs)
         except ServingError as error:

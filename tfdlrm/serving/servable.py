@@ -138,31 +138,47 @@ class Servable:
         self.load_seconds = 0.0
         self._is_retired = False
         is_checked = _is_checked(path)
-        graph = tf.Graph()
-        session = complete(self._loading.session)
-        self._session = tf.compat.v1.Session(graph=graph, config=session)
+        self.meta_graph = meta_graph_pb2.MetaGraphDef()
+        self.signatures: dict[str, Signature] = {}
         try:
-            with graph.as_default(), local_copies.literal(path) as literal:
-                self.meta_graph = tf.compat.v1.saved_model.loader.load(
-                    self._session, list(self._loading.tags), str(literal)
-                )
-            self.signatures = {
-                name: self._signature(name, definition)
-                for name, definition in self.meta_graph.signature_def.items()
-                if name != INIT_SIGNATURE and is_servable(definition)
-            }
+            self._open()
             self.monitor = unknown_monitor(path, self.meta_graph)
+        except ServingError:
+            self._close()
+            raise
         # A damaged file may raise anything.
         except Exception as error:
-            self._session.close()
+            self._close()
             raise from_tensorflow(error) from error
         if not self.signatures:
-            self._session.close()
+            self._close()
             raise ServingError(
                 grpc.StatusCode.FAILED_PRECONDITION, f"{path} has no signature to serve"
             )
         if not is_checked:
             log.warning("%s", unchecked(path))
+
+    def _open(self) -> None:
+        """Load the graph and the signatures."""
+        graph = tf.Graph()
+        session = complete(self._loading.session)
+        self._session = tf.compat.v1.Session(graph=graph, config=session)
+        with graph.as_default(), local_copies.literal(self.path) as literal:
+            self.meta_graph = tf.compat.v1.saved_model.loader.load(
+                self._session, list(self._loading.tags), str(literal)
+            )
+        self.signatures = {
+            name: self._signature(name, definition)
+            for name, definition in self.meta_graph.signature_def.items()
+            if name != INIT_SIGNATURE and is_servable(definition)
+        }
+
+    def _close(self) -> None:
+        """Free the memory."""
+        # Signatures, callables, session and graph refer to each other in circles.
+        self.signatures = {}
+        self._session.close()
+        del self._session
 
     @property
     def device(self) -> str:
@@ -234,10 +250,7 @@ class Servable:
 
     def _unload(self) -> None:
         with self._loading.unloading:
-            # Signatures, callables, session and graph refer to each other in circles.
-            self.signatures = {}
-            self._session.close()
-            del self._session
+            self._close()
             gc.collect()
 
 
