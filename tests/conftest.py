@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import date
+from functools import cache
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -130,6 +131,16 @@ def pictures(monkeypatch: pytest.MonkeyPatch, no_pictures: None) -> None:
     from tests.support import pictures
 
     pictures.draw(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def loaded_once() -> Iterator[None]:
+    """Load each version once for all commands of a file, which call it in turn."""
+    from tfdlrm.exporting import scorer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scorer, "load_scorer", cache(scorer.load_scorer))
+        yield
 
 
 SHARED = Path(__file__).parents[2] / "shared"

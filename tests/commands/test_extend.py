@@ -533,3 +533,23 @@ def test_a_version_of_a_model_is_found(shop, tmp_path):
     for path in (directory, directory / "10"):
         earlier = open_earlier(storage.at(path))
         assert earlier.directory == directory / "10" / "assets.extra"
+
+
+def test_missing_values_keep_their_id_when_others_are_forgotten(tmp_path):
+    rows = [make_rows(60, seed) for seed in range(2)]
+    # Id 0 is that of the missing value, the first one of all.
+    rows[0][0] = b"\t".join([b"0", *[b""] * 39])
+    raw = [write_rows(tmp_path / f"day{day}", rows[day]) for day in range(2)]
+    prepare(raw[:1], tmp_path / "set0", PrepareConfig(dialect="facebook"))
+    config = PrepareConfig(extend=tmp_path / "set0", forget_days=1)
+    schema = prepare(raw[1:], tmp_path / "set1", config)
+    assert any(feature.forgotten for feature in read_coverage(tmp_path / "set1"))
+    values = [value for row in rows[1] for value in row.split(b"\t")[14:]]
+    num_missing = values.count(b"") + values.count(b"00000000")
+    ids = [
+        features["categorical_features"].numpy()
+        for split in ("train", "validation", "test")
+        if schema.num_rows(split)
+        for features, _ in read_split(tmp_path / "set1", schema, split, 50)
+    ]
+    assert np.count_nonzero(np.concatenate(ids) == 0) == num_missing

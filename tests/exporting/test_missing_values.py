@@ -201,6 +201,11 @@ def model(tmp_path_factory, request):
     return export_model(model, schema, directory / "data", directory / "model")
 
 
+@pytest.fixture(scope="module")
+def served(model):
+    return Served(model)
+
+
 def predict_file(model, directory, rows):
     write_rows(directory / "rows.csv", rows)
     command = PredictCommand(model, directory / "rows.csv", directory / "out.csv")
@@ -208,11 +213,10 @@ def predict_file(model, directory, rows):
     return np.loadtxt(command.output, np.float32, skiprows=1)
 
 
-def test_predict_and_every_signature_take_spellings_as_missing(model, tmp_path):
+def test_predict_and_every_signature_take_spellings_as_missing(model, served, tmp_path):
     expected = predict_file(model, tmp_path, BLANK)
     assert len(set(expected)) == len(BLANK)
     np.testing.assert_array_equal(predict_file(model, tmp_path, SPELLED), expected)
-    served = Served(model)
     columns = {name: [row[name] for row in ROWS] for name in NAMES}
     np.testing.assert_array_equal(served.probabilities("raw", **columns), expected)
     examples = [example({n: v for n, v in row.items() if v}) for row in ROWS]
@@ -220,8 +224,7 @@ def test_predict_and_every_signature_take_spellings_as_missing(model, tmp_path):
     np.testing.assert_array_equal(probabilities, expected)
 
 
-def test_numbers_in_examples_are_compared_by_value(model):
-    served = Served(model)
+def test_numbers_in_examples_are_compared_by_value(served):
     typed = [
         example({"a": -1, "b": -999.9, "c": -1}),
         example({"a": -1.0}),

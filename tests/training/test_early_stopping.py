@@ -17,6 +17,7 @@ from tfdlrm.config import (
     TrainConfig,
 )
 from tfdlrm.config.models import DLRMConfig
+from tfdlrm.data.reading import without_tuning
 from tfdlrm.export import ExportCommand, export
 from tfdlrm.exporting.scorer import load_scorer
 from tfdlrm.metrics.splits import evaluate
@@ -38,7 +39,8 @@ def read(epoch, batch):
     ids = rng.integers(0, 4, (32, 3))
     label = (rng.random((32, 1)) < 0.5).astype(np.float32)
     rows = ({"dense_features": dense, "categorical_features": ids}, label)
-    return tf.data.Dataset.from_tensor_slices(rows).batch(8).skip(batch)
+    batches = tf.data.Dataset.from_tensor_slices(rows).batch(8).skip(batch)
+    return batches.with_options(without_tuning())
 
 
 def train_or_resume(run_dir, patience=3):
