@@ -121,7 +121,7 @@ def measure(training: Training, folder: Path) -> Iterator[tuple[Cell, ...]]:
             training.run(STEPS_BETWEEN)
     pieces = training.variables.all_pieces
     state = {"tables": None}
-    yield _stopped(
+    yield _write_while_stopped(
         "everything, training stops",
         lambda: directory.write_step(training.steps, state, pieces()),
         folder,
@@ -134,7 +134,7 @@ def measure(training: Training, folder: Path) -> Iterator[tuple[Cell, ...]]:
             for i, variable in enumerate(model.optimizer.variables)
         },
     )
-    yield _stopped(
+    yield _write_while_stopped(
         "tf.train.Checkpoint", lambda: peer.write(str(folder / "peer")), folder
     )
 
@@ -153,7 +153,9 @@ def _background(
     return words, stopped, took, (_size(folder) - size) / 1e6, ms, grown
 
 
-def _stopped(words: str, write: Callable[[], object], folder: Path) -> tuple[Cell, ...]:
+def _write_while_stopped(
+    words: str, write: Callable[[], object], folder: Path
+) -> tuple[Cell, ...]:
     memory, size = machine.peak_memory_gb(), _size(folder)
     start = time.perf_counter()
     write()

@@ -61,7 +61,7 @@ class AttackBenchmark:
         require(self.attackers >= 1, "attackers", self.attackers, ">= 1")
 
 
-def _repeated(head: bytes, item: bytes, tail: bytes) -> bytes:
+def _fill(head: bytes, item: bytes, tail: bytes) -> bytes:
     """Return a body of `INFLATED_BYTES` that is mostly one item."""
     return head + item * ((INFLATED_BYTES - len(head) - len(tail)) // len(item)) + tail
 
@@ -75,11 +75,11 @@ def _valid(rows: int) -> bytes:
 
 
 ATTACKS: dict[str, Callable[[], bytes]] = {
-    "empty lists": lambda: _repeated(b'{"instances":[', b"[],", b"[]]}"),
-    "zeros": lambda: _repeated(b'{"inputs":{"dense_features":[', b"0,", b"0]}}"),
-    "NaN and empty lists": lambda: _repeated(b'{"instances":[NaN,', b"[],", b"[]]}"),
-    "empty objects": lambda: _repeated(b'{"instances":[', b"{},", b"{}]}"),
-    "commas in a string": lambda: _repeated(b'{"instances":["', b",", b'"]}'),
+    "empty lists": lambda: _fill(b'{"instances":[', b"[],", b"[]]}"),
+    "zeros": lambda: _fill(b'{"inputs":{"dense_features":[', b"0,", b"0]}}"),
+    "NaN and empty lists": lambda: _fill(b'{"instances":[NaN,', b"[],", b"[]]}"),
+    "empty objects": lambda: _fill(b'{"instances":[', b"{},", b"{}]}"),
+    "commas in a string": lambda: _fill(b'{"instances":["', b",", b'"]}'),
     "an open list after another": lambda: b"[" * INFLATED_BYTES,
     "lists of 250 kB": lambda: b'{"instances":[' + b"[]," * 83_000 + b"[]]}",
     "numbers of 250 kB": lambda: b'{"inputs":[' + b"0," * 124_000 + b"0]}",

@@ -69,8 +69,8 @@ class SmallDataCommand:
 def measure(command: SmallDataCommand) -> Iterator[tuple[str, ...]]:
     """Return the rows of the table."""
     recipe = parse(TrainConfig, "tfdlrm.train", ["--config", str(RECIPE)])
-    all_data = _prepared(command, recipe.prepare, "whole")
-    part_data = _prepared(command, replace(recipe.prepare, validation_days=0.5), "part")
+    all_data = _prepare(command, recipe.prepare, "whole")
+    part_data = _prepare(command, replace(recipe.prepare, validation_days=0.5), "part")
     yield _row(replace(recipe, data_dir=all_data), command.seeds)
     for model in OTHER_MODELS:
         config = replace(recipe, model=model, data_dir=part_data)
@@ -78,7 +78,7 @@ def measure(command: SmallDataCommand) -> Iterator[tuple[str, ...]]:
         yield _row(replace(_at(config, rate), data_dir=all_data), command.seeds)
 
 
-def _prepared(command: SmallDataCommand, config: PrepareConfig, name: str) -> Path:
+def _prepare(command: SmallDataCommand, config: PrepareConfig, name: str) -> Path:
     directory = command.work_dir / name
     prepare([command.raw], directory, config)
     return directory
@@ -90,11 +90,13 @@ def _at(config: TrainConfig, learning_rate: float) -> TrainConfig:
 
 
 def _choice(config: TrainConfig, learning_rate: float) -> float:
-    return _trained(_at(config, learning_rate), "validation").log_loss
+    return _train_and_measure(_at(config, learning_rate), "validation").log_loss
 
 
 def _row(config: TrainConfig, seeds: Sequence[int]) -> tuple[str, ...]:
-    measures = [_trained(replace(config, seed=seed), "test") for seed in seeds]
+    measures = [
+        _train_and_measure(replace(config, seed=seed), "test") for seed in seeds
+    ]
     return (
         config.model.name,
         f"{config.optimizer.learning_rate:g}",
@@ -104,7 +106,7 @@ def _row(config: TrainConfig, seeds: Sequence[int]) -> tuple[str, ...]:
     )
 
 
-def _trained(config: TrainConfig, split: str) -> "BinaryMetrics":
+def _train_and_measure(config: TrainConfig, split: str) -> "BinaryMetrics":
     """Train as `tfdlrm.train` does, without its files, and measure a split."""
     import keras
 

@@ -1,10 +1,13 @@
 """Shared set-up: before anything imports TensorFlow."""
 
 import gc
+import io
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from datetime import date
+from functools import cache
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -18,7 +21,6 @@ os.environ.update(
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -39,6 +41,9 @@ def pytest_configure(config: pytest.Config) -> None:
     is_worker = "PYTEST_XDIST_WORKER" in os.environ
     if getattr(config.option, "numprocesses", None) and not is_worker:
         return
+    # Tracing makes many objects that live on. With Python's own threshold of 700 a
+    # fifteenth of all time is spent looking for garbage.
+    gc.set_threshold(20_000)
     import hypothesis
     import tensorflow as tf
 
@@ -111,22 +116,31 @@ def settled_heap() -> None:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def no_pictures() -> Iterator[Callable[..., Any]]:
-    """Draw no coverage, which takes longer than the rest for a small data set."""
-    from pipelines.ids import coverage_picture
+def no_pictures() -> Iterator[None]:
+    """Leave out the pictures of data sets and of runs."""
+    from tests.support import pictures
 
-    draw = coverage_picture.draw
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coverage_picture, "draw", lambda *args: True)
-        yield draw
+        pictures.leave_out(patch)
+        yield
 
 
 @pytest.fixture
-def pictures(monkeypatch: pytest.MonkeyPatch, no_pictures: Callable[..., Any]) -> None:
-    """Draw coverage in this test."""
-    from pipelines.ids import coverage_picture
+def pictures(monkeypatch: pytest.MonkeyPatch, no_pictures: None) -> None:
+    """Draw pictures in this test."""
+    from tests.support import pictures
 
-    monkeypatch.setattr(coverage_picture, "draw", no_pictures)
+    pictures.draw(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def loaded_once() -> Iterator[None]:
+    """Load each version once for all commands of a file, which call it in turn."""
+    from tfdlrm.exporting import scorer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scorer, "load_scorer", cache(scorer.load_scorer))
+        yield
 
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -202,11 +216,14 @@ def small_config(data_dir, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def exported(small_config, tmp_path_factory):
-    """The version that this run exports."""
+    """The version that this run exports; the run has its pictures."""
+    from tests.support import pictures
     from tfdlrm.train import train
 
     def run(directory):
-        (directory / "path").write_text(str(train(small_config)))
+        with pytest.MonkeyPatch.context() as patch:
+            pictures.draw(patch)
+            (directory / "path").write_text(str(train(small_config)))
 
     return Path((made_once(tmp_path_factory, "exported", run) / "path").read_text())
 
@@ -214,16 +231,22 @@ def exported(small_config, tmp_path_factory):
 @pytest.fixture(scope="session")
 def int8_exported(exported, small_config, tmp_path_factory):
     """The same run with int8 tables, and the command's output."""
-    from tests.support.processes import run_command_line
+    from tfdlrm.base.command_line import parse
+    from tfdlrm.export import ExportCommand, export
 
     def run(directory):
-        result = run_command_line(
-            f"python -m tfdlrm.export --run_dir {small_config.run_dir} "
-            f"--export_dir {directory / 'clicks'} --quantize int8 "
-            f"--deployment {directory / 'deployment'}"
-        )
-        assert (result.returncode, result.stderr) == (0, ""), result.stderr
-        (directory / "output").write_text(result.stdout)
+        options = {
+            "run_dir": small_config.run_dir,
+            "export_dir": directory / "clicks",
+            "quantize": "int8",
+            "deployment": directory / "deployment",
+        }
+        argv = [f"--{name}={value}" for name, value in options.items()]
+        output, errors = io.StringIO(), io.StringIO()
+        with redirect_stdout(output), redirect_stderr(errors):
+            export(parse(ExportCommand, "tfdlrm.export", argv))
+        assert errors.getvalue() == ""
+        (directory / "output").write_text(output.getvalue())
 
     directory = made_once(tmp_path_factory, "int8", run)
     return directory / "clicks" / "1", (directory / "output").read_text()

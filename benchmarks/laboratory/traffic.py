@@ -27,7 +27,7 @@ def bytes_per_step(job: Job) -> int:
     sizes = vocabulary_sizes(job.table_scale)
     batch = make_batches(sizes, job.batch_size, job.seed, num_batches=1)
     sample = NUM_DENSE * FLOAT_BYTES + len(sizes) * ID_BYTES + FLOAT_BYTES
-    total = job.batch_size * (sample + _handed_on(job, len(sizes)))
+    total = job.batch_size * (sample + _bytes_between_layers(job, len(sizes)))
     if job.tables == "device":
         distinct = sum(len(np.unique(column)) for column in batch.ids[0].T)
         passes = 5 if job.optimizer == "adagrad" else 3
@@ -35,7 +35,7 @@ def bytes_per_step(job: Job) -> int:
     return total
 
 
-def _handed_on(job: Job, num_features: int) -> int:
+def _bytes_between_layers(job: Job, num_features: int) -> int:
     """Return the bytes a sample of the outputs of layers and of their gradients."""
     top_width = EMBEDDING_DIM + interaction_pairs()
     numbers = [*BOTTOM_UNITS, num_features * EMBEDDING_DIM, top_width, *TOP_UNITS]

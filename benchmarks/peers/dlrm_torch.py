@@ -106,7 +106,7 @@ def time_step(job: Job, vocabulary_sizes: list[int], batches: Batches) -> StepTi
     columns = np.ascontiguousarray(batches.ids.transpose(0, 2, 1), dtype=np.int64)
     arrays = batches.dense, columns, batches.labels[..., None]
     # The ids are (batches, features, batch).
-    dense, ids, labels = (_ready_to_copy(torch.from_numpy(array)) for array in arrays)
+    dense, ids, labels = (_pin(torch.from_numpy(array)) for array in arrays)
     offsets = torch.arange(job.batch_size, device=home)
     loss = torch.zeros((), device=device)
 
@@ -128,6 +128,6 @@ def time_step(job: Job, vocabulary_sizes: list[int], batches: Batches) -> StepTi
     return StepTime(stopwatch.ms, stopwatch.steps, loss.item(), memory_gb())
 
 
-def _ready_to_copy(batches: Any) -> Any:
+def _pin(batches: Any) -> Any:
     """Return the same numbers in memory from which a GPU copies by itself."""
     return batches.pin_memory() if torch.cuda.is_available() else batches

@@ -87,7 +87,7 @@ def _bare_sgd(distinct: bool, num_rows: int, num_ids: int, seed: int) -> Update:
     table = tf.Variable(tf.zeros((num_rows, EMBEDDING_DIM)))
     gradients = _gradients(num_rows, num_ids, seed)
     if distinct:
-        gradients = [_summed(*gradient) for gradient in gradients]
+        gradients = [_sum_repeated(*gradient) for gradient in gradients]
 
     @tf.function(reduce_retracing=True)
     def update(ids: Any, values: Any) -> None:
@@ -104,7 +104,7 @@ def _bare_adagrad(distinct: bool, num_rows: int, num_ids: int, seed: int) -> Upd
     )
     gradients = _gradients(num_rows, num_ids, seed)
     if distinct:
-        gradients = [_summed(*gradient) for gradient in gradients]
+        gradients = [_sum_repeated(*gradient) for gradient in gradients]
 
     @tf.function(reduce_retracing=True)
     def update(ids: Any, values: Any) -> None:
@@ -132,6 +132,6 @@ def _gradients(num_rows: int, num_ids: int, seed: int) -> list[tuple[Any, Any]]:
     ]
 
 
-def _summed(ids: Any, values: Any) -> tuple[Any, Any]:
+def _sum_repeated(ids: Any, values: Any) -> tuple[Any, Any]:
     distinct, positions = tf.unique(ids)
     return distinct, tf.math.unsorted_segment_sum(values, positions, tf.size(distinct))

@@ -106,8 +106,12 @@ def measure(job: DistributedJob) -> DistributedTime:
     num_workers = _num_workers()
     marks: list[tuple[float, int | None]] = []
     mark = keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, logs: marks.append((time.perf_counter(), sent())),
-        on_epoch_end=lambda epoch, logs: marks.append((time.perf_counter(), sent())),
+        on_epoch_begin=lambda epoch, logs: marks.append(
+            (time.perf_counter(), bytes_sent())
+        ),
+        on_epoch_end=lambda epoch, logs: marks.append(
+            (time.perf_counter(), bytes_sent())
+        ),
     )
     model.fit(
         distributed(devices, batches),
@@ -121,10 +125,12 @@ def measure(job: DistributedJob) -> DistributedTime:
     exchanged = None
     if sent_before is not None and sent_after is not None:
         exchanged = (sent_after - sent_before) // job.steps
-    return DistributedTime((end - start) / job.steps * 1000, exchanged, held(model))
+    return DistributedTime(
+        (end - start) / job.steps * 1000, exchanged, bytes_held(model)
+    )
 
 
-def held(model: Any) -> int:
+def bytes_held(model: Any) -> int:
     """Return the bytes of tables and their state on the device that holds most."""
     copies_of = model.distribute_strategy.experimental_local_results
     tables = {tuple(table.shape) for table in model.embeddings.tables}
@@ -137,7 +143,7 @@ def held(model: Any) -> int:
     return max(by_device.values())
 
 
-def sent() -> int | None:
+def bytes_sent() -> int | None:
     """Return the bytes that this process' TCP connections have sent, on Linux."""
     directory = Path("/proc/self/fd")
     if not directory.is_dir():

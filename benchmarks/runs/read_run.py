@@ -67,7 +67,7 @@ def make_pass(job: ReadJob, schema: FeatureSchema, epoch: int) -> Any:
 
     paths = [str(path) for path in schema.check_shards(job.data_dir, "train")]
     if job.way == "parquet_joined":
-        batches = _joined(paths, schema).batch(job.batch_size)
+        batches = _parquet_rows(paths, schema).batch(job.batch_size)
         stacked = batches.map(_stack(schema), tf.data.AUTOTUNE)
         return stacked.prefetch(tf.data.AUTOTUNE)
     records = tf.data.TFRecordDataset(paths, num_parallel_reads=4)
@@ -80,7 +80,7 @@ def make_pass(job: ReadJob, schema: FeatureSchema, epoch: int) -> Any:
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def _joined(paths: list[str], schema: FeatureSchema) -> Any:
+def _parquet_rows(paths: list[str], schema: FeatureSchema) -> Any:
     """Return the rows of Parquet files as tensorflow-io reads them."""
     import tensorflow as tf
     import tensorflow_io as tfio

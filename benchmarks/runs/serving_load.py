@@ -119,7 +119,7 @@ class Load:
         else:
             self.wrong += 1
 
-    async def closed(self, concurrency: int, seconds: float) -> None:
+    async def run_closed_loop(self, concurrency: int, seconds: float) -> None:
         """Keep `concurrency` requests in flight."""
         end = time.perf_counter() + seconds
 
@@ -131,7 +131,7 @@ class Load:
 
         await asyncio.gather(*map(worker, range(concurrency)))
 
-    async def open(self, rate: float, seconds: float) -> None:
+    async def run_open_loop(self, rate: float, seconds: float) -> None:
         """Send `rate` requests a second, at random times as visitors do.
 
         A request that had to wait for the sender waits from when it was due.
@@ -174,13 +174,13 @@ async def measure(command: LoadCommand) -> LoadResult:
 
 
 async def _measure(command: LoadCommand, load: Load) -> LoadResult:
-    await load.closed(command.concurrency, WARM_UP_SECONDS)
+    await load.run_closed_loop(command.concurrency, WARM_UP_SECONDS)
     load.times.clear()
     wrong_before, start = load.wrong, time.perf_counter()
     if command.rate is None:
-        await load.closed(command.concurrency, command.seconds)
+        await load.run_closed_loop(command.concurrency, command.seconds)
     else:
-        await load.open(command.rate, command.seconds)
+        await load.run_open_loop(command.rate, command.seconds)
     seconds = time.perf_counter() - start
     times = np.array(load.times or [np.nan]) * 1000
     p50, p99, p999 = np.percentile(times, [50, 99, 99.9]).tolist()

@@ -9,6 +9,7 @@ together. The driver holds a few numbers for each piece and nothing for each row
 
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ from pipelines.stages.time_split import (
     in_split_order,
     piece_keys,
 )
+from tfdlrm.base import storage
 from tfdlrm.base.byte_size import parse_byte_size
 from tfdlrm.base.progress import stage
 from tfdlrm.config import PrepareConfig
@@ -80,6 +82,9 @@ def run(
     """
     raw = Inputs.of(raw)
     columns = read_columns(len(raw.lengths), config, earlier)
+    if earlier is not None and not storage.is_remote(earlier.directory):
+        # Workers may run in another directory.
+        earlier = replace(earlier, directory=earlier.directory.absolute())
     with cluster(config) as workers:
         return _run(workers, raw, columns, building, config, earlier)
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.ids.coverage import Coverage, FeatureCoverage
-from tfdlrm.base.plain_text import markdown, shortened
+from tfdlrm.base.plain_text import markdown, shorten
 from tfdlrm.data.schema import COVERAGE_FILE, SPLITS
 
 PAGE_NAME = "coverage.md"
@@ -82,7 +82,7 @@ def as_table(features: Sequence[FeatureCoverage], dialect: str) -> Table:
             heading, justify="left" if is_name else "right", no_wrap=is_name
         )
     for feature in rows:
-        name = Text(shortened(feature.name, _NAME_WIDTH))  # no markup
+        name = Text(shorten(feature.name, _NAME_WIDTH))  # no markup
         table.add_row(name, *_cells(feature))
     return table
 

@@ -61,7 +61,7 @@ def nvidia_smi(tmp_path):
 
 
 @contextmanager
-def listed(*names, capability=(8, 9)):
+def list_gpus(*names, capability=(8, 9)):
     """Let TensorFlow list GPUs of these names."""
     list_devices = tf.config.list_physical_devices
     gpus = [
@@ -83,7 +83,7 @@ def listed(*names, capability=(8, 9)):
         yield
 
 
-def installed(folder, *names):
+def install(folder, *names):
     """Write NVIDIA's packages with these libraries, as pip installs them."""
     for name in names:
         path = folder / "nvidia" / name.partition(".")[0] / "lib" / name
@@ -104,7 +104,7 @@ def test_without_a_gpu_the_cores_are_named(capsys, monkeypatch):
 
 
 def test_gpus_are_named(capsys):
-    with listed("NVIDIA L4"):
+    with list_gpus("NVIDIA L4"):
         announce()
         announce("mirrored")
     output = capsys.readouterr()
@@ -114,27 +114,27 @@ def test_gpus_are_named(capsys):
 
 def test_a_training_is_warned_of_a_gpu_newer_than_tensorflow(capsys, monkeypatch):
     monkeypatch.setattr("tensorflow.sysconfig.get_build_info", lambda: CUDA)
-    with listed("NVIDIA GeForce RTX 5090", capability=(12, 0)):
+    with list_gpus("NVIDIA GeForce RTX 5090", capability=(12, 0)):
         announce()
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: NVIDIA GeForce RTX 5090 has compute capability 12")
 
 
 def test_of_several_gpus_the_default_strategy_takes_one():
-    with listed("NVIDIA L4", "NVIDIA L4"):
+    with list_gpus("NVIDIA L4", "NVIDIA L4"):
         assert computing_devices("mirrored") == "2 GPUs (NVIDIA L4)"
         assert computing_devices("default").startswith("one of 2 GPUs (NVIDIA L4)")
 
 
 def test_a_gpu_without_a_name_has_its_number():
-    with listed(None):
+    with list_gpus(None):
         assert computing_devices() == "a GPU (GPU:0)"
 
 
 def test_scores_are_on_the_device_that_holds_them():
     assert holding_device(tf.zeros(1)) == device_names.cpu()
     held = mock.Mock(device="/job:localhost/replica:0/task:0/device:GPU:0")
-    with listed("NVIDIA L4"):
+    with list_gpus("NVIDIA L4"):
         assert holding_device(tf.Variable(1.0)) == device_names.cpu()
         assert holding_device(tf.zeros(1), held) == "a GPU (NVIDIA L4)"
 
@@ -159,7 +159,7 @@ def test_hidden_gpus_are_not_missed(value, nvidia_smi, monkeypatch, capsys):
 
 def test_gpus_that_tensorflow_sees_are_not_looked_for(nvidia_smi, capsys):
     nvidia_smi("NVIDIA L4, 8.9, 550.54.15, 22000, 23034")
-    with listed("NVIDIA L4"):
+    with list_gpus("NVIDIA L4"):
         announce()
     assert capsys.readouterr().err == ""
 
@@ -263,7 +263,7 @@ def test_libraries_are_found_where_pip_puts_them(tmp_path, monkeypatch):
     monkeypatch.setattr(cuda_libraries, "_cuda_folders", lambda: [])
     empty = missing_libraries(CUDA, [str(tmp_path)])
     assert empty == [*LIBRARIES, "ptxas", "libdevice"]
-    installed(tmp_path, *LIBRARIES[:-1])
+    install(tmp_path, *LIBRARIES[:-1])
     assert missing_libraries(CUDA, [str(tmp_path)]) == ["libcudnn.so.8"]
 
 

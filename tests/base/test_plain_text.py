@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.cells import cell_len
 
-from tfdlrm.base.plain_text import markdown, shortened, text_width, visible
+from tfdlrm.base.plain_text import markdown, shorten, text_width, visible
 
 NAMES = ["a|b", "`tick`", "<b>h</b>", "[red]x", "_x_", "**x**", "#h", "- d", "1. a"]
 NAMES += ["a\\|b", "&amp;", "![x](y)", "\\", "~~x~~", "$x$", "a*b*c", "+a", "日付"]
@@ -51,13 +51,13 @@ def test_what_is_hidden_is_shown_as_an_escape():
 
 @given(st.text(), st.integers(3, 30))
 def test_shortened_text_fits(text, width):
-    assert text_width(shortened(text, width)) <= width
+    assert text_width(shorten(text, width)) <= width
 
 
 def test_both_ends_of_a_long_name_stay():
-    assert shortened("x" * 50 + "_1", 9) == "xxxx…xx_1"
-    assert shortened("short", 9) == "short"
-    assert shortened("日付" * 9, 8) == "日付…付"
+    assert shorten("x" * 50 + "_1", 9) == "xxxx…xx_1"
+    assert shorten("short", 9) == "short"
+    assert shorten("日付" * 9, 8) == "日付…付"
 
 
 @pytest.mark.parametrize("text", ["day", "日付", "größe", "שלום", "e\u0301"])

@@ -13,16 +13,23 @@ import urllib.request
 from contextlib import suppress
 from functools import partial
 from http.server import HTTPServer, SimpleHTTPRequestHandler
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
+from pipelines.prepare import prepare
+from tests.support.prepared_runs import files_of
 from tests.support.processes import ROOT, run_command_line
+from tests.support.raw_rows import make_rows, write_rows
 from tests.support.s3_server import environment, free_port, s3_server
+from tfdlrm import train
 from tfdlrm.base import local_copies, remote_path, storage
+from tfdlrm.base.command_line import run_command
 from tfdlrm.base.errors import InputError
+from tfdlrm.config import PrepareConfig
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.plan import PlanCommand, plan
 from tfdlrm.training.run_directory import RunDirectory
@@ -96,17 +103,25 @@ def test_a_compiled_part_that_does_not_load_says_so(without_tensorflow_io):
         RunDirectory(Path("s3://bucket/run")).load_config()
 
 
-def test_a_command_without_tensorflow_io_says_so_in_one_line(tmp_path):
+def test_a_library_that_does_not_load_is_said_in_one_line(
+    without_tensorflow_io, tmp_path, capsys
+):
     broken = tmp_path / "tensorflow_io"
     broken.mkdir()
     (broken / "__init__.py").write_text("raise NotImplementedError('undefined symbol')")
-    result = run_command_line(
-        f"PYTHONPATH={tmp_path}:$PYTHONPATH python -m tfdlrm.train "
-        "--data_dir s3://bucket/data"
-    )
-    assert (result.returncode, result.stdout) == (2, "")
-    assert len(result.stderr.splitlines()) == 1
-    assert "s3:// needs tensorflow-io" in result.stderr
+    patch = without_tensorflow_io
+    patch.syspath_prepend(tmp_path)
+    for name in list(sys.modules):
+        if name.partition(".")[0] == "tensorflow_io":
+            patch.delitem(sys.modules, name)
+    patch.setattr(sys, "argv", ["train", "--data_dir", "s3://bucket/data"])
+    patch.setattr("tfdlrm.base.exit_status.leave", sys.exit)
+    with pytest.raises(SystemExit) as ended:
+        run_command(train.main)
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (2, "")
+    assert len(printed.err.splitlines()) == 1
+    assert "s3:// needs tensorflow-io" in printed.err
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +166,27 @@ def is_served(s3, model, version):
     finally:
         server.terminate()
         server.wait()
+
+
+@pytest.mark.slow
+@needs_moto
+@needs_tensorflow_io
+def test_a_data_set_on_s3_is_extended_there(s3, tmp_path):
+    for number in range(2):
+        write_rows(tmp_path / f"day{number}", make_rows(200, seed=number))
+    for place in ("s3://clicks/extended", str(tmp_path)):
+        extend = f"--extend {place}/set0 --forget_days 1"
+        for number, settings in enumerate(["--min_frequency 2", extend]):
+            output = f"--output {place}/set{number}"
+            result = run_command_line(
+                f"{s3} python -m pipelines.prepare --raw day{number} {output} "
+                f"{settings}",
+                cwd=tmp_path,
+            )
+            assert result.returncode == 0, result.stderr
+    copy = f"{s3} python -c '{COPY}' s3://clicks/extended/set1 {tmp_path}/copy"
+    assert run_command_line(copy).returncode == 0
+    assert files_of(tmp_path / "copy") == files_of(tmp_path / "set1")
 
 
 @pytest.mark.slow
@@ -247,11 +283,15 @@ def test_a_run_on_s3_from_the_data_to_the_scores(s3, uploaded, tmp_path):
         ("tfdlrm.export --run_dir run --deployment s3://b/files", "deployment"),
     ],
 )
-def test_what_is_for_this_machine_is_not_written_elsewhere(command, name, raw_file):
-    process = run_command_line(f"python -m {command.format(raw=raw_file)}")
-    assert process.returncode == 2
-    assert process.stderr.startswith(f"error: {name} is s3://b/")
-    assert process.stderr.count("\n") == 1
+def test_what_is_for_this_machine_is_not_written_elsewhere(
+    command, name, raw_file, monkeypatch
+):
+    module, *arguments = command.format(raw=raw_file).split()
+    monkeypatch.setattr(sys, "argv", [module, *arguments])
+    with pytest.raises(InputError) as refused:
+        import_module(module).main()
+    assert str(refused.value).startswith(f"{name} is s3://b/")
+    assert "\n" not in str(refused.value)
 
 
 def test_a_run_on_s3_is_planned_without_its_free_space(data_dir):
@@ -331,22 +371,13 @@ def web(raw_file):
 
 @needs_tensorflow_io
 def test_raw_rows_from_a_web_server_make_the_same_data_set(
-    web, raw_file, data_dir, tmp_path
+    web, raw_file, data_dir, tmp_path, monkeypatch
 ):
-    result = run_command_line(
-        f"python -m pipelines.prepare --raw {web}/{raw_file.name} --output data "
-        "--min_frequency 3",
-        cwd=tmp_path,
-    )
-    assert result.returncode == 0, result.stderr
-    schema, expected = (
-        FeatureSchema.load(tmp_path / "data"),
-        FeatureSchema.load(data_dir),
-    )
-    assert schema.shards == expected.shards
-    missing = run_command_line(
-        f"python -m pipelines.prepare --raw {web}/none.tsv --output none", cwd=tmp_path
-    )
-    assert missing.returncode == 2
-    assert f"{web}/none.tsv cannot be read" in missing.stderr
-    assert len(missing.stderr.splitlines()) == 1
+    monkeypatch.setattr(remote_path, "_LOADED", [])  # else commands end the process
+    raw = storage.at(f"{web}/{raw_file.name}")
+    schema = prepare([raw], tmp_path / "data", PrepareConfig(min_frequency=3))
+    assert schema.shards == FeatureSchema.load(data_dir).shards
+    with pytest.raises(InputError) as refused:
+        prepare([storage.at(f"{web}/none.tsv")], tmp_path / "none", PrepareConfig())
+    assert f"{web}/none.tsv cannot be read" in str(refused.value)
+    assert "\n" not in str(refused.value)

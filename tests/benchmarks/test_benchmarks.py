@@ -34,7 +34,9 @@ def cells(table: str) -> list[list[str]]:
     return [row for row in rows if not set("".join(row)) <= set("-:")]
 
 
-def measured(system: str, ms: float, batch_size: int = 100, **settings) -> Measurement:
+def measurement_of(
+    system: str, ms: float, batch_size: int = 100, **settings
+) -> Measurement:
     job = Job(system=system, batch_size=batch_size, **settings)
     return Measurement(job, StepTime(ms, 20, loss=0.5, rss_gb=1.0), peak_gb=1.5)
 
@@ -66,11 +68,11 @@ def test_a_table_is_aligned_markdown():
 
 def test_speeds_are_relative_to_the_first_row_with_the_same_optimizer():
     measurements = [
-        measured("tfdlrm", 4.0, optimizer="sgd"),
-        measured("tfdlrm", 2.0, optimizer="sgd", steps_per_execution=16),
-        measured("tfdlrm-bf16", 1.0, optimizer="sgd"),
-        measured("keras", 8.0, optimizer="sgd"),
-        measured("keras", 5.0, optimizer="adagrad"),
+        measurement_of("tfdlrm", 4.0, optimizer="sgd"),
+        measurement_of("tfdlrm", 2.0, optimizer="sgd", steps_per_execution=16),
+        measurement_of("tfdlrm-bf16", 1.0, optimizer="sgd"),
+        measurement_of("keras", 8.0, optimizer="sgd"),
+        measurement_of("keras", 5.0, optimizer="adagrad"),
         Measurement(Job(system="torch"), note="torch is not installed"),
     ]
     ceilings = {"float32": 50_000.0, "bfloat16": 200_000.0}
@@ -85,8 +87,8 @@ def test_speeds_are_relative_to_the_first_row_with_the_same_optimizer():
 
 
 def test_table_sizes_are_compared_system_by_system():
-    large = [measured("tfdlrm", 3.0), measured("keras", 60.0)]
-    small = [measured(s, 3.0, table_scale=0.01) for s in ("tfdlrm", "keras")]
+    large = [measurement_of("tfdlrm", 3.0), measurement_of("keras", 60.0)]
+    small = [measurement_of(s, 3.0, table_scale=0.01) for s in ("tfdlrm", "keras")]
     assert cells(scales_table(large, small)) == [
         ["system", "ms/step, tables x 1", "ms/step, tables x 0.01", "quotient"],
         ["tfdlrm", "3.00", "3.00", "1.00"],
@@ -145,7 +147,7 @@ def test_ids_are_in_range_and_reach_far(size):
 
 
 def test_a_measurement_survives_json():
-    measurement = measured("keras", 8.0)
+    measurement = measurement_of("keras", 8.0)
     assert (
         Measurement.from_json(json.loads(json.dumps(asdict(measurement))))
         == measurement
@@ -224,7 +226,7 @@ def test_settings_out_of_range_are_refused(wrong):
 
 def test_distinct_ids_come_with_the_sums_of_their_gradients():
     ids, values = tf.constant([4, 2, 4]), tf.constant([[1.0], [2.0], [3.0]])
-    distinct, sums = updates._summed(ids, values)
+    distinct, sums = updates._sum_repeated(ids, values)
     assert distinct.numpy().tolist() == [4, 2]
     assert sums.numpy().tolist() == [[4.0], [2.0]]
 

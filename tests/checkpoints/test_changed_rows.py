@@ -13,10 +13,10 @@ import pytest
 from tests.support.processes import ROOT
 from tests.support.small_runs import (
     assert_equal,
-    killed,
     newest,
     small_model,
     train,
+    train_until_killed,
 )
 from tfdlrm.checkpoints import variable as stored_variable
 from tfdlrm.checkpoints import writer as checkpoint_writer
@@ -78,7 +78,7 @@ def test_a_killed_run_with_large_tables_ends_as_an_uninterrupted_one(
 ):
     weights, curves = train(tmp_path / "whole", optimizer)
     for step in (12, 15):
-        killed(tmp_path / "killed", step, optimizer)
+        train_until_killed(tmp_path / "killed", step, optimizer)
     resumed_weights, resumed_curves = train(tmp_path / "killed", optimizer)
     assert resumed_curves == curves
     assert_equal(resumed_weights, weights)
@@ -112,7 +112,7 @@ def test_a_checkpoint_holds_the_rows_that_changed_since_the_tables(tmp_path):
 def test_damaged_tables_fall_back_to_the_ones_before(tmp_path, capsys):
     weights, _ = train(tmp_path / "whole")
     run = tmp_path / "run"
-    killed(run, 15)
+    train_until_killed(run, 15)
     data = run / "checkpoints" / tables_of(newest(run)) / PIECES_FILE
     content = bytearray(data.read_bytes())
     content[len(content) // 2] ^= 0xFF

@@ -11,15 +11,16 @@ import tensorflow as tf
 from tests.support.small_runs import (
     STEPS_PER_EPOCH,
     assert_equal,
-    killed,
     newest,
     read,
     small_model,
     train,
+    train_until_killed,
 )
 from tfdlrm.base.errors import InputError
 from tfdlrm.checkpoints import entries as pieces
 from tfdlrm.checkpoints.directory import CheckpointDirectory
+from tfdlrm.checkpoints.variables import SavedVariables
 from tfdlrm.training.curves import CurveRecorder
 
 
@@ -34,7 +35,7 @@ def complete_run(tmp_path_factory):
 def stopped(tmp_path_factory):
     """A run that was killed in its ninth step, of which the eighth was saved."""
     directory = tmp_path_factory.mktemp("runs") / "stopped"
-    killed(directory, at_step=9)
+    train_until_killed(directory, at_step=9)
     return directory
 
 
@@ -48,10 +49,18 @@ def run_dir(stopped, tmp_path):
     shutil.copytree(copy, stopped)
 
 
+def restored(run_dir):
+    """The step of a run, and the variables that training would go on with."""
+    model = small_model()
+    state = CheckpointDirectory(run_dir / "checkpoints").restore(SavedVariables(model))
+    variables = model.variables + model.optimizer.variables
+    return state["step"], [variable.numpy() for variable in variables]
+
+
 def test_a_killed_run_ends_as_an_uninterrupted_one(complete_run, tmp_path):
     _, weights, curves = complete_run
     for step in (1, 14):  # before any checkpoint, and in the second epoch
-        killed(tmp_path, step)
+        train_until_killed(tmp_path, step)
     resumed_weights, resumed_curves = train(tmp_path)
     assert resumed_curves == curves
     assert_equal(resumed_weights, weights)
@@ -63,7 +72,7 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(complete_run, tmp_path):
 @pytest.mark.parametrize("optimizer", ["sgd", "row_wise_adagrad", "lazy_adam"])
 def test_that_holds_for_every_optimizer(tmp_path, optimizer):
     weights, curves = train(tmp_path / "whole", optimizer)
-    killed(tmp_path / "killed", 13, optimizer)
+    train_until_killed(tmp_path / "killed", 13, optimizer)
     resumed_weights, resumed_curves = train(tmp_path / "killed", optimizer)
     assert resumed_curves == curves
     assert_equal(resumed_weights, weights)
@@ -152,10 +161,14 @@ def test_a_checkpoint_of_an_earlier_release_has_no_checksum_and_is_read(
 
 
 @pytest.mark.parametrize("text", ["[]", "3", '{"shapes": []}', '{"shapes": {}}', ""])
-def test_a_state_that_is_none_counts_as_damaged(run_dir, complete_run, text):
+def test_a_state_that_is_none_counts_as_damaged(run_dir, tmp_path, text):
     (newest(run_dir) / "state.json").write_text(text)
-    resumed, _ = train(run_dir)
-    assert_equal(resumed, complete_run[1])
+    older = tmp_path / "older" / "checkpoints"
+    shutil.copytree(run_dir / "checkpoints", older)
+    shutil.rmtree(newest(older.parent))
+    (step, values), (older_step, older_values) = map(restored, (run_dir, older.parent))
+    assert step == older_step == 6
+    assert_equal(values, older_values)
 
 
 def test_checkpoints_that_are_all_damaged_are_refused(run_dir):

@@ -38,18 +38,18 @@ def steps(monkeypatch):
         steps.append((rows.nbytes + np.asarray(values).nbytes, variable))
         assert tf.constant(0).device == variable.device
 
-    def noted_write(variable, rows, values):
+    def record_write(variable, rows, values):
         note(variable, rows, values)
         write(variable, rows, values)
 
-    def noted_gather(resource, indices, dtype):
+    def record_gather(resource, indices, dtype):
         values = gather(resource=resource, indices=indices, dtype=dtype)
         assert tf.constant(0).device == resource.device
         steps.append((indices.nbytes + values.numpy().nbytes, resource))
         return values
 
-    monkeypatch.setattr(stored_variable, "write_rows", noted_write)
-    monkeypatch.setattr(tf.raw_ops, "ResourceGather", noted_gather)
+    monkeypatch.setattr(stored_variable, "write_rows", record_write)
+    monkeypatch.setattr(tf.raw_ops, "ResourceGather", record_gather)
     return steps
 
 
@@ -139,11 +139,11 @@ def test_tables_on_one_device_are_ordinary_ones_without_a_copy(name, tables, is_
 def test_one_copy_of_mirrored_weights_is_exported(tmp_path, monkeypatch):
     saved, save = [], tf.saved_model.save
 
-    def noted(module, *arguments, **options):
+    def record(module, *arguments, **options):
         saved.extend(module.weights)
         save(module, *arguments, **options)
 
-    monkeypatch.setattr(tf.saved_model, "save", noted)
+    monkeypatch.setattr(tf.saved_model, "save", record)
     devices = strategy("mirrored")
     with devices.scope():
         model = small_model(devices)

@@ -84,7 +84,7 @@ def read(directory, split):
     return rows
 
 
-def rounded(rows):
+def round_all(rows):
     return [
         (label, tuple(round(x, 4) for x in dense), bags) for label, dense, bags in rows
     ]
@@ -114,8 +114,8 @@ def assert_holds(directory, rows=ROWS):
     schema = FeatureSchema.load(directory)
     assert schema.vocabulary_sizes == sizes
     for split in SPLITS:
-        actual_rows = rounded(read(directory, split))
-        part = rounded(expected_rows[split])
+        actual_rows = round_all(read(directory, split))
+        part = round_all(expected_rows[split])
         if split == "train":
             actual_rows, part = sorted(actual_rows), sorted(part)
         assert actual_rows == part

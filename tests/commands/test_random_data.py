@@ -9,7 +9,7 @@ from tests.support.processes import run_command_line
 from tfdlrm.base.errors import InputError
 
 
-def whole(data):
+def all_rows(data):
     blocks = list(random_rows(data))
     return (
         np.concatenate([block.labels for block in blocks]),
@@ -20,7 +20,9 @@ def whole(data):
 
 
 def test_uniform_ids_are_uniform_up_to_both_ends():
-    _, dense, (few, many), _ = whole(RandomData(rows=20_000, vocabulary_sizes=(7, 500)))
+    _, dense, (few, many), _ = all_rows(
+        RandomData(rows=20_000, vocabulary_sizes=(7, 500))
+    )
     for ids, size in ((few, 7), (many, 500)):
         counts = np.bincount(ids, minlength=size)
         assert len(counts) == size
@@ -31,7 +33,7 @@ def test_uniform_ids_are_uniform_up_to_both_ends():
 
 def test_gaussian_ids_have_their_mean_and_deviation():
     data = RandomData(20_000, (1_000, 50), ids="gaussian", deviation=20.0, mean=25.0)
-    _, _, (wide, narrow), _ = whole(data)
+    _, _, (wide, narrow), _ = all_rows(data)
     expected = stats.norm(25, 20)
     edges = np.arange(1_000)[:100] + 0.5
     shares = np.array([np.mean(wide < edge) for edge in edges])
@@ -42,20 +44,20 @@ def test_gaussian_ids_have_their_mean_and_deviation():
 
 
 def test_the_mean_of_gaussian_ids_is_the_middle_of_each_table():
-    _, _, indices, _ = whole(RandomData(5_000, (1_001, 11), ids="gaussian"))
+    _, _, indices, _ = all_rows(RandomData(5_000, (1_001, 11), ids="gaussian"))
     for ids, middle in zip(indices, (500, 5), strict=True):
         assert ids.mean() == pytest.approx(middle, abs=0.1)
 
 
 def test_a_fixed_number_of_lookups_is_fixed():
-    *_, indices, lengths = whole(RandomData(100, (2, 50), lookups=4))
+    *_, indices, lengths = all_rows(RandomData(100, (2, 50), lookups=4))
     assert [len(ids) for ids in indices] == [400, 400]
     assert all(np.all(num_ids == 4) for num_ids in lengths)
 
 
 def test_a_random_number_of_lookups_is_at_most_the_table():
     data = RandomData(20_000, (3, 50), lookups=6, lookups_fixed=False)
-    *_, indices, lengths = whole(data)
+    *_, indices, lengths = all_rows(data)
     for ids, num_ids, most in zip(indices, lengths, (3, 6), strict=True):
         assert (num_ids.min(), num_ids.max(), num_ids.sum()) == (1, most, len(ids))
         # max(1, round(u * most)): the first takes half of zero's share too.
@@ -65,9 +67,9 @@ def test_a_random_number_of_lookups_is_at_most_the_table():
 
 def test_the_seed_decides_and_a_shorter_run_is_the_start():
     data = RandomData(BLOCK_ROWS + 5, (100,), seed=1)
-    rows = whole(data)
-    np.testing.assert_array_equal(rows[2][0], whole(data)[2][0])
-    other_rows = whole(RandomData(BLOCK_ROWS + 5, (100,), seed=2))
+    rows = all_rows(data)
+    np.testing.assert_array_equal(rows[2][0], all_rows(data)[2][0])
+    other_rows = all_rows(RandomData(BLOCK_ROWS + 5, (100,), seed=2))
     assert np.any(rows[2][0] != other_rows[2][0])
     first = next(random_rows(RandomData(BLOCK_ROWS, (100,), seed=1)))
     np.testing.assert_array_equal(first.indices[0], rows[2][0][:BLOCK_ROWS])
@@ -80,7 +82,7 @@ def test_the_file_has_the_rows_and_says_what_its_columns_are(tmp_path, lookups):
         BLOCK_ROWS + 9, (100, 5), num_dense=2, lookups=lookups, lookups_fixed=False
     )
     write_random(path, data)
-    labels, dense, indices, lengths = whole(data)
+    labels, dense, indices, lengths = all_rows(data)
     table = pa_parquet.read_table(path)
     assert table.column_names == ["label", "D1", "D2", "C1", "C2"]
     np.testing.assert_array_equal(table["label"].to_numpy(), labels)

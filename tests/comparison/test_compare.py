@@ -24,7 +24,7 @@ COMMAND = (
 )
 
 
-def finished(command, model="dlrm", auc=0.8, seed=0):
+def finished_run(command, model="dlrm", auc=0.8, seed=0):
     config = command.train_config(model, "sgd", 0.1, seed)
     point = {"loss": 0.5, "auc": auc, "seconds": 1.0}
     return FinishedRun(
@@ -70,8 +70,8 @@ def test_only_what_the_spread_distinguishes_is_ranked(deviation, names):
 
 def test_the_page_holds_table_figure_and_verdict(command, tmp_path):
     contenders = [
-        [finished(command, "dlrm", 0.80 + seed / 1e3, seed) for seed in (0, 1)],
-        [finished(command, "dcn", 0.70 + seed / 1e3, seed) for seed in (0, 1)],
+        [finished_run(command, "dlrm", 0.80 + seed / 1e3, seed) for seed in (0, 1)],
+        [finished_run(command, "dcn", 0.70 + seed / 1e3, seed) for seed in (0, 1)],
     ]
     page = write_comparison(tmp_path, contenders, 2, "On <rows>.").read_text()
     assert "<td>dlrm, sgd</td>" in page
@@ -86,7 +86,10 @@ def test_the_page_holds_table_figure_and_verdict(command, tmp_path):
 
 
 def test_one_seed_makes_no_ranking(command, tmp_path):
-    contenders = [[finished(command, "dlrm", 0.8)], [finished(command, "dcn", 0.7)]]
+    contenders = [
+        [finished_run(command, "dlrm", 0.8)],
+        [finished_run(command, "dcn", 0.7)],
+    ]
     write_comparison(tmp_path, contenders, 1, "")
     assert "no ranking" in (tmp_path / "report.md").read_text()
 
@@ -94,7 +97,7 @@ def test_one_seed_makes_no_ranking(command, tmp_path):
 def test_seeds_that_diverged_are_named_and_ranked_nowhere(command, tmp_path):
     complete = {name: [0.70, 0.71, 0.72] for name in ("dcn", "mlp")}
     contenders = [
-        [finished(command, name, auc, seed) for seed, auc in enumerate(values)]
+        [finished_run(command, name, auc, seed) for seed, auc in enumerate(values)]
         for name, values in {"dlrm": [0.8, 0.81], **complete}.items()
     ]
     write_comparison(tmp_path, contenders, 3, "")
@@ -160,7 +163,7 @@ def finish(run_dir, config):
     (run_dir / "summary.json").write_text('{"parameters": 1, "peak_memory": 1}')
     point = {"step": 1, "split": "train", "accuracy": 0.5, "seconds": 1.0}
     (run_dir / "metrics.jsonl").write_text(json.dumps(point))
-    measures = finished(CompareCommand(run_dir)).metrics["test"]
+    measures = finished_run(CompareCommand(run_dir)).metrics["test"]
     (run_dir / "metrics.json").write_text(json.dumps({"validation": measures}))
     (run_dir / "report.md").touch()
 
@@ -182,7 +185,7 @@ def test_runs_with_other_settings_or_rows_are_not_taken_for_these(data_dir, tmp_
 
 
 def test_a_learning_rate_is_chosen_by_validation_rows(command):
-    run = finished(command)
+    run = finished_run(command)
     values = {**run.metrics["test"], "log_loss": 0.4}
     run = dataclasses.replace(run, metrics={**run.metrics, "validation": values})
     assert run.choice == 0.4

@@ -341,6 +341,24 @@ def test_a_damaged_journal_is_refused(logs, tmp_path, monkeypatch):
         roll_with(monkeypatch, FakeSteps(), config)
 
 
+@pytest.mark.parametrize("name", ["learned.json", "scores.json"])
+def test_a_damaged_file_of_a_day_is_named_and_can_be_made_again(
+    logs, tmp_path, monkeypatch, name
+):
+    config = config_for(tmp_path, logs[:3])
+    roll_with(monkeypatch, FakeSteps(), config)
+    expected = results(tmp_path)
+    file = tmp_path / "rolling" / "days" / "0003" / name
+    file.write_text("{")
+    if name == "scores.json":
+        with pytest.raises(InputError, match=f"{name} is damaged"):
+            roll_with(monkeypatch, FakeSteps(), config)
+    file.unlink()
+    (file.parent / "learned.json").unlink(missing_ok=True)
+    roll_with(monkeypatch, FakeSteps(), config)
+    assert results(tmp_path) == expected
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -352,6 +370,7 @@ def test_a_damaged_journal_is_refused(logs, tmp_path, monkeypatch):
         ({"raw": ("a",), "compare": ("cold", "cold")}, "compare is .*, expected each"),
         ({"raw": ("a",), "run_dir": "r"}, "run_dir is r, expected none"),
         ({"raw": ("a",), "data_dir": "d"}, "data_dir is d, expected none"),
+        ({"raw": ("a",), "early_stopping": 2}, "a day holds no rows out"),
         ({"data_dirs": ("a",), "forget_days": 2}, "forget_days is 2, expected none"),
         (
             {

@@ -12,7 +12,7 @@ from tests.support.raw_rows import make_rows, read_plainly, write_rows
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig
 from tfdlrm.data.schema import FeatureSchema
-from tfdlrm.data.unknown_values import UnknownValues
+from tfdlrm.data.unknown_values import UnknownValues, usual_shares
 from tfdlrm.evaluate import EvaluateCommand, evaluate_model
 from tfdlrm.exporting.raw_rows import RawFeatures
 from tfdlrm.predict import PredictCommand, predict
@@ -112,6 +112,13 @@ def test_a_column_that_is_often_unknown_and_now_always_is_a_warning(usual, is_to
     counts = UnknownValues(["C1"], {"C1": usual})
     counts.add("C1", num_values=100, num_unknown=100)
     assert (len(counts.report()) == 2) == is_told
+
+
+def test_as_many_new_values_as_the_day_before_had_are_usual(tmp_path):
+    shares = {"unknown": {"train": 0.02}, "unknown_before": {"train": 0.2}}
+    columns = [{"name": "C1", **shares}, {"name": "C2", "unknown": {"train": 0.1}}]
+    (tmp_path / "coverage.json").write_text(json.dumps({"features": columns}))
+    assert usual_shares(tmp_path) == {"C1": 0.2, "C2": 0.1}
 
 
 def test_nothing_unknown_is_nothing_to_report():

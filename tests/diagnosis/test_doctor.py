@@ -49,14 +49,14 @@ def lines_of(imports, *gpus, problem=None):
     return answers
 
 
-def whole(**tensorflow):
+def whole_installation(**tensorflow):
     versions = dict.fromkeys(PACKAGES, "1.0") | {"tensorflow": device_names._PINNED}
     answers = {"build": BUILD, "devices": "a GPU (NVIDIA L4)", "missing_kernels": []}
     return Imports(versions, {}, answers | {"sees_gpu": True} | tensorflow)
 
 
 def test_where_everything_is_there_nothing_is_to_do():
-    lines = lines_of(whole(), L4)
+    lines = lines_of(whole_installation(), L4)
     assert ", Keras 1.0, NumPy 1.0" in lines["versions"]
     assert lines["devices"] == "a GPU (NVIDIA L4)"
     assert lines["GPUs"] == "NVIDIA L4 (compute capability 8.9, driver 550.54)"
@@ -68,40 +68,46 @@ def test_where_everything_is_there_nothing_is_to_do():
 
 
 def test_a_gpu_that_tensorflow_does_not_see_is_to_be_fixed():
-    lines = lines_of(whole(unseen="this machine has a GPU", sees_gpu=False), L4)
+    lines = lines_of(
+        whole_installation(unseen="this machine has a GPU", sees_gpu=False), L4
+    )
     assert lines["to do"] == "this machine has a GPU"
 
 
 def test_hidden_gpus_are_nothing_to_fix(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    lines = lines_of(whole(devices="the CPU (2 cores)", sees_gpu=False), L4)
+    lines = lines_of(
+        whole_installation(devices="the CPU (2 cores)", sees_gpu=False), L4
+    )
     assert lines["GPUs"].endswith("; CUDA_VISIBLE_DEVICES hides them")
     assert lines["to do"] == "nothing"
 
 
 def test_blackwell_needs_a_newer_tensorflow():
     card = MachineGpu("NVIDIA B200", (10, 0))
-    steps = lines_of(whole(), card, card)["to do"]
+    steps = lines_of(whole_installation(), card, card)["to do"]
     assert steps.count("B200 has compute capability 10.0, newer than TensorFlow") == 1
 
 
 def test_libraries_that_only_some_steps_need_are_to_be_installed(monkeypatch):
     monkeypatch.setattr(doctor, "missing_libraries", lambda build: ["ptxas"])
-    lines = lines_of(whole(), L4)
+    lines = lines_of(whole_installation(), L4)
     assert lines["CUDA"] == "CUDA 12.3, cuDNN 8: ptxas not found"
     assert lines["to do"] == "pip install -r requirements-gpu.txt"
-    lines = lines_of(whole(devices="the CPU (2 cores)", sees_gpu=False))
+    lines = lines_of(whole_installation(devices="the CPU (2 cores)", sees_gpu=False))
     assert lines["CUDA"].endswith("ptxas not found (a CPU needs none)")
     assert lines["to do"] == "nothing"
 
 
 def test_missing_kernels_are_named():
-    lines = lines_of(whole(missing_kernels=["Unique (int64)"]))
+    lines = lines_of(whole_installation(missing_kernels=["Unique (int64)"]))
     assert lines["kernels"] == "not for GPUs: Unique (int64)"
 
 
 def test_a_tensorflow_without_cuda_has_no_kernels_for_gpus():
-    lines = lines_of(whole(build={"is_cuda_build": False}, missing_kernels=["MatMul"]))
+    lines = lines_of(
+        whole_installation(build={"is_cuda_build": False}, missing_kernels=["MatMul"])
+    )
     assert lines["CUDA"] == "this TensorFlow is built without"
     assert lines["kernels"].startswith("none for GPUs")
 
@@ -125,7 +131,7 @@ def test_a_line_that_cannot_be_told_says_so(monkeypatch):
         raise OSError("no disk")
 
     monkeypatch.setattr("shutil.disk_usage", fail)
-    assert lines_of(whole())["disk"] == "not known (OSError: no disk)"
+    assert lines_of(whole_installation())["disk"] == "not known (OSError: no disk)"
 
 
 @pytest.mark.parametrize(
@@ -213,7 +219,7 @@ def test_the_registry_tells_what_is_missing(monkeypatch):
 
 
 def test_the_command_prints_ten_lines(monkeypatch, capsys):
-    monkeypatch.setattr(doctor, "check_imports", lambda packages: whole())
+    monkeypatch.setattr(doctor, "check_imports", lambda packages: whole_installation())
     monkeypatch.setattr(doctor, "machine_gpus", lambda: MachineGpus((L4,)))
     monkeypatch.setattr(sys, "argv", ["doctor"])
     main()

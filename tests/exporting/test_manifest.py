@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 
 from tests.support.served_model import save_scores
+from tests.support.small_models import schema
 from tfdlrm.base.errors import InputError
+from tfdlrm.config.models import LogisticRegressionConfig
 from tfdlrm.evaluate import EvaluateCommand, evaluate_model
 from tfdlrm.exporting.manifest import MANIFEST_FILE, check_version
+from tfdlrm.exporting.saved_model import export_model
 from tfdlrm.exporting.scorer import load_scorer
 from tfdlrm.exporting.versions import is_whole, new_version
 from tfdlrm.importance import ImportanceCommand, importance
+from tfdlrm.models import build_model
 from tfdlrm.predict import PredictCommand, predict
 from tfdlrm.serving.errors import ServingError
 from tfdlrm.serving.metrics import Metrics
@@ -133,18 +137,21 @@ def test_damage_stops_every_command_that_loads_a_version(
     assert not output.exists()
 
 
-def test_a_server_refuses_a_damaged_version_and_keeps_the_one_it_serves(version):
-    settings = ModelSettings("clicks", version.parent, VersionPolicy())
+def test_a_server_refuses_a_damaged_version_and_keeps_the_one_it_serves(tmp_path):
+    with new_version(tmp_path / "scores") as (version, directory):
+        save_scores(directory)
+    settings = ModelSettings("scores", version.parent, VersionPolicy())
     models = Models([settings], Metrics())
     models.load()
-    model = models.model("clicks")
+    model = models.model("scores")
+    name = "variables/variables.data-00000-of-00001"
     damaged = shutil.copytree(version, version.parent / "_2")
-    flip(damaged / "assets" / "C7.uint32", 3)
+    flip(damaged / name, 3)
     damaged.rename(version.parent / "2")
     model.refresh()
     assert model.available == [1]
-    assert "2/assets/C7.uint32 has the SHA-256" in model.statuses[2].error.message
-    shutil.copy(version / "assets" / "C7.uint32", version.parent / "2" / "assets")
+    assert f"2/{name} has the SHA-256" in model.statuses[2].error.message
+    shutil.copy(version / name, version.parent / "2" / name)
     model.refresh()
     assert model.available == [2]
 
@@ -164,8 +171,12 @@ def test_a_model_of_others_is_served_with_a_line(tmp_path, caplog):
 
 
 def test_a_model_of_an_earlier_release_is_scored_with_a_line(
-    version, exported, capsys, monkeypatch
+    tmp_path, capsys, monkeypatch
 ):
+    model = build_model(schema(), LogisticRegressionConfig())
+    exported = export_model(model, schema(), tmp_path / "data", tmp_path / "model")
+    version = shutil.copytree(exported, tmp_path / "earlier" / "1")
+    capsys.readouterr()
     monkeypatch.setattr("tfdlrm.exporting.manifest.MARK", "no mark of earlier releases")
     (version / MANIFEST_FILE).unlink()
     load_scorer(version)

@@ -58,14 +58,14 @@ def write_rows(path, rows):
     return path
 
 
-def described(path, text=DESCRIPTION):
+def describe(path, text=DESCRIPTION):
     path.write_text(text)
     return load_columns(path)
 
 
 @pytest.fixture(scope="module")
 def columns(tmp_path_factory):
-    return described(tmp_path_factory.mktemp("columns") / "columns.yaml")
+    return describe(tmp_path_factory.mktemp("columns") / "columns.yaml")
 
 
 def test_spellings_are_those_of_the_column_or_of_all(columns):
@@ -92,7 +92,7 @@ def test_spellings_are_those_of_the_column_or_of_all(columns):
 )
 def test_spellings_are_taken_as_they_are_written(tmp_path, yaml_text, spellings):
     text = f"{{label: y, dense: [a], missing: {yaml_text}}}"
-    columns = described(tmp_path / "columns.yaml", text)
+    columns = describe(tmp_path / "columns.yaml", text)
     assert columns.missing.get("a") == spellings
 
 
@@ -100,7 +100,7 @@ def test_spellings_are_taken_as_they_are_written(tmp_path, yaml_text, spellings)
 def test_spellings_that_are_no_texts_are_refused(tmp_path, yaml_text):
     text = f"{{label: y, dense: [a], missing: {yaml_text}}}"
     with pytest.raises(InputError, match=r"missing is .*, expected a list of texts"):
-        described(tmp_path / "columns.yaml", text)
+        describe(tmp_path / "columns.yaml", text)
 
 
 def test_rows_with_spellings_are_those_with_nothing(tmp_path, columns):
@@ -130,7 +130,7 @@ def test_typed_columns_have_the_same_spellings(tmp_path):
         dense: [a, {name: b, missing: -999.9}]
         categorical: [c, d, {name: e, multi_hot: true}]
     """
-    columns = described(tmp_path / "columns.yaml", text)
+    columns = describe(tmp_path / "columns.yaml", text)
     assert read(open_log(tmp_path / "log.parquet", columns)) == {
         "y": [0, 1],
         "a": [None, 7.0],
@@ -201,18 +201,22 @@ def model(tmp_path_factory, request):
     return export_model(model, schema, directory / "data", directory / "model")
 
 
-def predicted(model, directory, rows):
+@pytest.fixture(scope="module")
+def served(model):
+    return Served(model)
+
+
+def predict_file(model, directory, rows):
     write_rows(directory / "rows.csv", rows)
     command = PredictCommand(model, directory / "rows.csv", directory / "out.csv")
     predict(command)
     return np.loadtxt(command.output, np.float32, skiprows=1)
 
 
-def test_predict_and_every_signature_take_spellings_as_missing(model, tmp_path):
-    expected = predicted(model, tmp_path, BLANK)
+def test_predict_and_every_signature_take_spellings_as_missing(model, served, tmp_path):
+    expected = predict_file(model, tmp_path, BLANK)
     assert len(set(expected)) == len(BLANK)
-    np.testing.assert_array_equal(predicted(model, tmp_path, SPELLED), expected)
-    served = Served(model)
+    np.testing.assert_array_equal(predict_file(model, tmp_path, SPELLED), expected)
     columns = {name: [row[name] for row in ROWS] for name in NAMES}
     np.testing.assert_array_equal(served.probabilities("raw", **columns), expected)
     examples = [example({n: v for n, v in row.items() if v}) for row in ROWS]
@@ -220,8 +224,7 @@ def test_predict_and_every_signature_take_spellings_as_missing(model, tmp_path):
     np.testing.assert_array_equal(probabilities, expected)
 
 
-def test_numbers_in_examples_are_compared_by_value(model):
-    served = Served(model)
+def test_numbers_in_examples_are_compared_by_value(served):
     typed = [
         example({"a": -1, "b": -999.9, "c": -1}),
         example({"a": -1.0}),

@@ -112,7 +112,7 @@ def serving(model, num_dense, num_categorical):
     return function
 
 
-def made(sizes, **options):
+def make(sizes, **options):
     model = DLRM(
         EmbeddingCollection(sizes, 4, **options),
         MLP([8, 4], final_activation="relu"),
@@ -130,7 +130,7 @@ def rows_with(ids):
 
 
 def test_large_tables_are_in_a_file_of_their_own(tmp_path):
-    model = made([100_000, 7])
+    model = make([100_000, 7])
     rows = rows_with([[99_999, 6], [0, 0], [100_000, -1]])
     path = write_onnx(model, serving(model, 3, 2), rows, tmp_path)
     assert path.stat().st_size < 100_000
@@ -145,7 +145,7 @@ def test_large_tables_are_in_a_file_of_their_own(tmp_path):
 
 def test_ids_beyond_the_precision_of_float32_stay_as_they_are(tmp_path):
     size = 2**24 + 3
-    model = made([size], num_collisions=2**12)
+    model = make([size], num_collisions=2**12)
     rows = rows_with([[size - 1], [size], [2**24 + 1], [2**24 + 2]])
     path = write_onnx(model, serving(model, 3, 1), rows, tmp_path)
     graph = onnx.load(path).graph
@@ -185,7 +185,7 @@ def ampere(monkeypatch):
 
 
 def test_a_gpu_that_rounds_products_does_not_spoil_the_comparison(ampere, tmp_path):
-    model = made([100, 7])
+    model = make([100, 7])
     rows = rows_with([[99, 6], [0, 0], [50, 3]])
     rows["dense_features"] *= 100
     path = write_onnx(model, serving(model, 3, 2), rows, tmp_path)

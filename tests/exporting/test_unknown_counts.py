@@ -1,34 +1,17 @@
 """The counts of unknown values of a served graph, against plain Python."""
 
-from dataclasses import replace
-
 import numpy as np
 import polars as pl
 import pytest
 
 from pipelines.logs import criteo
-from pipelines.prepare import prepare
-from tests.support.own_log import CONFIG, DESCRIPTION, ROWS, write_log
-from tests.support.raw_rows import make_rows, write_rows
-from tests.support.served import Served, example
-from tfdlrm.config import PrepareConfig
-from tfdlrm.config.models import LogisticRegressionConfig
-from tfdlrm.data.schema import FeatureSchema
+from tests.support.exported_cases import CONFIGS
+from tests.support.raw_rows import make_rows
+from tests.support.served import example
 from tfdlrm.data.unknown_values import usual_shares
-from tfdlrm.exporting.saved_model import export_model
-from tfdlrm.models import build_model
 
 NAMES = criteo.DENSE_FEATURES + criteo.CATEGORICAL_FEATURES
 CATEGORIES = criteo.CATEGORICAL_FEATURES
-
-
-def exported(raw, directory, config):
-    """An untrained model, as a server loads it, and its data set."""
-    data_dir = directory / "data"
-    prepare([raw], data_dir, config)
-    schema = FeatureSchema.load(data_dir)
-    model = build_model(schema, LogisticRegressionConfig())
-    return Served(export_model(model, schema, data_dir, directory / "m")), data_dir
 
 
 def known_values(data_dir, name):
@@ -41,47 +24,37 @@ def columns_of(rows):
 
 
 @pytest.mark.parametrize(
-    "config",
-    [
-        PrepareConfig(min_frequency=5),
-        pytest.param(PrepareConfig(dialect="facebook"), marks=pytest.mark.slow),
-        PrepareConfig(dialect="facebook", max_index_range=20),
-    ],
-    ids=str,
+    "case_name",
+    ["default", pytest.param("facebook", marks=pytest.mark.slow), "facebook modulo"],
 )
-def test_raw_unknown_counts_what_is_in_no_vocabulary(tmp_path, config):
-    raw = write_rows(tmp_path / "log.tsv", make_rows(300))
-    served, data_dir = exported(raw, tmp_path, config)
+def test_raw_unknown_counts_what_is_in_no_vocabulary(cases, case_name):
+    case = cases(case_name)
     columns = columns_of(make_rows(60, seed=1))
     columns["C1"][:3] = ["0", "1", "7"]
-    answer = served("raw_unknown", **columns)
-    modulus = config.max_index_range or 2**32
+    answer = case.served("raw_unknown", **columns)
+    modulus = CONFIGS[case_name].max_index_range or 2**32
     for position, name in enumerate(CATEGORIES):
-        values = known_values(data_dir, name)
+        values = known_values(case.data_dir, name)
         expected = [
             text != "" and int(text, 16) % modulus not in values
             for text in columns[name]
         ]
         np.testing.assert_array_equal(answer["unknown"][:, position], expected)
     assert (answer["values"] == 1).all()
-    probabilities = served.probabilities("raw", **columns)
+    probabilities = case.served.probabilities("raw", **columns)
     np.testing.assert_array_equal(answer["probability"].ravel(), probabilities)
 
 
-def test_nothing_is_unknown_where_values_are_hashed(tmp_path):
-    raw = write_rows(tmp_path / "log.tsv", make_rows(300))
-    config = PrepareConfig(dialect="hash", hash_buckets=30)
-    served, _ = exported(raw, tmp_path, config)
-    answer = served("raw_unknown", **columns_of(make_rows(20, seed=1)))
+def test_nothing_is_unknown_where_values_are_hashed(cases):
+    columns = columns_of(make_rows(20, seed=1))
+    answer = cases("hash").served("raw_unknown", **columns)
     assert not answer["unknown"].any()
 
 
-@pytest.fixture(scope="module")
-def own(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("own")
-    (directory / "columns.yaml").write_text(DESCRIPTION)
-    config = replace(CONFIG, columns=directory / "columns.yaml")
-    return exported(write_log(directory / "log.csv", ROWS), directory, config)
+@pytest.fixture
+def own(cases):
+    case = cases("own")
+    return case.served, case.data_dir
 
 
 def test_values_of_bags_are_counted_one_by_one(own):

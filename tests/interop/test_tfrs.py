@@ -50,7 +50,7 @@ def batch(rows=64):
     return tfrs_inputs, {"dense_features": dense, "categorical_features": ids}
 
 
-def trained(model):
+def train(model):
     """Return a model after a few steps, which have changed every weight."""
     tfrs_inputs, _ = batch()
     labels = np.random.default_rng(1).integers(0, 2, 64)
@@ -71,7 +71,7 @@ def trained(model):
     ],
 )
 def test_the_converted_model_gives_the_same_probabilities(options):
-    model = trained(ranking(**options))
+    model = train(ranking(**options))
     tfrs_inputs, inputs = batch()
     converted = to_keras(model, list(SIZES))
     assert isinstance(converted, keras.Model)

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.support.small_models import inputs, randomized
+from tests.support.small_models import inputs, random_model
 from tfdlrm.base.errors import InputError
 from tfdlrm.config.models import DLRMConfig
 from tfdlrm.interop.facebook import from_keras
@@ -52,7 +52,7 @@ def test_in_a_dlrm_they_interact_with_all_other_vectors():
         top_mlp_units=(),
         dense_bucket_width=0.5,
     )
-    model, features = randomized(config), inputs()
+    model, features = random_model(config), inputs()
     dense = features["dense_features"]
     bottom = np.asarray(model.bottom_mlp(dense), "float64")
     ids = model.embeddings(features["categorical_features"])

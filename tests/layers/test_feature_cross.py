@@ -10,7 +10,7 @@ def features(seed=0, batch=5, dim=4):
     return np.random.default_rng(seed).normal(size=(batch, dim)).astype("float32")
 
 
-def randomized(layer):
+def random_cross(layer):
     """Build a layer, and return it with a bias that is not 0."""
     layer.build((None, 4))
     layer.bias.assign(features(seed=9, batch=1)[0])
@@ -18,7 +18,7 @@ def randomized(layer):
 
 
 def test_the_vector_form_is_that_of_the_article():
-    layer = randomized(FeatureCross("vector"))
+    layer = random_cross(FeatureCross("vector"))
     x0, x = features(0).astype("float64"), features(1).astype("float64")
     w, b = layer.kernels[0].numpy()[:, 0], layer.bias.numpy()
     expected = np.array([a * (c @ w) + b + c for a, c in zip(x0, x, strict=True)])
@@ -28,7 +28,7 @@ def test_the_vector_form_is_that_of_the_article():
 
 @pytest.mark.parametrize("rank", [None, 2])
 def test_the_matrix_form_agrees_with_keras_rs(rank):
-    layer = randomized(FeatureCross(rank=rank))
+    layer = random_cross(FeatureCross(rank=rank))
     peer = keras_rs.layers.FeatureCross(projection_dim=rank)
     peer.build((None, 4))
     peer(features())

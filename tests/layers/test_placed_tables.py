@@ -61,7 +61,7 @@ def batches(multi_hot=False, num_rows=105, batch_size=26):
     return rows.batch(batch_size).with_options(without_tuning())
 
 
-def trained(model, **kwargs):
+def train(model, **kwargs):
     """Train; return the tables as one, the other weights and the history."""
     history = model.fit(batches(**kwargs), epochs=2, verbose=0, shuffle=False)
     tables = {id(table) for table in model.embeddings.tables}
@@ -94,7 +94,7 @@ def alone():
     def of(optimizer, multi_hot):
         key = optimizer, multi_hot
         if key not in results:
-            results[key] = trained(make_model(optimizer=optimizer), multi_hot=multi_hot)
+            results[key] = train(make_model(optimizer=optimizer), multi_hot=multi_hot)
         return results[key]
 
     return of
@@ -117,7 +117,7 @@ def alone():
 )
 def test_devices_train_as_one_does(alone, optimizer, where, multi_hot):
     model = make_model(*where, optimizer)
-    table, weights, history = trained(model, multi_hot=multi_hot)
+    table, weights, history = train(model, multi_hot=multi_hot)
     expected_table, expected_weights, expected_history = alone(optimizer, multi_hot)
     np.testing.assert_allclose(table, expected_table, rtol=1e-5, atol=1e-6)
     for actual, expected in zip(weights, expected_weights, strict=True):
@@ -130,7 +130,7 @@ def test_devices_train_as_one_does(alone, optimizer, where, multi_hot):
 def test_a_regularizer_counts_by_rows_too():
     regularizer = keras.regularizers.L2(0.1)
     results = [
-        trained(make_model(*where, "Adagrad", activity_regularizer=regularizer))
+        train(make_model(*where, "Adagrad", activity_regularizer=regularizer))
         for where in (("default", "replicated"), ("mirrored", "sharded"))
     ]
     (table, _, history), (actual, _, found_history) = results
@@ -218,7 +218,7 @@ def test_a_checkpoint_goes_from_one_placement_to_another(
     CheckpointDirectory(tmp_path).write_step(5, state, saved.all_pieces())
     CheckpointDirectory(tmp_path).restore(SavedVariables(second))
     np.testing.assert_array_equal(whole_table(second), whole_table(first))
-    expected, actual = trained(first), trained(second)
+    expected, actual = train(first), train(second)
     np.testing.assert_allclose(actual[0], expected[0], rtol=1e-5, atol=1e-6)
 
 

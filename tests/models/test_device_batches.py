@@ -85,7 +85,7 @@ def model_of(name):
     return model
 
 
-def learned(name):
+def learn(name):
     model = model_of(name)
     history = model.fit(
         batches(size=11), shuffle=False, verbose=0, validation_data=batches()
@@ -95,13 +95,13 @@ def learned(name):
 
 @cache
 def learned_by_one_processor():
-    return learned("default")
+    return learn("default")
 
 
 @pytest.mark.slow
 def test_mirrored_devices_learn_from_bags_what_one_does():
     expected = learned_by_one_processor()
-    np.testing.assert_allclose(learned("mirrored"), expected, rtol=1e-5)
+    np.testing.assert_allclose(learn("mirrored"), expected, rtol=1e-5)
 
 
 def test_other_batches_stay_as_they_are():
@@ -160,7 +160,7 @@ def test_a_model_on_the_processor_gets_its_batches_there(processor_as_gpu):
 
 
 def test_a_gpu_learns_what_a_processor_does(processor_as_gpu, monkeypatch, recwarn):
-    actual = learned("default")
+    actual = learn("default")
     monkeypatch.undo()
     np.testing.assert_allclose(actual, learned_by_one_processor(), rtol=1e-5)
     assert not [

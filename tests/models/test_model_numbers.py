@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.support.small_models import CONFIGS, exact, inputs, randomized, schema
+from tests.support.small_models import CONFIGS, exact, inputs, random_model, schema
 from tfdlrm import optimizers
 from tfdlrm.base.errors import InputError
 from tfdlrm.config.model_columns import ignored_columns
@@ -49,7 +49,7 @@ def fm_in_float64(model, features):
 
 @pytest.mark.parametrize("name", ["dcn", "dcn_v2", "dcn_v2 of low rank"])
 def test_deep_and_cross_is_that_of_the_articles(name):
-    model, features = randomized(CONFIGS[name]), inputs()
+    model, features = random_model(CONFIGS[name]), inputs()
     _, x0 = parts_in_float64(model, features)
     crossed = x0
     for layer in model.cross_layers:
@@ -67,27 +67,27 @@ def test_deep_and_cross_is_that_of_the_articles(name):
 
 
 def test_a_factorization_machine_is_that_of_the_article():
-    model, features = randomized(CONFIGS["fm"]), inputs()
+    model, features = random_model(CONFIGS["fm"]), inputs()
     expected, _ = fm_in_float64(model, features)
     np.testing.assert_allclose(model(features), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_deepfm_adds_a_tower_on_the_same_vectors():
-    model, features = randomized(CONFIGS["deepfm"]), inputs()
+    model, features = random_model(CONFIGS["deepfm"]), inputs()
     expected, flat = fm_in_float64(model, features)
     expected += mlp_in_float64(model.deep_mlp, flat)
     np.testing.assert_allclose(model(features), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_the_plain_mlp_takes_everything_side_by_side():
-    model, features = randomized(CONFIGS["mlp"]), inputs()
+    model, features = random_model(CONFIGS["mlp"]), inputs()
     _, flat = parts_in_float64(model, features)
     expected = mlp_in_float64(model.mlp, flat)
     np.testing.assert_allclose(model(features), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_matrix_factorization_is_a_product_and_biases():
-    model, features = randomized(CONFIGS["mf"]), inputs()
+    model, features = random_model(CONFIGS["mf"]), inputs()
     table, biases = (
         exact(layer.tables[0]) for layer in (model.embeddings, model.biases.id_weights)
     )
@@ -102,7 +102,7 @@ def test_matrix_factorization_says_what_it_ignores_and_does():
     config, features = CONFIGS["mf"], inputs()
     assert ignored_columns(schema(), config) == ["I1", "I2", "I3", "C2"]
     assert ignored_columns(schema(), FMConfig()) == []
-    model = randomized(config)
+    model = random_model(config)
     expected = model(features)
     features["dense_features"] += 1
     features["categorical_features"][:, 1] += 1
@@ -161,7 +161,7 @@ EVERY_TABLE = [config for config in CONFIGS.values() if hasattr(config, "embeddi
 @pytest.mark.parametrize("config", EVERY_TABLE, ids=lambda config: config.name)
 def test_embedding_l2_is_of_the_vectors_that_a_row_looks_up(config):
     config = dataclasses.replace(config, embedding_l2=0.25)
-    model, features = randomized(config), inputs()
+    model, features = random_model(config), inputs()
     ids = features["categorical_features"]
     if isinstance(config, MFConfig):
         ids = ids[:, [0, 2]]
@@ -171,7 +171,7 @@ def test_embedding_l2_is_of_the_vectors_that_a_row_looks_up(config):
 
 
 def test_embedding_l2_pulls_at_the_rows_of_the_batch_and_no_others():
-    model = randomized(FMConfig(embedding_dim=4, embedding_l2=0.25))
+    model = random_model(FMConfig(embedding_dim=4, embedding_l2=0.25))
     model.compile(optimizers.SGD(learning_rate=0.5), lambda labels, logits: 0 * logits)
     (table,) = model.embeddings.tables
     old_logits = exact(table)

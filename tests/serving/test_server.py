@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 import subprocess
 import sys
 
@@ -17,6 +18,7 @@ from tensorflow_serving.apis import (
     get_model_status_pb2,
     inference_pb2,
     model_service_pb2_grpc,
+    prediction_log_pb2,
     regression_pb2,
 )
 
@@ -24,6 +26,10 @@ from tests.support.processes import ROOT
 from tests.support.served_model import example, expected
 from tests.support.serving_thread import get, post, predict_request, rows
 from tests.support.versioned_server import versioned_server
+from tfdlrm.exporting.versions import EXTRA_DIRECTORY, WARM_UP_FILE
+from tfdlrm.serving.errors import ServingError
+from tfdlrm.serving.servable import Servable
+from tfdlrm.serving.warmup import warm_up
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +38,11 @@ def server(versioned_models):
         yield running
 
 
-def scored(response):
+def scores_of(response):
     return tf.make_ndarray(response.outputs["probability"])
 
 
-def refused(call, request, code):
+def refusal_of(call, request, code):
     with pytest.raises(grpc.RpcError) as caught:
         call(request, timeout=30)
     assert caught.value.code() == code, caught.value
@@ -48,7 +54,9 @@ def test_predict_gives_every_row_its_probability(stub, number):
     dense, ids = rows(number)
     request = predict_request("scores", dense_features=dense, categorical_features=ids)
     response = stub.Predict(request)
-    np.testing.assert_allclose(scored(response), expected(dense, ids, 1.0), atol=1e-6)
+    np.testing.assert_allclose(
+        scores_of(response), expected(dense, ids, 1.0), atol=1e-6
+    )
     assert len(response.outputs["probability"].float_val) == number
     spec = response.model_spec
     assert (spec.name, spec.version.value) == ("scores", 20)
@@ -60,15 +68,15 @@ def test_versions_and_labels_choose_the_model(stub):
     request = predict_request("scores", dense_features=dense, categorical_features=ids)
     for version, bias in ((1, 0.0), (20, 1.0)):
         request.model_spec.version.value = version
-        answer = scored(stub.Predict(request))
+        answer = scores_of(stub.Predict(request))
         np.testing.assert_allclose(answer, expected(dense, ids, bias), atol=1e-6)
     request.model_spec.version_label = "stable"
     assert stub.Predict(request).model_spec.version.value == 1
     request.model_spec.version_label = "gone"
-    text = refused(stub.Predict, request, grpc.StatusCode.NOT_FOUND)
+    text = refusal_of(stub.Predict, request, grpc.StatusCode.NOT_FOUND)
     assert text == "Servable not found for request: Specific(scores, 7)"
     request.model_spec.version_label = "nightly"
-    text = refused(stub.Predict, request, grpc.StatusCode.INVALID_ARGUMENT)
+    text = refusal_of(stub.Predict, request, grpc.StatusCode.INVALID_ARGUMENT)
     assert text == "Unrecognized servable version label: nightly"
 
 
@@ -89,7 +97,7 @@ def test_an_output_filter_chooses_the_outputs(stub):
     request.output_filter.append("flags")
     assert set(stub.Predict(request).outputs) == {"flags"}
     request.output_filter.append("nothing")
-    refused(stub.Predict, request, grpc.StatusCode.INVALID_ARGUMENT)
+    refusal_of(stub.Predict, request, grpc.StatusCode.INVALID_ARGUMENT)
 
 
 def test_classify_regress_and_both_at_once(stub):
@@ -134,7 +142,7 @@ def test_classify_regress_and_both_at_once(stub):
 def test_metadata_and_status(stub, channel):
     request = get_model_metadata_pb2.GetModelMetadataRequest()
     request.model_spec.name = "scores"
-    refused(stub.GetModelMetadata, request, grpc.StatusCode.INVALID_ARGUMENT)
+    refusal_of(stub.GetModelMetadata, request, grpc.StatusCode.INVALID_ARGUMENT)
     request.metadata_field.append("signature_def")
     answer = stub.GetModelMetadata(request)
     definitions = get_model_metadata_pb2.SignatureDefMap()
@@ -152,7 +160,7 @@ def test_metadata_and_status(stub, channel):
         (1, 30),
     ]
     request.model_spec.name = "nothing"
-    refused(models.GetModelStatus, request, grpc.StatusCode.NOT_FOUND)
+    refusal_of(models.GetModelStatus, request, grpc.StatusCode.NOT_FOUND)
     health = health_pb2_grpc.HealthStub(channel)
     for service in ("", "tensorflow.serving.PredictionService"):
         check = health_pb2.HealthCheckRequest(service=service)
@@ -195,14 +203,14 @@ def test_what_cannot_be_answered_is_refused_with_the_reason(stub):
     ]
     for model, signature, request_inputs, code, text in cases:
         request = predict_request(model, signature, **request_inputs)
-        assert text in refused(stub.Predict, request, code)
+        assert text in refusal_of(stub.Predict, request, code)
     request = classification_pb2.ClassificationRequest()
     request.model_spec.name, request.model_spec.signature_name = "scores", "regress"
     request.input.example_list.examples.append(example(dense[0], ids[0]))
-    assert "regress" in refused(stub.Classify, request, invalid)
+    assert "regress" in refusal_of(stub.Classify, request, invalid)
     request.model_spec.signature_name = "classify"
     del request.input.example_list.examples[:]
-    assert refused(stub.Classify, request, invalid) == "Input is empty."
+    assert refusal_of(stub.Classify, request, invalid) == "Input is empty."
 
 
 def test_predict_answers_classifiers_and_regressors_too(stub, server):
@@ -226,7 +234,7 @@ def test_predict_answers_classifiers_and_regressors_too(stub, server):
 def test_predict_refuses_other_methods_over_both_protocols(stub, server):
     """TF Serving does so too, in `VerifySignature` of its predict_util.cc."""
     request = predict_request("odd", "total", x=np.array([1.0], np.float32))
-    text = refused(stub.Predict, request, grpc.StatusCode.INTERNAL)
+    text = refusal_of(stub.Predict, request, grpc.StatusCode.INTERNAL)
     assert text == (
         "Expected prediction signature method_name to be one of "
         "{tensorflow/serving/predict, tensorflow/serving/classify, "
@@ -235,6 +243,20 @@ def test_predict_refuses_other_methods_over_both_protocols(stub, server):
     document = {"signature_name": "total", "inputs": [1.0]}
     url = f"{server.url}/v1/models/odd:predict"
     assert post(url, document) == (500, {"error": text})
+
+
+def test_a_warm_up_by_another_method_is_refused(versioned_models, tmp_path):
+    version = shutil.copytree(versioned_models / "odd" / "1", tmp_path / "1")
+    path = version / EXTRA_DIRECTORY / WARM_UP_FILE
+    path.parent.mkdir(exist_ok=True)
+    log = prediction_log_pb2.PredictionLog()
+    request = predict_request("odd", "total", x=np.array([1.0], np.float32))
+    log.predict_log.request.CopyFrom(request)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        writer.write(log.SerializeToString())
+    with pytest.raises(ServingError, match=r"record 0: .* Was: .*/add_up") as error:
+        warm_up(Servable("odd", 1, version))
+    assert error.value.code == grpc.StatusCode.INTERNAL
 
 
 def test_prometheus_reads_the_metrics(server, stub):

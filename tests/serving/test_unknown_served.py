@@ -29,7 +29,7 @@ def server(exported):
         yield running
 
 
-def counted(server):
+def counts_of(server):
     """Return the counts of unknown and of all values of C1, as Prometheus has them."""
     _, text = get(f"{server.url}/monitoring/prometheus/metrics")
     return [
@@ -74,14 +74,14 @@ def test_the_metrics_count_what_requests_bring(server, raw):
     status, answer = post(url, request)
     assert status == 200
     assert {len(row) for row in answer["predictions"]} == {1}
-    assert counted(server) == [2, 3]
+    assert counts_of(server) == [2, 3]
     examples = [{"C1": "deadbee2"}, {"I1": 3}]
     for method in ("classify", "regress"):
         url = f"{server.url}/v1/models/clicks:{method}"
         request = {"signature_name": method, "examples": examples}
         status, answer = post(url, request)
         assert status == 200, answer
-    assert counted(server) == [4, 7]
+    assert counts_of(server) == [4, 7]
 
 
 def test_a_column_with_far_too_many_is_logged_once(server, raw, tmp_path, caplog):

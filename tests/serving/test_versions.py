@@ -5,6 +5,7 @@ import shutil
 import sys
 import threading
 import time
+from dataclasses import replace
 from itertools import count
 from types import SimpleNamespace
 from unittest.mock import Mock, patch
@@ -14,7 +15,6 @@ import numpy as np
 import pytest
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
-from tests.support.processes import run_command_line
 from tests.support.served_model import expected, save_scores
 from tests.support.serving_process import serving
 from tests.support.serving_thread import embedded, get, post, predict_request, rows
@@ -28,16 +28,17 @@ from tfdlrm.exporting.versions import (
     versions_in,
 )
 from tfdlrm.serving import model_versions
+from tfdlrm.serving.loading import Loading
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.models import Models
 from tfdlrm.serving.policies import ModelSettings, VersionPolicy
 from tfdlrm.serving.servable import Servable
-from tfdlrm.serving.server import ServerSettings
+from tfdlrm.serving.server import ServerSettings, serve
 
 
-def loaded(path, policy=None):
+def load(path, policy=None, loading=None):
     settings = ModelSettings("scores", path, policy or VersionPolicy())
-    loaded_models = Models([settings], Metrics())
+    loaded_models = Models([settings], Metrics(), loading=loading)
     loaded_models.load()
     return loaded_models.model("scores")
 
@@ -72,12 +73,12 @@ def break_version(base, number):
     ],
 )
 def test_the_policy_says_which_versions_are_served(base, policy, served):
-    assert loaded(base, policy).available == served
+    assert load(base, policy).available == served
 
 
 def test_a_broken_version_leaves_its_place_to_the_one_before(base):
     break_version(base, 3)
-    model = loaded(base)
+    model = load(base)
     assert model.available == [2]
     assert model.statuses[3].error is not None
     # It is tried again as soon as its files have changed.
@@ -95,7 +96,7 @@ def test_a_version_that_fails_its_warm_up_does_not_stay_in_memory(base, monkeypa
     copy.rename(base / "3")
     retired = []
     monkeypatch.setattr(Servable, "retire", lambda self: retired.append(self.version))
-    model = loaded(base)
+    model = load(base)
     assert (model.available, retired) == ([2], [3])
     error = model.statuses[3].error
     assert error.__traceback__ is error.__cause__ is error.__context__ is None
@@ -107,26 +108,27 @@ def test_a_version_whose_files_still_arrive_is_tried_once_a_look(base, monkeypat
     monkeypatch.setattr(
         model_versions, "fingerprint", lambda path: (("a file", 1, next(looks)),)
     )
-    assert loaded(base).available == [2]
+    assert load(base).available == [2]
     assert next(looks) < 10
 
 
 def test_a_version_that_does_not_load_is_tried_again_a_few_times(base, monkeypatch):
     break_version(base, 3)
-    model, path = loaded(base), str(base / "3")
+    model, path = load(base, loading=Loading(max_retries=2)), str(base / "3")
     attempts = []
-    monkeypatch.setattr(model, "_metrics", Mock(loaded=lambda *it: attempts.append(it)))
+    monkeypatch.setattr(
+        model, "_metrics", Mock(count_load=lambda *it: attempts.append(it))
+    )
     model.refresh()
-    assert not attempts  # before RETRY_SECONDS are over
-    monkeypatch.setattr(model_versions, "RETRY_SECONDS", 0.0)
+    assert not attempts  # before it is time
+    at_once = Loading(max_retries=2, retry_seconds=-1.0)
+    monkeypatch.setattr(model, "_loading", at_once)
     for _ in range(10):
         model.refresh()
-    assert [attempt[:2] for attempt in attempts] == [
-        (path, "fail")
-    ] * model_versions.MAX_RETRIES
+    assert [attempt[:2] for attempt in attempts] == [(path, "fail")] * 2
     (base / "3" / "saved_model.pb").touch()
     model.refresh()
-    assert len(attempts) > model_versions.MAX_RETRIES
+    assert len(attempts) == 3
     assert model.available == [2]
 
 
@@ -136,11 +138,11 @@ def test_a_directory_that_cannot_be_read_is_said(base, monkeypatch):
 
     monkeypatch.setattr(model_versions, "versions_in", refuse)
     with pytest.raises(InputError, match=r"scores cannot be read: .*Permission denied"):
-        loaded(base)
+        load(base)
 
 
 def test_a_version_that_is_gone_gives_way_and_an_empty_directory_does_not(base):
-    model = loaded(base)
+    model = load(base)
     shutil.rmtree(base / "2")
     model.refresh()
     assert model.available == [1]
@@ -154,12 +156,12 @@ def test_half_written_versions_and_other_files_are_no_versions(base):
     (base / "notes").mkdir()
     (base / "4").write_text("a file")
     (base / "٣").mkdir()
-    assert loaded(base).available == [2]
+    assert load(base).available == [2]
 
 
 def test_of_two_directories_of_one_number_the_plain_one_is_served(base, caplog):
     shutil.copytree(base / "1", base / "03")
-    model = loaded(base)
+    model = load(base)
     assert model.available == [3]
     shutil.move(base / "2", base / "3")
     caplog.clear()
@@ -171,7 +173,7 @@ def test_of_two_directories_of_one_number_the_plain_one_is_served(base, caplog):
 
 def test_no_version_is_written_beyond_the_last_number(base):
     shutil.move(base / "2", base / str(MAX_VERSION))
-    assert loaded(base).available == [MAX_VERSION]
+    assert load(base).available == [MAX_VERSION]
     with (
         pytest.raises(InputError, match="version 9223372036854775807, the highest"),
         new_version(base),
@@ -181,15 +183,15 @@ def test_no_version_is_written_beyond_the_last_number(base):
 
 def test_what_cannot_be_served_is_said_at_once(base, tmp_path):
     with pytest.raises(InputError, match=r"expected the directory of its versions"):
-        loaded(base / "1")
+        load(base / "1")
     with pytest.raises(InputError, match=r"no version of a model to serve"):
-        loaded(tmp_path / "nothing")
+        load(tmp_path / "nothing")
     for number in (1, 2):
         shutil.rmtree(base / str(number), ignore_errors=True)
         (base / str(number)).mkdir()
         (base / str(number) / "saved_model.pb").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"no version of scores loads; .*scores/2: "):
-        loaded(base)
+        load(base)
 
 
 class Asking(threading.Thread):
@@ -283,10 +285,9 @@ def test_the_command_serves_swaps_and_stops_in_good_order(base, tmp_path):
         np.testing.assert_allclose(
             answer["outputs"], expected(dense, ids, 2.0), atol=1e-6
         )
-        refused = run_command_line(
-            f"python -m tfdlrm.serve {base} --port={server.port} --rest_api_port=0"
-        )
-        assert refused.returncode == 2 and "free --port" in refused.stderr
+        settings = ServerSettings([ModelSettings("m", base)], port=server.port)
+        with pytest.raises(InputError, match="free --port"):
+            serve(replace(settings, rest_port=None))
         break_version(base, 3)
         save_scores(base / "4", bias=4.0)
         while get(url)[1]["model_version_status"][0].get("state") != "AVAILABLE":

@@ -2,9 +2,11 @@
 
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import grpc
 import numpy as np
+import pytest
 
 from tests.support.served_model import expected
 from tests.support.serving_thread import embedded, post, rows
@@ -21,6 +23,17 @@ def limited_server(directory, limits=LIMITS):
     models = [ModelSettings(name, directory / name) for name in ("scores", "kinds")]
     with embedded(ServerSettings(models, poll_seconds=0, limits=limits)) as running:
         yield running
+
+
+@contextmanager
+def impatient(server, seconds=0.5):
+    """Let the server wait less for slow clients of HTTP, inside the block."""
+    config = server.http._server.config
+    predictor = config.app._predictor
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(config.http_protocol_class, "seconds", seconds)
+        patch.setattr(predictor, "limits", replace(predictor.limits, seconds=seconds))
+        yield
 
 
 def still_right(server):

@@ -55,7 +55,7 @@ def inputs(batch=6, num_dense=3, num_categorical=3):
     }
 
 
-def randomized(config, **columns):
+def random_model(config, **columns):
     """Return a model none of whose weights is 0."""
     model = build_model(schema(**columns), config)
     rng = np.random.default_rng(1)

@@ -75,7 +75,7 @@ def train(directory, optimizer="adagrad", read=read, data_set="a", **settings):
     return weights, curves
 
 
-def killed(directory, at_step, optimizer="adagrad", **settings):
+def train_until_killed(directory, at_step, optimizer="adagrad", **settings):
     """Train until the end of a step, whose checkpoint is not written any more."""
     take_a_point = CurveRecorder.on_train_batch_end
 

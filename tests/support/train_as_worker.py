@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.runs.distributed_step import sent
+from benchmarks.runs.distributed_step import bytes_sent
 from tfdlrm import optimizers
 from tfdlrm.data.reading_order import WorkerShare
 from tfdlrm.layers import MLP, DotInteraction, EmbeddingCollection
@@ -114,9 +114,9 @@ def main(output, *names):
             results[f"{name}/{position}"] = weight
         for metric, values in history.items():
             results[f"{name}/{metric}"] = values
-    sent_before = sent()
+    sent_before = bytes_sent()
     fit(model, data)
-    results["sent"] = (sent() - sent_before) / (EPOCHS * NUM_STEPS)
+    results["sent"] = (bytes_sent() - sent_before) / (EPOCHS * NUM_STEPS)
     np.savez(f"{output}-{index}.npz", **results)
 
 

@@ -1,7 +1,7 @@
 """Small models in float16, one of whose batches overflows on one replica.
 
 As a command it is a worker of a cluster: `train_with_overflow OUTPUT REPLICA` writes
-what `trained` returns to `OUTPUT-INDEX.npz`.
+what `train_an_epoch` returns to `OUTPUT-INDEX.npz`.
 """
 
 import json
@@ -40,7 +40,7 @@ def small_model(devices, tables="replicated"):
     return model
 
 
-def half_overflowing(replica, share=None):
+def batches_with_overflow(replica, share=None):
     """Return three batches; a replica's rows of the second one overflow float16.
 
     Args:
@@ -62,7 +62,7 @@ def half_overflowing(replica, share=None):
     return parts.with_options(without_tuning())
 
 
-def trained(name, tables, replica):
+def train_an_epoch(name, tables, replica):
     """Train for an epoch, and return the weights and the loss scale.
 
     The last weights are the numbers of all tables in ascending order, which do not
@@ -71,7 +71,7 @@ def trained(name, tables, replica):
     keras.config.set_dtype_policy("mixed_float16")
     devices = strategy(name)
     model = small_model(devices, tables)
-    batches = distributed(devices, lambda share: half_overflowing(replica, share))
+    batches = distributed(devices, lambda share: batches_with_overflow(replica, share))
     model.fit(batches, steps_per_epoch=NUM_BATCHES, verbose=0, shuffle=False)
     scale = model.optimizer.dynamic_scale.value
     (scale, *_) = devices.experimental_local_results(scale)
@@ -83,7 +83,7 @@ def trained(name, tables, replica):
 
 def main(output, replica):
     index = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
-    weights, scale = trained("multi_worker", "replicated", int(replica))
+    weights, scale = train_an_epoch("multi_worker", "replicated", int(replica))
     np.savez(f"{output}-{index}.npz", *weights, scale=scale)
 
 

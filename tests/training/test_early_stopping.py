@@ -17,6 +17,7 @@ from tfdlrm.config import (
     TrainConfig,
 )
 from tfdlrm.config.models import DLRMConfig
+from tfdlrm.data.reading import without_tuning
 from tfdlrm.export import ExportCommand, export
 from tfdlrm.exporting.scorer import load_scorer
 from tfdlrm.metrics.splits import evaluate
@@ -38,10 +39,11 @@ def read(epoch, batch):
     ids = rng.integers(0, 4, (32, 3))
     label = (rng.random((32, 1)) < 0.5).astype(np.float32)
     rows = ({"dense_features": dense, "categorical_features": ids}, label)
-    return tf.data.Dataset.from_tensor_slices(rows).batch(8).skip(batch)
+    batches = tf.data.Dataset.from_tensor_slices(rows).batch(8).skip(batch)
+    return batches.with_options(without_tuning())
 
 
-def fitted(run_dir, patience=3):
+def train_or_resume(run_dir, patience=3):
     """Train or resume, and return the model and the validation losses."""
     config = TrainConfig(
         run_dir=run_dir,
@@ -65,7 +67,7 @@ def log_loss(model):
 
 
 def test_training_ends_after_the_best_point_and_keeps_its_weights(tmp_path):
-    model, losses = fitted(tmp_path / "run")
+    model, losses = train_or_resume(tmp_path / "run")
     assert len(losses) == np.argmin(losses) + 1 + 3 < 100
     assert log_loss(model) == pytest.approx(min(losses), rel=1e-6)
 
@@ -74,7 +76,7 @@ def test_a_killed_run_ends_where_it_would_have(tmp_path, monkeypatch):
     class KilledError(Exception):
         pass
 
-    model, losses = fitted(tmp_path / "whole")
+    model, losses = train_or_resume(tmp_path / "whole")
     take_a_point = CurveRecorder.on_train_batch_end
     last_step = len(losses) * STEPS_PER_EPOCH // 2
 
@@ -85,10 +87,10 @@ def test_a_killed_run_ends_where_it_would_have(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch, pytest.raises(KilledError):
         patch.setattr(CurveRecorder, "on_train_batch_end", die)
-        fitted(tmp_path / "killed")
+        train_or_resume(tmp_path / "killed")
     assert CheckpointDirectory(tmp_path / "killed" / "checkpoints").newest_first()
     for _ in range(2):  # and again where it was killed before its report
-        again, losses_again = fitted(tmp_path / "killed")
+        again, losses_again = train_or_resume(tmp_path / "killed")
         assert losses_again == losses
         for resumed_variable, variable in zip(
             again.variables, model.variables, strict=True
@@ -100,7 +102,7 @@ def test_a_killed_run_ends_where_it_would_have(tmp_path, monkeypatch):
 def ended(tmp_path_factory):
     """The directory of a run that ended early, without its report."""
     directory = tmp_path_factory.mktemp("runs") / "ended"
-    fitted(directory, patience=2)
+    train_or_resume(directory, patience=2)
     return directory
 
 
@@ -113,7 +115,7 @@ def run_dir(ended, tmp_path):
     shutil.copytree(copy, ended)
 
 
-def loaded(run_dir):
+def load(run_dir):
     model = build_model(schema(), MODEL)
     load_best_weights(model, RunDirectory(run_dir))
     return model.get_weights()
@@ -128,7 +130,7 @@ def test_one_bit_of_the_best_weights_is_noticed(run_dir):
         contents[bit // 8] ^= 1 << bit % 8
         path.write_bytes(contents)
         with pytest.raises(InputError, match=r"best\.weights\.h5 is damaged: its SHA"):
-            loaded(run_dir)
+            load(run_dir)
 
 
 def test_a_run_does_not_go_on_with_damaged_best_weights(run_dir):
@@ -137,25 +139,25 @@ def test_a_run_does_not_go_on_with_damaged_best_weights(run_dir):
     contents[len(contents) // 2] ^= 4
     path.write_bytes(contents)
     with pytest.raises(InputError, match=r"best\.weights\.h5 is damaged"):
-        fitted(run_dir, patience=2)
+        train_or_resume(run_dir, patience=2)
     path.unlink()
     with pytest.raises(InputError, match=r"best\.weights\.h5 is missing"):
-        fitted(run_dir, patience=2)
+        train_or_resume(run_dir, patience=2)
 
 
 @pytest.mark.parametrize("contents", [b"", b"no weights", bytes(5000)])
 def test_a_file_that_holds_no_weights_is_refused(run_dir, contents, capsys):
     (run_dir / "best.weights.h5").write_bytes(contents)
     with pytest.raises(InputError, match=r"cannot be read .*expected the best"):
-        loaded(run_dir)
+        load(run_dir)
     assert "holds no checksum" in capsys.readouterr().out
 
 
 def test_best_weights_of_an_earlier_release_are_taken_with_a_line(run_dir, capsys):
-    path, weights = run_dir / "best.weights.h5", loaded(run_dir)
+    path, weights = run_dir / "best.weights.h5", load(run_dir)
     assert capsys.readouterr().out == ""
     path.write_bytes(path.read_bytes()[:-73])  # as Keras wrote it
-    for loaded_weight, weight in zip(loaded(run_dir), weights, strict=True):
+    for loaded_weight, weight in zip(load(run_dir), weights, strict=True):
         np.testing.assert_array_equal(loaded_weight, weight)
     assert capsys.readouterr().out.count("cannot be checked for damage") == 1
 
@@ -163,7 +165,7 @@ def test_best_weights_of_an_earlier_release_are_taken_with_a_line(run_dir, capsy
 def test_keras_reads_the_best_weights(run_dir):
     model = build_model(schema(), MODEL)
     model.load_weights(run_dir / "best.weights.h5")
-    for weight, loaded_weight in zip(model.get_weights(), loaded(run_dir), strict=True):
+    for weight, loaded_weight in zip(model.get_weights(), load(run_dir), strict=True):
         np.testing.assert_array_equal(loaded_weight, weight)
 
 
@@ -179,7 +181,7 @@ def test_best_weights_that_are_lost_are_not_replaced_by_the_last_ones(run_dir):
 
 @pytest.mark.slow
 def test_a_full_disk_stops_it_and_it_goes_on_when_there_is_room(tmp_path, monkeypatch):
-    _, losses = fitted(tmp_path / "whole")
+    _, losses = train_or_resume(tmp_path / "whole")
     save, times = keras.Model.save_weights, iter(range(100))
 
     def refuse_the_third(self, path):
@@ -189,9 +191,9 @@ def test_a_full_disk_stops_it_and_it_goes_on_when_there_is_room(tmp_path, monkey
 
     with monkeypatch.context() as patch, pytest.raises(InputError, match="make room"):
         patch.setattr(keras.Model, "save_weights", refuse_the_third)
-        fitted(tmp_path / "run")
+        train_or_resume(tmp_path / "run")
     assert not list((tmp_path / "run").glob(".*.partial*"))
-    model, losses_again = fitted(tmp_path / "run")
+    model, losses_again = train_or_resume(tmp_path / "run")
     assert losses_again == losses
     assert log_loss(model) == pytest.approx(min(losses), rel=1e-6)
 

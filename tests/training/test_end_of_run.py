@@ -31,7 +31,7 @@ def config(small_config, tmp_path):
     )
 
 
-def killed(config, name, renamed):
+def kill_at(config, name, renamed):
     with pytest.MonkeyPatch.context() as patch, pytest.raises(DeadError):
         die_at(patch, name, renamed)
         train(config)
@@ -98,7 +98,7 @@ def test_a_kill_behind_the_last_step_leaves_one_version_and_no_remains(
     exported, small_config, config, ends, capsys
 ):
     for name, renamed in ends:
-        killed(config, name, renamed)
+        kill_at(config, name, renamed)
         assert not (config.run_dir / "report.md").exists()
     assert list(config.run_dir.glob(".*.partial"))  # which the next one removes
     version = train(config)
@@ -111,7 +111,7 @@ def test_a_kill_behind_the_last_step_leaves_one_version_and_no_remains(
 def test_a_kill_with_the_report_leaves_a_finished_run_that_says_what_is_there(
     exported, small_config, config
 ):
-    killed(config, "report.md", renamed=True)
+    kill_at(config, "report.md", renamed=True)
     assert_ended_alike(config, small_config)
     measures = json.loads((config.run_dir / "metrics.json").read_text())
     test = measures["test"]

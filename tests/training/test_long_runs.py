@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.support.small_runs import assert_equal, killed, read, small_model, train
+from tests.support.small_runs import (
+    assert_equal,
+    read,
+    small_model,
+    train,
+    train_until_killed,
+)
 from tfdlrm import optimizers
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import OptimizerConfig, TrainConfig
@@ -52,7 +58,7 @@ def test_a_schedule_that_makes_no_sense_is_refused(settings, message):
 
 def assert_goes_on(directory, **settings):
     weights, curves = train(directory / "whole", **settings)
-    killed(directory / "killed", 13, **settings)
+    train_until_killed(directory / "killed", 13, **settings)
     resumed_weights, resumed_curves = train(directory / "killed", **settings)
     assert resumed_curves == curves
     assert_equal(resumed_weights, weights)

@@ -72,7 +72,9 @@ def test_three_workers_train_as_one_does_with_every_optimizer(tmp_path):
 def test_a_step_that_overflows_on_one_worker_is_left_out_on_both(replica, tmp_path):
     dtype_policy = keras.config.dtype_policy()
     try:
-        expected, scale = train_with_overflow.trained("default", "replicated", replica)
+        expected, scale = train_with_overflow.train_an_epoch(
+            "default", "replicated", replica
+        )
     finally:
         keras.config.set_dtype_policy(dtype_policy)
     for worker in results_of(2, train_with_overflow, [str(replica)], tmp_path):

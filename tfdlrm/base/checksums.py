@@ -62,10 +62,10 @@ def checked_bytes(path: Path, sha256: str | None) -> bytes:
         OSError: If it cannot be read.
     """
     contents = path.read_bytes()
-    found = hashlib.sha256(contents).hexdigest()
-    if sha256 not in (None, found):
+    actual = hashlib.sha256(contents).hexdigest()
+    if sha256 not in (None, actual):
         raise InputError(
-            f"{path} has the checksum {found}, expected {sha256} by the schema: the "
+            f"{path} has the checksum {actual}, expected {sha256} by the schema: the "
             "data set is damaged; remove it and prepare it again"
         )
     return contents
@@ -77,12 +77,12 @@ def file_crc32c(path: Path, num_bytes: int | None = None) -> int:
     Raises:
         OSError: If it cannot be read.
     """
-    left = path.stat().st_size if num_bytes is None else num_bytes
+    bytes_left = path.stat().st_size if num_bytes is None else num_bytes
     crc = 0
     with path.open("rb") as file:
-        while left and (contents := file.read(min(left, _READ_BYTES))):
+        while bytes_left and (contents := file.read(min(bytes_left, _READ_BYTES))):
             crc = google_crc32c.extend(crc, contents)
-            left -= len(contents)
+            bytes_left -= len(contents)
     return crc
 
 

@@ -12,7 +12,7 @@ from matplotlib.font_manager import FontProperties, findfont, fontManager
 from matplotlib.ft2font import FT2Font
 
 from tfdlrm.base import storage
-from tfdlrm.base.plain_text import shortened
+from tfdlrm.base.plain_text import shorten
 
 _NAME_WIDTH = 40
 _HEAVIEST = 500
@@ -44,7 +44,7 @@ def name_rows(axis: Any, names: Sequence[str], families: Sequence[str]) -> None:
         names: Any text; only the middle of long names is left out.
         families: The fonts, from `font_families`.
     """
-    labels = [shortened(name, _NAME_WIDTH).replace("$", r"\$") for name in names]
+    labels = [shorten(name, _NAME_WIDTH).replace("$", r"\$") for name in names]
     axis.set_yticks(range(len(names)), labels, fontfamily=list(families))
     axis.set_ylim(len(names) - 0.4, -0.6)
 

@@ -29,14 +29,14 @@ def visible(text: str) -> str:
     )
 
 
-def shortened(text: str, width: int) -> str:
+def shorten(text: str, width: int) -> str:
     """Return visible text of at most `width` columns of a terminal.
 
     The middle is left out, since names often differ at their ends.
 
     Example:
 
-    >>> shortened("a_name_of_many_words_1", 13)
+    >>> shorten("a_name_of_many_words_1", 13)
     'a_name…ords_1'
     """
     text = visible(text)

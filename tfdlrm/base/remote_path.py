@@ -25,11 +25,11 @@ def is_loaded() -> bool:
 
 
 @cache
-def load_tensorflow_io(what: str, scheme: str | None = None) -> Any:
+def load_tensorflow_io(subject: str, scheme: str | None = None) -> Any:
     """Import tensorflow-io.
 
     Args:
-        what: What needs it, for the message.
+        subject: Subject of the message, such as a path; it needs the library.
         scheme: The file system that it must support.
 
     Raises:
@@ -47,14 +47,14 @@ def load_tensorflow_io(what: str, scheme: str | None = None) -> Any:
 
             tfio.experimental  # noqa: B018
     except (ImportError, NotImplementedError, tf.errors.OpError):
-        raise _needed(what) from None
+        raise _install_error(subject) from None
     if scheme is not None and scheme not in tf.io.gfile.get_registered_schemes():
-        raise _needed(what)
+        raise _install_error(subject)
     _LOADED.append(True)
     return tfio
 
 
-def _needed(what: str) -> InputError:
+def _install_error(subject: str) -> InputError:
     import tensorflow as tf
 
     try:
@@ -62,8 +62,8 @@ def _needed(what: str) -> InputError:
     except PackageNotFoundError:
         installed = "no tensorflow-io"
     return InputError(
-        f"{what} needs tensorflow-io with a TensorFlow that it was compiled for, here "
-        f"are {installed} and TensorFlow {tf.__version__}: pip install "
+        f"{subject} needs tensorflow-io with a TensorFlow that it was compiled for, "
+        f"here are {installed} and TensorFlow {tf.__version__}: pip install "
         "tensorflow-io==0.37.1 tensorflow==2.17.1 (or 2.16.2), or use local files"
     )
 

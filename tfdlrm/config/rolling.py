@@ -93,6 +93,13 @@ class RollingConfig(TrainConfig):
                 is_default = value in (None, PrepareConfig())
                 expected = "none: the data sets of data_dirs are prepared"
                 require(is_default, name, value, expected)
+        patience, held_out = self.early_stopping, self.preparing().validation_days
+        if patience is not None and self.raw and not held_out:
+            raise InputError(
+                f"early_stopping is {patience}, but a day holds no rows out: "
+                "give prepare.days and prepare.validation_days, or leave "
+                "early_stopping out"
+            )
         if days is not None and not self._traits.has_vocabulary:
             raise InputError(
                 f"forget_days is {days}, but the {self.prepare.dialect} dialect has no "

@@ -97,13 +97,12 @@ class Journal:
 
     def model(self, number: int) -> Path:
         """Return the version that was exported after a day."""
-        learned = orjson.loads(self.files(number).learned.read_bytes())
-        return storage.at(learned["model"])
+        return storage.at(_read(self.files(number).learned)["model"])
 
     def scores(self, number: int) -> dict[str, Any]:
         """Return the measures of each model on a day; the first day has none."""
         path = self.files(number).scores
-        return orjson.loads(path.read_bytes()) if path.is_file() else {}
+        return _read(path) if path.is_file() else {}
 
     def place(self, days: Sequence[Day]) -> int:
         """Return the number of the first of `days`, of which some may be done.
@@ -175,6 +174,16 @@ class Journal:
     def _save(self) -> None:
         contents = {"settings": self._settings, "days": self.days}
         storage.replace_text(self.output / JOURNAL_FILE, seal(contents) + "\n")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        contents: dict[str, Any] = orjson.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is damaged ({error}): remove it, and its step is done again"
+        ) from None
+    return contents
 
 
 def changed(day: Day, output: Path) -> InputError:

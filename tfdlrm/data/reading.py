@@ -168,15 +168,12 @@ def _windows(
     window_rows = order.window_block_rows
     window_records = order.num_blocks if is_block else window_rows
     blocks = _blocks(directory, schema, order)
-    block_uses = tf.data.Dataset.from_tensor_slices(order.uses)
-
-    @_without_autograph
-    def repeat(block: Any, num_uses: tf.Tensor) -> Any:
-        return tf.nest.map_structure(lambda column: tf.tile(column, [num_uses]), block)
-
-    repeated = tf.data.Dataset.zip((blocks, block_uses)).map(
-        repeat, num_parallel_calls=tf.data.AUTOTUNE
-    )
+    # A block that two windows share is read once. Where there is none, repeating would
+    # only make setting up a pass take longer.
+    if (order.uses != 1).any():
+        blocks = _repeated(blocks, order.uses)
+    else:
+        blocks = blocks.take(len(order.uses))
     skipped_batches = np.zeros_like(order.heads)
     skipped_batches[0] = order.skipped_batches
     numbers = order.first_window + np.arange(len(order.heads))
@@ -190,7 +187,7 @@ def _windows(
         "skipped_batches": skipped_batches,
     }
     windows = tf.data.Dataset.zip(
-        (repeated.rebatch(window_records), tf.data.Dataset.from_tensor_slices(plan))
+        (blocks.rebatch(window_records), tf.data.Dataset.from_tensor_slices(plan))
     )
 
     @_without_autograph
@@ -204,6 +201,18 @@ def _windows(
         return columns, window["head"] + positions, window
 
     return windows.map(arrange, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _repeated(blocks: tf.data.Dataset, uses: np.ndarray) -> tf.data.Dataset:
+    """Return each block as many times as it is used."""
+
+    @_without_autograph
+    def repeat(block: Any, num_uses: tf.Tensor) -> Any:
+        return tf.nest.map_structure(lambda column: tf.tile(column, [num_uses]), block)
+
+    return tf.data.Dataset.zip((blocks, tf.data.Dataset.from_tensor_slices(uses))).map(
+        repeat, num_parallel_calls=tf.data.AUTOTUNE
+    )
 
 
 def _blocks(
@@ -233,6 +242,8 @@ def _blocks(
             deterministic=True,
         )
 
+    if len(paths) <= order.open_shards:
+        return in_turn(tf.constant(paths)).skip(order.skipped_blocks)
     groups = tf.data.Dataset.from_tensor_slices(paths).batch(order.open_shards)
     return groups.flat_map(in_turn).skip(order.skipped_blocks)
 

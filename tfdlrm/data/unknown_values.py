@@ -14,6 +14,7 @@ from tfdlrm.base.errors import InputError
 from tfdlrm.base.plain_text import markdown
 from tfdlrm.data.schema import COVERAGE_FILE
 
+_BEFORE = "unknown_before"
 _FAR_ABOVE_FACTOR = 2
 _FAR_ABOVE_SHARE = 0.05
 _MAX_EXAMPLES = 3
@@ -48,7 +49,9 @@ def usual_shares(directory: Path, sha256: str | None = None) -> dict[str, float]
 
     Returns:
         For each column the largest share of any split; empty if there is no coverage,
-        as in models exported by earlier versions.
+        as in models exported by earlier versions. If the data set extends another, the
+        share of values that were unknown before counts too: tomorrow's rows will have
+        as many new values as today's had.
 
     Raises:
         InputError: If the coverage is damaged.
@@ -59,7 +62,10 @@ def usual_shares(directory: Path, sha256: str | None = None) -> dict[str, float]
     try:
         coverage = json.loads(checked_bytes(path, sha256))
         return {
-            feature["name"]: max(feature["unknown"].values(), default=0.0)
+            feature["name"]: max(
+                (*feature["unknown"].values(), *feature.get(_BEFORE, {}).values()),
+                default=0.0,
+            )
             for feature in coverage["features"]
         }
     except InputError:

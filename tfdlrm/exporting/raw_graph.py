@@ -24,7 +24,7 @@ from tfdlrm.exporting.checks import check_values
 from tfdlrm.exporting.missing_spellings import MissingSpellings
 from tfdlrm.exporting.raw_columns import COUNTS
 from tfdlrm.exporting.unknown_counts import UnknownCounter, join_counts
-from tfdlrm.exporting.vocabulary_tables import VocabularyTable
+from tfdlrm.exporting.vocabulary_tables import VocabularyTable, low_bits
 
 _INTEGER = "-?[0-9]+"
 _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
@@ -61,6 +61,7 @@ class RawFeatures(tf.Module):
         self._joins_floats = columns.get("floats_as_integers", False)
         self._untransformed = np.isin(schema.dense_features, schema.untransformed)
         self._traits = traits_of(schema.dialect)
+        self._has_hashes = self.is_criteo and self._traits.has_vocabulary
         self.tables: list[VocabularyTable | None] = []
         self.categories: list[str] = []
         for feature in schema.categorical_features:
@@ -133,9 +134,10 @@ class RawFeatures(tf.Module):
         counts = [[tf.zeros_like(ids, tf.int32)] * len(COUNTS)]
         if self.schema.single_hot:
             values, is_missing = self._values(texts)
+            keys = low_bits(values) if self._has_hashes else values
             columns = [
                 self._ids(position, column)
-                for position, column in enumerate(tf.unstack(values, axis=1))
+                for position, column in enumerate(tf.unstack(keys, axis=1))
             ]
             ids = tf.stack(columns, axis=1)
             if not self._traits.missing_is_zero:

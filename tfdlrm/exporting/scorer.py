@@ -148,8 +148,8 @@ def check_columns(
         raise InputError(
             f"{data_dir} has other columns, ids or labels than {model} was trained "
             f"with: {reason}; use the data set of its training, or one with the "
-            "same vocabularies and label; python -m tfdlrm.predict scores raw rows by "
-            "the model's own vocabularies"
+            "same vocabularies and label; python -m tfdlrm.evaluate --raw measures a "
+            "log by the model's own vocabularies"
         )
     for name, meaning in ((model, model_meaning), (data_dir, data_meaning)):
         if not meaning.is_known:

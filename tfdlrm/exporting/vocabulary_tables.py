@@ -86,11 +86,9 @@ class VocabularyTable(tf.Module):
         self.table = _Table(self.asset, first_id, separator, self.ids_asset)
 
     def ids(self, values: tf.Tensor) -> tf.Tensor:
-        """Return the ids of `values`, which are text or int64, as int64."""
+        """Return the ids of `values`, text or the `low_bits` of numbers, as int64."""
         if self.table is None:
             return tf.fill(tf.shape(values), tf.constant(self.unknown_id, tf.int64))
-        if values.dtype == tf.int64:
-            values = _low_bits(values)
         ids = tf.cast(self.table.find(values, self.unknown_id), tf.int64)
         return tf.ensure_shape(ids, values.shape)  # the lookup loses the shape
 
@@ -146,7 +144,7 @@ class _Table(tf.saved_model.experimental.TrackableResource):
         )
 
 
-def _low_bits(values: tf.Tensor) -> tf.Tensor:
+def low_bits(values: tf.Tensor) -> tf.Tensor:
     """Return the low 32 bits of int64 values, as int32."""
     return tf.bitcast(values, tf.int32)[..., 0]
 

@@ -78,7 +78,7 @@ def export_function(model: keras.Model, signature: Any, filepath: str) -> None:
     tf.saved_model.save(module, filepath)
 
 
-def function_of_names(model: keras.Model, form: InputForm) -> Any:
+def function_of_names(model: keras.Model, input_form: InputForm) -> Any:
     """Return the model as a function with a named argument for each input."""
 
     def serving_default(
@@ -91,4 +91,4 @@ def function_of_names(model: keras.Model, form: InputForm) -> Any:
             }
         )
 
-    return tf.function(serving_default, [form.ids, form.dense])
+    return tf.function(serving_default, [input_form.ids, input_form.dense])

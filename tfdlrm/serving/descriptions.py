@@ -55,7 +55,7 @@ def model_status(
 def _version(model: Model, spec: model_pb2.ModelSpec) -> int:
     if not spec.version_label:
         return spec.version.value
-    return model.labelled(spec.version_label)
+    return model.version_of_label(spec.version_label)
 
 
 def _add_status(

@@ -160,35 +160,35 @@ class Metrics:
         self._unknown_values = ColumnCounter(":tfdlrm:serving:unknown_values")
         self._values = ColumnCounter(":tfdlrm:serving:values")
 
-    def answered(
+    def count_answer(
         self, model: str, api: str, entrypoint: str, status: str, seconds: float
     ) -> None:
         """Count a request that was answered, and its time; errors are answers too."""
         self._request_count.add(model, status)
         self._request_latency.observe(seconds * 1e6, model, api, entrypoint)
 
-    def examples(self, model: str, number: int) -> None:
+    def count_examples(self, model: str, number: int) -> None:
         """Count the rows of a request."""
         self._example_counts.observe(number, model)
         self._example_total.add(model, number=number)
 
-    def waited(self, model: str, seconds: float) -> None:
+    def count_wait(self, model: str, seconds: float) -> None:
         """Count the time that a request waited in its queue."""
         self._queuing_latency.observe(seconds * 1e6, model)
 
-    def ran(self, model: str, seconds: float) -> None:
+    def count_run(self, model: str, seconds: float) -> None:
         """Count a batch that was run, and its time."""
         self._graph_runs.add()
         self._runtime_latency.observe(seconds * 1e6, model, "Predict", "TF1")
 
-    def looked_up(
+    def count_values(
         self, model: str, columns: Labels, unknown: np.ndarray, values: np.ndarray
     ) -> None:
         """Count the unknown values and all values of a request, by column."""
         self._unknown_values.add(model, columns, unknown)
         self._values.add(model, columns, values)
 
-    def loaded(self, path: str, status: str, seconds: float) -> None:
+    def count_load(self, path: str, status: str, seconds: float) -> None:
         """Count an attempt to load a version; `status` is `success` or `fail`."""
         self._load_attempts.add(path, status)
         self._load_latency.add(path, number=round(seconds * 1e6))

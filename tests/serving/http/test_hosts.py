@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.serving.http.test_http import answer_of, connected, send, statuses
+from tests.serving.http.test_http import answer_of, connect, send, statuses
 from tests.support.served_model import save_scores
 from tests.support.serving_thread import embedded
 from tfdlrm.serving.errors import ServingError
@@ -72,7 +72,7 @@ def test_the_page_and_the_interface_look_at_the_host(tmp_path):
     for server_settings, status in ((settings, 403), (allowed, 200)):
         with embedded(server_settings) as server:
             for path in (b"/", b"/v1/models/m", b"/openapi.json"):
-                with connected(server) as connection:
+                with connect(server) as connection:
                     head = b"GET " + path + b" HTTP/1.1\r\nHost: shop.example\r\n"
                     send(connection, head + b"Connection: close\r\n\r\n")
                     assert statuses(answer_of(connection)) == [status]

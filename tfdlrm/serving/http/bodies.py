@@ -48,7 +48,7 @@ def is_small(body: bytes) -> bool:
     )
 
 
-def inflated_if_small(body: bytes) -> bytes | None:
+def inflate_if_small(body: bytes) -> bytes | None:
     """Inflate a gzip body; return `None` if it is large.
 
     Raises:

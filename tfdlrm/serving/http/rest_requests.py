@@ -13,7 +13,7 @@ from tfdlrm.serving.http import json_requests
 from tfdlrm.serving.http.bodies import (
     INLINE_BYTES,
     JsonBounds,
-    inflated_if_small,
+    inflate_if_small,
     is_small,
     too_large,
 )
@@ -199,7 +199,7 @@ def _small_body(parts: list[bytes], is_gzip: bool, most: int) -> bytes | None:
     body = b"".join(parts)
     if not is_gzip:
         return body if is_small(body) else None
-    inflated = inflated_if_small(body)
+    inflated = inflate_if_small(body)
     if inflated is not None and len(inflated) > most:
         raise too_large(most)
     return inflated
