@@ -8,15 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from tfdlrm.base import directories, storage
 from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.piped_input import refuse_pipe
-from tfdlrm.base.plain_text import visible
 from tfdlrm.config import PrepareConfig
-from tfdlrm.data.schema import COVERAGE_FILE, FILE_NAME, SPLITS, FeatureSchema
+from tfdlrm.data.schema import COVERAGE_FILE, FILE_NAME, FeatureSchema
 
 if TYPE_CHECKING:
     from pipelines.ids.earlier import Earlier
@@ -72,6 +69,7 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
     from pipelines.stages.building import remove_remains
     from pipelines.stages.extending import extended_settings, open_earlier
     from pipelines.stages.provenance import describe_source, existing_data_set
+    from pipelines.stages.summary import print_summary
 
     is_remote = storage.is_remote(output)
     if is_remote:
@@ -98,7 +96,7 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
     with _upload(output) if is_remote else nullcontext(output) as directory:
         task = _Task(raw, source, config, earlier)
         schema, prepared = _make(task, directory, not is_remote)
-    _print_summary(prepared, output, time.perf_counter() - start)
+    print_summary(prepared, output, time.perf_counter() - start)
     return schema
 
 
@@ -240,50 +238,6 @@ def _refuse_spark(output: Path, config: PrepareConfig) -> None:
             f"output is {output}, expected a directory that all machines of Spark "
             "share: give one, and copy it to the remote place afterwards"
         )
-
-
-def _print_summary(prepared: "Prepared", output: Path, seconds: float) -> None:
-    from pipelines.ids.coverage_report import (
-        PAGE_NAME,
-        PICTURE_NAME,
-        as_table,
-        read_coverage,
-    )
-    from pipelines.logs.columns import Columns
-    from pipelines.logs.label_values import describe_labels
-
-    schema = replace(prepared.schema, positives=prepared.positives)
-    print(f"\n{output}")
-    for split in SPLITS:
-        rows = schema.num_rows(split)
-        share = f"{prepared.positives[split] / rows:.2%} positive" if rows else ""
-        num_shards = len(schema.split_shards(split))
-        files = "file" if num_shards == 1 else "files"
-        print(f"  {split:<11}{rows:>14,} rows in {num_shards} {files}  {share}")
-    if schema.columns is not None:
-        columns = Columns.from_json(schema.columns)
-        labels = describe_labels(prepared.skipped.labels, columns)
-        print(f"  {visible(labels)}")
-    if schema.has_one_class("train"):
-        print(
-            "  all rows of train have the same label: no model can learn from them.\n"
-            "  Is it the right column, and label.positive, if set, as in the log?"
-        )
-    sizes = schema.vocabulary_sizes
-    print(f"  {sum(sizes):,} ids in {len(sizes)} categorical features")
-    features = read_coverage(output)
-    if schema.new_ids:
-        num_new = sum(schema.new_ids.values())
-        num_forgotten = sum(feature.forgotten or 0 for feature in features)
-        print(f"  {num_new:,} values have an id now, {num_forgotten:,} lost theirs")
-    rows = sum(schema.num_rows(split) for split in SPLITS)
-    print(f"  {seconds:.1f} s, {rows / seconds:,.0f} rows/s")
-    for line in prepared.skipped.report():
-        print(visible(line))
-    if features:
-        Console(width=80).print(as_table(features, schema.dialect))
-        picture = ", with a picture" if (output / PICTURE_NAME).exists() else ""
-        print(f"every feature{picture}: {output / PAGE_NAME}")
 
 
 def main() -> None:

@@ -1,105 +1,26 @@
 """`python -m tfdlrm.serve`: serve exported models over TF Serving's protocols."""
 
+import importlib.metadata
 import logging
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfdlrm.base.command_line import parse, run_command
-from tfdlrm.base.devices import Device, use_device
-from tfdlrm.base.errors import InputError, require
+from tfdlrm.base.devices import use_device
+from tfdlrm.base.version import __version__
+from tfdlrm.serving.flags import ServeCommand
+from tfdlrm.serving.foreign_flags import take_foreign
 
 if TYPE_CHECKING:
     from tfdlrm.serving.limits import Limits
+    from tfdlrm.serving.loading import Loading
     from tfdlrm.serving.policies import ModelSettings
     from tfdlrm.serving.server import ServerSettings
 
-SWITCHES = ("--enable_batching", "--allow_other_inputs")
-
-
-@dataclass(frozen=True)
-class ServeCommand:
-    """Serve exported models as tensorflow_model_server does.
-
-    Args:
-        model_base_path: Directory of a model's versions, such as saved_models/dlrm;
-            may be the first argument, without its name.
-        model_name: Name that clients use; null means the name of the directory.
-        model_config_file: ModelServerConfig in text format, for several models, version
-            policies and labels; instead of model_base_path.
-        host: Address to listen at; 0.0.0.0 lets other machines ask.
-        port: Port for gRPC.
-        rest_api_port: Port for REST, metrics and the web page; 0 for none of them.
-        enable_batching: Answer requests that wait at the same time in one batch.
-        batching_parameters_file: BatchingParameters in text format.
-        monitoring_config_file: MonitoringConfig in text format: whether and where there
-            are metrics for Prometheus.
-        ssl_config_file: SSLConfig in text format: TLS for both ports, with
-            client_verify for clients too.
-        file_system_poll_wait_seconds: Time between two looks for new versions; 0 for
-            one look only.
-        allow_other_inputs: Let a new version take over although its inputs differ from
-            those of the one that is served.
-        allowed_hosts: Host names that HTTP requests may use next to localhost,
-            addresses and names without a dot, separated by commas; * for any. Without
-            it, other names are refused where host is a loopback address.
-        max_message_bytes: Larger requests are refused.
-        max_rows: Requests of more rows are refused.
-        max_requests: Most requests in progress at a time.
-        request_timeout_seconds: Longest time for a request; over HTTP, its arrival
-            included.
-        device: Device that holds and computes the models: `cpu`, or `gpu` for the first
-            GPU of this machine.
-    """
-
-    model_base_path: Path | None = None
-    model_name: str | None = None
-    model_config_file: Path | None = None
-    host: str = "127.0.0.1"
-    port: int = 8500
-    rest_api_port: int = 8501
-    enable_batching: bool = True
-    batching_parameters_file: Path | None = None
-    monitoring_config_file: Path | None = None
-    ssl_config_file: Path | None = None
-    file_system_poll_wait_seconds: float = 1.0
-    allow_other_inputs: bool = False
-    allowed_hosts: str | None = None
-    max_message_bytes: int = 64 * 2**20
-    max_rows: int = 65_536
-    max_requests: int = 4096
-    request_timeout_seconds: float = 30.0
-    device: Device = "cpu"
-
-    def __post_init__(self) -> None:
-        if (self.model_base_path is None) == (self.model_config_file is None):
-            raise InputError(
-                "expected a directory of a model's versions, such as "
-                "saved_models/dlrm, or else --model_config_file"
-            )
-        for name, rival, is_idle in (
-            ("model_name", "model_config_file", self.model_config_file is not None),
-            (
-                "batching_parameters_file",
-                "enable_batching=false",
-                not self.enable_batching,
-            ),
-            ("monitoring_config_file", "rest_api_port=0", not self.rest_api_port),
-        ):
-            if is_idle and getattr(self, name) is not None:
-                raise InputError(
-                    f"--{name} has no effect with --{rival}: leave one of them out"
-                )
-        for name in ("port", "rest_api_port"):
-            value = getattr(self, name)
-            require(0 <= value < 2**16, name, value, "a number below 65536")
-        wait = self.file_system_poll_wait_seconds
-        require(wait >= 0, "file_system_poll_wait_seconds", wait, ">= 0")
+log = logging.getLogger("tfdlrm.serving")
 
 
 def settings(command: ServeCommand) -> "ServerSettings":
@@ -109,6 +30,7 @@ def settings(command: ServeCommand) -> "ServerSettings":
         InputError: If one of them cannot be used.
     """
     from tfdlrm.serving.batching import BatchingParameters
+    from tfdlrm.serving.grpc_settings import channel_arguments
     from tfdlrm.serving.server import METRICS_PATH, ServerSettings
     from tfdlrm.serving.text_protos import read_batching_parameters, read_monitoring
     from tfdlrm.serving.tls import load_tls
@@ -137,6 +59,18 @@ def settings(command: ServeCommand) -> "ServerSettings":
         http_tls=http_tls,
         allowed_hosts=tuple(filter(None, (command.allowed_hosts or "").split(","))),
         takes_other_inputs=command.allow_other_inputs,
+        loading=_loading(command),
+        socket_path=command.grpc_socket_path,
+        channel_arguments=channel_arguments(command.grpc_channel_arguments),
+        has_health=command.enable_grpc_healthcheck_service,
+        grpc_turns=command.grpc_max_threads or None,
+        rest_turns=command.rest_api_num_threads or None,
+        rest_seconds=command.rest_api_timeout_in_ms / 1000 or None,
+        answers_other_sites=command.rest_api_enable_cors_support,
+        checks_methods=command.enable_signature_method_name_check,
+        allows_missing_labels=command.allow_version_labels_for_unavailable_models,
+        config_file=command.model_config_file,
+        config_poll_seconds=command.model_config_file_poll_wait_seconds,
     )
 
 
@@ -163,27 +97,59 @@ def _limits(command: ServeCommand) -> "Limits":
     )
 
 
+def _loading(command: ServeCommand) -> "Loading":
+    from tfdlrm.serving.loading import Loading, session_settings, tags_of
+    from tfdlrm.serving.text_protos import read_session_config
+
+    file = command.tensorflow_session_config_file
+    return Loading(
+        tags=tags_of(command.saved_model_tags),
+        warm_up_runs=(command.num_request_iterations_for_warmup or 1)
+        if command.enable_model_warmup
+        else 0,
+        max_retries=command.max_num_load_retries,
+        retry_seconds=command.load_retry_interval_micros / 1e6,
+        load_threads=command.num_load_threads,
+        unload_threads=command.num_unload_threads,
+        prefers_litert=command.prefer_tflite_model,
+        drops_file_caches=command.flush_filesystem_caches,
+        session=session_settings(
+            read_session_config(file) if file is not None else None,
+            command.tensorflow_session_parallelism,
+            command.tensorflow_intra_op_parallelism,
+            command.tensorflow_inter_op_parallelism,
+            command.per_process_gpu_memory_fraction,
+        ),
+    )
+
+
 def arguments(argv: Sequence[str]) -> list[str]:
-    """Convert the arguments of `tensorflow_model_server` to those of `parse`.
+    """Name the first argument of a command line if it has no name.
 
     Example:
 
     >>> arguments(["saved_models/dlrm", "--enable_batching"])
-    ['--model_base_path', 'saved_models/dlrm', '--enable_batching=true']
+    ['--model_base_path', 'saved_models/dlrm', '--enable_batching']
     """
-    words = [
-        f"{word}=true" if word in SWITCHES and successor.startswith("-") else word
-        for word, successor in pairwise([*argv, "-"])
-    ]
-    if words and not words[0].startswith("-"):
-        words.insert(0, "--model_base_path")
-    return words
+    is_path = bool(argv) and not argv[0].startswith("-")
+    return ["--model_base_path", *argv] if is_path else list(argv)
+
+
+def _print_versions() -> None:
+    print(f"TensorFlow ModelServer: tfdlrm {__version__}")
+    print(f"TensorFlow Library: {importlib.metadata.version('tensorflow')}")
 
 
 def main() -> None:
-    command = parse(ServeCommand, "tfdlrm.serve", arguments(sys.argv[1:]))
+    words, lines = take_foreign(sys.argv[1:])
+    command = parse(ServeCommand, "tfdlrm.serve", arguments(words))
+    if command.version:
+        _print_versions()
+        return
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
     logging.getLogger("tfdlrm.serving").setLevel(logging.INFO)
+    for line in lines:
+        log.warning("%s", line)
     server_settings = settings(command)
     logging.getLogger("tensorflow").setLevel(
         logging.ERROR

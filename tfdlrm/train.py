@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from tfdlrm.metrics.binary import BinaryMetrics, Reliability
     from tfdlrm.training.curves import CurvePoint
-    from tfdlrm.training.warm_start import Source, WarmStart
+    from tfdlrm.training.warm_start import WarmStart
+    from tfdlrm.training.weight_source import Source
 
 SYNTHETIC_FILE = Path("data/synthetic.tsv")
 SYNTHETIC_ROWS = 400_000

@@ -53,7 +53,7 @@ class TableWithForgotten:
     def ids(self, values: pl.Series) -> np.ndarray:
         """Return the id of each of `values`, as int32."""
         ids = self._table.ids(values)
-        rows = np.flatnonzero(ids == UNKNOWN_ID)
+        rows = np.flatnonzero(self._table.are_unknown(values, ids))
         ids[rows] = self._forgotten.ids(values.gather(rows))
         return ids
 

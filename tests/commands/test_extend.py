@@ -347,6 +347,36 @@ def test_days_of_one_file_are_what_is_given(shop, tmp_path, days, expected):
     assert FeatureSchema.load(tmp_path / "data").days == expected
 
 
+def test_days_of_a_split_column_are_its_dates(shop, tmp_path):
+    (tmp_path / "columns.yaml").write_text(f"{COLUMNS}split: {{day: date}}\n")
+    dates = [1, 1, 2], [3, 4, 4, 6]
+    users_of_dates = [f"u{date}" for day in dates for date in day]
+    raw = []
+    for number, day in enumerate(dates):
+        raw.append(tmp_path / f"log{number}.csv")
+        lines = [f"{'yes' if date % 2 else 'no'},u{date},,1,2,{date}" for date in day]
+        raw[-1].write_text("\n".join(["bought,user,tags,price,age,date", *lines]))
+    config = PrepareConfig(
+        min_frequency=1, columns=tmp_path / "columns.yaml", **TRAIN_ONLY
+    )
+    prepare(raw[:1], tmp_path / "set0", config)
+    prepare(raw[1:], tmp_path / "set1", extending(tmp_path / "set0", forget_days=4))
+    schema = FeatureSchema.load(tmp_path / "set1")
+    assert (schema.chain[0].days, schema.days) == (2, 3)
+    values = {row[0]: row[4] for row in history(tmp_path / "set1", "user")}
+    assert values == dict.fromkeys(users_of_dates[:3], 1) | dict.fromkeys(
+        users_of_dates[3:], 4
+    )
+    with pytest.raises(InputError, match="days is 3, but by what is extended the col"):
+        prepare(raw[1:], tmp_path / "x", extending(tmp_path / "set0", days=3))
+
+
+def test_settings_that_agree_may_be_given(shop, tmp_path, capsys):
+    settings = extending(shop / "set0", dialect="default", min_frequency=MIN_FREQUENCY)
+    prepare([shop / "day1.csv"], shop / "set1", settings)
+    assert "is already prepared" in capsys.readouterr().out
+
+
 def test_a_facebook_data_set_is_extended_as_if_prepared_at_once(tmp_path):
     rows = make_rows(300, seed=1)
     raw = [
@@ -503,3 +533,23 @@ def test_a_version_of_a_model_is_found(shop, tmp_path):
     for path in (directory, directory / "10"):
         earlier = open_earlier(storage.at(path))
         assert earlier.directory == directory / "10" / "assets.extra"
+
+
+def test_missing_values_keep_their_id_when_others_are_forgotten(tmp_path):
+    rows = [make_rows(60, seed) for seed in range(2)]
+    # Id 0 is that of the missing value, the first one of all.
+    rows[0][0] = b"\t".join([b"0", *[b""] * 39])
+    raw = [write_rows(tmp_path / f"day{day}", rows[day]) for day in range(2)]
+    prepare(raw[:1], tmp_path / "set0", PrepareConfig(dialect="facebook"))
+    config = PrepareConfig(extend=tmp_path / "set0", forget_days=1)
+    schema = prepare(raw[1:], tmp_path / "set1", config)
+    assert any(feature.forgotten for feature in read_coverage(tmp_path / "set1"))
+    values = [value for row in rows[1] for value in row.split(b"\t")[14:]]
+    num_missing = values.count(b"") + values.count(b"00000000")
+    ids = [
+        features["categorical_features"].numpy()
+        for split in ("train", "validation", "test")
+        if schema.num_rows(split)
+        for features, _ in read_split(tmp_path / "set1", schema, split, 50)
+    ]
+    assert np.count_nonzero(np.concatenate(ids) == 0) == num_missing

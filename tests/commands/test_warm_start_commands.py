@@ -96,6 +96,7 @@ def test_two_workers_begin_with_one_run(next_day, tmp_path):
         np.testing.assert_array_equal(weight, expected_weight)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_export")
 def test_two_days_equal_a_loop_over_the_rows_of_both(small_config, tmp_path):
     settings = replace(

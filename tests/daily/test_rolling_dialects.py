@@ -12,6 +12,9 @@ from tfdlrm.config.models import DLRMConfig
 from tfdlrm.daily.roll import roll
 
 MODEL = DLRMConfig(embedding_dim=4, bottom_mlp_units=(4,), top_mlp_units=(4,))
+END_OF_DAY = 1_700_179_200
+"""The end of the third day of the log, 2023-11-16."""
+
 FACEBOOK = PrepareConfig(dialect="facebook", max_index_range=300)
 
 
@@ -39,8 +42,15 @@ def assert_scored_alike(directory, **settings):
     assert len(by_logs) == len(by_data_sets) == len(folders) - 1
     for by_log, by_data_set in zip(by_logs, by_data_sets, strict=True):
         for model in ("warm", "frozen"):
-            warnings = (day[model].pop("warnings") for day in (by_log, by_data_set))
-            assert len({len(lines) for lines in warnings}) == 1
+            warnings = [
+                [
+                    line
+                    for line in day[model].pop("warnings")
+                    if "rows have no" not in line
+                ]
+                for day in (by_log, by_data_set)
+            ]  # a data set does not say which values it has
+            assert len(warnings[0]) == len(warnings[1])
             for name, value in by_log[model].items():
                 assert by_data_set[model][name] == pytest.approx(value, 1e-4), name
     return by_logs
@@ -64,11 +74,12 @@ def test_days_of_the_facebook_dialect_are_scored_alike(tmp_path):
 def test_days_of_one_log_with_bags_are_scored_alike(tmp_path):
     columns = tmp_path / "columns.yaml"
     columns.write_text(DESCRIPTION)
-    log = write_log(tmp_path / "log.csv.gz", ROWS)
+    rows = [row for row in ROWS if int(row["ts"]) < END_OF_DAY]
+    log = write_log(tmp_path / "log.csv.gz", rows)
     prepare = PrepareConfig(min_frequency=2, columns=columns)
     scores = assert_scored_alike(tmp_path, raw=(log,), prepare=prepare)
-    assert [day["day"] for day in scores] == [f"2023-11-{day}" for day in range(15, 20)]
-    assert sum(day["warm"]["rows"] for day in scores) < len(ROWS)
+    assert [day["day"] for day in scores] == ["2023-11-15", "2023-11-16"]
+    assert sum(day["warm"]["rows"] for day in scores) < len(rows)
 
 
 @pytest.mark.slow

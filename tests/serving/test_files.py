@@ -1,9 +1,14 @@
 """TF Serving's configuration files."""
 
+import re
+import sys
 from pathlib import Path
 
 import pytest
 
+from tfdlrm import serve
+from tfdlrm.base import exit_status
+from tfdlrm.base.command_line import run_command
 from tfdlrm.base.errors import InputError
 from tfdlrm.serve import ServeCommand, settings
 from tfdlrm.serving.batching import BatchingParameters
@@ -132,3 +137,23 @@ def test_settings_without_effect_are_refused(tmp_path, idle):
     base = None if "model_config_file" in idle else tmp_path
     with pytest.raises(InputError, match="has no effect with --"):
         ServeCommand(base, **idle)
+
+
+@pytest.mark.parametrize(
+    "text", ["model_config_list {", "model_config_list: 3", "improper", "x: 'a\nb'"]
+)
+def test_scripts_find_the_words_about_a_config_that_does_not_parse(
+    tmp_path, monkeypatch, capsys, text
+):
+    file = tmp_path / "models.config"
+    file.write_text(text)
+    argv = ["serve", f"--model_config_file={file}", "--port=1"]
+    monkeypatch.setattr(sys, "argv", argv)
+    monkeypatch.setattr(exit_status, "leave", sys.exit)
+    with pytest.raises(SystemExit) as ended:
+        run_command(serve.main)
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    words = "Error parsing text-format tensorflow.serving.ModelServerConfig: "
+    assert words in line and str(file) in line
+    assert re.search(rf"{words}\d+:\d+", line)

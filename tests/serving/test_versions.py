@@ -28,6 +28,7 @@ from tfdlrm.exporting.versions import (
     versions_in,
 )
 from tfdlrm.serving import model_versions
+from tfdlrm.serving.loading import Loading
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.models import Models
 from tfdlrm.serving.policies import ModelSettings, VersionPolicy
@@ -35,9 +36,9 @@ from tfdlrm.serving.servable import Servable
 from tfdlrm.serving.server import ServerSettings, serve
 
 
-def load(path, policy=None):
+def load(path, policy=None, loading=None):
     settings = ModelSettings("scores", path, policy or VersionPolicy())
-    loaded_models = Models([settings], Metrics())
+    loaded_models = Models([settings], Metrics(), loading=loading)
     loaded_models.load()
     return loaded_models.model("scores")
 
@@ -113,22 +114,21 @@ def test_a_version_whose_files_still_arrive_is_tried_once_a_look(base, monkeypat
 
 def test_a_version_that_does_not_load_is_tried_again_a_few_times(base, monkeypatch):
     break_version(base, 3)
-    model, path = load(base), str(base / "3")
+    model, path = load(base, loading=Loading(max_retries=2)), str(base / "3")
     attempts = []
     monkeypatch.setattr(
         model, "_metrics", Mock(count_load=lambda *it: attempts.append(it))
     )
     model.refresh()
-    assert not attempts  # before RETRY_SECONDS are over
-    monkeypatch.setattr(model_versions, "RETRY_SECONDS", 0.0)
+    assert not attempts  # before it is time
+    at_once = Loading(max_retries=2, retry_seconds=-1.0)
+    monkeypatch.setattr(model, "_loading", at_once)
     for _ in range(10):
         model.refresh()
-    assert [attempt[:2] for attempt in attempts] == [
-        (path, "fail")
-    ] * model_versions.MAX_RETRIES
+    assert [attempt[:2] for attempt in attempts] == [(path, "fail")] * 2
     (base / "3" / "saved_model.pb").touch()
     model.refresh()
-    assert len(attempts) > model_versions.MAX_RETRIES
+    assert len(attempts) == 3
     assert model.available == [2]
 
 

@@ -60,6 +60,7 @@ def test_so_does_the_scale_of_the_loss(optimizer, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_so_do_tables_on_two_devices(tmp_path):
     assert_two_days_equal_one_run(tmp_path, strategy="mirrored", tables="sharded")
 

@@ -14,6 +14,7 @@ from tests.support.two_days import (
     first_day,
     second_day,
     settings,
+    stored,
     trained,
     values_of,
     warm_start,
@@ -29,6 +30,7 @@ from tfdlrm.exporting.model_card import ModelCard
 from tfdlrm.exporting.quantization import quantize_tables
 from tfdlrm.exporting.saved_model import export_model
 from tfdlrm.train import _open_source
+from tfdlrm.training.same_architecture import require_same
 from tfdlrm.training.trained_run import find_run
 
 
@@ -158,7 +160,7 @@ def test_a_column_that_passes_the_threshold_of_shared_rows_is_refused(tmp_path):
     schema = first_day(tmp_path / "day1")
     model = replace(MODEL, num_collisions=3, collision_threshold=12)
     day_1 = settings(tmp_path / "run", model=model)
-    trained(tmp_path / "day1", schema, day_1)
+    stored(schema, day_1)
     later = second_day(tmp_path / "day2", schema)
     day_2 = replace(day_1, run_dir=tmp_path / "next", init_from=day_1.run_dir)
     message = (
@@ -173,6 +175,26 @@ def test_a_column_that_passes_the_threshold_of_shared_rows_is_refused(tmp_path):
     assert {"table": "item", "rows": 12, "carried": 11, "new": 1, "unseen": 8} in facts[
         "tables"
     ]
+
+
+def test_where_no_threshold_keeps_the_tables_none_is_named(tmp_path):
+    schema = first_day(tmp_path / "day1")
+    model = replace(MODEL, num_collisions=3, collision_threshold=12)
+    day_1 = settings(tmp_path / "run", model=model)
+    stored(schema, day_1)
+    later = second_day(tmp_path / "day2", schema)
+    user, item, country = later.categorical_features
+    columns = user, replace(item, vocabulary_size=40), country
+    sizes = {feature.name: feature.vocabulary_size for feature in columns}
+    source = find_run(day_1.run_dir)
+    with pytest.raises(InputError, match="no threshold keeps all tables as they are"):
+        require_same(
+            source,
+            source.path,
+            replace(day_1, run_dir=tmp_path / "next"),
+            replace(later, categorical_features=columns),
+            sizes | {"item": 11},
+        )
 
 
 def test_a_data_set_that_does_not_extend_the_runs_is_refused(first_run, tmp_path):
@@ -200,7 +222,7 @@ def test_the_model_of_a_later_day_does_not_go_back(tmp_path):
     schema = first_day(tmp_path / "day1")
     later = second_day(tmp_path / "day2", schema)
     config = settings(tmp_path / "run")
-    trained(tmp_path / "day2", later, config)
+    stored(later, config)
     back = replace(config, run_dir=tmp_path / "back", init_from=config.run_dir)
     with pytest.raises(InputError, match="day1 does not extend the data set of"):
         warm_start(tmp_path / "day1", schema, back)

@@ -24,7 +24,7 @@ _NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
 
 _OF_DIRECTORIES = {
     *("schema.json", "coverage.json", "coverage.md", "coverage.png"),
-    *("train", "validation", "test", "vocabulary"),
+    *("train", "validation", "test", "vocabulary", "rare_values"),
     *("saved_model.pb", "fingerprint.pb", "variables", "assets", "assets.extra"),
     *("config.yaml", "checkpoints", "best.weights.h5"),
 }

@@ -17,8 +17,11 @@ from tfdlrm.serving.batch_run import Task, deliver, run_tasks
 from tfdlrm.serving.errors import ServingError
 from tfdlrm.serving.servable import Arrays, Signature
 
-Key = tuple[Signature, tuple[tuple[int, ...], ...]]
-"""Only requests of one signature and the same shapes of rows share a run."""
+Key = tuple[Signature, bool, tuple[tuple[int, ...], ...]]
+"""Only requests of one signature and the same shapes of rows share a run.
+
+The second value says whether they may share one at all.
+"""
 
 
 PART_ROWS = 256
@@ -116,18 +119,31 @@ class Batcher:
         self._is_look_due = False
         self._timer: asyncio.TimerHandle | None = None
 
-    async def run(self, signature: Signature, inputs: Arrays, rows: int) -> Arrays:
+    async def run(
+        self,
+        signature: Signature,
+        inputs: Arrays,
+        rows: int,
+        has_declared_shapes: bool = True,
+    ) -> Arrays:
         """Run a request of checked inputs, a large one in parts.
 
         Other requests get their turns between the parts.
+
+        Args:
+            signature: Function to run.
+            inputs: Inputs in the order of the signature's.
+            rows: Number of rows in them.
+            has_declared_shapes: Whether the first sizes are known to count rows.
 
         Raises:
             ServingError: If too many wait, or the model refuses the inputs.
         """
         parameters = self._parameters
         is_small = rows <= parameters.max_batch_size
-        if is_small or not self._shares_runs(signature):
-            return await self.submit(signature, inputs, rows)
+        is_shared = self._shares_runs(signature, has_declared_shapes)
+        if is_small or not is_shared:
+            return await self.submit(signature, inputs, rows, has_declared_shapes)
         size = parameters.max_batch_size
         if not parameters.allowed_batch_sizes:
             size = min(size, PART_ROWS)
@@ -143,7 +159,11 @@ class Batcher:
         return [np.concatenate(outputs) for outputs in zip(*parts, strict=True)]
 
     def submit(
-        self, signature: Signature, inputs: Arrays, rows: int
+        self,
+        signature: Signature,
+        inputs: Arrays,
+        rows: int,
+        has_declared_shapes: bool = True,
     ) -> "asyncio.Future[Arrays]":
         """Queue a request of checked inputs.
 
@@ -153,7 +173,8 @@ class Batcher:
         Raises:
             ServingError: UNAVAILABLE if too many wait, as in TF Serving.
         """
-        key = (signature, tuple(array.shape[1:] for array in inputs))
+        is_shared = self._shares_runs(signature, has_declared_shapes)
+        key = (signature, is_shared, tuple(array.shape[1:] for array in inputs))
         queue = self._queues.setdefault(key, _Queue())
         max_rows = (
             self._parameters.max_batch_size * self._parameters.max_enqueued_batches
@@ -191,12 +212,12 @@ class Batcher:
             if self._num_running >= self._num_threads:
                 return  # looks again when a run ends
             queue = self._queues[key]
-            signature, _ = key
-            wait = self._wait_seconds(signature, queue)
+            signature, is_shared, _ = key
+            wait = self._wait_seconds(queue) if is_shared else 0.0
             if wait > 0:
                 waits.append(wait)
                 continue
-            self._start(signature, queue)
+            self._start(signature, is_shared, queue)
             if queue:
                 self._queues.move_to_end(key)
                 self._look_soon()
@@ -206,19 +227,18 @@ class Batcher:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(min(waits), self._look_soon)
 
-    def _wait_seconds(self, signature: Signature, queue: _Queue) -> float:
+    def _wait_seconds(self, queue: _Queue) -> float:
         """Return how long the first request of a queue may still wait for others."""
         patience = self._parameters.batch_timeout_micros / 1e6
         is_full = queue.rows >= self._parameters.max_batch_size
-        if not patience or is_full or not self._shares_runs(signature):
+        if not patience or is_full:
             return 0.0
         return queue[0].start + patience - time.perf_counter()
 
-    def _shares_runs(self, signature: Signature) -> bool:
-        return self._is_enabled and signature.is_batched
+    def _shares_runs(self, signature: Signature, has_declared_shapes: bool) -> bool:
+        return self._is_enabled and signature.is_batched and has_declared_shapes
 
-    def _start(self, signature: Signature, queue: _Queue) -> None:
-        is_shared = self._shares_runs(signature)
+    def _start(self, signature: Signature, is_shared: bool, queue: _Queue) -> None:
         tasks = queue.take(self._parameters.max_batch_size if is_shared else 1)
         now = time.perf_counter()
         for task in tasks:
@@ -231,7 +251,9 @@ class Batcher:
         signature.servable.acquire()
         self._num_running += 1
         loop = asyncio.get_running_loop()
-        run = loop.run_in_executor(self._threads, self._run_and_time, signature, tasks)
+        run = loop.run_in_executor(
+            self._threads, self._run_and_time, signature, is_shared, tasks
+        )
         run.add_done_callback(partial(self._end, signature, tasks))
 
     def _end(
@@ -247,10 +269,9 @@ class Batcher:
             self._look_soon()
 
     def _run_and_time(
-        self, signature: Signature, tasks: Sequence[Task]
+        self, signature: Signature, is_shared: bool, tasks: Sequence[Task]
     ) -> list[Arrays | ServingError]:
         start = time.perf_counter()
-        is_shared, pad = self._shares_runs(signature), self._parameters.padded_rows
-        answers = run_tasks(signature, tasks, is_shared, pad)
+        answers = run_tasks(signature, tasks, is_shared, self._parameters.padded_rows)
         self._observe_run(signature.servable.name, time.perf_counter() - start)
         return answers

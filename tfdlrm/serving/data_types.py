@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -61,6 +62,13 @@ _BY_NUMBER = {dtype.number: dtype for dtype in _ALL}
 def by_number(number: int) -> DataType | None:
     """Return the type with a number, or `None` if it is not supported."""
     return _BY_NUMBER.get(number)
+
+
+def by_numpy(numpy_type: Any) -> DataType | None:
+    """Return the type with a type of NumPy, or `None` if it is not supported."""
+    if numpy_type in (np.bytes_, np.str_, np.object_):
+        return _BY_NUMBER[7]
+    return next((dtype for dtype in _ALL if dtype.numpy == np.dtype(numpy_type)), None)
 
 
 def text_array(texts: Sequence[bytes]) -> np.ndarray:

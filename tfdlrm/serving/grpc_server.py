@@ -15,13 +15,16 @@ from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
+    model_management_pb2,
     predict_pb2,
     regression_pb2,
 )
 
 from tfdlrm.base.errors import InputError
+from tfdlrm.serving.config_requests import reload_config
 from tfdlrm.serving.descriptions import model_metadata, model_status
 from tfdlrm.serving.errors import ServingError, refuse
+from tfdlrm.serving.grpc_settings import GrpcSettings, check_socket_path
 from tfdlrm.serving.http.bodies import INLINE_BYTES
 from tfdlrm.serving.predictor import Predictor, ReadInputs
 from tfdlrm.serving.reader_channel import Task
@@ -36,11 +39,15 @@ from tfdlrm.serving.requests import (
     predict_response,
 )
 from tfdlrm.serving.servable import Signature
+from tfdlrm.serving.turns import Turns
 
 log = logging.getLogger("tfdlrm.serving")
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
 MODEL_SERVICE = "tensorflow.serving.ModelService"
+
+RELOAD = "HandleReloadConfigRequest"
+PREDICTIONS = ("Predict", "Classify", "Regress", "MultiInference")
 
 INLINE_EXAMPLES_BYTES = 2**16
 """Larger requests with examples are read in a process next to the server."""
@@ -66,47 +73,55 @@ class GrpcServer:
 
     Args:
         predictor: Predictor that answers.
-        address: Address to listen at, such as `127.0.0.1:8500`; port 0 lets the system
-            choose.
-        credentials: Credentials for TLS, or `None`.
+        settings: Where and how to listen.
 
     Raises:
-        InputError: If the address cannot be used.
+        InputError: If an address cannot be used.
     """
 
-    def __init__(
-        self,
-        predictor: Predictor,
-        address: str,
-        credentials: grpc.ServerCredentials | None,
-    ) -> None:
+    def __init__(self, predictor: Predictor, settings: GrpcSettings) -> None:
         self._predictor = predictor
+        self._settings = settings
+        self._turns: Turns | None = None
+        if settings.most_at_a_time is not None:
+            self._turns = Turns(settings.most_at_a_time, predictor.limits.seconds)
+        options: dict[str, int | str] = {
+            # Otherwise two servers share a port, and either may answer.
+            "grpc.so_reuseport": 0,
+            "grpc.max_receive_message_length": predictor.limits.message_bytes,
+            "grpc.max_send_message_length": -1,
+            # Notice clients that left without closing their connections.
+            "grpc.keepalive_time_ms": 60_000,
+            "grpc.keepalive_timeout_ms": 20_000,
+            **settings.channel_arguments,
+        }
         self._server = grpc.aio.server(
-            options=[
-                # Otherwise two servers share a port, and either may answer.
-                ("grpc.so_reuseport", 0),
-                ("grpc.max_receive_message_length", predictor.limits.message_bytes),
-                ("grpc.max_send_message_length", -1),
-                # Notice clients that left without closing their connections.
-                ("grpc.keepalive_time_ms", 60_000),
-                ("grpc.keepalive_timeout_ms", 20_000),
-            ],
+            options=list(options.items()),
             maximum_concurrent_rpcs=2 * predictor.limits.requests,
         )
         self._health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        if settings.has_health:
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._server.add_generic_rpc_handlers(self._handlers())
         self._is_refusing = False
         self._is_stopping = asyncio.Event()
         self._last_refused = 0.0
+        self.port: int | None = None
+        if settings.address is not None:
+            self.port = self._listen(settings.address, "a free --port")
+        if settings.socket_path is not None:
+            address = check_socket_path(settings.socket_path)
+            self._listen(address, "a --grpc_socket_path that may be written")
+
+    def _listen(self, address: str, expected: str) -> int:
+        credentials = self._settings.credentials
         try:
             if credentials is None:
-                self.port = self._server.add_insecure_port(address)
-            else:
-                self.port = self._server.add_secure_port(address, credentials)
+                return self._server.add_insecure_port(address)
+            return self._server.add_secure_port(address, credentials)
         except RuntimeError as error:
             raise InputError(
-                f"gRPC cannot listen at {address}: {error}; expected a free --port"
+                f"gRPC cannot listen at {address}: {error}; expected {expected}"
             ) from None
 
     async def start(self) -> None:
@@ -149,12 +164,14 @@ class GrpcServer:
             )
 
         async def infer(method: str, request: Any, read: ReadInputs) -> Message:
-            return await predictor.infer(
-                request.model_spec, method, read, example_response
-            )
+            write = partial(example_response, method)
+            return await predictor.infer(request.model_spec, method, read, write)
 
         async def metadata(request: Any, read: ReadInputs) -> Message:
             return model_metadata(predictor.models, request)
+
+        async def reload(request: Any, read: ReadInputs) -> Message:
+            return await reload_config(predictor.models, request)
 
         async def status(request: Any, read: ReadInputs) -> Message:
             return model_status(predictor.models, request.model_spec)
@@ -177,7 +194,8 @@ class GrpcServer:
                 ),
             },
             MODEL_SERVICE: {
-                "GetModelStatus": (get_model_status_pb2.GetModelStatusRequest, status)
+                "GetModelStatus": (get_model_status_pb2.GetModelStatusRequest, status),
+                RELOAD: (model_management_pb2.ReloadConfigRequest, reload),
             },
         }
         return [
@@ -195,6 +213,10 @@ class GrpcServer:
         is_predict = api == "Predict"
         inline_bytes = INLINE_BYTES if is_predict else INLINE_EXAMPLES_BYTES
         read = _read_tensors if is_predict else _read_examples
+        seconds: float | None = limits.seconds
+        if api == RELOAD:  # loading takes its time
+            inline_bytes, seconds = limits.message_bytes, None
+        takes_turns = self._turns is not None and api in PREDICTIONS
 
         async def handle(payload: bytes, context: grpc.aio.ServicerContext) -> bytes:
             try:
@@ -204,7 +226,7 @@ class GrpcServer:
                     return await self._answer_large(api, request_class, answer, payload)
                 request = request_class.FromString(payload)
                 with self._predictor.request(_model(api, request), api, "GRPC"):
-                    async with asyncio.timeout(limits.seconds):
+                    async with asyncio.timeout(seconds):
                         inputs = partial(read, request, limits.rows)
                         return (await answer(request, inputs)).SerializeToString()
             except ServingError as error:
@@ -221,7 +243,21 @@ class GrpcServer:
                 await context.abort(grpc.StatusCode.INTERNAL, text)
             raise AssertionError("unreachable: abort raises")
 
-        return grpc.unary_unary_rpc_method_handler(handle)
+        async def handle_in_turn(
+            payload: bytes, context: grpc.aio.ServicerContext
+        ) -> bytes:
+            assert self._turns is not None
+            try:
+                async with self._turns.take():
+                    return await handle(payload, context)
+            except TimeoutError:
+                text = f"no turn within {limits.seconds:g} s"
+                await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, text)
+            raise AssertionError("unreachable: abort raises")
+
+        return grpc.unary_unary_rpc_method_handler(
+            handle_in_turn if takes_turns else handle
+        )
 
     async def _answer_large(
         self, api: str, request_class: Any, answer: Answer, payload: bytes

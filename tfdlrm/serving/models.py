@@ -9,8 +9,10 @@ import grpc
 from tensorflow_serving.apis import model_pb2
 
 from tfdlrm.base.errors import InputError
-from tfdlrm.exporting.versions import is_whole
+from tfdlrm.serving.changes import change_models, check_labels, why_nothing_loads
+from tfdlrm.serving.daemon import start_daemon
 from tfdlrm.serving.errors import ServingError, refuse
+from tfdlrm.serving.loading import Loading
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.model_versions import Model
 from tfdlrm.serving.policies import ModelSettings
@@ -29,6 +31,8 @@ class Models:
         settings: Settings of each model.
         metrics: Counters of loaded versions.
         takes_other_inputs: Whether a version may take over from one with other inputs.
+        loading: How versions are loaded; the usual way where `None`.
+        allows_missing_labels: Whether a label may name a version that is not served.
     """
 
     def __init__(
@@ -36,12 +40,20 @@ class Models:
         settings: Sequence[ModelSettings],
         metrics: Metrics,
         takes_other_inputs: bool = False,
+        loading: Loading | None = None,
+        allows_missing_labels: bool = True,
     ) -> None:
         self._metrics = metrics
-        self._models = {
-            model.name: Model(model, metrics, takes_other_inputs) for model in settings
-        }
+        self._takes_other_inputs = takes_other_inputs
+        self._loading = loading or Loading()
+        self._allows_missing_labels = allows_missing_labels
+        # Replaced, never changed: others go through it meanwhile.
+        self._models = {model.name: self._new(model) for model in settings}
         self._stop = threading.Event()
+        self._changing = threading.Lock()
+
+    def _new(self, settings: ModelSettings) -> Model:
+        return Model(settings, self._metrics, self._takes_other_inputs, self._loading)
 
     def load(self) -> None:
         """Load all models for the first time.
@@ -49,15 +61,10 @@ class Models:
         Raises:
             InputError: If no version of a model loads.
         """
-        for model in self._models.values():
-            try:
-                model.refresh()
-            except OSError as error:
-                raise InputError(
-                    f"{model.settings.base_path} cannot be read: {error}"
-                ) from None
-            if not model.available:
-                raise InputError(_why_nothing_loads(model))
+        self._loading.for_models(_load, self._models.values())
+        for model in self:
+            allows_missing = self._allows_missing_labels
+            check_labels(None, model.settings, model.available, allows_missing)
 
     def watch(self, seconds: float) -> None:
         """Look for new versions from now on, in a thread.
@@ -68,17 +75,30 @@ class Models:
 
         def look() -> None:
             while not self._stop.wait(seconds):
-                for model in list(self._models.values()):
-                    try:
-                        model.refresh()
-                    except OSError as error:  # it may come back
-                        log.warning(
-                            "%s cannot be read: %s", model.settings.base_path, error
-                        )
-                    except Exception:  # the next look may succeed
-                        log.exception("looking for versions of %s", model.settings.name)
+                with self._changing:
+                    self._loading.for_models(_look, self._models.values())
 
-        threading.Thread(target=look, name=WATCHER, daemon=True).start()
+        start_daemon(look, WATCHER)
+
+    def reload(self, settings: Sequence[ModelSettings]) -> None:
+        """Serve other models, versions and labels: all of them, or none.
+
+        Requests are answered meanwhile, by the models and versions of before.
+
+        Raises:
+            InputError: If one cannot be served; the models of before still are.
+        """
+        with self._changing:
+            before = self._models
+            if [model.settings for model in before.values()] == list(settings):
+                return
+            self._models = change_models(
+                before, settings, self._new, self._allows_missing_labels
+            )
+            for name, model in before.items():
+                if self._models.get(name) is not model:
+                    model.close()
+            log.info("the models are now %s", ", ".join(self._models))
 
     def close(self) -> None:
         """Stop watching."""
@@ -109,26 +129,41 @@ class Models:
     @contextmanager
     def use(self, spec: model_pb2.ModelSpec) -> Iterator[Servable]:
         """Keep the version that a request names in memory while it answers."""
-        version = spec.version.value if spec.HasField("version") else None
-        with self.model(spec.name).use(version, spec.version_label) as servable:
+        servable = self._acquire(spec)
+        try:
             yield servable
+        finally:
+            servable.release()
+
+    def _acquire(self, spec: model_pb2.ModelSpec) -> Servable:
+        version = spec.version.value if spec.HasField("version") else None
+        while True:
+            model = self.model(spec.name)
+            try:
+                return model.acquire(version, spec.version_label)
+            except ServingError:
+                if self._models.get(spec.name) is model:
+                    raise
+                # It moved to another directory just now.
 
 
-def _why_nothing_loads(model: Model) -> str:
-    path = model.settings.base_path
-    if is_whole(path):
-        return (
-            f"{path} is a version of a model, expected the directory of its versions: "
-            f"{path.resolve().parent}"
-        )
-    errors = [
-        f"{path / str(version)}: {status.error.message}"
-        for version, status in sorted(model.statuses.items(), reverse=True)
-        if status.error is not None
-    ]
-    if errors:
-        return f"no version of {model.settings.name} loads; {errors[0]}"
-    return (
-        f"{path} has no version of a model to serve: expected a directory such as "
-        f"{path}/1, written by tfdlrm.train or tfdlrm.export"
-    )
+def _load(model: Model) -> None:
+    """Load the versions of a model for the first time."""
+    try:
+        model.refresh()
+    except OSError as error:
+        raise InputError(
+            f"{model.settings.base_path} cannot be read: {error}"
+        ) from None
+    if not model.available:
+        raise InputError(why_nothing_loads(model, model.settings))
+
+
+def _look(model: Model) -> None:
+    """Look for new versions of a model."""
+    try:
+        model.refresh()
+    except OSError as error:  # it may come back
+        log.warning("%s cannot be read: %s", model.settings.base_path, error)
+    except Exception:  # the next look may succeed
+        log.exception("looking for versions of %s", model.settings.name)

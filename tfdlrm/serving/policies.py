@@ -67,13 +67,19 @@ class ModelSettings:
 
 
 def from_config(
-    config: model_server_config_pb2.ModelServerConfig, path: Path
+    config: model_server_config_pb2.ModelServerConfig, path: Path | str
 ) -> list[ModelSettings]:
     """Return the models of a `--model_config_file`.
+
+    Args:
+        config: What the file holds.
+        path: The file, or what else the config comes from, for messages.
 
     Raises:
         InputError: If the description of a model is incomplete or wrong.
     """
+    if config.WhichOneof("config") != "model_config_list":
+        raise InputError(f"{path} has no model_config_list")
     models = [_model(entry, path) for entry in config.model_config_list.config]
     names = [model.name for model in models]
     repeated = sorted({name for name in names if names.count(name) > 1})
@@ -83,7 +89,9 @@ def from_config(
     return models
 
 
-def _model(config: model_server_config_pb2.ModelConfig, path: Path) -> ModelSettings:
+def _model(
+    config: model_server_config_pb2.ModelConfig, path: Path | str
+) -> ModelSettings:
     if config.model_platform not in ("", "tensorflow"):
         raise InputError(
             f"{path}: model_platform of {config.name} is {config.model_platform!r}, "

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import grpc
@@ -63,16 +64,23 @@ class Predictor:
         batcher: Queues that run signatures.
         limits: Limits on requests.
         metrics: Counters of requests and answers.
+        checks_methods: Whether only classifiers classify, and only regressors regress.
     """
 
     def __init__(
-        self, models: Models, batcher: Batcher, limits: Limits, metrics: Metrics
+        self,
+        models: Models,
+        batcher: Batcher,
+        limits: Limits,
+        metrics: Metrics,
+        checks_methods: bool = False,
     ) -> None:
         self.models = models
         self.limits = limits
         self.metrics = metrics
         self.readers = Readers(limits)
         self._batcher = batcher
+        self._checks_methods = checks_methods
         self._in_flight = 0
 
     @contextmanager
@@ -124,10 +132,19 @@ class Predictor:
     ) -> NamedArrays:
         """Check the arrays, run the signature and return the outputs of a filter."""
         names = output_names(signature, output_filter)
-        rows = signature.check(inputs, self.limits.rows)
-        self.metrics.count_examples(signature.servable.name, rows)
         arrays = in_order_of_inputs(signature, inputs)
-        outputs = await self._batcher.run(signature, arrays, rows)
+        odd = signature.other_shapes(inputs)
+        if odd:
+            rows = signature.check_sizes(inputs, self.limits.rows)
+        else:
+            rows = signature.check(inputs, self.limits.rows)
+        self.metrics.count_examples(signature.servable.name, rows)
+        try:
+            outputs = await self._batcher.run(signature, arrays, rows, not odd)
+        except ServingError as error:
+            if not odd:
+                raise
+            raise _with_shapes(error, signature, inputs, odd) from None
         named = dict(zip(signature.fetched, outputs, strict=True))
         # NumPy adds a hundred numbers in the time that writing one takes.
         num_counts = sum(named[count].size for count in COUNTS if count in named)
@@ -231,11 +248,14 @@ class Predictor:
                 return_exceptions=True,
             )
             results = []
-            for signature, output in zip(signatures, outputs, strict=True):
+            for task, signature, output in zip(
+                request.tasks, signatures, outputs, strict=True
+            ):
                 if isinstance(output, BaseException):
                     raise output
+                write = partial(inference_result, task.method_name)
                 result = await in_thread_if_large(
-                    _size(output), inference_result, signature, output
+                    _size(output), write, signature, output
                 )
                 results.append(result)
             return inference_pb2.MultiInferenceResponse(results=results)
@@ -243,8 +263,23 @@ class Predictor:
     async def _infer(
         self, signature: Signature, method: str, read: ReadInputs
     ) -> NamedArrays:
-        check_method(signature, method)
+        check_method(signature, method, self._checks_methods)
         return await self._run(signature, await read(signature))
+
+
+def _with_shapes(
+    error: ServingError, signature: Signature, inputs: NamedArrays, odd: Sequence[str]
+) -> ServingError:
+    """Return the error of a run whose inputs have shapes that are not declared."""
+    if error.code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED):
+        return error  # of the server
+    shapes = ", ".join(
+        f"input {name} has the shape {list(inputs[name].shape)}, expected "
+        f"{list(signature.inputs[name].shape or ())}"
+        for name in odd
+    )
+    text = f"{shapes}; the model refuses it: {error.message}"
+    return ServingError(grpc.StatusCode.INVALID_ARGUMENT, text)
 
 
 def _size(arrays: NamedArrays) -> int:

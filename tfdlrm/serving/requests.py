@@ -99,34 +99,50 @@ def as_only_input(signature: Signature, examples: list[bytes]) -> NamedArrays:
     return dict.fromkeys(signature.inputs, text_array(examples))
 
 
-def check_method(signature: Signature, expected: str) -> None:
-    """Check the method of a signature, such as that it does not regress."""
-    if signature.method != expected:
-        task = "classification" if expected == CLASSIFY else "regression"
-        refuse(
-            f"Expected {task} signature method_name to be {expected}. "
-            f"Was: {signature.method}"
-        )
+def check_method(signature: Signature, expected: str, is_strict: bool) -> None:
+    """Check the method of a signature, such as that it does not regress.
+
+    Args:
+        signature: The signature.
+        expected: `CLASSIFY` or `REGRESS`.
+        is_strict: Whether a signature to predict is refused too. TensorFlow 2 saves
+            classifiers and regressors as such.
+
+    Raises:
+        ServingError: If the signature has another method.
+    """
+    if signature.method == expected or (signature.method == PREDICT and not is_strict):
+        return
+    task = "classification" if expected == CLASSIFY else "regression"
+    refuse(
+        f"Expected {task} signature method_name to be {expected}. "
+        f"Was: {signature.method}"
+    )
 
 
-def example_response(signature: Signature, outputs: NamedArrays) -> Any:
-    """Return a `ClassificationResponse`, or the `RegressionResponse` of a regressor.
+def example_response(method: str, signature: Signature, outputs: NamedArrays) -> Any:
+    """Return a `ClassificationResponse`, or a `RegressionResponse`.
+
+    Args:
+        method: `CLASSIFY` or `REGRESS`.
+        signature: The signature that was run.
+        outputs: Its outputs.
 
     Raises:
         ServingError: If the outputs are not those of a classifier or a regressor.
     """
     response = (
         classification_pb2.ClassificationResponse()
-        if signature.method == CLASSIFY
+        if method == CLASSIFY
         else regression_pb2.RegressionResponse()
     )
     _fill_spec(response.model_spec, signature)
-    _fill_result(response.result, signature, outputs)
+    _fill_result(response.result, method, signature, outputs)
     return response
 
 
 def inference_result(
-    signature: Signature, outputs: NamedArrays
+    method: str, signature: Signature, outputs: NamedArrays
 ) -> inference_pb2.InferenceResult:
     """Return the part of a `MultiInferenceResponse` that belongs to a signature.
 
@@ -137,16 +153,18 @@ def inference_result(
     _fill_spec(inference.model_spec, signature)
     result = (
         inference.classification_result
-        if signature.method == CLASSIFY
+        if method == CLASSIFY
         else inference.regression_result
     )
-    _fill_result(result, signature, outputs)
+    _fill_result(result, method, signature, outputs)
     return inference
 
 
-def _fill_result(result: Any, signature: Signature, outputs: NamedArrays) -> None:
+def _fill_result(
+    result: Any, method: str, signature: Signature, outputs: NamedArrays
+) -> None:
     result.SetInParent()  # present even without rows
-    if signature.method == CLASSIFY:
+    if method == CLASSIFY:
         _fill_classes(result, signature, outputs)
     else:
         _fill_values(result, signature, outputs)

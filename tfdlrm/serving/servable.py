@@ -11,21 +11,22 @@ from typing import Any
 import grpc
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from tfdlrm.base import local_copies
 from tfdlrm.base.device_names import cpu
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.machine_gpus import describe_gpus
-from tfdlrm.data.unknown_values import usual_shares
-from tfdlrm.exporting.manifest import EXTRA_DIRECTORY, check_version, unchecked
-from tfdlrm.exporting.raw_columns import COUNTS
-from tfdlrm.exporting.unknown_counts import COLUMNS_COLLECTION, COUNTS_COLLECTION
-from tfdlrm.serving.data_types import by_number
+from tfdlrm.exporting.manifest import check_version, unchecked
 from tfdlrm.serving.errors import ServingError, from_tensorflow, refuse
+from tfdlrm.serving.loading import Loading, complete
+from tfdlrm.serving.meta_graphs import (
+    count_specs,
+    is_servable,
+    tensor_specs,
+    unknown_monitor,
+)
 from tfdlrm.serving.tensor_specs import TensorSpec
-from tfdlrm.serving.unknown_monitor import UnknownMonitor
 
 log = logging.getLogger("tfdlrm.serving")
 
@@ -67,8 +68,20 @@ class Signature:
         specs = [*self.inputs.values(), *self.outputs.values()]
         self.is_batched = all(spec.is_batched for spec in specs)
 
+    def other_shapes(self, inputs: Mapping[str, np.ndarray]) -> list[str]:
+        """Return the names of the inputs whose shapes the signature does not declare.
+
+        The graph may take them all the same, but rows are no rows then: such a request
+        runs alone.
+        """
+        return [
+            name
+            for name, spec in self.inputs.items()
+            if not spec.accepts(inputs[name].shape)
+        ]
+
     def check(self, inputs: Mapping[str, np.ndarray], max_rows: int) -> int:
-        """Check the arrays of a request.
+        """Check the arrays of a request, whose shapes are those that are declared.
 
         Args:
             inputs: All inputs by name, of the right types.
@@ -78,16 +91,28 @@ class Signature:
             The number of rows; 1 where the signature takes no batches.
 
         Raises:
-            ServingError: If a shape is not as expected.
+            ServingError: If there are too many rows, or the inputs differ in them.
         """
-        for name, spec in self.inputs.items():
-            spec.check(name, inputs[name].shape, max_rows)
+        self.check_sizes(inputs, max_rows)
         if not self.is_batched:
             return 1
         rows = {name: inputs[name].shape[0] for name in self.inputs}
         if len(set(rows.values())) > 1:
             refuse(f"the inputs differ in their number of rows: {rows}")
         return next(iter(rows.values()))
+
+    def check_sizes(self, inputs: Mapping[str, np.ndarray], max_rows: int) -> int:
+        """Check the sizes of a request's arrays of any shapes.
+
+        Returns:
+            The largest first size.
+
+        Raises:
+            ServingError: If an array is too large.
+        """
+        for name, spec in self.inputs.items():
+            spec.check(name, inputs[name].shape, max_rows)
+        return max(array.shape[0] if array.ndim else 1 for array in inputs.values())
 
 
 class Servable:
@@ -97,41 +122,63 @@ class Servable:
         name: Name of the model.
         version: Number of the version.
         path: Directory of the SavedModel.
+        loading: How it is loaded; the usual way where `None`.
 
     Raises:
         ServingError: If one of its files is damaged, or TensorFlow does not load it.
     """
 
-    def __init__(self, name: str, version: int, path: Path) -> None:
+    def __init__(
+        self, name: str, version: int, path: Path, loading: Loading | None = None
+    ) -> None:
         self.name, self.version, self.path = name, version, path
+        self._loading = loading or Loading()
         self._lock = threading.Lock()
         self._users = 0
+        self.load_seconds = 0.0
         self._is_retired = False
         is_checked = _is_checked(path)
-        graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph)
+        self.meta_graph = meta_graph_pb2.MetaGraphDef()
+        self.signatures: dict[str, Signature] = {}
         try:
-            with graph.as_default(), local_copies.literal(path) as literal:
-                self.meta_graph = tf.compat.v1.saved_model.loader.load(
-                    self._session, [tf.saved_model.SERVING], str(literal)
-                )
-            self.signatures = {
-                name: self._signature(name, definition)
-                for name, definition in self.meta_graph.signature_def.items()
-                if name != INIT_SIGNATURE and _is_servable(definition)
-            }
-            self.monitor = _monitor(path, self.meta_graph)
+            self._open()
+            self.monitor = unknown_monitor(path, self.meta_graph)
+        except ServingError:
+            self._close()
+            raise
         # A damaged file may raise anything.
         except Exception as error:
-            self._session.close()
+            self._close()
             raise from_tensorflow(error) from error
         if not self.signatures:
-            self._session.close()
+            self._close()
             raise ServingError(
                 grpc.StatusCode.FAILED_PRECONDITION, f"{path} has no signature to serve"
             )
         if not is_checked:
             log.warning("%s", unchecked(path))
+
+    def _open(self) -> None:
+        """Load the graph and the signatures."""
+        graph = tf.Graph()
+        session = complete(self._loading.session)
+        self._session = tf.compat.v1.Session(graph=graph, config=session)
+        with graph.as_default(), local_copies.literal(self.path) as literal:
+            self.meta_graph = tf.compat.v1.saved_model.loader.load(
+                self._session, list(self._loading.tags), str(literal)
+            )
+        self.signatures = {
+            name: self._signature(name, definition)
+            for name, definition in self.meta_graph.signature_def.items()
+            if name != INIT_SIGNATURE and is_servable(definition)
+        }
+
+    def _close(self) -> None:
+        """Free the memory."""
+        # Signatures, callables, session and graph refer to each other in circles.
+        self.signatures = {}
+        self._session.close()
+        del self._session
 
     @property
     def device(self) -> str:
@@ -144,15 +191,17 @@ class Servable:
     def _signature(
         self, name: str, definition: meta_graph_pb2.SignatureDef
     ) -> Signature:
-        inputs, outputs = _specs(definition.inputs), _specs(definition.outputs)
-        counts = _counts(self.meta_graph, name)
+        inputs, outputs = (
+            tensor_specs(definition.inputs),
+            tensor_specs(definition.outputs),
+        )
+        counts = count_specs(self.meta_graph, name)
         options = config_pb2.CallableOptions(
             feed=[spec.tensor for spec in inputs.values()],
             fetch=[spec.tensor for spec in [*outputs.values(), *counts.values()]],
         )
-        # Run in the calling thread: handing each operation to a pool costs more than
-        # the operations of a small model, and large operations use threads anyway.
-        options.run_options.inter_op_thread_pool = -1
+        if self._loading.runs_in_caller:
+            options.run_options.inter_op_thread_pool = -1
         # Keras builds its own graph functions from this; Session.run looks up every
         # feed and fetch again, which takes longer than running a small model.
         run = self._session._make_callable_from_options(options)
@@ -200,11 +249,9 @@ class Servable:
         threading.Thread(target=self._unload, name=f"unload {self.path}").start()
 
     def _unload(self) -> None:
-        # Signatures, callables, session and graph refer to each other in circles.
-        self.signatures = {}
-        self._session.close()
-        del self._session
-        gc.collect()
+        with self._loading.unloading:
+            self._close()
+            gc.collect()
 
 
 def _is_checked(path: Path) -> bool:
@@ -213,48 +260,3 @@ def _is_checked(path: Path) -> bool:
         return check_version(path)
     except InputError as error:
         raise ServingError(grpc.StatusCode.DATA_LOSS, str(error)) from None
-
-
-def _collection(
-    meta_graph: meta_graph_pb2.MetaGraphDef, name: str
-) -> meta_graph_pb2.CollectionDef:
-    return meta_graph.collection_def.get(name, meta_graph_pb2.CollectionDef())
-
-
-def _counts(
-    meta_graph: meta_graph_pb2.MetaGraphDef, name: str
-) -> dict[str, TensorSpec]:
-    """Return the tensors that count unknown values for a signature, if any."""
-    tensors = _collection(meta_graph, f"{COUNTS_COLLECTION}{name}").node_list.value
-    int32 = by_number(types_pb2.DT_INT32)
-    assert int32 is not None
-    return {
-        count: TensorSpec(tensor, int32, (-1, -1))
-        for count, tensor in zip(COUNTS, tensors, strict=False)
-    }
-
-
-def _monitor(path: Path, meta_graph: meta_graph_pb2.MetaGraphDef) -> UnknownMonitor:
-    names = _collection(meta_graph, COLUMNS_COLLECTION).bytes_list.value
-    columns = [name.decode() for name in names]
-    return UnknownMonitor(path, columns, usual_shares(path / EXTRA_DIRECTORY))
-
-
-def _is_servable(definition: meta_graph_pb2.SignatureDef) -> bool:
-    infos = [*definition.inputs.values(), *definition.outputs.values()]
-    return bool(definition.inputs and definition.outputs) and all(
-        # Sparse and composite tensors have no name of their own.
-        info.name and by_number(info.dtype) is not None
-        for info in infos
-    )
-
-
-def _specs(infos: Mapping[str, meta_graph_pb2.TensorInfo]) -> dict[str, TensorSpec]:
-    specs = {}
-    for name, info in sorted(infos.items()):
-        dtype = by_number(info.dtype)
-        assert dtype is not None  # of a signature that can be served
-        shape = tuple(dim.size for dim in info.tensor_shape.dim)
-        is_unknown = info.tensor_shape.unknown_rank
-        specs[name] = TensorSpec(info.name, dtype, None if is_unknown else shape)
-    return specs

@@ -8,20 +8,26 @@ import signal
 import ssl
 import sys
 import threading
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn
 
 import grpc
 import uvloop
 
 from tfdlrm.serving.batching import Batcher, BatchingParameters
+from tfdlrm.serving.config_file import CONFIG_WATCHER, ConfigFile
+from tfdlrm.serving.config_requests import RELOADER
+from tfdlrm.serving.daemon import start_daemon
 from tfdlrm.serving.grpc_server import GrpcServer
+from tfdlrm.serving.grpc_settings import GrpcSettings
 from tfdlrm.serving.http.hosts import AllowedHosts
 from tfdlrm.serving.http.rest import METRICS_PATH, RestApp
 from tfdlrm.serving.http.server import HttpServer
 from tfdlrm.serving.limits import Limits
+from tfdlrm.serving.loading import Loading
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.models import WATCHER, Models
 from tfdlrm.serving.policies import ModelSettings
@@ -31,6 +37,9 @@ log = logging.getLogger("tfdlrm.serving")
 
 _LOADER = "first versions"
 """Name of the thread that loads models at the start."""
+
+_LOADERS = (_LOADER, WATCHER, CONFIG_WATCHER, RELOADER)
+"""Names of all threads that may be loading a version."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,20 @@ class ServerSettings:
         http_tls: Credentials for HTTP.
         allowed_hosts: Further host names that HTTP requests may use.
         takes_other_inputs: Whether a version may replace one with other inputs.
+        loading: How versions are loaded.
+        socket_path: Path of a Unix socket for gRPC; with port 0, gRPC has no port.
+        channel_arguments: gRPC's own arguments by name.
+        has_health: Whether gRPC has the health service.
+        grpc_turns: Most gRPC requests that are answered at a time; `None` for any
+            number.
+        rest_turns: Most REST predictions that are answered at a time; `None` for any
+            number.
+        rest_seconds: Longest time for an HTTP request; `None` for that of `limits`.
+        answers_other_sites: Whether pages of other sites may send requests.
+        checks_methods: Whether only classifiers classify, and only regressors regress.
+        allows_missing_labels: Whether a label may name a version that is not served.
+        config_file: Model config file to read again; `None` for none.
+        config_poll_seconds: Time between two looks at it; 0 for none.
     """
 
     models: list[ModelSettings]
@@ -66,6 +89,38 @@ class ServerSettings:
     http_tls: ssl.SSLContext | None = None
     allowed_hosts: tuple[str, ...] = ()
     takes_other_inputs: bool = False
+    loading: Loading = field(default_factory=Loading)
+    socket_path: Path | None = None
+    channel_arguments: Mapping[str, int | str] = field(default_factory=dict)
+    has_health: bool = True
+    grpc_turns: int | None = None
+    rest_turns: int | None = None
+    rest_seconds: float | None = None
+    answers_other_sites: bool = False
+    checks_methods: bool = False
+    allows_missing_labels: bool = True
+    config_file: Path | None = None
+    config_poll_seconds: float = 0.0
+
+    @property
+    def grpc(self) -> GrpcSettings:
+        """Where and how gRPC listens."""
+        is_socket_only = self.socket_path is not None and not self.port
+        return GrpcSettings(
+            None if is_socket_only else f"{_with_brackets(self.host)}:{self.port}",
+            self.socket_path,
+            self.grpc_tls,
+            self.channel_arguments,
+            self.grpc_turns,
+            self.has_health,
+        )
+
+    @property
+    def rest_limits(self) -> Limits:
+        """Limits on HTTP requests."""
+        if self.rest_seconds is None:
+            return self.limits
+        return replace(self.limits, seconds=self.rest_seconds)
 
 
 class EmbeddedServer:
@@ -82,9 +137,14 @@ class EmbeddedServer:
         self._settings = settings
         self._metrics = Metrics()
         self.models = Models(
-            settings.models, self._metrics, settings.takes_other_inputs
+            settings.models,
+            self._metrics,
+            settings.takes_other_inputs,
+            settings.loading,
+            settings.allows_missing_labels,
         )
         self.models.load()
+        self._config_file: ConfigFile | None = None
         self.grpc: GrpcServer | None = None
         self.http: HttpServer | None = None
 
@@ -101,31 +161,48 @@ class EmbeddedServer:
             metrics.count_wait,
             metrics.count_run,
         )
-        predictor = Predictor(self.models, self._batcher, settings.limits, metrics)
+        predictor = Predictor(
+            self.models,
+            self._batcher,
+            settings.limits,
+            metrics,
+            settings.checks_methods,
+        )
         self._readers = predictor.readers
-        address = f"{_with_brackets(settings.host)}:{settings.port}"
-        self.grpc = GrpcServer(predictor, address, settings.grpc_tls)
+        self.grpc = GrpcServer(predictor, settings.grpc)
         if settings.rest_port is not None:
+            app = RestApp(
+                predictor,
+                settings.metrics_path,
+                AllowedHosts(settings.host, settings.allowed_hosts),
+                settings.rest_limits,
+                settings.rest_turns,
+                settings.answers_other_sites,
+            )
             self.http = HttpServer(
-                RestApp(
-                    predictor,
-                    settings.metrics_path,
-                    AllowedHosts(settings.host, settings.allowed_hosts),
-                ),
+                app,
                 settings.host,
                 settings.rest_port,
                 settings.http_tls,
-                settings.limits,
+                settings.rest_limits,
             )
         for server in self._servers:
             await server.start()
         if settings.poll_seconds:
             self.models.watch(settings.poll_seconds)
+        if settings.config_file is not None and settings.config_poll_seconds:
+            retry_seconds = settings.loading.retry_seconds
+            file = ConfigFile(settings.config_file, self.models, retry_seconds)
+            file.watch(settings.config_poll_seconds)
+            self._config_file = file
 
     async def stop(self) -> None:
         """Accept no new requests, and answer those that came."""
         self.models.close()
-        seconds = self._settings.limits.seconds
+        if self._config_file is not None:
+            self._config_file.close()
+        settings = self._settings
+        seconds = max(settings.limits.seconds, settings.rest_limits.seconds)
         await asyncio.gather(*(server.stop(seconds) for server in self._servers))
         await self._batcher.close()
         await asyncio.to_thread(self._readers.close)
@@ -140,7 +217,11 @@ class EmbeddedServer:
             for model in self.models
         )
         host = _with_brackets(self._settings.host)
-        addresses = [f"gRPC {host}:{self.grpc.port}"] if self.grpc else []
+        addresses = []
+        if self.grpc and self.grpc.port is not None:
+            addresses.append(f"gRPC {host}:{self.grpc.port}")
+        if self._settings.socket_path is not None:
+            addresses.append(f"gRPC unix:{self._settings.socket_path}")
         if self.http:
             scheme = "https" if self._settings.http_tls else "http"
             addresses.append(f"REST and page {scheme}://{host}:{self.http.port}/")
@@ -164,7 +245,10 @@ async def _serve(settings: ServerSettings) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, partial(_ask_to_stop, stop, number))
     stopped = asyncio.create_task(stop.wait())
-    loading = asyncio.wrap_future(_load_in_thread(settings))
+    # So that the process can be stopped meanwhile.
+    loading = asyncio.wrap_future(
+        start_daemon(lambda: EmbeddedServer(settings), _LOADER)
+    )
     events: set[asyncio.Future[Any]] = {loading, stopped}
     await asyncio.wait(events, return_when=asyncio.FIRST_COMPLETED)
     if not loading.done():
@@ -185,30 +269,12 @@ def _report_defect(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> 
         loop.default_exception_handler(context)
 
 
-def _load_in_thread(settings: ServerSettings) -> "Future[EmbeddedServer]":
-    """Load the models in a thread, so that the process can be stopped meanwhile."""
-    future: Future[EmbeddedServer] = Future()
-
-    def load() -> None:
-        try:
-            server = EmbeddedServer(settings)
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(server)
-
-    threading.Thread(target=load, name=_LOADER, daemon=True).start()
-    return future
-
-
 def _leave_loaders() -> None:
     """End the process if a version is still being loaded.
 
     TensorFlow cannot be asked to stop loading, and an orderly exit would abort in it.
     """
-    threads = [
-        thread for thread in threading.enumerate() if thread.name in (_LOADER, WATCHER)
-    ]
+    threads = [thread for thread in threading.enumerate() if thread.name in _LOADERS]
     for thread in threads:
         thread.join(timeout=0.5)
     if any(thread.is_alive() for thread in threads):

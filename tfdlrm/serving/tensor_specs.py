@@ -1,7 +1,9 @@
 """Inputs and outputs of signatures; loads no TensorFlow."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from tfdlrm.serving.data_types import DataType
 from tfdlrm.serving.errors import refuse
@@ -29,22 +31,35 @@ class TensorSpec:
             for expected, size in zip(self.shape, shape, strict=True)
         )
 
+    @cached_property
+    def values_per_row(self) -> int | None:
+        """Number of values behind the first size; `None` where it may vary."""
+        if self.shape is None or -1 in self.shape[1:]:
+            return None
+        return math.prod(self.shape[1:])
+
     def check(self, name: str, shape: Sequence[int], max_rows: int) -> None:
-        """Check the shape of an array.
+        """Check the size of an array.
+
+        Its shape is the model's business: many a graph takes more shapes than its
+        signature declares, and reports the others itself.
 
         Args:
             name: Name of the input, for messages.
             shape: Shape of the array.
-            max_rows: More rows are refused.
+            max_rows: More rows, and more values than they have, are refused.
 
         Raises:
-            ServingError: If the shape is not as expected.
+            ServingError: If the array is too large.
         """
-        if not self.accepts(shape):
-            expected = list(self.shape or ())
-            refuse(f"input {name} has the shape {list(shape)}, expected {expected}")
         if len(shape) and shape[0] > max_rows:
             refuse(f"input {name} has {shape[0]} rows, expected <= {max_rows}")
+        per_row = self.values_per_row
+        if per_row is not None and math.prod(shape) > max_rows * per_row:
+            refuse(
+                f"input {name} has the shape {list(shape)}, expected "
+                f"{list(self.shape or ())} with <= {max_rows} rows"
+            )
 
 
 Specs = Mapping[str, TensorSpec]

@@ -15,6 +15,7 @@ from google.protobuf import (
     text_format,
     wrappers_pb2,
 )
+from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.config import model_server_config_pb2
 
 from tfdlrm.base.errors import InputError
@@ -58,9 +59,9 @@ _MESSAGES = {
 
 def read_model_config(path: Path) -> model_server_config_pb2.ModelServerConfig:
     """Read `--model_config_file`."""
-    config = _read(path, model_server_config_pb2.ModelServerConfig())
-    if config.WhichOneof("config") != "model_config_list":
-        raise InputError(f"{path} has no model_config_list")
+    config: model_server_config_pb2.ModelServerConfig = _read(
+        path, model_server_config_pb2.ModelServerConfig()
+    )
     return config
 
 
@@ -105,14 +106,24 @@ def read_ssl(path: Path) -> Any:
     return config
 
 
+def read_session_config(path: Path) -> config_pb2.ConfigProto:
+    """Read `--tensorflow_session_config_file`."""
+    config: config_pb2.ConfigProto = _read(path, config_pb2.ConfigProto())
+    return config
+
+
 def _read(path: Path, into: Any) -> Any:
     try:
         return text_format.Parse(path.read_text(encoding="utf-8"), into)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     except (text_format.ParseError, UnicodeDecodeError) as error:
+        # Scripts look for TF Serving's words.
+        name = into.DESCRIPTOR.full_name.replace(_PACKAGE, "tensorflow.serving")
+        reason = " ".join(str(error).split())
         raise InputError(
-            f"{path} is no {into.DESCRIPTOR.name} in text format: {error}"
+            f"{path} is no {into.DESCRIPTOR.name} in text format: "
+            f"Error parsing text-format {name}: {reason}"
         ) from None
 
 

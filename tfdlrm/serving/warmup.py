@@ -21,21 +21,27 @@ MOST_RECORDS = 1000
 """Most requests in a file; TF Serving has the same limit."""
 
 
-def warm_up(servable: Servable) -> None:
+def warm_up(servable: Servable, runs: int = 1) -> None:
     """Answer the requests stored with a version, so that the first client never waits.
+
+    Args:
+        servable: The version.
+        runs: Number of times that each request is answered.
 
     Raises:
         ServingError: If the file is damaged, or a request gets no answer.
     """
     file = servable.path / EXTRA_DIRECTORY / WARM_UP_FILE
-    if not file.is_file():
+    if not runs or not file.is_file():
         return
     num_answered = 0
     try:
         for number, payload in read_records(file):
             if number >= MOST_RECORDS:
                 refuse(f"more than {MOST_RECORDS} records")
-            _replay(servable, prediction_log_pb2.PredictionLog.FromString(payload))
+            log = prediction_log_pb2.PredictionLog.FromString(payload)
+            for _ in range(runs):
+                _replay(servable, log)
             num_answered += 1
     except (InputError, DecodeError) as error:
         refuse(f"{file}: {error}")

@@ -156,12 +156,15 @@ def of_all_workers(strategy: tf.distribute.Strategy, number: int) -> list[int]:
     return [int(number) for number in np.asarray(numbers)[::devices]]
 
 
-def check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
-    """Refuse workers that would resume from different steps.
+def check_agreement(
+    strategy: tf.distribute.Strategy, step: int, setting: str = "run_dir"
+) -> None:
+    """Refuse workers that would go on from different steps.
 
     Args:
         strategy: The strategy.
         step: Training steps of the checkpoint that this worker read.
+        setting: The setting that names the directory of the checkpoint.
 
     Raises:
         InputError: Unless the steps of all workers are the same.
@@ -169,8 +172,8 @@ def check_agreement(strategy: tf.distribute.Strategy, step: int) -> None:
     steps = of_all_workers(strategy, step)
     if len(set(steps)) > 1:
         raise InputError(
-            f"the workers found checkpoints of different steps ({steps}): run_dir has "
-            "to be the same directory for all of them, on a disk that they share"
+            f"the workers found checkpoints of different steps ({steps}): {setting} "
+            "has to be the same directory for all of them, on a disk that they share"
         )
 
 

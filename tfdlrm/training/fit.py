@@ -158,7 +158,7 @@ def fit(
     state = _restore(checkpoints, variables, run, data_set, meaning, devices)
     if begin is not None:
         state["warm_start"] = begin(model, variables, state.get("warm_start"))
-        check_agreement(devices, state["warm_start"]["steps"])
+        check_agreement(devices, state["warm_start"]["steps"], "init_from")
     is_chief = run.restored_from is None
     writer = CheckpointWriter(checkpoints, variables, state)
     recorder = CurveRecorder(

@@ -1,20 +1,18 @@
 """A run that begins with the weights of another run or of an exported model."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import keras
 
 from tfdlrm.base.errors import InputError
-from tfdlrm.base.plain_text import visible
 from tfdlrm.checkpoints.carry import CarriedVariables, RowMap
 from tfdlrm.checkpoints.roles import ITERATIONS, Role, roles_of
 from tfdlrm.checkpoints.variables import SavedVariables
 from tfdlrm.config import TrainConfig
 from tfdlrm.config.model_columns import ignored_columns
-from tfdlrm.config.models import ModelConfig
 from tfdlrm.data.extension import carried_ids, unseen_ids
 from tfdlrm.data.meaning import Meaning
 from tfdlrm.data.meaning_differences import differences, summarize
@@ -25,44 +23,8 @@ from tfdlrm.training.carried_tables import (
     as_table,
     carried_rows,
 )
-from tfdlrm.training.skeleton import shares_rows
-
-_MAY_DIFFER = ("initial_bound", "embedding_l2", "dropout", "collision_threshold")
-"""Settings of a model that change no shape of a weight."""
-
-
-class Source(Protocol):
-    """Weights that a run can begin with."""
-
-    @property
-    def path(self) -> Path:
-        """What the user named."""
-
-    @property
-    def meaning(self) -> Meaning:
-        """The meaning of the ids and labels that it was trained with."""
-
-    @property
-    def model(self) -> ModelConfig | None:
-        """The settings of the model; `None` if they are unknown."""
-
-    @property
-    def architecture(self) -> str | None:
-        """Name of the model; `None` if it is unknown."""
-
-    @property
-    def optimizer(self) -> str | None:
-        """Name of the optimizer; `None` if there is no state of one."""
-
-    @property
-    def remark(self) -> str | None:
-        """What else to know of the weights, in one line."""
-
-    def variables(self, schema: FeatureSchema) -> Mapping[str, tuple[Role | None, Any]]:
-        """Return role and shape of each variable, by its name."""
-
-    def read(self, variables: CarriedVariables) -> None:
-        """Read the values of the variables, piece by piece."""
+from tfdlrm.training.same_architecture import require_same
+from tfdlrm.training.weight_source import Source
 
 
 class WarmStart:
@@ -109,60 +71,9 @@ class WarmStart:
             )
         ignored = ignored_columns(self._schema, self._config.model)
         self._ids = {name: ids[name] for name in ids if name not in ignored}
-        self._check_settings(source)
+        num_ids = {name: len(column.carried) for name, column in self._ids.items()}
+        require_same(source, self._path, self._config, self._schema, num_ids)
         self._source = source
-
-    def _check_settings(self, source: Source) -> None:
-        """Refuse another architecture or optimizer."""
-        config = self._config
-        difference = _difference_of_models(source, config.model)
-        if difference:
-            raise InputError(
-                f"init_from {self._path} has another architecture: {difference}; give "
-                "the same settings of the model, or train from the start"
-            )
-        if source.optimizer not in (None, config.optimizer.name):
-            raise InputError(
-                f"init_from {self._path} has the state of another optimizer: "
-                f"optimizer.name is {source.optimizer} there, {config.optimizer.name} "
-                "here; give the same, or the exported model, which has no state"
-            )
-        if source.model is not None:
-            self._check_thresholds(source.model)
-        else:
-            print(
-                f"{source.path} does not have the settings of its model: only the "
-                "shapes of its weights are compared"
-            )
-
-    def _check_thresholds(self, model: ModelConfig) -> None:
-        """Refuse a column whose ids share rows in one of the models only."""
-        for column in self._schema.categorical_features:
-            if column.name not in self._ids:
-                continue
-            num_ids = len(self._ids[column.name].carried)
-            shared_there = shares_rows(model, num_ids)
-            shared_here = shares_rows(self._config.model, column.vocabulary_size)
-            if shared_there != shared_here:
-                raise InputError(
-                    f"init_from {self._path}: column {visible(column.name)} had "
-                    f"{num_ids:,} ids there and has {column.vocabulary_size:,} here, "
-                    "between which collision_threshold changes how its table is "
-                    f"stored: give --model.collision_threshold "
-                    f"{self._threshold(model)}"
-                )
-
-    def _threshold(self, model: ModelConfig) -> int:
-        """Return a threshold with which all columns are stored as they were."""
-        return max(
-            (
-                column.vocabulary_size + 1
-                for column in self._schema.categorical_features
-                if column.name in self._ids
-                and not shares_rows(model, len(self._ids[column.name].carried))
-            ),
-            default=0,
-        )
 
     def begin(
         self,
@@ -187,6 +98,7 @@ class WarmStart:
             if self._source is None:
                 self.check()
             facts = self._carry(model, variables)
+            self._source, self._ids = None, {}  # a flag for each id
         self.facts = facts
         return facts
 
@@ -247,20 +159,6 @@ def _ids_of(
         name: ColumnIds(flags, flags & ~unseen[name][: len(flags)])
         for name, flags in carried.items()
     }
-
-
-def _difference_of_models(source: Source, here: ModelConfig) -> str | None:
-    """Return the first setting of the model that differs and is not one that may."""
-    there = source.model
-    if source.architecture not in (None, here.name):
-        return f"model.name is {source.architecture} there, {here.name} here"
-    if there is None:
-        return None
-    for field in fields(here):
-        value_there, value_here = getattr(there, field.name), getattr(here, field.name)
-        if field.name not in _MAY_DIFFER and value_there != value_here:
-            return f"model.{field.name} is {value_there} there, {value_here} here"
-    return None
 
 
 def _pair(

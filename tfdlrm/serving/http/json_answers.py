@@ -14,7 +14,12 @@ import tensorflow as tf
 
 from tfdlrm.serving.errors import refuse
 from tfdlrm.serving.http.json_requests import Layout
-from tfdlrm.serving.requests import NamedArrays, example_response
+from tfdlrm.serving.requests import (
+    CLASSIFY,
+    REGRESS,
+    NamedArrays,
+    example_response,
+)
 from tfdlrm.serving.servable import Signature
 
 
@@ -47,7 +52,8 @@ def classifications(signature: Signature, outputs: NamedArrays) -> bytes:
     Raises:
         ServingError: If the outputs are not those of a classifier.
     """
-    examples = example_response(signature, outputs).result.classifications
+    response = example_response(CLASSIFY, signature, outputs)
+    examples = response.result.classifications
     scores = [entry.score for example in examples for entry in example.classes]
     rows = [
         [[entry.label, np.float32(entry.score)] for entry in example.classes]
@@ -62,7 +68,7 @@ def regressions(signature: Signature, outputs: NamedArrays) -> bytes:
     Raises:
         ServingError: If the outputs are not those of a regressor.
     """
-    examples = example_response(signature, outputs).result.regressions
+    examples = example_response(REGRESS, signature, outputs).result.regressions
     values = np.array([example.value for example in examples], np.float32)
     return _dumps({"results": values}, _is_finite(values))
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -28,9 +28,11 @@ from tfdlrm.serving.http.rest_requests import (
     answer_request,
     json_bounds,
 )
+from tfdlrm.serving.limits import Limits
 from tfdlrm.serving.models import Models
 from tfdlrm.serving.predictor import Predictor
 from tfdlrm.serving.requests import CLASSIFY, REGRESS
+from tfdlrm.serving.turns import Turns
 
 log = logging.getLogger("tfdlrm.serving")
 
@@ -46,6 +48,12 @@ _STATUS = re.compile(rf"{_MODEL}(?P<metadata>/metadata)?", _FLAGS)
 _API = re.compile("/v1/.*", _FLAGS)
 """Paths that TF Serving regards as its own, well-formed or not."""
 
+_OTHER_SITES = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+    (b"access-control-allow-headers", b"content-type, content-encoding, *"),
+)
+"""Headers that let a browser send a page's requests to this server."""
 
 _INFERENCES = {
     "classify": (CLASSIFY, json_answers.classifications),
@@ -70,14 +78,29 @@ class RestApp:
         predictor: Predictor that answers.
         metrics_path: Path of the page for Prometheus; `None` for none.
         hosts: Host names that requests may use.
+        limits: Limits on HTTP requests.
+        most_at_a_time: Most predictions that are answered at a time while others wait;
+            `None` for no such limit.
+        answers_other_sites: Whether pages of other sites may send requests.
     """
 
     def __init__(
-        self, predictor: Predictor, metrics_path: str | None, hosts: AllowedHosts
+        self,
+        predictor: Predictor,
+        metrics_path: str | None,
+        hosts: AllowedHosts,
+        limits: Limits,
+        most_at_a_time: int | None,
+        answers_other_sites: bool,
     ) -> None:
         self._predictor = predictor
         self._metrics_path = metrics_path
         self._hosts = hosts
+        self._limits = limits
+        self._turns: Turns | None = None
+        if most_at_a_time is not None:
+            self._turns = Turns(most_at_a_time, limits.seconds)
+        self._answers_other_sites = answers_other_sites
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; ASGI's entry."""
@@ -85,6 +108,9 @@ class RestApp:
             response = await self._respond(scope, receive)
         except ClientGoneError:
             return
+        if self._answers_other_sites:
+            headers = (*response.headers, *_OTHER_SITES)
+            response = replace(response, headers=headers)
         await _send(send, response, scope["method"])
 
     async def _respond(self, scope: Scope, receive: Receive) -> Response:
@@ -96,7 +122,7 @@ class RestApp:
         except _NotAllowedError as error:
             return _error(405, str(error), ((b"allow", b"GET, HEAD"),))
         except TimeoutError:
-            return _error(504, f"no answer within {self._predictor.limits.seconds:g} s")
+            return _error(504, f"no answer within {self._limits.seconds:g} s")
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception as error:
@@ -106,6 +132,8 @@ class RestApp:
     async def _route(
         self, method: str, path: str, scope: Scope, receive: Receive
     ) -> Response:
+        if method == "OPTIONS" and self._answers_other_sites:
+            return Response(b"")
         prediction, status = _PREDICTION.fullmatch(path), _STATUS.fullmatch(path)
         is_read = method in ("GET", "HEAD")
         if prediction and method == "POST":
@@ -142,7 +170,7 @@ class RestApp:
         self, match: re.Match[str], scope: Scope, receive: Receive
     ) -> Response:
         spec, method = _spec(match), match["method"].lower()
-        limits = self._predictor.limits
+        limits = self._limits
         with self._predictor.request(spec.name, method.capitalize(), "REST"):
             async with asyncio.timeout(limits.seconds):
                 return Response(
@@ -152,13 +180,21 @@ class RestApp:
                         self._predictor.readers,
                         limits,
                         lambda: self._bounds(spec, method),
-                        lambda request: self._answer(spec, method, request),
+                        lambda request: self._answer_in_turn(spec, method, request),
                     )
                 )
 
     def _bounds(self, spec: model_pb2.ModelSpec, method: str) -> JsonBounds:
         with self._predictor.models.use(spec) as servable:
-            return json_bounds(servable, method, self._predictor.limits)
+            return json_bounds(servable, method, self._limits)
+
+    async def _answer_in_turn(
+        self, spec: model_pb2.ModelSpec, method: str, request: RestRequest
+    ) -> bytes:
+        if self._turns is None:
+            return await self._answer(spec, method, request)
+        async with self._turns.take():
+            return await self._answer(spec, method, request)
 
     async def _answer(
         self, spec: model_pb2.ModelSpec, method: str, request: RestRequest
