@@ -6,22 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 import tensorflow as tf
 
 from tfdlrm.base.device_names import cpu
-from tfdlrm.serving.errors import ServingError
+from tfdlrm.exporting.litert import FILE_NAME, interpreter_class
 from tfdlrm.serving.litert_signatures import read_signatures
 from tfdlrm.serving.meta_graphs import is_servable, tensor_specs
 from tfdlrm.serving.servable import Arrays, Servable, Signature
 
-FILE = "model.tflite"
-
 
 def has_litert(version: Path) -> bool:
     """Return whether a version has a model for LiteRT."""
-    return (version / FILE).is_file()
+    return (version / FILE_NAME).is_file()
 
 
 @dataclass(eq=False)
@@ -59,7 +56,7 @@ class _Interpreters:
 
     def __init__(self, content: bytes) -> None:
         self._content = content
-        self._new = _interpreter_class()
+        self._new = interpreter_class()
         self._idle: list[_Interpreter] = []
         self._lock = threading.Lock()
 
@@ -94,7 +91,7 @@ class LiteServable(Servable):
     """A loaded version, as `Servable`, that LiteRT runs on the CPU."""
 
     def _open(self) -> None:
-        content = (self.path / FILE).read_bytes()
+        content = (self.path / FILE_NAME).read_bytes()
         self._interpreters = _Interpreters(content)
         interpreter = self._interpreters.new()
         definitions = read_signatures(interpreter, content)
@@ -163,17 +160,3 @@ class LiteServable(Servable):
             return interpreters.run(call)
 
         return run
-
-
-def _interpreter_class() -> Any:
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        interpreter = getattr(getattr(tf, "lite", None), "Interpreter", None)
-        if interpreter is None:
-            raise ServingError(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                f"{FILE} needs an interpreter: pip install ai-edge-litert",
-            ) from None
-        return interpreter
-    return Interpreter
