@@ -269,6 +269,14 @@ def test_what_is_no_data_set_is_not_extended(shop, tmp_path):
         prepare([shop / "day1.csv"], tmp_path / "x", extending(tmp_path / "none"))
 
 
+@pytest.mark.parametrize("folder", [".", "next", "vocabulary/next"])
+def test_an_output_in_what_is_extended_is_refused(shop, folder):
+    files = files_of(shop / "set0")
+    with pytest.raises(InputError, match="is what extend names, or lies in it"):
+        prepare([shop / "day1.csv"], shop / "set0" / folder, extending(shop / "set0"))
+    assert files_of(shop / "set0") == files
+
+
 def test_a_damaged_base_is_refused(shop, tmp_path):
     for name in ("vocabulary/user.parquet", "rare_values/tags.parquet"):
         shutil.copytree(shop / "set0", tmp_path / "base", dirs_exist_ok=True)
