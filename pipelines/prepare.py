@@ -85,8 +85,8 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
         refuse_pipe("raw", path)
     earlier = None
     if config.extend is not None:
-        require_apart(output, config.extend)
         earlier = open_earlier(config.extend)
+        require_apart(output, config.extend)
         config = extended_settings(config, earlier)
     source = describe_source(raw, config, earlier)
     with _storage_errors(output):
