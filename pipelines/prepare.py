@@ -67,7 +67,11 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
     """
     from pipelines.logs.inputs import Inputs, require_outside
     from pipelines.stages.building import remove_remains
-    from pipelines.stages.extending import extended_settings, open_earlier
+    from pipelines.stages.extending import (
+        extended_settings,
+        open_earlier,
+        require_apart,
+    )
     from pipelines.stages.provenance import describe_source, existing_data_set
     from pipelines.stages.summary import print_summary
 
@@ -82,6 +86,7 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
     earlier = None
     if config.extend is not None:
         earlier = open_earlier(config.extend)
+        require_apart(output, config.extend)
         config = extended_settings(config, earlier)
     source = describe_source(raw, config, earlier)
     with _storage_errors(output):

@@ -9,6 +9,7 @@ from pipelines.ids.dialects import dialect_of
 from pipelines.ids.earlier import Earlier
 from pipelines.logs.columns import Columns
 from pipelines.logs.columns_file import load_columns
+from tfdlrm.base import storage
 from tfdlrm.base.checksums import unseal
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig
@@ -27,6 +28,22 @@ from tfdlrm.data.vocabulary_contents import with_contents
 
 _SETTINGS = ("dialect", "min_frequency", "max_index_range", "hash_buckets")
 """Settings that decide which ids values have, and so must stay as they are."""
+
+
+def require_apart(output: Path, extend: Path) -> None:
+    """Refuse an output that is what is extended, or lies in it.
+
+    Raises:
+        InputError: If it is or does.
+    """
+    output, extend = storage.at(output), storage.at(extend)
+    if storage.is_remote(output) != storage.is_remote(extend):
+        return
+    if output.resolve().is_relative_to(extend.resolve()):
+        raise InputError(
+            f"output {output} is what extend names, or lies in it, and would change "
+            "it: give a path outside of it"
+        )
 
 
 def open_earlier(path: Path) -> Earlier:

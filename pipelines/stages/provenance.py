@@ -41,8 +41,10 @@ def describe_source(
     }
     settings["extend"] = None
     if earlier is not None:  # wherever it is
-        link = earlier.link
-        settings["extend"] = {"meaning": link.meaning, "data_set": link.data_set}
+        settings["extend"] = [
+            {"meaning": link.meaning, "data_set": link.data_set}
+            for link in earlier.chain
+        ]
     if config.columns is not None:
         settings["columns"] = load_columns(config.columns).to_json()
     raw = Inputs.of(raw)

@@ -308,6 +308,20 @@ def test_weights_of_a_damaged_checkpoint_are_those_of_the_one_before(
     assert_equal(model.get_weights(), expected.get_weights())
 
 
+def test_a_run_that_replaces_its_checkpoints_meanwhile_is_read(
+    complete_run, monkeypatch, capsys
+):
+    checkpoints = CheckpointDirectory(complete_run[0] / "checkpoints")
+    removed = [checkpoints.path / "step-0000000001"]
+    listings = iter([removed, checkpoints.newest_first()])
+    monkeypatch.setattr(checkpoints, "newest_first", lambda: next(listings))
+    model = small_model()
+    checkpoints.load_weights(model)
+    weights = [variable.numpy() for variable in model.variables]
+    assert_equal(weights, complete_run[1][: len(weights)])
+    assert "damaged" not in capsys.readouterr().out
+
+
 def test_the_newest_step_counts_checkpoints_that_are_damaged(tmp_path):
     checkpoints = CheckpointDirectory(tmp_path / "checkpoints")
     assert checkpoints.newest_step() is None

@@ -269,6 +269,29 @@ def test_what_is_no_data_set_is_not_extended(shop, tmp_path):
         prepare([shop / "day1.csv"], tmp_path / "x", extending(tmp_path / "none"))
 
 
+def test_what_is_extended_is_known_by_all_days_before_it(shop, tmp_path):
+    config = replace(config_of(tmp_path), min_frequency=1)
+    for name, settings in (
+        ("once", config),
+        ("twice", extending(tmp_path / "once")),
+        ("next", extending(tmp_path / "once")),
+    ):
+        day = "day1.csv" if name == "next" else "day0.csv"
+        prepare([shop / day], tmp_path / name, settings)
+    once, twice = (FeatureSchema.load(tmp_path / name) for name in ("once", "twice"))
+    assert once.fingerprint == twice.fingerprint  # only the counts differ
+    with pytest.raises(InputError, match="extend named another data set"):
+        prepare([shop / "day1.csv"], tmp_path / "next", extending(tmp_path / "twice"))
+
+
+@pytest.mark.parametrize("folder", [".", "next", "vocabulary/next"])
+def test_an_output_in_what_is_extended_is_refused(shop, folder):
+    files = files_of(shop / "set0")
+    with pytest.raises(InputError, match="is what extend names, or lies in it"):
+        prepare([shop / "day1.csv"], shop / "set0" / folder, extending(shop / "set0"))
+    assert files_of(shop / "set0") == files
+
+
 def test_a_damaged_base_is_refused(shop, tmp_path):
     for name in ("vocabulary/user.parquet", "rare_values/tags.parquet"):
         shutil.copytree(shop / "set0", tmp_path / "base", dirs_exist_ok=True)
@@ -506,7 +529,7 @@ def test_settings_of_a_command_line_reach_the_data_set(shop, tmp_path):
     assert schema.source["settings"]["forget_days"] == 2
     link = asdict(schema.chain[0])
     expected = {"meaning": link["meaning"], "data_set": link["data_set"]}
-    assert schema.source["settings"]["extend"] == expected
+    assert schema.source["settings"]["extend"] == [expected]
 
 
 def test_verify_names_damaged_rare_values(shop, tmp_path):

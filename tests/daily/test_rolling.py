@@ -197,7 +197,11 @@ def test_other_settings_are_refused(logs, tmp_path, monkeypatch, settings, messa
 
 @pytest.mark.parametrize(
     "settings",
-    [{"keep": 1}, {"prepare": PrepareConfig(memory_budget="4GB")}],
+    [
+        {"keep": 1},
+        {"allow_one_class": True},
+        {"prepare": PrepareConfig(memory_budget="4GB", on_bad_row="skip")},
+    ],
 )
 def test_settings_that_change_no_number_may_be_others(
     logs, tmp_path, monkeypatch, settings
@@ -225,6 +229,23 @@ def test_a_log_that_changes_between_scoring_and_learning_is_refused(
     paths[1].write_bytes(bytes([text[0] ^ 1]) + text[1:])  # another label
     with pytest.raises(InputError, match="has changed since its day began"):
         roll_with(monkeypatch, FakeSteps(), config_for(tmp_path, paths))
+
+
+@pytest.mark.parametrize("repair", ["fixed", "left out"])
+def test_a_day_that_could_not_be_scored_may_be_repaired(
+    logs, tmp_path, monkeypatch, repair
+):
+    day = write_rows(tmp_path / "day_1b.txt", make_rows(20, seed=9))
+    paths = (logs[0], day, logs[2])
+    killed = FakeSteps(kill_at=2, is_done=False)
+    with pytest.raises(KilledError):
+        roll_with(monkeypatch, killed, config_for(tmp_path, paths))
+    assert killed.names[-1] == ("0001", "train")  # the scores of day 2 are not there
+    write_rows(day, make_rows(19, seed=9))
+    paths = paths if repair == "fixed" else (logs[0], logs[2])
+    roll_with(monkeypatch, FakeSteps(), config_for(tmp_path, paths))
+    _, versions = results(tmp_path)
+    assert versions[str(len(paths))] == [path.name for path in paths]
 
 
 def test_a_missing_log_is_refused_before_any_work(logs, tmp_path, monkeypatch):

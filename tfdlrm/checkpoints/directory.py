@@ -182,7 +182,7 @@ class CheckpointDirectory:
         return self.read(variables)
 
     def read(self, variables: SavedVariables | CarriedVariables) -> dict[str, Any]:
-        """Read the newest undamaged checkpoint of another run.
+        """Read the newest undamaged checkpoint of another run, which may be training.
 
         Nothing changes on the disk.
 
@@ -196,6 +196,9 @@ class CheckpointDirectory:
             InputError: If there is no checkpoint, or none can be read.
         """
         state, damaged = self._read_newest(variables)
+        while state is None and not all(path.exists() for path in damaged):
+            # The run has replaced them by newer ones.
+            state, damaged = self._read_newest(variables)
         if damaged and state is None:
             raise InputError(
                 f"none of the checkpoints in {self.path} can be read: expected those "
@@ -232,9 +235,11 @@ class CheckpointDirectory:
             try:
                 return read_step(path, variables), damaged
             except DAMAGE as error:
+                damaged.append(path)
+                if not path.exists():
+                    continue  # the run that is training has removed it
                 reason = str(error).partition("\n")[0]
                 print(f"{path} is damaged ({reason}): trying the one before")
-                damaged.append(path)
         return None, damaged
 
     def _check_data_set(

@@ -21,9 +21,20 @@ from tfdlrm.training.run_settings import first_difference
 
 JOURNAL_FILE = "rolling.json"
 
-_WITHOUT_EFFECT = ("raw", "data_dirs", "output", "keep", "checkpoints", "profile_steps")
-_PREPARE_WITHOUT_EFFECT = ("memory_budget", "engine", "master")
-"""Settings that change no number: they may be others when a run is resumed."""
+_WITHOUT_EFFECT = (
+    "raw",
+    "data_dirs",
+    "output",
+    "keep",
+    "checkpoints",
+    "profile_steps",
+    "allow_one_class",
+)
+_PREPARE_WITHOUT_EFFECT = ("memory_budget", "engine", "master", "on_bad_row")
+"""Settings that change no number, or refuse a day that is not learned then.
+
+They may be others when a run is resumed.
+"""
 
 
 class DayFiles:
@@ -120,7 +131,10 @@ class Journal:
                 "another --output, or the days of that run and those after them"
             )
         first = names.index(days[0].name)
-        for day, old_day in zip(days, self.days[first:], strict=False):
+        for number, day in enumerate(days, start=first):
+            if not self._has_results(number):
+                break
+            old_day = self.days[number]
             if day.name != old_day["name"]:
                 raise InputError(
                     f"output {self.output} is of a rolling run in which "
@@ -130,6 +144,12 @@ class Journal:
             if day.identity != old_day["identity"]:
                 raise changed(day, self.output)
         return first
+
+    def _has_results(self, number: int) -> bool:
+        """Whether anything came of a day; if not, its log may still be repaired."""
+        files = self.files(number)
+        results = (files.scores, files.data, files.run, files.learned)
+        return number < len(self.days) and any(path.exists() for path in results)
 
     def checksums(self, number: int) -> list[str]:
         """Return the checksums that the files of a day had when it began."""
@@ -141,9 +161,9 @@ class Journal:
         Raises:
             InputError: If it was begun before, with other contents.
         """
-        if number == len(self.days):
+        if not self._has_results(number):
             entry = {"name": day.name, "identity": day.identity, "sha256": checksums}
-            self.days.append(entry)
+            self.days[number:] = [entry]
             self._save()
         if self.checksums(number) != list(checksums):
             raise changed(day, self.output)
