@@ -92,8 +92,8 @@ class LiteServable(Servable):
 
     def _open(self) -> None:
         content = (self.path / FILE_NAME).read_bytes()
-        self._interpreters = _Interpreters(content)
-        interpreter = self._interpreters.new()
+        interpreters = _Interpreters(content)
+        interpreter = interpreters.new()
         definitions = read_signatures(interpreter, content)
         for name, definition in definitions.items():
             self.meta_graph.signature_def[name].CopyFrom(definition)
@@ -118,45 +118,45 @@ class LiteServable(Servable):
                 None,
             )
             signature.run = (
-                self._run_by_name(signature)
+                _run_by_name(interpreters, signature)
                 if has_runners
-                else self._run_by_index(signature, indices)
+                else _run_by_index(interpreters, signature, indices)
             )
             self.signatures[name] = signature
 
     def _close(self) -> None:
         self.signatures = {}
-        self._interpreters = None  # type: ignore[assignment]
 
     @property
     def device(self) -> str:
         """The device that it computes on, in words."""
         return f"{cpu()}, by LiteRT"
 
-    def _run_by_index(
-        self, signature: Signature, indices: Mapping[str, int]
-    ) -> Callable[..., Arrays]:
-        interpreters = self._interpreters
-        inputs = [indices[spec.tensor] for spec in signature.inputs.values()]
-        outputs = [indices[spec.tensor] for spec in signature.outputs.values()]
 
-        def run(*arrays: np.ndarray) -> Arrays:
-            values = dict(zip(inputs, arrays, strict=True))
-            return interpreters.run(lambda one: one.run(values, outputs))
+def _run_by_index(
+    interpreters: _Interpreters, signature: Signature, indices: Mapping[str, int]
+) -> Callable[..., Arrays]:
+    inputs = [indices[spec.tensor] for spec in signature.inputs.values()]
+    outputs = [indices[spec.tensor] for spec in signature.outputs.values()]
 
-        return run
+    def run(*arrays: np.ndarray) -> Arrays:
+        values = dict(zip(inputs, arrays, strict=True))
+        return interpreters.run(lambda one: one.run(values, outputs))
 
-    def _run_by_name(self, signature: Signature) -> Callable[..., Arrays]:
-        interpreters = self._interpreters
+    return run
 
-        def run(*arrays: np.ndarray) -> Arrays:
-            values = dict(zip(signature.inputs, arrays, strict=True))
 
-            def call(one: _Interpreter) -> Arrays:
-                runner = one.interpreter.get_signature_runner(signature.name)
-                outputs = runner(**values)
-                return [outputs[name] for name in signature.outputs]
+def _run_by_name(
+    interpreters: _Interpreters, signature: Signature
+) -> Callable[..., Arrays]:
+    def run(*arrays: np.ndarray) -> Arrays:
+        values = dict(zip(signature.inputs, arrays, strict=True))
 
-            return interpreters.run(call)
+        def call(one: _Interpreter) -> Arrays:
+            runner = one.interpreter.get_signature_runner(signature.name)
+            outputs = runner(**values)
+            return [outputs[name] for name in signature.outputs]
 
-        return run
+        return interpreters.run(call)
+
+    return run
