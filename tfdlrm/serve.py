@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tfdlrm.serving.limits import Limits
     from tfdlrm.serving.loading import Loading
     from tfdlrm.serving.policies import ModelSettings
-    from tfdlrm.serving.server import ServerSettings
+    from tfdlrm.serving.server_settings import ServerSettings
 
 log = logging.getLogger("tfdlrm.serving")
 
@@ -31,7 +31,8 @@ def settings(command: ServeCommand) -> "ServerSettings":
     """
     from tfdlrm.serving.batching import BatchingParameters
     from tfdlrm.serving.grpc_settings import channel_arguments
-    from tfdlrm.serving.server import METRICS_PATH, ServerSettings
+    from tfdlrm.serving.http.rest import METRICS_PATH
+    from tfdlrm.serving.server_settings import ServerSettings
     from tfdlrm.serving.text_protos import read_batching_parameters, read_monitoring
     from tfdlrm.serving.tls import load_tls
 
