@@ -1,6 +1,8 @@
 """A rolling run: the order of its steps, and how it resumes after a kill."""
 
+import fcntl
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -8,11 +10,11 @@ import pytest
 from tests.support.own_log import DESCRIPTION, ROWS, write_log
 from tests.support.raw_rows import make_rows, write_rows
 from tests.support.rolling_steps import FakeSteps, KilledError, seen_by
-from tfdlrm.base import storage
+from tfdlrm.base import directories, storage
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig, RollingConfig
 from tfdlrm.config.models import DLRMConfig
-from tfdlrm.daily import report
+from tfdlrm.daily import journal, report
 from tfdlrm.daily.roll import roll
 
 NUM_DAYS = 4
@@ -353,11 +355,40 @@ def test_a_directory_of_something_else_is_refused(logs, tmp_path, monkeypatch, n
     assert [path.name for path in output.iterdir()] == [name]
 
 
+def test_a_second_process_is_kept_out(logs, tmp_path, monkeypatch):
+    config = config_for(tmp_path, logs[:1])
+    config.output.mkdir()
+    with (
+        directories.only_process(config.output),
+        pytest.raises(InputError, match="is in use: another process learns day by day"),
+    ):
+        roll_with(monkeypatch, FakeSteps(), config)
+    roll_with(monkeypatch, FakeSteps(), config)
+
+
+def test_a_resumed_run_waits_for_the_step_of_a_killed_one(
+    logs, tmp_path, monkeypatch, capsys
+):
+    config = config_for(tmp_path, logs[:1])
+    days = config.output / "days"
+    days.mkdir(parents=True)
+    descriptor = os.open(days, os.O_RDONLY)  # as the step still holds it
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    def end_of_step(*args):
+        print(*args)
+        os.close(descriptor)
+
+    monkeypatch.setattr(journal, "print", lambda *args, **_: end_of_step(*args), False)
+    roll_with(monkeypatch, FakeSteps(), config)
+    assert "Waiting for a process of the stopped run to end" in capsys.readouterr().out
+
+
 def test_a_damaged_journal_is_refused(logs, tmp_path, monkeypatch):
     config = config_for(tmp_path, logs[:1])
     roll_with(monkeypatch, FakeSteps(), config)
-    journal = tmp_path / "rolling" / "rolling.json"
-    journal.write_text(journal.read_text().replace("day_0", "day_5"))
+    file = tmp_path / "rolling" / "rolling.json"
+    file.write_text(file.read_text().replace("day_0", "day_5"))
     with pytest.raises(InputError, match="is damaged"):
         roll_with(monkeypatch, FakeSteps(), config)
 
