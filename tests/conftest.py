@@ -216,14 +216,11 @@ def small_config(data_dir, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def exported(small_config, tmp_path_factory):
-    """The version that this run exports; the run has its pictures."""
-    from tests.support import pictures
+    """The version that this run exports."""
     from tfdlrm.train import train
 
     def run(directory):
-        with pytest.MonkeyPatch.context() as patch:
-            pictures.draw(patch)
-            (directory / "path").write_text(str(train(small_config)))
+        (directory / "path").write_text(str(train(small_config)))
 
     return Path((made_once(tmp_path_factory, "exported", run) / "path").read_text())
 

@@ -1,4 +1,4 @@
-"""`python -m tfdlrm.export`: a SavedModel or an ONNX file from a training run."""
+"""`python -m tfdlrm.export`: a SavedModel, ONNX or LiteRT file from a training run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +18,17 @@ from tfdlrm.training.run_directory import RunDirectory
 if TYPE_CHECKING:
     import keras
 
+    from tfdlrm.exporting.quantization import QuantizedTable
+    from tfdlrm.exporting.quantization_effect import Effect
+    from tfdlrm.layers._fused_tables import FusedTables
+
 ROWS_TO_COMPARE = 2048
-"""Number of rows on which an ONNX file must compute the same as the model."""
+"""Number of rows on which an ONNX or LiteRT file must compute as the model does."""
 
 
 @dataclass(frozen=True)
 class ExportCommand:
-    """Write the next version of a model, for TF Serving or ONNX Runtime.
+    """Write the next version of a model, for TF Serving, ONNX Runtime or LiteRT.
 
     It uses no GPU, so that a model may be larger than a GPU's memory.
 
@@ -32,9 +36,11 @@ class ExportCommand:
         run_dir: Directory of a run of `tfdlrm.train`; if the run is unfinished, its
             newest checkpoint is exported.
         export_dir: Directory of the model's versions; null means the directory that
-            training exported to, for ONNX with `_onnx` added to its name.
-        format: `saved_model` for TF Serving; `onnx` for an ONNX file, checked with ONNX
-            Runtime on rows of the data set.
+            training exported to, for ONNX with `_onnx` added to its name, for LiteRT
+            with `_litert`.
+        format: `saved_model` for TF Serving; `onnx` for an ONNX file and `litert` for a
+            file model.tflite, which ONNX Runtime or LiteRT must compute as the model
+            does on rows of the data set.
         quantize: `int8` writes embedding tables with 8 bits a number and one scale a
             row, and reports what that costs on held-out rows; `none` writes them
             unchanged.
@@ -47,7 +53,7 @@ class ExportCommand:
 
     run_dir: Path
     export_dir: Path | None = None
-    format: Literal["saved_model", "onnx"] = "saved_model"
+    format: Literal["saved_model", "onnx", "litert"] = "saved_model"
     quantize: Literal["none", "int8"] = "none"
     keep: int | None = None
     deployment: Path | None = None
@@ -58,6 +64,11 @@ class ExportCommand:
             raise InputError(f"keep is {self.keep}, expected >= 1")
         for name in ("deployment", "plot"):
             storage.require_local(name, getattr(self, name) or Path())
+        if self.format == "litert" and self.deployment is not None:
+            raise InputError(
+                "format is litert, which deployment does not go with: export as "
+                "saved_model, or start tfdlrm.serve with --prefer_tflite_model"
+            )
         is_onnx = self.format == "onnx"
         if is_onnx and (self.quantize != "none" or self.deployment is not None):
             raise InputError(
@@ -122,7 +133,7 @@ def export(command: ExportCommand) -> Path:
         if command.deployment is not None:
             write_deployment(command.deployment, export_dir)
     else:
-        version = _export_onnx(model, schema, config.data_dir, export_dir)
+        version = _export_file(command, model, schema, config.data_dir, export_dir)
     if command.keep is not None:
         prune(export_dir, command.keep)
     return version
@@ -131,8 +142,8 @@ def export(command: ExportCommand) -> Path:
 def _export_dir(command: ExportCommand, config: TrainConfig) -> Path:
     """Return the directory of versions; a deployment must be able to mount it."""
     export_dir = storage.at(command.export_dir or config.versions_dir)
-    if command.export_dir is None and command.format == "onnx":
-        export_dir = export_dir.with_name(f"{export_dir.name}_onnx")
+    if command.export_dir is None and command.format != "saved_model":
+        export_dir = export_dir.with_name(f"{export_dir.name}_{command.format}")
     if command.deployment is not None and storage.is_remote(export_dir):
         raise InputError(
             f"export_dir is {export_dir}, but a deployment mounts the directory: "
@@ -151,22 +162,31 @@ def _export_saved_model(
     measures: dict[str, Any] | None,
 ) -> Path:
     from tfdlrm.exporting.model_card import ModelCard
-    from tfdlrm.exporting.quantization import quantize_tables
-    from tfdlrm.exporting.quantization_effect import as_table, measure
     from tfdlrm.exporting.saved_model import export_model
     from tfdlrm.metrics.splits import measures_by_split
 
     if not is_quantized:
         card = ModelCard(run.settings, measures)
         return export_model(model, schema, data_dir, export_dir, card)
-    quantized = quantize_tables(model)
-    baseline = measure(model, schema, data_dir)
-    effect = measure(model, schema, data_dir, quantized)
-    print(as_table({"float32": baseline, "int8": effect}))
+    quantized, effect = _quantize(model, schema, data_dir)
     card = ModelCard(
         run.settings, measures_by_split(effect.metrics, schema.dialect), "int8"
     )
     return export_model(model, schema, data_dir, export_dir, card, quantized)
+
+
+def _quantize(
+    model: "keras.Model", schema: FeatureSchema, data_dir: Path
+) -> "tuple[dict[FusedTables, QuantizedTable], Effect]":
+    """Quantize the tables of a model, and report what that costs."""
+    from tfdlrm.exporting.quantization import quantize_tables
+    from tfdlrm.exporting.quantization_effect import as_table, measure
+
+    quantized = quantize_tables(model)
+    baseline = measure(model, schema, data_dir)
+    effect = measure(model, schema, data_dir, quantized)
+    print(as_table({"float32": baseline, "int8": effect}))
+    return quantized, effect
 
 
 def _measures(run: RunDirectory, is_newest: bool) -> dict[str, Any] | None:
@@ -180,18 +200,24 @@ def _measures(run: RunDirectory, is_newest: bool) -> dict[str, Any] | None:
     return None
 
 
-def _export_onnx(
-    model: "keras.Model", schema: FeatureSchema, data_dir: Path, export_dir: Path
+def _export_file(
+    command: ExportCommand,
+    model: "keras.Model",
+    schema: FeatureSchema,
+    data_dir: Path,
+    export_dir: Path,
 ) -> Path:
     from tfdlrm.data.reading import damage_named, read_split
+    from tfdlrm.exporting.litert import write_litert
     from tfdlrm.exporting.onnx import write_onnx
     from tfdlrm.exporting.saved_model import copy_extras
     from tfdlrm.exporting.signatures import serving_function
     from tfdlrm.exporting.versions import new_version
 
     if any(export_dir.glob("[0-9]*/saved_model.pb")):
+        name = {"onnx": "an ONNX", "litert": "a LiteRT"}[command.format]
         raise InputError(
-            f"{export_dir} holds SavedModels: TF Serving cannot use an ONNX file among "
+            f"{export_dir} holds SavedModels: TF Serving cannot use {name} file among "
             "them; give another export_dir"
         )
     split = next(split for split in reversed(SPLITS) if schema.num_rows(split))
@@ -199,7 +225,12 @@ def _export_onnx(
         features, _ = next(iter(read_split(data_dir, schema, split, ROWS_TO_COMPARE)))
     with new_version(export_dir) as (target, directory):
         directory.mkdir(parents=True)
-        write_onnx(model, serving_function(model, schema), features, directory)
+        if command.format == "onnx":
+            write_onnx(model, serving_function(model, schema), features, directory)
+        else:
+            is_quantized = command.quantize == "int8"
+            tables = _quantize(model, schema, data_dir)[0] if is_quantized else {}
+            write_litert(model, schema, features, directory, tables)
         copy_extras(schema, data_dir, directory)
     return target
 

@@ -63,6 +63,7 @@ def settings(command: ServeCommand) -> "ServerSettings":
         socket_path=command.grpc_socket_path,
         channel_arguments=channel_arguments(command.grpc_channel_arguments),
         has_health=command.enable_grpc_healthcheck_service,
+        has_profiler=command.enable_profiler,
         grpc_turns=command.grpc_max_threads or None,
         rest_turns=command.rest_api_num_threads or None,
         rest_seconds=command.rest_api_timeout_in_ms / 1000 or None,

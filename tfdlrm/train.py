@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tfdlrm.base import storage
 from tfdlrm.base.command_line import gives, parse, run_command
 from tfdlrm.base.device_names import announce
 from tfdlrm.base.errors import InputError
@@ -25,7 +24,6 @@ from tfdlrm.training.run_directory import RunDirectory
 if TYPE_CHECKING:
     import keras
 
-    from tfdlrm.metrics.binary import BinaryMetrics, Reliability
     from tfdlrm.training.curves import CurvePoint
     from tfdlrm.training.warm_start import WarmStart
     from tfdlrm.training.weight_source import Source
@@ -81,10 +79,9 @@ def train(config: TrainConfig) -> Path | None:
     with hold(config) as run:
         model, points = _fit(config, data_dir, schema, run, warm_start)
         if is_chief:
-            joined_model = _on_one_device(model, config, schema)
             try:
                 exported, report = _finish(
-                    config, data_dir, schema, run, joined_model, points, warm_start
+                    config, data_dir, schema, run, model, points, warm_start
                 )
             except OSError as error:
                 raise InputError(
@@ -195,24 +192,6 @@ def _fit(
     return model, points
 
 
-def _on_one_device(
-    model: "keras.Model", config: TrainConfig, schema: FeatureSchema
-) -> "keras.Model":
-    """Return the model with ordinary tables, as it is measured and served."""
-    import tensorflow as tf
-
-    from tfdlrm.checkpoints.variables import copy_weights
-    from tfdlrm.layers._fused_tables import join_tables
-    from tfdlrm.models import build_model
-
-    if join_tables(model):
-        return model
-    with tf.device("CPU:0"):  # to which pieces of the tables go one by one
-        joined_model = build_model(schema, config.model)
-    copy_weights(model, joined_model)
-    return joined_model
-
-
 def _wait_for_all(model: "keras.Model") -> None:
     from tfdlrm.training.distribution import losing_workers, of_all_workers
 
@@ -234,9 +213,11 @@ def _finish(
     from tfdlrm.exporting.model_card import ModelCard
     from tfdlrm.exporting.saved_model import export_model
     from tfdlrm.training.report import write_report
+    from tfdlrm.training.trained_model import measure, on_one_device, show
 
-    metrics, bins = _measure(model, data_dir, schema)
-    _show(metrics, schema, run)
+    model = on_one_device(model, config, schema)
+    metrics, bins = measure(model, data_dir, schema)
+    show(metrics, schema, run)
     checkpoint = CheckpointDirectory(run.checkpoint_directory).identity()
     origin = {"checkpoint": checkpoint, "step": points[-1].step}
     exported = find_export(config.versions_dir, origin) if checkpoint else None
@@ -288,33 +269,6 @@ def _data_set(config: TrainConfig) -> tuple[Path, Path | None, FeatureSchema]:
             synthetic.write_raw(raw, SYNTHETIC_ROWS, seed=0)
     data_dir = config.data_dir or Path("data") / raw.name.partition(".")[0]
     return data_dir, raw, prepare([raw], data_dir, config.prepare)
-
-
-def _measure(
-    model: "keras.Model", data_dir: Path, schema: FeatureSchema
-) -> tuple[dict[str, "BinaryMetrics"], dict[str, "Reliability"]]:
-    from tfdlrm.data.reading import read_split
-    from tfdlrm.metrics.binary import binary_metrics, reliability
-    from tfdlrm.metrics.splits import EVALUATION_BATCH_SIZE, score_splits
-    from tfdlrm.training.fit import probabilities_of
-
-    # Batches of all splits have the same types.
-    batches = read_split(data_dir, schema, "train", EVALUATION_BATCH_SIZE)
-    scored = score_splits(probabilities_of(model, batches), data_dir, schema)
-    metrics = {split: binary_metrics(*scores) for split, scores in scored.items()}
-    bins = {split: reliability(*scores) for split, scores in scored.items()}
-    return metrics, bins
-
-
-def _show(
-    metrics: dict[str, "BinaryMetrics"], schema: FeatureSchema, run: RunDirectory
-) -> None:
-    from tfdlrm.metrics.splits import against_reachable, as_table, measures_by_split
-
-    storage.replace_json(run.measures_file, measures_by_split(metrics, schema.dialect))
-    print(f"\n{as_table(metrics)}\n")
-    if schema.reachable:
-        print(f"{against_reachable(metrics, schema.reachable)}\n")
 
 
 def main() -> None:

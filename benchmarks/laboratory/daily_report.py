@@ -41,16 +41,20 @@ def show_days(seeds: Sequence[RollingDays]) -> str:
             [str(day + 1), *(_spread(seeds, [day], name, measure) for name in MODELS)]
             for day in range(1, num_days)
         ]
-        later_days = range(1, num_days)
+        # On the second day all models but the truth are that of the first day.
+        first_day = min(2, num_days - 1)
+        later_days = range(first_day, num_days)
         means = [_spread(seeds, later_days, name, measure) for name in MODELS]
-        rows.append(["mean", *means])
+        rows.append([f"mean from {first_day + 1}", *means])
         parts.append(f"{title}\n\n{markdown(['day', *MODELS], rows)}")
         differences = [
             f"warm - {name}: {_difference(seeds, later_days, name, measure):+.4f}"
             for name in MODELS
             if name != "warm"
         ]
-        parts.append(f"{title}, mean over days: {'; '.join(differences)}")
+        parts.append(
+            f"{title}, mean from day {first_day + 1}: {'; '.join(differences)}"
+        )
     shares = [
         [
             str(day + 1),

@@ -17,7 +17,8 @@ from pipelines.ids.counted_files import write_counted
 from pipelines.ids.counting import Vocabulary
 from pipelines.ids.coverage import CountedFeature
 from pipelines.ids.coverage_report import write_coverage
-from pipelines.ids.dialects import Dialect, dialect_of
+from pipelines.ids.dialect import Dialect
+from pipelines.ids.dialects import dialect_of
 from pipelines.ids.earlier import Earlier
 from pipelines.logs.columns import Columns
 from pipelines.logs.inputs import Inputs

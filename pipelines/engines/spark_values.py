@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from pipelines.ids.counting import EARLIER
-from pipelines.ids.dialects import Dialect
+from pipelines.ids.dialect import Dialect
 from pipelines.ids.earlier import Earlier, EarlierColumn
 from pipelines.ids.forgotten import forgotten_path
 from pipelines.logs.columns import Columns

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipelines.ids.dialects import Dialect
+from pipelines.ids.dialect import Dialect
 from pipelines.ids.forgotten import TableWithForgotten, forgotten_path
 from pipelines.ids.vocabulary import Table
 from tfdlrm.base.kept_files import KeptFile

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipelines.ids.coverage import CountedFeature, Coverage
-from pipelines.ids.dialects import Dialect
+from pipelines.ids.dialect import Dialect
 from pipelines.ids.earlier import Earlier, new_ids
 from pipelines.logs.bad_rows import SkippedRows
 from pipelines.logs.columns import Columns

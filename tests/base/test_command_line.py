@@ -9,7 +9,7 @@ from pipelines.prepare import PrepareCommand
 from tests.support.processes import run_command_line
 from tfdlrm.base.command_line import gives, parse, run_command, to_yaml
 from tfdlrm.base.errors import InputError
-from tfdlrm.config import TrainConfig
+from tfdlrm.config import PrepareConfig, TrainConfig
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 COMMANDS = [
@@ -278,6 +278,21 @@ def test_a_value_of_another_type_is_told_in_words():
     expected = "early_stopping is 'soon', expected a whole number or null"
     with pytest.raises(InputError, match=expected):
         train_config("--early_stopping", "soon")
+
+
+def test_a_choice_that_may_be_absent_names_what_there_is():
+    expected = r"dialect is 'hsh', expected one of .*, hash, or null; did you mean hash"
+    with pytest.raises(InputError, match=expected):
+        train_config("--prepare.dialect", "hsh")
+
+
+def test_settings_that_nobody_gave_do_not_contradict_others():
+    hashed = train_config("--prepare.dialect", "hash").prepare
+    assert (hashed.hash_buckets, hashed.min_frequency) == (100_000, None)
+    extending = train_config("--prepare.extend", "data/day1").prepare
+    assert (extending.dialect, extending.min_frequency) == (None, None)
+    assert train_config().prepare == PrepareConfig()
+    assert train_config().prepare.min_frequency == 10
 
 
 def test_an_error_cannot_act_on_the_terminal(capsys):

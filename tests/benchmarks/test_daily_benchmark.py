@@ -33,8 +33,8 @@ def seed_of(warm):
 
 def test_differences_are_taken_seed_by_seed():
     text = show_days([seed_of(0.78), seed_of(0.82)])
-    assert "| 2    | 0.9000 ± 0.0000 | 0.8000 ± 0.0283 |" in text
-    assert "AUC, mean over days: warm - truth: -0.1000 ± +0.0283" in text
+    assert "| 2           | 0.9000 ± 0.0000 | 0.8000 ± 0.0283 |" in text
+    assert "AUC, mean from day 3: warm - truth: -0.1000 ± +0.0283" in text
     assert "warm - cold: +0.1500" in text
 
 
@@ -67,5 +67,5 @@ def test_a_small_run_prints_its_tables(tmp_path, capsys):
     text = capsys.readouterr().out
     for head in ("AUC", "log loss", "unknown values"):
         assert f"{head}\n\n| day " in text
-    assert text.count("| mean |") == 2
+    assert text.count("| mean from 3 |") == 2
     assert "| s, all days again |" in text

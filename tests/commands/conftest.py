@@ -1,9 +1,10 @@
-"""The input and the output of preparing, for the tests that prepare."""
+"""The input and the output of preparing, and training without an export."""
 
 import pytest
 
 from tests.support.plain_data_sets import ROWS
 from tests.support.raw_rows import write_rows
+from tfdlrm.exporting import saved_model
 
 
 @pytest.fixture
@@ -16,3 +17,13 @@ def raw(tmp_path):
 def output(tmp_path):
     """A directory that does not exist yet."""
     return tmp_path / "data"
+
+
+@pytest.fixture
+def no_export(monkeypatch):
+    """Write no model after training, which takes longer than a small run."""
+
+    def name_only(model, schema, data_dir, export_dir, card):
+        return export_dir / "1"
+
+    monkeypatch.setattr(saved_model, "export_model", name_only)

@@ -3,15 +3,14 @@
 import csv
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.support import pictures
 from tests.support.processes import run_command_line
 from tests.support.served import Served
 from tests.support.small_models import SMALL_DLRM
@@ -21,11 +20,12 @@ from tfdlrm.data.reading import read_split
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.evaluate import EvaluateCommand, evaluate_model
 from tfdlrm.export import ExportCommand, export
-from tfdlrm.exporting import scorer
 from tfdlrm.metrics.binary import binary_metrics
 from tfdlrm.planning.advice import Memory
 from tfdlrm.predict import PredictCommand, predict
 from tfdlrm.train import train
+
+pytestmark = pytest.mark.usefixtures("loaded_once")
 
 
 @pytest.fixture(scope="module")
@@ -42,17 +42,11 @@ def config(data_dir, tmp_path_factory) -> TrainConfig:
     )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_load_of_a_model() -> Iterator[None]:
-    """Load each SavedModel once, which takes longer than the tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scorer, "load_scorer", cache(scorer.load_scorer))
-        yield
-
-
 @pytest.fixture(scope="module")
 def exported(config) -> Path:
-    return train(config)
+    with pytest.MonkeyPatch.context() as patch:
+        pictures.draw(patch)
+        return train(config)
 
 
 @pytest.fixture(scope="module")

@@ -45,6 +45,7 @@ def test_the_report_and_the_card_say_what_the_run_began_with(next_day, capsys):
     assert card["config"]["init_from"] == str(source)
 
 
+@pytest.mark.usefixtures("no_export")
 def test_a_run_begins_with_an_exported_model(next_day, exported, capsys):
     config = replace(
         next_day, init_from=exported.parent, optimizer=OptimizerConfig("lazy_adam")
@@ -96,6 +97,7 @@ def test_two_workers_begin_with_one_run(next_day, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_export")
 def test_two_days_equal_a_loop_over_the_rows_of_both(small_config, tmp_path):
     settings = replace(
         small_config, model=replace(small_config.model, dropout=0.2), seed=3

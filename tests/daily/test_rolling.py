@@ -348,7 +348,7 @@ def test_a_directory_of_something_else_is_refused(logs, tmp_path, monkeypatch, n
     output = tmp_path / "rolling"
     output.mkdir()
     (output / name).touch()
-    with pytest.raises(InputError, match=f"is in use already: it has a {name}"):
+    with pytest.raises(InputError, match=f"is in use already: it holds {name}"):
         roll_with(monkeypatch, FakeSteps(), config_for(tmp_path, logs))
     assert [path.name for path in output.iterdir()] == [name]
 

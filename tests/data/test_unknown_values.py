@@ -19,6 +19,8 @@ from tfdlrm.predict import PredictCommand, predict
 
 CRITEO = make_rows(700)
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 
 def own_features(directory):
     columns = directory / "columns.yaml"

@@ -46,7 +46,7 @@ def export(data_dir, directory):
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
-    """Three days, the third of which forgets, and the models of all data sets."""
+    """Logs and data sets of three days, the third of which forgets."""
     root = tmp_path_factory.mktemp("shop")
     (root / "columns.yaml").write_text(COLUMNS)
     for number, rows in enumerate(DAYS):
@@ -57,7 +57,6 @@ def shop(tmp_path_factory):
         forget = {"forget_days": 1} if number == 2 else {}
         config = PrepareConfig(**base, **forget, validation_days=0, test_days=0)
         prepare([root / f"day{number}.csv"], root / f"set{number}", config)
-        export(root / f"set{number}", root / f"model{number}")
     return root
 
 
@@ -73,6 +72,14 @@ def columns():
             tag_column.add(tags(rows), forget_days=forget_days)
         states.append((user_column, tag_column))
     return states
+
+
+def version_of(shop, number):
+    """Return the model of a day's data set, exported when it is first needed."""
+    version = shop / f"model{number}" / "1"
+    return (
+        version if version.exists() else export(shop / f"set{number}", version.parent)
+    )
 
 
 def rows_to_score(columns):
@@ -108,11 +115,13 @@ def expected(data_dir, rows, columns):
     return 1 / (1 + np.exp(-np.asarray(logits, float).ravel()))
 
 
-@pytest.mark.parametrize("number", [0, 1, 2])
+@pytest.mark.parametrize(
+    "number", [*(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1)), 2]
+)
 def test_all_signatures_look_up_the_ids_of_the_day(shop, columns, tmp_path, number):
     rows = rows_to_score(columns)
     right = expected(shop / f"set{number}", rows, columns[number])
-    version = shop / f"model{number}" / "1"
+    version = version_of(shop, number)
     served = Served(version)
     texts = {
         name: [row[name] if name != "tags" else "|".join(row[name]) for row in rows]
@@ -137,19 +146,25 @@ def test_all_signatures_look_up_the_ids_of_the_day(shop, columns, tmp_path, numb
         np.testing.assert_allclose(np.ravel(answer["predictions"]), right, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_value_of_the_second_day_is_unknown_to_the_first_model(shop, columns):
     new = next(v for v in columns[1][0].ids if v not in columns[0][0].ids)
     texts = {"user": [new], "tags": [""], "price": ["1"], "age": ["2"]}
     counts = [
-        Served(shop / f"model{number}" / "1")("raw_unknown", **texts)["unknown"][0, 0]
+        Served(version_of(shop, number))("raw_unknown", **texts)["unknown"][0, 0]
         for number in (0, 1)
     ]
     assert counts == [1, 0]
 
 
 def test_a_model_is_extended_like_its_data_set(shop, tmp_path):
-    for name, path in (("data", "set1"), ("version", "model1/1"), ("all", "model1")):
-        config = PrepareConfig(extend=shop / path, forget_days=1)
+    version = version_of(shop, 1)
+    for name, path in (
+        ("data", shop / "set1"),
+        ("version", version),
+        ("all", version.parent),
+    ):
+        config = PrepareConfig(extend=path, forget_days=1)
         prepare([shop / "day2.csv"], tmp_path / name, config)
     assert files_of(tmp_path / "data") == files_of(tmp_path / "version")
     assert files_of(tmp_path / "data") == files_of(tmp_path / "all")
@@ -158,7 +173,7 @@ def test_a_model_is_extended_like_its_data_set(shop, tmp_path):
 def test_a_damaged_model_is_not_extended(shop, tmp_path):
     for name in ("vocabulary", "rare_values"):
         version = tmp_path / name / "1"
-        shutil.copytree(shop / "model1" / "1", version)
+        shutil.copytree(version_of(shop, 1), version)
         path = version / "assets.extra" / name / "user.parquet"
         contents = bytearray(path.read_bytes())
         contents[len(contents) // 3] ^= 1
@@ -168,7 +183,9 @@ def test_a_damaged_model_is_not_extended(shop, tmp_path):
             prepare([shop / "day2.csv"], tmp_path / "x", config)
 
 
-@pytest.mark.parametrize("dialect", ["default", "facebook"])
+@pytest.mark.parametrize(
+    "dialect", [pytest.param("default", marks=pytest.mark.slow), "facebook"]
+)
 def test_criteo_values_are_looked_up_after_some_were_forgotten(tmp_path, dialect):
     days = [make_rows(120, seed=1), make_rows(12, seed=2)]
     raw = [write_rows(tmp_path / f"day{n}.tsv", rows) for n, rows in enumerate(days)]

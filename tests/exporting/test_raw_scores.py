@@ -82,7 +82,9 @@ def test_a_pipe_a_zipped_file_and_a_folder_are_measured_like_the_file(
 
 
 @pytest.mark.parametrize("source", ["raw", "data_dir"])
-def test_the_picture_of_the_rates_is_drawn(exported, log, data_dir, tmp_path, source):
+def test_the_picture_of_the_rates_is_drawn(
+    exported, log, data_dir, tmp_path, source, pictures
+):
     picture = tmp_path / "reliability.png"
     rows = {"raw": log, "data_dir": data_dir}[source]
     evaluate_model(EvaluateCommand(exported, plot=picture, **{source: rows}))

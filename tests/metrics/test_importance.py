@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from sklearn import metrics as oracle
 
-from tests.support.processes import run_command_line
+from tfdlrm.base.command_line import parse
 from tfdlrm.base.errors import InputError
 from tfdlrm.config.models import MFConfig
 from tfdlrm.data.reading import read_split
@@ -19,6 +19,8 @@ from tfdlrm.metrics.permutation import (
     sample_rows,
 )
 from tfdlrm.models import build_model
+
+pytestmark = pytest.mark.usefixtures("loaded_once")
 
 SCHEMA = FeatureSchema(("I1", "I2"), (CategoricalFeature("C1", 5),))
 
@@ -150,11 +152,10 @@ def test_labels_all_alike_are_refused(model, data_dir, tmp_path):
 
 
 def test_one_repeat_has_no_spread():
-    result = run_command_line(
-        "python -m tfdlrm.importance --model m --data_dir d --repeats 1"
-    )
-    assert result.returncode == 2
-    assert result.stderr == "error: repeats is 1, expected >= 2, for a spread\n"
+    argv = ["--model=m", "--data_dir=d", "--repeats=1"]
+    with pytest.raises(InputError) as refused:
+        parse(ImportanceCommand, "tfdlrm.importance", argv)
+    assert str(refused.value) == "repeats is 1, expected >= 2, for a spread"
 
 
 def test_the_sample_of_a_split_has_its_columns(data_dir):

@@ -62,6 +62,7 @@ TF_SERVING = [
     "enable_model_warmup",
     "enable_signature_method_name_check",
     "prefer_tflite_model",
+    "enable_profiler",
     "num_request_iterations_for_warmup",
     "version",
     "monitoring_config_file",

@@ -29,10 +29,10 @@ def limited_server(directory, limits=LIMITS):
 def impatient(server, seconds=0.5):
     """Let the server wait less for slow clients of HTTP, inside the block."""
     config = server.http._server.config
-    predictor = config.app._predictor
+    limits = replace(config.app._limits, seconds=seconds)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(config.http_protocol_class, "seconds", seconds)
-        patch.setattr(predictor, "limits", replace(predictor.limits, seconds=seconds))
+        patch.setattr(config.app, "_limits", limits)
         yield
 
 

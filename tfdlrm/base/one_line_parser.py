@@ -21,6 +21,9 @@ _BAD_FOR_ALL = re.compile(
 _NESTED = re.compile(r"NestedArg\(key='([^']*)', val=.*\)")
 """Messages of jsonargparse."""
 
+_CHOICES = re.compile(r"typing\.Literal\[(.*?)\]")
+_QUOTED = re.compile(r"'([^']*)'")
+
 _TYPES = {
     "<class 'NoneType'>": "null",
     "<class 'pathlib.Path'>": "a path",
@@ -40,8 +43,7 @@ class OneLineParser(jsonargparse.ArgumentParser):
         if match := _BAD_VALUE.fullmatch(text):
             text = _bad_value(*match.groups())
         elif match := _BAD_FOR_ALL.fullmatch(text):
-            types = [_TYPES.get(name, name) for name in match[2].split(", ")]
-            text = _is_not(match[1], match[3], " or ".join(types))
+            text = _bad_for_all(*match.groups())
         raise InputError(f"{text}{self._hint(text)} (--help lists what there is)")
 
     def _hint(self, message: str) -> str:
@@ -63,12 +65,22 @@ class OneLineParser(jsonargparse.ArgumentParser):
 
 def _bad_value(key: str, expected: str, value: str) -> str:
     """Return a message about a bad value, without the names of Python's types."""
-    choices = re.fullmatch(r"typing\.Literal\[(.*)\]", expected)
+    choices = _CHOICES.fullmatch(expected)
     if choices is None:
         return _is_not(key, value, _TYPES.get(expected, expected))
-    names = re.findall(r"'([^']*)'", choices[1])
+    names = _QUOTED.findall(choices[1])
     hint = did_you_mean(value, names)
     return _is_not(key, value, f"one of {', '.join(names)}{hint}")
+
+
+def _bad_for_all(key: str, subtypes: str, value: str) -> str:
+    """Return a message about a value that is of none of several types."""
+    if choices := _CHOICES.match(subtypes):
+        names = _QUOTED.findall(choices[1])
+        hint = did_you_mean(value, names)
+        return _is_not(key, value, f"one of {', '.join(names)}, or null{hint}")
+    types = [_TYPES.get(name, name) for name in subtypes.split(", ")]
+    return _is_not(key, value, " or ".join(types))
 
 
 def _is_not(key: str, value: str, expected: str) -> str:

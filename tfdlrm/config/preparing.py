@@ -1,6 +1,6 @@
 """Settings of preparing, as a frozen dataclass."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -92,6 +92,18 @@ class PrepareConfig:
         require(self.seed >= 0, "seed", self.seed, ">= 0")
         num_bytes = parse_byte_size(self.memory_budget, "memory_budget")
         require(num_bytes >= MIN_MEMORY, "memory_budget", self.memory_budget, ">= 1GB")
+
+    @classmethod
+    def not_filled_in(cls) -> "PrepareConfig":
+        """Return the defaults before those of a dialect are filled in.
+
+        A command line that has these settings among others begins with them, so that
+        another dialect, or `extend`, does not meet settings that nobody gave.
+        """
+        config = object.__new__(cls)
+        for setting in fields(cls):
+            object.__setattr__(config, setting.name, setting.default)
+        return config
 
     @property
     def traits(self) -> DialectTraits:

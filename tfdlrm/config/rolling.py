@@ -88,11 +88,8 @@ class RollingConfig(TrainConfig):
             value = getattr(self.prepare, name, None)
             expected = "none: each day extends the day before"
             require(value is None, f"prepare.{name}", value, expected)
-        if self.data_dirs:
-            for name, value in (("forget_days", days), ("prepare", self.prepare)):
-                is_default = value in (None, PrepareConfig())
-                expected = "none: the data sets of data_dirs are prepared"
-                require(is_default, name, value, expected)
+        expected = "none: the data sets of data_dirs are prepared"
+        require(days is None or bool(self.raw), "forget_days", days, expected)
         patience, held_out = self.early_stopping, self.preparing().validation_days
         if patience is not None and self.raw and not held_out:
             raise InputError(

@@ -1,6 +1,6 @@
 """Settings of training, as frozen dataclasses."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -121,7 +121,7 @@ class TrainConfig:
 
     data_dir: Path | None = None
     raw: Path | None = None
-    prepare: PrepareConfig = field(default_factory=PrepareConfig)
+    prepare: PrepareConfig = field(default_factory=PrepareConfig.not_filled_in)
     model: ModelConfig = field(default_factory=DLRMConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     batch_size: int = 256
@@ -142,6 +142,7 @@ class TrainConfig:
     export_dir: Path | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "prepare", replace(self.prepare))  # filled in
         for name in (
             "batch_size",
             "epochs",

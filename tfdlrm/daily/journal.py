@@ -239,7 +239,7 @@ def _require_usable(output: Path) -> None:
     # A run that was killed at once has nothing but its empty folder of days.
     if names not in ([], ["days"]) or any((output / "days").glob("*")):
         raise InputError(
-            f"output {output} is in use already: it has a {min(names)}, expected a new "
+            f"output {output} is in use already: it holds {min(names)}, expected a new "
             "directory or that of a rolling run"
         )
 

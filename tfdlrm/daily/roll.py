@@ -8,6 +8,7 @@ from tfdlrm.base import directories, storage
 from tfdlrm.base.child_process import run_in_process
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.plain_text import visible
+from tfdlrm.config.preparing import PrepareConfig
 from tfdlrm.config.rolling import Contender, RollingConfig
 from tfdlrm.daily.days import (
     Day,
@@ -46,6 +47,8 @@ def roll(config: RollingConfig, run: Run = run_in_process) -> Path:
         if config.data_dirs
         else days_of_logs(config.raw or (), config.prepare, config.output)
     )
+    if config.data_dirs and config.prepare != PrepareConfig():
+        print("The data sets are prepared: no setting of prepare is used")
     with Journal.opened(config) as journal:
         if config.raw and is_one_log_of_days(config.raw, config.prepare):
             folder = config.output / "log"

@@ -26,7 +26,10 @@ METHODS = {
 
 
 def serving_function(
-    model: keras.Model, schema: FeatureSchema, checked: bool = False
+    model: keras.Model,
+    schema: FeatureSchema,
+    checked: bool = False,
+    check: Callable[..., dict[str, tf.Tensor]] = check_features,
 ) -> Callable[..., Any]:
     """Return the `tf.function` from features to `probability`.
 
@@ -34,11 +37,12 @@ def serving_function(
         model: A model from features to logits.
         schema: The columns.
         checked: Whether the graph refuses input that cannot be scored.
+        check: Function of `schema`, dense features and ids that does so.
     """
 
     def probability(dense: Any, ids: Any) -> dict[str, tf.Tensor]:
         if checked:
-            return {"probability": _score(model, check_features(schema, dense, ids))}
+            return {"probability": _score(model, check(schema, dense, ids))}
         features = {"dense_features": dense, "categorical_features": ids}
         return {"probability": _score(model, features)}
 

@@ -34,6 +34,8 @@ class ServeCommand:
         grpc_max_threads: Most gRPC requests that are answered at a time, while others
             wait; 0 for as many as max_requests.
         enable_grpc_healthcheck_service: Answer gRPC's health checks.
+        enable_profiler: Let TensorFlow's profiler take traces over gRPC, which the
+            server writes to the directory that the request names.
         rest_api_port: Port for REST, metrics and the web page; 0 for none of them.
         rest_api_num_threads: Most REST predictions that are answered at a time, while
             others wait; 0 for as many as max_requests.
@@ -99,6 +101,7 @@ class ServeCommand:
     grpc_channel_arguments: str = ""
     grpc_max_threads: int = 0
     enable_grpc_healthcheck_service: bool = True
+    enable_profiler: bool = False
     rest_api_port: int = 8501
     rest_api_num_threads: int = 0
     rest_api_timeout_in_ms: int = 0

@@ -11,7 +11,6 @@ _XLA = "TensorFlow compiles what a model asks it to compile"
 
 WITHOUT_VALUE = {
     "enable_per_model_batching_parameters": "all models share one batching file",
-    "enable_profiler": "there is no profiler service",
     "enable_serialization_as_tensor_content": "answers have a field for each type",
     "remove_unused_fields_from_bundle_metagraph": "clients get all of the signatures",
     "skip_initialize_tpu": _TPU,

@@ -27,6 +27,7 @@ from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.grpc_settings import GrpcSettings, check_socket_path
 from tfdlrm.serving.http.bodies import INLINE_BYTES
 from tfdlrm.serving.predictor import Predictor, ReadInputs
+from tfdlrm.serving.profiler import profiler_handlers
 from tfdlrm.serving.reader_channel import Task
 from tfdlrm.serving.requests import (
     CLASSIFY,
@@ -103,6 +104,8 @@ class GrpcServer:
         if settings.has_health:
             health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         self._server.add_generic_rpc_handlers(self._handlers())
+        if settings.has_profiler:
+            self._server.add_generic_rpc_handlers(profiler_handlers())
         self._is_refusing = False
         self._is_stopping = asyncio.Event()
         self._last_refused = 0.0

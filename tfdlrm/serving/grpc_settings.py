@@ -27,6 +27,7 @@ class GrpcSettings:
         most_at_a_time: Most requests that are answered at a time while others wait;
             `None` for no such limit.
         has_health: Whether there is the health service.
+        has_profiler: Whether there is TensorFlow's profiler service.
     """
 
     address: str | None
@@ -35,6 +36,7 @@ class GrpcSettings:
     channel_arguments: Mapping[str, int | str] = field(default_factory=dict)
     most_at_a_time: int | None = None
     has_health: bool = True
+    has_profiler: bool = False
 
 
 def channel_arguments(text: str) -> dict[str, int | str]:

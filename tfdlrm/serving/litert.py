@@ -6,22 +6,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 import tensorflow as tf
 
 from tfdlrm.base.device_names import cpu
-from tfdlrm.serving.errors import ServingError
+from tfdlrm.exporting.litert import FILE_NAME, interpreter_class
 from tfdlrm.serving.litert_signatures import read_signatures
 from tfdlrm.serving.meta_graphs import is_servable, tensor_specs
 from tfdlrm.serving.servable import Arrays, Servable, Signature
 
-FILE = "model.tflite"
-
 
 def has_litert(version: Path) -> bool:
     """Return whether a version has a model for LiteRT."""
-    return (version / FILE).is_file()
+    return (version / FILE_NAME).is_file()
 
 
 @dataclass(eq=False)
@@ -59,7 +56,7 @@ class _Interpreters:
 
     def __init__(self, content: bytes) -> None:
         self._content = content
-        self._new = _interpreter_class()
+        self._new = interpreter_class()
         self._idle: list[_Interpreter] = []
         self._lock = threading.Lock()
 
@@ -94,9 +91,9 @@ class LiteServable(Servable):
     """A loaded version, as `Servable`, that LiteRT runs on the CPU."""
 
     def _open(self) -> None:
-        content = (self.path / FILE).read_bytes()
-        self._interpreters = _Interpreters(content)
-        interpreter = self._interpreters.new()
+        content = (self.path / FILE_NAME).read_bytes()
+        interpreters = _Interpreters(content)
+        interpreter = interpreters.new()
         definitions = read_signatures(interpreter, content)
         for name, definition in definitions.items():
             self.meta_graph.signature_def[name].CopyFrom(definition)
@@ -121,59 +118,45 @@ class LiteServable(Servable):
                 None,
             )
             signature.run = (
-                self._run_by_name(signature)
+                _run_by_name(interpreters, signature)
                 if has_runners
-                else self._run_by_index(signature, indices)
+                else _run_by_index(interpreters, signature, indices)
             )
             self.signatures[name] = signature
 
     def _close(self) -> None:
         self.signatures = {}
-        self._interpreters = None  # type: ignore[assignment]
 
     @property
     def device(self) -> str:
         """The device that it computes on, in words."""
         return f"{cpu()}, by LiteRT"
 
-    def _run_by_index(
-        self, signature: Signature, indices: Mapping[str, int]
-    ) -> Callable[..., Arrays]:
-        interpreters = self._interpreters
-        inputs = [indices[spec.tensor] for spec in signature.inputs.values()]
-        outputs = [indices[spec.tensor] for spec in signature.outputs.values()]
 
-        def run(*arrays: np.ndarray) -> Arrays:
-            values = dict(zip(inputs, arrays, strict=True))
-            return interpreters.run(lambda one: one.run(values, outputs))
+def _run_by_index(
+    interpreters: _Interpreters, signature: Signature, indices: Mapping[str, int]
+) -> Callable[..., Arrays]:
+    inputs = [indices[spec.tensor] for spec in signature.inputs.values()]
+    outputs = [indices[spec.tensor] for spec in signature.outputs.values()]
 
-        return run
+    def run(*arrays: np.ndarray) -> Arrays:
+        values = dict(zip(inputs, arrays, strict=True))
+        return interpreters.run(lambda one: one.run(values, outputs))
 
-    def _run_by_name(self, signature: Signature) -> Callable[..., Arrays]:
-        interpreters = self._interpreters
-
-        def run(*arrays: np.ndarray) -> Arrays:
-            values = dict(zip(signature.inputs, arrays, strict=True))
-
-            def call(one: _Interpreter) -> Arrays:
-                runner = one.interpreter.get_signature_runner(signature.name)
-                outputs = runner(**values)
-                return [outputs[name] for name in signature.outputs]
-
-            return interpreters.run(call)
-
-        return run
+    return run
 
 
-def _interpreter_class() -> Any:
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        interpreter = getattr(getattr(tf, "lite", None), "Interpreter", None)
-        if interpreter is None:
-            raise ServingError(
-                grpc.StatusCode.FAILED_PRECONDITION,
-                f"{FILE} needs an interpreter: pip install ai-edge-litert",
-            ) from None
-        return interpreter
-    return Interpreter
+def _run_by_name(
+    interpreters: _Interpreters, signature: Signature
+) -> Callable[..., Arrays]:
+    def run(*arrays: np.ndarray) -> Arrays:
+        values = dict(zip(signature.inputs, arrays, strict=True))
+
+        def call(one: _Interpreter) -> Arrays:
+            runner = one.interpreter.get_signature_runner(signature.name)
+            outputs = runner(**values)
+            return [outputs[name] for name in signature.outputs]
+
+        return interpreters.run(call)
+
+    return run

@@ -91,9 +91,11 @@ def _renamed(
 
 
 def _stored_signatures(content: bytes) -> dict[str, meta_graph_pb2.SignatureDef]:
-    from flatbuffers import flexbuffers
-    from tensorflow.lite.python import schema_py_generated
-
+    try:
+        from flatbuffers import flexbuffers
+        from tensorflow.lite.python import schema_py_generated
+    except ImportError:  # of a later TensorFlow; such files are old
+        return {}
     model = schema_py_generated.Model.GetRootAs(content, 0)
     for number in range(model.MetadataLength()):
         metadata = model.Metadata(number)

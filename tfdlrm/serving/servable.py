@@ -93,7 +93,8 @@ class Signature:
         Raises:
             ServingError: If there are too many rows, or the inputs differ in them.
         """
-        self.check_sizes(inputs, max_rows)
+        for name, spec in self.inputs.items():
+            spec.check(name, inputs[name].shape, max_rows)
         if not self.is_batched:
             return 1
         rows = {name: inputs[name].shape[0] for name in self.inputs}
@@ -138,6 +139,7 @@ class Servable:
         self.load_seconds = 0.0
         self._is_retired = False
         is_checked = _is_checked(path)
+        self._session: Any = None
         self.meta_graph = meta_graph_pb2.MetaGraphDef()
         self.signatures: dict[str, Signature] = {}
         try:
@@ -177,8 +179,9 @@ class Servable:
         """Free the memory."""
         # Signatures, callables, session and graph refer to each other in circles.
         self.signatures = {}
-        self._session.close()
-        del self._session
+        if self._session is not None:
+            self._session.close()
+            self._session = None
 
     @property
     def device(self) -> str:

@@ -64,6 +64,7 @@ class ServerSettings:
         socket_path: Path of a Unix socket for gRPC; with port 0, gRPC has no port.
         channel_arguments: gRPC's own arguments by name.
         has_health: Whether gRPC has the health service.
+        has_profiler: Whether gRPC has TensorFlow's profiler service.
         grpc_turns: Most gRPC requests that are answered at a time; `None` for any
             number.
         rest_turns: Most REST predictions that are answered at a time; `None` for any
@@ -93,6 +94,7 @@ class ServerSettings:
     socket_path: Path | None = None
     channel_arguments: Mapping[str, int | str] = field(default_factory=dict)
     has_health: bool = True
+    has_profiler: bool = False
     grpc_turns: int | None = None
     rest_turns: int | None = None
     rest_seconds: float | None = None
@@ -113,6 +115,7 @@ class ServerSettings:
             self.channel_arguments,
             self.grpc_turns,
             self.has_health,
+            self.has_profiler,
         )
 
     @property

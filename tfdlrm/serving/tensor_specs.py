@@ -26,10 +26,13 @@ class TensorSpec:
         """Return whether an array of this shape may be fed."""
         if self.shape is None:
             return True
-        return len(shape) == len(self.shape) and all(
-            expected in (-1, size)
-            for expected, size in zip(self.shape, shape, strict=True)
-        )
+        if len(shape) != len(self.shape):
+            return False
+        # A loop, not `all`, since every request comes by.
+        for expected, size in zip(self.shape, shape, strict=True):
+            if expected != -1 and expected != size:
+                return False
+        return True
 
     @cached_property
     def values_per_row(self) -> int | None:
