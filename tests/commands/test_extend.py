@@ -190,9 +190,10 @@ def test_a_moved_base_is_the_same_base(shop, tmp_path, capsys):
     assert "is already prepared" in capsys.readouterr().out
 
 
-def test_a_data_set_that_extends_another_one_is_another(shop):
+def test_a_data_set_that_extends_another_one_is_another(shop, tmp_path):
+    shutil.copytree(shop / "set1", tmp_path / "base")
     with pytest.raises(InputError, match="extend named another data set, or none"):
-        prepare([shop / "day1.csv"], shop / "set1", extending(shop / "set1"))
+        prepare([shop / "day1.csv"], shop / "set1", extending(tmp_path / "base"))
     config = config_of(shop)
     with pytest.raises(InputError, match="was made differently"):
         prepare([shop / "day1.csv"], shop / "set1", config)

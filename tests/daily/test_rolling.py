@@ -250,6 +250,33 @@ def test_a_day_that_could_not_be_scored_may_be_repaired(
     assert versions[str(len(paths))] == [path.name for path in paths]
 
 
+def test_days_in_folders_may_have_files_of_one_name(tmp_path, monkeypatch):
+    paths = []
+    for day in range(3):
+        (tmp_path / f"2024-01-0{day + 1}").mkdir()
+        path = tmp_path / f"2024-01-0{day + 1}" / "clicks.txt"
+        paths.append(write_rows(path, make_rows(20 + day, seed=day)))
+    for night in (paths[:1], paths[:2], paths[1:]):
+        roll_with(monkeypatch, FakeSteps(), config_for(tmp_path, tuple(night)))
+    _, versions = results(tmp_path)
+    assert versions["3"] == ["clicks.txt"] * 3
+
+
+def test_another_log_of_the_same_name_and_size_is_not_taken_for_learned(
+    logs, tmp_path, monkeypatch
+):
+    path = tmp_path / "today.txt"
+    path.write_bytes(logs[0].read_bytes())
+    config = config_for(tmp_path, (path,))
+    roll_with(monkeypatch, FakeSteps(), config)
+    path.write_bytes(logs[0].read_bytes())
+    roll_with(monkeypatch, FakeSteps(), config)  # a copy is the same log
+    text = path.read_bytes()
+    path.write_bytes(bytes([text[0] ^ 1]) + text[1:])  # another label
+    with pytest.raises(InputError, match="has changed since its day began"):
+        roll_with(monkeypatch, FakeSteps(), config)
+
+
 def test_a_missing_log_is_refused_before_any_work(logs, tmp_path, monkeypatch):
     fake = FakeSteps()
     config = config_for(tmp_path, (*logs, tmp_path / "day_4.txt"))

@@ -11,12 +11,13 @@ import orjson
 import yaml
 
 from pipelines.logs.columns_file import load_columns
+from pipelines.logs.inputs import Inputs
 from tfdlrm.base import directories, storage
 from tfdlrm.base.checksums import seal, sorted_sha256, unseal
 from tfdlrm.base.command_line import to_yaml
 from tfdlrm.base.errors import InputError
 from tfdlrm.config.rolling import RollingConfig
-from tfdlrm.daily.days import Day
+from tfdlrm.daily.days import Day, checksums_of
 from tfdlrm.training.run_settings import first_difference
 
 JOURNAL_FILE = "rolling.json"
@@ -124,26 +125,37 @@ class Journal:
         if not self.days:
             return 0
         names = [day["name"] for day in self.days]
-        if days[0].name not in names:
+        first = _position(days[0].name, names)
+        if first is None:
             raise InputError(
                 f"output {self.output} is of another rolling run, whose days are "
                 f"{_span(names)}; the first of these days is {days[0].name}: give "
                 "another --output, or the days of that run and those after them"
             )
-        first = names.index(days[0].name)
         for number, day in enumerate(days, start=first):
             if not self._has_results(number):
                 break
             old_day = self.days[number]
-            if day.name != old_day["name"]:
+            if not _is_same_name(day.name, old_day["name"]):
                 raise InputError(
                     f"output {self.output} is of a rolling run in which "
                     f"{old_day['name']} is the day that is {day.name} now: give the "
                     "same days in the same order, or another --output"
                 )
-            if day.identity != old_day["identity"]:
+            is_same = day.identity == old_day["identity"]
+            if not is_same or self._is_rewritten(number, day):
                 raise changed(day, self.output)
         return first
+
+    def _is_rewritten(self, number: int, day: Day) -> bool:
+        """Whether a log that was written to since it was learned has other contents."""
+        checksums, learned = self.checksums(number), self.files(number).learned
+        if not checksums or not learned.is_file():
+            return False
+        time = learned.stat().st_mtime_ns
+        paths = Inputs.of([day.path])
+        is_newer = any(path.stat().st_mtime_ns >= time for path in paths)
+        return is_newer and checksums_of(day) != checksums
 
     def _has_results(self, number: int) -> bool:
         """Whether anything came of a day; if not, its log may still be repaired."""
@@ -257,6 +269,20 @@ def _waiting(directory: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _position(name: str, names: Sequence[str]) -> int | None:
+    """Return the position of a day among the names of others; `None` if it is new."""
+    if name in names:
+        return names.index(name)
+    matches = (index for index, old in enumerate(names) if _is_same_name(name, old))
+    return next(matches, None)
+
+
+def _is_same_name(name: str, old_name: str) -> bool:
+    """Whether names may be those of one day: files alike are named by their folders."""
+    longer, shorter = sorted([name, old_name], key=len, reverse=True)
+    return longer == shorter or longer.endswith(f"/{shorter}")
 
 
 def _span(names: Sequence[str]) -> str:
