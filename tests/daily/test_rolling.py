@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -231,6 +232,18 @@ def test_a_log_that_changes_between_scoring_and_learning_is_refused(
     paths[1].write_bytes(bytes([text[0] ^ 1]) + text[1:])  # another label
     with pytest.raises(InputError, match="has changed since its day began"):
         roll_with(monkeypatch, FakeSteps(), config_for(tmp_path, paths))
+
+
+def test_a_day_that_was_scored_may_be_given_up(logs, tmp_path, monkeypatch):
+    killed = FakeSteps(kill_at=3, is_done=False)
+    with pytest.raises(KilledError):
+        roll_with(monkeypatch, killed, config_for(tmp_path, logs[:2]))
+    assert killed.names[-1] == ("0002", "scores")
+    shutil.rmtree(tmp_path / "rolling" / "days" / "0002")
+    paths = (logs[0], logs[2])
+    roll_with(monkeypatch, FakeSteps(), config_for(tmp_path, paths))
+    _, versions = results(tmp_path)
+    assert versions["2"] == [path.name for path in paths]
 
 
 @pytest.mark.parametrize("repair", ["fixed", "left out"])
