@@ -21,7 +21,7 @@ def generations(ranks: np.ndarray, day: int, turnover: float) -> np.ndarray:
     Example:
 
     >>> ranks = np.arange(1000)
-    >>> replaced = generations(ranks, 3, 0.25) != generations(ranks, 2, 0.25)
+    >>> replaced = generations(ranks, 2, 0.25) != generations(ranks, 1, 0.25)
     >>> int(replaced.sum())
     250
     """

@@ -66,8 +66,8 @@ def test_parquet_labels_may_be_categories(tmp_path):
 def test_parquet_labels_that_are_true_or_false_are_so_in_any_case(
     tmp_path, positive, labels
 ):
-    labels = pl.Series([True, False])
-    FRAME.with_columns(y=labels).write_parquet(tmp_path / "log.parquet")
+    flags = pl.Series([True, False])
+    FRAME.with_columns(y=flags).write_parquet(tmp_path / "log.parquet")
     columns = replace(PARQUET, positive=positive)
     assert read(open_log(tmp_path / "log.parquet", columns))["y"] == labels
 
