@@ -92,7 +92,7 @@ class Spread:
             return measure_text(self.mean)
         if self.deviation is None:
             return format(self.mean, spec)
-        return f"{self.mean:{spec}} ± {self.deviation:{spec}}"
+        return f"{self.mean:{spec}} ± {self.deviation:{spec.lstrip('+')}}"
 
 
 def read_run(directory: Path, schema: FeatureSchema) -> FinishedRun:
