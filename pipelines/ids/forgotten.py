@@ -31,7 +31,7 @@ def write_forgotten(values: pl.Series, work: Path, name: str) -> Path:
     """Write the values of a column that have just lost their id."""
     path = forgotten_path(work, name)
     path.parent.mkdir(exist_ok=True)
-    with whole(path) as temporary:
+    with whole(path, is_kept=True) as temporary:
         values.alias("value").to_frame().write_ipc(temporary)
     return path
 

@@ -115,9 +115,8 @@ def expected(data_dir, rows, columns):
     return 1 / (1 + np.exp(-np.asarray(logits, float).ravel()))
 
 
-@pytest.mark.parametrize(
-    "number", [*(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1)), 2]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [0, 1, 2])
 def test_all_signatures_look_up_the_ids_of_the_day(shop, columns, tmp_path, number):
     rows = rows_to_score(columns)
     right = expected(shop / f"set{number}", rows, columns[number])

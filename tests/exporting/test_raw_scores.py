@@ -61,6 +61,7 @@ def test_the_table_of_unknown_values_is_below_that_of_the_measures(
     assert shares == sorted(shares, reverse=True)
 
 
+@pytest.mark.slow
 def test_a_pipe_a_zipped_file_and_a_folder_are_measured_like_the_file(
     exported, log, tmp_path
 ):

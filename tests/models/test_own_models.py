@@ -82,10 +82,8 @@ def scored_rows(config):
     return labels, scores
 
 
-@pytest.mark.parametrize(
-    "columns_name",
-    ["both", *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS if k != "both")],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("columns_name", KINDS)
 def test_raw_rows_are_scored_as_prepared_ones(trained, columns_name, log, tmp_path):
     config = trained(columns_name)
     predict(PredictCommand(config.export_dir, log, tmp_path / "p.csv", 333))
@@ -181,6 +179,7 @@ def test_long_bags_are_scored_in_parts(trained, monkeypatch):
     np.testing.assert_allclose(parts, all_scores, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_is_exported_again(trained, log, tmp_path):
     config = trained("both")
     again = export(ExportCommand(config.run_dir, tmp_path / "model"))

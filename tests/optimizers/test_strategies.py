@@ -61,7 +61,7 @@ def on_one_device():
             lambda: tf.distribute.experimental.CentralStorageStrategy(),
             marks=pytest.mark.slow,
         ),
-        central_storage,
+        pytest.param(central_storage, marks=pytest.mark.slow),
     ],
     ids=["one device", "central storage", "central storage of two"],
 )

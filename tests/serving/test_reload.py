@@ -246,6 +246,7 @@ def wait_until(condition):
     assert condition()
 
 
+@pytest.mark.slow
 def test_no_request_is_lost_while_the_config_file_changes(saved, file):
     stable = [("stable", 1)]
     write(file, entry(saved / "a", "m", only(1), stable))

@@ -274,6 +274,7 @@ def test_a_hundred_thousand_rows_are_answered_while_versions_are_swapped(base):
     assert set(versions) >= {2, 22}
 
 
+@pytest.mark.slow
 def test_the_command_serves_swaps_and_stops_in_good_order(base, tmp_path):
     dense, ids = rows(2)
     inputs = {"dense_features": dense.tolist(), "categorical_features": ids.tolist()}

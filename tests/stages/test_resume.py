@@ -262,6 +262,7 @@ def test_what_is_left_of_a_complete_run_is_removed(raw, tmp_path):
     assert not remains.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small_pieces")
 def test_the_number_of_threads_does_not_matter(raw, tmp_path):
     prepare(raw, tmp_path / "here", CONFIG)

@@ -72,6 +72,7 @@ def test_training_ends_after_the_best_point_and_keeps_its_weights(tmp_path):
     assert log_loss(model) == pytest.approx(min(losses), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_killed_run_ends_where_it_would_have(tmp_path, monkeypatch):
     class KilledError(Exception):
         pass

@@ -57,7 +57,7 @@ def require_local(name: str, path: Path) -> None:
 
 
 @contextmanager
-def whole(target: Path, suffix: str = "") -> Iterator[Path]:
+def whole(target: Path, suffix: str = "", is_kept: bool = False) -> Iterator[Path]:
     """Yield a temporary path to write to, which replaces `target` if all goes well.
 
     The path is new each time, so that two processes, one of which may be left over from
@@ -69,6 +69,8 @@ def whole(target: Path, suffix: str = "") -> Iterator[Path]:
     Args:
         target: The file.
         suffix: An ending of the temporary name, for a writer that demands it.
+        is_kept: Whether the caller waits for the disk itself; see
+            `tfdlrm.base.kept_files.keep`.
 
     Yields:
         A path in the same directory.
@@ -83,7 +85,10 @@ def whole(target: Path, suffix: str = "") -> Iterator[Path]:
     )
     try:
         yield temporary
-        rename(temporary, target)
+        if is_kept:
+            temporary.replace(target)
+        else:
+            rename(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -38,6 +38,8 @@ def write_rare_values(
 ) -> None:
     """Write the rare values of column `name` below a data set directory, or nothing.
 
+    The caller waits for the disk, by `tfdlrm.base.kept_files.keep`.
+
     Args:
         counts: One or more frames, which follow each other in ascending order: `value`
             (UInt32 or String), `frequency` (Int64), and perhaps `last_day` (Int32).
@@ -50,7 +52,7 @@ def write_rare_values(
     groups = _groups(counts)
     first_group = next(groups)
     with (
-        storage.whole(path) as temporary,
+        storage.whole(path, is_kept=True) as temporary,
         _writer(temporary, first_group.schema) as writer,
     ):
         writer.write_table(first_group, _GROUP_ROWS)

@@ -29,6 +29,8 @@ _HISTORY = ["since", "last_day"]
 def write_vocabulary(vocabulary: pl.DataFrame, directory: Path, name: str) -> None:
     """Write `vocabulary` of column `name` below a data set directory, or nothing.
 
+    The caller waits for the disk, by `tfdlrm.base.kept_files.keep`.
+
     Args:
         vocabulary: Columns `value` (UInt32 or String), `id` (Int32) and `frequency`
             (Int64), by id; and `since` and `last_day` (Int32) if it extends another.
@@ -38,7 +40,7 @@ def write_vocabulary(vocabulary: pl.DataFrame, directory: Path, name: str) -> No
     path = vocabulary_path(directory, name)
     path.parent.mkdir(exist_ok=True)
     require_own_file(path, name)
-    with storage.whole(path) as aside:
+    with storage.whole(path, is_kept=True) as aside:
         vocabulary.write_parquet(aside)
 
 
