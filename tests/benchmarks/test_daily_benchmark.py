@@ -34,7 +34,7 @@ def seed_of(warm):
 def test_differences_are_taken_seed_by_seed():
     text = show_days([seed_of(0.78), seed_of(0.82)])
     assert "| 2           | 0.9000 ± 0.0000 | 0.8000 ± 0.0283 |" in text
-    assert "AUC, mean from day 3: warm - truth: -0.1000 ± +0.0283" in text
+    assert "AUC, mean from day 3: warm - truth: -0.1000 ± 0.0283" in text
     assert "warm - cold: +0.1500" in text
 
 
