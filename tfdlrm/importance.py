@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tfdlrm.base import directories, storage
 from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.devices import Device, use_device
-from tfdlrm.base.errors import InputError, require
+from tfdlrm.base.errors import InputError, require, require_one
 from tfdlrm.base.piped_input import as_file
 from tfdlrm.base.plain_text import visible
 from tfdlrm.data.schema import SPLITS, FeatureSchema
@@ -55,12 +55,8 @@ class ImportanceCommand:
     device: Device = "cpu"
 
     def __post_init__(self) -> None:
-        if (self.data_dir is None) == (self.raw is None):
-            problem = "neither is given" if self.raw is None else "both are given"
-            raise InputError(
-                f"data_dir and raw: {problem}, expected one: a data set directory, or "
-                "a raw log"
-            )
+        expected = "a data set directory, or a raw log"
+        require_one(expected, data_dir=self.data_dir, raw=self.raw)
         if self.raw is not None and self.split:
             raise InputError("split goes with data_dir: a raw log has none")
         storage.require_local("output", self.output)

@@ -30,3 +30,28 @@ def require(holds: bool, name: str, value: object, expected: str) -> None:
     """
     if not holds:
         raise InputError(f"{name} is {value}, expected {expected}")
+
+
+def require_one(expected: str, **settings: object) -> None:
+    """Refuse settings of which not exactly one is given.
+
+    Args:
+        expected: What was expected, in words.
+        settings: Their values; an empty one is not given.
+
+    Raises:
+        InputError: If none or several are given.
+
+    Example:
+
+    >>> try:
+    ...     require_one("a data set, or a log", data_dir=None, raw=None)
+    ... except InputError as error:
+    ...     print(error)
+    data_dir and raw: neither is given, expected one: a data set, or a log
+    """
+    num_given = sum(map(bool, settings.values()))
+    if num_given != 1:
+        problem = "both are given" if num_given else "neither is given"
+        names = " and ".join(settings)
+        raise InputError(f"{names}: {problem}, expected one: {expected}")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from tfdlrm.base import storage
-from tfdlrm.base.errors import InputError, require
+from tfdlrm.base.errors import InputError, require, require_one
 from tfdlrm.config.preparing import PrepareConfig
 from tfdlrm.config.training import TrainConfig
 from tfdlrm.data.dialects import DialectTraits, traits_of
@@ -60,12 +60,8 @@ class RollingConfig(TrainConfig):
                 located = tuple(map(storage.at, paths))
                 require(len(set(located)) == len(located), name, paths, "each once")
                 object.__setattr__(self, name, located)
-        if bool(self.raw) == bool(self.data_dirs):
-            problem = "both are given" if self.raw else "neither is given"
-            raise InputError(
-                f"raw and data_dirs: {problem}, expected one: raw logs, or data set "
-                "directories, one a day"
-            )
+        expected = "raw logs, or data set directories, one a day"
+        require_one(expected, raw=self.raw, data_dirs=self.data_dirs)
         for name in _OWN_SETTINGS:
             value = getattr(self, name, None)
             expected = "none: each day has its own"
