@@ -5,8 +5,6 @@ import pytest
 
 from tests.support.serving_thread import embedded, post
 from tfdlrm.base.errors import InputError
-from tfdlrm.config import TrainConfig
-from tfdlrm.config.models import DLRMConfig
 from tfdlrm.data.reading import read_split
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.export import ExportCommand, export
@@ -16,20 +14,6 @@ from tfdlrm.exporting.scorer import load_scorer
 from tfdlrm.serving.loading import Loading
 from tfdlrm.serving.policies import ModelSettings
 from tfdlrm.serving.server import ServerSettings
-from tfdlrm.train import train
-
-
-@pytest.fixture(scope="module")
-def config(data_dir, tmp_path_factory) -> TrainConfig:
-    directory = tmp_path_factory.mktemp("trained")
-    config = TrainConfig(
-        data_dir=data_dir,
-        model=DLRMConfig(embedding_dim=4, bottom_mlp_units=(8,), top_mlp_units=(8,)),
-        run_dir=directory / "run",
-        export_dir=directory / "model",
-    )
-    train(config)
-    return config
 
 
 @pytest.fixture(scope="module")

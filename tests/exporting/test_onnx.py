@@ -8,7 +8,7 @@ import tensorflow as tf
 from tests.support.processes import run_command_line
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import TrainConfig
-from tfdlrm.config.models import DCNV2Config, DLRMConfig
+from tfdlrm.config.models import DCNV2Config
 from tfdlrm.data.reading import read_split
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.export import ExportCommand, export
@@ -22,19 +22,6 @@ from tfdlrm.train import train
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("tf2onnx")
-
-
-@pytest.fixture(scope="module")
-def config(data_dir, tmp_path_factory) -> TrainConfig:
-    directory = tmp_path_factory.mktemp("trained")
-    config = TrainConfig(
-        data_dir=data_dir,
-        model=DLRMConfig(embedding_dim=4, bottom_mlp_units=(8,), top_mlp_units=(8,)),
-        run_dir=directory / "run",
-        export_dir=directory / "model",
-    )
-    train(config)
-    return config
 
 
 def session(path) -> onnxruntime.InferenceSession:

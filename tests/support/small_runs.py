@@ -1,5 +1,7 @@
 """Short runs of a small model, whole or killed."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -75,8 +77,9 @@ def train(directory, optimizer="adagrad", read=read, data_set="a", **settings):
     return weights, curves
 
 
-def train_until_killed(directory, at_step, optimizer="adagrad", **settings):
-    """Train until the end of a step, whose checkpoint is not written any more."""
+@contextmanager
+def dying_at_step(at_step):
+    """Let a run die at the end of a step, before its checkpoint is written."""
     take_a_point = CurveRecorder.on_train_batch_end
 
     def die(self, batch, logs=None):
@@ -86,6 +89,12 @@ def train_until_killed(directory, at_step, optimizer="adagrad", **settings):
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KilledError):
         patch.setattr(CurveRecorder, "on_train_batch_end", die)
+        yield
+
+
+def train_until_killed(directory, at_step, optimizer="adagrad", **settings):
+    """Train until the end of a step, whose checkpoint is not written any more."""
+    with dying_at_step(at_step):
         train(directory, optimizer, **settings)
 
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.support.small_runs import KilledError
+from tests.support.small_runs import dying_at_step
 from tests.support.two_days import (
     first_day,
     second_day,
@@ -18,7 +18,6 @@ from tests.support.two_days import (
 from tfdlrm.base.errors import InputError
 from tfdlrm.checkpoints.directory import CheckpointDirectory
 from tfdlrm.config import CheckpointConfig, OptimizerConfig
-from tfdlrm.training.curves import CurveRecorder
 from tfdlrm.training.run_directory import RunDirectory
 
 SCHEDULE = OptimizerConfig(
@@ -65,20 +64,6 @@ def test_so_do_tables_on_two_devices(tmp_path):
     assert_two_days_equal_one_run(tmp_path, strategy="mirrored", tables="sharded")
 
 
-def killed(directory, schema, config, at_step):
-    """Begin a run and let it die at the end of a step."""
-    take_a_point = CurveRecorder.on_train_batch_end
-
-    def die(self, batch, logs=None):
-        take_a_point(self, batch, logs)
-        if self.step >= at_step:
-            raise KilledError
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KilledError):
-        patch.setattr(CurveRecorder, "on_train_batch_end", die)
-        trained(directory, schema, config)
-
-
 @pytest.mark.parametrize("at_step", [1, 4])
 def test_a_killed_run_ends_as_if_it_had_not_been(at_step, tmp_path, capsys):
     schema = first_day(tmp_path / "day1")
@@ -94,7 +79,8 @@ def test_a_killed_run_ends_as_if_it_had_not_been(at_step, tmp_path, capsys):
     whole = replace(day_2, run_dir=tmp_path / "whole")
     expected = values_of(trained(tmp_path / "day2", later, whole))
     day_2 = replace(day_2, run_dir=tmp_path / "killed")
-    killed(tmp_path / "day2", later, day_2, at_step)
+    with dying_at_step(at_step):
+        trained(tmp_path / "day2", later, day_2)
     capsys.readouterr()
     if at_step > 2:
         shutil.rmtree(day_1.run_dir)  # nobody needs it any more
@@ -117,7 +103,8 @@ def test_another_beginning_of_the_same_run_is_refused(tmp_path):
     day_1 = settings(tmp_path / "run1")
     trained(tmp_path / "day1", schema, day_1)
     day_2 = replace(day_1, run_dir=tmp_path / "run2", init_from=day_1.run_dir)
-    killed(tmp_path / "day1", schema, day_2, 1)
+    with dying_at_step(1):
+        trained(tmp_path / "day1", schema, day_2)
     for other in (None, tmp_path / "other"):
         with pytest.raises(InputError, match=r"with other settings: init_from: .*run1"):
             RunDirectory.opened(replace(day_2, init_from=other)).__enter__()
