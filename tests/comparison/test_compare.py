@@ -227,6 +227,7 @@ def test_a_stopped_comparison_stops_its_run_and_goes_on(data_dir, tmp_path, how)
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         wait_until(lambda: curves.is_file() and curves.read_text())
         process.send_signal(how)
+        process.send_signal(how)  # as `timeout` does
     assert process.returncode == (143 if how == signal.SIGTERM else -how)
     wait_until(lambda: [*run.glob("checkpoints/step-*")])
     assert not (run / "report.md").exists()

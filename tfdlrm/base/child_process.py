@@ -4,10 +4,13 @@ import ctypes
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+
+from tfdlrm.base import signals
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
@@ -77,8 +80,13 @@ def _stop_with_parent() -> None:
 @contextmanager
 def _terminate_is_exit() -> Iterator[None]:
     """Let a request to terminate end this process the way an interrupt does."""
+    first_time: float | None = None
 
     def leave(number: int, frame: FrameType | None) -> None:
+        nonlocal first_time
+        if first_time is not None and signals.repeats(first_time):
+            return
+        first_time = time.monotonic()
         raise SystemExit(128 + number)
 
     old_handler = signal.signal(signal.SIGTERM, leave)

@@ -1,11 +1,21 @@
 """Signals that ask a training run to stop, held until it can stop in good order."""
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+# Seconds in which one request may send its signal more than once: `timeout` signals the
+# process and its group, and Linux a child once for each thread of a killed parent.
+ONE_REQUEST = 1.0
+
+
+def repeats(first_time: float) -> bool:
+    """Return whether a signal that comes now repeats a request of that time."""
+    return time.monotonic() - first_time <= ONE_REQUEST
 
 
 class StopRequest:
@@ -30,16 +40,26 @@ class StopRequest:
 def stop_requests() -> Iterator[StopRequest]:
     """Hold the first interrupt or request to terminate.
 
-    A second one ends the program at once.
+    A second one ends the program at once, unless it comes so soon after the first that
+    it repeats the same request.
 
     Yields:
         The request, which shows whether a signal came.
     """
     request = StopRequest()
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    first_time: float | None = None
 
     def hold(received: int, frame: FrameType | None) -> None:
-        request.signal = signal.Signals(received)
+        nonlocal first_time
+        if first_time is None:
+            first_time = time.monotonic()
+            request.signal = signal.Signals(received)
+        elif not repeats(first_time):
+            restore()
+            signal.raise_signal(received)
+
+    def restore() -> None:
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
@@ -48,5 +68,4 @@ def stop_requests() -> Iterator[StopRequest]:
     try:
         yield request
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        restore()
