@@ -123,7 +123,10 @@ def read_values(directory: Path, name: str, ids: Sequence[int]) -> dict[int, str
     """
     path = vocabulary_path(directory, name)
     vocabulary = pl.scan_parquet(local_copies.local_copy(path), glob=False)
-    rows = vocabulary.filter(pl.col("id").is_in(list(ids)), pl.col("value").is_not_null())
+    rows = vocabulary.filter(
+        pl.col("id").is_in(pl.Series(ids, dtype=pl.Int32).implode()),
+        pl.col("value").is_not_null(),
+    )
     try:
         values = rows.select("id", "value").collect()
     except (OSError, pl.exceptions.PolarsError) as error:

@@ -46,7 +46,8 @@ class Results:
     """What is known of a trained model, in types of JSON.
 
     Args:
-        trained: When training ended, in UTC, such as `2026-11-30T14:05:00Z`.
+        trained: When training ended, in UTC, such as `2026-11-30T14:05:00Z`;
+            `None` if that is not known.
         data: The data set: `name`, `rows` by split, `days` of the log, `dialect`.
         measures: Measures of each held-out split, as `BinaryMetrics` names them.
         curve: Points by ascending step: `step`, `epoch`, and `train` and `validation`
@@ -59,7 +60,7 @@ class Results:
         examples: Raw rows that occurred in a held-out split, without the label.
     """
 
-    trained: str
+    trained: str | None
     data: dict[str, Any]
     measures: dict[str, dict[str, Any]] = field(default_factory=dict)
     curve: list[dict[str, Any]] = field(default_factory=list)
@@ -136,7 +137,9 @@ def curve_points(
         step = point["step"]
         epoch = round(step / steps_per_epoch, 6)
         row = by_step.setdefault(step, {"step": step, "epoch": epoch})
-        row[point["split"]] = {name: point[name] for name in ("loss", "accuracy", "auc")}
+        row[point["split"]] = {
+            name: point[name] for name in ("loss", "accuracy", "auc")
+        }
     rows = [by_step[step] for step in sorted(by_step)]
     if len(rows) <= MOST_POINTS:
         return rows

@@ -19,11 +19,10 @@ _MOST_DIGITS = 17
 
 
 def sample_rows(data_dir: Path, schema: FeatureSchema) -> list[dict[str, Any]]:
-    """Return up to `NUM_SAMPLES` raw rows of the first held-out split.
+    """Return up to `NUM_SAMPLES` raw rows of a data set, held-out ones if possible.
 
-    A model computes the same features from them as from the rows of the data set. They
-    are spread over the first rows of the split; rows with unknown values, which the
-    data set does not hold, are left out.
+    A model computes the same features from them as from the rows of the data set. Rows
+    with unknown values are left out, since a data set does not hold these.
 
     Args:
         data_dir: Directory of the data set.
@@ -31,50 +30,72 @@ def sample_rows(data_dir: Path, schema: FeatureSchema) -> list[dict[str, Any]]:
 
     Returns:
         For each row its values by column: text, blank where missing, and lists of text
-        for multi-hot columns. Empty if no rows are held out, or if values are hashed.
+        for multi-hot columns. Empty if values are hashed, or all rows have unknown
+        values.
     """
-    splits = schema.held_out_splits
-    if not splits or not traits_of(schema.dialect).has_vocabulary:
+    if not traits_of(schema.dialect).has_vocabulary:
         return []
-    batches = read_split(data_dir, schema, splits[0], _ROWS_TO_LOOK_AT)
+    for split in (*schema.held_out_splits, "train"):
+        if schema.num_rows(split):
+            dense, columns = _known_rows(data_dir, schema, split)
+            if len(dense):
+                return _as_text(data_dir, schema, dense, columns)
+    return []
+
+
+def _known_rows(
+    data_dir: Path, schema: FeatureSchema, split: str
+) -> tuple[np.ndarray, list[list[np.ndarray]]]:
+    """Return dense features and ids of rows without unknown values, spread evenly.
+
+    Returns:
+        Dense features `(rows, n)`; and the ids of each column, an array for each row.
+    """
     with damage_named(data_dir, schema):
+        batches = read_split(data_dir, schema, split, _ROWS_TO_LOOK_AT)
         features, _ = next(iter(batches))
     dense = features["dense_features"].numpy()
     columns = _columns_of_ids(features["categorical_features"])
-    candidates = np.arange(len(dense))
+    has_unknown = np.zeros(len(dense), bool)
     if not traits_of(schema.dialect).missing_is_zero:
-        has_unknown = [
-            [bool(np.any(bag == UNKNOWN_ID)) for bag in column] for column in columns
-        ]
-        if columns:
-            candidates = np.flatnonzero(~np.any(has_unknown, axis=0))
-    spread = np.unique(np.linspace(0, len(candidates) - 1, NUM_SAMPLES, dtype=int))
-    rows = candidates[spread] if len(candidates) else candidates
-    samples: list[dict[str, Any]] = [
-        {
-            name: number_text(dense[row, position], name in schema.untransformed)
-            for position, name in enumerate(schema.dense_features)
-        }
-        for row in rows
-    ]
-    for feature, column in zip(schema.categorical_features, columns, strict=True):
-        bags = [column[row] for row in rows]
-        ids = np.unique(np.concatenate(bags)) if bags else np.array([], np.int32)
-        values = read_values(data_dir, feature.name, ids.tolist())
-        if not traits_of(schema.dialect).missing_is_zero:
-            values[MISSING_ID] = ""
-        for sample, bag in zip(samples, bags, strict=True):
-            texts = [values.get(int(number), "") for number in bag]
-            sample[feature.name] = texts if feature.multi_hot else texts[0]
-    return samples
+        for column in columns:
+            has_unknown |= [bool((bag == UNKNOWN_ID).any()) for bag in column]
+    known = np.flatnonzero(~has_unknown)
+    spread = np.linspace(0, max(len(known) - 1, 0), NUM_SAMPLES).astype(int)
+    rows = known[np.unique(spread)] if len(known) else known
+    return dense[rows], [[column[row] for row in rows] for column in columns]
 
 
 def _columns_of_ids(ids: Any) -> list[list[np.ndarray]]:
     """Return the ids of each column, an array for each row."""
     if isinstance(ids, tf.RaggedTensor):
-        num_columns = ids.shape[1]
-        return [list(map(np.asarray, ids[:, i].to_list())) for i in range(num_columns)]
+        columns = [ids[:, position].to_list() for position in range(ids.shape[1])]
+        return [[np.array(bag, np.int32) for bag in column] for column in columns]
     return [list(column[:, None]) for column in ids.numpy().T]
+
+
+def _as_text(
+    data_dir: Path,
+    schema: FeatureSchema,
+    dense: np.ndarray,
+    columns: list[list[np.ndarray]],
+) -> list[dict[str, Any]]:
+    samples: list[dict[str, Any]] = [
+        {
+            name: number_text(number, name in schema.untransformed)
+            for name, number in zip(schema.dense_features, numbers, strict=True)
+        }
+        for numbers in dense
+    ]
+    for feature, bags in zip(schema.categorical_features, columns, strict=True):
+        ids = np.unique(np.concatenate(bags)).tolist()
+        values = read_values(data_dir, feature.name, ids)
+        if not traits_of(schema.dialect).missing_is_zero:
+            values[MISSING_ID] = ""
+        for sample, bag in zip(samples, bags, strict=True):
+            texts = [values.get(number, "") for number in bag.tolist()]
+            sample[feature.name] = texts if feature.multi_hot else texts[0]
+    return samples
 
 
 def number_text(feature: float, is_untransformed: bool) -> str:
