@@ -97,7 +97,7 @@ def train(config: TrainConfig) -> Path | None:
     print(f"Done in {time.perf_counter() - start:.0f} s. Score raw rows with it:\n")
     print(
         f"  python -m tfdlrm.predict --model {shlex.quote(str(exported))} "
-        f"--input {shlex.quote(str(raw or 'RAW.tsv'))} --output predictions.csv"
+        f"--raw {shlex.quote(str(raw or 'RAW.tsv'))} --output_file predictions.csv"
     )
     return exported
 
