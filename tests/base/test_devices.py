@@ -140,7 +140,7 @@ def memory_of_train(config, monkeypatch):
         pass
 
     require = mock.Mock(side_effect=StoppedError)
-    monkeypatch.setattr("tfdlrm.train.require_memory", require)
+    monkeypatch.setattr("tfdlrm.runs.training_run.require_memory", require)
     with pytest.raises(StoppedError):
         train(config)
     return require.call_args.args[2]

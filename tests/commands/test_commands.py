@@ -218,7 +218,9 @@ def test_a_used_run_directory_is_refused_before_rows_are_prepared(
 def test_a_raw_file_is_prepared_once(raw_file, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = TrainConfig(raw=raw_file, model=SMALL_DLRM, export_dir=tmp_path / "model")
-    monkeypatch.setattr("tfdlrm.train.memory_here", lambda *_: Memory(host=0))
+    monkeypatch.setattr(
+        "tfdlrm.runs.training_run.memory_here", lambda *_: Memory(host=0)
+    )
 
     def prepare_only(config):
         with pytest.raises(InputError, match="and 0 B are there"):
