@@ -33,7 +33,7 @@ def finish(
     from tfdlrm.training.trained_model import measure, on_one_device, show
 
     model = on_one_device(model, config, schema)
-    metrics, bins = measure(model, data_dir, schema)
+    metrics, bins, _ = measure(model, data_dir, schema)
     show(metrics, schema, run)
     checkpoint = CheckpointDirectory(run.checkpoint_directory).identity()
     origin = {"checkpoint": checkpoint, "step": points[-1].step}
