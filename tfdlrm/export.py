@@ -47,7 +47,7 @@ class ExportCommand:
         keep: Number of versions that stay, the newest; null keeps all.
         deployment: Directory for the files that start TF Serving with the model:
             models.config, batching_parameters.txt, monitoring.config, compose.yaml.
-        plot: Directory for the graph of the model, such as model_graph, which
+        graph: Directory for the graph of the model, such as model_graph, which
             `tensorboard --logdir model_graph` draws.
     """
 
@@ -57,12 +57,12 @@ class ExportCommand:
     quantize: Literal["none", "int8"] = "none"
     keep: int | None = None
     deployment: Path | None = None
-    plot: Path | None = None
+    graph: Path | None = None
 
     def __post_init__(self) -> None:
         if self.keep is not None and self.keep < 1:
             raise InputError(f"keep is {self.keep}, expected >= 1")
-        for name in ("deployment", "plot"):
+        for name in ("deployment", "graph"):
             storage.require_local(name, getattr(self, name) or Path())
         if self.format == "litert" and self.deployment is not None:
             raise InputError(
@@ -103,10 +103,10 @@ def export(command: ExportCommand) -> Path:
         from tfdlrm.exporting.onnx import require_onnx
 
         require_onnx()
-    if command.plot is not None:
+    if command.graph is not None:
         from tfdlrm.exporting.model_graph import check_graph_directory, write_graph
 
-        check_graph_directory(command.plot)
+        check_graph_directory(command.graph)
 
     if command.format == "saved_model":
         # The model serves in the precision in which it was measured. ONNX Runtime has
@@ -116,9 +116,9 @@ def export(command: ExportCommand) -> Path:
     checkpoints = CheckpointDirectory(run.checkpoint_directory)
     state = checkpoints.load_weights(model, schema.fingerprint, Meaning.of(schema))
     load_kept_weights(model, run, config.early_stopping is not None, state)
-    if command.plot is not None:
-        write_graph(model, schema, command.plot)
-        print(f"Graph: tensorboard --logdir {command.plot}")
+    if command.graph is not None:
+        write_graph(model, schema, command.graph)
+        print(f"Graph: tensorboard --logdir {command.graph}")
     if command.format == "saved_model":
         is_quantized = command.quantize == "int8"
         version = _export_saved_model(
@@ -243,7 +243,7 @@ def _export_file(
 
 
 def main() -> None:
-    command = parse(ExportCommand, "tfdlrm.export")
+    command = parse(ExportCommand, "tfdlrm.export", renamed={"plot": "graph"})
     use_device("cpu")
     try:
         version = export(command)

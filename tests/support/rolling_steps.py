@@ -46,7 +46,7 @@ class FakeSteps:
 def prepare(settings):
     """Write a schema that says what it was made of."""
     (raw,) = map(Path, settings["raw"])
-    output = Path(settings["output"])
+    output = Path(settings["output_file"])
     if output.exists():
         return
     output.mkdir(parents=True)
@@ -88,7 +88,7 @@ def score(settings):
         }
         for name, model in zip(settings["names"], settings["models"], strict=True)
     }
-    Path(settings["output"]).write_text(json.dumps(measures))
+    Path(settings["output_file"]).write_text(json.dumps(measures))
 
 
 def seen_by(model):
