@@ -34,7 +34,7 @@ def finish(
     from tfdlrm.training.trained_model import measure, on_one_device, show
 
     model = on_one_device(model, config, schema)
-    metrics, bins, _ = measure(model, data_dir, schema)
+    metrics, bins, scores = measure(model, data_dir, schema)
     show(metrics, schema, run)
     results = results_of(config, data_dir, schema, points)
     results = with_scores(results, metrics, bins, scores)
