@@ -46,7 +46,7 @@ class FakeSteps:
 def prepare(settings):
     """Write a schema that says what it was made of."""
     (raw,) = map(Path, settings["raw"])
-    output = Path(settings["output_file"])
+    output = Path(settings["output"])
     if output.exists():
         return
     output.mkdir(parents=True)
