@@ -32,9 +32,9 @@ class EvaluateCommand:
         data_dir: Data set directory written by `pipelines.prepare`.
         splits: Splits to measure; null means those held out from training that have
             rows.
-        json: File that also gets the measures, and with raw the share of unknown values
-            of each column; with `-` they go to standard output, and the table to
-            standard error.
+        output_file: JSON file that also gets the measures, and with raw the share of
+            unknown values of each column; with `-` they go to standard output, and the
+            table to standard error.
         plot: Picture to write, such as scores.png: predicted and observed click rates,
             scores by class, ROC, precision and recall, and gain.
         device: Device that computes: `cpu` leaves a GPU to training, and takes larger
@@ -48,7 +48,7 @@ class EvaluateCommand:
     model: Path
     data_dir: Path | None = None
     splits: tuple[str, ...] | None = None
-    json: Path | None = None
+    output_file: Path | None = None
     plot: Path | None = None
     raw: Path | None = None
     device: Device = "cpu"
@@ -61,7 +61,8 @@ class EvaluateCommand:
         if self.plot is not None:
             expected = f"a name that ends in one of {', '.join(PICTURE_FORMATS)}"
             require(self.plot.suffix in PICTURE_FORMATS, "plot", self.plot, expected)
-            require(self.plot != self.json, "plot", self.plot, "another file than json")
+            is_apart = self.plot != self.output_file
+            require(is_apart, "plot", self.plot, "another file than output_file")
 
 
 def evaluate_model(command: EvaluateCommand) -> None:
@@ -98,8 +99,8 @@ def evaluate_model(command: EvaluateCommand) -> None:
     if unknown is not None:
         _report(unknown)
         measures["raw"] |= unknown.to_json()
-    if command.json is not None:
-        with output_file("json", command.json) as file:
+    if command.output_file is not None:
+        with output_file("output_file", command.output_file) as file:
             file.write(storage.as_json(measures))
     if command.plot is not None:
         data = command.data_dir or command.raw
@@ -109,7 +110,7 @@ def evaluate_model(command: EvaluateCommand) -> None:
 
 def _check_outputs(command: EvaluateCommand) -> None:
     inputs = {"model": command.model, "data_dir": command.data_dir, "raw": command.raw}
-    for name, output in (("json", command.json), ("plot", command.plot)):
+    for name, output in (("output_file", command.output_file), ("plot", command.plot)):
         if output is None:
             continue
         check_output(name, output, **inputs)
@@ -170,9 +171,9 @@ def _plot(
 
 
 def main() -> None:
-    command = parse(EvaluateCommand, "tfdlrm.evaluate")
+    command = parse(EvaluateCommand, "tfdlrm.evaluate", renamed={"json": "output_file"})
     use_device(command.device)
-    with messages_apart(command.json):
+    with messages_apart(command.output_file):
         evaluate_model(command)
 
 
