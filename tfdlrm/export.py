@@ -47,7 +47,7 @@ class ExportCommand:
         keep: Number of versions that stay, the newest; null keeps all.
         deployment: Directory for the files that start TF Serving with the model:
             models.config, batching_parameters.txt, monitoring.config, compose.yaml.
-        plot: Directory for the graph of the model, such as model_graph, which
+        graph: Directory for the graph of the model, such as model_graph, which
             `tensorboard --logdir model_graph` draws.
     """
 
@@ -57,12 +57,12 @@ class ExportCommand:
     quantize: Literal["none", "int8"] = "none"
     keep: int | None = None
     deployment: Path | None = None
-    plot: Path | None = None
+    graph: Path | None = None
 
     def __post_init__(self) -> None:
         if self.keep is not None and self.keep < 1:
             raise InputError(f"keep is {self.keep}, expected >= 1")
-        for name in ("deployment", "plot"):
+        for name in ("deployment", "graph"):
             storage.require_local(name, getattr(self, name) or Path())
         if self.format == "litert" and self.deployment is not None:
             raise InputError(
@@ -103,10 +103,10 @@ def export(command: ExportCommand) -> Path:
         from tfdlrm.exporting.onnx import require_onnx
 
         require_onnx()
-    if command.plot is not None:
+    if command.graph is not None:
         from tfdlrm.exporting.model_graph import check_graph_directory, write_graph
 
-        check_graph_directory(command.plot)
+        check_graph_directory(command.graph)
 
     if command.format == "saved_model":
         # The model serves in the precision in which it was measured. ONNX Runtime has
@@ -116,18 +116,19 @@ def export(command: ExportCommand) -> Path:
     checkpoints = CheckpointDirectory(run.checkpoint_directory)
     state = checkpoints.load_weights(model, schema.fingerprint, Meaning.of(schema))
     load_kept_weights(model, run, config.early_stopping is not None, state)
-    if command.plot is not None:
-        write_graph(model, schema, command.plot)
-        print(f"Graph: tensorboard --logdir {command.plot}")
+    if command.graph is not None:
+        write_graph(model, schema, command.graph)
+        print(f"Graph: tensorboard --logdir {command.graph}")
     if command.format == "saved_model":
         is_quantized = command.quantize == "int8"
         version = _export_saved_model(
             model,
             schema,
-            config.data_dir,
+            config,
             export_dir,
             run,
             is_quantized,
+            state["step"],
             _measures(run, checkpoints.newest_step() == state["step"]),
         )
         if command.deployment is not None:
@@ -155,24 +156,30 @@ def _export_dir(command: ExportCommand, config: TrainConfig) -> Path:
 def _export_saved_model(
     model: "keras.Model",
     schema: FeatureSchema,
-    data_dir: Path,
+    config: TrainConfig,
     export_dir: Path,
     run: RunDirectory,
     is_quantized: bool,
+    step: int,
     measures: dict[str, Any] | None,
 ) -> Path:
     from tfdlrm.exporting.model_card import ModelCard
     from tfdlrm.exporting.saved_model import export_model
     from tfdlrm.metrics.splits import measures_by_split
+    from tfdlrm.runs.results import results_of_weights, with_scores
 
+    data_dir = config.data_dir
+    assert data_dir is not None
+    results = results_of_weights(run, config, data_dir, schema, step, measures)
     if not is_quantized:
         card = ModelCard(run.settings, measures)
-        return export_model(model, schema, data_dir, export_dir, card)
+        return export_model(model, schema, data_dir, export_dir, card, results=results)
     quantized, effect = _quantize(model, schema, data_dir)
+    results = with_scores(results, effect.metrics, effect.bins, effect.scores)
     card = ModelCard(
         run.settings, measures_by_split(effect.metrics, schema.dialect), "int8"
     )
-    return export_model(model, schema, data_dir, export_dir, card, quantized)
+    return export_model(model, schema, data_dir, export_dir, card, quantized, results)
 
 
 def _quantize(
@@ -236,7 +243,7 @@ def _export_file(
 
 
 def main() -> None:
-    command = parse(ExportCommand, "tfdlrm.export")
+    command = parse(ExportCommand, "tfdlrm.export", renamed={"plot": "graph"})
     use_device("cpu")
     try:
         version = export(command)
