@@ -15,7 +15,6 @@ _PACKAGES = ("config", "data", "interop", "layers", "models", "optimizers")
 _MODULES = {
     "DCN": "tfdlrm.models",
     "DLRM": "tfdlrm.models",
-    "DLRMClassifier": "tfdlrm.frames.classifier",
     "FM": "tfdlrm.models",
     "FeatureEncoder": "tfdlrm.frames.encoder",
     "EmbeddingMLP": "tfdlrm.models",
