@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tfdlrm.config import PrepareConfig, TrainConfig
     from tfdlrm.data import FeatureSchema, read_split
     from tfdlrm.evaluate import evaluate
+    from tfdlrm.frames.encoder import FeatureEncoder
     from tfdlrm.models import (
         DCN,
         DLRM,
@@ -32,6 +33,7 @@ _MODULES = {
     "DLRM": "tfdlrm.models",
     "FM": "tfdlrm.models",
     "EmbeddingMLP": "tfdlrm.models",
+    "FeatureEncoder": "tfdlrm.frames.encoder",
     "FeatureSchema": "tfdlrm.data",
     "LogisticRegression": "tfdlrm.models",
     "MatrixFactorization": "tfdlrm.models",
@@ -47,6 +49,7 @@ __all__ = [
     "DLRM",
     "FM",
     "EmbeddingMLP",
+    "FeatureEncoder",
     "FeatureSchema",
     "LogisticRegression",
     "MatrixFactorization",
