@@ -107,6 +107,9 @@ class TrainConfig:
             are faster with small batches.
         allow_one_class: Whether to train although all training rows have the same
             label, so that nothing can be learned.
+        baselines: Whether to measure simple models on the same rows next to this one:
+            the click rate of all rows, that of each value of the best column, and a
+            logistic regression.
         profile_steps: The first and the last training step of TensorFlow's profile,
             which goes to `profile` in the run's directory.
         checkpoints: When to write checkpoints.
@@ -135,6 +138,7 @@ class TrainConfig:
     tf32: bool = False
     steps_per_execution: int = 1
     allow_one_class: bool = False
+    baselines: bool = True
     profile_steps: tuple[int, int] | None = None
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     init_from: Path | None = None
