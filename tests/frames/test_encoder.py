@@ -324,7 +324,5 @@ def test_values_of_criteos_rows_are_hashes(tmp_path):
         {name: value.numpy() for name, value in features.items()}, labels
     )
     frame.loc[3, "C1"] = "no hash"
-    with pytest.raises(
-        InputError, match="column 'C1' is 'no hash'"):
-    ):
+    with pytest.raises(InputError, match="column 'C1' is 'no hash'"):
         encoder(frame)

@@ -112,6 +112,8 @@ class TrainConfig:
             logistic regression.
         profile_steps: The first and the last training step of TensorFlow's profile,
             which goes to `profile` in the run's directory.
+        weight_histograms: Whether TensorBoard also gets histograms of all weights, at
+            each point of the curves.
         checkpoints: When to write checkpoints.
         init_from: What to begin with instead of random weights: the directory of a run,
             of one of its checkpoints, or of an exported model. The data set must be
@@ -140,6 +142,7 @@ class TrainConfig:
     allow_one_class: bool = False
     baselines: bool = True
     profile_steps: tuple[int, int] | None = None
+    weight_histograms: bool = False
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     init_from: Path | None = None
     run_dir: Path | None = None
