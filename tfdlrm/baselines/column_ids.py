@@ -52,13 +52,13 @@ def ids_by_column(ids: Any) -> Iterator[ColumnIds]:
     Args:
         ids: Tensor `(batch, features)`, or `tf.RaggedTensor` `(batch, features, None)`.
     """
-    num_rows, num_columns = int(ids.shape[0] or len(ids)), int(ids.shape[1])
     if not isinstance(ids, tf.RaggedTensor):
         for column in np.asarray(ids).T:
-            yield ColumnIds(np.ascontiguousarray(column), None, num_rows)
+            yield ColumnIds(np.ascontiguousarray(column), None, len(column))
         return
-    lengths = ids.row_lengths(axis=2)
-    lengths = getattr(lengths, "flat_values", lengths).numpy().ravel()
+    num_rows = int(ids.nrows())
+    lengths = np.diff(ids.nested_row_splits[-1])
+    num_columns = len(lengths) // num_rows
     columns = np.repeat(np.arange(lengths.size) % num_columns, lengths)
     rows = np.repeat(np.arange(lengths.size) // num_columns, lengths)
     flat_ids = ids.flat_values.numpy()

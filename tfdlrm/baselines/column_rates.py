@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfdlrm.baselines.column_ids import ColumnIds, ids_by_column
+from tfdlrm.baselines.column_ids import ColumnIds
 from tfdlrm.data.schema import FeatureSchema
 
 PRIOR_ROWS = 20.0
@@ -99,7 +99,7 @@ class RateCounter:
         self._num_clicks += int(clicks.sum())
 
     def best(self) -> ColumnRate:
-        """Return the column with the lowest log loss on rows that it had not counted."""
+        """Return the column with the lowest log loss on rows not yet counted."""
         index = int(self._losses.argmin())
         is_dense = index < self._num_dense
         return ColumnRate(

@@ -1,7 +1,7 @@
 """The baselines of a data set, fitted to its training rows."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ from tfdlrm.optimizers import Adagrad
 
 BASE_RATE = "base rate"
 LOGISTIC_REGRESSION = "logistic regression"
+
+COUNTED_PARTS = 20
+"""Batches, or more, in which the rows of values are counted."""
 
 LEARNING_RATE = 0.05
 LEAST_STEPS = 500
@@ -80,7 +83,7 @@ class Baselines:
             OSError: If the disk refuses.
         """
         edges = self.column.edges
-        with storage.whole(path) as temporary, open(temporary, "wb") as file:
+        with storage.whole(path) as temporary, temporary.open("wb") as file:
             np.savez(
                 file,
                 base_rate=self.base_rate,
@@ -99,7 +102,7 @@ class Baselines:
         """Read what `save` wrote; `None` if there is no such file."""
         if not path.is_file():
             return None
-        with open(path, "rb") as file, np.load(file) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             edges = arrays["edges"]
             column = ColumnRate(
                 str(arrays["name"]),
@@ -153,10 +156,6 @@ def fit_baselines(data_dir: Path, schema: FeatureSchema) -> Baselines:
     )
 
 
-def _batches(data_dir: Path, schema: FeatureSchema) -> Iterator[Any]:
-    return iter(read_split(data_dir, schema, "train", EVALUATION_BATCH_SIZE))
-
-
 def _as_arrays(features: Mapping[str, Any]) -> tuple[np.ndarray, list[ColumnIds]]:
     dense = np.asarray(features["dense_features"], np.float64)
     return dense, [*ids_by_column(features["categorical_features"])]
@@ -169,7 +168,9 @@ def _count(
     num_rows = schema.num_rows("train")
     counter = RateCounter(schema, num_rows)
     sums = np.zeros((2, len(schema.dense_features)))
-    for features, label in _batches(data_dir, schema):
+    # Columns are rated by batches of which none has counted yet.
+    batch_size = min(max(num_rows // COUNTED_PARTS, 1), EVALUATION_BATCH_SIZE)
+    for features, label in read_split(data_dir, schema, "train", batch_size):
         dense, columns = _as_arrays(features)
         counter.add(dense, columns, label.numpy().ravel())
         sums += [dense.sum(axis=0), np.square(dense).sum(axis=0)]

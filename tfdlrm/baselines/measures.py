@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfdlrm.baselines.fitted import BASE_RATE, Baselines
 from tfdlrm.base.plain_text import markdown, visible
+from tfdlrm.baselines.fitted import BASE_RATE, Baselines
 from tfdlrm.data.reading import damage_named, read_split
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.metrics.binary import BinaryMetrics, binary_metrics, measure_text
