@@ -83,6 +83,22 @@ def as_json(measures: Measures) -> dict[str, dict[str, dict[str, float]]]:
     }
 
 
+def describe(
+    model: str, metrics: Mapping[str, BinaryMetrics], baselines: Measures
+) -> str:
+    """Return the table of a model and the baselines, and advice if there is any.
+
+    Args:
+        model: Name of the model.
+        metrics: Its measures by split.
+        baselines: Those of the baselines.
+    """
+    table = as_table(model, metrics, baselines)
+    hint = advice(model, metrics, baselines)
+    head = "Next to simple models, fitted to the same training rows:"
+    return "\n\n".join([head, table, *([hint] if hint else [])])
+
+
 def as_table(
     model: str, metrics: Mapping[str, BinaryMetrics], baselines: Measures
 ) -> str:

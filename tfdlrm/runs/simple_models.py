@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from tfdlrm.baselines.fitted import Baselines, fit_baselines
-from tfdlrm.baselines.measures import advice, as_json, as_table, measure_baselines
+from tfdlrm.baselines.measures import as_json, describe, measure_baselines
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.metrics.binary import BinaryMetrics
 from tfdlrm.training.run_directory import RunDirectory
@@ -37,8 +37,6 @@ def show_simple_models(
         baselines = fit_baselines(data_dir, schema)
         baselines.save(run.baselines_file)
     measures = measure_baselines(baselines, data_dir, schema)
-    table = as_table(name, metrics, measures)
-    hint = advice(name, metrics, measures)
-    text = "\n\n".join([table, *([hint] if hint else [])])
-    print(f"Next to simple models of the same training rows:\n\n{text}\n")
+    text = describe(name, metrics, measures)
+    print(f"{text}\n")
     return as_json(measures), text

@@ -66,7 +66,7 @@ def write_report(
     report = directory / "report.md"
     measures = as_table(metrics)
     if simple_models:
-        measures += f"\n\n## Next to simple models\n\n{simple_models}"
+        measures += f"\n\n{simple_models}"
     if tables:
         pictures += f"\n## Rows of tables\n\n{tables}\n"
     storage.replace_text(
