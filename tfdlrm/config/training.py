@@ -7,6 +7,7 @@ from typing import Literal
 from tfdlrm.base.errors import InputError, require
 from tfdlrm.config.models import DLRMConfig, ModelConfig
 from tfdlrm.config.preparing import PrepareConfig
+from tfdlrm.config.values import take_values
 
 OptimizerName = Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam"]
 """The optimizers of `tfdlrm.optimizers`."""
@@ -32,6 +33,7 @@ class OptimizerConfig:
     decay_steps: int = 0
 
     def __post_init__(self) -> None:
+        take_values(self)
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "> 0")
         for name in ("warm_up_steps", "decay_start_step", "decay_steps"):
             require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
@@ -63,6 +65,7 @@ class CheckpointConfig:
     keep: int = 2
 
     def __post_init__(self) -> None:
+        take_values(self)
         minutes, steps = self.minutes, self.steps
         require(minutes is None or minutes > 0, "minutes", minutes, "> 0")
         require(steps is None or steps >= 1, "steps", steps, ">= 1")
@@ -107,8 +110,13 @@ class TrainConfig:
             are faster with small batches.
         allow_one_class: Whether to train although all training rows have the same
             label, so that nothing can be learned.
+        baselines: Whether to measure simple models on the same rows next to this one:
+            the click rate of all rows, that of each value of the best column, and a
+            logistic regression.
         profile_steps: The first and the last training step of TensorFlow's profile,
             which goes to `profile` in the run's directory.
+        weight_histograms: Whether TensorBoard also gets histograms of all weights, at
+            each point of the curves.
         checkpoints: When to write checkpoints.
         init_from: What to begin with instead of random weights: the directory of a run,
             of one of its checkpoints, or of an exported model. The data set must be
@@ -135,13 +143,16 @@ class TrainConfig:
     tf32: bool = False
     steps_per_execution: int = 1
     allow_one_class: bool = False
+    baselines: bool = True
     profile_steps: tuple[int, int] | None = None
+    weight_histograms: bool = False
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     init_from: Path | None = None
     run_dir: Path | None = None
     export_dir: Path | None = None
 
     def __post_init__(self) -> None:
+        take_values(self)
         object.__setattr__(self, "prepare", replace(self.prepare))  # filled in
         for name in (
             "batch_size",

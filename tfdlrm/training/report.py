@@ -12,6 +12,7 @@ from tfdlrm.metrics.score_pictures import draw_reliability, draw_scores
 from tfdlrm.metrics.splits import as_table
 from tfdlrm.training.curve_picture import CurveMarks, draw_curves
 from tfdlrm.training.curves import CurvePoint
+from tfdlrm.training.events import write_results
 
 PICTURES = {
     "curves.png": "Loss, accuracy, AUC and learning rate over training steps",
@@ -30,6 +31,7 @@ def write_report(
     marks: CurveMarks,
     description: dict[str, str],
     tables: str = "",
+    simple_models: str = "",
 ) -> Path:
     """Write `report.md` and the pictures that it shows.
 
@@ -42,6 +44,7 @@ def write_report(
         marks: What the picture of the curves shows besides them.
         description: Other facts for the report, by name.
         tables: Markdown about the rows of tables that a warm start carried over.
+        simple_models: Markdown about what simple models reach on the same rows.
 
     Returns:
         The report's path.
@@ -52,12 +55,21 @@ def write_report(
         drawings["scores.png"] = partial(draw_scores, scores, marks.title)
     for name, draw in drawings.items():
         save_picture(draw, directory / name)
+    write_results(
+        directory / "events",
+        marks.kept_step,
+        metrics,
+        [directory / name for name in drawings],
+    )
     pictures = "\n".join(f"![{PICTURES[name]}]({name})\n" for name in drawings)
     facts = "\n".join(f"- {name}: {value}" for name, value in description.items())
     report = directory / "report.md"
+    measures = as_table(metrics)
+    if simple_models:
+        measures += f"\n\n{simple_models}"
     if tables:
         pictures += f"\n## Rows of tables\n\n{tables}\n"
     storage.replace_text(
-        report, f"# Training run\n\n{facts}\n\n{as_table(metrics)}\n\n{pictures}"
+        report, f"# Training run\n\n{facts}\n\n{measures}\n\n{pictures}"
     )
     return report
