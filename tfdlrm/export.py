@@ -173,13 +173,30 @@ def _export_saved_model(
     results = results_of_weights(run, config, data_dir, schema, step, measures)
     if not is_quantized:
         card = ModelCard(run.settings, measures)
-        return export_model(model, schema, data_dir, export_dir, card, results=results)
+        return export_model(
+            model,
+            schema,
+            data_dir,
+            export_dir,
+            card,
+            results=results,
+            baselines=run.baselines_file,
+        )
     quantized, effect = _quantize(model, schema, data_dir)
     results = with_scores(results, effect.metrics, effect.bins, effect.scores)
     card = ModelCard(
         run.settings, measures_by_split(effect.metrics, schema.dialect), "int8"
     )
-    return export_model(model, schema, data_dir, export_dir, card, quantized, results)
+    return export_model(
+        model,
+        schema,
+        data_dir,
+        export_dir,
+        card,
+        quantized,
+        results,
+        run.baselines_file,
+    )
 
 
 def _quantize(

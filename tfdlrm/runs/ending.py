@@ -1,5 +1,6 @@
 """The end of a run: measure, export and report."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,14 @@ def finish(
     show(metrics, schema, run)
     results = results_of(config, data_dir, schema, points)
     results = with_scores(results, metrics, bins, scores)
+    simple_models = ""
+    if config.baselines:
+        from tfdlrm.runs.simple_models import show_simple_models
+
+        baselines, simple_models = show_simple_models(
+            config.model.name, metrics, data_dir, schema, run
+        )
+        results = replace(results, baselines=baselines)
     results.write(run.results_file)
     checkpoint = CheckpointDirectory(run.checkpoint_directory).identity()
     origin = {"checkpoint": checkpoint, "step": points[-1].step}
@@ -47,7 +56,13 @@ def finish(
     if exported is None:
         card = ModelCard(run.settings, run.measures, origin=origin)
         exported = export_model(
-            model, schema, data_dir, config.versions_dir, card, results=results
+            model,
+            schema,
+            data_dir,
+            config.versions_dir,
+            card,
+            results=results,
+            baselines=run.baselines_file,
         )
     else:
         print(f"{exported} has these weights: they were exported before a kill")
@@ -78,5 +93,6 @@ def finish(
             "model": str(exported),
         },
         warm_start.table() if warm_start else "",
+        simple_models,
     )
     return exported, report
