@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tfdlrm.base.command_line import gives, parse, run_command
 from tfdlrm.config import TrainConfig
+from tfdlrm.config.help_subjects import TRAIN
 from tfdlrm.runs.training_run import run_training
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def main() -> None:
 
         learn(parse(StreamConfig, "tfdlrm.train"))
     else:
-        train(parse(TrainConfig, "tfdlrm.train"))
+        train(parse(TrainConfig, "tfdlrm.train", subjects=TRAIN))
 
 
 if __name__ == "__main__":
