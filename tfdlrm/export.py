@@ -124,10 +124,11 @@ def export(command: ExportCommand) -> Path:
         version = _export_saved_model(
             model,
             schema,
-            config.data_dir,
+            config,
             export_dir,
             run,
             is_quantized,
+            state["step"],
             _measures(run, checkpoints.newest_step() == state["step"]),
         )
         if command.deployment is not None:
@@ -155,24 +156,30 @@ def _export_dir(command: ExportCommand, config: TrainConfig) -> Path:
 def _export_saved_model(
     model: "keras.Model",
     schema: FeatureSchema,
-    data_dir: Path,
+    config: TrainConfig,
     export_dir: Path,
     run: RunDirectory,
     is_quantized: bool,
+    step: int,
     measures: dict[str, Any] | None,
 ) -> Path:
     from tfdlrm.exporting.model_card import ModelCard
     from tfdlrm.exporting.saved_model import export_model
     from tfdlrm.metrics.splits import measures_by_split
+    from tfdlrm.runs.results import results_of_weights, with_scores
 
+    data_dir = config.data_dir
+    assert data_dir is not None
+    results = results_of_weights(run, config, data_dir, schema, step, measures)
     if not is_quantized:
         card = ModelCard(run.settings, measures)
-        return export_model(model, schema, data_dir, export_dir, card)
+        return export_model(model, schema, data_dir, export_dir, card, results=results)
     quantized, effect = _quantize(model, schema, data_dir)
+    results = with_scores(results, effect.metrics, effect.bins, effect.scores)
     card = ModelCard(
         run.settings, measures_by_split(effect.metrics, schema.dialect), "int8"
     )
-    return export_model(model, schema, data_dir, export_dir, card, quantized)
+    return export_model(model, schema, data_dir, export_dir, card, quantized, results)
 
 
 def _quantize(

@@ -28,9 +28,6 @@ _ALSO_CALLED = {
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Return `; did you mean …?` with the nearest candidate, or nothing.
 
-    Dots separate the parts of a name; a name without its first parts is found by its
-    last one.
-
     Example:
 
     >>> did_you_mean("epoch", ["epochs", "seed"])
@@ -40,12 +37,24 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     >>> did_you_mean("xyzzy", ["epochs"])
     ''
     """
+    match = nearest(name, candidates)
+    return "" if match is None else f"; did you mean {match}?"
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate that is nearest to a name, or `None` if none is near.
+
+    Dots separate the parts of a name; a name without its first parts is found by its
+    last one. Names in the same group are compared by their last parts only.
+
+    Example:
+
+    >>> nearest("prepare.x", ["prepare.extend", "prepare.seed"])
+    >>> nearest("lr", ["optimizer.learning_rate", "seed"])
+    'optimizer.learning_rate'
+    """
+    word = _plain(name)
     names = {_plain(candidate): candidate for candidate in candidates}
-    match = _nearest(_plain(name), names)
-    return f"; did you mean {match}?" if match else ""
-
-
-def _nearest(word: str, names: Mapping[str, str]) -> str | None:
     group, _, last = word.rpartition(".")
     in_group = {
         key.rpartition(".")[2]: names[key]
@@ -53,7 +62,6 @@ def _nearest(word: str, names: Mapping[str, str]) -> str | None:
         if group and key.rpartition(".")[0] == group
     }
     by_last = {key.rpartition(".")[2]: names[key] for key in reversed(names)}
-    # Names of one group are all near each other if the group counts.
     whole = {} if in_group else names
     for part, choices in (
         (last, in_group),
