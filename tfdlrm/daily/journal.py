@@ -30,6 +30,7 @@ _WITHOUT_EFFECT = (
     "checkpoints",
     "profile_steps",
     "allow_one_class",
+    "allow_other_columns",
 )
 _PREPARE_WITHOUT_EFFECT = ("memory_budget", "engine", "master", "on_bad_row")
 """Settings that change no number, or refuse a day that is not learned then.

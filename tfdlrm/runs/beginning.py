@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig, TrainConfig
+from tfdlrm.config.training import data_set_name
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.training.run_directory import RunDirectory
 
@@ -32,8 +33,15 @@ def data_set_of(config: TrainConfig) -> tuple[Path, Path | None, FeatureSchema]:
         if not raw.is_file():
             print(f"No data given: making {SYNTHETIC_ROWS:,} synthetic rows in {raw}")
             synthetic.write_raw(raw, SYNTHETIC_ROWS, seed=0)
-    data_dir = config.data_dir or Path("data") / raw.name.partition(".")[0]
+    data_dir = config.data_dir or Path("data") / data_set_name(raw)
     return data_dir, raw, prepare([raw], data_dir, config.prepare)
+
+
+def versions_dir_of(config: TrainConfig) -> Path:
+    """Return where the run exports to; a run that is resumed stays with its choice."""
+    if config.export_dir is None and config.run_dir is not None:
+        return RunDirectory(config.run_dir).versions_dir or config.versions_dir
+    return config.versions_dir
 
 
 def warm_start_of(

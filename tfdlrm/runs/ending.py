@@ -40,7 +40,14 @@ def finish(
     exported = find_export(config.versions_dir, origin) if checkpoint else None
     if exported is None:
         card = ModelCard(run.settings, run.measures, origin=origin)
-        exported = export_model(model, schema, data_dir, config.versions_dir, card)
+        exported = export_model(
+            model,
+            schema,
+            data_dir,
+            config.versions_dir,
+            card,
+            allow_other_columns=config.allow_other_columns,
+        )
     else:
         print(f"{exported} has these weights: they were exported before a kill")
     run.save_summary(model.count_params(), exported)

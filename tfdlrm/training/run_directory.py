@@ -254,6 +254,17 @@ class RunDirectory(RunFiles):
         return whole_settings(self.path)
 
     @property
+    def versions_dir(self) -> Path | None:
+        """Where the run exports to; `None` if an earlier release did not note it."""
+        if not self._has_settings():
+            return None
+        with suppress(InputError):
+            if export_dir := whole_settings(self.path).get("export_dir"):
+                return storage.at(export_dir)
+            return storage.at(self.load_summary()["model"]).parent
+        return None
+
+    @property
     def measures(self) -> dict[str, Any] | None:
         """The measures of each held-out split; `None` before the run has any."""
         if not self.measures_file.is_file():
