@@ -28,17 +28,19 @@ if TYPE_CHECKING:
 Batch = dict[str, list[bytes]]
 Batches = Iterator[Batch]
 
+RENAMED = {"input": "raw", "output": "output_file"}
+
 
 @dataclass(frozen=True)
 class ClientCommand:
     """Score a file of raw rows with a model behind a server.
 
     Args:
-        input: Raw file, or a folder of such files, as tfdlrm.predict takes it. Without
+        raw: Raw file, or a folder of such files, as tfdlrm.predict takes it. Without
             columns: Criteo's format, or text with the columns' names in a head line,
             separated by tabs or commas, without quotes and escapes. A pipe, or `-`
             for standard input, is kept in a temporary file first.
-        output: CSV file to write: one probability a row, in the order of the input;
+        output_file: CSV file to write: one probability a row, in the order of the log;
             `-` for standard output.
         server: Host and port.
         protocol: grpc for a server's port 8500, rest for its port 8501.
@@ -54,8 +56,8 @@ class ClientCommand:
         columns: The YAML file that the model's data set was prepared with.
     """
 
-    input: Path
-    output: Path
+    raw: Path
+    output_file: Path
     server: str = "localhost:8500"
     protocol: Literal["grpc", "rest"] = "grpc"
     model_name: str = "dlrm"
@@ -73,12 +75,12 @@ class ClientCommand:
             require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
         require(self.retries >= 0, "retries", self.retries, ">= 0")
         require(self.timeout > 0, "timeout", self.timeout, "> 0")
-        is_there = self.input == STANDARD or self.input.exists()
-        require(is_there, "input", self.input, "a file to score")
+        is_there = self.raw == STANDARD or self.raw.exists()
+        require(is_there, "raw", self.raw, "a file to score")
         check_output(
-            "output",
-            self.output,
-            input=self.input,
+            "output_file",
+            self.output_file,
+            raw=self.raw,
             columns=self.columns,
             ca_file=self.ca_file,
             cert_file=self.cert_file,
@@ -98,7 +100,7 @@ class ClientCommand:
 
 
 def score_file(command: ClientCommand) -> int:
-    """Write `command.output`, complete or not at all.
+    """Write `command.output_file`, complete or not at all.
 
     Returns:
         The number of rows scored.
@@ -106,8 +108,8 @@ def score_file(command: ClientCommand) -> int:
     Raises:
         InputError: If a row cannot be read, or the model or the server cannot be used.
     """
-    with as_file("input", command.input) as path:
-        return _score_file(replace(command, input=path))
+    with as_file("raw", command.raw) as path:
+        return _score_file(replace(command, raw=path))
 
 
 def _score_file(command: ClientCommand) -> int:
@@ -127,10 +129,10 @@ def _score_file(command: ClientCommand) -> int:
             "no signature raw"
         )
     counts = RemoteCounts(tries(model.coverage))
-    rows = client_rows(command.input, names, command.columns)
-    read, num_rows = rows.read(command.input), 0
+    rows = client_rows(command.raw, names, command.columns)
+    read, num_rows = rows.read(command.raw), 0
     with (
-        output_file("output", command.output) as output,
+        output_file("output_file", command.output_file) as output,
         stage("score rows", read.num_bytes) as advance,
     ):
         output.write(b"probability\n")
@@ -186,10 +188,10 @@ def _score(
 
 
 def main() -> None:
-    command = parse(ClientCommand, "tfdlrm.client")
-    with messages_apart(command.output):
+    command = parse(ClientCommand, "tfdlrm.client", renamed=RENAMED)
+    with messages_apart(command.output_file):
         rows = score_file(command)
-        print(f"Scored {rows:,} rows: {command.output}")
+        print(f"Scored {rows:,} rows: {command.output_file}")
 
 
 if __name__ == "__main__":

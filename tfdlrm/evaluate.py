@@ -17,6 +17,7 @@ from tfdlrm.data.unknown_values import UnknownValues
 
 if TYPE_CHECKING:
     from tfdlrm.exporting.scorer import Scorer
+    from tfdlrm.metrics.binary import BinaryMetrics
 
 PICTURE_FORMATS = (".pdf", ".png", ".svg")
 
@@ -31,11 +32,11 @@ class EvaluateCommand:
         data_dir: Data set directory written by `pipelines.prepare`.
         splits: Splits to measure; null means those held out from training that have
             rows.
-        json: File that also gets the measures, and with raw the share of unknown values
-            of each column; with `-` they go to standard output, and the table to
-            standard error.
-        plot: Picture of predicted and observed click rates to write, such as
-            reliability.png.
+        output_file: JSON file that also gets the measures, and with raw the share of
+            unknown values of each column; with `-` they go to standard output, and the
+            table to standard error.
+        plot: Picture to write, such as scores.png: predicted and observed click rates,
+            scores by class, ROC, precision and recall, and gain.
         device: Device that computes: `cpu` leaves a GPU to training, and takes larger
             models; `gpu` is for many rows.
         raw: Raw file with labels, or a folder of such files, instead of data_dir. It
@@ -47,7 +48,7 @@ class EvaluateCommand:
     model: Path
     data_dir: Path | None = None
     splits: tuple[str, ...] | None = None
-    json: Path | None = None
+    output_file: Path | None = None
     plot: Path | None = None
     raw: Path | None = None
     device: Device = "cpu"
@@ -60,7 +61,8 @@ class EvaluateCommand:
         if self.plot is not None:
             expected = f"a name that ends in one of {', '.join(PICTURE_FORMATS)}"
             require(self.plot.suffix in PICTURE_FORMATS, "plot", self.plot, expected)
-            require(self.plot != self.json, "plot", self.plot, "another file than json")
+            is_apart = self.plot != self.output_file
+            require(is_apart, "plot", self.plot, "another file than output_file")
 
 
 def evaluate_model(command: EvaluateCommand) -> None:
@@ -97,16 +99,18 @@ def evaluate_model(command: EvaluateCommand) -> None:
     if unknown is not None:
         _report(unknown)
         measures["raw"] |= unknown.to_json()
-    if command.json is not None:
-        with output_file("json", command.json) as file:
+    if command.output_file is not None:
+        with output_file("output_file", command.output_file) as file:
             file.write(storage.as_json(measures))
     if command.plot is not None:
-        _plot(command.plot, scores)
+        data = command.data_dir or command.raw
+        assert data is not None
+        _plot(command.plot, f"{scorer.path} on {data.name}", scores, metrics)
 
 
 def _check_outputs(command: EvaluateCommand) -> None:
     inputs = {"model": command.model, "data_dir": command.data_dir, "raw": command.raw}
-    for name, output in (("json", command.json), ("plot", command.plot)):
+    for name, output in (("output_file", command.output_file), ("plot", command.plot)):
         if output is None:
             continue
         check_output(name, output, **inputs)
@@ -143,25 +147,33 @@ def _report(unknown: UnknownValues) -> None:
         print(visible(line), file=sys.stderr)
 
 
-def _plot(path: Path, scores: dict[str, tuple[Any, Any]]) -> None:
+def _plot(
+    path: Path,
+    title: str,
+    scores: dict[str, tuple[Any, Any]],
+    metrics: "dict[str, BinaryMetrics]",
+) -> None:
+    from tfdlrm.base.figures import save_picture
     from tfdlrm.metrics.binary import reliability
-    from tfdlrm.training.report import plot_reliability
+    from tfdlrm.metrics.score_histogram import ScoreHistogram
+    from tfdlrm.metrics.score_pictures import draw_evaluation
 
     bins = {split: reliability(*values) for split, values in scores.items()}
+    rows = {split: ScoreHistogram.of(*values) for split, values in scores.items()}
     try:
-        plot_reliability(bins, path)
+        save_picture(lambda: draw_evaluation(metrics, bins, rows, title), path)
     except OSError as error:
         raise InputError(
             f"plot {path} cannot be written: {error.strerror or error}; expected a "
             "writable directory with room for it"
         ) from error
-    print(f"\nReliability: {path}")
+    print(f"\nReliability, scores, ROC, precision and gain: {path}")
 
 
 def main() -> None:
-    command = parse(EvaluateCommand, "tfdlrm.evaluate")
+    command = parse(EvaluateCommand, "tfdlrm.evaluate", renamed={"json": "output_file"})
     use_device(command.device)
-    with messages_apart(command.json):
+    with messages_apart(command.output_file):
         evaluate_model(command)
 
 

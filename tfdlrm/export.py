@@ -8,6 +8,7 @@ from tfdlrm.base import storage
 from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.devices import use_device
 from tfdlrm.base.errors import InputError
+from tfdlrm.config import TrainConfig
 from tfdlrm.data.meaning import Meaning
 from tfdlrm.data.schema import SPLITS, FeatureSchema
 from tfdlrm.data.vocabulary_contents import with_contents
@@ -49,7 +50,7 @@ class ExportCommand:
         keep: Number of versions that stay, the newest; null keeps all.
         deployment: Directory for the files that start TF Serving with the model:
             models.config, batching_parameters.txt, monitoring.config, compose.yaml.
-        plot: Directory for the graph of the model, such as model_graph, which
+        graph: Directory for the graph of the model, such as model_graph, which
             `tensorboard --logdir model_graph` draws.
     """
 
@@ -60,12 +61,12 @@ class ExportCommand:
     quantize: Literal["none", "int8"] = "none"
     keep: int | None = None
     deployment: Path | None = None
-    plot: Path | None = None
+    graph: Path | None = None
 
     def __post_init__(self) -> None:
         if self.keep is not None and self.keep < 1:
             raise InputError(f"keep is {self.keep}, expected >= 1")
-        for name in ("deployment", "plot"):
+        for name in ("deployment", "graph"):
             storage.require_local(name, getattr(self, name) or Path())
         if self.format == "litert" and self.deployment is not None:
             raise InputError(
@@ -114,10 +115,10 @@ def export(command: ExportCommand) -> Path:
         from tfdlrm.exporting.onnx import require_onnx
 
         require_onnx()
-    if command.plot is not None:
+    if command.graph is not None:
         from tfdlrm.exporting.model_graph import check_graph_directory, write_graph
 
-        check_graph_directory(command.plot)
+        check_graph_directory(command.graph)
 
     if command.format == "saved_model":
         # The model serves in the precision in which it was measured. ONNX Runtime has
@@ -127,17 +128,18 @@ def export(command: ExportCommand) -> Path:
     checkpoints = CheckpointDirectory(run.checkpoint_directory)
     state = checkpoints.load_weights(model, schema.fingerprint, Meaning.of(schema))
     load_kept_weights(model, run, config.early_stopping is not None, state)
-    if command.plot is not None:
-        write_graph(model, schema, command.plot)
-        print(f"Graph: tensorboard --logdir {command.plot}")
+    if command.graph is not None:
+        write_graph(model, schema, command.graph)
+        print(f"Graph: tensorboard --logdir {command.graph}")
     if command.format == "saved_model":
         version = _export_saved_model(
             command,
             model,
             schema,
-            config.data_dir,
+            config,
             export_dir,
             run,
+            state["step"],
             _measures(run, checkpoints.newest_step() == state["step"]),
         )
         if command.deployment is not None:
@@ -177,18 +179,24 @@ def _export_saved_model(
     command: ExportCommand,
     model: "keras.Model",
     schema: FeatureSchema,
-    data_dir: Path,
+    config: TrainConfig,
     export_dir: Path,
     run: RunDirectory,
+    step: int,
     measures: dict[str, Any] | None,
 ) -> Path:
     from tfdlrm.exporting.model_card import ModelCard
     from tfdlrm.exporting.saved_model import export_model
     from tfdlrm.metrics.splits import measures_by_split
+    from tfdlrm.runs.results import results_of_weights, with_scores
 
+    data_dir = config.data_dir
+    assert data_dir is not None
+    results = results_of_weights(run, config, data_dir, schema, step, measures)
     quantized, card = None, ModelCard(run.settings, measures)
     if command.quantize == "int8":
         quantized, effect = _quantize(model, schema, data_dir)
+        results = with_scores(results, effect.metrics, effect.bins, effect.scores)
         measures = measures_by_split(effect.metrics, schema.dialect)
         card = ModelCard(run.settings, measures, "int8")
     return export_model(
@@ -198,6 +206,7 @@ def _export_saved_model(
         export_dir,
         card,
         quantized,
+        results,
         command.allow_other_columns,
     )
 
@@ -259,7 +268,7 @@ def _export_file(
 
 
 def main() -> None:
-    command = parse(ExportCommand, "tfdlrm.export")
+    command = parse(ExportCommand, "tfdlrm.export", renamed={"plot": "graph"})
     use_device("cpu")
     try:
         version = export(command)

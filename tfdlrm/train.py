@@ -3,18 +3,28 @@
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfdlrm.base.command_line import gives, parse, run_command
 from tfdlrm.config import TrainConfig
 from tfdlrm.runs.training_run import run_training
 
+if TYPE_CHECKING:
+    import keras
 
-def train(config: TrainConfig) -> Path | None:
+
+def train(
+    config: TrainConfig, callbacks: "Sequence[keras.callbacks.Callback]" = ()
+) -> Path | None:
     """Train, evaluate, report and export.
 
     Args:
         config: The settings of the run.
+        callbacks: Your own Keras callbacks, called as by one `fit` over all epochs,
+            with the validation values `val_loss`, `val_accuracy` and `val_auc` at the
+            end of an epoch. A resumed run calls them for the steps that remain.
 
     Returns:
         The version directory of the exported SavedModel; `None` for a worker that is
@@ -25,7 +35,7 @@ def train(config: TrainConfig) -> Path | None:
         LostWorkerError: If another worker is lost.
     """
     start = time.perf_counter()
-    run = run_training(config)
+    run = run_training(config, callbacks)
     if run is None:
         return None
     print(f"Report: {run.report}")
@@ -33,7 +43,7 @@ def train(config: TrainConfig) -> Path | None:
     print(f"Done in {time.perf_counter() - start:.0f} s. Score raw rows with it:\n")
     print(
         f"  python -m tfdlrm.predict --model {shlex.quote(str(run.model))} "
-        f"--input {shlex.quote(str(run.raw or 'RAW.tsv'))} --output predictions.csv"
+        f"--raw {shlex.quote(str(run.raw or 'RAW.tsv'))} --output_file predictions.csv"
     )
     return run.model
 

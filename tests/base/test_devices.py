@@ -82,7 +82,7 @@ def test_a_gpu_that_exists_already_or_was_divided_stays_as_it_is(gpus):
 
 SCORING = [
     (evaluate, "evaluate_model", "--model m --data_dir d"),
-    (predict, "predict", "--model m --input i --output o"),
+    (predict, "predict", "--model m --raw i --output_file o"),
     (importance, "importance", "--model m --data_dir d"),
     (serve, "settings", "m"),
 ]

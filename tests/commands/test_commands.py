@@ -91,7 +91,9 @@ def test_evaluating_the_export_gives_the_numbers_of_training(
     exported, config, tmp_path, capsys
 ):
     output = tmp_path / "metrics.json"
-    evaluate_model(EvaluateCommand(config.export_dir, config.data_dir, json=output))
+    evaluate_model(
+        EvaluateCommand(config.export_dir, config.data_dir, output_file=output)
+    )
     printed = capsys.readouterr().out
     measured = json.loads(output.read_text())
     trained = json.loads((config.run_dir / "metrics.json").read_text())
@@ -118,7 +120,7 @@ def test_a_data_set_without_held_out_rows_is_evaluated_on_request(
 
 def test_a_place_for_the_measures_that_is_not_there_is_refused(config, tmp_path):
     command = EvaluateCommand(
-        config.export_dir, config.data_dir, json=tmp_path / "no" / "metrics.json"
+        config.export_dir, config.data_dir, output_file=tmp_path / "no" / "metrics.json"
     )
     with pytest.raises(InputError, match="is no directory"):
         evaluate_model(command)

@@ -160,7 +160,7 @@ def test_evaluate_measures_a_raw_log_as_scikit_learn_does(
     labels = read_plainly(CRITEO)[0]
     scores = np.loadtxt(tmp_path / "scores.csv", skiprows=1)
     json_file = tmp_path / "measures.json"
-    evaluate_model(EvaluateCommand(exported, raw=labelled, json=json_file))
+    evaluate_model(EvaluateCommand(exported, raw=labelled, output_file=json_file))
     measures = json.loads(json_file.read_text())["raw"]
     assert measures["rows"] == 700
     assert measures["auc"] == pytest.approx(metrics.roc_auc_score(labels, scores))

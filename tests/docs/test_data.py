@@ -77,9 +77,9 @@ def test_the_commands_of_the_page_on_preparing_run(tmp_path, monkeypatch):
     for command in page_commands:
         command = command.replace("spark://head:7077", "local[2]")
         if "benchmarks.prepare" in command:
-            command += f" --rows '[2000]' --vocabulary_sizes '[]' --data {tmp_path}"
+            command += f" --rows '[2000]' --vocabulary_sizes '[]' --work_dir {tmp_path}"
         if "benchmarks.read" in command:
-            command += f" --rows 20000 --seconds 0.1 --data {tmp_path}"
+            command += f" --rows 20000 --seconds 0.1 --work_dir {tmp_path}"
         run_in_bash(command, tmp_path)
     (example,) = blocks("docs/preparing.md", "python")
     monkeypatch.chdir(tmp_path)

@@ -34,8 +34,8 @@ def test_the_commands_of_the_serving_page_run(work_dir):
     serve, *ask, benchmark = commands("docs/serving.md")
     assert serve == "python -m tfdlrm.serve saved_models/dlrm"
     predicted = run_command_line(
-        "python -m tfdlrm.predict --model saved_models/dlrm --input test.txt "
-        "--output known.csv",
+        "python -m tfdlrm.predict --model saved_models/dlrm --raw test.txt "
+        "--output_file known.csv",
         work_dir,
     )
     assert predicted.returncode == 0, predicted.stderr

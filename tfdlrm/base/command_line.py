@@ -20,6 +20,7 @@ from tfdlrm.base.errors import InputError
 from tfdlrm.base.exit_status import run_command
 from tfdlrm.base.nearest import did_you_mean
 from tfdlrm.base.one_line_parser import OneLineParser
+from tfdlrm.base.renamed_options import rename_arguments
 
 __all__ = ["gives", "parse", "run_command", "to_yaml"]
 
@@ -31,6 +32,7 @@ def parse(
     module: str,
     argv: Sequence[str] | None = None,
     several: str | Sequence[str] | None = None,
+    renamed: Mapping[str, str] | None = None,
 ) -> T:
     """Read `config_class` from `--config FILE.yaml` and dotted overrides.
 
@@ -46,6 +48,7 @@ def parse(
         argv: Arguments; those of the process when `None`.
         several: Names of fields that take several values in a row; one without a
             default is required.
+        renamed: The new names of options, by their old ones, which go on working.
 
     Returns:
         An instance of `config_class`.
@@ -58,6 +61,7 @@ def parse(
         description=_summary(config_class),
         allow_abbrev=False,  # `gives` looks for whole names
     )
+    parser.new_names = renamed or {}
     parser.add_argument("--config", action="config", help="YAML file of settings.")
     names = {several} if isinstance(several, str) else set(several or ())
     settings: Sequence[Field[Any]] = fields(config_class)  # type: ignore[arg-type]
@@ -70,7 +74,7 @@ def parse(
             metavar="PATH",
             help=_descriptions(config_class)[name],
         )
-    argv = sys.argv[1:] if argv is None else argv
+    argv = rename_arguments(sys.argv[1:] if argv is None else argv, parser.new_names)
     has_alternatives = bool(_alternatives(config_class))
     arguments = Arguments.read(argv, is_read_again=has_alternatives)
     chosen = _choose_alternatives(config_class, arguments)

@@ -1,12 +1,14 @@
 """A parser of arguments whose errors take one line and suggest a fix."""
 
 import re
-from typing import NoReturn
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 import jsonargparse
 
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.nearest import did_you_mean
+from tfdlrm.base.renamed_options import rename_keys
 
 _UNKNOWN_OPTION = re.compile(r"unrecognized arguments: (?:[^-]\S* )*(-[^\s=]+)")
 _UNKNOWN_KEY = re.compile(
@@ -36,6 +38,14 @@ _TYPES = {
 
 class OneLineParser(jsonargparse.ArgumentParser):
     """Raise an `InputError` with the option or key that was probably meant."""
+
+    new_names: Mapping[str, str] = {}
+    """New names of options, by their old ones, for files of settings."""
+
+    def parse_string(self, content: str, path: Any = "", **how: Any) -> Any:
+        source = str(path) or "--config"
+        content = rename_keys(content, self.new_names, source)
+        return super().parse_string(content, path, **how)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         del ex

@@ -8,6 +8,7 @@ the value null and the frequency 0.
 """
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -118,6 +119,35 @@ def _read(
             "schema: it belongs to another data set"
         )
     return vocabulary
+
+
+def read_values(directory: Path, name: str, ids: Sequence[int]) -> dict[int, str]:
+    """Return the text of some values of a column, by their ids.
+
+    Args:
+        directory: The directory that holds `vocabulary/`.
+        name: The column.
+        ids: The ids; those that no value has are left out.
+
+    Raises:
+        InputError: If the file is missing or no vocabulary.
+    """
+    path = vocabulary_path(directory, name)
+    vocabulary = pl.scan_parquet(local_copies.local_copy(path), glob=False)
+    rows = vocabulary.filter(
+        pl.col("id").is_in(pl.Series(ids, dtype=pl.Int32).implode()),
+        pl.col("value").is_not_null(),
+    )
+    try:
+        values = rows.select("id", "value").collect()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _unreadable(path, error) from None
+    return {number: value_text(value) for number, value in values.iter_rows()}
+
+
+def value_text(value: str | int) -> str:
+    """Return a value as it is in a log; Criteo's are hexadecimal numbers."""
+    return value if isinstance(value, str) else f"{value:08x}"
 
 
 def read_frequencies(

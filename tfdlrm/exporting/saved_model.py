@@ -17,6 +17,7 @@ from tfdlrm.exporting.model_card import ModelCard, example_row
 from tfdlrm.exporting.other_columns import require_same_columns
 from tfdlrm.exporting.quantization import QuantizedTable, lookups_in
 from tfdlrm.exporting.raw_signatures import RawSignatures
+from tfdlrm.exporting.results_file import RESULTS_FILE, Results
 from tfdlrm.exporting.signatures import name_signatures, serving_function
 from tfdlrm.exporting.versions import (
     CARD_FILE,
@@ -35,6 +36,7 @@ def export_model(
     export_dir: Path,
     card: ModelCard | None = None,
     quantized: Mapping[FusedTables, QuantizedTable] | None = None,
+    results: Results | None = None,
     allow_other_columns: bool = False,
 ) -> Path:
     """Write the next version of a model, complete or not at all.
@@ -57,7 +59,8 @@ def export_model(
     Malformed, infinite and out-of-range input is an error. The model contains the
     transforms and, as assets, the vocabularies; without vocabularies in `data_dir` it
     has `serving_default` alone. Next to the model are the schema and the vocabularies
-    for `tfdlrm.predict`, the model's card, and requests that warm a server up.
+    for `tfdlrm.predict`, the model's card and results, and requests that warm a server
+    up.
 
     Args:
         model: A model from such features to logits.
@@ -66,6 +69,7 @@ def export_model(
         export_dir: Directory of the model's versions, such as `saved_models/dlrm`.
         card: Contents of the model's card.
         quantized: Tables to write instead of the model's own; see `quantize_tables`.
+        results: Measures and curves for the server's page; `None` if they are unknown.
         allow_other_columns: Whether the newest version there may have other columns.
 
     Returns:
@@ -89,6 +93,9 @@ def export_model(
         name = target.resolve().parent.name
         card = card or ModelCard()
         card.write(extra / CARD_FILE, model, schema, name, int(target.name), row)
+        if results is not None:
+            facts = {"name": name, "version": int(target.name)}
+            results.write(extra / RESULTS_FILE, **facts)
         if not write_warm_up(extra / WARM_UP_FILE, name, schema, signatures, row):
             print("No warm-up requests: tensorflow-serving-api is not installed")
     return target

@@ -7,6 +7,7 @@ from tfdlrm.config import TrainConfig
 from tfdlrm.config.model_columns import ignored_columns
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.exporting.versions import find_export
+from tfdlrm.runs.results import results_of, with_scores
 from tfdlrm.training.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -29,12 +30,17 @@ def finish(
     from tfdlrm.checkpoints.directory import CheckpointDirectory
     from tfdlrm.exporting.model_card import ModelCard
     from tfdlrm.exporting.saved_model import export_model
+    from tfdlrm.training.curve_picture import CurveMarks
+    from tfdlrm.training.early_stopping import kept_step
     from tfdlrm.training.report import write_report
     from tfdlrm.training.trained_model import measure, on_one_device, show
 
     model = on_one_device(model, config, schema)
-    metrics, bins, _ = measure(model, data_dir, schema)
+    metrics, bins, scores = measure(model, data_dir, schema)
     show(metrics, schema, run)
+    results = results_of(config, data_dir, schema, points)
+    results = with_scores(results, metrics, bins, scores)
+    results.write(run.results_file)
     checkpoint = CheckpointDirectory(run.checkpoint_directory).identity()
     origin = {"checkpoint": checkpoint, "step": points[-1].step}
     exported = find_export(config.versions_dir, origin) if checkpoint else None
@@ -47,6 +53,7 @@ def finish(
             config.versions_dir,
             card,
             allow_other_columns=config.allow_other_columns,
+            results=results,
         )
     else:
         print(f"{exported} has these weights: they were exported before a kill")
@@ -56,6 +63,12 @@ def finish(
         points,
         metrics,
         bins,
+        scores,
+        CurveMarks(
+            title=f"{config.model.name} on {data_dir.name}, {config.optimizer.name}",
+            steps_per_epoch=-(-schema.num_rows("train") // config.batch_size),
+            kept_step=kept_step(points, config.early_stopping),
+        ),
         {
             "data set": f"{data_dir} ({schema.dialect} dialect)",
             "architecture": config.model.name,

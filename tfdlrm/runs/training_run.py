@@ -1,5 +1,6 @@
 """One training run, from rows to an exported model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,11 +44,15 @@ class FinishedRun:
     raw: Path | None
 
 
-def run_training(config: TrainConfig) -> FinishedRun | None:
+def run_training(
+    config: TrainConfig, callbacks: "Sequence[keras.callbacks.Callback]" = ()
+) -> FinishedRun | None:
     """Train, evaluate, report and export.
 
     Args:
         config: The settings of the run.
+        callbacks: The user's own Keras callbacks, called as by one `fit` over all
+            epochs. A resumed run calls them for the steps that remain.
 
     Returns:
         What the run wrote; `None` for a worker that is not the chief, which writes it.
@@ -56,6 +61,10 @@ def run_training(config: TrainConfig) -> FinishedRun | None:
         InputError: If the configuration or the data cannot be used.
         LostWorkerError: If another worker is lost.
     """
+    if callbacks:
+        from tfdlrm.training.own_callbacks import check_callbacks
+
+        check_callbacks(callbacks)
     if config.run_dir is not None:
         RunDirectory(config.run_dir).require_unfinished()
     versions_dir = versions_dir_of(config)
@@ -88,7 +97,7 @@ def run_training(config: TrainConfig) -> FinishedRun | None:
     is_chief = config.strategy != "multi_worker" or Cluster.from_environment().is_chief
     hold = RunDirectory.opened if is_chief else RunDirectory.of_another_worker
     with hold(config) as run:
-        model, points = _fit(config, data_dir, schema, run, warm_start)
+        model, points = _fit(config, data_dir, schema, run, warm_start, callbacks)
         if is_chief:
             try:
                 exported, report = finish(
@@ -112,6 +121,7 @@ def _fit(
     schema: FeatureSchema,
     run: RunDirectory,
     warm_start: "WarmStart | None",
+    callbacks: "Sequence[keras.callbacks.Callback]",
 ) -> tuple["keras.Model", list["CurvePoint"]]:
     """Train in `run` and return the model and its learning curves."""
     from tfdlrm.data.reading import damage_named, read_split
@@ -154,6 +164,7 @@ def _fit(
             schema.fingerprint,
             Meaning.of(schema),
             None if warm_start is None else warm_start.begin,
+            callbacks,
         )
     return model, points
 

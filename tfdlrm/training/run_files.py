@@ -84,3 +84,8 @@ class RunFiles:
     def measures_file(self) -> Path:
         """The measures of each held-out split."""
         return self.path / "metrics.json"
+
+    @property
+    def results_file(self) -> Path:
+        """The results with curves and quantiles of scores, for exported versions."""
+        return self.path / "results.json"
