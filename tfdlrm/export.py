@@ -139,7 +139,7 @@ def export(command: ExportCommand) -> Path:
             config,
             export_dir,
             run,
-            state["step"],
+            state,
             _measures(run, checkpoints.newest_step() == state["step"]),
         )
         if command.deployment is not None:
@@ -182,23 +182,26 @@ def _export_saved_model(
     config: TrainConfig,
     export_dir: Path,
     run: RunDirectory,
-    step: int,
+    state: dict[str, Any],
     measures: dict[str, Any] | None,
 ) -> Path:
     from tfdlrm.exporting.model_card import ModelCard
     from tfdlrm.exporting.saved_model import export_model
     from tfdlrm.metrics.splits import measures_by_split
-    from tfdlrm.runs.results import results_of_weights, with_scores
+    from tfdlrm.runs.results import progress_of, results_of_weights, with_scores
 
     data_dir = config.data_dir
     assert data_dir is not None
-    results = results_of_weights(run, config, data_dir, schema, step, measures)
-    quantized, card = None, ModelCard(run.settings, measures)
+    results = results_of_weights(run, config, data_dir, schema, state["step"], measures)
+    progress = progress_of(run, config, schema, state)
+    print(f"Exporting the weights of {run.home} {progress.weights_in_words}")
+    training = progress.to_json()
+    quantized, card = None, ModelCard(run.settings, measures, training=training)
     if command.quantize == "int8":
         quantized, effect = _quantize(model, schema, data_dir)
         results = with_scores(results, effect.metrics, effect.bins, effect.scores)
         measures = measures_by_split(effect.metrics, schema.dialect)
-        card = ModelCard(run.settings, measures, "int8")
+        card = ModelCard(run.settings, measures, "int8", training=training)
     return export_model(
         model,
         schema,

@@ -11,6 +11,7 @@ from tfdlrm.base.plain_text import visible
 from tfdlrm.config import TrainConfig
 from tfdlrm.config.cluster import Cluster
 from tfdlrm.config.model_columns import ignored_columns
+from tfdlrm.config.preparing import settings_of
 from tfdlrm.data.meaning import Meaning
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.vocabulary_contents import with_contents
@@ -95,8 +96,12 @@ def run_training(
 
     warm_start = warm_start_of(config, data_dir, schema)
     is_chief = config.strategy != "multi_worker" or Cluster.from_environment().is_chief
-    hold = RunDirectory.opened if is_chief else RunDirectory.of_another_worker
-    with hold(config) as run:
+    hold = (
+        RunDirectory.opened(config, settings_of(schema))
+        if is_chief
+        else RunDirectory.of_another_worker(config)
+    )
+    with hold as run:
         model, points = _fit(config, data_dir, schema, run, warm_start, callbacks)
         if is_chief:
             try:

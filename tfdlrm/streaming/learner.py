@@ -199,13 +199,23 @@ class Learner:
                 self.schema,
                 self._data_dir,
                 self._export_dir,
-                ModelCard(self._run.settings, origin=origin),
+                ModelCard(self._run.settings, origin=origin, training=self._training),
                 allow_other_columns=self._config.allow_other_columns,
             )
         self._exported_at = time.monotonic()
         self._exported_step = self.step
         self._exports.add(version)
         print(f"Model: {version}", flush=True)
+
+    @property
+    def _training(self) -> dict[str, Any]:
+        """What the weights have learned, for the card of a model."""
+        return {
+            "steps": self.step,
+            "stream": str(self._topic),
+            "events": self.validation.events,
+            "events_left_out": self.skipped,
+        }
 
     def _origin(self) -> dict[str, Any] | None:
         """Return an identification of the weights, if a checkpoint has them."""

@@ -21,6 +21,7 @@ from tfdlrm.metrics.splits import evaluate
 from tfdlrm.training.curves import CurvePoint, CurveRecorder
 from tfdlrm.training.distribution import check_agreement, chief_first
 from tfdlrm.training.early_stopping import EarlyStopping
+from tfdlrm.training.epoch_lines import EpochLines
 from tfdlrm.training.own_callbacks import OwnCallbacks
 from tfdlrm.training.profiling import Profiler
 from tfdlrm.training.run_directory import RunDirectory
@@ -203,6 +204,7 @@ def fit(
             # Before the checkpointer, in which a signal can end the run.
             *([stopping] if stopping else []),
             checkpointer if is_chief else StopWithChief(request),
+            EpochLines(recorder, config.epochs),
         ]
         if state["metrics"]:
             # Metrics have variables only after they were computed once.
