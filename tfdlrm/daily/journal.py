@@ -29,6 +29,7 @@ _WITHOUT_EFFECT = (
     "keep",
     "checkpoints",
     "profile_steps",
+    "weight_histograms",
     "allow_one_class",
     "allow_other_columns",
 )

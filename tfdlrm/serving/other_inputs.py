@@ -37,9 +37,9 @@ def refuse_other_inputs(served: Servable, new: Servable) -> None:
         OtherInputsError: FAILED_PRECONDITION, with what differs.
     """
     differences = list(_differences(served.signatures, new.signatures))
-    if served.columns is not None and new.columns is not None:
+    if served.schema is not None and new.schema is not None:
         # `there` is the served version.
-        differences += column_differences(served.columns, new.columns)
+        differences += column_differences(served.schema, new.schema)
     if not differences:
         return
     listed = "; ".join(differences[:MOST_LISTED])

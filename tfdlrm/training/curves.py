@@ -181,9 +181,10 @@ class CurveRecorder(keras.callbacks.Callback):
             storage.replace_text(self._run.metrics_file, "".join(lines))
             for point in new:
                 with self._writers[point.split].as_default(step=point.step):
-                    for name in _MEASURES:
-                        if not math.isnan(getattr(point, name)):
-                            tf.summary.scalar(name, getattr(point, name))
+                    for name in (*_MEASURES, "learning_rate"):
+                        value = getattr(point, name)
+                        if value is not None and not math.isnan(value):
+                            tf.summary.scalar(name, value)
         except (OSError, tf.errors.OpError) as error:
             print(f"\nthe curves of step {self.step:,} are not on disk: {error}")
 

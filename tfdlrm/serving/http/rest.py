@@ -33,6 +33,7 @@ from tfdlrm.serving.models import Models
 from tfdlrm.serving.predictor import Predictor
 from tfdlrm.serving.requests import CLASSIFY, REGRESS
 from tfdlrm.serving.turns import Turns
+from tfdlrm.serving.unknown_report import Unknown, UnknownReport
 
 log = logging.getLogger("tfdlrm.serving")
 
@@ -82,6 +83,7 @@ class RestApp:
         most_at_a_time: Most predictions that are answered at a time while others wait;
             `None` for no such limit.
         answers_other_sites: Whether pages of other sites may send requests.
+        reports_unknown: Whether answers list the unknown values of raw rows.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class RestApp:
         limits: Limits,
         most_at_a_time: int | None,
         answers_other_sites: bool,
+        reports_unknown: bool = False,
     ) -> None:
         self._predictor = predictor
         self._metrics_path = metrics_path
@@ -101,6 +104,7 @@ class RestApp:
         if most_at_a_time is not None:
             self._turns = Turns(most_at_a_time, limits.seconds)
         self._answers_other_sites = answers_other_sites
+        self._reports_unknown = reports_unknown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; ASGI's entry."""
@@ -200,15 +204,27 @@ class RestApp:
         self, spec: model_pb2.ModelSpec, method: str, request: RestRequest
     ) -> bytes:
         spec.signature_name = request.signature_name
+        report = UnknownReport() if self._reports_unknown else None
+
+        def unknown() -> Unknown | None:
+            return None if report is None else report.rows
+
         if method == "predict":
             return await self._predictor.predict(
                 spec,
                 request.tensors,
-                lambda _, outputs: json_answers.predictions(outputs, request.layout),
+                lambda _, outputs: json_answers.predictions(
+                    outputs, request.layout, unknown()
+                ),
+                report=report,
             )
         signature_method, write = _INFERENCES[method]
         return await self._predictor.infer(
-            spec, signature_method, request.examples, write
+            spec,
+            signature_method,
+            request.examples,
+            lambda signature, outputs: write(signature, outputs, unknown()),
+            report,
         )
 
 
