@@ -109,6 +109,7 @@ def export(command: ExportCommand) -> Path:
     from tfdlrm.exporting.deployment import write_deployment
     from tfdlrm.exporting.versions import prune
     from tfdlrm.models import build_model
+    from tfdlrm.runs.results import progress_of
     from tfdlrm.training.best_weights import load_kept_weights
 
     if command.format == "onnx":
@@ -128,6 +129,8 @@ def export(command: ExportCommand) -> Path:
     checkpoints = CheckpointDirectory(run.checkpoint_directory)
     state = checkpoints.load_weights(model, schema.fingerprint, Meaning.of(schema))
     load_kept_weights(model, run, config.early_stopping is not None, state)
+    progress = progress_of(run, config, schema, state)
+    print(f"Exporting {run.home}: the weights {progress.weights_in_words}")
     if command.graph is not None:
         write_graph(model, schema, command.graph)
         print(f"Graph: tensorboard --logdir {command.graph}")
@@ -139,7 +142,8 @@ def export(command: ExportCommand) -> Path:
             config,
             export_dir,
             run,
-            state,
+            state["step"],
+            progress.to_json(),
             _measures(run, checkpoints.newest_step() == state["step"]),
         )
         if command.deployment is not None:
@@ -182,20 +186,18 @@ def _export_saved_model(
     config: TrainConfig,
     export_dir: Path,
     run: RunDirectory,
-    state: dict[str, Any],
+    step: int,
+    training: dict[str, Any],
     measures: dict[str, Any] | None,
 ) -> Path:
     from tfdlrm.exporting.model_card import ModelCard
     from tfdlrm.exporting.saved_model import export_model
     from tfdlrm.metrics.splits import measures_by_split
-    from tfdlrm.runs.results import progress_of, results_of_weights, with_scores
+    from tfdlrm.runs.results import results_of_weights, with_scores
 
     data_dir = config.data_dir
     assert data_dir is not None
-    results = results_of_weights(run, config, data_dir, schema, state["step"], measures)
-    progress = progress_of(run, config, schema, state)
-    print(f"Exporting the weights of {run.home} {progress.weights_in_words}")
-    training = progress.to_json()
+    results = results_of_weights(run, config, data_dir, schema, step, measures)
     quantized, card = None, ModelCard(run.settings, measures, training=training)
     if command.quantize == "int8":
         quantized, effect = _quantize(model, schema, data_dir)

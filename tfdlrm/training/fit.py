@@ -188,6 +188,8 @@ def fit(
             facts["meaning"] = meaning.to_json()
         if begin is not None:
             facts["warm_start"] = state["warm_start"]
+        if callbacks or state.get("has_callbacks"):
+            facts["has_callbacks"] = True
         if state.get("stopped_by_callback"):
             facts["stopped_by_callback"] = True
         checkpointer = Checkpointer(

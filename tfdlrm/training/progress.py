@@ -21,6 +21,7 @@ class Progress:
         epochs: Epochs that were asked for.
         patience: Setting `early_stopping` of the run.
         stopped_by_callback: Whether a callback of the user ended it.
+        has_callbacks: Whether callbacks of the user may have changed the weights.
     """
 
     step: int
@@ -29,6 +30,7 @@ class Progress:
     epochs: int
     patience: int | None = None
     stopped_by_callback: bool = False
+    has_callbacks: bool = False
 
     @classmethod
     def of(
@@ -57,6 +59,7 @@ class Progress:
             epochs=config.epochs,
             patience=patience,
             stopped_by_callback=bool(state.get("stopped_by_callback")),
+            has_callbacks=bool(state.get("has_callbacks")),
         )
 
     @property
@@ -109,7 +112,8 @@ class Progress:
         'of step 90, of the lowest validation log loss'
         """
         if self.patience is None:
-            return f"of step {self.kept_step:,}, the last"
+            end = ", unless a callback put back others" if self.has_callbacks else ""
+            return f"of step {self.kept_step:,}, the last{end}"
         return f"of step {self.kept_step:,}, of the lowest validation log loss"
 
     def to_json(self) -> dict[str, Any]:
