@@ -7,6 +7,7 @@ from typing import Literal
 from tfdlrm.base.errors import InputError, require
 from tfdlrm.config.models import DLRMConfig, ModelConfig
 from tfdlrm.config.preparing import PrepareConfig
+from tfdlrm.config.values import take_values
 
 OptimizerName = Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam"]
 """The optimizers of `tfdlrm.optimizers`."""
@@ -32,6 +33,7 @@ class OptimizerConfig:
     decay_steps: int = 0
 
     def __post_init__(self) -> None:
+        take_values(self)
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "> 0")
         for name in ("warm_up_steps", "decay_start_step", "decay_steps"):
             require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
@@ -63,6 +65,7 @@ class CheckpointConfig:
     keep: int = 2
 
     def __post_init__(self) -> None:
+        take_values(self)
         minutes, steps = self.minutes, self.steps
         require(minutes is None or minutes > 0, "minutes", minutes, "> 0")
         require(steps is None or steps >= 1, "steps", steps, ">= 1")
@@ -167,6 +170,7 @@ class TrainConfig:
     allow_other_columns: bool = False
 
     def __post_init__(self) -> None:
+        take_values(self)
         object.__setattr__(self, "prepare", replace(self.prepare))  # filled in
         for name in (
             "batch_size",
