@@ -212,6 +212,7 @@ def _export_saved_model(
         card,
         quantized,
         results,
+        run.baselines_file,
         command.allow_other_columns,
     )
 

@@ -128,6 +128,9 @@ class TrainConfig:
             are faster with small batches.
         allow_one_class: Whether to train although all training rows have the same
             label, so that nothing can be learned.
+        baselines: Whether to measure simple models on the same rows next to this one:
+            the click rate of all rows, that of each value of the best column, and a
+            logistic regression.
         profile_steps: The first and the last training step of TensorFlow's profile,
             which goes to `profile` in the run's directory.
         weight_histograms: Whether TensorBoard also gets histograms of all weights, at
@@ -161,6 +164,7 @@ class TrainConfig:
     tf32: bool = False
     steps_per_execution: int = 1
     allow_one_class: bool = False
+    baselines: bool = True
     profile_steps: tuple[int, int] | None = None
     weight_histograms: bool = False
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)

@@ -1,5 +1,6 @@
 """Export of a trained model as a SavedModel for TF Serving."""
 
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from tfdlrm.exporting.raw_signatures import RawSignatures
 from tfdlrm.exporting.results_file import RESULTS_FILE, Results
 from tfdlrm.exporting.signatures import name_signatures, serving_function
 from tfdlrm.exporting.versions import (
+    BASELINES_FILE,
     CARD_FILE,
     EXTRA_DIRECTORY,
     WARM_UP_FILE,
@@ -37,6 +39,7 @@ def export_model(
     card: ModelCard | None = None,
     quantized: Mapping[FusedTables, QuantizedTable] | None = None,
     results: Results | None = None,
+    baselines: Path | None = None,
     allow_other_columns: bool = False,
 ) -> Path:
     """Write the next version of a model, complete or not at all.
@@ -70,6 +73,8 @@ def export_model(
         card: Contents of the model's card.
         quantized: Tables to write instead of the model's own; see `quantize_tables`.
         results: Measures and curves for the server's page; `None` if they are unknown.
+        baselines: File of the run's baselines, which `tfdlrm.evaluate` measures too; it
+            need not exist.
         allow_other_columns: Whether the newest version there may have other columns.
 
     Returns:
@@ -96,6 +101,8 @@ def export_model(
         if results is not None:
             facts = {"name": name, "version": int(target.name)}
             results.write(extra / RESULTS_FILE, **facts)
+        if baselines is not None and baselines.is_file():
+            shutil.copyfile(baselines, extra / BASELINES_FILE)
         if not write_warm_up(extra / WARM_UP_FILE, name, schema, signatures, row):
             print("No warm-up requests: tensorflow-serving-api is not installed")
     return target

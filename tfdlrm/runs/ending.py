@@ -1,5 +1,6 @@
 """The end of a run: measure, export and report."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,14 @@ def finish(
     show(metrics, schema, run)
     results = results_of(config, data_dir, schema, points)
     results = with_scores(results, metrics, bins, scores)
+    simple_models = ""
+    if config.baselines:
+        from tfdlrm.runs.simple_models import show_simple_models
+
+        baselines, simple_models = show_simple_models(
+            config.model.name, metrics, data_dir, schema, run
+        )
+        results = replace(results, baselines=baselines)
     results.write(run.results_file)
     checkpoints = CheckpointDirectory(run.checkpoint_directory)
     num_rows = schema.num_rows("train")
@@ -57,8 +66,9 @@ def finish(
             data_dir,
             config.versions_dir,
             card,
-            allow_other_columns=config.allow_other_columns,
             results=results,
+            baselines=run.baselines_file,
+            allow_other_columns=config.allow_other_columns,
         )
     else:
         print(f"{exported} has these weights: they were exported before a kill")
@@ -90,5 +100,6 @@ def finish(
             "model": str(exported),
         },
         warm_start.table() if warm_start else "",
+        simple_models,
     )
     return exported, report
