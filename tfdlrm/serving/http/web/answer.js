@@ -1,0 +1,129 @@
+// Ask the server for a probability, and say what each column contributes to it.
+
+const MOST_EXPLAINED = 200;  // columns; a request has a row for each
+const MOST_SHOWN = 10;
+
+async function post(url, body) {
+  const response = await fetch(url, {method: "POST", body});
+  const document = await response.json();
+  if (!response.ok) throw new Error(document.error ?? response.statusText);
+  return document;
+}
+
+const isBlank = (value) => value === "" || (Array.isArray(value) && !value.length);
+
+// The values of a row as `raw` takes them. Lists are as long as `widths` says.
+function asInstance(fields, values, widths) {
+  return Object.fromEntries(fields.map(({name, column}, index) => {
+    const value = values[index];
+    if (column.list) {
+      const padding = new Array(Math.max(1, widths[index]) - value.length).fill("");
+      return [name, [...value, ...padding]];
+    }
+    return [name, Array.isArray(value) ? value.join(column.separator) : value];
+  }));
+}
+
+const rawRequest = (instances) => JSON.stringify({signature_name: "raw", instances});
+
+// One request: the row itself, and the row without each of its values.
+async function explain(url, fields) {
+  const values = fields.map((field) => field.read());
+  const widths = values.map((value) => (Array.isArray(value) ? value.length : 1));
+  const filledIn = fields.flatMap((_, index) => (isBlank(values[index]) ? [] : [index]))
+    .slice(0, MOST_EXPLAINED);
+  const rows = [values, ...filledIn.map((left) => values.map((value, index) =>
+    index === left ? (Array.isArray(value) ? [] : "") : value))];
+  const instances = rows.map((row) => asInstance(fields, row, widths));
+  let answers;
+  try {
+    answers = (await post(url, rawRequest(instances))).predictions.map(probabilityOf);
+  } catch {  // the model may refuse blanks, or the row itself: then this says why
+    const {predictions} = await post(url, rawRequest(instances.slice(0, 1)));
+    return {probability: probabilityOf(predictions[0]), output: predictions[0], effects: []};
+  }
+  const [probability, ...without] = answers;
+  const effects = filledIn.map((index, number) => ({
+    name: fields[index].name,
+    value: Array.isArray(values[index]) ? values[index].join(", ") : values[index],
+    without: without[number],
+    contribution: probability - without[number],
+  }));
+  effects.sort((a, b) => Math.abs(b.contribution) - Math.abs(a.contribution));
+  return {probability, effects};
+}
+
+// The probability in an answer's row; undefined if there is none.
+function probabilityOf(row) {
+  const value = row !== null && typeof row === "object" && !Array.isArray(row)
+    ? row.probability : row;
+  const first = Array.isArray(value) ? value[0] : value;
+  return isNumber(first) ? first : undefined;
+}
+
+function showProbability(probability, model) {
+  const {quantiles = [], data = {}} = model.results;
+  const parts = [
+    element("div", {class: "probability"}, percent(probability)),
+    element("div", {class: "soft"}, `probability ${figure(probability)}`)];
+  if (quantiles.length > 1) {
+    const share = rank(quantiles, probability);
+    const rows = data.rows?.validation;
+    parts.push(element("p", {},
+      `Higher than ${percent(share)} of the scores of ` +
+      `${rows ? `${figure(rows)} ` : ""}validation rows`),
+    scoreStrip(quantiles, probability));
+  }
+  byId("answer").replaceChildren(...parts);
+}
+
+function effectRows(effects, most) {
+  return element("div", {class: "effects", role: "table", "aria-label": "Contributions"},
+    ...effects.flatMap(({name, value, without, contribution}) => {
+      const sign = contribution < 0 ? "−" : "+";
+      const points = (100 * Math.abs(contribution)).toFixed(1);
+      const title = `${name} = ${value}: ${percent(without)} without it`;
+      return [
+        element("span", {class: "name", title}, element("strong", {}, name), ` ${value}`),
+        effectBar(contribution, most),
+        element("span", {class: "value", title}, `${sign}${points}`)];
+    }));
+}
+
+function showEffects(effects) {
+  const place = byId("explanation");
+  if (!effects.length) return place.replaceChildren();
+  const most = Math.abs(effects[0].contribution);
+  const rest = effects.slice(MOST_SHOWN);
+  place.replaceChildren(
+    element("h3", {}, "What each column contributes"),
+    element("p", {class: "hint"}, "Percentage points by which the probability would " +
+      "fall (+) or rise (−) if the value were missing. They need not add up."),
+    effectRows(effects.slice(0, MOST_SHOWN), most),
+    rest.length ? element("details", {},
+      element("summary", {}, `${rest.length} more columns`), effectRows(rest, most)) : "");
+}
+
+function showError(error) {
+  const answer = byId("answer");
+  answer.className = "error";
+  answer.textContent = error instanceof TypeError
+    ? `No answer from the server: ${error.message}` : error.message;
+  showEffects([]);
+}
+
+async function ask(model, fields, url) {
+  byId("answer").className = "";
+  if (!fields.length) {
+    const body = byId("form").querySelector("textarea").value;
+    const document = await post(url, body);
+    const text = JSON.stringify(document, null, 1);
+    byId("answer").replaceChildren(element("pre", {tabindex: "0"}, text));
+    return;
+  }
+  const {probability, output, effects} = await explain(url, fields);
+  if (probability === undefined)
+    byId("answer").replaceChildren(element("pre", {}, JSON.stringify(output)));
+  else showProbability(probability, model);
+  showEffects(probability === undefined ? [] : effects);
+}
