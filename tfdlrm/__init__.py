@@ -16,6 +16,7 @@ _MODULES = {
     "DCN": "tfdlrm.models",
     "DLRM": "tfdlrm.models",
     "FM": "tfdlrm.models",
+    "FeatureEncoder": "tfdlrm.frames.encoder",
     "EmbeddingMLP": "tfdlrm.models",
     "LogisticRegression": "tfdlrm.models",
     "MatrixFactorization": "tfdlrm.models",

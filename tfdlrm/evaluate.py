@@ -17,6 +17,7 @@ from tfdlrm.data.unknown_values import UnknownValues
 
 if TYPE_CHECKING:
     from tfdlrm.exporting.scorer import Scorer
+    from tfdlrm.metrics.binary import BinaryMetrics
 
 PICTURE_FORMATS = (".pdf", ".png", ".svg")
 
@@ -34,8 +35,8 @@ class EvaluateCommand:
         output_file: JSON file that also gets the measures, and with raw the share of
             unknown values of each column; with `-` they go to standard output, and the
             table to standard error.
-        plot: Picture of predicted and observed click rates to write, such as
-            reliability.png.
+        plot: Picture to write, such as scores.png: predicted and observed click rates,
+            scores by class, ROC, precision and recall, and gain.
         device: Device that computes: `cpu` leaves a GPU to training, and takes larger
             models; `gpu` is for many rows.
         raw: Raw file with labels, or a folder of such files, instead of data_dir. It
@@ -102,7 +103,9 @@ def evaluate_model(command: EvaluateCommand) -> None:
         with output_file("output_file", command.output_file) as file:
             file.write(storage.as_json(measures))
     if command.plot is not None:
-        _plot(command.plot, scores)
+        data = command.data_dir or command.raw
+        assert data is not None
+        _plot(command.plot, f"{scorer.path} on {data.name}", scores, metrics)
 
 
 def _check_outputs(command: EvaluateCommand) -> None:
@@ -144,19 +147,27 @@ def _report(unknown: UnknownValues) -> None:
         print(visible(line), file=sys.stderr)
 
 
-def _plot(path: Path, scores: dict[str, tuple[Any, Any]]) -> None:
+def _plot(
+    path: Path,
+    title: str,
+    scores: dict[str, tuple[Any, Any]],
+    metrics: "dict[str, BinaryMetrics]",
+) -> None:
+    from tfdlrm.base.figures import save_picture
     from tfdlrm.metrics.binary import reliability
-    from tfdlrm.training.report import plot_reliability
+    from tfdlrm.metrics.score_histogram import ScoreHistogram
+    from tfdlrm.metrics.score_pictures import draw_evaluation
 
     bins = {split: reliability(*values) for split, values in scores.items()}
+    rows = {split: ScoreHistogram.of(*values) for split, values in scores.items()}
     try:
-        plot_reliability(bins, path)
+        save_picture(lambda: draw_evaluation(metrics, bins, rows, title), path)
     except OSError as error:
         raise InputError(
             f"plot {path} cannot be written: {error.strerror or error}; expected a "
             "writable directory with room for it"
         ) from error
-    print(f"\nReliability: {path}")
+    print(f"\nReliability, scores, ROC, precision and gain: {path}")
 
 
 def main() -> None:

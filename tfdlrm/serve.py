@@ -69,6 +69,7 @@ def settings(command: ServeCommand) -> "ServerSettings":
         rest_turns=command.rest_api_num_threads or None,
         rest_seconds=command.rest_api_timeout_in_ms / 1000 or None,
         answers_other_sites=command.rest_api_enable_cors_support,
+        reports_unknown=command.report_unknown,
         checks_methods=command.enable_signature_method_name_check,
         allows_missing_labels=command.allow_version_labels_for_unavailable_models,
         config_file=command.model_config_file,

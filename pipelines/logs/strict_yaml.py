@@ -1,11 +1,11 @@
-"""Strict reading of a YAML file: unknown keys, and values of another type, are refused.
+"""Strict reading of YAML: unknown keys, and values of another type, are refused.
 
 Messages begin with the file and the key, such as `dense[0].name`.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import yaml
 
@@ -30,7 +30,7 @@ class StrictYaml:
     """
 
     def __init__(self, path: Path, expected: str) -> None:
-        self._path = path
+        self._path: Path | str = path
         try:
             self.contents = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
         except OSError as error:
@@ -42,6 +42,18 @@ class StrictYaml:
             # A ValueError is a number too long, a bad date, or bytes that are no text.
             reason = " ".join(str(error).split())
             raise InputError(f"{path} is not YAML: {reason}") from None
+
+    @classmethod
+    def of_contents(cls, contents: Any, title: str) -> Self:
+        """Return the checks of what a YAML file could hold, without a file.
+
+        Args:
+            contents: Dictionaries, lists and values.
+            title: What it is, for messages.
+        """
+        yaml_of_contents = cls.__new__(cls)
+        yaml_of_contents._path, yaml_of_contents.contents = title, contents
+        return yaml_of_contents
 
     def mapping(
         self,

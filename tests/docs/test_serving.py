@@ -1,5 +1,6 @@
 """Run what the serving page shows, with a model trained for it."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,12 @@ def work_dir(tmp_path_factory):
     trained = run_command_line("python -m tfdlrm.train --raw train.txt", work_dir)
     assert trained.returncode == 0, trained.stderr
     return work_dir
+
+
+def test_the_answer_of_the_serving_page_has_a_list_for_each_row():
+    request, answer = map(json.loads, blocks("docs/serving.md", "json"))
+    assert request["signature_name"] == "raw"
+    assert len(answer["unknown"]) == len(answer["predictions"])
 
 
 @pytest.mark.slow

@@ -7,9 +7,6 @@ from difflib import get_close_matches
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Return `; did you mean …?` with the nearest candidate, or nothing.
 
-    Dots separate the parts of a name; a name without its first parts is found by its
-    last one.
-
     Example:
 
     >>> did_you_mean("epoch", ["epochs", "seed"])
@@ -18,6 +15,16 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     '; did you mean --optimizer.learning_rate?'
     >>> did_you_mean("xyzzy", ["epochs"])
     ''
+    """
+    match = nearest(name, candidates)
+    return "" if match is None else f"; did you mean {match}?"
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate that is nearest to a name, or `None` if none is near.
+
+    Dots separate the parts of a name; a name without its first parts is found by its
+    last one.
     """
     names = {_plain(candidate): candidate for candidate in candidates}
     by_last = {key.rpartition(".")[2]: names[key] for key in reversed(names)}
@@ -30,8 +37,8 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
         cutoff = 0.7 if len(word) > 3 else 0.6  # one letter of three may differ
         close = get_close_matches(word, choices, n=1, cutoff=cutoff)
         for match in close or (completions if len(completions) == 1 else []):
-            return f"; did you mean {choices[match]}?"
-    return ""
+            return choices[match]
+    return None
 
 
 def _plain(name: str) -> str:

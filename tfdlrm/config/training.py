@@ -109,6 +109,8 @@ class TrainConfig:
             label, so that nothing can be learned.
         profile_steps: The first and the last training step of TensorFlow's profile,
             which goes to `profile` in the run's directory.
+        weight_histograms: Whether TensorBoard also gets histograms of all weights, at
+            each point of the curves.
         checkpoints: When to write checkpoints.
         init_from: What to begin with instead of random weights: the directory of a run,
             of one of its checkpoints, or of an exported model. The data set must be
@@ -136,6 +138,7 @@ class TrainConfig:
     steps_per_execution: int = 1
     allow_one_class: bool = False
     profile_steps: tuple[int, int] | None = None
+    weight_histograms: bool = False
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     init_from: Path | None = None
     run_dir: Path | None = None

@@ -30,6 +30,8 @@ def finish(
     from tfdlrm.checkpoints.directory import CheckpointDirectory
     from tfdlrm.exporting.model_card import ModelCard
     from tfdlrm.exporting.saved_model import export_model
+    from tfdlrm.training.curve_picture import CurveMarks
+    from tfdlrm.training.early_stopping import kept_step
     from tfdlrm.training.report import write_report
     from tfdlrm.training.trained_model import measure, on_one_device, show
 
@@ -55,6 +57,12 @@ def finish(
         points,
         metrics,
         bins,
+        scores,
+        CurveMarks(
+            title=f"{config.model.name} on {data_dir.name}, {config.optimizer.name}",
+            steps_per_epoch=-(-schema.num_rows("train") // config.batch_size),
+            kept_step=kept_step(points, config.early_stopping),
+        ),
         {
             "data set": f"{data_dir} ({schema.dialect} dialect)",
             "architecture": config.model.name,

@@ -77,6 +77,8 @@ class ServeCommand:
             to TensorFlow.
         allow_other_inputs: Let a new version take over although its inputs differ from
             those of the one that is served.
+        report_unknown: Let REST's answers to raw rows list the values that the model
+            does not know, under the key `unknown`.
         allowed_hosts: Host names that HTTP requests may use next to localhost,
             addresses and names without a dot, separated by commas; * for any. Without
             it, other names are refused where host is a loopback address.
@@ -127,6 +129,7 @@ class ServeCommand:
     tensorflow_session_config_file: Path | None = None
     per_process_gpu_memory_fraction: float = 0.0
     allow_other_inputs: bool = False
+    report_unknown: bool = False
     allowed_hosts: str | None = None
     max_message_bytes: int = 64 * 2**20
     max_rows: int = 65_536
@@ -151,8 +154,9 @@ class ServeCommand:
                 not self.enable_batching,
             ),
             ("monitoring_config_file", "rest_api_port=0", not self.rest_api_port),
+            ("report_unknown", "rest_api_port=0", not self.rest_api_port),
         ):
-            if is_idle and getattr(self, name) is not None:
+            if is_idle and getattr(self, name) not in (None, False):
                 raise InputError(
                     f"--{name} has no effect with --{rival}: leave one of them out"
                 )

@@ -18,6 +18,8 @@ from tfdlrm.metrics.splits import EVALUATION_BATCH_SIZE
 from tfdlrm.planning.memory_plan import CURVE_VALIDATION_ROWS
 from tfdlrm.training.run_directory import RunDirectory
 
+_MEASURES = ("loss", "accuracy", "auc")
+
 
 @dataclass(frozen=True)
 class CurvePoint:
@@ -32,6 +34,8 @@ class CurvePoint:
         auc: AUC on the same rows; from 200 bins for training rows, exact for
             validation rows.
         seconds: Seconds since training began, validation included.
+        learning_rate: Learning rate of the next training step, with the training rows;
+            `None` with validation rows, and in runs of earlier releases.
     """
 
     step: int
@@ -40,6 +44,7 @@ class CurvePoint:
     accuracy: float
     auc: float
     seconds: float
+    learning_rate: float | None = None
 
 
 def curve_rows(data_dir: Path, schema: FeatureSchema) -> tf.data.Dataset | None:
@@ -123,9 +128,9 @@ class CurveRecorder(keras.callbacks.Callback):
         if not num_due and self.step != end:
             return
         logs = logs or {}
-        self._add_point(
-            "train", *(float(logs[name]) for name in ("loss", "accuracy", "auc"))
-        )
+        loss, accuracy, auc = (float(logs[name]) for name in _MEASURES)
+        learning_rate = float(self.model.optimizer.learning_rate)
+        self._add_point("train", loss, accuracy, auc, learning_rate)
         if self._validate is not None:
             metrics = self._validate()
             self._add_point(
@@ -137,9 +142,17 @@ class CurveRecorder(keras.callbacks.Callback):
         for writer in self._writers.values():
             writer.close()
 
-    def _add_point(self, split: str, loss: float, accuracy: float, auc: float) -> None:
+    def _add_point(
+        self,
+        split: str,
+        loss: float,
+        accuracy: float,
+        auc: float,
+        learning_rate: float | None = None,
+    ) -> None:
         values = float(loss), float(accuracy), float(auc)
-        self.points.append(CurvePoint(self.step, split, *values, seconds=self.seconds))
+        point = CurvePoint(self.step, split, *values, self.seconds, learning_rate)
+        self.points.append(point)
         self._write(self.points[-1:])
 
     def _write(self, new: Sequence[CurvePoint]) -> None:
@@ -152,7 +165,8 @@ class CurveRecorder(keras.callbacks.Callback):
             storage.replace_text(self._run.metrics_file, "".join(lines))
             for point in new:
                 with self._writers[point.split].as_default(step=point.step):
-                    for name in ("loss", "accuracy", "auc"):
-                        tf.summary.scalar(name, getattr(point, name))
+                    for name in (*_MEASURES, "learning_rate"):
+                        if getattr(point, name) is not None:
+                            tf.summary.scalar(name, getattr(point, name))
         except (OSError, tf.errors.OpError) as error:
             print(f"\nthe curves of step {self.step:,} are not on disk: {error}")

@@ -72,8 +72,9 @@ def _card(version: Path) -> Json:
 def _columns(servable: Servable, card: Json) -> list[Json]:
     """Return the columns of `raw`, in the order of the data set if that is known.
 
-    Each has a `name`; whether it is a `number`; `list` if a row has a list of values,
-    or the `separator` of its values; and the number of `values` to choose from.
+    Each has a `name`; whether the model takes a `list` of texts for a row. Where the
+    schema describes it, `content` is `number`, `category` or `bag`; a vocabulary has a
+    number of `values`.
     """
     signature = servable.signatures.get(RAW_SIGNATURE)
     if signature is None:
@@ -86,13 +87,11 @@ def _columns(servable: Servable, card: Json) -> list[Json]:
     if schema is None:
         return [columns[name] for name in in_order(columns)]
     directory = servable.path / EXTRA_DIRECTORY
-    for name in schema.dense_features:
-        if name in columns:
-            columns[name]["number"] = True
-    separators = (schema.columns or {}).get("separators", ())
-    for name, separator in zip(schema.multi_hot, separators, strict=False):
-        if name in columns:
-            columns[name]["separator"] = separator
+    contents = dict.fromkeys(schema.dense_features, "number")
+    contents |= dict.fromkeys(schema.single_hot, "category")
+    contents |= dict.fromkeys(schema.multi_hot, "bag")
+    for name, column in columns.items():
+        column["content"] = contents.get(name)
     for feature in schema.categorical_features:
         if (
             feature.name in columns
@@ -100,9 +99,7 @@ def _columns(servable: Servable, card: Json) -> list[Json]:
         ):
             size = feature.vocabulary_size - len(schema.reserved_ids)
             columns[feature.name]["values"] = size
-    order = [*schema.dense_features, *schema.single_hot, *schema.multi_hot]
-    known = [name for name in order if name in columns]
-    return [columns[name] for name in [*known, *(columns.keys() - {*known})]]
+    return [columns[name] for name in contents if name in columns]
 
 
 def _schema(version: Path) -> FeatureSchema | None:

@@ -23,9 +23,10 @@ _ERRORS = {
 }
 
 _VALUE: Json = {
-    "description": "A number, string, bool, base64 object, or nested lists of these.",
+    "description": "A number, string, bool, base64 object, or nested lists of these; "
+    "of raw columns null too.",
     "anyOf": [
-        {"type": ["number", "string", "boolean"]},
+        {"type": ["number", "string", "boolean", "null"]},
         {"$ref": "#/components/schemas/Base64"},
         {"type": "array", "items": {}},
     ],
@@ -88,15 +89,34 @@ _SCHEMAS: Json = {
     },
 }
 
+_UNKNOWN: Json = {
+    "description": "With --report_unknown: each row's unknown values, by column.",
+    "type": "array",
+    "items": {
+        "type": "object",
+        "additionalProperties": {"type": "array", "items": {"type": "string"}},
+    },
+}
+
+_RESULTS: Json = {
+    "type": "object",
+    "required": ["results"],
+    "properties": {"unknown": _UNKNOWN},
+}
+
 _ANSWERS: dict[str, Json] = {
     "predict": {
         "type": "object",
         "description": "`predictions` for `instances`, `outputs` for `inputs`.",
-        "properties": {"predictions": {"type": "array"}, "outputs": {}},
+        "properties": {
+            "predictions": {"type": "array"},
+            "outputs": {},
+            "unknown": _UNKNOWN,
+        },
         "oneOf": [{"required": ["predictions"]}, {"required": ["outputs"]}],
     },
-    "classify": {"type": "object", "required": ["results"]},
-    "regress": {"type": "object", "required": ["results"]},
+    "classify": _RESULTS,
+    "regress": _RESULTS,
 }
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -38,6 +38,7 @@ from tfdlrm.serving.models import Models
 from tfdlrm.serving.predictor import Predictor
 from tfdlrm.serving.requests import CLASSIFY, REGRESS
 from tfdlrm.serving.turns import Turns
+from tfdlrm.serving.unknown_report import Unknown, UnknownReport
 
 log = logging.getLogger("tfdlrm.serving")
 
@@ -87,6 +88,7 @@ class RestApp:
         most_at_a_time: Most predictions that are answered at a time while others wait;
             `None` for no such limit.
         answers_other_sites: Whether pages of other sites may send requests.
+        reports_unknown: Whether answers list the unknown values of raw rows.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class RestApp:
         limits: Limits,
         most_at_a_time: int | None,
         answers_other_sites: bool,
+        reports_unknown: bool = False,
     ) -> None:
         self._predictor = predictor
         self._metrics_path = metrics_path
@@ -106,6 +109,7 @@ class RestApp:
         if most_at_a_time is not None:
             self._turns = Turns(most_at_a_time, limits.seconds)
         self._answers_other_sites = answers_other_sites
+        self._reports_unknown = reports_unknown
         # One at a time: Polars uses all cores for each, which predictions need too.
         self._searches = Turns(1, limits.seconds)
 
@@ -154,7 +158,7 @@ class RestApp:
         if not is_read:
             raise _NotAllowedError(f"Method {method[:20]} is not allowed, expected GET")
         if path == "/":
-            return await self._page(parameters_of(scope["query_string"]))
+            return await self._page(scope["query_string"])
         if path == VALUES_PATH:
             parameters = parameters_of(scope["query_string"])
             async with self._searches.take():
@@ -168,7 +172,11 @@ class RestApp:
         metrics = self._predictor.metrics.text().encode()
         return Response(metrics, content_type="text/plain; version=0.0.4")
 
-    async def _page(self, parameters: Mapping[str, str]) -> Response:
+    async def _page(self, query: bytes) -> Response:
+        try:
+            parameters = parameters_of(query)
+        except ServingError:
+            parameters = {}  # of another site's link, say: the page needs none
         version = parameters.get("version", "")
         number = int(version) if re.fullmatch("[0-9]{1,19}", version) else None
         text = await asyncio.to_thread(
@@ -219,15 +227,27 @@ class RestApp:
         self, spec: model_pb2.ModelSpec, method: str, request: RestRequest
     ) -> bytes:
         spec.signature_name = request.signature_name
+        report = UnknownReport() if self._reports_unknown else None
+
+        def unknown() -> Unknown | None:
+            return None if report is None else report.rows
+
         if method == "predict":
             return await self._predictor.predict(
                 spec,
                 request.tensors,
-                lambda _, outputs: json_answers.predictions(outputs, request.layout),
+                lambda _, outputs: json_answers.predictions(
+                    outputs, request.layout, unknown()
+                ),
+                report=report,
             )
         signature_method, write = _INFERENCES[method]
         return await self._predictor.infer(
-            spec, signature_method, request.examples, write
+            spec,
+            signature_method,
+            request.examples,
+            lambda signature, outputs: write(signature, outputs, unknown()),
+            report,
         )
 
 

@@ -12,17 +12,24 @@ async function post(url, body) {
 
 const isBlank = (value) => value === "" || (Array.isArray(value) && !value.length);
 
-// The values of a row as `raw` takes them. Lists are as long as `widths` says.
+// A row as `raw` takes it: as a program has it, where the server knows the columns, and
+// as text where it does not, with lists as long as `widths` says.
 function asInstance(fields, values, widths) {
-  return Object.fromEntries(fields.map(({name, column}, index) => {
-    const value = values[index];
-    if (column.list) {
-      const padding = new Array(Math.max(1, widths[index]) - value.length).fill("");
-      return [name, [...value, ...padding]];
-    }
-    return [name, Array.isArray(value) ? value.join(column.separator) : value];
-  }));
+  return Object.fromEntries(fields.map(({name, column}, index) =>
+    [name, column.content ? asProgramsHave(values[index], column)
+      : Array.isArray(values[index]) ? padded(values[index], widths[index])
+        : values[index]]));
 }
+
+function asProgramsHave(value, column) {
+  if (Array.isArray(value)) return value;
+  if (value === "") return null;
+  const number = Number(value);
+  return column.content === "number" && String(number) === value ? number : value;
+}
+
+const padded = (values, width) =>
+  [...values, ...new Array(Math.max(1, width) - values.length).fill("")];
 
 const rawRequest = (instances) => JSON.stringify({signature_name: "raw", instances});
 

@@ -6,7 +6,8 @@ const SIZE = {width: 340, height: 220, left: 44, right: 10, top: 10, bottom: 34}
 function ticks(low, high, count) {
   const raw = (high - low) / count || 1;
   const power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size >= raw);
+  const step = [1, 2, 5, 10].map((factor) => factor * power)
+    .find((size) => size >= raw * 0.75);
   const first = Math.ceil(low / step - 1e-9);
   const last = Math.floor(high / step + 1e-9);
   return Array.from({length: last - first + 1},
@@ -81,7 +82,8 @@ function curveChart(results, name, title) {
                                 y1: y(range[1]), y2: y(range[0])}),
       drawing("text", {x: x(kept.epoch) - 4, y: 20, "text-anchor": "end"}, "kept"));
   }
-  return framed(title, `step ${figure(results.kept_step)} is kept`, svg,
+  const hint = kept && kept.epoch < last ? `step ${figure(kept.step)} is kept` : "";
+  return framed(title, hint, svg,
     legend(splits.map(([split]) => [split, split])));
 }
 
@@ -109,6 +111,28 @@ function reliabilityChart(results) {
     legend([...splits.map(([split]) => [split, split]), ["ideal-key", "perfect"]]));
 }
 
+// How many validation rows have which score; null without quantiles.
+function scoresChart(results) {
+  const quantiles = results.quantiles ?? [];
+  if (quantiles.length < 2) return null;
+  const bins = 40, high = Math.max(quantiles.at(-1), 1e-6);
+  const shares = countsIn(quantiles, 0, high, bins).map((count) => 100 * count / quantiles.length);
+  const {svg, x, y} = axes([0, high], [0, Math.max(...shares) * 1.05], "predicted probability",
+    `Scores of the validation rows, from ${figure(quantiles[0])} to ${figure(high)}; half ` +
+    `are below ${figure(quantiles[quantiles.length >> 1])}`);
+  shares.forEach((share, bin) => svg.append(drawing("rect", {class: "area below",
+    x: x(high * bin / bins) + 0.5, width: x(high / bins) - x(0) - 1,
+    y: y(share), height: y(0) - y(share)})));
+  return framed("Validation scores", "percent of rows in each of 40 bins", svg);
+}
+
+function countsIn(scores, low, high, bins) {
+  const counts = new Array(bins).fill(0);
+  for (const score of scores)
+    counts[Math.min(bins - 1, Math.floor(bins * (score - low) / (high - low)))] += 1;
+  return counts;
+}
+
 // The share of validation scores that a probability exceeds, ties counted half.
 function rank(quantiles, probability) {
   const steps = quantiles.length - 1;
@@ -123,9 +147,7 @@ function scoreStrip(quantiles, probability) {
   const low = Math.min(quantiles[0], probability);
   const high = Math.max(quantiles.at(-1), probability, low + 1e-6);
   const x = (score) => 4 + (width - 8) * (score - low) / (high - low);
-  const counts = new Array(bins).fill(0);
-  for (const score of quantiles)
-    counts[Math.min(bins - 1, Math.floor(bins * (score - low) / (high - low)))] += 1;
+  const counts = countsIn(quantiles, low, high, bins);
   const most = Math.max(...counts);
   const svg = drawing("svg", {viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true"});
   counts.forEach((count, bin) => {

@@ -38,7 +38,7 @@ function figure(value, digits = 4) {
   const size = Math.abs(value);
   if (size >= 1000) return Math.round(value).toLocaleString("en");
   if (size < 1e-4) return value.toExponential(1);
-  return size >= 0.1 ? value.toFixed(digits) : String(Number(value.toPrecision(digits)));
+  return size >= 0.001 ? value.toFixed(digits) : String(Number(value.toPrecision(digits)));
 }
 
 // A share as a percentage that is never rounded to 0 or 100.
@@ -64,18 +64,17 @@ function date(text) {
 }
 
 // Rows of cells as a table; numbers stand on the right.
-function table(heads, rows, caption) {
-  const cell = (name, content, attributes = {}) =>
-    content instanceof Node ? element(name, attributes, content)
-      : element(name, attributes, String(content ?? "–"));
-  const classes = heads.map((head) => (head.number ? {class: "number"} : {}));
-  return element("table", {"aria-label": caption},
-    element("thead", {}, element("tr", {}, ...heads.map((head, column) =>
-      cell("th", head.text ?? head, {scope: "col", ...classes[column]})))),
+function table(heads, rows, caption, attributes = {}) {
+  const titles = heads.map((head) => head.text ?? head);
+  const kind = (column) => (heads[column].number ? "number" : null);
+  const content = (value) => (value instanceof Node ? value : String(value || "–"));
+  return element("table", {"aria-label": caption, ...attributes},
+    element("thead", {}, element("tr", {}, ...titles.map((title, column) =>
+      element("th", {scope: "col", class: kind(column)}, title)))),
     element("tbody", {}, ...rows.map(({cells, current}) =>
-      element("tr", {class: current ? "current" : undefined}, ...cells.map(
-        (content, column) => column ? cell("td", content, classes[column])
-          : cell("th", content, {scope: "row", ...classes[0]}))))));
+      element("tr", {class: current ? "current" : null}, ...cells.map((cell, column) =>
+        element(column ? "td" : "th", {scope: column ? null : "row", class: kind(column),
+                                       "data-title": titles[column]}, content(cell)))))));
 }
 
 function pairs(entries) {

@@ -6,15 +6,14 @@ let numFields = 0;
 
 function fieldOf(column, search, changed) {
   const id = `field-${numFields++}`;
-  const isBag = column.list || column.separator !== undefined;
+  const isBag = column.list || column.content === "bag";
   const input = element("input", {id, autocomplete: "off", spellcheck: "false",
-    "aria-describedby": `${id}-hint`, inputmode: column.number ? "decimal" : null});
+    "aria-describedby": `${id}-hint`, inputmode: column.content === "number" ? "decimal" : null});
   const hint = element("div", {class: "hint", id: `${id}-hint`}, hintOf(column, isBag));
   const label = element("label", {for: id, title: column.name, class: "label-long"},
     ...breakable(column.name));
   const node = element("div", {class: isBag ? "field wide" : "field"}, label);
   const field = isBag ? bagOf(input, node, changed) : singleOf(input, node, changed);
-  if (isBag) field.list = true;
   if (column.values !== undefined)
     addChoices(input, node, (text) => search(column.name, text), field.choose);
   node.append(hint);
@@ -22,7 +21,7 @@ function fieldOf(column, search, changed) {
 }
 
 function hintOf(column, isBag) {
-  if (column.number) return "number, or blank";
+  if (column.content === "number") return "number, or blank";
   const values = column.values === undefined ? "" : `${figure(column.values)} values`;
   if (!isBag) return values ? `${values}, or blank` : "text, or blank";
   return `any number of values${values ? `, of ${values.replace(" values", "")}` : ""}`;

@@ -96,8 +96,8 @@ function showResults() {
     left.append(element("h3", {}, `Next to simple models, ${split} rows`),
       table(heads, rows, `Simple models on ${split} rows`));
   }
-  const charts = [curveChart(results, "loss", "Log loss"),
-                  curveChart(results, "auc", "AUC"), reliabilityChart(results)];
+  const charts = [curveChart(results, "loss", "Log loss"), curveChart(results, "auc", "AUC"),
+                  reliabilityChart(results), scoresChart(results)];
   const drawn = charts.filter(Boolean);
   byId("results").hidden = !splits.length && !drawn.length;
   byId("measures").replaceChildren(...(left.children.length ? [left] : []),
@@ -118,14 +118,14 @@ function showVersions() {
   const rows = versions.map((version) => {
     const {split, auc, log_loss: loss, calibration} = of(version);
     return {current: version.version === model.version, cells: [
-      link(version), version.served ? "served" : "on disk", date(version.created),
-      version.data?.name, figure(version.data?.rows?.train), version.quantization ?? "",
-      split, figure(auc), figure(loss), figure(calibration, 3)]};
+      link(version), figure(auc), figure(loss), figure(calibration, 3), split,
+      date(version.created), version.data?.name, figure(version.data?.rows?.train),
+      version.quantization, version.served ? "served" : "on disk"]};
   });
   const number = (text) => ({text, number: true});
   byId("version-table").replaceChildren(table(
-    ["Version", "State", "Trained", "Data", number("Training rows"), "Tables",
-     "Measured on", number("AUC"), number("Log loss"), number("Calibration")],
+    ["Version", number("AUC"), number("Log loss"), number("Calibration"), "Measured on",
+     "Trained", "Data", number("Training rows"), "Tables", "State"],
     rows, "Versions"));
 }
 
@@ -188,10 +188,11 @@ function showSignatures() {
     return element("details", {}, element("summary", {}, `${all.length} tensors`),
       ...breakable(all.join(", ")));
   };
-  const rows = Object.entries(model.signatures).map(([name, {inputs, outputs}]) =>
+  const place = ([name]) => ["raw", "serving_default", name].indexOf(name);
+  const rows = Object.entries(model.signatures).sort((a, b) => place(a) - place(b)).map(([name, {inputs, outputs}]) =>
     ({cells: [element("code", {}, name), list(inputs), list(outputs)]}));
   byId("signatures").replaceChildren(table(["Signature", "Inputs", "Outputs"], rows,
-    "Signatures"));
+    "Signatures", {class: "stack"}));
 }
 
 // The form. A model without `raw` gets a request to edit.
