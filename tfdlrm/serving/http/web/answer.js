@@ -42,14 +42,16 @@ async function explain(url, fields) {
   const rows = [values, ...filledIn.map((left) => values.map((value, index) =>
     index === left ? (Array.isArray(value) ? [] : "") : value))];
   const instances = rows.map((row) => asInstance(fields, row, widths));
-  let answers;
+  let document;
   try {
-    answers = (await post(url, rawRequest(instances))).predictions.map(probabilityOf);
+    document = await post(url, rawRequest(instances));
   } catch {  // the model may refuse blanks, or the row itself: then this says why
-    const {predictions} = await post(url, rawRequest(instances.slice(0, 1)));
-    return {probability: probabilityOf(predictions[0]), output: predictions[0], effects: []};
+    document = await post(url, rawRequest(instances.slice(0, 1)));
   }
-  const [probability, ...without] = answers;
+  const output = document.predictions[0], unknown = document.unknown?.[0] ?? {};
+  const [probability, ...without] = document.predictions.map(probabilityOf);
+  if (!without.every(isNumber) || without.length < filledIn.length)
+    return {probability, output, unknown, effects: []};
   const effects = filledIn.map((index, number) => ({
     name: fields[index].name,
     value: Array.isArray(values[index]) ? values[index].join(", ") : values[index],
@@ -57,7 +59,7 @@ async function explain(url, fields) {
     contribution: probability - without[number],
   }));
   effects.sort((a, b) => Math.abs(b.contribution) - Math.abs(a.contribution));
-  return {probability, effects};
+  return {probability, output, unknown, effects};
 }
 
 // The probability in an answer's row; undefined if there is none.
@@ -68,7 +70,7 @@ function probabilityOf(row) {
   return isNumber(first) ? first : undefined;
 }
 
-function showProbability(probability, model) {
+function showProbability(probability, unknown, model) {
   const {quantiles = [], data = {}} = model.results;
   const parts = [
     element("div", {class: "probability"}, percent(probability)),
@@ -81,6 +83,8 @@ function showProbability(probability, model) {
       `${rows ? `${figure(rows)} ` : ""}validation rows`),
     scoreStrip(quantiles, probability));
   }
+  for (const [name, values] of Object.entries(unknown))
+    parts.push(element("p", {class: "soft"}, `Unknown to the model: ${name} ${values.join(", ")}`));
   byId("answer").replaceChildren(...parts);
 }
 
@@ -114,9 +118,27 @@ function showEffects(effects) {
 function showError(error) {
   const answer = byId("answer");
   answer.className = "error";
-  answer.textContent = error instanceof TypeError
-    ? `No answer from the server: ${error.message}` : error.message;
+  // A check of the model's graph puts the message of ours into words of its own.
+  const text = error.message.replace(/^assertion failed: \[(.*)\]$/s, "$1");
+  answer.textContent = error instanceof TypeError ? `No answer from the server: ${text}` : text;
   showEffects([]);
+}
+
+// What the other versions that are served say of the same row, in their table.
+async function askVersions(model, fields) {
+  const values = fields.map((field) => field.read());
+  const widths = values.map((value) => value.length);
+  const body = rawRequest([asInstance(fields, values, widths)]);
+  for (const {version, served} of model.versions) {
+    const cell = byId(`answer-of-${version}`);
+    if (!served || !cell) continue;
+    try {
+      const url = `/v1/models/${inUrl(model.name)}/versions/${version}:predict`;
+      cell.textContent = percent(probabilityOf((await post(url, body)).predictions[0]));
+    } catch {
+      cell.textContent = "refused";
+    }
+  }
 }
 
 async function ask(model, fields, url) {
@@ -128,9 +150,10 @@ async function ask(model, fields, url) {
     byId("answer").replaceChildren(element("pre", {tabindex: "0"}, text));
     return;
   }
-  const {probability, output, effects} = await explain(url, fields);
+  const {probability, output, unknown, effects} = await explain(url, fields);
   if (probability === undefined)
     byId("answer").replaceChildren(element("pre", {}, JSON.stringify(output)));
-  else showProbability(probability, model);
+  else showProbability(probability, unknown, model);
   showEffects(probability === undefined ? [] : effects);
+  await askVersions(model, fields);
 }

@@ -13,29 +13,31 @@ function fieldOf(column, search, changed) {
   const label = element("label", {for: id, title: column.name, class: "label-long"},
     ...breakable(column.name));
   const node = element("div", {class: isBag ? "field wide" : "field"}, label);
-  const field = isBag ? bagOf(input, node, changed) : singleOf(input, node, changed);
+  const field = isBag ? bagOf(input, node, changed) : singleOf(input, changed);
+  const entry = element("div", {class: "entry"}, input);
+  node.append(entry);
   if (column.values !== undefined)
-    addChoices(input, node, (text) => search(column.name, text), field.choose);
+    addChoices(input, entry, (text) => search(column.name, text), field.choose);
   node.append(hint);
   return {...field, name: column.name, column, node};
 }
 
 function hintOf(column, isBag) {
-  if (column.content === "number") return "number, or blank";
-  const values = column.values === undefined ? "" : `${figure(column.values)} values`;
-  if (!isBag) return values ? `${values}, or blank` : "text, or blank";
-  return `any number of values${values ? `, of ${values.replace(" values", "")}` : ""}`;
+  if (column.content === "number") return "number";
+  const values = column.values === undefined ? "text" : `${figure(column.values)} values`;
+  return isBag ? `any number of values${column.values ? `, of ${figure(column.values)}` : ""}`
+    : values;
 }
 
 // A field of one text. An input drops line ends, so the text itself is kept next to it.
-function singleOf(input, node, changed) {
+function singleOf(input, changed) {
   let text = "", shown = "";
   const write = (value) => {
     text = Array.isArray(value) ? value.join(",") : String(value ?? "");
     input.value = text;
     shown = input.value;
   };
-  node.append(input);
+  input.placeholder = "missing";
   input.addEventListener("input", changed);
   return {
     read: () => (input.value === shown ? text : input.value),
@@ -62,7 +64,7 @@ function bagOf(input, node, changed) {
     changed();
   };
   input.placeholder = "add a value";
-  node.append(chips, input);
+  node.append(chips);
   input.addEventListener("input", changed);
   input.addEventListener("keydown", (event) => {
     if (event.key === "Enter" && input.value !== "" && !event.defaultPrevented) {
@@ -86,7 +88,7 @@ function bagOf(input, node, changed) {
 }
 
 // Values to choose from below an input, by the keyboard too: a combobox of ARIA.
-function addChoices(input, node, search, choose) {
+function addChoices(input, entry, search, choose) {
   const list = element("ul", {id: `${input.id}-list`, class: "choice-list",
                               role: "listbox", hidden: true, "aria-label": "Values"});
   let active = -1, asked = 0, timer;
@@ -123,7 +125,7 @@ function addChoices(input, node, search, choose) {
         title: value,
         onmousedown: (event) => { event.preventDefault(); take(value); }},
       element("span", {}, value),
-      element("span", {class: "count"}, `${short(occurrences)} ×`))));
+      element("span", {class: "count"}, `${short(occurrences)} times`))));
     if (note) list.append(element("li", {class: "note", role: "presentation"}, note));
     list.hidden = !list.children.length;
     set({"aria-expanded": String(!list.hidden)});
@@ -144,5 +146,5 @@ function addChoices(input, node, search, choose) {
       take(list.values[active].value);
     }
   }, true);
-  node.append(list);
+  entry.append(list);
 }

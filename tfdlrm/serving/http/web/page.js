@@ -107,6 +107,7 @@ function showResults() {
 function showVersions() {
   const versions = model.versions;
   byId("versions").hidden = versions.length < 2;
+  if (versions.length < 2) return;
   const of = (version) => {
     const split = ["test", "validation"].find((name) => version.measures?.[name]);
     return {split, ...(split ? version.measures[split] : {})};
@@ -120,12 +121,13 @@ function showVersions() {
     return {current: version.version === model.version, cells: [
       link(version), figure(auc), figure(loss), figure(calibration, 3), split,
       date(version.created), version.data?.name, figure(version.data?.rows?.train),
-      version.quantization, version.served ? "served" : "on disk"]};
+      version.quantization, version.served ? "served" : "on disk",
+      element("span", {id: `answer-of-${version.version}`}, "–")]};
   });
   const number = (text) => ({text, number: true});
   byId("version-table").replaceChildren(table(
     ["Version", number("AUC"), number("Log loss"), number("Calibration"), "Measured on",
-     "Trained", "Data", number("Training rows"), "Tables", "State"],
+     "Trained", "Data", number("Training rows"), "Tables", "State", number("The row above")],
     rows, "Versions"));
 }
 
