@@ -59,7 +59,7 @@ def settings(command: ServeCommand) -> "ServerSettings":
         grpc_tls=grpc_tls,
         http_tls=http_tls,
         allowed_hosts=tuple(filter(None, (command.allowed_hosts or "").split(","))),
-        takes_other_inputs=command.allow_other_inputs,
+        takes_other_inputs=command.allow_other_columns or command.allow_other_inputs,
         loading=_loading(command),
         socket_path=command.grpc_socket_path,
         channel_arguments=channel_arguments(command.grpc_channel_arguments),

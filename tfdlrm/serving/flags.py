@@ -75,8 +75,9 @@ class ServeCommand:
         tensorflow_session_config_file: TensorFlow's ConfigProto in text format.
         per_process_gpu_memory_fraction: Share of the GPU's memory to take; 0 leaves it
             to TensorFlow.
-        allow_other_inputs: Let a new version take over although its inputs differ from
-            those of the one that is served.
+        allow_other_columns: Let a new version take over although its inputs, or what
+            they mean, differ from those of the one that is served.
+        allow_other_inputs: Earlier name of allow_other_columns.
         report_unknown: Let REST's answers to raw rows list the values that the model
             does not know, under the key `unknown`.
         allowed_hosts: Host names that HTTP requests may use next to localhost,
@@ -128,6 +129,7 @@ class ServeCommand:
     tensorflow_inter_op_parallelism: int = 0
     tensorflow_session_config_file: Path | None = None
     per_process_gpu_memory_fraction: float = 0.0
+    allow_other_columns: bool = False
     allow_other_inputs: bool = False
     report_unknown: bool = False
     allowed_hosts: str | None = None
