@@ -250,8 +250,10 @@ def _run(config: TrainConfig, schema: FeatureSchema) -> FinishedRun | None:
         print(f"{name}: {diverged.read_text(encoding='utf-8').strip()}")
         return None
     run = read_run(config.run_dir, schema)
-    # Runs of earlier releases had no baselines to leave out.
-    _require_same(replace(run.config, baselines=False) == config, config)
+    # Its settings of preparing are those of the data set, and runs of earlier releases
+    # had no baselines to leave out.
+    settings = replace(run.config, prepare=config.prepare, baselines=False)
+    _require_same(settings == config, config)
     print(f"{name}: {run.in_a_line()}", flush=True)
     return run
 

@@ -72,13 +72,31 @@ class CheckpointConfig:
         require(self.keep >= 1, "keep", self.keep, ">= 1")
 
 
+def data_set_name(raw: Path | None) -> str:
+    """Return the name of the data set that is made of a log, if no other is given.
+
+    Example:
+
+    >>> data_set_name(Path("logs/clicks.csv.gz"))
+    'clicks'
+    """
+    return _name(raw).partition(".")[0]
+
+
+def _name(path: Path | None) -> str:
+    """Return the name of a directory or file, which may be given as `.` or `..`."""
+    if path is None:
+        return ""
+    return path.resolve().name if path.name in ("", "..") else path.name
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Train a model, evaluate it and export it for serving.
 
     With neither data_dir nor raw, a small synthetic data set is made first. With
     `--stream kafka://HOST:PORT/TOPIC`, a trained model learns from a click stream
-    instead; put that option before --help for its settings.
+    instead; add that option to --help for its settings.
 
     Args:
         data_dir: Data set directory written by `pipelines.prepare`; with raw, the
@@ -124,7 +142,10 @@ class TrainConfig:
         run_dir: Directory of the run's files; null makes a new one under `runs/`. A run
             that was stopped resumes from its last checkpoint.
         export_dir: Directory of the SavedModel's versions; null means `saved_models/`
-            and the model's name.
+            and the name of run_dir, or else of data_dir or raw; without these, of the
+            model.
+        allow_other_columns: Whether to export although the newest version in export_dir
+            has other columns, so that its clients could not use this model.
     """
 
     data_dir: Path | None = None
@@ -150,6 +171,7 @@ class TrainConfig:
     init_from: Path | None = None
     run_dir: Path | None = None
     export_dir: Path | None = None
+    allow_other_columns: bool = False
 
     def __post_init__(self) -> None:
         take_values(self)
@@ -175,7 +197,9 @@ class TrainConfig:
     @property
     def versions_dir(self) -> Path:
         """The directory of the model's versions: `export_dir` or its default."""
-        return self.export_dir or Path("saved_models") / self.model.name
+        names = [_name(self.run_dir), _name(self.data_dir), data_set_name(self.raw)]
+        name = next(filter(None, names), self.model.name)
+        return self.export_dir or Path("saved_models") / name
 
     def _check_distribution(self) -> None:
         """Refuse settings that do not work on several devices or machines."""
