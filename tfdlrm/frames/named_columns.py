@@ -50,6 +50,10 @@ class NamedColumns:
             self._require_once(name)
         return names
 
+    def known_names(self) -> list[str]:
+        """Return the names that are text, in order."""
+        return [name for name in self._names if name is not None]
+
     def __contains__(self, name: str) -> bool:
         return name in self._names
 
@@ -60,7 +64,7 @@ class NamedColumns:
             InputError: If there is none of this name, or there are several.
         """
         if name not in self._names:
-            names = [text for text in self._names if text is not None]
+            names = self.known_names()
             listed = ", ".join(map(repr, names[:20])) or "none"
             more = ", …" if len(names) > 20 else ""
             raise InputError(
