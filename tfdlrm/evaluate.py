@@ -1,11 +1,13 @@
 """`python -m tfdlrm.evaluate`: measures of an exported model on a data set or a log."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfdlrm.base import storage
+from tfdlrm.base.callable_module import make_callable
 from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.devices import Device, use_device
 from tfdlrm.base.errors import InputError, require, require_one
@@ -65,14 +67,70 @@ class EvaluateCommand:
             require(is_apart, "plot", self.plot, "another file than output_file")
 
 
-def evaluate_model(command: EvaluateCommand) -> None:
-    """Print the tables and write the JSON and the picture that `command` asks for.
+def evaluate(
+    model: Path | str,
+    data_dir: Path | str | None = None,
+    *,
+    raw: Path | str | None = None,
+    splits: Sequence[str] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Return the measures of an exported model, as `--output_file` has them.
+
+    Args:
+        model: SavedModel directory, or the directory of its versions for the newest.
+        data_dir: Data set directory.
+        raw: A log with labels instead of `data_dir`.
+        splits: Splits to measure; `None` means those held out from training.
+
+    Returns:
+        For each split, or for `raw`, its measures by name: `rows`, `base_rate`,
+        `accuracy`, `auc`, `log_loss` and others; `raw` also has the shares of unknown
+        values.
 
     Raises:
         InputError: If the model, the data set or a split of it, or the log cannot be
             used.
     """
-    _check_outputs(command)
+    command = EvaluateCommand(
+        storage.at(model),
+        data_dir=None if data_dir is None else storage.at(data_dir),
+        raw=None if raw is None else storage.at(raw),
+        splits=None if splits is None else tuple(splits),
+    )
+    return _measure(command, *_open(command)).measures
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """What a command measured.
+
+    Args:
+        scorer: The model.
+        schema: Schema of the data set; `None` of a log.
+        scores: Labels and probabilities by split.
+        metrics: Measures by split.
+        unknown: The counts of unknown values of a log.
+    """
+
+    scorer: "Scorer"
+    schema: FeatureSchema | None
+    scores: dict[str, tuple[Any, Any]]
+    metrics: "dict[str, BinaryMetrics]"
+    unknown: UnknownValues | None
+
+    @property
+    def measures(self) -> dict[str, dict[str, Any]]:
+        """The measures as plain values."""
+        from tfdlrm.metrics.splits import measures_by_split
+
+        measures = measures_by_split(self.metrics, self.scorer.schema.dialect)
+        if self.unknown is not None:
+            measures["raw"] |= self.unknown.to_json()
+        return measures
+
+
+def _open(command: EvaluateCommand) -> "tuple[Scorer, FeatureSchema | None]":
+    """Return the model and the schema of the data set, if there is one."""
     schema = None
     if command.data_dir is not None:
         schema = FeatureSchema.load(command.data_dir)
@@ -83,29 +141,48 @@ def evaluate_model(command: EvaluateCommand) -> None:
             )
 
     from tfdlrm.exporting.scorer import load_scorer
-    from tfdlrm.metrics.binary import binary_metrics
-    from tfdlrm.metrics.splits import against_reachable, as_table, measures_by_split
 
-    scorer = load_scorer(command.model)
-    print(f"Scoring on {scorer.device}")
+    return load_scorer(command.model), schema
+
+
+def _measure(
+    command: EvaluateCommand, scorer: "Scorer", schema: FeatureSchema | None
+) -> _Evaluation:
+    from tfdlrm.metrics.binary import binary_metrics
+
     scores, unknown = _score(command, scorer, schema)
     metrics = {split: binary_metrics(*values) for split, values in scores.items()}
+    return _Evaluation(scorer, schema, scores, metrics, unknown)
+
+
+def evaluate_model(command: EvaluateCommand) -> None:
+    """Print the tables and write the JSON and the picture that `command` asks for.
+
+    Raises:
+        InputError: If the model, the data set or a split of it, or the log cannot be
+            used.
+    """
+    _check_outputs(command)
+    scorer, schema = _open(command)
+    print(f"Scoring on {scorer.device}")
+    evaluation = _measure(command, scorer, schema)
+    from tfdlrm.metrics.splits import against_reachable, as_table
+
     dialect = scorer.schema.dialect
     print(f"{scorer.path} on {command.data_dir or command.raw} ({dialect} dialect)\n")
-    print(as_table(metrics))
+    print(as_table(evaluation.metrics))
     if schema is not None and schema.reachable:
-        print(f"\n{against_reachable(metrics, schema.reachable)}")
-    measures = measures_by_split(metrics, dialect)
-    if unknown is not None:
-        _report(unknown)
-        measures["raw"] |= unknown.to_json()
+        print(f"\n{against_reachable(evaluation.metrics, schema.reachable)}")
+    if evaluation.unknown is not None:
+        _report(evaluation.unknown)
     if command.output_file is not None:
         with output_file("output_file", command.output_file) as file:
-            file.write(storage.as_json(measures))
+            file.write(storage.as_json(evaluation.measures))
     if command.plot is not None:
         data = command.data_dir or command.raw
         assert data is not None
-        _plot(command.plot, f"{scorer.path} on {data.name}", scores, metrics)
+        title = f"{scorer.path} on {data.name}"
+        _plot(command.plot, title, evaluation.scores, evaluation.metrics)
 
 
 def _check_outputs(command: EvaluateCommand) -> None:
@@ -176,6 +253,8 @@ def main() -> None:
     with messages_apart(command.output_file):
         evaluate_model(command)
 
+
+make_callable(__name__)
 
 if __name__ == "__main__":
     run_command(main)

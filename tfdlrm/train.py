@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfdlrm.base.callable_module import make_callable
 from tfdlrm.base.command_line import gives, parse, run_command
 from tfdlrm.config import TrainConfig
 from tfdlrm.runs.training_run import run_training
@@ -57,6 +58,8 @@ def main() -> None:
     else:
         train(parse(TrainConfig, "tfdlrm.train"))
 
+
+make_callable(__name__)
 
 if __name__ == "__main__":
     run_command(main)

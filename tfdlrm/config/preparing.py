@@ -6,6 +6,7 @@ from typing import Literal
 
 from tfdlrm.base.byte_size import parse_byte_size
 from tfdlrm.base.errors import InputError, require
+from tfdlrm.config.values import take_values
 from tfdlrm.data.dialects import DialectTraits, traits_of
 from tfdlrm.data.schema import RecordFormat
 
@@ -73,6 +74,7 @@ class PrepareConfig:
     master: str | None = None
 
     def __post_init__(self) -> None:
+        take_values(self)
         if self.extend is None:
             object.__setattr__(self, "dialect", self.dialect or "default")
         if self.dialect is not None:

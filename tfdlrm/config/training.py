@@ -7,6 +7,7 @@ from typing import Literal
 from tfdlrm.base.errors import InputError, require
 from tfdlrm.config.models import DLRMConfig, ModelConfig
 from tfdlrm.config.preparing import PrepareConfig
+from tfdlrm.config.values import take_values
 
 OptimizerName = Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam"]
 """The optimizers of `tfdlrm.optimizers`."""
@@ -32,6 +33,7 @@ class OptimizerConfig:
     decay_steps: int = 0
 
     def __post_init__(self) -> None:
+        take_values(self)
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "> 0")
         for name in ("warm_up_steps", "decay_start_step", "decay_steps"):
             require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
@@ -63,6 +65,7 @@ class CheckpointConfig:
     keep: int = 2
 
     def __post_init__(self) -> None:
+        take_values(self)
         minutes, steps = self.minutes, self.steps
         require(minutes is None or minutes > 0, "minutes", minutes, "> 0")
         require(steps is None or steps >= 1, "steps", steps, ">= 1")
@@ -109,6 +112,8 @@ class TrainConfig:
             label, so that nothing can be learned.
         profile_steps: The first and the last training step of TensorFlow's profile,
             which goes to `profile` in the run's directory.
+        weight_histograms: Whether TensorBoard also gets histograms of all weights, at
+            each point of the curves.
         checkpoints: When to write checkpoints.
         init_from: What to begin with instead of random weights: the directory of a run,
             of one of its checkpoints, or of an exported model. The data set must be
@@ -136,12 +141,14 @@ class TrainConfig:
     steps_per_execution: int = 1
     allow_one_class: bool = False
     profile_steps: tuple[int, int] | None = None
+    weight_histograms: bool = False
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     init_from: Path | None = None
     run_dir: Path | None = None
     export_dir: Path | None = None
 
     def __post_init__(self) -> None:
+        take_values(self)
         object.__setattr__(self, "prepare", replace(self.prepare))  # filled in
         for name in (
             "batch_size",

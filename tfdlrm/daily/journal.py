@@ -29,6 +29,7 @@ _WITHOUT_EFFECT = (
     "keep",
     "checkpoints",
     "profile_steps",
+    "weight_histograms",
     "allow_one_class",
 )
 _PREPARE_WITHOUT_EFFECT = ("memory_budget", "engine", "master", "on_bad_row")

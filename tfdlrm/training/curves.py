@@ -165,7 +165,8 @@ class CurveRecorder(keras.callbacks.Callback):
             storage.replace_text(self._run.metrics_file, "".join(lines))
             for point in new:
                 with self._writers[point.split].as_default(step=point.step):
-                    for name in _MEASURES:
-                        tf.summary.scalar(name, getattr(point, name))
+                    for name in (*_MEASURES, "learning_rate"):
+                        if getattr(point, name) is not None:
+                            tf.summary.scalar(name, getattr(point, name))
         except (OSError, tf.errors.OpError) as error:
             print(f"\nthe curves of step {self.step:,} are not on disk: {error}")

@@ -21,6 +21,7 @@ from tfdlrm.metrics.splits import evaluate
 from tfdlrm.training.curves import CurvePoint, CurveRecorder
 from tfdlrm.training.distribution import check_agreement, chief_first
 from tfdlrm.training.early_stopping import EarlyStopping
+from tfdlrm.training.events import WeightHistograms, write_hyperparameters
 from tfdlrm.training.own_callbacks import OwnCallbacks
 from tfdlrm.training.profiling import Profiler
 from tfdlrm.training.run_directory import RunDirectory
@@ -174,6 +175,9 @@ def fit(
         seconds=state["seconds"],
     )
 
+    if is_chief:
+        write_hyperparameters(run, run.settings)
+
     def batch_at(step: int) -> Any:
         return next(iter(read(*divmod(step, steps_per_epoch))))
 
@@ -189,6 +193,9 @@ def fit(
             writer, config.checkpoints, recorder, request, facts
         )
         profiler = Profiler(run, recorder, config.profile_steps)
+        histograms = None
+        if is_chief and config.weight_histograms:
+            histograms = WeightHistograms(run, recorder, variables)
         stopping = None
         if config.early_stopping is not None:
             stopping = EarlyStopping(run, recorder, config.early_stopping)
@@ -199,6 +206,7 @@ def fit(
             FiniteLoss(run, recorder, batch_at),
             recorder,
             profiler,
+            *([histograms] if histograms else []),
             *([own] if callbacks else []),
             # Before the checkpointer, in which a signal can end the run.
             *([stopping] if stopping else []),

@@ -12,6 +12,7 @@ from tfdlrm.metrics.score_pictures import draw_reliability, draw_scores
 from tfdlrm.metrics.splits import as_table
 from tfdlrm.training.curve_picture import CurveMarks, draw_curves
 from tfdlrm.training.curves import CurvePoint
+from tfdlrm.training.events import write_results
 
 PICTURES = {
     "curves.png": "Loss, accuracy, AUC and learning rate over training steps",
@@ -52,6 +53,12 @@ def write_report(
         drawings["scores.png"] = partial(draw_scores, scores, marks.title)
     for name, draw in drawings.items():
         save_picture(draw, directory / name)
+    write_results(
+        directory / "events",
+        marks.kept_step,
+        metrics,
+        [directory / name for name in drawings],
+    )
     pictures = "\n".join(f"![{PICTURES[name]}]({name})\n" for name in drawings)
     facts = "\n".join(f"- {name}: {value}" for name, value in description.items())
     report = directory / "report.md"

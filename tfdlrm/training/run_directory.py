@@ -244,9 +244,13 @@ class RunDirectory(RunFiles):
             raise _damaged(self.metrics_file, str(error)) from None
 
     def clear_curves(self) -> None:
-        """Remove the learning curves."""
+        """Remove the learning curves, and the events that come from them."""
         self.metrics_file.unlink(missing_ok=True)
-        shutil.rmtree(self.events_directory, ignore_errors=True)
+        for path in self.events_directory.glob("*"):
+            if path.is_file():
+                path.unlink(missing_ok=True)
+            elif path != self.weight_events_directory:
+                shutil.rmtree(path, ignore_errors=True)
 
     @property
     def settings(self) -> dict[str, Any]:

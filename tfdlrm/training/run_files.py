@@ -51,6 +51,11 @@ class RunFiles:
         return self.path / "events"
 
     @property
+    def weight_events_directory(self) -> Path:
+        """The histograms of weights for TensorBoard."""
+        return self.events_directory / "weights"
+
+    @property
     def own_directory(self) -> Path:
         """The directory of the files that each worker writes for itself."""
         return self.restored_from / self.worker if self.restored_from else self.path
