@@ -13,9 +13,11 @@ from tfdlrm.base.errors import InputError
 from tfdlrm.config import TrainConfig
 from tfdlrm.frames.encoder import Description, FeatureEncoder
 from tfdlrm.frames.fitted_model import FittedModel
-from tfdlrm.frames.named_columns import NamedColumns, width_of_array
+from tfdlrm.frames.inference import InferredColumn
+from tfdlrm.frames.named_columns import width_of_array
 from tfdlrm.frames.own_settings import kept_settings
 from tfdlrm.frames.parameters import Parameters
+from tfdlrm.frames.summary import summarize
 from tfdlrm.frames.training_rows import TrainingRows, labels_of
 from tfdlrm.frames.training_settings import Overrides, train_config
 
@@ -68,6 +70,8 @@ class DLRMClassifier(Parameters):
     """
 
     _estimator_type = "classifier"
+
+    _inferred: tuple[InferredColumn, ...] = ()
 
     def __init__(
         self,
@@ -124,7 +128,12 @@ class DLRMClassifier(Parameters):
                 seed=self.seed,
             )
             config = train_config(
-                self.config, overrides, self.validation_fraction, log, description
+                self.config,
+                overrides,
+                self.validation_fraction,
+                log,
+                description,
+                has_days=rows.description.get("split") is not None,
             )
             output = nullcontext() if self.verbose else redirect_stdout(StringIO())
             with kept_settings(), output:
@@ -166,7 +175,10 @@ class DLRMClassifier(Parameters):
         return classes
 
     def score(
-        self, X: Any, y: Any = None, sample_weight: Any = None  # noqa: N803
+        self,
+        X: Any,  # noqa: N803
+        y: Any = None,
+        sample_weight: Any = None,
     ) -> float:
         """Return the accuracy, the share of rows whose class is predicted.
 
@@ -202,7 +214,7 @@ class DLRMClassifier(Parameters):
 
     def describe(self) -> str:
         """Return a line for each column: what it is to the model, and why."""
-        return self.encoder.describe()
+        return summarize(self.encoder.to_schema(), self._inferred)
 
     def save(self, directory: str | Path) -> Path:
         """Write the model as the next version in a directory of versions.
@@ -252,7 +264,7 @@ class DLRMClassifier(Parameters):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {name: value for name, value in vars(self).items()}
+        state = {**vars(self)}
         if self.__sklearn_is_fitted__():
             fitted = state.pop("_fitted")
             state["_contents"] = fitted.contents(), fitted.to_json()
@@ -267,7 +279,9 @@ class DLRMClassifier(Parameters):
 
 def _raise_not_fitted(name: str) -> None:
     """Raise scikit-learn's error if it is there, which its checks expect."""
-    message = f"{name} is not fitted yet, expected fit(frame) or {name}.load(path) first"
+    message = (
+        f"{name} is not fitted yet, expected fit(frame) or {name}.load(path) first"
+    )
     try:
         from sklearn.exceptions import NotFittedError
     except ImportError:

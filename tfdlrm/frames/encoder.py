@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
+import polars as pl
 
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
@@ -129,8 +130,16 @@ class FeatureEncoder:
         adapted = self._require_adapted()
         if _is_data_set(frame):
             return self.map_dataset(frame)
-        rows = RowReader(adapted.features.columns).features(NamedColumns(frame))
-        return adapted.features(rows)
+        return adapted.features(self.typed_rows(frame))
+
+    def typed_rows(self, frame: Any) -> pl.DataFrame:
+        """Return rows as `pipelines.logs` reads them, whose slices `encode` takes."""
+        columns = self._require_adapted().features.columns
+        return RowReader(columns).features(NamedColumns(frame))
+
+    def encode(self, rows: pl.DataFrame) -> dict[str, Any]:
+        """Return the features of some of the rows that `typed_rows` returned."""
+        return self._require_adapted().features(rows)
 
     def label(self, frame: Any) -> np.ndarray:
         """Return the labels of a frame, float32 `(rows, 1)`.

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from tfdlrm.base import directories, storage
+from tfdlrm.base import directories
 from tfdlrm.base.errors import InputError
-from tfdlrm.data.exported_model import EXTRA_DIRECTORY, MODEL_FILE
+from tfdlrm.data.exported_model import EXTRA_DIRECTORY
 from tfdlrm.frames.encoder import FeatureEncoder
 from tfdlrm.frames.labels import Classes
 from tfdlrm.frames.saved_versions import copy_version, newest_version
@@ -23,7 +23,7 @@ CLASSES_FILE = "classes.json"
 """Next to the schema of a version: the classes of its label and the columns of rows."""
 
 BATCH_ROWS = 8192
-"""Rows scored at once, as many as `tfdlrm.predict` takes: sums of float32 depend on it."""
+"""Rows scored at once, as many as `tfdlrm.predict` takes: rounding depends on it."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ class FittedModel:
             path = Path(folder.name) / "1" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-        return cls(folder, *_from_json(fields)[::-1])
+        names, classes = _from_json(fields)
+        return cls(folder, classes, names)
 
     @property
     def version(self) -> Path:
@@ -127,9 +128,9 @@ def _read_classes(version: Path) -> tuple[tuple[str, ...], Classes]:
     schema = FeatureEncoder.load(version).to_schema()
     names = [feature.name for feature in schema.categorical_features]
     described = schema.columns or {}
-    positive, negative = described.get("positive"), described.get("negative") or ()
+    positive, negative = described.get("positive"), described.get("negative")
     classes = Classes(np.array([0, 1]), ("0", "1"))
-    if positive is not None and len(negative) == 1 and negative != "others":
+    if positive is not None and isinstance(negative, list) and len(negative) == 1:
         texts = (str(negative[0]), str(positive))
         classes = Classes(np.array(texts), texts)
     return (*schema.dense_features, *names), classes

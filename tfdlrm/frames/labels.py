@@ -133,7 +133,9 @@ def read_label(column: Any, name: str) -> pl.Series:
         array = arrow_values(column, name)
         labels = as_frame(pa.table({"values": array}))["values"]
     except pl.exceptions.PolarsError:
-        raise InputError(f"label {name!r} holds no labels, expected two values") from None
+        raise InputError(
+            f"label {name!r} holds no labels, expected two values"
+        ) from None
     is_label = labels.dtype.is_numeric() or labels.dtype in (
         *(pl.String, pl.Boolean, pl.Binary, pl.Date, pl.Null),
     )

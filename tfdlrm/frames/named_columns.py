@@ -90,6 +90,13 @@ class NamedColumns:
         return {name: _length(name, self[name]) for name in names}
 
 
+def width_of_array(frame: Any) -> int | None:
+    """Return the number of columns of an array without names; `None` for others."""
+    if isinstance(frame, np.ndarray) and frame.ndim == 2:
+        return int(frame.shape[1])
+    return None
+
+
 def _as_text(label: Any) -> str | None:
     if isinstance(label, str):
         return str(label)

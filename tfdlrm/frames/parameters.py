@@ -12,12 +12,11 @@ class Parameters:
 
     @classmethod
     def _names(cls) -> list[str]:
-        return [
-            name for name in inspect.signature(cls.__init__).parameters if name != "self"
-        ]
+        _, *names = inspect.signature(cls.__init__).parameters
+        return names
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters by name; none is an estimator, so `deep` says nothing."""
+        """Return the parameters by name; none is an estimator, whatever `deep` is."""
         del deep
         return {name: getattr(self, name) for name in self._names()}
 

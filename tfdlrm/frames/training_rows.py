@@ -136,9 +136,7 @@ def _is_list(dtype: Any) -> bool:
     )
 
 
-def labels_of(
-    frame: Any, target: Any, classes: Classes, name: str
-) -> np.ndarray:
+def labels_of(frame: Any, target: Any, classes: Classes, name: str) -> np.ndarray:
     """Return the labels of rows to measure as 0 and 1.
 
     Raises:
