@@ -1,6 +1,6 @@
 """`DLRMClassifier`: a model with the conventions of scikit-learn."""
 
-from contextlib import nullcontext, redirect_stdout
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
@@ -113,6 +113,7 @@ class DLRMClassifier(Parameters):
         Raises:
             InputError: If rows, labels or settings cannot be used.
         """
+        from tfdlrm.base.figures import no_pictures
         from tfdlrm.runs.training_run import run_training
 
         rows = TrainingRows.of(X, y, self.columns, self.label)
@@ -135,8 +136,12 @@ class DLRMClassifier(Parameters):
                 description,
                 has_days=rows.description.get("split") is not None,
             )
-            output = nullcontext() if self.verbose else redirect_stdout(StringIO())
-            with kept_settings(), output:
+            with ExitStack() as stack:
+                stack.enter_context(kept_settings())
+                if not self.verbose:
+                    stack.enter_context(redirect_stdout(StringIO()))
+                if self.config is None or self.config.run_dir is None:
+                    stack.enter_context(no_pictures())
                 run = run_training(config)
             assert run is not None  # no other worker trains
             self._fitted = FittedModel.of(run.model, rows.classes, rows.feature_names)

@@ -13,6 +13,7 @@ from pipelines.logs.label_values import label_texts, read_labels
 from pipelines.logs.parquet_values import as_frame
 from tfdlrm.base.errors import InputError
 from tfdlrm.frames.arrow_values import arrow_values
+from tfdlrm.frames.named_columns import num_rows_of
 
 _MAX_SHOWN = 5
 
@@ -123,6 +124,7 @@ def read_label(column: Any, name: str) -> pl.Series:
     Raises:
         InputError: If they are no column of single values, or one is missing.
     """
+    num_rows_of(column, f"label {name!r}")
     if getattr(column, "ndim", 1) == 2 and column.shape[1] == 1:
         column = np.asarray(column).ravel()
     if isinstance(column, np.ndarray) and column.ndim != 1:

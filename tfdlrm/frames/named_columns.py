@@ -87,7 +87,7 @@ class NamedColumns:
 
     def num_rows(self, names: Collection[str]) -> dict[str, int]:
         """Return the number of rows of some columns."""
-        return {name: _length(name, self[name]) for name in names}
+        return {name: num_rows_of(self[name], f"column {name!r}") for name in names}
 
 
 def width_of_array(frame: Any) -> int | None:
@@ -170,7 +170,12 @@ def _refusal(frame: Any, fix: str) -> InputError:
     )
 
 
-def _length(name: str, column: Any) -> int:
+def num_rows_of(column: Any, title: str) -> int:
+    """Return the number of rows of a column, or of a label.
+
+    Raises:
+        InputError: If it is no column.
+    """
     is_text = isinstance(column, str | bytes)
     try:
         if not is_text and not isinstance(column, Mapping):
@@ -179,6 +184,6 @@ def _length(name: str, column: Any) -> int:
     except (TypeError, IndexError):
         pass
     raise InputError(
-        f"column {name!r} is {column!r} of type {type(column).__name__}, expected a "
-        "list or an array of its rows: write [value] for a single row"
+        f"{title} is {shorten(repr(column), 40)} of type {type(column).__name__}, "
+        "expected a list or an array of its rows: write [value] for a single row"
     )

@@ -1,4 +1,4 @@
-"""Training sets seeds and the precision of the whole process: set them back."""
+"""Training inside another program: set back what it sets, and draw nothing."""
 
 import random
 from collections.abc import Iterator

@@ -59,8 +59,7 @@ class TrainingRows:
         if target is not None:
             label = _label_of(target, columns, label)
         read = read_description(columns, label)
-        description, inferred = complete(read, label, named)
-        name = name_of_label(description)
+        name = name_of_label(read or {"label": label or DEFAULT_LABEL})
         if target is None and name not in named:
             raise InputError(
                 f"y is missing, and the frame has no column {name!r}: give "
@@ -71,6 +70,7 @@ class TrainingRows:
                 f"y is given, and the frame has the label {name!r} too: drop the "
                 "column, or leave y out"
             )
+        description, inferred = complete(read, label, named)
         labels = read_label(named[name] if target is None else target, name)
         described = columns_from(description)
         days_by = described.days_by
