@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tfdlrm.data import FeatureSchema, read_split
     from tfdlrm.evaluate import evaluate
     from tfdlrm.frames.encoder import FeatureEncoder
+    from tfdlrm.frames.trained_model import TrainedModel, load
     from tfdlrm.models import (
         DCN,
         DLRM,
@@ -39,6 +40,8 @@ _MODULES = {
     "MatrixFactorization": "tfdlrm.models",
     "PrepareConfig": "tfdlrm.config",
     "TrainConfig": "tfdlrm.config",
+    "TrainedModel": "tfdlrm.frames.trained_model",
+    "load": "tfdlrm.frames.trained_model",
     "prepare": "tfdlrm.runs.preparing",
     "read_split": "tfdlrm.data",
 }
@@ -55,12 +58,14 @@ __all__ = [
     "MatrixFactorization",
     "PrepareConfig",
     "TrainConfig",
+    "TrainedModel",
     "__version__",
     "config",
     "data",
     "evaluate",
     "interop",
     "layers",
+    "load",
     "models",
     "optimizers",
     "prepare",

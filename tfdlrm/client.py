@@ -29,6 +29,21 @@ Batch = dict[str, list[bytes]]
 Batches = Iterator[Batch]
 
 RENAMED = {"input": "raw", "output": "output_file"}
+SUBJECTS = {
+    "most used": (
+        "raw",
+        "output_file",
+        "server",
+        "protocol",
+        "model_name",
+        "columns",
+        "batch_size",
+        "concurrency",
+        "retries",
+        "timeout",
+    ),
+    "TLS": ("ca_file", "cert_file", "key_file"),
+}
 
 
 @dataclass(frozen=True)
@@ -188,7 +203,7 @@ def _score(
 
 
 def main() -> None:
-    command = parse(ClientCommand, "tfdlrm.client", renamed=RENAMED)
+    command = parse(ClientCommand, "tfdlrm.client", renamed=RENAMED, subjects=SUBJECTS)
     with messages_apart(command.output_file):
         rows = score_file(command)
         print(f"Scored {rows:,} rows: {command.output_file}")

@@ -1,6 +1,6 @@
 """`python -m tfdlrm.compare`: models and optimizers on one data set, in one report."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -227,7 +227,8 @@ def _run(config: TrainConfig, schema: FeatureSchema) -> FinishedRun | None:
         print(f"{name}: {diverged.read_text(encoding='utf-8').strip()}")
         return None
     run = read_run(config.run_dir, schema)
-    _require_same(run.config == config, config)
+    # Its settings of preparing are those of the data set.
+    _require_same(replace(run.config, prepare=config.prepare) == config, config)
     print(f"{name}: {run.in_a_line()}", flush=True)
     return run
 

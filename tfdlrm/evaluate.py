@@ -18,6 +18,7 @@ from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.unknown_values import UnknownValues
 
 if TYPE_CHECKING:
+    from tfdlrm.baselines.measures import Measures
     from tfdlrm.exporting.scorer import Scorer
     from tfdlrm.metrics.binary import BinaryMetrics
 
@@ -110,6 +111,7 @@ class _Evaluation:
         scores: Labels and probabilities by split.
         metrics: Measures by split.
         unknown: The counts of unknown values of a log.
+        baselines: Measures of simple models by split, if the model has them.
     """
 
     scorer: "Scorer"
@@ -117,13 +119,17 @@ class _Evaluation:
     scores: dict[str, tuple[Any, Any]]
     metrics: "dict[str, BinaryMetrics]"
     unknown: UnknownValues | None
+    baselines: "Measures"
 
     @property
     def measures(self) -> dict[str, dict[str, Any]]:
         """The measures as plain values."""
+        from tfdlrm.baselines.measures import as_json
         from tfdlrm.metrics.splits import measures_by_split
 
         measures = measures_by_split(self.metrics, self.scorer.schema.dialect)
+        for split, baselines in as_json(self.baselines).items():
+            measures[split]["baselines"] = baselines
         if self.unknown is not None:
             measures["raw"] |= self.unknown.to_json()
         return measures
@@ -149,10 +155,15 @@ def _measure(
     command: EvaluateCommand, scorer: "Scorer", schema: FeatureSchema | None
 ) -> _Evaluation:
     from tfdlrm.metrics.binary import binary_metrics
+    from tfdlrm.runs.scorer_with_baselines import ScorerWithBaselines
 
+    scorer = ScorerWithBaselines.of(scorer)
     scores, unknown = _score(command, scorer, schema)
     metrics = {split: binary_metrics(*values) for split, values in scores.items()}
-    return _Evaluation(scorer, schema, scores, metrics, unknown)
+    baselines = scorer.measures(
+        {split: labels for split, (labels, _) in scores.items()}
+    )
+    return _Evaluation(scorer, schema, scores, metrics, unknown, baselines)
 
 
 def evaluate_model(command: EvaluateCommand) -> None:
@@ -173,6 +184,11 @@ def evaluate_model(command: EvaluateCommand) -> None:
     print(as_table(evaluation.metrics))
     if schema is not None and schema.reachable:
         print(f"\n{against_reachable(evaluation.metrics, schema.reachable)}")
+    if evaluation.baselines:
+        from tfdlrm.baselines.measures import describe
+
+        name = scorer.path.resolve().parent.name
+        print(f"\n{describe(name, evaluation.metrics, evaluation.baselines)}")
     if evaluation.unknown is not None:
         _report(evaluation.unknown)
     if command.output_file is not None:

@@ -271,10 +271,10 @@ def test_a_run_on_s3_from_the_data_to_the_scores(s3, uploaded, tmp_path):
 @pytest.mark.parametrize(
     ("command", "name"),
     [
-        ("pipelines.synthetic --rows 10 --output_file s3://b/rows.tsv", "output"),
+        ("pipelines.synthetic --rows 10 --output_file s3://b/rows.tsv", "output_file"),
         (
             "pipelines.random_data --vocabulary_sizes 3 --rows 9 --output_file s3://b/rows",
-            "output",
+            "output_file",
         ),
         ("pipelines.prepare --raw {raw} --engine spark --output s3://b/data", "output"),
         ("tfdlrm.compare --data_dir data --output s3://b/compared", "output"),

@@ -237,7 +237,7 @@ def test_a_raw_file_is_prepared_once(raw_file, tmp_path, capsys, monkeypatch):
     prepared = replace(
         config, raw=None, data_dir=schema.parent, prepare=PrepareConfig(days=3)
     )
-    assert "no setting of prepare is used" in prepare_only(prepared)
+    assert "not used are prepare.days 3" in prepare_only(prepared)
 
 
 @pytest.mark.slow

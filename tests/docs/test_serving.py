@@ -22,7 +22,10 @@ def work_dir(tmp_path_factory):
     lines = (work_dir / "train.txt").read_text().splitlines()[:50]
     unlabelled = "".join(line.partition("\t")[2] + "\n" for line in lines)
     (work_dir / "test.txt").write_text(unlabelled)
-    trained = run_command_line("python -m tfdlrm.train --raw train.txt", work_dir)
+    trained = run_command_line(
+        "python -m tfdlrm.train --raw train.txt --export_dir saved_models/dlrm",
+        work_dir,
+    )
     assert trained.returncode == 0, trained.stderr
     return work_dir
 

@@ -72,13 +72,31 @@ class CheckpointConfig:
         require(self.keep >= 1, "keep", self.keep, ">= 1")
 
 
+def data_set_name(raw: Path | None) -> str:
+    """Return the name of the data set that is made of a log, if no other is given.
+
+    Example:
+
+    >>> data_set_name(Path("logs/clicks.csv.gz"))
+    'clicks'
+    """
+    return _name(raw).partition(".")[0]
+
+
+def _name(path: Path | None) -> str:
+    """Return the name of a directory or file, which may be given as `.` or `..`."""
+    if path is None:
+        return ""
+    return path.resolve().name if path.name in ("", "..") else path.name
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Train a model, evaluate it and export it for serving.
 
     With neither data_dir nor raw, a small synthetic data set is made first. With
     `--stream kafka://HOST:PORT/TOPIC`, a trained model learns from a click stream
-    instead; put that option before --help for its settings.
+    instead; add that option to --help for its settings.
 
     Args:
         data_dir: Data set directory written by `pipelines.prepare`; with raw, the
@@ -110,6 +128,9 @@ class TrainConfig:
             are faster with small batches.
         allow_one_class: Whether to train although all training rows have the same
             label, so that nothing can be learned.
+        baselines: Whether to measure simple models on the same rows next to this one:
+            the click rate of all rows, that of each value of the best column, and a
+            logistic regression.
         profile_steps: The first and the last training step of TensorFlow's profile,
             which goes to `profile` in the run's directory.
         weight_histograms: Whether TensorBoard also gets histograms of all weights, at
@@ -121,7 +142,10 @@ class TrainConfig:
         run_dir: Directory of the run's files; null makes a new one under `runs/`. A run
             that was stopped resumes from its last checkpoint.
         export_dir: Directory of the SavedModel's versions; null means `saved_models/`
-            and the model's name.
+            and the name of run_dir, or else of data_dir or raw; without these, of the
+            model.
+        allow_other_columns: Whether to export although the newest version in export_dir
+            has other columns, so that its clients could not use this model.
     """
 
     data_dir: Path | None = None
@@ -140,12 +164,14 @@ class TrainConfig:
     tf32: bool = False
     steps_per_execution: int = 1
     allow_one_class: bool = False
+    baselines: bool = True
     profile_steps: tuple[int, int] | None = None
     weight_histograms: bool = False
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     init_from: Path | None = None
     run_dir: Path | None = None
     export_dir: Path | None = None
+    allow_other_columns: bool = False
 
     def __post_init__(self) -> None:
         take_values(self)
@@ -171,7 +197,9 @@ class TrainConfig:
     @property
     def versions_dir(self) -> Path:
         """The directory of the model's versions: `export_dir` or its default."""
-        return self.export_dir or Path("saved_models") / self.model.name
+        names = [_name(self.run_dir), _name(self.data_dir), data_set_name(self.raw)]
+        name = next(filter(None, names), self.model.name)
+        return self.export_dir or Path("saved_models") / name
 
     def _check_distribution(self) -> None:
         """Refuse settings that do not work on several devices or machines."""

@@ -69,6 +69,8 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint in (int, float):
         number = Integral if hint is int else Real
         return isinstance(value, number) and not isinstance(value, bool)
+    if hint is Path and storage.is_remote(value):
+        return True
     return not isinstance(hint, type) or isinstance(value, hint)
 
 

@@ -19,12 +19,23 @@ from tfdlrm.base import local_copies, storage
 from tfdlrm.base.checksums import checked_bytes
 from tfdlrm.base.errors import InputError
 from tfdlrm.data.column_files import require_own_file, vocabulary_path
+from tfdlrm.data.dialects import traits_of
+from tfdlrm.data.schema import VOCABULARY_FOLDER, FeatureSchema
 
 if TYPE_CHECKING:
     import pyarrow.parquet
 
 _COLUMNS = ["value", "id", "frequency"]
 _HISTORY = ["since", "last_day"]
+
+
+def has_vocabularies(schema: FeatureSchema, directory: Path) -> bool:
+    """Return whether a directory holds what turns raw values into ids."""
+    return (
+        not traits_of(schema.dialect).has_vocabulary
+        or not schema.categorical_features
+        or (storage.at(directory) / VOCABULARY_FOLDER).is_dir()
+    )
 
 
 def write_vocabulary(vocabulary: pl.DataFrame, directory: Path, name: str) -> None:

@@ -1,10 +1,13 @@
 """What a run begins with: its data set, and the weights of another run or model."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig, TrainConfig
+from tfdlrm.config.preparing import settings_of
+from tfdlrm.config.training import data_set_name
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.training.run_directory import RunDirectory
 
@@ -19,9 +22,9 @@ SYNTHETIC_ROWS = 400_000
 def data_set_of(config: TrainConfig) -> tuple[Path, Path | None, FeatureSchema]:
     """Return the data set, prepared if necessary, and its raw file if known."""
     if config.data_dir is not None and config.raw is None:
-        if config.prepare != PrepareConfig():
-            print(f"{config.data_dir} is prepared: no setting of prepare is used")
-        return config.data_dir, None, FeatureSchema.load(config.data_dir)
+        schema = FeatureSchema.load(config.data_dir)
+        _report_unused(config, schema)
+        return config.data_dir, None, schema
 
     from pipelines import synthetic
     from pipelines.prepare import prepare
@@ -32,8 +35,28 @@ def data_set_of(config: TrainConfig) -> tuple[Path, Path | None, FeatureSchema]:
         if not raw.is_file():
             print(f"No data given: making {SYNTHETIC_ROWS:,} synthetic rows in {raw}")
             synthetic.write_raw(raw, SYNTHETIC_ROWS, seed=0)
-    data_dir = config.data_dir or Path("data") / raw.name.partition(".")[0]
+    data_dir = config.data_dir or Path("data") / data_set_name(raw)
     return data_dir, raw, prepare([raw], data_dir, config.prepare)
+
+
+def _report_unused(config: TrainConfig, schema: FeatureSchema) -> None:
+    """Print the settings of preparing that are given and not used."""
+    used, defaults = settings_of(schema), PrepareConfig()
+    unused = [
+        f"prepare.{setting.name} {value}"
+        for setting in fields(PrepareConfig)
+        if (value := getattr(config.prepare, setting.name))
+        not in (getattr(defaults, setting.name), used.get(setting.name))
+    ]
+    if unused:
+        print(f"{config.data_dir} is prepared: not used are {', '.join(unused)}")
+
+
+def versions_dir_of(config: TrainConfig) -> Path:
+    """Return where the run exports to; a run that is resumed stays with its choice."""
+    if config.export_dir is None and config.run_dir is not None:
+        return RunDirectory(config.run_dir).versions_dir or config.versions_dir
+    return config.versions_dir
 
 
 def warm_start_of(

@@ -1,5 +1,6 @@
 """The end of a run: measure, export and report."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ def finish(
     from tfdlrm.exporting.model_card import ModelCard
     from tfdlrm.exporting.saved_model import export_model
     from tfdlrm.training.curve_picture import CurveMarks
-    from tfdlrm.training.early_stopping import kept_step
+    from tfdlrm.training.progress import Progress
     from tfdlrm.training.report import write_report
     from tfdlrm.training.trained_model import measure, on_one_device, show
 
@@ -40,18 +41,38 @@ def finish(
     show(metrics, schema, run)
     results = results_of(config, data_dir, schema, points)
     results = with_scores(results, metrics, bins, scores)
+    simple_models = ""
+    if config.baselines:
+        from tfdlrm.runs.simple_models import show_simple_models
+
+        baselines, simple_models = show_simple_models(
+            config.model.name, metrics, data_dir, schema, run
+        )
+        results = replace(results, baselines=baselines)
     results.write(run.results_file)
-    checkpoint = CheckpointDirectory(run.checkpoint_directory).identity()
-    origin = {"checkpoint": checkpoint, "step": points[-1].step}
+    checkpoints = CheckpointDirectory(run.checkpoint_directory)
+    num_rows = schema.num_rows("train")
+    progress = Progress.of(config, num_rows, points, checkpoints.newest_state() or {})
+    checkpoint = checkpoints.identity()
+    origin = {"checkpoint": checkpoint, "step": progress.step}
     exported = find_export(config.versions_dir, origin) if checkpoint else None
     if exported is None:
-        card = ModelCard(run.settings, run.measures, origin=origin)
+        card = ModelCard(
+            run.settings, run.measures, origin=origin, training=progress.to_json()
+        )
         exported = export_model(
-            model, schema, data_dir, config.versions_dir, card, results=results
+            model,
+            schema,
+            data_dir,
+            config.versions_dir,
+            card,
+            results=results,
+            baselines=run.baselines_file,
+            allow_other_columns=config.allow_other_columns,
         )
     else:
         print(f"{exported} has these weights: they were exported before a kill")
-    run.save_summary(model.count_params(), exported)
+    run.save_summary(model.count_params(), exported, progress.to_json())
     report = write_report(
         run.path,
         points,
@@ -60,8 +81,8 @@ def finish(
         scores,
         CurveMarks(
             title=f"{config.model.name} on {data_dir.name}, {config.optimizer.name}",
-            steps_per_epoch=-(-schema.num_rows("train") // config.batch_size),
-            kept_step=kept_step(points, config.early_stopping),
+            steps_per_epoch=progress.steps_per_epoch,
+            kept_step=progress.kept_step,
         ),
         {
             "data set": f"{data_dir} ({schema.dialect} dialect)",
@@ -71,12 +92,14 @@ def finish(
             or "none",
             "optimizer": f"{config.optimizer.name}, learning rate "
             f"{config.optimizer.learning_rate}",
-            "training": f"{config.epochs} epoch(s) of "
-            f"{schema.num_rows('train'):,} rows, batch size {config.batch_size}, "
+            "training": f"{progress.epochs_in_words} of {num_rows:,} rows, batch size "
+            f"{config.batch_size}: {progress.ending_in_words}, "
             f"{points[-1].seconds:.1f} s",
+            "weights": progress.weights_in_words,
             **({"beginning": warm_start.description()} if warm_start else {}),
             "model": str(exported),
         },
         warm_start.table() if warm_start else "",
+        simple_models,
     )
     return exported, report

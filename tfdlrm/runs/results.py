@@ -21,6 +21,7 @@ from tfdlrm.training.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from tfdlrm.training.curves import CurvePoint
+    from tfdlrm.training.progress import Progress
 
 
 def results_of(
@@ -67,6 +68,30 @@ def results_of_weights(
     curve = [point for point in curve if point["step"] <= step]
     results = _of_curve(config, data_dir, schema, curve, None)
     return replace(results, measures=measures or {})
+
+
+def progress_of(
+    run: RunDirectory,
+    config: TrainConfig,
+    schema: FeatureSchema,
+    state: Mapping[str, Any],
+) -> "Progress":
+    """Return how far a run was trained whose weights are exported again.
+
+    Args:
+        run: The run, which may be unfinished.
+        config: The settings of the run.
+        schema: Schema of the data set.
+        state: The state of the checkpoint that is exported.
+    """
+    from tfdlrm.training.curves import CurvePoint
+    from tfdlrm.training.progress import Progress
+
+    # The curves may be newer than the checkpoint, as the best weights are.
+    has_curves = run.metrics_file.is_file()
+    curve = run.load_curves() if has_curves else state.get("points", [])
+    points = [CurvePoint.from_json(point) for point in curve]
+    return Progress.of(config, schema.num_rows("train"), points, state)
 
 
 def with_scores(

@@ -11,12 +11,14 @@ from tfdlrm.base.plain_text import visible
 from tfdlrm.config import TrainConfig
 from tfdlrm.config.cluster import Cluster
 from tfdlrm.config.model_columns import ignored_columns
+from tfdlrm.config.preparing import settings_of
 from tfdlrm.data.meaning import Meaning
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.vocabulary_contents import with_contents
+from tfdlrm.exporting.other_columns import require_same_columns
 from tfdlrm.exporting.versions import next_version
 from tfdlrm.planning.advice import memory_here, require_memory
-from tfdlrm.runs.beginning import data_set_of, warm_start_of
+from tfdlrm.runs.beginning import data_set_of, versions_dir_of, warm_start_of
 from tfdlrm.runs.ending import finish
 from tfdlrm.training.run_directory import RunDirectory
 
@@ -66,10 +68,11 @@ def run_training(
         check_callbacks(callbacks)
     if config.run_dir is not None:
         RunDirectory(config.run_dir).require_unfinished()
-    next_version(config.versions_dir)  # now, not after hours of training
+    versions_dir = versions_dir_of(config)
+    next_version(versions_dir)  # now, not after hours of training
     data_dir, raw, schema = data_set_of(config)
     schema = with_contents(schema, data_dir)
-    config = replace(config, data_dir=data_dir, raw=None)
+    config = replace(config, data_dir=data_dir, raw=None, export_dir=versions_dir)
     if not schema.num_rows("train"):
         raise InputError(f"{data_dir} has no train rows: prepare it with some")
     if schema.has_one_class("train") and not config.allow_one_class:
@@ -81,6 +84,7 @@ def run_training(
             "validation rows: prepare it with some, or leave early_stopping out"
         )
     schema.check_shards(data_dir)
+    require_same_columns(versions_dir, schema, data_dir, config.allow_other_columns)
     memory = memory_here(config.strategy)
     announce(config.strategy)
     require_memory(schema, config, memory, data_dir)
@@ -92,8 +96,12 @@ def run_training(
 
     warm_start = warm_start_of(config, data_dir, schema)
     is_chief = config.strategy != "multi_worker" or Cluster.from_environment().is_chief
-    hold = RunDirectory.opened if is_chief else RunDirectory.of_another_worker
-    with hold(config) as run:
+    hold = (
+        RunDirectory.opened(config, settings_of(schema))
+        if is_chief
+        else RunDirectory.of_another_worker(config)
+    )
+    with hold as run:
         model, points = _fit(config, data_dir, schema, run, warm_start, callbacks)
         if is_chief:
             try:

@@ -17,7 +17,9 @@ from tfdlrm.base import local_copies
 from tfdlrm.base.device_names import cpu
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.machine_gpus import describe_gpus
+from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.exporting.manifest import EXTRA_DIRECTORY, check_version, unchecked
+from tfdlrm.exporting.other_columns import columns_of
 from tfdlrm.exporting.raw_columns import RAW_SIGNATURE, UNKNOWN_SIGNATURE
 from tfdlrm.serving.described_columns import described_columns
 from tfdlrm.serving.errors import ServingError, from_tensorflow, refuse
@@ -141,6 +143,8 @@ class Servable:
         self.load_seconds = 0.0
         self._is_retired = False
         is_checked = _is_checked(path)
+        # Kept, since a version may be removed from the disk while it is served.
+        self.schema = _schema(path)
         self._session: Any = None
         self.meta_graph = meta_graph_pb2.MetaGraphDef()
         self.signatures: dict[str, Signature] = {}
@@ -267,3 +271,11 @@ def _is_checked(path: Path) -> bool:
         return check_version(path)
     except InputError as error:
         raise ServingError(grpc.StatusCode.DATA_LOSS, str(error)) from None
+
+
+def _schema(path: Path) -> FeatureSchema | None:
+    try:
+        return columns_of(path)
+    except (InputError, OSError) as error:
+        log.warning("%s: its columns are not compared: %s", path, error)
+        return None

@@ -59,6 +59,10 @@ class EarlyStopping(keras.callbacks.Callback):
         elif self.is_over:
             self.model.stop_training = True
 
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        # There may be a last point, if a callback of the user ended the epoch.
+        self.on_train_batch_end(0)
+
     def _save(self) -> None:
         try:
             write_best_weights(self.model, self._run)

@@ -21,6 +21,7 @@ from tfdlrm.metrics.splits import evaluate
 from tfdlrm.training.curves import CurvePoint, CurveRecorder
 from tfdlrm.training.distribution import check_agreement, chief_first
 from tfdlrm.training.early_stopping import EarlyStopping
+from tfdlrm.training.epoch_lines import EpochLines
 from tfdlrm.training.events import WeightHistograms, write_hyperparameters
 from tfdlrm.training.own_callbacks import OwnCallbacks
 from tfdlrm.training.profiling import Profiler
@@ -187,6 +188,8 @@ def fit(
             facts["meaning"] = meaning.to_json()
         if begin is not None:
             facts["warm_start"] = state["warm_start"]
+        if callbacks or state.get("has_callbacks"):
+            facts["has_callbacks"] = True
         if state.get("stopped_by_callback"):
             facts["stopped_by_callback"] = True
         checkpointer = Checkpointer(
@@ -211,6 +214,7 @@ def fit(
             # Before the checkpointer, in which a signal can end the run.
             *([stopping] if stopping else []),
             checkpointer if is_chief else StopWithChief(request),
+            EpochLines(recorder, config.epochs),
         ]
         if state["metrics"]:
             # Metrics have variables only after they were computed once.

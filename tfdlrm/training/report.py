@@ -31,6 +31,7 @@ def write_report(
     marks: CurveMarks,
     description: dict[str, str],
     tables: str = "",
+    simple_models: str = "",
 ) -> Path:
     """Write `report.md` and the pictures that it shows.
 
@@ -43,6 +44,7 @@ def write_report(
         marks: What the picture of the curves shows besides them.
         description: Other facts for the report, by name.
         tables: Markdown about the rows of tables that a warm start carried over.
+        simple_models: Markdown about what simple models reach on the same rows.
 
     Returns:
         The report's path.
@@ -62,9 +64,12 @@ def write_report(
     pictures = "\n".join(f"![{PICTURES[name]}]({name})\n" for name in drawings)
     facts = "\n".join(f"- {name}: {value}" for name, value in description.items())
     report = directory / "report.md"
+    measures = as_table(metrics)
+    if simple_models:
+        measures += f"\n\n{simple_models}"
     if tables:
         pictures += f"\n## Rows of tables\n\n{tables}\n"
     storage.replace_text(
-        report, f"# Training run\n\n{facts}\n\n{as_table(metrics)}\n\n{pictures}"
+        report, f"# Training run\n\n{facts}\n\n{measures}\n\n{pictures}"
     )
     return report

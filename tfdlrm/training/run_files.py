@@ -94,3 +94,8 @@ class RunFiles:
     def results_file(self) -> Path:
         """The results with curves and quantiles of scores, for exported versions."""
         return self.path / "results.json"
+
+    @property
+    def baselines_file(self) -> Path:
+        """The baselines of the data set, for exported versions."""
+        return self.path / "baselines.npz"

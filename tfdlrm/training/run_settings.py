@@ -93,7 +93,7 @@ def _changes_no_number(name: str, old_value: Any, new_value: Any) -> bool:
     if name == "strategy":
         return {old_value, new_value} <= {"default", "mirrored"}
     # A checkpoint identifies its data set, wherever that is now.
-    paths = ("data_dir", "run_dir", "export_dir")
+    paths = ("data_dir", "run_dir", "export_dir", "allow_other_columns")
     watched = ("tables", "profile_steps", "weight_histograms")
     return name in (*paths, *watched) or name.startswith("checkpoints.")
 

@@ -216,7 +216,7 @@ class FiniteLoss(keras.callbacks.Callback):
 
 def restored_points(state: dict[str, Any]) -> list[CurvePoint]:
     """Return the points of the curves in the state of a checkpoint."""
-    return [CurvePoint(**point) for point in state["points"]]
+    return [CurvePoint.from_json(point) for point in state["points"]]
 
 
 def _metric_variables(model: keras.Model) -> list[tuple[tf.Variable, ...]]:
