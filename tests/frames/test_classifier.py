@@ -22,7 +22,7 @@ from tfdlrm.exporting.manifest import check_version
 from tfdlrm.frames.classifier import DLRMClassifier
 from tfdlrm.predict import PredictCommand, predict
 from tfdlrm.runs.training_run import run_training
-from tfdlrm.serving.models import ModelSettings
+from tfdlrm.serving.policies import ModelSettings
 from tfdlrm.serving.server import ServerSettings
 
 SETTINGS = TrainConfig(

@@ -221,10 +221,15 @@ class DLRMClassifier(Parameters):
         """Return a line for each column: what it is to the model, and why."""
         return summarize(self.encoder.to_schema(), self._inferred)
 
-    def save(self, directory: str | Path) -> Path:
+    def save(self, directory: str | Path, allow_other_columns: bool = False) -> Path:
         """Write the model as the next version in a directory of versions.
 
         `tfdlrm.serve`, TF Serving, `tfdlrm.predict` and `tfdlrm.evaluate` take it.
+
+        Args:
+            directory: Directory of the versions, such as `saved_models/clicks`.
+            allow_other_columns: Whether the newest version there may have other
+                columns, ids or labels, which its clients would notice.
 
         Returns:
             The directory of the version, such as `saved_models/clicks/1`.
@@ -232,7 +237,7 @@ class DLRMClassifier(Parameters):
         Raises:
             InputError: If the directory cannot be used.
         """
-        return self._require_fitted().save(Path(directory))
+        return self._require_fitted().save(Path(directory), allow_other_columns)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

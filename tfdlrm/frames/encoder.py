@@ -20,6 +20,7 @@ from tfdlrm.frames.description import columns_from, complete, read_description
 from tfdlrm.frames.encoder_files import EncoderFiles
 from tfdlrm.frames.inference import InferredColumn
 from tfdlrm.frames.named_columns import NamedColumns
+from tfdlrm.frames.saved_versions import require_same_columns
 from tfdlrm.frames.summary import summarize
 from tfdlrm.frames.typed_rows import RowReader
 
@@ -226,12 +227,19 @@ class FeatureEncoder:
         encoder._adapted = adapted
         return encoder
 
-    def export(self, model: "keras.Model", directory: str | Path) -> Path:
+    def export(
+        self,
+        model: "keras.Model",
+        directory: str | Path,
+        allow_other_columns: bool = False,
+    ) -> Path:
         """Write a model that was fitted on these features as a version to serve.
 
         Args:
             model: A model from features to logits.
             directory: Directory of the model's versions.
+            allow_other_columns: Whether the newest version there may have other
+                columns, ids or labels, which its clients would notice.
 
         Returns:
             The directory of the new version.
@@ -241,9 +249,12 @@ class FeatureEncoder:
         """
         from tfdlrm.exporting.saved_model import export_model
 
-        adapted = self._require_adapted()
-        with adapted.files.on_disk() as files:
-            return export_model(model, adapted.schema, files, Path(directory))
+        files, schema = self._require_adapted().files, self.to_schema()
+        require_same_columns(Path(directory), schema, allow_other_columns)
+        with files.on_disk() as extras:
+            return export_model(
+                model, schema, extras, Path(directory), allow_other_columns=True
+            )
 
     def _require_adapted(self) -> "_Adapted":
         if self._adapted is None:

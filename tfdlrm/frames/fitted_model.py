@@ -115,10 +115,10 @@ class FittedModel:
             ]
         )
 
-    def save(self, export_dir: Path) -> Path:
+    def save(self, export_dir: Path, allow_other_columns: bool) -> Path:
         """Write the next version of a directory of versions, and return its path."""
         extra = {CLASSES_FILE: json.dumps(self.to_json()).encode()}
-        return copy_version(self.version, export_dir, extra)
+        return copy_version(self.version, export_dir, extra, allow_other_columns)
 
 
 def _read_classes(version: Path) -> tuple[tuple[str, ...], Classes]:

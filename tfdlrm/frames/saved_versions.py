@@ -6,7 +6,10 @@ from pathlib import Path
 
 from tfdlrm.base import directories, storage
 from tfdlrm.base.errors import InputError
+from tfdlrm.data.meaning_differences import summarize
+from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.exporting.manifest import MANIFEST_FILE, check_version
+from tfdlrm.exporting.other_columns import column_differences, columns_of
 from tfdlrm.exporting.versions import (
     CARD_FILE,
     EXTRA_DIRECTORY,
@@ -33,8 +36,35 @@ def newest_version(path: Path) -> Path:
     return version
 
 
+def require_same_columns(
+    export_dir: Path, schema: FeatureSchema, allow_other_columns: bool
+) -> None:
+    """Refuse a model that clients of the newest version there could not use.
+
+    Args:
+        export_dir: Directory of the versions; it need not exist.
+        schema: Columns of the model, with the checksums of its vocabularies.
+        allow_other_columns: Whether such a model is taken all the same.
+
+    Raises:
+        InputError: If it is such a model.
+    """
+    newest = newest_whole(storage.at(export_dir))
+    there = None if newest is None or allow_other_columns else columns_of(newest)
+    reasons = [] if there is None else column_differences(there, schema)
+    if newest is not None and reasons:
+        raise InputError(
+            f"{export_dir} has version {newest.name}, whose clients could not use this "
+            f"model: {summarize(reasons)} (there is that version, here this model); "
+            "give another directory, or allow_other_columns=True"
+        )
+
+
 def copy_version(
-    version: Path, export_dir: Path, extra_files: Mapping[str, bytes]
+    version: Path,
+    export_dir: Path,
+    extra_files: Mapping[str, bytes],
+    allow_other_columns: bool = False,
 ) -> Path:
     """Write the next version of a model as a copy of another model's.
 
@@ -42,6 +72,7 @@ def copy_version(
         version: Directory of the version to copy.
         export_dir: Directory of the versions; it need not exist.
         extra_files: Contents of further files next to the schema, by their names.
+        allow_other_columns: Whether the newest version there may have other columns.
 
     Returns:
         Directory of the new version.
@@ -49,6 +80,9 @@ def copy_version(
     Raises:
         InputError: If `export_dir` cannot be used.
     """
+    schema = columns_of(version)
+    if schema is not None:
+        require_same_columns(export_dir, schema, allow_other_columns)
     with new_version(export_dir) as (target, directory):
         directories.copy_tree(version, directory)
         (directory / MANIFEST_FILE).unlink(missing_ok=True)  # it is written last
