@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tfdlrm.config import PrepareConfig, TrainConfig
     from tfdlrm.data import FeatureSchema, read_split
     from tfdlrm.evaluate import evaluate
+    from tfdlrm.frames.classifier import DLRMClassifier
     from tfdlrm.frames.encoder import FeatureEncoder
     from tfdlrm.frames.trained_model import TrainedModel, load
     from tfdlrm.models import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "DCN": "tfdlrm.models",
     "DLRM": "tfdlrm.models",
+    "DLRMClassifier": "tfdlrm.frames.classifier",
     "FM": "tfdlrm.models",
     "EmbeddingMLP": "tfdlrm.models",
     "FeatureEncoder": "tfdlrm.frames.encoder",
@@ -51,6 +53,7 @@ __all__ = [
     "DCN",
     "DLRM",
     "FM",
+    "DLRMClassifier",
     "EmbeddingMLP",
     "FeatureEncoder",
     "FeatureSchema",
