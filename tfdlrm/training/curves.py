@@ -145,7 +145,8 @@ class CurveRecorder(keras.callbacks.Callback):
         loss, accuracy, auc = (float(logs[name]) for name in _MEASURES)
         if auc == 0 and _labels_are_alike(self.model):
             auc = math.nan  # Keras returns 0
-        learning_rate = float(self.model.optimizer.learning_rate)
+        # A copy on each device is no number.
+        learning_rate = float(tf.convert_to_tensor(self.model.optimizer.learning_rate))
         self._add_point("train", loss, accuracy, auc, learning_rate)
         if self._validate is not None:
             metrics = self._validate()
