@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from tfdlrm.config import PrepareConfig, TrainConfig
     from tfdlrm.data import FeatureSchema, read_split
     from tfdlrm.evaluate import evaluate
+    from tfdlrm.frames.classifier import DLRMClassifier
     from tfdlrm.frames.encoder import FeatureEncoder
     from tfdlrm.frames.trained_model import TrainedModel, load
     from tfdlrm.models import (
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "DCN": "tfdlrm.models",
     "DLRM": "tfdlrm.models",
+    "DLRMClassifier": "tfdlrm.frames.classifier",
     "FM": "tfdlrm.models",
     "EmbeddingMLP": "tfdlrm.models",
     "FeatureEncoder": "tfdlrm.frames.encoder",
@@ -52,6 +54,7 @@ __all__ = [
     "DCN",
     "DLRM",
     "FM",
+    "DLRMClassifier",
     "EmbeddingMLP",
     "FeatureEncoder",
     "FeatureSchema",
