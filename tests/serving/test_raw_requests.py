@@ -196,6 +196,12 @@ def test_examples_of_plain_rows_score_as_the_rows_do(server, model, times):
     np.testing.assert_allclose(answer["results"], expected, rtol=1e-5)
 
 
+def test_examples_without_a_signature_get_a_hint(server):
+    examples = {"examples": [{"age": 1}]}
+    error = refused(server, "text", examples, method="regress", signature=None)
+    assert error.endswith('as "signature_name": classify, regress, tf_example')
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
