@@ -13,6 +13,7 @@ from tfdlrm.config.cluster import Cluster
 from tfdlrm.config.model_columns import ignored_columns
 from tfdlrm.config.preparing import settings_of
 from tfdlrm.data.meaning import Meaning
+from tfdlrm.data.one_class import require_both_labels
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.vocabulary_contents import with_contents
 from tfdlrm.exporting.other_columns import require_same_columns
@@ -75,15 +76,15 @@ def run_training(
     config = replace(config, data_dir=data_dir, raw=None, export_dir=versions_dir)
     if not schema.num_rows("train"):
         raise InputError(f"{data_dir} has no train rows: prepare it with some")
-    if schema.has_one_class("train") and not config.allow_one_class:
-        reason = schema.describe_one_class("train")
-        raise InputError(f"{data_dir}: {reason} --allow_one_class trains all the same")
     if config.early_stopping and not schema.num_rows("validation"):
         raise InputError(
             f"early_stopping is {config.early_stopping}, but {data_dir} has no "
             "validation rows: prepare it with some, or leave early_stopping out"
         )
     schema.check_shards(data_dir)
+    if not config.allow_one_class:
+        fix = " --allow_one_class trains all the same"
+        require_both_labels(data_dir, schema, fix)
     require_same_columns(versions_dir, schema, data_dir, config.allow_other_columns)
     memory = memory_here(config.strategy)
     announce(config.strategy)
