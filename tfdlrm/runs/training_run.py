@@ -21,6 +21,7 @@ from tfdlrm.exporting.versions import next_version
 from tfdlrm.planning.advice import memory_here, require_memory
 from tfdlrm.runs.beginning import data_set_of, versions_dir_of, warm_start_of
 from tfdlrm.runs.ending import finish
+from tfdlrm.runs.log_to_score import log_to_score
 from tfdlrm.training.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -37,13 +38,12 @@ class FinishedRun:
     Args:
         model: Version directory of the exported SavedModel.
         report: The report, in the directory of the run.
-        raw: Raw log that the data set was prepared from; `None` if it was prepared
-            before.
+        raw: Raw log that the data set was prepared from, or a name of such a log.
     """
 
     model: Path
     report: Path
-    raw: Path | None
+    raw: Path
 
 
 def run_training(
@@ -118,7 +118,9 @@ def run_training(
         _wait_for_all(model)  # the chief needs all workers until the end
     if not is_chief:
         return None
-    return FinishedRun(exported, run.home / report.name, raw)
+    return FinishedRun(
+        exported, run.home / report.name, log_to_score(raw, data_dir, schema)
+    )
 
 
 def _fit(
