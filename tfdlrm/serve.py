@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.devices import use_device
 from tfdlrm.base.version import __version__
-from tfdlrm.serving.flags import ServeCommand
+from tfdlrm.serving.flags import SUBJECTS, ServeCommand
 from tfdlrm.serving.foreign_flags import take_foreign
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _print_versions() -> None:
 
 def main() -> None:
     words, lines = take_foreign(sys.argv[1:])
-    command = parse(ServeCommand, "tfdlrm.serve", arguments(words))
+    command = parse(ServeCommand, "tfdlrm.serve", arguments(words), subjects=SUBJECTS)
     if command.version:
         _print_versions()
         return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tfdlrm.base.callable_module import make_callable
 from tfdlrm.base.command_line import gives, parse, run_command
 from tfdlrm.config import TrainConfig
+from tfdlrm.config.help_subjects import TRAIN
 from tfdlrm.runs.training_run import run_training
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def main() -> None:
 
         learn(parse(StreamConfig, "tfdlrm.train"))
     else:
-        train(parse(TrainConfig, "tfdlrm.train"))
+        train(parse(TrainConfig, "tfdlrm.train", subjects=TRAIN))
 
 
 make_callable(__name__)

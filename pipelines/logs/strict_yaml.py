@@ -9,8 +9,10 @@ from typing import Any, NoReturn, Self
 
 import yaml
 
+from tfdlrm.base.arguments import yaml_problem
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.nearest import did_you_mean
+from tfdlrm.base.setting_words import quoted
 
 _TEXT_TAG = "tag:yaml.org,2002:str"
 
@@ -40,8 +42,7 @@ class StrictYaml:
             ) from None
         except (yaml.YAMLError, ValueError) as error:
             # A ValueError is a number too long, a bad date, or bytes that are no text.
-            reason = " ".join(str(error).split())
-            raise InputError(f"{path} is not YAML: {reason}") from None
+            raise InputError(f"{path} is not YAML: {yaml_problem(error)}") from None
 
     @classmethod
     def of_contents(cls, contents: Any, title: str) -> Self:
@@ -65,7 +66,7 @@ class StrictYaml:
         """Return a mapping with all `required` keys and none but `allowed` ones."""
         expected = f"a mapping of {', '.join(allowed)}"
         if not isinstance(value, dict):
-            self.refuse(key, f"is {value!r}", expected)
+            self.refuse(key, f"is {quoted(value)}", expected)
         for name in value:
             if name not in allowed:
                 hint = did_you_mean(str(name), allowed)
@@ -88,13 +89,15 @@ class StrictYaml:
         """Return a value that is one of `choices`."""
         if value not in choices:
             hint = did_you_mean(str(value), choices)
-            self.refuse(key, f"is {value!r}", f"one of {', '.join(choices)}{hint}")
+            self.refuse(
+                key, f"is {quoted(value)}", f"one of {', '.join(choices)}{hint}"
+            )
         return value
 
     def text(self, value: Any, key: str) -> str:
         """Return a value that is a text, and not empty."""
         if not isinstance(value, str) or not value:
-            self.refuse(key, f"is {value!r}", "text; put it in quotes")
+            self.refuse(key, f"is {quoted(value)}", "text; put it in quotes")
         return value
 
     def refuse(self, key: str, problem: str, expected: str) -> NoReturn:

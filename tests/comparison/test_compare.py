@@ -30,6 +30,7 @@ from tfdlrm.comparison.runs import (
 from tfdlrm.comparison.verdict import verdict_of
 from tfdlrm.config import PrepareConfig, TrainConfig
 from tfdlrm.data.schema import FeatureSchema
+from tfdlrm.metrics.binary import binary_metrics
 
 COMMAND = (
     "python -m tfdlrm.compare --models logistic_regression,dlrm --optimizers adagrad "
@@ -158,6 +159,17 @@ def test_speed_counts_the_steps_that_were_done(data_dir):
     num_rows = schema.num_rows("train")
     expected = 10 * num_rows / -(-num_rows // 100)
     assert _samples_per_second(curves, config, schema) == pytest.approx(expected)
+
+
+def test_simple_models_are_rows_of_the_table(command, tmp_path):
+    contenders = [[finished_run(command, "dlrm", 0.8)]]
+    values = binary_metrics(np.array([0, 1]), np.array([0.2, 0.8]))
+    baselines = {"best column (a|b<c>)": values}
+    page = write_comparison(tmp_path, contenders, 1, "", baselines).read_text()
+    assert ">best column (a|b&lt;c&gt;)<" in page
+    report = (tmp_path / "report.md").read_text()
+    row = r"| best column \(a\|b\<c\>\) | - | - | 1.0000 | 0.2231 | 0.3219 | 1.0000 |"
+    assert row in report
 
 
 def test_one_seed_makes_no_ranking(command, tmp_path):

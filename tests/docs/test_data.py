@@ -53,6 +53,10 @@ def test_the_commands_of_the_page_on_own_data_run(tmp_path):
         assert result.returncode == 0, f"{command}\n{result.stderr}"
     predictions = (tmp_path / "predictions.csv").read_text().splitlines()
     assert len(predictions) == 1 + 400
+    head, first, *_ = (tmp_path / "scored.csv").read_text().splitlines()
+    assert head == "user,tags,clicked,probability"
+    assert first == f"u17,shoes|sale,no,{predictions[1]}"
+    assert (tmp_path / "scored.parquet").exists()
 
 
 def write_criteo(directory):

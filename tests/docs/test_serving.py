@@ -73,10 +73,12 @@ def test_the_commands_of_the_serving_page_run(work_dir):
             process.stderr
         )
         if shutil.which("curl"):
-            (curl,) = (
+            search, ask_for_rows = (
                 block for block in blocks("docs/serving.md", "bash") if "curl" in block
             )
-            process = run_command_line(here(curl), work_dir)
+            process = run_command_line(here(search), work_dir)
+            assert process.stdout.startswith('{"values":['), process.stdout
+            process = run_command_line(here(ask_for_rows), work_dir)
             assert process.stdout.startswith('{"outputs":[[0.'), process.stdout
     tiny = "--seconds 0.3 --table_scale 0.0001 --batch_sizes '[1]' --rates '[50]'"
     process = run_command_line(f"{benchmark} {tiny}", work_dir)

@@ -1,6 +1,6 @@
 """A comparison of runs as a figure, a table, JSON, and one page with all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -10,10 +10,12 @@ import numpy as np
 
 from tfdlrm.base import storage
 from tfdlrm.base.figures import save_picture
+from tfdlrm.base.plain_text import markdown, visible
 from tfdlrm.comparison.curve_pictures import CURVE_PICTURES
 from tfdlrm.comparison.page import page_of
 from tfdlrm.comparison.runs import FinishedRun, Spread
 from tfdlrm.comparison.verdict import measure_of, verdict_of
+from tfdlrm.metrics.binary import BinaryMetrics, measure_text
 
 COLUMNS = (
     "model, optimizer",
@@ -35,6 +37,7 @@ def write_comparison(
     contenders: Sequence[Sequence[FinishedRun]],
     num_seeds: int,
     how: str,
+    baselines: Mapping[str, BinaryMetrics] | None = None,
     labels: np.ndarray | None = None,
 ) -> Path:
     """Write `report.md` with its pictures, `report.json` and `report.html`.
@@ -45,6 +48,7 @@ def write_comparison(
             diverged.
         num_seeds: Number of seeds, with those that diverged.
         how: A description of the training in a sentence or two.
+        baselines: Measures of simple models on the same rows, by their names.
         labels: Labels of the rows that the runs have scores of.
 
     Returns:
@@ -53,6 +57,7 @@ def write_comparison(
     for picture in CURVE_PICTURES:
         save_picture(partial(picture.draw, contenders), output / picture.file_name)
     rows = [_row(runs, num_seeds) for runs in contenders]
+    rows += [_baseline_row(name, values) for name, values in (baselines or {}).items()]
     verdict = verdict_of(contenders, num_seeds, labels)
     split = f"Measures of the {contenders[0][0].split} rows."
     storage.replace_json(
@@ -87,6 +92,11 @@ def _row(runs: Sequence[FinishedRun], num_seeds: int) -> list[str]:
     ]
 
 
+def _baseline_row(name: str, values: BinaryMetrics) -> list[str]:
+    measures = [values.auc, values.log_loss, values.normalized_entropy, values.accuracy]
+    return [visible(name), "-", "-", *map(measure_text, measures), "-", "-", "-"]
+
+
 def _as_json(runs: Sequence[FinishedRun]) -> dict[str, Any]:
     return {
         "name": runs[0].label,
@@ -108,4 +118,6 @@ def _as_json(runs: Sequence[FinishedRun]) -> dict[str, Any]:
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:
     lines = [COLUMNS, ("---", *("---:" for _ in COLUMNS[1:])), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n".join(
+        f"| {' | '.join([markdown(name), *cells])} |" for name, *cells in lines
+    )

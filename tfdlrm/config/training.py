@@ -96,7 +96,7 @@ class TrainConfig:
 
     With neither data_dir nor raw, a small synthetic data set is made first. With
     `--stream kafka://HOST:PORT/TOPIC`, a trained model learns from a click stream
-    instead; put that option before --help for its settings.
+    instead; add that option to --help for its settings.
 
     Args:
         data_dir: Data set directory written by `pipelines.prepare`; with raw, the

@@ -8,9 +8,9 @@ the value null and the frequency 0.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -132,17 +132,36 @@ def read_values(directory: Path, name: str, ids: Sequence[int]) -> dict[int, str
     Raises:
         InputError: If the file is missing or no vocabulary.
     """
-    path = vocabulary_path(directory, name)
-    vocabulary = pl.scan_parquet(local_copies.local_copy(path), glob=False)
-    rows = vocabulary.filter(
-        pl.col("id").is_in(pl.Series(ids, dtype=pl.Int32).implode()),
-        pl.col("value").is_not_null(),
+    wanted = pl.Series(ids, dtype=pl.Int32).implode()
+    rows = query(
+        directory, name, lambda values: values.filter(pl.col("id").is_in(wanted))
     )
+    return {row["id"]: value_text(row["value"]) for row in rows}
+
+
+def query(
+    directory: Path, name: str, select: Callable[[pl.LazyFrame], pl.LazyFrame]
+) -> list[dict[str, Any]]:
+    """Return some values of a column, without holding all of them in memory.
+
+    Args:
+        directory: The directory that holds `vocabulary/`.
+        name: The column.
+        select: Function that chooses among all values, of which none is null.
+
+    Returns:
+        `value`, `id` and `frequency` of each value.
+
+    Raises:
+        InputError: If the file is missing or no vocabulary.
+    """
+    path = vocabulary_path(directory, name)
     try:
-        values = rows.select("id", "value").collect()
+        vocabulary = pl.scan_parquet(local_copies.local_copy(path), glob=False)
+        values = vocabulary.select(_COLUMNS).filter(pl.col("value").is_not_null())
+        return select(values).collect(engine="streaming").to_dicts()
     except (OSError, pl.exceptions.PolarsError) as error:
         raise _unreadable(path, error) from None
-    return {number: value_text(value) for number, value in values.iter_rows()}
 
 
 def value_text(value: str | int) -> str:

@@ -54,12 +54,19 @@ def write_deployment(directory: Path, export_dir: Path) -> None:
         export_dir: Directory of the model's versions; its name is the model's name.
 
     Raises:
-        InputError: If the directory cannot be written, or what is in it cannot be read.
+        InputError: If the directory cannot be written, what is in it cannot be read, or
+            another directory has the name of the model there.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         sources = _read_sources(directory / COMPOSE_FILE)
-        sources[export_dir.resolve().name] = os.path.relpath(export_dir, directory)
+        name, source = export_dir.resolve().name, os.path.relpath(export_dir, directory)
+        if sources.setdefault(name, source) != source:
+            raise InputError(
+                f"deployment {directory} serves another directory as {name}, "
+                f"{directory / sources[name]}: give another directory, or rename the "
+                "model's"
+            )
         storage.replace_text(directory / MODELS_FILE, _models_config(sorted(sources)))
         storage.replace_text(directory / COMPOSE_FILE, _compose(sources))
         for name, content in FILES.items():

@@ -9,6 +9,61 @@ from pathlib import Path
 from tfdlrm.base.devices import Device
 from tfdlrm.base.errors import InputError, require
 
+SUBJECTS = {
+    "most used": (
+        "model_base_path",
+        "model_name",
+        "model_config_file",
+        "host",
+        "port",
+        "rest_api_port",
+        "enable_batching",
+        "batching_parameters_file",
+        "ssl_config_file",
+        "device",
+    ),
+    "models and their versions": (
+        "model_config_file_poll_wait_seconds",
+        "file_system_poll_wait_seconds",
+        "allow_version_labels_for_unavailable_models",
+        "allow_other_inputs",
+        "saved_model_tags",
+        "prefer_tflite_model",
+        "enable_signature_method_name_check",
+    ),
+    "loading": (
+        "enable_model_warmup",
+        "num_request_iterations_for_warmup",
+        "max_num_load_retries",
+        "load_retry_interval_micros",
+        "num_load_threads",
+        "num_unload_threads",
+        "flush_filesystem_caches",
+    ),
+    "gRPC": (
+        "grpc_socket_path",
+        "grpc_channel_arguments",
+        "grpc_max_threads",
+        "enable_grpc_healthcheck_service",
+        "enable_profiler",
+    ),
+    "HTTP": (
+        "rest_api_num_threads",
+        "rest_api_timeout_in_ms",
+        "rest_api_enable_cors_support",
+        "monitoring_config_file",
+        "allowed_hosts",
+    ),
+    "limits of requests": (
+        "max_message_bytes",
+        "max_rows",
+        "max_requests",
+        "request_timeout_seconds",
+    ),
+    "TensorFlow": ("tensorflow_", "per_process_gpu_memory_fraction"),
+}
+"""The order of the flags in `--help`."""
+
 
 @dataclass(frozen=True)
 class ServeCommand:
