@@ -1,7 +1,9 @@
 """Pictures in files, and names of columns in them."""
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,8 +39,28 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(file, format=path.suffix[1:], dpi=120)
 
 
+_draws: ContextVar[bool] = ContextVar("draws", default=True)
+
+
+@contextmanager
+def no_pictures() -> Iterator[None]:
+    """Leave out the pictures of a run whose directory nobody will see."""
+    token = _draws.set(False)
+    try:
+        yield
+    finally:
+        _draws.reset(token)
+
+
+def draws_pictures() -> bool:
+    """Return whether pictures are drawn: drawing one takes longer than a small run."""
+    return _draws.get()
+
+
 def save_picture(draw: Callable[[], Figure], path: Path) -> None:
     """Draw a picture in the common style and write it; see `save_figure`."""
+    if not draws_pictures():
+        return
     with matplotlib.rc_context(STYLE):
         save_figure(draw(), path)
 
