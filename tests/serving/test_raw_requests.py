@@ -214,3 +214,9 @@ def test_a_wrong_value_of_an_example_is_named(server, change, message):
     rows = {"examples": [PLAIN_ROWS[0], PLAIN_ROWS[0] | change]}
     error = refused(server, "text", rows, method="classify", signature="classify")
     assert message in error
+
+
+def test_a_schema_that_cannot_be_read_leaves_text(tmp_path, caplog):
+    (tmp_path / "schema.json").write_text('{"columns": 3}')
+    assert described_columns(tmp_path) == {}
+    assert "raw columns are taken as text only" in caplog.text
