@@ -88,6 +88,11 @@ def _of_numpy(values: np.ndarray, name: str) -> Any:
             "give each of its columns a name, or a list of lists for a column with any "
             "number of values a row"
         )
+    if values.dtype.kind == "c":
+        raise InputError(
+            f"column {name!r} is of type {values.dtype}. Complex data not supported: "
+            "give its real and imaginary part as two columns"
+        )
     if values.dtype == object and not isinstance(values, np.ma.MaskedArray):
         return _of_list(values.tolist())
     if values.dtype == np.longdouble:

@@ -62,8 +62,9 @@ class TrainingRows:
         name = name_of_label(read or {"label": label or DEFAULT_LABEL})
         if target is None and name not in named:
             raise InputError(
-                f"y is missing, and the frame has no column {name!r}: give "
-                "fit(frame, y), or label, the name of its column"
+                "DLRMClassifier requires y to be passed, but the target y is None, and "
+                f"the frame has no column {name!r}: give fit(frame, y), or label, the "
+                "name of the column"
             )
         if target is not None and name in named:
             raise InputError(
