@@ -6,6 +6,7 @@ trained model; `tfdlrm.layers`, `tfdlrm.models` and `tfdlrm.optimizers` are for 
 models.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,9 @@ __all__ = [
     "read_split",
     "train",
 ]
+
+if (_keras := sys.modules.get("keras")) and _keras.config.backend() == "tensorflow":
+    import_module("tfdlrm.models")  # so that `keras.saving.load_model` knows them
 
 
 def __getattr__(name: str) -> Any:
