@@ -132,3 +132,26 @@ def test_an_encoder_wants_text_labels_described():
     more = {**FEATURES, "b": ["no", "yes", "perhaps", "no"]}
     with pytest.raises(InputError, match="'perhaps'"):
         encoder.label(more)
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (["2024-05-01", "soon", "2024-05-01", "2024-05-02"], "row 1 .*'ts' is 'soon'"),
+        ([1714521600.0, None, 1.0, 2.0], "row 1 .*'ts' is missing"),
+        ([["a"]] * 4, "'ts' is of type list<item: string>, expected a time"),
+    ],
+)
+def test_times_that_split_rows_are_checked(times, message):
+    columns = {"dense": ["price"], "split": {"time": "ts"}}
+    frame = {**FEATURES, "ts": times}
+    with pytest.raises(InputError, match=message):
+        TrainingRows.of(frame, [0, 1, 0, 1], columns, None)
+
+
+def test_times_with_zones_split_rows():
+    columns = {"dense": ["price"], "split": {"time": "ts"}}
+    times = pd.date_range("2024-05-01", periods=4, freq="D", tz="Asia/Kolkata")
+    rows = TrainingRows.of({**FEATURES, "ts": times}, [0, 1, 0, 1], columns, None)
+    assert rows.table.column_names == ["label", "price", "ts"]
+    assert rows.feature_names == ("price", "ts")

@@ -116,6 +116,13 @@ def test_integers_are_dense_unless_their_name_says_id():
     assert roles(floats) == {"item_id": "categorical", "score_id": "dense"}
 
 
+def test_categories_of_numbers_are_categories():
+    frame = {"c": pd.Series([3, 5, None], dtype="category")}
+    encoder = FeatureEncoder().adapt(frame)
+    assert encoder.vocabularies == {"c": [None, None, "3", "5"]}
+    assert "categories of integers" in encoder.describe()
+
+
 def test_negative_numbers_that_nobody_described_stay_as_they_are():
     frame = {"x": [-2.0, 0.5, None], "y": [1.0, 2.0, 3.0]}
     encoder = FeatureEncoder().adapt(frame)
@@ -163,6 +170,8 @@ def test_what_was_inferred_can_be_edited():
         ([float("inf")], r"row 0 \(from 0\): column 'c' is .*inf.* replace it"),
         ([1.0, -np.inf, np.inf], "row 1 .* and 1 more are bad"),
         ([1e39], "row 0 .*'c' is .*, expected a finite number"),
+        ([DAY, datetime.datetime(2024, 5, 1, 8)], "of type datetime in row 1"),
+        ({"a"}, "column 'c' is {'a'} of type set, expected a list or an array"),
         ("abc", "column 'c' is 'abc' of type str, expected a list or an array"),
         (7, r"column 'c' is 7 of type int, .*write \[value\] for a single row"),
         ({"a": 1}, "column 'c' is .* of type dict, expected a list"),

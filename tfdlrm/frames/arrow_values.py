@@ -1,5 +1,6 @@
 """The values of one column as an Arrow array, as Parquet would hold them."""
 
+from datetime import datetime
 from typing import Any, NoReturn
 
 import numpy as np
@@ -58,7 +59,10 @@ def _convert(column: Any, name: str) -> Any:
 
 def _of_list(values: list[Any]) -> Any:
     try:
-        return pa.array(values, from_pandas=True)
+        array = pa.array(values, from_pandas=True)
+        if pa.types.is_date(array.type) and any(map(_is_time, values)):
+            raise pa.ArrowInvalid("dates and times")  # Arrow would cut the times
+        return array
     except pa.ArrowException:
         # An empty array of NumPy has a type, and perhaps another than the full ones.
         if not any(isinstance(value, np.ndarray) for value in values):
@@ -68,6 +72,10 @@ def _of_list(values: list[Any]) -> Any:
             for value in values
         ]
         return pa.array(lists, from_pandas=True)
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, datetime) and not _is_missing(value)
 
 
 def _of_pandas(series: Any, name: str) -> Any:

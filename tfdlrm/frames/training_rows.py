@@ -86,7 +86,9 @@ class TrainingRows:
             )
         if not len(labels):
             raise InputError("the frame has no rows (0 sample(s)), expected some")
-        RowReader(described).features(named)  # refuses bad values by their rows
+        reader = RowReader(described)
+        reader.features(named)  # refuses bad values by their rows
+        reader.check_days(named)
         classes = Classes.of(labels, description["label"], name)
         description = {**in_parquet(description), "label": classes.entry(name)}
         arrays = _with_lists_described(arrays, description)
