@@ -175,7 +175,7 @@ def evaluate_model(command: EvaluateCommand) -> None:
     """
     _check_outputs(command)
     scorer, schema = _open(command)
-    print(f"Scoring on {scorer.device}")
+    print(f"Scoring with {scorer.path} on {scorer.device}")
     evaluation = _measure(command, scorer, schema)
     from tfdlrm.metrics.splits import against_reachable, as_table
 
