@@ -14,7 +14,7 @@ from matplotlib.font_manager import FontProperties, findfont, fontManager
 from matplotlib.ft2font import FT2Font
 
 from tfdlrm.base import storage
-from tfdlrm.base.figure_style import STYLE
+from tfdlrm.base.figure_style import STYLE, label
 from tfdlrm.base.plain_text import shorten
 
 _NAME_WIDTH = 40
@@ -63,6 +63,14 @@ def save_picture(draw: Callable[[], Figure], path: Path) -> None:
         return
     with matplotlib.rc_context(STYLE):
         save_figure(draw(), path)
+
+
+def set_title(figure: Figure, text: str) -> None:
+    """Write any text above a picture; letters that no font here has are spelled out."""
+    families = font_families([text])
+    if families is None:
+        text = text.encode("ascii", "backslashreplace").decode()
+    figure.suptitle(label(text), fontfamily=families)
 
 
 def name_rows(axis: Any, names: Sequence[str], families: Sequence[str]) -> None:
