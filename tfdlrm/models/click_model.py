@@ -8,6 +8,7 @@ from keras import ops
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.layers._devices import has_gpu
 from tfdlrm.layers._id_forms import is_shape
+from tfdlrm.models.click_inputs import check_inputs, order_columns, parts_of
 
 
 class ClickModel(keras.Model):
@@ -45,7 +46,16 @@ class ClickModel(keras.Model):
         """Return logits `(batch, 1)` of one batch."""
         raise NotImplementedError
 
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        check_inputs(inputs, self.name)
+        return super().__call__(inputs, *args, **kwargs)
+
+    def order_ids(self, ids: dict[str, Any]) -> list[Any]:
+        """Return columns of ids in the order of the model's vocabularies."""
+        return order_columns(ids, parts_of(self), self.name)
+
     def build(self, input_shape: dict[str, Any]) -> None:
+        check_inputs(input_shape, self.name)
         dense_shape = input_shape["dense_features"]
         ids_shape = input_shape["categorical_features"]
         self.build_parts(dense_shape, ids_shape)
@@ -71,9 +81,10 @@ class ClickModel(keras.Model):
             from tfdlrm.models.input_form import InputForm
 
             self._input_form = InputForm.from_inputs(inputs)
-        logits = self.logits(
-            inputs["dense_features"], inputs["categorical_features"], training
-        )
+        ids = inputs["categorical_features"]
+        if isinstance(ids, dict):
+            ids = self.order_ids(ids)
+        logits = self.logits(inputs["dense_features"], ids, training)
         return ops.cast(logits, "float32")  # (batch, 1)
 
     def export(

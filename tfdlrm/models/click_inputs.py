@@ -1,0 +1,66 @@
+"""Check the inputs of a click model, and put columns of ids in order."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from tfdlrm.layers._id_columns import in_order
+
+DENSE, IDS = "dense_features", "categorical_features"
+
+_EXPECTED = (
+    f'expected a dictionary {{"{DENSE}": numbers (batch, n), "{IDS}": integers '
+    "(batch, features), bags of them or one column a feature}"
+)
+
+
+def check_inputs(inputs: Any, name: str) -> None:
+    """Refuse inputs that are no dictionary of dense features and ids.
+
+    Args:
+        inputs: Inputs of a model, or their shapes.
+        name: Name of the model, for the message.
+
+    Raises:
+        ValueError: If one of both is missing, or `inputs` is no dictionary.
+    """
+    if not isinstance(inputs, dict):
+        size = f" of {len(inputs)}" if isinstance(inputs, list | tuple) else ""
+        raise ValueError(
+            f"{name}: the inputs are a {type(inputs).__name__}{size}, {_EXPECTED}."
+        )
+    missing = [key for key in (DENSE, IDS) if inputs.get(key) is None]
+    if missing:
+        raise ValueError(
+            f"{name}: {' and '.join(missing)} missing among the inputs "
+            f"{[*inputs]}, {_EXPECTED}. Without columns of one sort, give an array "
+            "(batch, 0)."
+        )
+
+
+def order_columns(ids: Any, parts: Sequence[Any], name: str) -> list[Any]:
+    """Return the columns of a dictionary in the order of the parts of a model.
+
+    Without names the first dictionary is read in its order, and its names are kept.
+
+    Args:
+        ids: Ids of each feature by name.
+        parts: Layers, of which some have `feature_names`.
+        name: Name of the model, for the message.
+
+    Raises:
+        ValueError: If columns are missing, or there are others.
+    """
+    named = [part for part in parts if hasattr(part, "feature_names")]
+    known = [part.feature_names for part in named if part.feature_names is not None]
+    names = list(known[0]) if known else [*ids]
+    for part in named:
+        part.feature_names = part.feature_names or names
+    return in_order(ids, names, len(names), f"{name}: {IDS}")
+
+
+def parts_of(model: keras.Model) -> list[keras.layers.Layer]:
+    """Return the layers that a model was made of."""
+    parts = [getattr(model, name) for name in getattr(model, "PARTS", ())]
+    return [part for part in parts if isinstance(part, keras.layers.Layer)]
