@@ -40,7 +40,8 @@ def exact_clip(gradients, clipnorm=None, global_clipnorm=None, clipvalue=None):
 
 
 def slices(ids, values, dtype=tf.float32):
-    return tf.IndexedSlices(tf.constant(values, dtype), tf.constant(ids), (ROWS, DIM))
+    shape = tf.constant((ROWS, DIM), tf.int64)
+    return tf.IndexedSlices(tf.constant(values, dtype), tf.constant(ids), shape)
 
 
 class Dense:
@@ -68,15 +69,14 @@ class Dense:
         )
 
 
-@pytest.mark.parametrize("is_graph", [False, True])
-@pytest.mark.parametrize("options", CLIPPING, ids=lambda options: [*options][0])
+@pytest.mark.parametrize("options", CLIPPING, ids=lambda options: next(iter(options)))
 @pytest.mark.parametrize("name", RULES)
-def test_clipping_needs_the_summed_rows_only(name, options, is_graph):
+def test_clipping_needs_the_summed_rows_only(name, options):
     expected = Dense(name)
     table, bias = expected.variables()
     optimizer = make(name, learning_rate=0.1, **options)
     optimizer.build([table, bias])
-    apply = tf.function(optimizer.apply) if is_graph else optimizer.apply
+    apply = tf.function(optimizer.apply)
     for ids, values, bias_gradient in random_steps(4):
         apply([slices(ids, values), tf.constant(bias_gradient, tf.float32)])
         gradients = exact_clip([dense(ids, values), bias_gradient], **options)
@@ -84,11 +84,11 @@ def test_clipping_needs_the_summed_rows_only(name, options, is_graph):
     expected.assert_equals(table, bias)
 
 
-@pytest.mark.parametrize("options", CLIPPING, ids=lambda options: [*options][0])
+@pytest.mark.parametrize("options", CLIPPING, ids=lambda options: next(iter(options)))
 def test_a_gradient_within_the_bounds_is_not_changed(options):
     ids, values, _ = next(random_steps(1))
     tables = [keras.Variable(np.zeros((ROWS, DIM), "float32")) for _ in range(2)]
-    wide = {name: 1_000.0 for name in options}
+    wide = dict.fromkeys(options, 1000.0)
     SGD(0.1, **wide).apply([slices(ids, values)], [tables[0]])
     SGD(0.1).apply([slices(ids, values)], [tables[1]])
     np.testing.assert_allclose(tables[0], tables[1], rtol=1e-6)
@@ -101,10 +101,10 @@ def test_narrow_tables_are_clipped_by_sums_in_float32():
     assert tf.cast(table.value, tf.float32).numpy()[0, 0] == -512
 
 
-@pytest.mark.parametrize("num_steps", [2, 3])
-@pytest.mark.parametrize("is_graph", [False, True])
-@pytest.mark.parametrize("name", RULES)
-def test_accumulated_gradients_are_exact_sums(name, is_graph, num_steps):
+@pytest.mark.parametrize(
+    ("name", "is_graph"), [*((name, True) for name in RULES), ("LazyAdam", False)]
+)
+def test_accumulated_gradients_are_exact_sums(name, is_graph, num_steps=3):
     expected = Dense(name)
     table, bias = expected.variables()
     optimizer = make(name, learning_rate=0.1, gradient_accumulation_steps=num_steps)

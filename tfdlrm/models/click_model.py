@@ -1,5 +1,7 @@
 """The base of all models that are built from parts."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import keras
@@ -37,6 +39,12 @@ class ClickModel(keras.Model):
         super().__init__(autocast=False, **kwargs)
         self.supports_jit = keras.backend.backend() != "tensorflow"
         self._input_form: Any = None
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            from tfdlrm.optimizers._collective_keys import use_own_keys
+
+            use_own_keys(tf.distribute.get_strategy())
 
     def build_parts(self, dense_shape: Any, ids_shape: Any) -> None:
         """Create the weights of the parts."""
@@ -140,7 +148,12 @@ class ClickModel(keras.Model):
         if "validation_data" in kwargs:
             batches = self._for_devices(kwargs["validation_data"])
             kwargs["validation_data"] = batches
-        return super().fit(x, *args, **kwargs)
+        with self._new_after_errors("train_function"):
+            return super().fit(x, *args, **kwargs)
+
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        with self._new_after_errors("train_function"):
+            return super().train_on_batch(*args, **kwargs)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Measure the model, as `keras.Model.evaluate` does.
@@ -150,7 +163,18 @@ class ClickModel(keras.Model):
             args: See Keras.
             kwargs: See Keras.
         """
-        return super().evaluate(self._for_devices(x), *args, **kwargs)
+        with self._new_after_errors("test_function"):
+            return super().evaluate(self._for_devices(x), *args, **kwargs)
+
+    @contextmanager
+    def _new_after_errors(self, name: str) -> Iterator[None]:
+        """Make a compiled function again if it failed, perhaps half traced."""
+        # TensorFlow would go on failing, also with inputs that are right.
+        try:
+            yield
+        except Exception:
+            setattr(self, name, None)
+            raise
 
     def _for_devices(self, batches: Any) -> Any:
         if keras.backend.backend() != "tensorflow":

@@ -12,6 +12,7 @@ from tfdlrm.layers._table_rows import write_rows
 from tfdlrm.layers._wide_sums import sum_dtype
 from tfdlrm.optimizers._accumulation import GradientSum
 from tfdlrm.optimizers._clipping import clip
+from tfdlrm.optimizers._collective_keys import use_own_keys
 
 _WHOLE_TABLE = {
     "weight_decay": "Leave weight_decay unset, and give an EmbeddingCollection an "
@@ -59,6 +60,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
                 "make model and optimizer under a MirroredStrategy or a "
                 "MultiWorkerMirroredStrategy."
             )
+        use_own_keys(strategy)
         # A function, since Keras would save the contents of a dictionary.
         self._get_flags: Callable[[Any], Any] = {}.get
         self._at_home: frozenset[Any] = frozenset()
