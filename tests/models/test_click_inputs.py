@@ -7,7 +7,13 @@ import pytest
 import tensorflow as tf
 
 from tests.exporting.test_keras_export import MODELS, ROWS, SIZES, embeddings
-from tfdlrm.layers import MLP, DotInteraction, EmbeddingCollection, LinearTerms
+from tfdlrm.layers import (
+    MLP,
+    DotInteraction,
+    EmbeddingCollection,
+    FactorizationMachine,
+    LinearTerms,
+)
 from tfdlrm.models import DLRM, FM
 from tfdlrm.optimizers import Adagrad
 
@@ -25,26 +31,37 @@ def compiled(name="dlrm"):
 
 WRONG = {
     "a tuple": ((DENSE, IDS), "the inputs are a tuple of 2, expected a dictionary"),
-    "an array": (DENSE, "the inputs are a .*Tensor|a tuple of 2, expected a dict"),
+    "an array": (DENSE, "the inputs are a .*, expected a dictionary"),
     "no ids": ({"dense_features": DENSE}, "categorical_features missing among"),
     "another key": (
         {"dense": DENSE, "categorical_features": IDS},
         r"dense_features missing among the inputs \['dense', 'categorical_features'\]",
     ),
     "columns": (COLUMNS, "dense_features and categorical_features missing"),
+    "one dimension": (
+        {**ROWS, "dense_features": DENSE[:, 0]},
+        r"dense_features have shape \((2|None),\), expected \(batch, n\)",
+    ),
     "nothing": ({"dense_features": DENSE, "categorical_features": None}, "missing"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
-@pytest.mark.parametrize("is_built", [False, True])
-def test_inputs_of_another_form_are_one_clear_error(case, is_built):
+def test_inputs_of_another_form_are_one_clear_error(case):
     inputs, message = WRONG[case]
     model = compiled()
-    if is_built:
-        model(ROWS)
+    with pytest.raises(ValueError, match=message):
+        model(inputs)
+    model(ROWS)
+    with pytest.raises(ValueError, match=message):
+        model(inputs)
+
+
+@pytest.mark.parametrize("case", ["a tuple", "no ids"])
+def test_every_method_of_keras_has_the_clear_error(case):
+    inputs, message = WRONG[case]
+    model = compiled()
     for use in (
-        model,
         lambda inputs: model.predict(inputs, verbose=0),
         lambda inputs: model.fit(inputs, LABELS, verbose=0),
         lambda inputs: model.train_on_batch(inputs, LABELS),
@@ -53,15 +70,13 @@ def test_inputs_of_another_form_are_one_clear_error(case, is_built):
             use(inputs)
 
 
-def test_training_goes_on_once_the_inputs_are_right():
+@pytest.mark.parametrize("case", ["a tuple", "one dimension"])
+def test_training_goes_on_once_the_inputs_are_right(case):
+    wrong, _ = WRONG[case]
     model = compiled()
-    for wrong in (WRONG["a tuple"][0], {**ROWS, "dense_features": DENSE[:, 0]}):
-        with pytest.raises(ValueError, match="inputs"):
-            model.fit(wrong, LABELS, verbose=0)
-        with pytest.raises(ValueError, match="inputs"):
-            model.train_on_batch(wrong, LABELS)
-        with pytest.raises(ValueError, match="inputs"):
-            model.evaluate(wrong, LABELS, verbose=0)
+    for use in (model.fit, model.train_on_batch, model.evaluate):
+        with pytest.raises(ValueError, match="expected"):
+            use(wrong, LABELS)
     model.fit(ROWS, LABELS, verbose=0)
     model.train_on_batch(ROWS, LABELS)
     model.evaluate(ROWS, LABELS, verbose=0)
@@ -92,7 +107,8 @@ def test_columns_of_a_frame_are_ids(name, tmp_path):
 
 
 def test_the_names_of_a_layer_are_those_of_the_model():
-    model = FM(LinearTerms(SIZES), embeddings(feature_names=["ad", "site"]))
+    named = embeddings(feature_names=["ad", "site"])
+    model = FM(LinearTerms(SIZES), named, None, FactorizationMachine())
     expected = model(ROWS)
     inputs = {
         "dense_features": DENSE,

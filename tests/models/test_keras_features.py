@@ -146,6 +146,7 @@ def two_cpus():
     return tf.distribute.MirroredStrategy(devices)  # by collectives
 
 
+@pytest.mark.slow
 def test_models_of_two_strategies_do_not_mix_up_their_collectives():
     with two_cpus().scope():
         inputs = keras.Input((3,))
@@ -174,7 +175,7 @@ def central_storage():
     [
         lambda: tf.distribute.OneDeviceStrategy("cpu:0"),
         pytest.param(central_storage, marks=pytest.mark.slow),
-        two_cpus,
+        pytest.param(two_cpus, marks=pytest.mark.slow),
     ],
 )
 def test_a_batch_at_a_time_trains_alike_under_a_strategy(strategy):

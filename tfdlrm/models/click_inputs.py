@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfdlrm.layers._id_columns import in_order
 
@@ -23,7 +24,8 @@ def check_inputs(inputs: Any, name: str) -> None:
         name: Name of the model, for the message.
 
     Raises:
-        ValueError: If one of both is missing, or `inputs` is no dictionary.
+        ValueError: If one of both is missing, `inputs` is no dictionary, or the dense
+            features are not `(batch, n)`.
     """
     if not isinstance(inputs, dict):
         size = f" of {len(inputs)}" if isinstance(inputs, list | tuple) else ""
@@ -37,6 +39,21 @@ def check_inputs(inputs: Any, name: str) -> None:
             f"{[*inputs]}, {_EXPECTED}. Without columns of one sort, give an array "
             "(batch, 0)."
         )
+    shape = _shape(inputs[DENSE])
+    if len(shape) != 2:
+        raise ValueError(
+            f"{name}: {DENSE} have shape {shape}, expected (batch, n): for one feature "
+            "give (batch, 1)."
+        )
+
+
+def _shape(values: Any) -> tuple[int | None, ...]:
+    """Return the shape of an array, a tensor, a list or of what is a shape itself."""
+    if isinstance(values, tuple | list) and all(
+        side is None or isinstance(side, int) for side in values
+    ):
+        return tuple(values)
+    return tuple(values.shape if hasattr(values, "shape") else np.shape(values))
 
 
 def order_columns(ids: Any, parts: Sequence[Any], name: str) -> list[Any]:

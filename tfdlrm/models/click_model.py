@@ -166,6 +166,21 @@ class ClickModel(keras.Model):
         with self._new_after_errors("test_function"):
             return super().evaluate(self._for_devices(x), *args, **kwargs)
 
+    def test_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        if not self._has_replicas:
+            return super().test_on_batch(x, y, sample_weight, return_dict)
+        logs = super().test_on_batch(x, y, sample_weight, return_dict=True)
+        # The step returns the values of one replica, as in `evaluate`.
+        results = self._get_metrics_result_or_logs(logs)
+        values = {name: float(value) for name, value in results.items()}
+        return values if return_dict else self._flatten_metrics_in_order(values)
+
     @contextmanager
     def _new_after_errors(self, name: str) -> Iterator[None]:
         """Make a compiled function again if it failed, perhaps half traced."""
