@@ -33,14 +33,14 @@ class CheckpointBenchmark:
         optimizer: Optimizer; `adagrad` has as much state as weights.
         batch_size: Rows in a step.
         table_scale: Factor of the published vocabulary sizes.
-        data: Where the checkpoints go, and are removed; null means a folder for
+        work_dir: Where the checkpoints go, and are removed; null means a folder for
             temporary files.
     """
 
     optimizer: str = "adagrad"
     batch_size: int = 2048
     table_scale: float = 1.0
-    data: Path | None = None
+    work_dir: Path | None = None
 
 
 class Training:
@@ -89,11 +89,16 @@ class Training:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, and print a table."""
-    config = parse(CheckpointBenchmark, "benchmarks.checkpoints", argv)
+    config = parse(
+        CheckpointBenchmark,
+        "benchmarks.checkpoints",
+        argv,
+        renamed={"data": "work_dir"},
+    )
     print(f"## Checkpoints while training\n\n{machine.describe()}\n", flush=True)
     training = Training(config)
     print(f"{training.run(STEPS_BETWEEN):.1f} ms/step without any.\n")
-    folder = Path(tempfile.mkdtemp(dir=config.data))
+    folder = Path(tempfile.mkdtemp(dir=config.work_dir))
     try:
         rows = []
         for row in measure(training, folder):

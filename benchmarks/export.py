@@ -49,13 +49,13 @@ class ExportBenchmark:
     Args:
         table_scale: Factor of the published vocabulary sizes.
         task: What this process does; `all` starts one for each of the others.
-        directory: Where a task finds and leaves its files.
+        work_dir: Where a task finds and leaves its files.
         quantize: Whether tables are written as int8.
     """
 
     table_scale: float = 1.0
     task: Literal["all", "vocabularies", "export", "load"] = "all"
-    directory: Path | None = None
+    work_dir: Path | None = None
     quantize: bool = False
 
 
@@ -144,14 +144,14 @@ def load(directory: Path) -> dict[str, float]:
 
 def run(benchmark: ExportBenchmark) -> None:
     """Do the task, or all of them and print the table."""
-    if benchmark.directory is not None:
+    if benchmark.work_dir is not None:
         if benchmark.task == "vocabularies":
-            write_vocabularies(benchmark.directory, benchmark.table_scale)
+            write_vocabularies(benchmark.work_dir, benchmark.table_scale)
             print(json.dumps({}))
         elif benchmark.task == "export":
-            print(json.dumps(export(benchmark.directory, benchmark.quantize)))
+            print(json.dumps(export(benchmark.work_dir, benchmark.quantize)))
         else:
-            print(json.dumps(load(benchmark.directory)))
+            print(json.dumps(load(benchmark.work_dir)))
         return
     rows = []
     num_ids = sum(vocabulary_sizes(benchmark.table_scale))
@@ -170,7 +170,7 @@ def run(benchmark: ExportBenchmark) -> None:
 def _in_a_process(
     task: str, directory: str, table_scale: float = 1.0, quantize: bool = False
 ) -> dict[str, float]:
-    settings = {"task": task, "directory": directory, "table_scale": table_scale}
+    settings = {"task": task, "work_dir": directory, "table_scale": table_scale}
     return dict(answer_of("export", **settings, quantize=quantize))
 
 

@@ -31,20 +31,20 @@ class PlanBenchmark:
         optimizer: Optimizer.
         batch_size: Rows in a step.
         steps: Training steps.
-        data: Directory for the data set and the run, which are removed; null means a
-            temporary one.
+        work_dir: Directory for the data set and the run, which are removed; null means
+            a temporary one.
     """
 
     table_scales: tuple[float, ...] = (0.1, 0.4, 1.0)
     optimizer: Optimizer = "adagrad"
     batch_size: int = 2048
     steps: int = 200
-    data: Path | None = None
+    work_dir: Path | None = None
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Train each size, and print a table."""
-    config = parse(PlanBenchmark, "benchmarks.plan", argv)
+    config = parse(PlanBenchmark, "benchmarks.plan", argv, renamed={"data": "work_dir"})
     rows = [compare(config, scale) for scale in config.table_scales]
     print(f"## Planned and measured memory, {config.optimizer}\n")
     header = (
@@ -62,7 +62,7 @@ def compare(config: PlanBenchmark, scale: float) -> tuple[Cell, ...]:
     """Plan and train one size."""
     sizes = vocabulary_sizes(scale)
     batches = make_batches(sizes, config.batch_size, seed=0)
-    with tempfile.TemporaryDirectory(dir=config.data) as folder:
+    with tempfile.TemporaryDirectory(dir=config.work_dir) as folder:
         directory = Path(folder)
         splits = {"train": config.steps, "validation": 40, "test": 40}
         schema = write_data_set(directory / "data", sizes, batches, splits)

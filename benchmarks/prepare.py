@@ -26,8 +26,8 @@ class PrepareBenchmark:
 
     Args:
         rows: Rows of each measurement, from few to many.
-        data: Directory for the raw files, which are kept, and the data sets, which are
-            removed; null means one among temporary files.
+        work_dir: Directory for the raw files, which are kept, and the data sets, which
+            are removed; null means one among temporary files.
         memory_budget: Option of the command.
         min_frequency: Option of the command; 1 makes the largest tables of ids.
         engine: Option of the command.
@@ -38,7 +38,7 @@ class PrepareBenchmark:
     """
 
     rows: tuple[int, ...] = (1_000_000, 5_000_000)
-    data: Path | None = None
+    work_dir: Path | None = None
     memory_budget: str = "8GB"
     min_frequency: int = 10
     engine: Literal["local", "spark"] = "local"
@@ -53,8 +53,10 @@ class PrepareBenchmark:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure each size, print its table, and compare the largest with the smallest."""
-    config = parse(PrepareBenchmark, "benchmarks.prepare", argv)
-    folder = config.data or Path(tempfile.gettempdir()) / "tfdlrm-benchmark-prepare"
+    config = parse(
+        PrepareBenchmark, "benchmarks.prepare", argv, renamed={"data": "work_dir"}
+    )
+    folder = config.work_dir or Path(tempfile.gettempdir()) / "tfdlrm-benchmark-prepare"
     print(f"## Preparing a data set\n\n{machine.describe()}", flush=True)
     totals = []
     for num_rows in config.rows:

@@ -32,13 +32,14 @@ class ReadBenchmark:
         rows: Raw rows, of which six in seven are training rows.
         batch_size: Rows of a batch.
         seconds: Time of each measurement, at least.
-        data: Directory that keeps the data sets; null means one among temporary files.
+        work_dir: Directory that keeps the data sets; null means one among temporary
+            files.
     """
 
     rows: int = 2_000_000
     batch_size: int = 2048
     seconds: float = 5.0
-    data: Path | None = None
+    work_dir: Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("rows", "batch_size", "seconds"):
@@ -48,8 +49,8 @@ class ReadBenchmark:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Make the data sets, measure each way of reading, print the table."""
-    config = parse(ReadBenchmark, "benchmarks.read", argv)
-    folder = config.data or Path(tempfile.gettempdir()) / "tfdlrm-benchmark-read"
+    config = parse(ReadBenchmark, "benchmarks.read", argv, renamed={"data": "work_dir"})
+    folder = config.work_dir or Path(tempfile.gettempdir()) / "tfdlrm-benchmark-read"
     raw = folder / f"kaggle-like-{config.rows}.tsv"
     write_rows(raw, config.rows)
     data_sets: dict[str, Path] = {}

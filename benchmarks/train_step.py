@@ -47,7 +47,7 @@ class TrainStepConfig:
         seconds: Time of each measurement, at least.
         min_steps: Steps of each measurement, at least.
         seed: Seed of the rows.
-        json_file: File for the measurements as JSON; null means none.
+        output_file: File for the measurements as JSON; null means none.
     """
 
     systems: tuple[System, ...] = get_args(System)
@@ -59,7 +59,7 @@ class TrainStepConfig:
     seconds: float = 5.0
     min_steps: int = 20
     seed: int = 0
-    json_file: Path | None = None
+    output_file: Path | None = None
 
     def __post_init__(self) -> None:
         for name in ("systems", "optimizers", "batch_sizes", "steps_per_execution"):
@@ -142,7 +142,12 @@ def _scale_jobs(config: TrainStepConfig) -> list[Job]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure, and print each table as soon as it is complete."""
-    config = parse(TrainStepConfig, "benchmarks.train_step", argv)
+    config = parse(
+        TrainStepConfig,
+        "benchmarks.train_step",
+        argv,
+        renamed={"json_file": "output_file"},
+    )
     planned = plan(config)
     laboratory = Laboratory(planned.jobs)
     rows = sum(vocabulary_sizes(config.table_scale))
@@ -162,8 +167,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         _print(
             f"Step time by table size, {job.optimizer}, batch {job.batch_size:,}", table
         )
-    if config.json_file is not None:
-        _write_json(config.json_file, list(laboratory.done.values()))
+    if config.output_file is not None:
+        _write_json(config.output_file, list(laboratory.done.values()))
     if laboratory.num_failed:
         sys.exit(f"{laboratory.num_failed} measurements failed: see the notes")
 

@@ -13,6 +13,7 @@ from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.piped_input import refuse_pipe
 from tfdlrm.config import PrepareConfig
+from tfdlrm.config.help_subjects import PREPARE
 from tfdlrm.data.schema import COVERAGE_FILE, FILE_NAME, FeatureSchema
 
 if TYPE_CHECKING:
@@ -247,7 +248,9 @@ def _refuse_spark(output: Path, config: PrepareConfig) -> None:
 
 def main() -> None:
     """Prepare a data set as the command line says."""
-    command = parse(PrepareCommand, "pipelines.prepare", several="raw")
+    command = parse(
+        PrepareCommand, "pipelines.prepare", several="raw", subjects=PREPARE
+    )
     prepare(command.raw, command.output, command)
     output = shlex.quote(str(command.output))
     print(f"\nnext: python -m tfdlrm.train --data_dir {output}")

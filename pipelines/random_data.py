@@ -146,7 +146,7 @@ def write_random(path: Path, data: RandomData) -> None:
     Raises:
         InputError: If the disk refuses.
     """
-    with output_file("output", path) as output:
+    with output_file("output_file", path) as output:
         schema = _arrow_schema(data)
         with pa_parquet.ParquetWriter(output, schema) as file:
             for rows in random_rows(data):
@@ -207,25 +207,28 @@ class RandomDataCommand(RandomData):
     """Write random rows as Parquet, and next to them a description of their columns.
 
     Args:
-        output: The Parquet file to write; `-` for standard output.
+        output_file: The Parquet file to write; `-` for standard output.
     """
 
-    output: Path
+    output_file: Path
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_output("output", self.output)
+        check_output("output_file", self.output_file)
 
 
 def main() -> None:
     """Write rows as the command line says."""
-    command = parse(RandomDataCommand, "pipelines.random_data")
-    with messages_apart(command.output):
-        write_random(command.output, command)
-        print(f"{command.output}: {command.rows:,} rows")
-        if not is_stream(command.output):
+    command = parse(
+        RandomDataCommand, "pipelines.random_data", renamed={"output": "output_file"}
+    )
+    with messages_apart(command.output_file):
+        write_random(command.output_file, command)
+        print(f"{command.output_file}: {command.rows:,} rows")
+        if not is_stream(command.output_file):
             raw, columns = map(
-                shlex.quote, (f"{command.output}", f"{command.output}.columns.yaml")
+                shlex.quote,
+                (f"{command.output_file}", f"{command.output_file}.columns.yaml"),
             )
             print(
                 f"\nnext: python -m pipelines.prepare --raw {raw} --columns "

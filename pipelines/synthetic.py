@@ -132,7 +132,7 @@ def write_raw(
     if is_stream(path):
         with (
             tempfile.TemporaryDirectory(prefix="tfdlrm-") as folder,
-            output_file("output", path) as text,
+            output_file("output_file", path) as text,
         ):
             truth = Path(folder) / "truth.npy"
             _write_rows(twin, range(num_rows), text, truth)
@@ -169,7 +169,7 @@ def _write_with_truth(
     """Write some rows and their truths, and return their best possible measures."""
     report = path.with_name(f"{path.name}.truth.json")
     with (
-        output_file("output", path) as text,
+        output_file("output_file", path) as text,
         storage.whole(truth_file(path)) as truth,
         storage.whole(report) as temporary_report,
     ):
@@ -224,39 +224,41 @@ class SyntheticCommand(Twin):
     """Write synthetic rows in Criteo's format, with the planted truth next to them.
 
     Args:
-        output: The TSV file to write; `-` for standard output. With `{day}` in its
+        output_file: The TSV file to write; `-` for standard output. With `{day}` in its
             name, such as day_{day}.txt, a file for each day.
     """
 
-    output: Path
+    output_file: Path
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_output("output", self.output)
+        check_output("output_file", self.output_file)
 
 
 def main() -> None:
     """Write rows as the command line says."""
-    command = parse(SyntheticCommand, "pipelines.synthetic")
-    with messages_apart(command.output):
+    command = parse(
+        SyntheticCommand, "pipelines.synthetic", renamed={"output": "output_file"}
+    )
+    with messages_apart(command.output_file):
         _write(command)
 
 
 def _write(command: SyntheticCommand) -> None:
     start = time.perf_counter()
     twin = Twin(*(getattr(command, setting.name) for setting in fields(Twin)))
-    if DAY in command.output.name:
-        measures = write_days(command.output, twin)
-        print(f"{command.output}: {command.rows:,} rows in {command.days} files")
+    if DAY in command.output_file.name:
+        measures = write_days(command.output_file, twin)
+        print(f"{command.output_file}: {command.rows:,} rows in {command.days} files")
         for day, best in enumerate(measures, start=1):
             print(f"day {day}: {_as_text(best)}")
         return
-    best = write_raw(command.output, *(asdict(twin).values()))
+    best = write_raw(command.output_file, *(asdict(twin).values()))
     seconds = time.perf_counter() - start
-    print(f"{command.output}: {command.rows:,} rows in {seconds:.1f} s")
+    print(f"{command.output_file}: {command.rows:,} rows in {seconds:.1f} s")
     print(_as_text(best))
-    if not is_stream(command.output):
-        raw = shlex.quote(str(command.output))
+    if not is_stream(command.output_file):
+        raw = shlex.quote(str(command.output_file))
         print(f"\nnext: python -m pipelines.prepare --raw {raw} --output DIR")
 
 

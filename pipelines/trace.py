@@ -213,7 +213,7 @@ def _read_text(path: Path) -> str:
 
 
 def _write_text(path: Path, pieces: Iterator[str]) -> None:
-    with output_file("output", path) as file:
+    with output_file("output_file", path) as file:
         file.writelines(piece.encode() for piece in pieces)
 
 
@@ -224,14 +224,14 @@ class TraceCommand:
     Args:
         do: `profile` reads a trace and writes its profile, `replay` the other way.
         input: The file to read.
-        output: The file to write.
+        output_file: The file to write.
         accesses: Number of ids in the replay.
         seed: Seed of the replay.
     """
 
     do: Literal["profile", "replay"]
     input: Path
-    output: Path
+    output_file: Path
     accesses: int = 1_000_000
     seed: int = 0
 
@@ -242,23 +242,23 @@ class TraceCommand:
             value, default = getattr(self, name), getattr(TraceCommand, name)
             is_used = self.do == "replay" or value == default
             require(is_used, name, value, "none with do profile: it is of a replay")
-        check_output("output", self.output, input=self.input)
+        check_output("output_file", self.output_file, input=self.input)
 
 
 def main() -> None:
     """Profile or replay as the command line says."""
-    command = parse(TraceCommand, "pipelines.trace")
-    with messages_apart(command.output), as_file("input", command.input) as path:
+    command = parse(TraceCommand, "pipelines.trace", renamed={"output": "output_file"})
+    with messages_apart(command.output_file), as_file("input", command.input) as path:
         if command.do == "profile":
             profile = profile_trace(read_trace(path))
-            write_profile(command.output, profile)
+            write_profile(command.output_file, profile)
         else:
             profile = read_profile(path)
-            write_replay(command.output, profile, command.accesses, command.seed)
+            write_replay(command.output_file, profile, command.accesses, command.seed)
         print(
-            f"{command.output}: {len(profile.unique_accesses):,} ids, stack distances "
-            f"up to {profile.distances[-1]:,}, {profile.cumulative[0]:.2%} first "
-            "accesses"
+            f"{command.output_file}: {len(profile.unique_accesses):,} ids, stack "
+            f"distances up to {profile.distances[-1]:,}, "
+            f"{profile.cumulative[0]:.2%} first accesses"
         )
 
 

@@ -133,6 +133,16 @@ def no_pictures() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def no_simple_models() -> Iterator[None]:
+    """Leave out the simple models that every run is held against."""
+    from tfdlrm.runs import simple_models
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simple_models, "show_simple_models", lambda *args: ({}, ""))
+        yield
+
+
 @pytest.fixture
 def pictures(monkeypatch: pytest.MonkeyPatch, no_pictures: None) -> None:
     """Draw pictures in this test."""

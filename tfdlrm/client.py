@@ -9,15 +9,18 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
+import polars as pl
 
 from pipelines.logs.bad_rows import BadRowError
-from pipelines.logs.rows_to_score import RowsToScore, as_texts
+from pipelines.logs.kept_columns import select_kept
+from pipelines.logs.rows_to_score import RowsToScore, Texts, as_texts
+from pipelines.logs.scored_rows import check_keep, scored_rows
 from pipelines.logs.text_faults import UNDESCRIBED
 from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.errors import InputError, require
-from tfdlrm.base.output_file import STANDARD, check_output, messages_apart, output_file
+from tfdlrm.base.output_file import STANDARD, check_output, messages_apart
 from tfdlrm.base.piped_input import as_file
+from tfdlrm.base.plain_text import visible
 from tfdlrm.base.progress import stage
 from tfdlrm.serving.client_rows import ClientRows, client_rows
 from tfdlrm.serving.remote_counts import RemoteCounts
@@ -25,8 +28,38 @@ from tfdlrm.serving.remote_counts import RemoteCounts
 if TYPE_CHECKING:
     from tfdlrm.serving.remote import RemoteModel, Scores
 
-Batch = dict[str, list[bytes]]
+
+@dataclass(frozen=True)
+class Batch:
+    """The rows of one request.
+
+    Args:
+        texts: What is sent.
+        kept: The columns that are written next to the scores.
+    """
+
+    texts: Texts
+    kept: list[pl.Series]
+
+
 Batches = Iterator[Batch]
+
+RENAMED = {"input": "raw", "output": "output_file"}
+SUBJECTS = {
+    "most used": (
+        "raw",
+        "output_file",
+        "server",
+        "protocol",
+        "model_name",
+        "columns",
+        "batch_size",
+        "concurrency",
+        "retries",
+        "timeout",
+    ),
+    "TLS": ("ca_file", "cert_file", "key_file"),
+}
 
 
 @dataclass(frozen=True)
@@ -34,12 +67,13 @@ class ClientCommand:
     """Score a file of raw rows with a model behind a server.
 
     Args:
-        input: Raw file, or a folder of such files, as tfdlrm.predict takes it. Without
+        raw: Raw file, or a folder of such files, as tfdlrm.predict takes it. Without
             columns: Criteo's format, or text with the columns' names in a head line,
             separated by tabs or commas, without quotes and escapes. A pipe, or `-`
             for standard input, is kept in a temporary file first.
-        output: CSV file to write: one probability a row, in the order of the input;
-            `-` for standard output.
+        output_file: File to write: one probability a row, in the order of the log, as
+            text with the log's separator and quotes, or as Parquet if the name ends in
+            .parquet; `-` for standard output.
         server: Host and port.
         protocol: grpc for a server's port 8500, rest for its port 8501.
         model_name: Name of the model on the server.
@@ -52,10 +86,12 @@ class ClientCommand:
         cert_file: PEM of the client's certificate, for a server that requires one.
         key_file: PEM of its key.
         columns: The YAML file that the model's data set was prepared with.
+        keep: Columns of the log to write before the probabilities, in this order, such
+            as `user,item`; also columns that the model does not take.
     """
 
-    input: Path
-    output: Path
+    raw: Path
+    output_file: Path
     server: str = "localhost:8500"
     protocol: Literal["grpc", "rest"] = "grpc"
     model_name: str = "dlrm"
@@ -67,18 +103,20 @@ class ClientCommand:
     cert_file: Path | None = None
     key_file: Path | None = None
     columns: Path | None = None
+    keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "concurrency"):
             require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
         require(self.retries >= 0, "retries", self.retries, ">= 0")
         require(self.timeout > 0, "timeout", self.timeout, "> 0")
-        is_there = self.input == STANDARD or self.input.exists()
-        require(is_there, "input", self.input, "a file to score")
+        check_keep(self.keep)
+        is_there = self.raw == STANDARD or self.raw.exists()
+        require(is_there, "raw", self.raw, "a file to score")
         check_output(
-            "output",
-            self.output,
-            input=self.input,
+            "output_file",
+            self.output_file,
+            raw=self.raw,
             columns=self.columns,
             ca_file=self.ca_file,
             cert_file=self.cert_file,
@@ -98,7 +136,7 @@ class ClientCommand:
 
 
 def score_file(command: ClientCommand) -> int:
-    """Write `command.output`, complete or not at all.
+    """Write `command.output_file`, complete or not at all.
 
     Returns:
         The number of rows scored.
@@ -106,8 +144,8 @@ def score_file(command: ClientCommand) -> int:
     Raises:
         InputError: If a row cannot be read, or the model or the server cannot be used.
     """
-    with as_file("input", command.input) as path:
-        return _score_file(replace(command, input=path))
+    with as_file("raw", command.raw) as path:
+        return _score_file(replace(command, raw=path))
 
 
 def _score_file(command: ClientCommand) -> int:
@@ -126,22 +164,21 @@ def _score_file(command: ClientCommand) -> int:
             f"{command.model_name} at {command.server} does not take raw rows: it has "
             "no signature raw"
         )
-    counts = RemoteCounts(tries(model.coverage))
-    rows = client_rows(command.input, names, command.columns)
-    read, num_rows = rows.read(command.input), 0
+    coverage = tries(model.coverage)
+    rows = client_rows(command.raw, names, command.columns)
+    counts = RemoteCounts(coverage, rows.separators)
+    read, num_rows = rows.read(command.raw, command.keep), 0
     with (
-        output_file("output", command.output) as output,
+        scored_rows("output_file", command.output_file, command.keep) as output,
         stage("score rows", read.num_bytes) as advance,
     ):
-        output.write(b"probability\n")
-        batches = _batches(command, rows, read)
-        for batch, scores in _score(command, model, batches):
-            np.savetxt(output, scores.probabilities, fmt="%.9g")
-            counts.add(batch, scores)
+        for batch, scores in _score(command, model, _batches(command, rows, read)):
+            output.write(batch.kept, scores.probabilities, read.style)
+            counts.add(batch.texts, scores)
             num_rows += len(scores.probabilities)
             advance(read.bytes_read, num_rows)
     for line in counts.report():
-        print(line, file=sys.stderr)
+        print(visible(line), file=sys.stderr)
     return num_rows
 
 
@@ -150,7 +187,8 @@ def _batches(command: ClientCommand, rows: ClientRows, read: RowsToScore) -> Bat
     try:
         for frame in read:
             for batch in frame.iter_slices(command.batch_size):
-                yield as_texts(batch, rows.columns)
+                kept = select_kept(batch, command.keep)
+                yield Batch(as_texts(batch, rows.columns), kept)
     except BadRowError as error:
         if error.row.kind == UNDESCRIBED:  # a description is missing, the row is right
             raise InputError(str(error.row)) from None
@@ -169,7 +207,7 @@ def _score(
     with ThreadPoolExecutor(command.concurrency) as threads:
         try:
             for rows in batches:
-                ask = partial(model.score, rows)
+                ask = partial(model.score, rows.texts)
                 future = threads.submit(
                     with_retries, ask, command.retries, command.server
                 )
@@ -186,10 +224,10 @@ def _score(
 
 
 def main() -> None:
-    command = parse(ClientCommand, "tfdlrm.client")
-    with messages_apart(command.output):
+    command = parse(ClientCommand, "tfdlrm.client", renamed=RENAMED, subjects=SUBJECTS)
+    with messages_apart(command.output_file):
         rows = score_file(command)
-        print(f"Scored {rows:,} rows: {command.output}")
+        print(f"Scored {rows:,} rows: {command.output_file}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """`python -m tfdlrm.evaluate`: measures of an exported model on a data set or a log."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tfdlrm.base import storage
+from tfdlrm.base.callable_module import make_callable
 from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.devices import Device, use_device
 from tfdlrm.base.errors import InputError, require, require_one
@@ -16,7 +18,9 @@ from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.unknown_values import UnknownValues
 
 if TYPE_CHECKING:
+    from tfdlrm.baselines.measures import Measures
     from tfdlrm.exporting.scorer import Scorer
+    from tfdlrm.metrics.binary import BinaryMetrics
 
 PICTURE_FORMATS = (".pdf", ".png", ".svg")
 
@@ -31,11 +35,11 @@ class EvaluateCommand:
         data_dir: Data set directory written by `pipelines.prepare`.
         splits: Splits to measure; null means those held out from training that have
             rows.
-        json: File that also gets the measures, and with raw the share of unknown values
-            of each column; with `-` they go to standard output, and the table to
-            standard error.
-        plot: Picture of predicted and observed click rates to write, such as
-            reliability.png.
+        output_file: JSON file that also gets the measures, and with raw the share of
+            unknown values of each column; with `-` they go to standard output, and the
+            table to standard error.
+        plot: Picture to write, such as scores.png: predicted and observed click rates,
+            scores by class, ROC, precision and recall, and gain.
         device: Device that computes: `cpu` leaves a GPU to training, and takes larger
             models; `gpu` is for many rows.
         raw: Raw file with labels, or a folder of such files, instead of data_dir. It
@@ -47,7 +51,7 @@ class EvaluateCommand:
     model: Path
     data_dir: Path | None = None
     splits: tuple[str, ...] | None = None
-    json: Path | None = None
+    output_file: Path | None = None
     plot: Path | None = None
     raw: Path | None = None
     device: Device = "cpu"
@@ -60,17 +64,79 @@ class EvaluateCommand:
         if self.plot is not None:
             expected = f"a name that ends in one of {', '.join(PICTURE_FORMATS)}"
             require(self.plot.suffix in PICTURE_FORMATS, "plot", self.plot, expected)
-            require(self.plot != self.json, "plot", self.plot, "another file than json")
+            is_apart = self.plot != self.output_file
+            require(is_apart, "plot", self.plot, "another file than output_file")
 
 
-def evaluate_model(command: EvaluateCommand) -> None:
-    """Print the tables and write the JSON and the picture that `command` asks for.
+def evaluate(
+    model: Path | str,
+    data_dir: Path | str | None = None,
+    *,
+    raw: Path | str | None = None,
+    splits: Sequence[str] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Return the measures of an exported model, as `--output_file` has them.
+
+    Args:
+        model: SavedModel directory, or the directory of its versions for the newest.
+        data_dir: Data set directory.
+        raw: A log with labels instead of `data_dir`.
+        splits: Splits to measure; `None` means those held out from training.
+
+    Returns:
+        For each split, or for `raw`, its measures by name: `rows`, `base_rate`,
+        `accuracy`, `auc`, `log_loss` and others; `raw` also has the shares of unknown
+        values.
 
     Raises:
         InputError: If the model, the data set or a split of it, or the log cannot be
             used.
     """
-    _check_outputs(command)
+    command = EvaluateCommand(
+        storage.at(model),
+        data_dir=None if data_dir is None else storage.at(data_dir),
+        raw=None if raw is None else storage.at(raw),
+        splits=None if splits is None else tuple(splits),
+    )
+    return _measure(command, *_open(command)).measures
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """What a command measured.
+
+    Args:
+        scorer: The model.
+        schema: Schema of the data set; `None` of a log.
+        scores: Labels and probabilities by split.
+        metrics: Measures by split.
+        unknown: The counts of unknown values of a log.
+        baselines: Measures of simple models by split, if the model has them.
+    """
+
+    scorer: "Scorer"
+    schema: FeatureSchema | None
+    scores: dict[str, tuple[Any, Any]]
+    metrics: "dict[str, BinaryMetrics]"
+    unknown: UnknownValues | None
+    baselines: "Measures"
+
+    @property
+    def measures(self) -> dict[str, dict[str, Any]]:
+        """The measures as plain values."""
+        from tfdlrm.baselines.measures import as_json
+        from tfdlrm.metrics.splits import measures_by_split
+
+        measures = measures_by_split(self.metrics, self.scorer.schema.dialect)
+        for split, baselines in as_json(self.baselines).items():
+            measures[split]["baselines"] = baselines
+        if self.unknown is not None:
+            measures["raw"] |= self.unknown.to_json()
+        return measures
+
+
+def _open(command: EvaluateCommand) -> "tuple[Scorer, FeatureSchema | None]":
+    """Return the model and the schema of the data set, if there is one."""
     schema = None
     if command.data_dir is not None:
         schema = FeatureSchema.load(command.data_dir)
@@ -81,32 +147,63 @@ def evaluate_model(command: EvaluateCommand) -> None:
             )
 
     from tfdlrm.exporting.scorer import load_scorer
-    from tfdlrm.metrics.binary import binary_metrics
-    from tfdlrm.metrics.splits import against_reachable, as_table, measures_by_split
 
-    scorer = load_scorer(command.model)
-    print(f"Scoring on {scorer.device}")
+    return load_scorer(command.model), schema
+
+
+def _measure(
+    command: EvaluateCommand, scorer: "Scorer", schema: FeatureSchema | None
+) -> _Evaluation:
+    from tfdlrm.metrics.binary import binary_metrics
+    from tfdlrm.runs.scorer_with_baselines import ScorerWithBaselines
+
+    scorer = ScorerWithBaselines.of(scorer)
     scores, unknown = _score(command, scorer, schema)
     metrics = {split: binary_metrics(*values) for split, values in scores.items()}
+    baselines = scorer.measures(
+        {split: labels for split, (labels, _) in scores.items()}
+    )
+    return _Evaluation(scorer, schema, scores, metrics, unknown, baselines)
+
+
+def evaluate_model(command: EvaluateCommand) -> None:
+    """Print the tables and write the JSON and the picture that `command` asks for.
+
+    Raises:
+        InputError: If the model, the data set or a split of it, or the log cannot be
+            used.
+    """
+    _check_outputs(command)
+    scorer, schema = _open(command)
+    print(f"Scoring on {scorer.device}")
+    evaluation = _measure(command, scorer, schema)
+    from tfdlrm.metrics.splits import against_reachable, as_table
+
     dialect = scorer.schema.dialect
     print(f"{scorer.path} on {command.data_dir or command.raw} ({dialect} dialect)\n")
-    print(as_table(metrics))
+    print(as_table(evaluation.metrics))
     if schema is not None and schema.reachable:
-        print(f"\n{against_reachable(metrics, schema.reachable)}")
-    measures = measures_by_split(metrics, dialect)
-    if unknown is not None:
-        _report(unknown)
-        measures["raw"] |= unknown.to_json()
-    if command.json is not None:
-        with output_file("json", command.json) as file:
-            file.write(storage.as_json(measures))
+        print(f"\n{against_reachable(evaluation.metrics, schema.reachable)}")
+    if evaluation.baselines:
+        from tfdlrm.baselines.measures import describe
+
+        name = scorer.path.resolve().parent.name
+        print(f"\n{describe(name, evaluation.metrics, evaluation.baselines)}")
+    if evaluation.unknown is not None:
+        _report(evaluation.unknown)
+    if command.output_file is not None:
+        with output_file("output_file", command.output_file) as file:
+            file.write(storage.as_json(evaluation.measures))
     if command.plot is not None:
-        _plot(command.plot, scores)
+        data = command.data_dir or command.raw
+        assert data is not None
+        title = f"{scorer.path} on {data.name}"
+        _plot(command.plot, title, evaluation.scores, evaluation.metrics)
 
 
 def _check_outputs(command: EvaluateCommand) -> None:
     inputs = {"model": command.model, "data_dir": command.data_dir, "raw": command.raw}
-    for name, output in (("json", command.json), ("plot", command.plot)):
+    for name, output in (("output_file", command.output_file), ("plot", command.plot)):
         if output is None:
             continue
         check_output(name, output, **inputs)
@@ -143,27 +240,37 @@ def _report(unknown: UnknownValues) -> None:
         print(visible(line), file=sys.stderr)
 
 
-def _plot(path: Path, scores: dict[str, tuple[Any, Any]]) -> None:
+def _plot(
+    path: Path,
+    title: str,
+    scores: dict[str, tuple[Any, Any]],
+    metrics: "dict[str, BinaryMetrics]",
+) -> None:
+    from tfdlrm.base.figures import save_picture
     from tfdlrm.metrics.binary import reliability
-    from tfdlrm.training.report import plot_reliability
+    from tfdlrm.metrics.score_histogram import ScoreHistogram
+    from tfdlrm.metrics.score_pictures import draw_evaluation
 
     bins = {split: reliability(*values) for split, values in scores.items()}
+    rows = {split: ScoreHistogram.of(*values) for split, values in scores.items()}
     try:
-        plot_reliability(bins, path)
+        save_picture(lambda: draw_evaluation(metrics, bins, rows, title), path)
     except OSError as error:
         raise InputError(
             f"plot {path} cannot be written: {error.strerror or error}; expected a "
             "writable directory with room for it"
         ) from error
-    print(f"\nReliability: {path}")
+    print(f"\nReliability, scores, ROC, precision and gain: {path}")
 
 
 def main() -> None:
-    command = parse(EvaluateCommand, "tfdlrm.evaluate")
+    command = parse(EvaluateCommand, "tfdlrm.evaluate", renamed={"json": "output_file"})
     use_device(command.device)
-    with messages_apart(command.json):
+    with messages_apart(command.output_file):
         evaluate_model(command)
 
+
+make_callable(__name__)
 
 if __name__ == "__main__":
     run_command(main)

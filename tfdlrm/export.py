@@ -12,6 +12,7 @@ from tfdlrm.config import TrainConfig
 from tfdlrm.data.meaning import Meaning
 from tfdlrm.data.schema import SPLITS, FeatureSchema
 from tfdlrm.data.vocabulary_contents import with_contents
+from tfdlrm.exporting.other_columns import require_same_columns
 from tfdlrm.exporting.versions import next_version
 from tfdlrm.training.run_directory import RunDirectory
 
@@ -38,6 +39,8 @@ class ExportCommand:
         export_dir: Directory of the model's versions; null means the directory that
             training exported to, for ONNX with `_onnx` added to its name, for LiteRT
             with `_litert`.
+        allow_other_columns: Whether to export although the newest version in export_dir
+            has other columns, so that its clients could not use this model.
         format: `saved_model` for TF Serving; `onnx` for an ONNX file and `litert` for a
             file model.tflite, which ONNX Runtime or LiteRT must compute as the model
             does on rows of the data set.
@@ -47,22 +50,23 @@ class ExportCommand:
         keep: Number of versions that stay, the newest; null keeps all.
         deployment: Directory for the files that start TF Serving with the model:
             models.config, batching_parameters.txt, monitoring.config, compose.yaml.
-        plot: Directory for the graph of the model, such as model_graph, which
+        graph: Directory for the graph of the model, such as model_graph, which
             `tensorboard --logdir model_graph` draws.
     """
 
     run_dir: Path
     export_dir: Path | None = None
+    allow_other_columns: bool = False
     format: Literal["saved_model", "onnx", "litert"] = "saved_model"
     quantize: Literal["none", "int8"] = "none"
     keep: int | None = None
     deployment: Path | None = None
-    plot: Path | None = None
+    graph: Path | None = None
 
     def __post_init__(self) -> None:
         if self.keep is not None and self.keep < 1:
             raise InputError(f"keep is {self.keep}, expected >= 1")
-        for name in ("deployment", "plot"):
+        for name in ("deployment", "graph"):
             storage.require_local(name, getattr(self, name) or Path())
         if self.format == "litert" and self.deployment is not None:
             raise InputError(
@@ -88,8 +92,16 @@ def export(command: ExportCommand) -> Path:
     if config.data_dir is None:
         raise InputError(f"{run.config_file} has no data_dir: add the one of the run")
     schema = with_contents(FeatureSchema.load(config.data_dir), config.data_dir)
-    export_dir = _export_dir(command, config)
+    export_dir = _export_dir(command, run.versions_dir or config.versions_dir)
     next_version(export_dir)  # refuses a full directory before any work
+    _require_no_saved_models(command, export_dir)
+    require_same_columns(
+        export_dir,
+        schema,
+        config.data_dir,
+        command.allow_other_columns,
+        command.format,
+    )
 
     import keras
 
@@ -97,16 +109,17 @@ def export(command: ExportCommand) -> Path:
     from tfdlrm.exporting.deployment import write_deployment
     from tfdlrm.exporting.versions import prune
     from tfdlrm.models import build_model
+    from tfdlrm.runs.results import progress_of
     from tfdlrm.training.best_weights import load_kept_weights
 
     if command.format == "onnx":
         from tfdlrm.exporting.onnx import require_onnx
 
         require_onnx()
-    if command.plot is not None:
+    if command.graph is not None:
         from tfdlrm.exporting.model_graph import check_graph_directory, write_graph
 
-        check_graph_directory(command.plot)
+        check_graph_directory(command.graph)
 
     if command.format == "saved_model":
         # The model serves in the precision in which it was measured. ONNX Runtime has
@@ -116,18 +129,21 @@ def export(command: ExportCommand) -> Path:
     checkpoints = CheckpointDirectory(run.checkpoint_directory)
     state = checkpoints.load_weights(model, schema.fingerprint, Meaning.of(schema))
     load_kept_weights(model, run, config.early_stopping is not None, state)
-    if command.plot is not None:
-        write_graph(model, schema, command.plot)
-        print(f"Graph: tensorboard --logdir {command.plot}")
+    progress = progress_of(run, config, schema, state)
+    print(f"Exporting {run.home}: the weights {progress.weights_in_words}")
+    if command.graph is not None:
+        write_graph(model, schema, command.graph)
+        print(f"Graph: tensorboard --logdir {command.graph}")
     if command.format == "saved_model":
-        is_quantized = command.quantize == "int8"
         version = _export_saved_model(
+            command,
             model,
             schema,
-            config.data_dir,
+            config,
             export_dir,
             run,
-            is_quantized,
+            state["step"],
+            progress.to_json(),
             _measures(run, checkpoints.newest_step() == state["step"]),
         )
         if command.deployment is not None:
@@ -139,9 +155,9 @@ def export(command: ExportCommand) -> Path:
     return version
 
 
-def _export_dir(command: ExportCommand, config: TrainConfig) -> Path:
+def _export_dir(command: ExportCommand, versions_dir: Path) -> Path:
     """Return the directory of versions; a deployment must be able to mount it."""
-    export_dir = storage.at(command.export_dir or config.versions_dir)
+    export_dir = storage.at(command.export_dir or versions_dir)
     if command.export_dir is None and command.format != "saved_model":
         export_dir = export_dir.with_name(f"{export_dir.name}_{command.format}")
     if command.deployment is not None and storage.is_remote(export_dir):
@@ -152,27 +168,53 @@ def _export_dir(command: ExportCommand, config: TrainConfig) -> Path:
     return export_dir
 
 
+def _require_no_saved_models(command: ExportCommand, export_dir: Path) -> None:
+    if command.format != "saved_model" and any(
+        export_dir.glob("[0-9]*/saved_model.pb")
+    ):
+        name = {"onnx": "an ONNX", "litert": "a LiteRT"}[command.format]
+        raise InputError(
+            f"{export_dir} holds SavedModels: TF Serving cannot use {name} file among "
+            "them; give another export_dir"
+        )
+
+
 def _export_saved_model(
+    command: ExportCommand,
     model: "keras.Model",
     schema: FeatureSchema,
-    data_dir: Path,
+    config: TrainConfig,
     export_dir: Path,
     run: RunDirectory,
-    is_quantized: bool,
+    step: int,
+    training: dict[str, Any],
     measures: dict[str, Any] | None,
 ) -> Path:
     from tfdlrm.exporting.model_card import ModelCard
     from tfdlrm.exporting.saved_model import export_model
     from tfdlrm.metrics.splits import measures_by_split
+    from tfdlrm.runs.results import results_of_weights, with_scores
 
-    if not is_quantized:
-        card = ModelCard(run.settings, measures)
-        return export_model(model, schema, data_dir, export_dir, card)
-    quantized, effect = _quantize(model, schema, data_dir)
-    card = ModelCard(
-        run.settings, measures_by_split(effect.metrics, schema.dialect), "int8"
+    data_dir = config.data_dir
+    assert data_dir is not None
+    results = results_of_weights(run, config, data_dir, schema, step, measures)
+    quantized, card = None, ModelCard(run.settings, measures, training=training)
+    if command.quantize == "int8":
+        quantized, effect = _quantize(model, schema, data_dir)
+        results = with_scores(results, effect.metrics, effect.bins, effect.scores)
+        measures = measures_by_split(effect.metrics, schema.dialect)
+        card = ModelCard(run.settings, measures, "int8", training=training)
+    return export_model(
+        model,
+        schema,
+        data_dir,
+        export_dir,
+        card,
+        quantized,
+        results,
+        run.baselines_file,
+        command.allow_other_columns,
     )
-    return export_model(model, schema, data_dir, export_dir, card, quantized)
 
 
 def _quantize(
@@ -214,16 +256,12 @@ def _export_file(
     from tfdlrm.exporting.signatures import serving_function
     from tfdlrm.exporting.versions import new_version
 
-    if any(export_dir.glob("[0-9]*/saved_model.pb")):
-        name = {"onnx": "an ONNX", "litert": "a LiteRT"}[command.format]
-        raise InputError(
-            f"{export_dir} holds SavedModels: TF Serving cannot use {name} file among "
-            "them; give another export_dir"
-        )
     split = next(split for split in reversed(SPLITS) if schema.num_rows(split))
     with damage_named(data_dir, schema):
         features, _ = next(iter(read_split(data_dir, schema, split, ROWS_TO_COMPARE)))
     with new_version(export_dir) as (target, directory):
+        allows_other = command.allow_other_columns
+        require_same_columns(export_dir, schema, data_dir, allows_other, command.format)
         directory.mkdir(parents=True)
         if command.format == "onnx":
             write_onnx(model, serving_function(model, schema), features, directory)
@@ -236,7 +274,7 @@ def _export_file(
 
 
 def main() -> None:
-    command = parse(ExportCommand, "tfdlrm.export")
+    command = parse(ExportCommand, "tfdlrm.export", renamed={"plot": "graph"})
     use_device("cpu")
     try:
         version = export(command)

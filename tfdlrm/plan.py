@@ -15,6 +15,7 @@ from tfdlrm.base.device_names import unseen_gpus
 from tfdlrm.base.errors import require
 from tfdlrm.base.plain_text import markdown
 from tfdlrm.config import TrainConfig
+from tfdlrm.config.help_subjects import PLAN
 from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 from tfdlrm.planning.advice import Memory, memory_here, require_memory
 from tfdlrm.planning.machine_memory import UNKNOWN
@@ -271,7 +272,7 @@ def duration(seconds: float) -> str:
 
 
 def main() -> None:
-    command = parse(PlanCommand, "tfdlrm.plan")
+    command = parse(PlanCommand, "tfdlrm.plan", subjects=PLAN)
     print(plan(command))
     warning = unseen_gpus() if command.num_devices is None else None
     if warning:  # the plan is for the CPU

@@ -5,17 +5,19 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import polars as pl
-
+from pipelines.logs.kept_columns import select_kept
 from pipelines.logs.rows_to_score import RowsToScore
+from pipelines.logs.scored_rows import check_keep, scored_rows
 from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.device_names import holding_device
 from tfdlrm.base.devices import Device, use_device
 from tfdlrm.base.errors import InputError
-from tfdlrm.base.output_file import check_output, messages_apart, output_file
+from tfdlrm.base.output_file import check_output, messages_apart
 from tfdlrm.base.piped_input import as_file
 from tfdlrm.base.plain_text import visible
 from tfdlrm.exporting.raw_rows import RawFeatures
+
+RENAMED = {"input": "raw", "output": "output_file"}
 
 
 @dataclass(frozen=True)
@@ -25,40 +27,45 @@ class PredictCommand:
     Args:
         model: SavedModel directory, such as saved_models/dlrm/1, or the directory of
             its versions for the newest.
-        input: Raw file in the format that the model's data set was prepared from, or a
+        raw: Raw file in the format that the model's data set was prepared from, or a
             folder of such files. Rows may lack the label, and the column that defined
             the split. A pipe, or `-` for standard input, is first copied to a
             temporary file.
-        output: CSV file to write: one probability a row, in the order of the input;
-            `-` for standard output.
+        output_file: File to write: one probability a row, in the order of the log, as
+            text with the log's separator and quotes, or as Parquet if the name ends in
+            .parquet; `-` for standard output.
         batch_size: Rows scored at once.
         device: Device that computes: `cpu` leaves a GPU to training, and takes larger
             models; `gpu` is for many rows.
+        keep: Columns of the log to write before the probabilities, in this order, such
+            as `user,item`; also columns that the model does not take.
     """
 
     model: Path
-    input: Path
-    output: Path
+    raw: Path
+    output_file: Path
     batch_size: int = 8192
     device: Device = "cpu"
+    keep: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise InputError(f"batch_size is {self.batch_size}, expected >= 1")
-        check_output("output", self.output, input=self.input, model=self.model)
+        check_keep(self.keep)
+        check_output("output_file", self.output_file, raw=self.raw, model=self.model)
 
 
 def predict(command: PredictCommand) -> int:
-    """Write `command.output`, complete or not at all.
+    """Write `command.output_file`, complete or not at all.
 
     Returns:
         The number of rows scored.
 
     Raises:
-        InputError: If the model or a row of the input cannot be used.
+        InputError: If the model or a row of the log cannot be used.
     """
-    with as_file("input", command.input) as path:
-        return _predict(replace(command, input=path))
+    with as_file("raw", command.raw) as path:
+        return _predict(replace(command, raw=path))
 
 
 def _predict(command: PredictCommand) -> int:
@@ -66,18 +73,17 @@ def _predict(command: PredictCommand) -> int:
 
     scorer = load_scorer(command.model)
     features_of = RawFeatures.load(scorer.extra_directory, scorer.schema)
-    rows = RowsToScore(command.input, features_of.columns)
+    rows = RowsToScore(command.raw, features_of.columns, kept=command.keep)
     num_rows, is_announced = 0, False
-    with output_file("output", command.output) as file:
-        file.write(b"probability\n")
+    with scored_rows("output_file", command.output_file, command.keep) as output:
         for chunk in rows:
             for frame in chunk.iter_slices(command.batch_size):
                 probabilities = scorer(features_of(frame))
                 if not is_announced:
                     print(f"Scoring on {holding_device(probabilities)}")
                     is_announced = True
-                scores = pl.DataFrame({"probability": probabilities.numpy().ravel()})
-                scores.write_csv(file, include_header=False)
+                kept = select_kept(frame, command.keep)
+                output.write(kept, probabilities.numpy().ravel(), rows.style)
             num_rows += chunk.height
     for line in features_of.unknown.report():
         print(visible(line), file=sys.stderr)
@@ -85,13 +91,13 @@ def _predict(command: PredictCommand) -> int:
 
 
 def main() -> None:
-    command = parse(PredictCommand, "tfdlrm.predict")
+    command = parse(PredictCommand, "tfdlrm.predict", renamed=RENAMED)
     use_device(command.device)
     start = time.perf_counter()
-    with messages_apart(command.output):
+    with messages_apart(command.output_file):
         num_rows = predict(command)
         rate = num_rows / (time.perf_counter() - start)
-        print(f"Scored {num_rows:,} rows ({rate:,.0f} rows/s): {command.output}")
+        print(f"Scored {num_rows:,} rows ({rate:,.0f} rows/s): {command.output_file}")
 
 
 if __name__ == "__main__":

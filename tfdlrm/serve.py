@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.devices import use_device
 from tfdlrm.base.version import __version__
-from tfdlrm.serving.flags import ServeCommand
+from tfdlrm.serving.flags import SUBJECTS, ServeCommand
 from tfdlrm.serving.foreign_flags import take_foreign
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def settings(command: ServeCommand) -> "ServerSettings":
         grpc_tls=grpc_tls,
         http_tls=http_tls,
         allowed_hosts=tuple(filter(None, (command.allowed_hosts or "").split(","))),
-        takes_other_inputs=command.allow_other_inputs,
+        takes_other_inputs=command.allow_other_columns or command.allow_other_inputs,
         loading=_loading(command),
         socket_path=command.grpc_socket_path,
         channel_arguments=channel_arguments(command.grpc_channel_arguments),
@@ -69,6 +69,7 @@ def settings(command: ServeCommand) -> "ServerSettings":
         rest_turns=command.rest_api_num_threads or None,
         rest_seconds=command.rest_api_timeout_in_ms / 1000 or None,
         answers_other_sites=command.rest_api_enable_cors_support,
+        reports_unknown=command.report_unknown,
         checks_methods=command.enable_signature_method_name_check,
         allows_missing_labels=command.allow_version_labels_for_unavailable_models,
         config_file=command.model_config_file,
@@ -144,7 +145,7 @@ def _print_versions() -> None:
 
 def main() -> None:
     words, lines = take_foreign(sys.argv[1:])
-    command = parse(ServeCommand, "tfdlrm.serve", arguments(words))
+    command = parse(ServeCommand, "tfdlrm.serve", arguments(words), subjects=SUBJECTS)
     if command.version:
         _print_versions()
         return

@@ -33,10 +33,7 @@ def write_coverage(coverage: Coverage, dialect: str, directory: Path) -> None:
         directory: The data set directory.
     """
     features = coverage.of_features()
-    rows = [feature.to_json() for feature in features]
-    report = {"dialect": dialect, "features": rows}
-    text = json.dumps(report, indent=2) + "\n"
-    (directory / COVERAGE_FILE).write_text(text, encoding="utf-8")
+    write_coverage_json(coverage, dialect, directory)
     is_drawn = False
     if features:
         # Imported late: only making a data set needs Matplotlib, which takes a second.
@@ -45,6 +42,14 @@ def write_coverage(coverage: Coverage, dialect: str, directory: Path) -> None:
         is_drawn = draw(features, dialect, directory / PICTURE_NAME)
     page = _page(features, dialect, is_drawn)
     (directory / PAGE_NAME).write_text(page, encoding="utf-8")
+
+
+def write_coverage_json(coverage: Coverage, dialect: str, directory: Path) -> None:
+    """Write `coverage.json` alone; arguments as for `write_coverage`."""
+    rows = [feature.to_json() for feature in coverage.of_features()]
+    report = {"dialect": dialect, "features": rows}
+    text = json.dumps(report, indent=2) + "\n"
+    (directory / COVERAGE_FILE).write_text(text, encoding="utf-8")
 
 
 def read_coverage(directory: Path) -> list[FeatureCoverage]:

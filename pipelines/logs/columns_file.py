@@ -44,6 +44,19 @@ def load_columns(path: Path) -> Columns:
     return _ColumnsFile(StrictYaml(path, expected)).columns()
 
 
+def columns_of(description: Any, title: str) -> Columns:
+    """Read a description that is no file, with the keys of one.
+
+    Args:
+        description: Dictionaries and lists, as a YAML file would hold them.
+        title: What it is, for messages.
+
+    Raises:
+        InputError: As for `load_columns`.
+    """
+    return _ColumnsFile(StrictYaml.of_contents(description, title)).columns()
+
+
 class _ColumnsFile:
     """Read the columns from one file."""
 

@@ -1,7 +1,7 @@
 """Read raw Criteo files as typed data frames, a bounded number of rows at a time."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -17,6 +17,7 @@ from pipelines.logs.bad_rows import (
     SkippedRows,
 )
 from pipelines.logs.criteo_text import RawText
+from pipelines.logs.kept_columns import check_kept, kept_name
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.parallel import map_in_order, read_ahead
@@ -45,6 +46,7 @@ class RawFile:
         on_bad_row: The effect of a malformed line: `stop` raises an error that names
             it, `skip` leaves it out and counts it in `skipped`.
         chunk_bytes: Bytes of text in a chunk.
+        kept: Names of columns whose text to pass on under their `kept_name`.
 
     Attributes:
         labelled: Whether rows have a label.
@@ -68,6 +70,7 @@ class RawFile:
         path: Path,
         on_bad_row: Literal["stop", "skip"] = "stop",
         chunk_bytes: int = CHUNK_BYTES,
+        kept: Sequence[str] = (),
     ) -> None:
         self.path = storage.at(path)
         self.position = self.num_lines = 0
@@ -83,6 +86,8 @@ class RawFile:
         self.num_bytes = self.path.stat().st_size
         self.labelled = _has_label(self._first_lines)
         self._columns = criteo.column_names(self.labelled)
+        self._kept = tuple(kept)
+        check_kept(self._kept, self._columns, self.path)
         self._checker = LineChecker(self.path, self._columns)
 
     @property
@@ -185,7 +190,20 @@ class RawFile:
             frame.null_count().row(0) != raw.null_count().row(0)
             or (self.labelled and frame[criteo.LABEL].null_count() > 0)
         )
-        return None if malformed else frame
+        if malformed:
+            return None
+        return frame.hstack(self._keep(chunk)) if self._kept else frame
+
+    def _keep(self, chunk: bytes) -> list[pl.Series]:
+        """Return the text of the columns to pass on."""
+        text = pl.read_csv(
+            chunk,
+            separator="\t",
+            has_header=False,
+            quote_char=None,
+            schema=dict.fromkeys(self._columns, pl.String),
+        )
+        return [text[name].alias(kept_name(name)) for name in self._kept]
 
     def _parse_carefully(self, chunk: bytes, first_line: int) -> pl.DataFrame:
         """Return the well-formed rows of `chunk`; raise or count malformed ones."""

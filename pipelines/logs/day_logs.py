@@ -93,10 +93,10 @@ class _TextDays(TextLog):
         with self._file.open() as (text, _):
             pieces = self._file.pieces(text)
             awaits_head = self._has_head
-            for rows in self._file.rows(pieces, self._style, len(self._names) == 1):
+            for rows in self._file.rows(pieces, self.style, len(self._names) == 1):
                 num_heads = 0
                 if awaits_head:
-                    first_line = self._style.first_line(rows.text)
+                    first_line = self.style.first_line(rows.text)
                     if first_line is None:
                         continue
                     start, end, _ = first_line
@@ -112,7 +112,7 @@ class _TextDays(TextLog):
     ) -> tuple[int, list[tuple[int, bytes]]]:
         """Return the number of rows, and the text of those of each day."""
         frame, bad_widths = parse_rows(
-            rows.text, self._style, self._names, self._in_file
+            rows.text, self.style, self._names, self._in_file
         )
         chunk = self._number(frame, bad_widths, rows.malformed, num_heads)
         days = _days_of(self, frame, chunk.numbers + rows_before, chunk.bad_rows)
@@ -131,8 +131,8 @@ class _TextDays(TextLog):
 
     def _bounds(self, text: bytes) -> tuple[np.ndarray, np.ndarray]:
         """Return where the rows of a text start and end, without blank lines."""
-        marks = TextMarks(text, self._style)
-        ends = marks.outside(0, len(text), self._style.line_end[0]) + 1
+        marks = TextMarks(text, self.style)
+        ends = marks.outside(0, len(text), self.style.line_end[0]) + 1
         starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)[: len(ends)]
         if len(self._names) == 1:
             return starts, ends

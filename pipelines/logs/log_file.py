@@ -1,7 +1,7 @@
 """Read described logs, CSV, TSV or Parquet, as typed data frames of bounded size."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,9 @@ from pipelines.logs.bad_rows import BadRow, BadRowError, SkippedRows, quote_valu
 from pipelines.logs.columns import Columns
 from pipelines.logs.damage import reading
 from pipelines.logs.inputs import partition_values
+from pipelines.logs.kept_columns import check_kept, kept_name
 from pipelines.logs.label_values import count_labels, label_texts, require_described
+from pipelines.logs.value_texts import texts
 from pipelines.logs.values import ColumnReader, column_readers
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
@@ -46,6 +48,8 @@ class LogFile(ABC):
             names it, `skip` leaves it out and counts it in `skipped`.
         labelled: Whether to read the columns that only training needs: the label, and
             the day or time that defines the split. If not, they may be absent.
+        kept: Names of columns of the file to pass on next to the typed ones, under
+            their `kept_name`: text or Parquet's own types.
 
     Attributes:
         num_bytes: Size of the file as stored.
@@ -71,6 +75,7 @@ class LogFile(ABC):
         columns: Columns,
         on_bad_row: Literal["stop", "skip"] = "stop",
         labelled: bool = True,
+        kept: Sequence[str] = (),
     ) -> None:
         self.path = storage.at(path)
         self.columns = columns
@@ -78,6 +83,7 @@ class LogFile(ABC):
         self.bytes_read = self.position = 0
         self.skipped = SkippedRows()
         self._on_bad_row = on_bad_row
+        self._kept = tuple(kept)
         self._readers = column_readers(columns, labelled)
         self._sources = [source for source, _ in self._readers.values()]
         is_remote = storage.is_remote(self.path)
@@ -123,6 +129,8 @@ class LogFile(ABC):
                 problem = f"column {reader.problem(source, values[int(index)])}"
                 number = int(numbers[index])
                 bad_rows.append(BadLogRow(self.path, number, reader.noun, problem))
+        for name in self._kept:
+            typed[kept_name(name)] = self._keep(rows, name, numbers, bad_rows)
         frame = pl.DataFrame(typed)
         if not bad_rows:
             self._count_labels(rows)
@@ -132,6 +140,25 @@ class LogFile(ABC):
         is_good = ~np.isin(numbers, list(first_of_row))
         self._count_labels(rows.filter(is_good))
         return frame.filter(is_good)
+
+    def _keep(
+        self,
+        rows: pl.DataFrame,
+        name: str,
+        numbers: np.ndarray,
+        bad_rows: list[BadLogRow],
+    ) -> pl.Series:
+        """Return a column that is passed on; text has to be UTF-8."""
+        if kept_name(name) in rows.columns:
+            return rows[kept_name(name)]
+        values = self._values(rows, name)
+        text = texts(values)
+        for index in (text.is_null() & values.is_not_null()).arg_true():
+            problem = f"column {name!r} is {quote_value(values[int(index)])}"
+            problem += ", expected text in UTF-8"
+            number = int(numbers[index])
+            bad_rows.append(BadLogRow(self.path, number, "bad text", problem))
+        return text
 
     def _count_labels(self, rows: pl.DataFrame) -> None:
         if self.labelled:
@@ -180,10 +207,10 @@ class LogFile(ABC):
 
     def _check_names(self, file_names: list[str]) -> None:
         in_folders = [name for name in self._partitions if name not in file_names]
-        needed = dict.fromkeys(self._sources)
+        needed = dict.fromkeys([*self._sources, *self._kept])
         self._in_file = [name for name in needed if name not in in_folders]
         for name in self._in_file:
-            if file_names.count(name) != 1:
+            if name in self._sources and file_names.count(name) != 1:
                 problem = "no column" if name not in file_names else "several columns"
                 names = ", ".join(repr(file_name) for file_name in file_names[:20])
                 more = ", …" if len(file_names) > 20 else ""
@@ -192,6 +219,7 @@ class LogFile(ABC):
                     f"{self.path} has {problem} {name!r}, expected one: it has "
                     f"{names}{more}{hint}; {_names_hint(name, file_names)}"
                 )
+        check_kept(self._kept, [*file_names, *in_folders], self.path)
 
     def _reading(self) -> AbstractContextManager[None]:
         return reading(self.path, f"a {self.columns.format} file")

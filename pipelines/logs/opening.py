@@ -20,10 +20,11 @@ def open_log(
     columns: Columns,
     on_bad_row: Literal["stop", "skip"] = "stop",
     labelled: bool = True,
-) -> LogFile:
+    kept: Sequence[str] = (),
+) -> TextLog | ParquetLog:
     """Open the file of a described log; arguments as for `LogFile`."""
     log_class = ParquetLog if columns.format == "parquet" else TextLog
-    return log_class(path, columns, on_bad_row, labelled)
+    return log_class(path, columns, on_bad_row, labelled, kept=kept)
 
 
 class EmptyFile:

@@ -1,6 +1,6 @@
 """Read logs in Parquet, a part of a row group at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -12,8 +12,9 @@ import pyarrow.parquet as pa_parquet
 
 from pipelines.logs.bad_rows import EmptyLogError
 from pipelines.logs.columns import Columns
+from pipelines.logs.kept_columns import kept_name
 from pipelines.logs.log_file import BadLogRow, LogFile
-from pipelines.logs.parquet_values import as_frame
+from pipelines.logs.parquet_values import as_frame, as_stored
 from pipelines.logs.values import ColumnReader
 from tfdlrm.base import local_copies
 from tfdlrm.base.errors import InputError
@@ -31,8 +32,9 @@ class ParquetLog(LogFile):
         on_bad_row: Literal["stop", "skip"] = "stop",
         labelled: bool = True,
         chunk_rows: int = CHUNK_ROWS,
+        kept: Sequence[str] = (),
     ) -> None:
-        super().__init__(path, columns, on_bad_row, labelled)
+        super().__init__(path, columns, on_bad_row, labelled, kept)
         self._chunk_rows = chunk_rows
         if not self.num_bytes:
             raise EmptyLogError(f"{self.path} is empty, expected rows of a log")
@@ -54,7 +56,18 @@ class ParquetLog(LogFile):
                 numbers = np.arange(rows_before + 1, rows_before + 1 + batch.num_rows)
                 rows_before += batch.num_rows
                 self.bytes_read = self.num_bytes * rows_before // self._num_rows
-                yield as_frame(batch), numbers, []
+                yield self._frame(batch), numbers, []
+
+    def _frame(self, batch: Any) -> pl.DataFrame:
+        """Return the columns to read, and those to keep as they are."""
+        read = [name for name in batch.schema.names if name in self._sources]
+        kept = [name for name in self._kept if name in batch.schema.names]
+        return pl.DataFrame(
+            [
+                *as_frame(batch.select(read)),
+                *(as_stored(batch.column(name), kept_name(name)) for name in kept),
+            ]
+        )
 
     def _batches(self, file: Any, names: list[str]) -> Iterator[Any]:
         rows_before = 0

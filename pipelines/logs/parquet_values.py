@@ -31,6 +31,18 @@ def as_frame(rows: Any) -> pl.DataFrame:
     return frame
 
 
+def as_stored(array: Any, name: str) -> pl.Series:
+    """Return an Arrow array as a series of its own type, if Polars has that."""
+    arrow_type = array.type
+    is_time = pa.types.is_timestamp(arrow_type)
+    if is_time and arrow_type.tz is not None and arrow_type.tz[:1] in "+-":
+        # Polars has no time zones such as +05:30; the instants are the same.
+        array = array.cast(pa.timestamp(arrow_type.unit, "UTC"))
+    if pa.types.is_decimal256(arrow_type):
+        array = _known_type(array)
+    return pl.DataFrame(pa.table([array], names=[name])).to_series()
+
+
 def _known_type(array: Any) -> Any:
     """Return an Arrow array in a type that Polars has."""
     arrow_type = array.type

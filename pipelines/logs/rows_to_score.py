@@ -10,9 +10,10 @@ from pipelines.logs.columns import Columns
 from pipelines.logs.criteo_file import RawFile
 from pipelines.logs.damage import reading
 from pipelines.logs.inputs import input_files
-from pipelines.logs.log_file import LogFile
 from pipelines.logs.opening import open_log
+from pipelines.logs.parquet_log import ParquetLog
 from pipelines.logs.text_log import TextLog
+from pipelines.logs.text_style import TextStyle
 
 
 class RowsToScore:
@@ -23,8 +24,11 @@ class RowsToScore:
         columns: The columns of the log.
         is_described: Whether `columns` say what quotes and escapes mean; if not, rows
             with them are refused.
+        kept: Names of columns of the log to pass on under their `kept_name`.
 
     Attributes:
+        style: How text of the log is written, as far as its rows have been read;
+            Parquet's values are written as in CSV.
         num_bytes: Size of the files as stored.
         bytes_read: Number of these bytes that have been read, about.
 
@@ -35,9 +39,19 @@ class RowsToScore:
         InputError: If a file cannot be read or has a bad row; or if there is no row.
     """
 
-    def __init__(self, path: Path, columns: Columns, is_described: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        columns: Columns,
+        is_described: bool = True,
+        kept: Sequence[str] = (),
+    ) -> None:
         self._files = input_files(path)
         self._columns, self._is_described = columns, is_described
+        self._kept = tuple(kept)
+        self.style = TextStyle(columns.separator.encode(), columns.quote_mark)
+        if columns.format == "parquet":
+            self.style = TextStyle(b",", b'"')
         self.bytes_read = 0
         self.num_bytes = sum(map(_num_bytes, self._files))
 
@@ -50,6 +64,8 @@ class RowsToScore:
             except EmptyLogError as error:
                 empty_error = empty_error or error
                 continue
+            if isinstance(file, TextLog):
+                self.style = file.style
             for frame in file.frames():
                 self.bytes_read = bytes_before + file.bytes_read
                 num_rows += frame.height
@@ -58,13 +74,15 @@ class RowsToScore:
         if empty_error and not num_rows:
             raise empty_error
 
-    def _open(self, path: Path) -> RawFile | LogFile:
+    def _open(self, path: Path) -> RawFile | TextLog | ParquetLog:
         columns = self._columns
         if columns.is_criteo:
-            return RawFile(path)
+            return RawFile(path, kept=self._kept)
         if not self._is_described:
-            return TextLog(path, columns, labelled=False, is_described=False)
-        return open_log(path, columns, labelled=False)
+            return TextLog(
+                path, columns, labelled=False, is_described=False, kept=self._kept
+            )
+        return open_log(path, columns, labelled=False, kept=self._kept)
 
 
 def _num_bytes(path: Path) -> int:
@@ -72,12 +90,16 @@ def _num_bytes(path: Path) -> int:
         return path.stat().st_size
 
 
-def as_texts(frame: pl.DataFrame, columns: Columns) -> dict[str, list[bytes]]:
+Texts = dict[str, list[bytes] | list[list[bytes]]]
+"""A text of each row by column; of a column of lists, as many texts for every row."""
+
+
+def as_texts(frame: pl.DataFrame, columns: Columns) -> Texts:
     """Return typed rows as text by column, empty where missing, for a model's `raw`.
 
     Args:
         frame: Rows as `RowsToScore` yields them.
-        columns: The columns of the rows; multi-hot ones have separators.
+        columns: The columns of the rows.
 
     Example:
 
@@ -87,17 +109,30 @@ def as_texts(frame: pl.DataFrame, columns: Columns) -> dict[str, list[bytes]]:
     {'a': [b'1.5'], 'b': [b''], 'c': [b'x|y']}
     """
     separators = dict(zip(columns.multi_hot, columns.separators, strict=True))
-    texts = {}
+    texts: Texts = {}
     for name in columns.features:
         values = frame[name].alias("value")
         if columns.is_criteo and name in columns.single_hot:
             texts[name] = _hexadecimal(values.to_list())
             continue
         if name in separators:
-            values = values.list.join(separators[name] or "")
+            separator = separators[name]
+            if separator is None:
+                texts[name] = _filled_up(values.to_list())
+                continue
+            values = values.list.join(separator)
         text = values.cast(pl.String).fill_null("")
         texts[name] = text.cast(pl.Binary).to_list()
     return texts
+
+
+def _filled_up(lists: Sequence[Sequence[str]]) -> list[list[bytes]]:
+    """Return lists of one length, filled up by empty texts, which models leave out."""
+    width = max([1, *map(len, lists)])
+    return [
+        [text.encode() for text in texts] + [b""] * (width - len(texts))
+        for texts in lists
+    ]
 
 
 def _hexadecimal(values: Sequence[int | None]) -> list[bytes]:

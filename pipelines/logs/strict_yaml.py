@@ -1,16 +1,18 @@
-"""Strict reading of a YAML file: unknown keys, and values of another type, are refused.
+"""Strict reading of YAML: unknown keys, and values of another type, are refused.
 
 Messages begin with the file and the key, such as `dense[0].name`.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import yaml
 
+from tfdlrm.base.arguments import yaml_problem
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.nearest import did_you_mean
+from tfdlrm.base.setting_words import quoted
 
 _TEXT_TAG = "tag:yaml.org,2002:str"
 
@@ -30,7 +32,7 @@ class StrictYaml:
     """
 
     def __init__(self, path: Path, expected: str) -> None:
-        self._path = path
+        self._path: Path | str = path
         try:
             self.contents = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)
         except OSError as error:
@@ -40,8 +42,19 @@ class StrictYaml:
             ) from None
         except (yaml.YAMLError, ValueError) as error:
             # A ValueError is a number too long, a bad date, or bytes that are no text.
-            reason = " ".join(str(error).split())
-            raise InputError(f"{path} is not YAML: {reason}") from None
+            raise InputError(f"{path} is not YAML: {yaml_problem(error)}") from None
+
+    @classmethod
+    def of_contents(cls, contents: Any, title: str) -> Self:
+        """Return the checks of what a YAML file could hold, without a file.
+
+        Args:
+            contents: Dictionaries, lists and values.
+            title: What it is, for messages.
+        """
+        yaml_of_contents = cls.__new__(cls)
+        yaml_of_contents._path, yaml_of_contents.contents = title, contents
+        return yaml_of_contents
 
     def mapping(
         self,
@@ -53,7 +66,7 @@ class StrictYaml:
         """Return a mapping with all `required` keys and none but `allowed` ones."""
         expected = f"a mapping of {', '.join(allowed)}"
         if not isinstance(value, dict):
-            self.refuse(key, f"is {value!r}", expected)
+            self.refuse(key, f"is {quoted(value)}", expected)
         for name in value:
             if name not in allowed:
                 hint = did_you_mean(str(name), allowed)
@@ -76,13 +89,15 @@ class StrictYaml:
         """Return a value that is one of `choices`."""
         if value not in choices:
             hint = did_you_mean(str(value), choices)
-            self.refuse(key, f"is {value!r}", f"one of {', '.join(choices)}{hint}")
+            self.refuse(
+                key, f"is {quoted(value)}", f"one of {', '.join(choices)}{hint}"
+            )
         return value
 
     def text(self, value: Any, key: str) -> str:
         """Return a value that is a text, and not empty."""
         if not isinstance(value, str) or not value:
-            self.refuse(key, f"is {value!r}", "text; put it in quotes")
+            self.refuse(key, f"is {quoted(value)}", "text; put it in quotes")
         return value
 
     def refuse(self, key: str, problem: str, expected: str) -> NoReturn:

@@ -1,6 +1,6 @@
 """Read logs in CSV and TSV: plain, gzip or zstd, with quotes as in RFC 4180 or none."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -48,6 +48,9 @@ class TextLog(LogFile):
         chunk_bytes: Bytes of text that are parsed at once; a row may have no more.
         is_described: Whether the columns say what quotes and escapes mean. If not, a
             row with one of them is malformed, unless the head line is in quotes.
+
+    Attributes:
+        style: How the rows are written.
     """
 
     def __init__(
@@ -58,12 +61,13 @@ class TextLog(LogFile):
         labelled: bool = True,
         chunk_bytes: int = CHUNK_BYTES,
         is_described: bool = True,
+        kept: Sequence[str] = (),
     ) -> None:
-        super().__init__(path, columns, on_bad_row, labelled)
+        super().__init__(path, columns, on_bad_row, labelled, kept)
         self._file = TextFile(self.path, columns, chunk_bytes)
         self._has_head = columns.names is None
         head = read_head(self._file, is_described)
-        self._style = head.style
+        self.style = head.style
         if columns.names is None:
             self._names = head.first_row
         else:
@@ -113,9 +117,9 @@ class TextLog(LogFile):
         """Yield rows without the head line, and whether it was the first of them."""
         pieces = self._file.pieces(text)
         awaits_head = self._has_head
-        for rows in self._file.rows(pieces, self._style, len(self._names) == 1):
+        for rows in self._file.rows(pieces, self.style, len(self._names) == 1):
             self.bytes_read = stored.tell()
-            head = self._style.first_line(rows.text) if awaits_head else None
+            head = self.style.first_line(rows.text) if awaits_head else None
             if head:
                 awaits_head = False
                 _, end, _ = head
@@ -127,7 +131,7 @@ class TextLog(LogFile):
     def _parse(self, rows_and_head: tuple[Rows, bool]) -> _Chunk:
         rows, has_head = rows_and_head
         frame, bad_widths = parse_rows(
-            rows.text, self._style, self._names, self._in_file
+            rows.text, self.style, self._names, self._in_file
         )
         return self._number(frame, bad_widths, rows.malformed, int(has_head))
 

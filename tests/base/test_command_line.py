@@ -152,7 +152,7 @@ def test_help_names_the_settings(module):
         ("tfdlrm.evaluate", "model"),
         ("tfdlrm.importance --model m --data_dir nowhere", "holds no schema.json"),
         ("tfdlrm.export --run_dir nowhere", "holds no config.yaml"),
-        ("tfdlrm.predict --model m --input nowhere.tsv --output x", "no SavedModel"),
+        ("tfdlrm.predict --model m --raw nowhere.tsv --output_file x", "no SavedModel"),
         ("pipelines.prepare --raw nowhere.tsv --output x", "nowhere.tsv"),
     ],
 )

@@ -82,7 +82,7 @@ def test_a_gpu_that_exists_already_or_was_divided_stays_as_it_is(gpus):
 
 SCORING = [
     (evaluate, "evaluate_model", "--model m --data_dir d"),
-    (predict, "predict", "--model m --input i --output o"),
+    (predict, "predict", "--model m --raw i --output_file o"),
     (importance, "importance", "--model m --data_dir d"),
     (serve, "settings", "m"),
 ]
@@ -140,7 +140,7 @@ def memory_of_train(config, monkeypatch):
         pass
 
     require = mock.Mock(side_effect=StoppedError)
-    monkeypatch.setattr("tfdlrm.train.require_memory", require)
+    monkeypatch.setattr("tfdlrm.runs.training_run.require_memory", require)
     with pytest.raises(StoppedError):
         train(config)
     return require.call_args.args[2]

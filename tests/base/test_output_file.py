@@ -30,7 +30,8 @@ def log(tmp_path):
 
 
 def profile(monkeypatch, source, output):
-    argv = ["trace", "--do", "profile", "--input", str(source), "--output", str(output)]
+    paths = ["--input", str(source), "--output_file", str(output)]
+    argv = ["trace", "--do", "profile", *paths]
     monkeypatch.setattr(sys, "argv", argv)
     trace.main()
 
@@ -53,7 +54,9 @@ def test_an_output_that_is_the_input_is_refused(log, tmp_path, link):
         lambda: ClientCommand(log, output),
         lambda: ClientCommand(output, log),
     ):
-        with pytest.raises(InputError, match=r"would replace input .*give another one"):
+        with pytest.raises(
+            InputError, match=r"would replace (raw|input) .*give another one"
+        ):
             make_command()
     assert log.read_text() == "3, 1, 3\n"
 
@@ -76,15 +79,15 @@ def test_no_output_replaces_a_part_of_a_folder_of_logs(tmp_path):
     part = tmp_path / "logs" / "day=1" / "part-0.csv"
     part.parent.mkdir(parents=True)
     part.touch()
-    with pytest.raises(InputError, match="would replace input"):
+    with pytest.raises(InputError, match="would replace raw"):
         PredictCommand(tmp_path / "model", tmp_path / "logs", part)
 
 
 def test_measures_do_not_replace_the_schema(data_dir, tmp_path):
     contents = (data_dir / "schema.json").read_bytes()
-    with pytest.raises(InputError, match=r"json .* would replace data_dir"):
+    with pytest.raises(InputError, match=r"output_file .* would replace data_dir"):
         evaluate_model(
-            EvaluateCommand(tmp_path, data_dir, json=data_dir / "schema.json")
+            EvaluateCommand(tmp_path, data_dir, output_file=data_dir / "schema.json")
         )
     assert (data_dir / "schema.json").read_bytes() == contents
 
@@ -216,13 +219,13 @@ def test_streams_are_no_files(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     assert is_stream(tmp_path / "pipe") and is_stream(Path("-"))
     assert not is_stream(tmp_path / "new") and not is_stream(tmp_path)
-    check_output("output", Path("-"), input=Path("-"))
+    check_output("output_file", Path("-"), raw=Path("-"))
 
 
 def test_a_closed_pipe_ends_quietly():
     process = run_command_line(
-        f"bash -c '{sys.executable} -m pipelines.synthetic --rows 60000 --output - "
-        "| head -1 | wc -l; echo ${PIPESTATUS[0]}'"
+        f"bash -c '{sys.executable} -m pipelines.synthetic --rows 60000 "
+        "--output_file - | head -1 | wc -l; echo ${PIPESTATUS[0]}'"
     )
     assert process.stdout.split() == ["1", "141"]
     assert process.stderr == ""
@@ -247,7 +250,7 @@ def test_the_files_of_tls_are_inputs_too(log, tmp_path):
 def test_a_full_disk_behind_standard_output_is_told_in_a_line(log):
     process = subprocess.run(
         f"{sys.executable} -m pipelines.trace --do profile --input {log} "
-        f"--output {log}.out > /dev/full",
+        f"--output_file {log}.out > /dev/full",
         shell=True,
         cwd=ROOT,
         capture_output=True,

@@ -227,8 +227,8 @@ def test_a_run_on_s3_from_the_data_to_the_scores(s3, uploaded, tmp_path):
     for name in ("whole", "stopped"):
         model, output = f"s3://clicks/{name}_m", f"{name}.csv"
         run(
-            f"tfdlrm.predict --model {model} --input s3://clicks/raw/{uploaded} "
-            f"--output {output}"
+            f"tfdlrm.predict --model {model} --raw s3://clicks/raw/{uploaded} "
+            f"--output_file {output}"
         )
     scores = (tmp_path / "whole.csv").read_bytes()
     assert scores == (tmp_path / "stopped.csv").read_bytes()
@@ -239,7 +239,7 @@ def test_a_run_on_s3_from_the_data_to_the_scores(s3, uploaded, tmp_path):
     )
     run(
         "tfdlrm.evaluate --model s3://clicks/whole_m --data_dir s3://clicks/data "
-        "--json measures.json"
+        "--output_file measures.json"
     )
     measured = json.loads((tmp_path / "measures.json").read_text())
     result = run_command_line(
@@ -271,15 +271,15 @@ def test_a_run_on_s3_from_the_data_to_the_scores(s3, uploaded, tmp_path):
 @pytest.mark.parametrize(
     ("command", "name"),
     [
-        ("pipelines.synthetic --rows 10 --output s3://b/rows.tsv", "output"),
+        ("pipelines.synthetic --rows 10 --output_file s3://b/rows.tsv", "output_file"),
         (
-            "pipelines.random_data --vocabulary_sizes 3 --rows 9 --output s3://b/rows",
-            "output",
+            "pipelines.random_data --vocabulary_sizes 3 --rows 9 --output_file s3://b/rows",
+            "output_file",
         ),
         ("pipelines.prepare --raw {raw} --engine spark --output s3://b/data", "output"),
         ("tfdlrm.compare --data_dir data --output s3://b/compared", "output"),
         ("tfdlrm.importance --model m --data_dir d --output s3://b/i", "output"),
-        ("tfdlrm.export --run_dir run --plot s3://b/graph", "plot"),
+        ("tfdlrm.export --run_dir run --graph s3://b/graph", "graph"),
         ("tfdlrm.export --run_dir run --deployment s3://b/files", "deployment"),
     ],
 )

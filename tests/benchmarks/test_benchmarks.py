@@ -248,7 +248,7 @@ def test_the_command_prints_the_rows_that_were_asked_for(tmp_path):
         "python -m benchmarks.train_step --systems '[tfdlrm,torch]' "
         "--optimizers '[adagrad]' --batch_sizes '[32]' --steps_per_execution '[2]' "
         "--table_scale 0.0001 --smaller_tables null --seconds 0.1 --min_steps 2 "
-        "--json_file measurements.json",
+        "--output_file measurements.json",
         cwd=tmp_path,
     )
     assert process.returncode == 0, process.stderr

@@ -23,7 +23,7 @@ def test_generated_rows_are_well_formed_and_the_same_each_time(tmp_path):
 
 def test_the_benchmark_prints_each_stage_of_each_size(tmp_path, capfd):
     sizes = ["--rows", "[2000]", "--vocabulary_sizes", "[]"]
-    main([*sizes, "--data", str(tmp_path)])
+    main([*sizes, "--work_dir", str(tmp_path)])
     printed = capfd.readouterr().out
     for stage in ("read rows", "count values", "encode rows", "write shards"):
         assert re.search(rf"^\| {stage} +\| +[\d.]+ \|", printed, re.MULTILINE)
@@ -47,7 +47,7 @@ def test_every_way_to_look_up_ids_finds_the_same():
 
 @pytest.mark.slow
 def test_the_reading_benchmark_prints_every_way(tmp_path, capfd):
-    read.main(["--rows", "20000", "--seconds", "0.1", "--data", str(tmp_path)])
+    read.main(["--rows", "20000", "--seconds", "0.1", "--work_dir", str(tmp_path)])
     printed = capfd.readouterr().out
     table = printed[printed.index("| records") :].splitlines()[2:]
     names = [line.split("|")[1].strip() for line in table]

@@ -23,7 +23,7 @@ def output(tmp_path):
 def no_export(monkeypatch):
     """Write no model after training, which takes longer than a small run."""
 
-    def name_only(model, schema, data_dir, export_dir, card):
+    def name_only(model, schema, data_dir, export_dir, card, **options):
         return export_dir / "1"
 
     monkeypatch.setattr(saved_model, "export_model", name_only)

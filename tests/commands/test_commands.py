@@ -91,7 +91,9 @@ def test_evaluating_the_export_gives_the_numbers_of_training(
     exported, config, tmp_path, capsys
 ):
     output = tmp_path / "metrics.json"
-    evaluate_model(EvaluateCommand(config.export_dir, config.data_dir, json=output))
+    evaluate_model(
+        EvaluateCommand(config.export_dir, config.data_dir, output_file=output)
+    )
     printed = capsys.readouterr().out
     measured = json.loads(output.read_text())
     trained = json.loads((config.run_dir / "metrics.json").read_text())
@@ -118,7 +120,7 @@ def test_a_data_set_without_held_out_rows_is_evaluated_on_request(
 
 def test_a_place_for_the_measures_that_is_not_there_is_refused(config, tmp_path):
     command = EvaluateCommand(
-        config.export_dir, config.data_dir, json=tmp_path / "no" / "metrics.json"
+        config.export_dir, config.data_dir, output_file=tmp_path / "no" / "metrics.json"
     )
     with pytest.raises(InputError, match="is no directory"):
         evaluate_model(command)
@@ -216,7 +218,9 @@ def test_a_used_run_directory_is_refused_before_rows_are_prepared(
 def test_a_raw_file_is_prepared_once(raw_file, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = TrainConfig(raw=raw_file, model=SMALL_DLRM, export_dir=tmp_path / "model")
-    monkeypatch.setattr("tfdlrm.train.memory_here", lambda *_: Memory(host=0))
+    monkeypatch.setattr(
+        "tfdlrm.runs.training_run.memory_here", lambda *_: Memory(host=0)
+    )
 
     def prepare_only(config):
         with pytest.raises(InputError, match="and 0 B are there"):
@@ -233,7 +237,7 @@ def test_a_raw_file_is_prepared_once(raw_file, tmp_path, capsys, monkeypatch):
     prepared = replace(
         config, raw=None, data_dir=schema.parent, prepare=PrepareConfig(days=3)
     )
-    assert "no setting of prepare is used" in prepare_only(prepared)
+    assert "not used are prepare.days 3" in prepare_only(prepared)
 
 
 @pytest.mark.slow

@@ -118,10 +118,12 @@ def test_settings_out_of_range_are_refused(settings, message):
 
 def test_the_command_writes_a_file_or_says_why_not(tmp_path):
     command = "python -m pipelines.random_data --rows 10 --vocabulary_sizes '[4,3,2]'"
-    process = run_command_line(f"{command} --output rows.parquet", cwd=tmp_path)
+    process = run_command_line(f"{command} --output_file rows.parquet", cwd=tmp_path)
     assert process.returncode == 0, process.stderr
     assert pa_parquet.read_table(tmp_path / "rows.parquet").num_rows == 10
     (tmp_path / "file").write_text("")
-    failed = run_command_line(f"{command} --output file/rows.parquet", cwd=tmp_path)
+    failed = run_command_line(
+        f"{command} --output_file file/rows.parquet", cwd=tmp_path
+    )
     assert failed.returncode == 2
     assert failed.stderr.count("\n") == 1

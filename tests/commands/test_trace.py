@@ -172,15 +172,16 @@ def test_a_setting_of_replays_is_refused_for_profiles(name):
 def test_the_command_profiles_and_replays(tmp_path):
     (tmp_path / "trace.log").write_text("3, 1, 3, 3, 2, 1\n")
     process = run_command_line(
-        "python -m pipelines.trace --do profile --input trace.log --output dist.log && "
-        "python -m pipelines.trace --do replay --input dist.log --output again.log "
-        "--accesses 50",
+        "python -m pipelines.trace --do profile --input trace.log "
+        "--output_file dist.log && "
+        "python -m pipelines.trace --do replay --input dist.log --accesses 50 "
+        "--output_file again.log",
         cwd=tmp_path,
     )
     assert process.returncode == 0, process.stderr
     assert set(read_trace(tmp_path / "again.log").tolist()) == {1, 2, 3}
     failed = run_command_line(
-        "python -m pipelines.trace --do replay --input trace.log --output x",
+        "python -m pipelines.trace --do replay --input trace.log --output_file x",
         cwd=tmp_path,
     )
     assert failed.returncode == 2

@@ -146,10 +146,10 @@ def test_the_installed_wheel_works_from_another_folder(wheel, tmp_path):
     )
     assert where.strip() == str(installed / "tfdlrm" / "__init__.py")
     for command in (
-        "pipelines.synthetic --rows 2000 --output clicks.tsv",
+        "pipelines.synthetic --rows 2000 --output_file clicks.tsv",
         "tfdlrm.train --raw clicks.tsv --run_dir run --export_dir model "
         "--model.embedding_dim 4",
-        "tfdlrm.predict --model model --input clicks.tsv --output scores.csv",
+        "tfdlrm.predict --model model --raw clicks.tsv --output_file scores.csv",
     ):
         run(*python, "-m", *command.split(), cwd=tmp_path, PYTHONPATH=str(installed))
     assert len((tmp_path / "scores.csv").read_text().splitlines()) == 2_001

@@ -1,21 +1,28 @@
 import dataclasses
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from pipelines.prepare import prepare
 from tests.support.processes import ROOT, run_command_line
 from tfdlrm.base.command_line import parse, to_yaml
 from tfdlrm.base.errors import InputError
+from tfdlrm.base.figure_style import COLOURS
 from tfdlrm.compare import CompareCommand, compare
+from tfdlrm.comparison.curve_pictures import CURVE_PICTURES
+from tfdlrm.comparison.page import page_of
 from tfdlrm.comparison.report import write_comparison
 from tfdlrm.comparison.runs import FinishedRun, Spread, indistinguishable
 from tfdlrm.config import PrepareConfig
+from tfdlrm.metrics.binary import binary_metrics
 
 COMMAND = (
     "python -m tfdlrm.compare --models logistic_regression,dlrm --optimizers adagrad "
@@ -68,21 +75,37 @@ def test_only_what_the_spread_distinguishes_is_ranked(deviation, names):
     assert indistinguishable(spreads, highest=True) == names
 
 
-def test_the_page_holds_table_figure_and_verdict(command, tmp_path):
+@pytest.mark.usefixtures("pictures")
+def test_the_page_holds_table_figures_and_verdict(command, tmp_path):
     contenders = [
         [finished_run(command, "dlrm", 0.80 + seed / 1e3, seed) for seed in (0, 1)],
         [finished_run(command, "dcn", 0.70 + seed / 1e3, seed) for seed in (0, 1)],
     ]
     page = write_comparison(tmp_path, contenders, 2, "On <rows>.").read_text()
-    assert "<td>dlrm, sgd</td>" in page
+    assert '<td data-name="model, optimizer">dlrm, sgd</td>' in page
     assert "0.8005 ± 0.0007" in page
     assert "On &lt;rows&gt;." in page
     assert "By AUC dlrm, sgd is ahead of all others" in page
-    assert page.count("src=") == page.count('src="data:image/png;base64,') == 1
+    assert "src=" not in page and "url(http" not in page  # it needs no other file
+    assert page.count("<svg") == 3
     contenders_json = json.loads((tmp_path / "report.json").read_text())
     assert [len(contender["runs"]) for contender in contenders_json] == [2, 2]
     report = (tmp_path / "report.md").read_text()
     assert "| dcn, sgd | 0.1 | 2 | 0.7005 ± 0.0007 |" in report
+    for name in ("auc.png", "loss.png", "accuracy.png"):
+        assert f"]({name})" in report
+        assert (tmp_path / name).stat().st_size
+
+
+def test_simple_models_are_rows_of_the_table(command, tmp_path):
+    contenders = [[finished_run(command, "dlrm", 0.8)]]
+    values = binary_metrics(np.array([0, 1]), np.array([0.2, 0.8]))
+    baselines = {"best column (a|b<c>)": values}
+    page = write_comparison(tmp_path, contenders, 1, "", baselines).read_text()
+    assert ">best column (a|b&lt;c&gt;)<" in page
+    report = (tmp_path / "report.md").read_text()
+    row = r"| best column \(a\|b\<c\>\) | - | - | 1.0000 | 0.2231 | 0.3219 | 1.0000 |"
+    assert row in report
 
 
 def test_one_seed_makes_no_ranking(command, tmp_path):
@@ -246,3 +269,62 @@ def test_a_data_set_or_a_run_takes_no_comparison(data_dir, tmp_path):
         with pytest.raises(InputError, match=r"has a .*: it is a data set, a run"):
             compare(CompareCommand(data_dir, output=output))
         assert {path.name for path in output.iterdir()} == old_names
+
+
+def test_curves_take_the_colours_and_the_text_of_the_page(command):
+    contenders = [[finished_run(command, name)] for name in ("dlrm", "dcn", "mlp")]
+    svg = CURVE_PICTURES[0].as_part_of_a_page(contenders)
+    root = ElementTree.fromstring(svg)
+    assert root.get("aria-label").startswith("AUC over training steps")
+    assert ">dcn, sgd</text>" in svg  # text, not outlines of letters
+    for number in range(3):
+        assert svg.count(f"stroke: var(--curve-{number})") >= 2  # a line a split
+    style = page_of(contenders, "", "", [], [], "").partition("</style>")[0]
+    for number in range(len(COLOURS)):
+        assert style.count(f"--curve-{number}:") == 2  # light and dark
+    assert not set(re.findall(r"#[0-9a-f]{6}", svg)) - {"#b0b0b0", "#808080"}
+
+
+def test_each_curve_is_drawn_over_its_own_measure(command):
+    contenders = [[finished_run(command)]]
+    for picture in CURVE_PICTURES:
+        (axis,) = picture.draw(contenders).axes
+        train, validation = axis.lines
+        points = [p for p in contenders[0][0].curves if p["split"] == "train"]
+        assert list(train.get_ydata()) == [p[picture.measure] for p in points]
+        assert (train.get_linestyle(), validation.get_linestyle()) == ("-", "--")
+
+
+def test_more_models_than_colours_have_markers(command):
+    contenders = [[finished_run(command)]] * (len(COLOURS) + 1)
+    (axis,) = CURVE_PICTURES[0].draw(contenders).axes
+    looks = {(line.get_color(), line.get_marker()) for line in axis.lines}
+    assert len(looks) == len(contenders)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium here")
+def test_a_click_on_a_heading_sorts_the_table_and_another_one_turns_it(
+    command, tmp_path
+):
+    contenders = [
+        [finished_run(command, name, auc)]
+        for name, auc in (("mlp", 0.7), ("dcn", 0.9), ("fm", 0.8))
+    ]
+    page = write_comparison(tmp_path, contenders, 1, "")
+    clicked = tmp_path / "clicked.html"
+    for clicks, order in (
+        ("head(3)", ["dcn", "fm", "mlp"]),
+        ("head(3), head(3)", ["mlp", "fm", "dcn"]),
+        ("head(0)", ["dcn", "fm", "mlp"]),
+    ):
+        script = "const head = n => document.querySelectorAll('th button')[n].click()"
+        text = page.read_text() + f"<script>{script}; {clicks}</script>"
+        clicked.write_text(text)
+        dom = subprocess.run(
+            ["chromium", "--headless", "--no-sandbox", "--dump-dom", clicked.as_uri()],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert re.findall(r'optimizer">(\w+), sgd</td>', dom) == order

@@ -142,11 +142,11 @@ def test_the_command_line_chooses_over_the_file(tmp_path):
         (["--model.name", "dcm"], "model.name is 'dcm', expected one of dlrm, dcn,"),
         (["--model.name", "fm", "--model.dropout", "0.5"], "model.dropout"),
         (["--model.name", "mf"], "model.user"),
-        (["--model.name", "dcn", "--model.deep_units", "[]"], "deep_units is ()"),
+        (["--model.name", "dcn", "--model.deep_units", "[]"], "deep_units is []"),
         (["--model.name", "dcn_v2", "--model.rank", "0"], "rank is 0"),
         (
             ["--model.interaction", "concatenate", "--model.self_interaction", "true"],
-            "self_interaction is True",
+            "self_interaction is true",
         ),
         (["--model.collision_threshold", "9"], "expected 0 without num_collisions"),
     ],

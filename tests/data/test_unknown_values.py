@@ -89,8 +89,8 @@ def test_unknown_values_of_bags_and_of_whole_rows_are_counted(tmp_path):
         },
         schema_overrides={"tags": pl.List(pl.String), "shops": pl.List(pl.String)},
     )
-    shares, user, tags, rows = report_of(features, frame)
-    assert shares == "unknown values: user 50.00%, tags 40.00%"
+    counts, user, tags, rows = report_of(features, frame)
+    assert counts == "unknown values: user 2 of 4 (50.00%), tags 2 of 5 (40.00%)"
     assert user.startswith("warning: user: 2 of 4 values (50.00%) are unknown")
     # Two of the three tags, next to two empty bags.
     assert tags.startswith("warning: tags: 2 of 5 values (40.00%) are unknown")
@@ -104,7 +104,7 @@ def test_a_share_as_in_the_data_set_is_no_warning():
     counts = UnknownValues(["C1"], {"C1": 0.25})
     rows = counts.rows(100)
     rows.add("C1", pl.Series(["a"] * 100), np.arange(100) < 30)
-    assert counts.report() == ["unknown values: C1 30.00%"]
+    assert counts.report() == ["unknown values: C1 30 of 100 (30.00%)"]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_evaluate_measures_a_raw_log_as_scikit_learn_does(
     labels = read_plainly(CRITEO)[0]
     scores = np.loadtxt(tmp_path / "scores.csv", skiprows=1)
     json_file = tmp_path / "measures.json"
-    evaluate_model(EvaluateCommand(exported, raw=labelled, json=json_file))
+    evaluate_model(EvaluateCommand(exported, raw=labelled, output_file=json_file))
     measures = json.loads(json_file.read_text())["raw"]
     assert measures["rows"] == 700
     assert measures["auc"] == pytest.approx(metrics.roc_auc_score(labels, scores))

@@ -53,6 +53,10 @@ def test_the_commands_of_the_page_on_own_data_run(tmp_path):
         assert result.returncode == 0, f"{command}\n{result.stderr}"
     predictions = (tmp_path / "predictions.csv").read_text().splitlines()
     assert len(predictions) == 1 + 400
+    head, first, *_ = (tmp_path / "scored.csv").read_text().splitlines()
+    assert head == "user,tags,clicked,probability"
+    assert first == f"u17,shoes|sale,no,{predictions[1]}"
+    assert (tmp_path / "scored.parquet").exists()
 
 
 def write_criteo(directory):
@@ -77,9 +81,9 @@ def test_the_commands_of_the_page_on_preparing_run(tmp_path, monkeypatch):
     for command in page_commands:
         command = command.replace("spark://head:7077", "local[2]")
         if "benchmarks.prepare" in command:
-            command += f" --rows '[2000]' --vocabulary_sizes '[]' --data {tmp_path}"
+            command += f" --rows '[2000]' --vocabulary_sizes '[]' --work_dir {tmp_path}"
         if "benchmarks.read" in command:
-            command += f" --rows 20000 --seconds 0.1 --data {tmp_path}"
+            command += f" --rows 20000 --seconds 0.1 --work_dir {tmp_path}"
         run_in_bash(command, tmp_path)
     (example,) = blocks("docs/preparing.md", "python")
     monkeypatch.chdir(tmp_path)

@@ -1,5 +1,6 @@
 """Run what the serving page shows, with a model trained for it."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -21,9 +22,18 @@ def work_dir(tmp_path_factory):
     lines = (work_dir / "train.txt").read_text().splitlines()[:50]
     unlabelled = "".join(line.partition("\t")[2] + "\n" for line in lines)
     (work_dir / "test.txt").write_text(unlabelled)
-    trained = run_command_line("python -m tfdlrm.train --raw train.txt", work_dir)
+    trained = run_command_line(
+        "python -m tfdlrm.train --raw train.txt --export_dir saved_models/dlrm",
+        work_dir,
+    )
     assert trained.returncode == 0, trained.stderr
     return work_dir
+
+
+def test_the_answer_of_the_serving_page_has_a_list_for_each_row():
+    request, answer = map(json.loads, blocks("docs/serving.md", "json"))
+    assert request["signature_name"] == "raw"
+    assert len(answer["unknown"]) == len(answer["predictions"])
 
 
 @pytest.mark.slow
@@ -31,8 +41,8 @@ def test_the_commands_of_the_serving_page_run(work_dir):
     serve, *ask, benchmark = commands("docs/serving.md")
     assert serve == "python -m tfdlrm.serve saved_models/dlrm"
     predicted = run_command_line(
-        "python -m tfdlrm.predict --model saved_models/dlrm --input test.txt "
-        "--output known.csv",
+        "python -m tfdlrm.predict --model saved_models/dlrm --raw test.txt "
+        "--output_file known.csv",
         work_dir,
     )
     assert predicted.returncode == 0, predicted.stderr
@@ -63,10 +73,12 @@ def test_the_commands_of_the_serving_page_run(work_dir):
             process.stderr
         )
         if shutil.which("curl"):
-            (curl,) = (
+            search, ask_for_rows = (
                 block for block in blocks("docs/serving.md", "bash") if "curl" in block
             )
-            process = run_command_line(here(curl), work_dir)
+            process = run_command_line(here(search), work_dir)
+            assert process.stdout.startswith('{"values":['), process.stdout
+            process = run_command_line(here(ask_for_rows), work_dir)
             assert process.stdout.startswith('{"outputs":[[0.'), process.stdout
     tiny = "--seconds 0.3 --table_scale 0.0001 --batch_sizes '[1]' --rates '[50]'"
     process = run_command_line(f"{benchmark} {tiny}", work_dir)

@@ -1,6 +1,8 @@
 """The site: the messages and settings that it lists are those of the code."""
 
 import ast
+import dataclasses
+import json
 import re
 import subprocess
 import sys
@@ -9,6 +11,8 @@ import pytest
 
 from tests.docs.test_pages import blocks
 from tests.support.processes import ROOT
+from tfdlrm.base.version import __version__
+from tfdlrm.config import TrainConfig
 
 # The Python of these pages needs their commands' files; other tests run it.
 NOT_ALONE = {"docs/from_nvidia.md", "docs/preparing.md", "docs/serving.md"}
@@ -65,6 +69,17 @@ def test_the_site_is_built_without_a_warning(tmp_path):
         command, cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert process.returncode == 0, process.stderr
-    settings = (tmp_path / "settings" / "index.html").read_text("utf-8")
-    assert "embedding_dim" in settings
-    assert "<!-- settings -->" not in settings
+    pages = tmp_path / "settings"
+    assert "<!-- settings -->" not in (pages / "index.html").read_text("utf-8")
+    # The search finds what has a heading.
+    models = (pages / "models" / "index.html").read_text("utf-8")
+    assert re.search(r'<h3 id="[\w-]+embedding_dim">embedding_dim', models)
+    train = (pages / "train" / "index.html").read_text("utf-8")
+    for field in dataclasses.fields(TrainConfig):
+        assert f'<h3 id="tfdlrm-train-{field.name}">' in train
+    index = json.loads((tmp_path / "search" / "search_index.json").read_text("utf-8"))
+    titles = {entry["title"] for entry in index["docs"]}
+    assert {"early_stopping", "DotInteraction"} <= {
+        re.sub("<.*?>", "", title).strip("¶ ") for title in titles
+    }
+    assert f"tfdlrm {__version__}" in train  # the version, on every page

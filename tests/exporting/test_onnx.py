@@ -35,7 +35,7 @@ def signature(values) -> dict[str, tuple]:
 def test_an_exported_file_scores_as_the_saved_model(config, tmp_path):
     graph = tmp_path / "graph"
     version = export(
-        ExportCommand(config.run_dir, tmp_path / "onnx", "onnx", plot=graph)
+        ExportCommand(config.run_dir, tmp_path / "onnx", "onnx", graph=graph)
     )
     assert version == tmp_path / "onnx" / "1"
     assert [path.name.split(".")[0] for path in graph.iterdir()] == ["events"]
@@ -76,7 +76,7 @@ def test_what_is_missing_is_said_before_anything_is_read(monkeypatch, config):
 
 def test_a_picture_instead_of_a_directory_is_refused_first(config, tmp_path):
     picture = tmp_path / "model.png"
-    command = ExportCommand(config.run_dir, tmp_path / "onnx", plot=picture)
+    command = ExportCommand(config.run_dir, tmp_path / "onnx", graph=picture)
     with pytest.raises(InputError, match="plot is "):
         export(command)
     assert not list(tmp_path.iterdir())
@@ -239,7 +239,7 @@ def test_another_model_is_exported_too(config, tmp_path):
 def test_the_command_exports_as_onnx(config, tmp_path):
     result = run_command_line(
         f"python -m tfdlrm.export --run_dir {config.run_dir} --format onnx "
-        "--plot graph",
+        "--graph graph",
         cwd=tmp_path,
     )
     assert (result.returncode, result.stderr) == (0, "")

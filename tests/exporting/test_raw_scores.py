@@ -31,7 +31,7 @@ def scorer(exported):
 
 def measures_of(exported, log, tmp_path):
     json_file = tmp_path / "measures.json"
-    evaluate_model(EvaluateCommand(exported, raw=log, json=json_file))
+    evaluate_model(EvaluateCommand(exported, raw=log, output_file=json_file))
     return json.loads(json_file.read_text())["raw"]
 
 

@@ -97,7 +97,8 @@ def test_a_run_that_was_stopped_ends_on_gpus_as_one_on_a_cpu(finished, on_cpu):
 @pytest.mark.slow
 def test_a_machine_with_gpus_evaluates_a_model(finished, data_dir):
     finished.run(
-        f"python -m tfdlrm.evaluate --model model --data_dir {data_dir} --json now.json"
+        f"python -m tfdlrm.evaluate --model model --data_dir {data_dir} "
+        "--output_file now.json"
     )
     now = json.loads((finished.directory / "now.json").read_text())
     after_training = json.loads((finished.directory / "run/metrics.json").read_text())
@@ -123,7 +124,8 @@ def test_a_machine_with_gpus_predicts_what_one_without_does(
 ):
     model = finished.directory / "model"
     finished.run(
-        f"python -m tfdlrm.predict --model model --input {raw_file} --output scores.csv"
+        f"python -m tfdlrm.predict --model model --raw {raw_file} "
+        "--output_file scores.csv"
     )
     np.testing.assert_allclose(
         scores_in(finished.directory / "scores.csv"),
@@ -231,7 +233,7 @@ def test_tables_that_no_gpu_has_room_for_are_trained_and_used(
     machine.run("python -m tfdlrm.export --run_dir run --export_dir again")
     machine.run(f"python -m tfdlrm.evaluate --model again --data_dir {data_dir}")
     machine.run(
-        f"python -m tfdlrm.predict --model again --input {raw} --output scores.csv"
+        f"python -m tfdlrm.predict --model again --raw {raw} --output_file scores.csv"
     )
     with serving(tmp_path / "again", environment=machine.environment) as server:
         answers = tmp_path / "answers.csv"

@@ -93,12 +93,12 @@ def test_columns_of_one_kind_are_enough(load):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "columns.yaml is None, expected a mapping of format, separator"),
+        ("", "columns.yaml is null, expected a mapping of format, separator"),
         ("{label: y", "columns.yaml is not YAML: "),
         (f"{{label: {'9' * 5000}}}", "columns.yaml is not YAML: "),
         ("{label: 2024-13-45}", "columns.yaml is not YAML: month must be in"),
         ("{label: y, dense: [a], quote: single}", "quote is 'single', expected one of"),
-        ("{label: y, dense: [a], quote: ~}", "quote is None, expected one of none, "),
+        ("{label: y, dense: [a], quote: ~}", "quote is null, expected one of none, "),
         ("{label: y, dense: [a], escape: xx}", "escape is 'xx', expected none, or one"),
         ("{label: y, dense: [a], escape: ','}", "escape is ',', expected no quote, se"),
         ("{label: y, dense: [a], escape: n}", "that is no letter or digit"),

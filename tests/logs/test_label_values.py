@@ -151,7 +151,7 @@ def test_the_values_of_a_plain_label_are_told(tmp_path, capsys):
         ("{name: y, negative: 'no'}", "negative is given without positive"),
         (
             "{name: y, positive: 'yes', negative: no}",
-            "negative is False, expected text",
+            "negative is false, expected text",
         ),
         ("{name: y, positive: 'yes', negative: []}", "expected one or more other"),
         ("{name: y, positive: 'yes', negative: 'yes'}", "expected one or more other"),

@@ -142,14 +142,14 @@ def test_another_model_goes_the_whole_way(
     run = tmp_path / "run"
     config = TrainConfig(data_dir, model=MFConfig("C1", "C2"), run_dir=run)
     exported = train(config)
-    assert exported == Path("saved_models/mf/1")
+    assert exported == Path("saved_models/run/1")
     assert "mf ignores the columns I1, I2, " in capsys.readouterr().out
     report = (run / "report.md").read_text()
     assert "- ignored columns: I1, I2, " in report
     assert "reliability.png" in report
     assert (run / "reliability.png").read_bytes().startswith(b"\x89PNG")
     again = export(ExportCommand(run))
-    assert again == Path("saved_models/mf/2")
+    assert again == Path("saved_models/run/2")
     for model in (exported, again):
         predict(PredictCommand(model, raw_file, tmp_path / f"{model.name}.csv"))
     assert (tmp_path / "1.csv").read_text() == (tmp_path / "2.csv").read_text()

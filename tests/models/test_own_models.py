@@ -102,7 +102,9 @@ def test_raw_rows_are_scored_as_prepared_ones(trained, columns_name, log, tmp_pa
 def test_what_decides_the_label_is_learned(trained, capsys, tmp_path):
     config = trained("both")
     evaluate_model(
-        EvaluateCommand(config.export_dir, config.data_dir, json=tmp_path / "m.json")
+        EvaluateCommand(
+            config.export_dir, config.data_dir, output_file=tmp_path / "m.json"
+        )
     )
     assert "default dialect" in capsys.readouterr().out
     metrics = json.loads((config.run_dir / "metrics.json").read_text())

@@ -183,7 +183,9 @@ def test_a_threshold_is_suggested_by_what_the_data_set_has_counted(
 def test_a_run_that_cannot_fit_is_refused_before_it_makes_anything(
     data_dir, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("tfdlrm.train.memory_here", lambda *_: Memory(10**8))
+    monkeypatch.setattr(
+        "tfdlrm.runs.training_run.memory_here", lambda *_: Memory(10**8)
+    )
     config = TrainConfig(data_dir=data_dir, model=DLRM, run_dir=tmp_path / "run")
     with pytest.raises(InputError, match="of memory, and 100 MB are there"):
         train(config)

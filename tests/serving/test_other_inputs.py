@@ -2,12 +2,17 @@
 
 import logging
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
 from tests.support.served_model import save_kinds, save_scores
 from tests.support.serving_thread import embedded, get
+from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
+from tfdlrm.serve import settings
+from tfdlrm.serving.flags import ServeCommand
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.models import Models
 from tfdlrm.serving.policies import ModelSettings, VersionPolicy
@@ -38,8 +43,8 @@ def save(path, inputs, signature="serving_default"):
 
 
 def models_of(path, policy=None, **options):
-    settings = ModelSettings("m", path, policy or VersionPolicy())
-    models = Models([settings], Metrics(), **options)
+    model_settings = ModelSettings("m", path, policy or VersionPolicy())
+    models = Models([model_settings], Metrics(), **options)
     models.load()
     return models.model("m")
 
@@ -157,10 +162,49 @@ def test_removing_the_old_version_does_not_let_other_inputs_in(tmp_path):
     assert model.available == [1]
 
 
+def add_columns(version, **changes):
+    """Write the columns of a version, as if tfdlrm had exported it."""
+    columns = FeatureSchema(("a",), (CategoricalFeature("b", 9),))
+    (version / "assets.extra").mkdir()
+    replace(columns, **changes).save(version / "assets.extra")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"label": "bought"}, "label: column label there, bought here"),
+        ({"vocabulary_contents": {"b": "d" * 64}}, "column b: another vocabulary"),
+        ({"untransformed": ("a",)}, "column a: transform log1p there, none here"),
+    ],
+)
+def test_other_columns_behind_equal_signatures_do_not_take_over(
+    tmp_path, changes, message
+):
+    save_scores(tmp_path / "1")
+    add_columns(tmp_path / "1", vocabulary_contents={"b": "c" * 64})
+    model = models_of(tmp_path)
+    shutil.rmtree(tmp_path / "1")  # as by export --keep 1
+    save_scores(tmp_path / "2")
+    add_columns(tmp_path / "2", **{"vocabulary_contents": {"b": "c" * 64}} | changes)
+    model.refresh()
+    assert model.available == [1]
+    assert message in model.statuses[2].error.message
+    save_scores(tmp_path / "3")
+    add_columns(tmp_path / "3", vocabulary_contents={"b": "c" * 64})
+    model.refresh()
+    assert model.available == [3]
+
+
+def test_the_option_for_other_inputs_goes_on_working():
+    for name in ("allow_other_inputs", "allow_other_columns"):
+        command = ServeCommand(Path("models"), **{name: True})
+        assert settings(command).takes_other_inputs
+
+
 def test_the_status_says_what_differs(tmp_path):
     save_scores(tmp_path / "1")
-    settings = ServerSettings([ModelSettings("m", tmp_path)], poll_seconds=0)
-    with embedded(settings) as server:
+    models = [ModelSettings("m", tmp_path)]
+    with embedded(ServerSettings(models, poll_seconds=0)) as server:
         save_kinds(tmp_path / "2")
         server.models.model("m").refresh()
         _, answer = get(f"{server.url}/v1/models/m")
@@ -168,5 +212,5 @@ def test_the_status_says_what_differs(tmp_path):
     assert (new["version"], new["state"]) == ("2", "END")
     assert new["status"]["error_code"] == "FAILED_PRECONDITION"
     assert "inputs differ from those of version 1" in new["status"]["error_message"]
-    assert "--allow_other_inputs" in new["status"]["error_message"]
+    assert "--allow_other_columns" in new["status"]["error_message"]
     assert (old["version"], old["state"]) == ("1", "AVAILABLE")

@@ -177,8 +177,8 @@ def test_a_stream_is_learned_once_each_event_and_beats_the_frozen_model(
     assert points_of(directory / "killed") == points
     for name in ("run", "killed"):
         result = run_command_line(
-            f"python -m tfdlrm.predict --model {name}_m --input clicks.tsv "
-            f"--output {name}.csv",
+            f"python -m tfdlrm.predict --model {name}_m --raw clicks.tsv "
+            f"--output_file {name}.csv",
             cwd=directory,
         )
         assert result.returncode == 0, result.stderr

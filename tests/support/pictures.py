@@ -1,5 +1,6 @@
 """Pictures that most tests leave out: drawing one takes longer than a small run."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,23 +8,35 @@ from matplotlib.figure import Figure
 
 from pipelines.ids import coverage_picture
 from tfdlrm.base import storage
+from tfdlrm.comparison import page
+from tfdlrm.comparison import report as comparison_report
 from tfdlrm.training import report
 
-_DRAW, _SAVE_FIGURE = coverage_picture.draw, report.save_figure
+_DRAWN = [
+    (module, name, getattr(module, name))
+    for module, name in (
+        (coverage_picture, "draw"),
+        (report, "save_picture"),
+        (comparison_report, "save_picture"),
+        (page, "CURVE_PICTURES"),
+    )
+]
 
 
 def leave_out(patch: pytest.MonkeyPatch) -> None:
-    """Draw no coverage, and leave the pictures of a run blank."""
+    """Draw no coverage, and leave the pictures of a run and of a comparison blank."""
     patch.setattr(coverage_picture, "draw", lambda *args: True)
-    patch.setattr(report, "save_figure", _save_blank)
+    patch.setattr(report, "save_picture", _save_blank)
+    patch.setattr(comparison_report, "save_picture", _save_blank)
+    patch.setattr(page, "CURVE_PICTURES", ())
 
 
 def draw(patch: pytest.MonkeyPatch) -> None:
     """Draw them all the same."""
-    patch.setattr(coverage_picture, "draw", _DRAW)
-    patch.setattr(report, "save_figure", _SAVE_FIGURE)
+    for module, name, value in _DRAWN:
+        patch.setattr(module, name, value)
 
 
-def _save_blank(figure: Figure, path: Path) -> None:
+def _save_blank(draw: Callable[[], Figure], path: Path) -> None:
     with storage.whole(path) as temporary:
-        temporary.write_bytes(b"no picture")
+        temporary.write_bytes(bytes(24))  # as long as the header of a PNG

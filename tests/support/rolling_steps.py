@@ -88,7 +88,7 @@ def score(settings):
         }
         for name, model in zip(settings["names"], settings["models"], strict=True)
     }
-    Path(settings["output"]).write_text(json.dumps(measures))
+    Path(settings["output_file"]).write_text(json.dumps(measures))
 
 
 def seen_by(model):

@@ -65,13 +65,18 @@ def config_for(directory, optimizer="adagrad", epochs=2, **settings):
     )
 
 
-def train(directory, optimizer="adagrad", read=read, data_set="a", **settings):
+def train(
+    directory, optimizer="adagrad", read=read, data_set="a", callbacks=(), **settings
+):
     """Train, or resume a killed run, and return the weights and curves."""
     config = config_for(directory, optimizer, **settings)
     make_reproducible(seed=1)
     model = small_model(optimizer, config.steps_per_execution)
     with RunDirectory.opened(config) as run:
-        points = fit(model, read, STEPS_PER_EPOCH, read(7, 0), config, run, data_set)
+        points = fit(
+            *(model, read, STEPS_PER_EPOCH, read(7, 0), config, run, data_set),
+            callbacks=callbacks,
+        )
     weights = [weight.numpy() for weight in model.variables + model.optimizer.variables]
     curves = [(point.step, point.split, point.loss, point.auc) for point in points]
     return weights, curves

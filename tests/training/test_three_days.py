@@ -17,7 +17,7 @@ from tfdlrm.data.column_files import vocabulary_path
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.vocabulary_contents import with_contents
 from tfdlrm.exporting.saved_model import export_model
-from tfdlrm.train import _open_source
+from tfdlrm.runs.beginning import open_source
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def kept_ids(root, column, source_day, day):
 def test_each_id_that_kept_its_value_brings_its_rows(source, source_day, day, shop):
     schema, old_schema = schema_of(shop, day), schema_of(shop, source_day)
     config = replace(settings(shop / "next", seed=7), init_from=shop / source)
-    model, facts = begun(shop / f"set{day}", schema, config, _open_source)
+    model, facts = begun(shop / f"set{day}", schema, config, open_source)
     expected, old = (
         values_of(made(schema, config)),
         values_of(restored(shop, source_day)),
@@ -106,7 +106,7 @@ def test_each_id_that_kept_its_value_brings_its_rows(source, source_day, day, sh
 
 def test_values_no_longer_seen_are_counted(shop):
     config = replace(settings(shop / "next"), init_from=shop / "run0")
-    _, facts = begun(shop / "set1", schema_of(shop, 1), config, _open_source)
+    _, facts = begun(shop / "set1", schema_of(shop, 1), config, open_source)
     rows = pl.read_csv(shop / "day1.csv", infer_schema=False)
     seen = set(rows["user"])
     users = pl.read_parquet(vocabulary_path(shop / "set0", "user"))["value"]
@@ -117,18 +117,18 @@ def test_values_no_longer_seen_are_counted(shop):
 def test_a_model_of_a_later_day_or_another_chain_is_refused(shop, tmp_path):
     config = replace(settings(shop / "next"), init_from=shop / "run2")
     with pytest.raises(InputError, match="set1 does not extend the data set of"):
-        begun(shop / "set1", schema_of(shop, 1), config, _open_source)
+        begun(shop / "set1", schema_of(shop, 1), config, open_source)
     again = {"columns": shop / "columns.yaml", "min_frequency": 3}
     prepared = PrepareConfig(**again, validation_days=0, test_days=0)
     schema = prepare([shop / "day1.csv"], tmp_path / "other", prepared)
     config = replace(config, init_from=shop / "run0")
     with pytest.raises(InputError, match="other does not extend the data set of"):
-        begun(tmp_path / "other", schema, config, _open_source)
+        begun(tmp_path / "other", schema, config, open_source)
 
 
 def test_values_are_those_of_the_run_where_nothing_changed(shop):
     config = replace(settings(shop / "next", seed=7), init_from=shop / "run2")
-    model, facts = begun(shop / "set2", schema_of(shop, 2), config, _open_source)
+    model, facts = begun(shop / "set2", schema_of(shop, 2), config, open_source)
     values, expected = values_of(model), values_of(restored(shop, 2))
     for name in expected:
         if expected[name].shape:

@@ -29,7 +29,7 @@ from tfdlrm.exporting.exported_weights import find_model
 from tfdlrm.exporting.model_card import ModelCard
 from tfdlrm.exporting.quantization import quantize_tables
 from tfdlrm.exporting.saved_model import export_model
-from tfdlrm.train import _open_source
+from tfdlrm.runs.beginning import open_source
 from tfdlrm.training.same_architecture import require_same
 from tfdlrm.training.trained_run import find_run
 
@@ -311,7 +311,7 @@ def test_a_directory_with_nothing_to_begin_with_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     for path in (tmp_path / "empty", tmp_path / "missing"):
         with pytest.raises(InputError, match=f"init_from {path} holds no weights: exp"):
-            _open_source(path)
+            open_source(path)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,10 @@ from typing import Any
 import yaml
 
 from tfdlrm.base.errors import InputError
-from tfdlrm.base.piped_input import refuse_pipe
+from tfdlrm.base.piped_input import is_piped, refuse_pipe
+
+_SOURCE = ' in "<unicode string>"'
+"""How PyYAML calls what it reads from a text."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +21,8 @@ class Arguments:
 
     Args:
         argv: The arguments, not parsed yet.
-        settings: The settings of each file, in the order of the arguments. A file that
-            does not exist is left out: the parser reports it.
+        settings: The settings of each file, in the order of the arguments. A pipe is
+            left out: it can be read only once, by the parser.
     """
 
     argv: Sequence[str]
@@ -35,14 +38,14 @@ class Arguments:
                 so that a file is read twice and cannot be a pipe.
 
         Raises:
-            InputError: If a file cannot be read as YAML with settings, or is a pipe
-                and read again.
+            InputError: If a file does not exist or cannot be read as YAML with
+                settings, or is a pipe and read again.
         """
-        paths = _parse(argv, "--config", action="append", default=[], type=Path) or []
+        files = _parse(argv, "--config", action="append", default=[]) or []
         if is_read_again:
-            for path in paths:
-                refuse_pipe("config", path)
-        return cls(argv, [_read_file(path) for path in paths if path.is_file()])
+            for file in files:
+                refuse_pipe("config", Path(file))
+        return cls(argv, [_read(file) for file in files if not is_piped(Path(file))])
 
     def value_of(self, option: str) -> str | None:
         """Return the value of an option among the arguments; `None` without it."""
@@ -78,15 +81,44 @@ def _parse(argv: Sequence[str], option: str, **parsing: Any) -> Any:
         return None
 
 
-def _read_file(path: Path) -> Mapping[str, Any]:
+def _read(file: str) -> Mapping[str, Any]:
+    """Return the settings in a file, or those that stand in its place as YAML."""
+    path = Path(file)
+    if file[:1] == "{" and not path.exists():
+        return _settings("config", file)
     try:
-        settings = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} cannot be read as YAML: {reason}") from None
+        text = path.read_text("utf-8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InputError(
+            f"{path} cannot be read as YAML: {reason}; expected a file of settings "
+            "such as `epochs: 2`"
+        ) from None
+    return _settings(str(path), text)
+
+
+def _settings(source: str, text: str) -> Mapping[str, Any]:
+    try:
+        settings = yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError) as error:
+        raise InputError(
+            f"{source} cannot be read as YAML: {yaml_problem(error)}"
+        ) from None
     if not isinstance(settings, Mapping):
-        raise InputError(f"{path} holds no settings: expected YAML such as `epochs: 2`")
+        raise InputError(
+            f"{source} holds no settings: expected YAML such as `epochs: 2`"
+        )
     return settings
+
+
+def yaml_problem(error: Exception) -> str:
+    """Return the line, the column and the problem of YAML that cannot be read."""
+    mark = getattr(error, "problem_mark", None)
+    text = " ".join(str(error).split())
+    problem = getattr(error, "problem", None) or text.replace(_SOURCE, "")
+    if mark is None:
+        return problem
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 
 def to_yaml(config: Any) -> str:

@@ -1,13 +1,9 @@
 """Parse the command line of a command into its frozen dataclass."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
-
-import docstring_parser
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tfdlrm.base import storage
 from tfdlrm.base.argument_spelling import (
@@ -18,10 +14,30 @@ from tfdlrm.base.argument_spelling import (
 from tfdlrm.base.arguments import Arguments, gives, to_yaml
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.exit_status import run_command
+from tfdlrm.base.help_text import CommandHelp, Subjects
 from tfdlrm.base.nearest import did_you_mean
-from tfdlrm.base.one_line_parser import OneLineParser
+from tfdlrm.base.renamed_options import rename_arguments
+from tfdlrm.base.setting_list import (
+    Setting,
+    alternatives,
+    sections,
+    settings_of,
+    summary,
+)
+from tfdlrm.base.setting_words import (
+    expected,
+    is_list,
+    is_path,
+    is_switch,
+    may_be_null,
+)
+
+if TYPE_CHECKING:
+    from tfdlrm.base.one_line_parser import OneLineParser
 
 __all__ = ["gives", "parse", "run_command", "to_yaml"]
+
+HELP = frozenset({"-h", "--help"})
 
 T = TypeVar("T")
 
@@ -31,6 +47,8 @@ def parse(
     module: str,
     argv: Sequence[str] | None = None,
     several: str | Sequence[str] | None = None,
+    renamed: Mapping[str, str] | None = None,
+    subjects: Subjects | None = None,
 ) -> T:
     """Read `config_class` from `--config FILE.yaml` and dotted overrides.
 
@@ -46,58 +64,129 @@ def parse(
         argv: Arguments; those of the process when `None`.
         several: Names of fields that take several values in a row; one without a
             default is required.
+        renamed: The new names of options, by their old ones, which go on working.
+        subjects: The order of the options in `--help`.
 
     Returns:
         An instance of `config_class`.
 
     Raises:
         InputError: On an unknown key, a wrong type or a value out of range.
+        SystemExit: With status 0 after `--help` or `--print_config`.
     """
-    parser = OneLineParser(
-        prog=f"python -m {module}",
-        description=_summary(config_class),
-        allow_abbrev=False,  # `gives` looks for whole names
-    )
-    parser.add_argument("--config", action="config", help="YAML file of settings.")
-    names = {several} if isinstance(several, str) else set(several or ())
-    settings: Sequence[Field[Any]] = fields(config_class)  # type: ignore[arg-type]
-    required = {setting.name for setting in settings if _is_required(setting)}
-    for name in sorted(names):
-        parser.add_argument(
-            f"--{name}",
-            nargs="+",
-            required=name in required,
-            metavar="PATH",
-            help=_descriptions(config_class)[name],
-        )
-    argv = sys.argv[1:] if argv is None else argv
-    has_alternatives = bool(_alternatives(config_class))
-    arguments = Arguments.read(argv, is_read_again=has_alternatives)
+    new_names = renamed or {}
+    argv = rename_arguments(sys.argv[1:] if argv is None else argv, new_names)
+    arguments = Arguments.read(argv, is_read_again=bool(alternatives(config_class)))
     chosen = _choose_alternatives(config_class, arguments)
+    settings = list(settings_of(config_class, chosen))
+    names = {several} if isinstance(several, str) else set(several or ())
+    if not HELP.isdisjoint(argv):
+        print(_help(config_class, module, settings, names, subjects or {}), end="")
+        raise SystemExit(0)
     in_a_row = {f"--{name}" for name in names}
-    lists = set(_options(config_class, chosen, _takes_list)) - in_a_row
-    paths = set(_options(config_class, chosen, _is_path))
-    refuse_empty_paths(argv, paths | in_a_row)
-    argv = bracket_lists(argv, lists)
-    argv = complete_switches(argv, set(_options(config_class, chosen, _is_switch)))
-    parser.add_class_arguments(
-        config_class, as_group=False, skip={*names, *chosen.keys()}
-    )
-    for field, alternative in chosen.items():
-        parser.add_class_arguments(
-            alternative,
-            field,
-            help=_alternatives_help(config_class, field, alternative),
-        )
-    values: Any = parser.instantiate(parser.parse_args(argv))
+    refuse_empty_paths(argv, _options(settings, is_path) | in_a_row)
+    argv = bracket_lists(argv, _options(settings, is_list) - in_a_row)
+    argv = complete_switches(argv, _options(settings, is_switch))
+    parser = _parser(config_class, chosen, settings, names)
+    parser.new_names = new_names
+    arguments_by_name = parser.parse_args(argv)
+    _refuse_null(arguments_by_name, settings)
+    values: Any = parser.instantiate(arguments_by_name)
     values.pop("config", None)
     return config_class(
         **{name: _locate(value) for name, value in values.as_dict().items()}
     )
 
 
-def _is_required(setting: Field[Any]) -> bool:
-    return setting.default is MISSING and setting.default_factory is MISSING
+def _help(
+    config_class: type[Any],
+    module: str,
+    settings: list[Setting],
+    several: set[str],
+    subjects: Subjects,
+) -> str:
+    choices = {
+        f"{field}.name": list(members)
+        for field, members in alternatives(config_class).items()
+    }
+    text = summary(config_class)
+    return CommandHelp(module, text, settings, several, subjects, choices).text()
+
+
+def _parser(
+    config_class: type[Any],
+    chosen: Mapping[str, type[Any]],
+    settings: list[Setting],
+    several: set[str],
+) -> "OneLineParser":
+    """Return the parser of a command's arguments."""
+    from tfdlrm.base.one_line_parser import OneLineParser  # not for --help
+
+    parser = OneLineParser(
+        add_help=False,
+        allow_abbrev=False,  # `gives` looks for whole names
+    )
+    parser.settings = {setting.name: setting for setting in settings}
+    parser.owners = _owners(config_class)
+    parser.add_argument("--config", action="config")
+    for name in sorted(several):
+        is_required = parser.settings[name].is_required
+        parser.add_argument(f"--{name}", nargs="+", required=is_required)
+    parser.add_class_arguments(
+        config_class, as_group=False, skip={*several, *chosen.keys()}
+    )
+    for field, alternative in chosen.items():
+        parser.add_class_arguments(alternative, field)
+    for field, section in sections(config_class, chosen).items():
+        parser.add_instantiator(_naming(field), section, subclasses=False)
+    return parser
+
+
+def _refuse_null(values: Any, settings: list[Setting]) -> None:
+    """Refuse null where it has no meaning: in files, any setting may be null."""
+    for setting in settings:
+        section = setting.name.rpartition(".")[0]
+        if section and values.get(section) is None:
+            raise InputError(
+                f"{section} is null, expected settings such as {setting.name}, or none"
+            )
+        if values.get(setting.name) is None and not may_be_null(setting.hint):
+            words = expected(setting.hint, setting.default)
+            raise InputError(f"{setting.name} is null, expected {words}")
+
+
+def _naming(field: str) -> Callable[..., Any]:
+    """Return what makes the dataclass of a field, and names the field in errors."""
+
+    def instantiate(config_class: type[Any], *values: Any, **how: Any) -> Any:
+        how.pop("applied_instantiation_links", None)
+        try:
+            return config_class(*values, **how)
+        except InputError as error:
+            name = str(error).partition(" ")[0]
+            if name in how:
+                raise InputError(f"{field}.{error}") from None
+            raise
+
+    return instantiate
+
+
+def _owners(config_class: type[Any]) -> dict[str, str]:
+    """Return, for settings of alternatives, the options with which there are such."""
+    owners: dict[str, list[str]] = {}
+    for field, members in alternatives(config_class).items():
+        for name, member in members.items():
+            for setting in settings_of(member, {}, f"{field}."):
+                owners.setdefault(setting.name, []).append(name)
+    return {
+        setting: f"--{setting.partition('.')[0]}.name {' or '.join(names)}"
+        for setting, names in owners.items()
+    }
+
+
+def _options(settings: list[Setting], matches: Callable[[Any], bool]) -> set[str]:
+    """Return the options whose type matches."""
+    return {f"--{setting.name}" for setting in settings if matches(setting.hint)}
 
 
 def _locate(value: Any) -> Any:
@@ -105,33 +194,6 @@ def _locate(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_locate(item) for item in value)
     return storage.at(value) if isinstance(value, Path) else value
-
-
-def _options(
-    config_class: type[Any],
-    chosen: Mapping[str, type[Any]],
-    matches: Callable[[Any], bool],
-    prefix: str = "--",
-) -> Iterator[str]:
-    """Yield the options of `config_class` and its dataclasses whose type matches."""
-    for field, type_hint in get_type_hints(config_class).items():
-        hint: Any = chosen.get(field, type_hint)
-        if isinstance(hint, type) and is_dataclass(hint):
-            yield from _options(hint, {}, matches, f"{prefix}{field}.")
-        elif matches(hint):
-            yield f"{prefix}{field}"
-
-
-def _takes_list(hint: Any) -> bool:
-    return tuple in [get_origin(member) for member in (hint, *get_args(hint))]
-
-
-def _is_switch(hint: Any) -> bool:
-    return hint is bool
-
-
-def _is_path(hint: Any) -> bool:
-    return Path in (hint, *get_args(hint))
 
 
 def _choose_alternatives(
@@ -143,30 +205,15 @@ def _choose_alternatives(
     are about the chosen dataclass, not about all of them.
     """
     chosen = {}
-    for field, alternatives in _alternatives(config_class).items():
-        name = _named_in(arguments, field) or next(iter(alternatives))
-        if name not in alternatives:
-            names = ", ".join(alternatives)
+    for field, members in alternatives(config_class).items():
+        name = _named_in(arguments, field)
+        if name is not None and name not in members:
             raise InputError(
-                f"{field}.name is {name!r}, expected one of {names}"
-                f"{did_you_mean(name, alternatives)}"
+                f"{field}.name is {name!r}, expected one of {', '.join(members)}"
+                f"{did_you_mean(name, members)}"
             )
-        chosen[field] = alternatives[name]
+        chosen[field] = members[next(iter(members)) if name is None else name]
     return chosen
-
-
-def _alternatives(config_class: type[Any]) -> dict[str, dict[str, type[Any]]]:
-    """Return, for each field that is a union of dataclasses, these by name."""
-    unions = {
-        field: get_args(hint)
-        for field, hint in get_type_hints(config_class).items()
-        if isinstance(hint, UnionType)
-    }
-    return {
-        field: {member.name: member for member in members}
-        for field, members in unions.items()
-        if all(is_dataclass(member) for member in members)
-    }
 
 
 def _named_in(arguments: Arguments, field: str) -> str | None:
@@ -177,20 +224,3 @@ def _named_in(arguments: Arguments, field: str) -> str | None:
         *(section.get("name") for section in sections if isinstance(section, Mapping)),
     ]
     return next((str(name) for name in names if name is not None), None)
-
-
-def _descriptions(config_class: type[Any]) -> dict[str, str]:
-    fields = docstring_parser.parse(config_class.__doc__ or "").params
-    return {field.arg_name: field.description or "" for field in fields}
-
-
-def _alternatives_help(
-    config_class: type[Any], field: str, alternative: type[Any]
-) -> str:
-    names = ", ".join(_alternatives(config_class)[field])
-    summary = _summary(alternative)
-    return f"{summary} For others, put before --help --{field}.name: {names}"
-
-
-def _summary(config_class: type[Any]) -> str:
-    return (config_class.__doc__ or "").partition("\n    Args:")[0].strip()

@@ -1,5 +1,7 @@
 """Errors that are no defects of this project."""
 
+from tfdlrm.base.setting_words import as_setting
+
 
 class InputError(ValueError):
     """Bad input or configuration, described in one line for the user.
@@ -29,7 +31,7 @@ def require(holds: bool, name: str, value: object, expected: str) -> None:
         InputError: Unless `holds`.
     """
     if not holds:
-        raise InputError(f"{name} is {value}, expected {expected}")
+        raise InputError(f"{name} is {as_setting(value)}, expected {expected}")
 
 
 def require_one(expected: str, **settings: object) -> None:

@@ -1,7 +1,7 @@
 """Pictures in files, and names of columns in them."""
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from matplotlib.font_manager import FontProperties, findfont, fontManager
 from matplotlib.ft2font import FT2Font
 
 from tfdlrm.base import storage
+from tfdlrm.base.figure_style import STYLE
 from tfdlrm.base.plain_text import shorten
 
 _NAME_WIDTH = 40
@@ -34,6 +35,12 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     with storage.whole(path) as temporary, temporary.open("wb") as file:
         figure.savefig(file, format=path.suffix[1:], dpi=120)
+
+
+def save_picture(draw: Callable[[], Figure], path: Path) -> None:
+    """Draw a picture in the common style and write it; see `save_figure`."""
+    with matplotlib.rc_context(STYLE):
+        save_figure(draw(), path)
 
 
 def name_rows(axis: Any, names: Sequence[str], families: Sequence[str]) -> None:

@@ -51,7 +51,7 @@ def check_output(name: str, output: Path, **inputs: Path | None) -> None:
         raise InputError(f"{name} {output} is {file_type}, expected a file to write")
     for setting, path in inputs.items():
         # Every file in a folder of raw files is read.
-        if path is not None and _is_part(output, path, setting == "input"):
+        if path is not None and _is_part(output, path, setting == "raw"):
             raise InputError(
                 f"{name} {output} would replace {setting} {path} or a part of it, "
                 "expected a file that is not read: give another one"

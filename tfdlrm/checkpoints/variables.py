@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfdlrm.checkpoints.entries import PIECE_BYTES, DamagedError, Piece
 from tfdlrm.checkpoints.variable import StoredVariable
@@ -113,13 +114,10 @@ class SavedVariables:
             # State of another shape, such as row-wise Adagrad's, has the same rows.
             variables = [parts[0], *optimizer.row_state(parts[0])]
             names = [self._name_of[id(variable)] for variable in variables]
-            flags = [flags_of[id(part)] for part in parts]
-            self._tables.append(
-                _Table(
-                    [self._by_name[name] for name in names],
-                    self._describe("", parts, flags),
-                )
-            )
+            flags = self._describe("", parts, [flags_of[id(part)] for part in parts])
+            self._tables.append(_Table([self._by_name[name] for name in names], flags))
+            for part in parts:
+                _watch_assignments(part, flags)
 
     @property
     def table_bytes(self) -> int:
@@ -191,6 +189,18 @@ class SavedVariables:
         for table in self._tables:
             if is_change and variable is table.variables[0] and piece.rows is not None:
                 table.flags.write(piece.rows, np.ones(len(piece.rows), bool))
+
+
+def _watch_assignments(table: keras.Variable, flags: StoredVariable) -> None:
+    """Let all rows count as changed when a callback assigns a table, as Keras does."""
+    assign = table.assign
+
+    def assign_and_flag(value: Any) -> Any:
+        if not tf.inside_function():  # a training step sets the flags of its rows
+            flags.fill(True)
+        return assign(value)
+
+    table.assign = assign_and_flag
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:

@@ -100,8 +100,13 @@ class CheckpointWriter:
         pieces = list(self._changed_pieces())
         self._start(lambda: self._write_step(step, state, pieces))
 
-    def save(self, step: int, state: dict[str, Any]) -> None:
+    def save(self, step: int, state: dict[str, Any], is_changed: bool = False) -> None:
         """Write a checkpoint of this step now, unless it exists.
+
+        Args:
+            step: Training steps done.
+            state: Other values to restore.
+            is_changed: Whether to replace an existing one.
 
         Raises:
             OSError: If the disk refuses.
@@ -109,7 +114,7 @@ class CheckpointWriter:
         self.wait()
         self._error = None  # this one replaces it
         self._follows_tables = False
-        if step != self._saved_step:
+        if is_changed or step != self._saved_step:
             self._write_step(step, state, self._changed_pieces())
 
     def _changed_pieces(self) -> Iterator[Piece]:

@@ -1,19 +1,19 @@
 """A comparison of runs as a figure, a table, JSON, and one page with all of them."""
 
-import base64
-import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-
 from tfdlrm.base import storage
-from tfdlrm.base.figures import save_figure
+from tfdlrm.base.figures import save_picture
+from tfdlrm.base.plain_text import markdown, visible
+from tfdlrm.comparison.curve_pictures import CURVE_PICTURES
+from tfdlrm.comparison.page import page_of
 from tfdlrm.comparison.runs import FinishedRun, Spread, indistinguishable
+from tfdlrm.metrics.binary import BinaryMetrics, measure_text
 
 COLUMNS = (
     "model, optimizer",
@@ -35,8 +35,9 @@ def write_comparison(
     contenders: Sequence[Sequence[FinishedRun]],
     num_seeds: int,
     how: str,
+    baselines: Mapping[str, BinaryMetrics] | None = None,
 ) -> Path:
-    """Write `accuracy.png`, `report.md`, `report.json` and `report.html`.
+    """Write `report.md` with its pictures, `report.json` and `report.html`.
 
     Args:
         output: The directory to write into.
@@ -44,13 +45,15 @@ def write_comparison(
             diverged.
         num_seeds: Number of seeds, with those that diverged.
         how: A description of the training in a sentence or two.
+        baselines: Measures of simple models on the same rows, by their names.
 
     Returns:
         Path of `report.html`, which needs no other file.
     """
-    picture = output / "accuracy.png"
-    plot_accuracy(contenders, picture)
+    for picture in CURVE_PICTURES:
+        save_picture(partial(picture.draw, contenders), output / picture.file_name)
     rows = [_row(runs, num_seeds) for runs in contenders]
+    rows += [_baseline_row(name, values) for name, values in (baselines or {}).items()]
     verdict = _verdict(contenders, num_seeds)
     split = f"Measures of the {contenders[0][0].split} rows."
     storage.replace_json(
@@ -59,42 +62,14 @@ def write_comparison(
     storage.replace_text(
         output / "report.md",
         f"# {TITLE}\n\n{how}\n\n{_markdown(rows)}\n\n{split} {verdict}\n\n"
-        f"![{_CAPTION}]({picture.name})\n",
+        + "\n".join(f"![{p.caption}]({p.file_name})\n" for p in CURVE_PICTURES),
     )
     page = output / "report.html"
     storage.replace_text(
         page,
-        _PAGE.format(
-            title=TITLE,
-            how=html.escape(how),
-            table=_html_table(rows),
-            verdict=html.escape(f"{split} {verdict}"),
-            caption=_CAPTION,
-            picture=base64.b64encode(picture.read_bytes()).decode(),
-        ),
+        page_of(contenders, TITLE, how, COLUMNS, rows, f"{split} {verdict}"),
     )
     return page
-
-
-def plot_accuracy(contenders: Sequence[Sequence[FinishedRun]], path: Path) -> None:
-    """Draw accuracy over steps of the first seed: training solid, validation dashed."""
-    figure = Figure(figsize=(9, 5), layout="constrained")
-    axis = figure.subplots()
-    for number, (run, *_) in enumerate(contenders):
-        for split, style in (("train", "-"), ("validation", "--")):
-            points = [point for point in run.curves if point["split"] == split]
-            axis.plot(
-                [point["step"] for point in points],
-                [point["accuracy"] for point in points],
-                style,
-                color=f"C{number}",
-                label=run.label if split == "train" else None,
-            )
-    axis.set(xlabel="training steps", ylabel="accuracy", title=_CAPTION)
-    axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
-    axis.grid(alpha=0.3)
-    axis.legend()
-    save_figure(figure, path)
 
 
 def _measure(runs: Sequence[FinishedRun], name: str) -> Spread:
@@ -115,6 +90,11 @@ def _row(runs: Sequence[FinishedRun], num_seeds: int) -> list[str]:
         f"{Spread.of(rates).mean:,.0f}" if rates else "-",
         f"{max(run.peak_memory for run in runs) / 1e9:.2f} GB",
     ]
+
+
+def _baseline_row(name: str, values: BinaryMetrics) -> list[str]:
+    measures = [values.auc, values.log_loss, values.normalized_entropy, values.accuracy]
+    return [visible(name), "-", "-", *map(measure_text, measures), "-", "-", "-"]
 
 
 def _verdict(contenders: Sequence[Sequence[FinishedRun]], num_seeds: int) -> str:
@@ -165,46 +145,6 @@ def _as_json(runs: Sequence[FinishedRun]) -> dict[str, Any]:
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:
     lines = [COLUMNS, ("---", *("---:" for _ in COLUMNS[1:])), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-
-
-def _html_table(rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in COLUMNS)
-    body = "\n".join(
-        f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>"
-        for row in rows
+    return "\n".join(
+        f"| {' | '.join([markdown(name), *cells])} |" for name, *cells in lines
     )
-    return f"<table>\n<tr>{head}</tr>\n{body}\n</table>"
-
-
-_CAPTION = "Accuracy over training steps: training solid, validation dashed"
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto;
-        padding: 0 1rem; color: #222; background: #fff; }}
-div {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums;
-         font-size: .875rem; }}
-th, td {{ padding: .35rem .375rem; text-align: right; border-bottom: 1px solid #ddd;
-          white-space: nowrap; }}
-th:first-child, td:first-child {{ text-align: left; }}
-img {{ max-width: 100%; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<p>{how}</p>
-<div>
-{table}
-</div>
-<p>{verdict}</p>
-<img alt="{caption}" src="data:image/png;base64,{picture}">
-</body>
-</html>
-"""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tfdlrm.base.errors import require
+from tfdlrm.config.values import take_values
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class DLRMConfig:
     collision_threshold: int = 0
 
     def __post_init__(self) -> None:
+        take_values(self)
         _check_embeddings(self.embedding_dim, self.initial_bound, self.embedding_l2)
         collisions, threshold = self.num_collisions, self.collision_threshold
         is_possible = collisions is None or collisions >= 2
@@ -93,6 +95,7 @@ class DCNConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        take_values(self)
         _check_embeddings(self.embedding_dim, self.initial_bound, self.embedding_l2)
         _check_cross_layers(self.num_cross_layers)
         _check_units("deep_units", self.deep_units, at_least=1)
@@ -126,6 +129,7 @@ class DCNV2Config:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        take_values(self)
         _check_embeddings(self.embedding_dim, self.initial_bound, self.embedding_l2)
         _check_cross_layers(self.num_cross_layers)
         require(self.rank is None or self.rank >= 1, "rank", self.rank, "null or >= 1")
@@ -152,6 +156,7 @@ class FMConfig:
     embedding_l2: float = 0.0
 
     def __post_init__(self) -> None:
+        take_values(self)
         _check_embeddings(self.embedding_dim, self.initial_bound, self.embedding_l2)
 
 
@@ -179,6 +184,7 @@ class DeepFMConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        take_values(self)
         _check_embeddings(self.embedding_dim, self.initial_bound, self.embedding_l2)
         _check_units("deep_units", self.deep_units)
         _check_dropout(self.dropout)
@@ -208,6 +214,7 @@ class MFConfig:
     embedding_l2: float = 0.0
 
     def __post_init__(self) -> None:
+        take_values(self)
         _check_embeddings(self.embedding_dim, self.initial_bound, self.embedding_l2)
         require(self.user != self.item, "item", self.item, "another column than user")
 
@@ -246,6 +253,7 @@ class MLPConfig:
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
+        take_values(self)
         _check_embeddings(self.embedding_dim, self.initial_bound, self.embedding_l2)
         _check_units("units", self.units)
         _check_dropout(self.dropout)

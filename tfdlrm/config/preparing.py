@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tfdlrm.base.byte_size import parse_byte_size
 from tfdlrm.base.errors import InputError, require
+from tfdlrm.config.values import take_values
 from tfdlrm.data.dialects import DialectTraits, traits_of
-from tfdlrm.data.schema import RecordFormat
+from tfdlrm.data.schema import FeatureSchema, RecordFormat
 
 MIN_MEMORY = 10**9
 
@@ -73,6 +74,7 @@ class PrepareConfig:
     master: str | None = None
 
     def __post_init__(self) -> None:
+        take_values(self)
         if self.extend is None:
             object.__setattr__(self, "dialect", self.dialect or "default")
         if self.dialect is not None:
@@ -139,6 +141,21 @@ class PrepareConfig:
             _refuse_unused("forget_days", days, None, self.dialect)
 
 
+def settings_of(schema: FeatureSchema) -> dict[str, Any]:
+    """Return the settings that a data set was prepared with, as far as it says.
+
+    The columns, and what the data set extends, are in the schema itself.
+
+    Example:
+
+    >>> settings_of(FeatureSchema((), (), source={"settings": {"days": 7}}))
+    {'days': 7}
+    """
+    recorded = (schema.source or {}).get("settings", {})
+    names = {setting.name for setting in fields(PrepareConfig)} - _IN_SCHEMA
+    return {name: value for name, value in recorded.items() if name in names}
+
+
 def _refuse_unused(name: str, value: object, default: object, dialect: str) -> None:
     if value != default:
         raise InputError(
@@ -146,6 +163,8 @@ def _refuse_unused(name: str, value: object, default: object, dialect: str) -> N
             f"{name} out, or give another --dialect"
         )
 
+
+_IN_SCHEMA = {"columns", "extend", "forget_days"}
 
 _DIALECT_SETTINGS = (
     ("default", "min_frequency", 2**63 - 1, 10),

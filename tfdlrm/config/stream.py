@@ -26,6 +26,8 @@ class StreamConfig:
         export_minutes: Minutes between exported versions; null exports
             only at the end of `stop_at_end`.
         export_dir: Directory of the versions; null means that of the run.
+        allow_other_columns: Whether to export although the newest version in export_dir
+            has other columns, so that its clients could not use this model.
         checkpoints: When offsets and weights are committed, together.
         on_bad_event: Reaction to an event that cannot be read: `stop` with its offset,
             or `skip` it and count it.
@@ -41,6 +43,7 @@ class StreamConfig:
     compare_frozen: bool = False
     export_minutes: float | None = 10.0
     export_dir: Path | None = None
+    allow_other_columns: bool = False
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     on_bad_event: Literal["stop", "skip"] = "stop"
     kafka: tuple[str, ...] = ()

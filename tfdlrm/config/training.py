@@ -7,6 +7,7 @@ from typing import Literal
 from tfdlrm.base.errors import InputError, require
 from tfdlrm.config.models import DLRMConfig, ModelConfig
 from tfdlrm.config.preparing import PrepareConfig
+from tfdlrm.config.values import take_values
 
 OptimizerName = Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam"]
 """The optimizers of `tfdlrm.optimizers`."""
@@ -32,6 +33,7 @@ class OptimizerConfig:
     decay_steps: int = 0
 
     def __post_init__(self) -> None:
+        take_values(self)
         require(self.learning_rate > 0, "learning_rate", self.learning_rate, "> 0")
         for name in ("warm_up_steps", "decay_start_step", "decay_steps"):
             require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
@@ -63,10 +65,29 @@ class CheckpointConfig:
     keep: int = 2
 
     def __post_init__(self) -> None:
+        take_values(self)
         minutes, steps = self.minutes, self.steps
         require(minutes is None or minutes > 0, "minutes", minutes, "> 0")
         require(steps is None or steps >= 1, "steps", steps, ">= 1")
         require(self.keep >= 1, "keep", self.keep, ">= 1")
+
+
+def data_set_name(raw: Path | None) -> str:
+    """Return the name of the data set that is made of a log, if no other is given.
+
+    Example:
+
+    >>> data_set_name(Path("logs/clicks.csv.gz"))
+    'clicks'
+    """
+    return _name(raw).partition(".")[0]
+
+
+def _name(path: Path | None) -> str:
+    """Return the name of a directory or file, which may be given as `.` or `..`."""
+    if path is None:
+        return ""
+    return path.resolve().name if path.name in ("", "..") else path.name
 
 
 @dataclass(frozen=True)
@@ -75,7 +96,7 @@ class TrainConfig:
 
     With neither data_dir nor raw, a small synthetic data set is made first. With
     `--stream kafka://HOST:PORT/TOPIC`, a trained model learns from a click stream
-    instead; put that option before --help for its settings.
+    instead; add that option to --help for its settings.
 
     Args:
         data_dir: Data set directory written by `pipelines.prepare`; with raw, the
@@ -107,8 +128,13 @@ class TrainConfig:
             are faster with small batches.
         allow_one_class: Whether to train although all training rows have the same
             label, so that nothing can be learned.
+        baselines: Whether to measure simple models on the same rows next to this one:
+            the click rate of all rows, that of each value of the best column, and a
+            logistic regression.
         profile_steps: The first and the last training step of TensorFlow's profile,
             which goes to `profile` in the run's directory.
+        weight_histograms: Whether TensorBoard also gets histograms of all weights, at
+            each point of the curves.
         checkpoints: When to write checkpoints.
         init_from: What to begin with instead of random weights: the directory of a run,
             of one of its checkpoints, or of an exported model. The data set must be
@@ -116,7 +142,10 @@ class TrainConfig:
         run_dir: Directory of the run's files; null makes a new one under `runs/`. A run
             that was stopped resumes from its last checkpoint.
         export_dir: Directory of the SavedModel's versions; null means `saved_models/`
-            and the model's name.
+            and the name of run_dir, or else of data_dir or raw; without these, of the
+            model.
+        allow_other_columns: Whether to export although the newest version in export_dir
+            has other columns, so that its clients could not use this model.
     """
 
     data_dir: Path | None = None
@@ -135,13 +164,17 @@ class TrainConfig:
     tf32: bool = False
     steps_per_execution: int = 1
     allow_one_class: bool = False
+    baselines: bool = True
     profile_steps: tuple[int, int] | None = None
+    weight_histograms: bool = False
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     init_from: Path | None = None
     run_dir: Path | None = None
     export_dir: Path | None = None
+    allow_other_columns: bool = False
 
     def __post_init__(self) -> None:
+        take_values(self)
         object.__setattr__(self, "prepare", replace(self.prepare))  # filled in
         for name in (
             "batch_size",
@@ -164,7 +197,9 @@ class TrainConfig:
     @property
     def versions_dir(self) -> Path:
         """The directory of the model's versions: `export_dir` or its default."""
-        return self.export_dir or Path("saved_models") / self.model.name
+        names = [_name(self.run_dir), _name(self.data_dir), data_set_name(self.raw)]
+        name = next(filter(None, names), self.model.name)
+        return self.export_dir or Path("saved_models") / name
 
     def _check_distribution(self) -> None:
         """Refuse settings that do not work on several devices or machines."""

@@ -29,7 +29,9 @@ _WITHOUT_EFFECT = (
     "keep",
     "checkpoints",
     "profile_steps",
+    "weight_histograms",
     "allow_one_class",
+    "allow_other_columns",
 )
 _PREPARE_WITHOUT_EFFECT = ("memory_budget", "engine", "master", "on_bad_row")
 """Settings that change no number, or refuse a day that is not learned then.

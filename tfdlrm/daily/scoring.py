@@ -16,7 +16,7 @@ class ScoreDay:
     Args:
         names: Names of the models.
         models: Directory of each one's version.
-        output: JSON file to write: the measures of each model, by its name.
+        output_file: JSON file to write: the measures of each model, by its name.
         raw: Raw file or folder of the day.
         data_dir: Data set of the day, instead.
         on_bad_row: Reaction to a malformed row of the log.
@@ -24,7 +24,7 @@ class ScoreDay:
 
     names: tuple[str, ...]
     models: tuple[Path, ...]
-    output: Path
+    output_file: Path
     raw: Path | None = None
     data_dir: Path | None = None
     on_bad_row: Literal["stop", "skip"] = "stop"
@@ -41,7 +41,7 @@ def score_day(command: ScoreDay) -> None:
         name: measures[path]
         for name, path in zip(command.names, command.models, strict=True)
     }
-    storage.replace_json(command.output, by_name)
+    storage.replace_json(command.output_file, by_name)
 
 
 def _measure(command: ScoreDay, model: Path) -> dict[str, Any]:

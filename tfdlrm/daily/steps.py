@@ -45,7 +45,7 @@ class Steps:
         command = ScoreDay(
             names=tuple(models),
             models=tuple(models.values()),
-            output=job.with_name("scores.json"),
+            output_file=job.with_name("scores.json"),
             raw=day if self._config.raw else None,
             data_dir=None if self._config.raw else day,
             on_bad_row=self._config.prepare.on_bad_row,

@@ -18,7 +18,7 @@ _BEFORE = "unknown_before"
 _FAR_ABOVE_FACTOR = 2
 _FAR_ABOVE_SHARE = 0.05
 _MAX_EXAMPLES = 3
-_MAX_COLUMNS = 5
+_MAX_COLUMNS = 30
 _MAX_TABLE_ROWS = 30
 
 
@@ -93,7 +93,7 @@ class UnknownValues:
     >>> rows.finish()
     >>> for line in counts.report():
     ...     print(line)
-    unknown values: country 50.00%
+    unknown values: country 1 of 2 (50.00%)
     warning: country: 1 of 2 values (50.00%) are unknown to the model, 1.00% in its \
 data set: 'DE'; are they written as in training?
     warning: 1 of 2 rows have no known value in any categorical column
@@ -181,17 +181,19 @@ data set: 'DE'; are they written as in training?
         return sorted(shares, key=lambda name: -shares[name])
 
     def report(self) -> list[str]:
-        """Return a line of all shares, and one for each column far above its usual."""
+        """Return a line of all counts, and one for each column far above its usual."""
         shares = self.shares
         worst = [name for name in self._worst_first() if shares[name]]
         if not worst:
             return []
-        shares_text = ", ".join(
-            f"{name} {shares[name]:.2%}" for name in worst[:_MAX_COLUMNS]
+        counts_text = ", ".join(
+            f"{name} {self._unknown[name]:,} of {self._values[name]:,} "
+            f"({shares[name]:.2%})"
+            for name in worst[:_MAX_COLUMNS]
         )
         num_more = len(worst) - _MAX_COLUMNS
         ellipsis = f", and {num_more} more columns" if num_more > 0 else ""
-        lines = [f"unknown values: {shares_text}{ellipsis}"]
+        lines = [f"unknown values: {counts_text}{ellipsis}"]
         lines += [
             self._warning(name)
             for name in worst

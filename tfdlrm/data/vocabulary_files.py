@@ -8,8 +8,9 @@ the value null and the frequency 0.
 """
 
 import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -18,12 +19,23 @@ from tfdlrm.base import local_copies, storage
 from tfdlrm.base.checksums import checked_bytes
 from tfdlrm.base.errors import InputError
 from tfdlrm.data.column_files import require_own_file, vocabulary_path
+from tfdlrm.data.dialects import traits_of
+from tfdlrm.data.schema import VOCABULARY_FOLDER, FeatureSchema
 
 if TYPE_CHECKING:
     import pyarrow.parquet
 
 _COLUMNS = ["value", "id", "frequency"]
 _HISTORY = ["since", "last_day"]
+
+
+def has_vocabularies(schema: FeatureSchema, directory: Path) -> bool:
+    """Return whether a directory holds what turns raw values into ids."""
+    return (
+        not traits_of(schema.dialect).has_vocabulary
+        or not schema.categorical_features
+        or (storage.at(directory) / VOCABULARY_FOLDER).is_dir()
+    )
 
 
 def write_vocabulary(vocabulary: pl.DataFrame, directory: Path, name: str) -> None:
@@ -107,6 +119,54 @@ def _read(
             "schema: it belongs to another data set"
         )
     return vocabulary
+
+
+def read_values(directory: Path, name: str, ids: Sequence[int]) -> dict[int, str]:
+    """Return the text of some values of a column, by their ids.
+
+    Args:
+        directory: The directory that holds `vocabulary/`.
+        name: The column.
+        ids: The ids; those that no value has are left out.
+
+    Raises:
+        InputError: If the file is missing or no vocabulary.
+    """
+    wanted = pl.Series(ids, dtype=pl.Int32).implode()
+    rows = query(
+        directory, name, lambda values: values.filter(pl.col("id").is_in(wanted))
+    )
+    return {row["id"]: value_text(row["value"]) for row in rows}
+
+
+def query(
+    directory: Path, name: str, select: Callable[[pl.LazyFrame], pl.LazyFrame]
+) -> list[dict[str, Any]]:
+    """Return some values of a column, without holding all of them in memory.
+
+    Args:
+        directory: The directory that holds `vocabulary/`.
+        name: The column.
+        select: Function that chooses among all values, of which none is null.
+
+    Returns:
+        `value`, `id` and `frequency` of each value.
+
+    Raises:
+        InputError: If the file is missing or no vocabulary.
+    """
+    path = vocabulary_path(directory, name)
+    try:
+        vocabulary = pl.scan_parquet(local_copies.local_copy(path), glob=False)
+        values = vocabulary.select(_COLUMNS).filter(pl.col("value").is_not_null())
+        return select(values).collect(engine="streaming").to_dicts()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _unreadable(path, error) from None
+
+
+def value_text(value: str | int) -> str:
+    """Return a value as it is in a log; Criteo's are hexadecimal numbers."""
+    return value if isinstance(value, str) else f"{value:08x}"
 
 
 def read_frequencies(

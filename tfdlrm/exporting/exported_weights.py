@@ -116,20 +116,28 @@ def find_model(path: Path) -> ExportedModel | None:
     if not check_version(version):
         print(unchecked(version), file=sys.stderr)
     schema = FeatureSchema.load(version / EXTRA_DIRECTORY)
-    card = _card(version)
-    settings = (card.get("config") or {}).get("model")
-    model = ExportedModel(
-        version,
-        schema,
-        None if settings is None else _model_config(settings),
-        card.get("architecture"),
-    )
+    card = read_card(version)
+    model = ExportedModel(version, schema, _settings_in(card), card.get("architecture"))
     model.require_exact()
     return model
 
 
-def _card(version: Path) -> dict[str, Any]:
-    """Read the card of a version; it is empty if there is none."""
+def settings_of(version: Path) -> ModelConfig | None:
+    """Return the settings of the model of a version; `None` if its card has none."""
+    return _settings_in(read_card(version))
+
+
+def _settings_in(card: dict[str, Any]) -> ModelConfig | None:
+    settings = (card.get("config") or {}).get("model")
+    return None if settings is None else _model_config(settings)
+
+
+def read_card(version: Path) -> dict[str, Any]:
+    """Return the card of a version; it is empty if there is none.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
     path = version / EXTRA_DIRECTORY / CARD_FILE
     if not path.is_file():
         return {}

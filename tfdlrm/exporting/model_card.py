@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tfdlrm.base import storage
 from tfdlrm.base.version import __version__
+from tfdlrm.config.preparing import settings_of
 from tfdlrm.data.schema import FeatureSchema
 
 FORMAT_VERSION = 1
@@ -25,12 +26,14 @@ class ModelCard:
         metrics: The measures of each split, by name.
         quantization: How tables are stored, if not as they were trained.
         origin: Identifies the weights, so that they are not exported twice.
+        training: The steps done, what ended them, and the step whose weights these are.
     """
 
     config: dict[str, Any] | None = None
     metrics: dict[str, Any] | None = None
     quantization: str | None = None
     origin: dict[str, Any] | None = None
+    training: dict[str, Any] | None = None
 
     def write(
         self,
@@ -73,11 +76,22 @@ class ModelCard:
                 },
                 "multi_hot": schema.multi_hot,
             },
-            "config": self.config,
+            "config": _used_settings(self.config, schema),
+            "training": self.training,
             "metrics": self.metrics,
             "example": example,
         }
         storage.replace_json(path, card)
+
+
+def _used_settings(
+    config: dict[str, Any] | None, schema: FeatureSchema
+) -> dict[str, Any] | None:
+    """Return settings of training with those by which the data set was prepared."""
+    if config is None:
+        return None
+    settings = {name: value for name, value in config.items() if name != "prepare"}
+    return settings | {"prepare": settings_of(schema)}
 
 
 def example_row(schema: FeatureSchema, categories: Sequence[str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,14 @@ from tfdlrm.exporting.quantization import QuantizedTable, lookups_in
 from tfdlrm.exporting.scorer import score
 from tfdlrm.exporting.signatures import serving_function
 from tfdlrm.layers._fused_tables import FusedTables
-from tfdlrm.metrics.binary import BinaryMetrics, binary_metrics, measure_text
+from tfdlrm.metrics.binary import (
+    BinaryMetrics,
+    Reliability,
+    binary_metrics,
+    measure_text,
+    reliability,
+)
+from tfdlrm.metrics.score_histogram import ScoreHistogram
 from tfdlrm.metrics.splits import score_splits
 
 BATCH_SIZES = (1, 256)
@@ -34,11 +41,15 @@ class Effect:
         metrics: Measures of each held-out split.
         latencies: Median seconds of a call, by its number of rows; empty if no rows
             are held out.
+        bins: Reliability of each held-out split.
+        scores: Scores of each held-out split.
     """
 
     num_bytes: int
     metrics: dict[str, BinaryMetrics]
     latencies: dict[int, float]
+    bins: dict[str, Reliability] = field(default_factory=dict)
+    scores: dict[str, ScoreHistogram] = field(default_factory=dict)
 
 
 def measure(
@@ -81,7 +92,13 @@ def measure(
         for weight in model.weights
         if all(weight is not layer.tables[0] for layer in quantized)
     )
-    return Effect(num_bytes, metrics, latencies)
+    return Effect(
+        num_bytes,
+        metrics,
+        latencies,
+        {split: reliability(*rows) for split, rows in scores.items()},
+        {split: ScoreHistogram.of(*rows) for split, rows in scores.items()},
+    )
 
 
 def _repeat_rows(features: dict[str, Any], num_rows: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Export of a trained model as a SavedModel for TF Serving."""
 
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,18 +13,20 @@ from tfdlrm.base.checksums import checked_bytes
 from tfdlrm.base.remote_path import storage_errors
 from tfdlrm.data.rare_values import copy_rare_values
 from tfdlrm.data.schema import COVERAGE_FILE, VOCABULARY_FOLDER, FeatureSchema
-from tfdlrm.data.vocabulary_files import copy_vocabulary
+from tfdlrm.data.vocabulary_files import copy_vocabulary, has_vocabularies
 from tfdlrm.exporting.model_card import ModelCard, example_row
+from tfdlrm.exporting.other_columns import require_same_columns
 from tfdlrm.exporting.quantization import QuantizedTable, lookups_in
 from tfdlrm.exporting.raw_signatures import RawSignatures
+from tfdlrm.exporting.results_file import RESULTS_FILE, Results
 from tfdlrm.exporting.signatures import name_signatures, serving_function
 from tfdlrm.exporting.versions import (
+    BASELINES_FILE,
     CARD_FILE,
     EXTRA_DIRECTORY,
     WARM_UP_FILE,
     new_version,
 )
-from tfdlrm.exporting.vocabulary_tables import has_vocabularies
 from tfdlrm.exporting.warm_up_requests import write_warm_up
 from tfdlrm.layers._fused_tables import FusedTables
 
@@ -35,6 +38,9 @@ def export_model(
     export_dir: Path,
     card: ModelCard | None = None,
     quantized: Mapping[FusedTables, QuantizedTable] | None = None,
+    results: Results | None = None,
+    baselines: Path | None = None,
+    allow_other_columns: bool = False,
 ) -> Path:
     """Write the next version of a model, complete or not at all.
 
@@ -56,7 +62,8 @@ def export_model(
     Malformed, infinite and out-of-range input is an error. The model contains the
     transforms and, as assets, the vocabularies; without vocabularies in `data_dir` it
     has `serving_default` alone. Next to the model are the schema and the vocabularies
-    for `tfdlrm.predict`, the model's card, and requests that warm a server up.
+    for `tfdlrm.predict`, the model's card and results, and requests that warm a server
+    up.
 
     Args:
         model: A model from such features to logits.
@@ -65,15 +72,22 @@ def export_model(
         export_dir: Directory of the model's versions, such as `saved_models/dlrm`.
         card: Contents of the model's card.
         quantized: Tables to write instead of the model's own; see `quantize_tables`.
+        results: Measures and curves for the server's page; `None` if they are unknown.
+        baselines: File of the run's baselines, which `tfdlrm.evaluate` measures too; it
+            need not exist.
+        allow_other_columns: Whether the newest version there may have other columns.
 
     Returns:
         Directory of the new version, `export_dir/VERSION`.
 
     Raises:
-        InputError: If a vocabulary or the directory cannot be used.
+        InputError: If a vocabulary or the directory cannot be used, or clients of the
+            newest version there could not use the model.
         OSError: If the disk refuses.
     """
     with new_version(export_dir) as (target, directory):
+        # Checked while no other process adds a version.
+        require_same_columns(export_dir, schema, data_dir, allow_other_columns)
         extra = directory / EXTRA_DIRECTORY
         copy_extras(schema, data_dir, directory)
         if not has_vocabularies(schema, extra):
@@ -84,6 +98,11 @@ def export_model(
         name = target.resolve().parent.name
         card = card or ModelCard()
         card.write(extra / CARD_FILE, model, schema, name, int(target.name), row)
+        if results is not None:
+            facts = {"name": name, "version": int(target.name)}
+            results.write(extra / RESULTS_FILE, **facts)
+        if baselines is not None and baselines.is_file():
+            shutil.copyfile(baselines, extra / BASELINES_FILE)
         if not write_warm_up(extra / WARM_UP_FILE, name, schema, signatures, row):
             print("No warm-up requests: tensorflow-serving-api is not installed")
     return target

@@ -18,6 +18,7 @@ from tfdlrm.exporting.manifest import (
 )
 
 CARD_FILE = "model.json"
+BASELINES_FILE = "baselines.npz"
 WARM_UP_FILE = "tf_serving_warmup_requests"
 MAX_VERSION = 2**63 - 1
 

@@ -12,21 +12,9 @@ from pathlib import Path
 import polars as pl
 import tensorflow as tf
 
-from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
-from tfdlrm.data.dialects import traits_of
-from tfdlrm.data.schema import VOCABULARY_FOLDER, FeatureSchema
 
 _SEPARATORS = ("\n", "\x1e", "\x1f", "\n\x1e\n", "\n\x1f\x1e\x1f\n")
-
-
-def has_vocabularies(schema: FeatureSchema, directory: Path) -> bool:
-    """Return whether a directory holds what turns raw values into ids."""
-    return (
-        not traits_of(schema.dialect).has_vocabulary
-        or not schema.categorical_features
-        or (storage.at(directory) / VOCABULARY_FOLDER).is_dir()
-    )
 
 
 class VocabularyTable(tf.Module):

@@ -35,9 +35,15 @@ class ClientRows:
     columns: Columns
     is_described: bool
 
-    def read(self, path: Path) -> RowsToScore:
-        """Return the rows of a file or folder."""
-        return RowsToScore(path, self.columns, self.is_described)
+    @property
+    def separators(self) -> dict[str, str | None]:
+        """Text between the values of multi-hot columns; `None` for lists."""
+        columns = self.columns
+        return dict(zip(columns.multi_hot, columns.separators, strict=True))
+
+    def read(self, path: Path, kept: Sequence[str] = ()) -> RowsToScore:
+        """Return the rows of a file or folder, with further columns of it."""
+        return RowsToScore(path, self.columns, self.is_described, kept)
 
 
 def client_rows(
@@ -114,11 +120,5 @@ def _from_file(description: Path, names: Sequence[str]) -> Columns:
         raise InputError(
             f"{description} describes other columns than the model takes: only one of "
             f"both has {', '.join(sorted(unmatched))}; {_GIVE}"
-        )
-    if None in columns.separators:
-        name = columns.multi_hot[columns.separators.index(None)]
-        raise InputError(
-            f"{description}: {name} has lists, which a client does not send: score the "
-            "file with tfdlrm.predict"
         )
     return columns

@@ -9,6 +9,61 @@ from pathlib import Path
 from tfdlrm.base.devices import Device
 from tfdlrm.base.errors import InputError, require
 
+SUBJECTS = {
+    "most used": (
+        "model_base_path",
+        "model_name",
+        "model_config_file",
+        "host",
+        "port",
+        "rest_api_port",
+        "enable_batching",
+        "batching_parameters_file",
+        "ssl_config_file",
+        "device",
+    ),
+    "models and their versions": (
+        "model_config_file_poll_wait_seconds",
+        "file_system_poll_wait_seconds",
+        "allow_version_labels_for_unavailable_models",
+        "allow_other_inputs",
+        "saved_model_tags",
+        "prefer_tflite_model",
+        "enable_signature_method_name_check",
+    ),
+    "loading": (
+        "enable_model_warmup",
+        "num_request_iterations_for_warmup",
+        "max_num_load_retries",
+        "load_retry_interval_micros",
+        "num_load_threads",
+        "num_unload_threads",
+        "flush_filesystem_caches",
+    ),
+    "gRPC": (
+        "grpc_socket_path",
+        "grpc_channel_arguments",
+        "grpc_max_threads",
+        "enable_grpc_healthcheck_service",
+        "enable_profiler",
+    ),
+    "HTTP": (
+        "rest_api_num_threads",
+        "rest_api_timeout_in_ms",
+        "rest_api_enable_cors_support",
+        "monitoring_config_file",
+        "allowed_hosts",
+    ),
+    "limits of requests": (
+        "max_message_bytes",
+        "max_rows",
+        "max_requests",
+        "request_timeout_seconds",
+    ),
+    "TensorFlow": ("tensorflow_", "per_process_gpu_memory_fraction"),
+}
+"""The order of the flags in `--help`."""
+
 
 @dataclass(frozen=True)
 class ServeCommand:
@@ -75,8 +130,11 @@ class ServeCommand:
         tensorflow_session_config_file: TensorFlow's ConfigProto in text format.
         per_process_gpu_memory_fraction: Share of the GPU's memory to take; 0 leaves it
             to TensorFlow.
-        allow_other_inputs: Let a new version take over although its inputs differ from
-            those of the one that is served.
+        allow_other_columns: Let a new version take over although its inputs, or what
+            they mean, differ from those of the one that is served.
+        allow_other_inputs: Earlier name of allow_other_columns.
+        report_unknown: Let REST's answers to raw rows list the values that the model
+            does not know, under the key `unknown`.
         allowed_hosts: Host names that HTTP requests may use next to localhost,
             addresses and names without a dot, separated by commas; * for any. Without
             it, other names are refused where host is a loopback address.
@@ -126,7 +184,9 @@ class ServeCommand:
     tensorflow_inter_op_parallelism: int = 0
     tensorflow_session_config_file: Path | None = None
     per_process_gpu_memory_fraction: float = 0.0
+    allow_other_columns: bool = False
     allow_other_inputs: bool = False
+    report_unknown: bool = False
     allowed_hosts: str | None = None
     max_message_bytes: int = 64 * 2**20
     max_rows: int = 65_536
@@ -151,8 +211,9 @@ class ServeCommand:
                 not self.enable_batching,
             ),
             ("monitoring_config_file", "rest_api_port=0", not self.rest_api_port),
+            ("report_unknown", "rest_api_port=0", not self.rest_api_port),
         ):
-            if is_idle and getattr(self, name) is not None:
+            if is_idle and getattr(self, name) not in (None, False):
                 raise InputError(
                     f"--{name} has no effect with --{rival}: leave one of them out"
                 )

@@ -11,6 +11,7 @@ from tfdlrm.exporting.manifest import EXTRA_DIRECTORY
 from tfdlrm.exporting.raw_columns import COUNTS
 from tfdlrm.exporting.unknown_counts import COLUMNS_COLLECTION, COUNTS_COLLECTION
 from tfdlrm.serving.data_types import by_number
+from tfdlrm.serving.raw_column import RawColumn
 from tfdlrm.serving.tensor_specs import TensorSpec
 from tfdlrm.serving.unknown_monitor import UnknownMonitor
 
@@ -55,13 +56,23 @@ def is_servable(definition: meta_graph_pb2.SignatureDef) -> bool:
 
 def tensor_specs(
     infos: Mapping[str, meta_graph_pb2.TensorInfo],
+    columns: Mapping[str, RawColumn] | None = None,
 ) -> dict[str, TensorSpec]:
-    """Return the inputs or outputs of a signature, in alphabetical order."""
+    """Return the inputs or outputs of a signature, in alphabetical order.
+
+    Args:
+        infos: Descriptions of the tensors, by name.
+        columns: The raw columns of the model, where these are inputs that take them.
+    """
+    columns = columns or {}
     specs = {}
     for name, info in sorted(infos.items()):
         dtype = by_number(info.dtype)
         assert dtype is not None  # of a signature that can be served
         shape = tuple(dim.size for dim in info.tensor_shape.dim)
         is_unknown = info.tensor_shape.unknown_rank
-        specs[name] = TensorSpec(info.name, dtype, None if is_unknown else shape)
+        column = columns.get(name) if dtype.is_text else None
+        specs[name] = TensorSpec(
+            info.name, dtype, None if is_unknown else shape, column
+        )
     return specs

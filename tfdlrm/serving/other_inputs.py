@@ -1,9 +1,14 @@
-"""Check that a new version can answer the requests for the version before."""
+"""Check that a new version can answer the requests for the version before.
+
+It must take the same inputs and, if tfdlrm exported both, mean the same by them: other
+vocabularies behind equal signatures would answer with wrong probabilities.
+"""
 
 from collections.abc import Iterator, Mapping
 
 import grpc
 
+from tfdlrm.exporting.other_columns import column_differences
 from tfdlrm.exporting.raw_columns import COVERAGE_SIGNATURE, UNKNOWN_SIGNATURE
 from tfdlrm.serving.errors import ServingError
 from tfdlrm.serving.servable import Servable, Signature
@@ -32,6 +37,9 @@ def refuse_other_inputs(served: Servable, new: Servable) -> None:
         OtherInputsError: FAILED_PRECONDITION, with what differs.
     """
     differences = list(_differences(served.signatures, new.signatures))
+    if served.schema is not None and new.schema is not None:
+        # `there` is the served version.
+        differences += column_differences(served.schema, new.schema)
     if not differences:
         return
     listed = "; ".join(differences[:MOST_LISTED])
@@ -42,7 +50,7 @@ def refuse_other_inputs(served: Servable, new: Servable) -> None:
         grpc.StatusCode.FAILED_PRECONDITION,
         f"its inputs differ from those of version {served.version}, which is served: "
         f"{listed}. Serve it under another name, start the "
-        "server again, or let it take over with --allow_other_inputs",
+        "server again, or let it take over with --allow_other_columns",
     )
 
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import grpc
 from tensorflow_serving.apis import inference_pb2, model_pb2
@@ -13,6 +13,7 @@ from tensorflow_serving.apis import inference_pb2, model_pb2
 from tfdlrm.exporting.raw_columns import COUNTS
 from tfdlrm.serving.batching import Batcher
 from tfdlrm.serving.errors import ServingError, refuse
+from tfdlrm.serving.large_work import in_thread_if_large
 from tfdlrm.serving.limits import Limits
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.models import Models
@@ -28,6 +29,7 @@ from tfdlrm.serving.requests import (
     output_names,
 )
 from tfdlrm.serving.servable import Signature
+from tfdlrm.serving.unknown_report import UnknownReport
 
 T = TypeVar("T")
 
@@ -36,24 +38,6 @@ ReadInputs = Callable[[Signature], Awaitable[NamedArrays]]
 
 Write = Callable[[Signature, NamedArrays], T]
 """A function of the protocol that writes a signature's outputs as an answer."""
-
-INLINE_VALUES = 4096
-"""Answers of more values are written in a thread."""
-
-
-async def in_thread_if_large(
-    size: int, function: Callable[..., T], *arguments: Any
-) -> T:
-    """Call a function, in a thread where it goes through many values.
-
-    Args:
-        size: Number of values.
-        function: Function to call.
-        *arguments: Arguments of the function.
-    """
-    if size <= INLINE_VALUES:
-        return function(*arguments)
-    return await asyncio.to_thread(function, *arguments)
 
 
 class Predictor:
@@ -129,6 +113,7 @@ class Predictor:
         signature: Signature,
         inputs: NamedArrays,
         output_filter: Sequence[str] = (),
+        report: UnknownReport | None = None,
     ) -> NamedArrays:
         """Check the arrays, run the signature and return the outputs of a filter."""
         names = output_names(signature, output_filter)
@@ -150,7 +135,18 @@ class Predictor:
         num_counts = sum(named[count].size for count in COUNTS if count in named)
         size = num_counts // 100
         await in_thread_if_large(size, self._count_unknown, signature, named)
+        if report is not None and not odd:
+            run = partial(self._run_again, signature)
+            await report.fill(signature, inputs, named, run)
         return {name: named[name] for name in names}
+
+    async def _run_again(
+        self, signature: Signature, inputs: NamedArrays, rows: int
+    ) -> NamedArrays:
+        """Run a signature on rows that no client sent, which are not counted."""
+        arrays = in_order_of_inputs(signature, inputs)
+        outputs = await self._batcher.run(signature, arrays, rows)
+        return dict(zip(signature.fetched, outputs, strict=True))
 
     def _count_unknown(self, signature: Signature, outputs: NamedArrays) -> None:
         servable, monitor = signature.servable, signature.servable.monitor
@@ -166,6 +162,7 @@ class Predictor:
         read: ReadInputs,
         write: Write[T],
         output_filter: Sequence[str] = (),
+        report: UnknownReport | None = None,
     ) -> T:
         """Answer a request to predict, of either protocol.
 
@@ -174,6 +171,7 @@ class Predictor:
             read: Function that reads the inputs.
             write: Function that writes the answer.
             output_filter: Names of the outputs to return; empty means all.
+            report: Gets the unknown values before the answer is written.
 
         Raises:
             ServingError: If the request cannot be answered.
@@ -182,7 +180,7 @@ class Predictor:
             signature = servable.signature(spec.signature_name)
             check_predicts(signature)
             inputs = await read(signature)
-            outputs = await self._run(signature, inputs, output_filter)
+            outputs = await self._run(signature, inputs, output_filter, report)
             size = _size(outputs)
             return await in_thread_if_large(size, write, signature, outputs)
 
@@ -192,6 +190,7 @@ class Predictor:
         method: str,
         read: ReadInputs,
         write: Write[T],
+        report: UnknownReport | None = None,
     ) -> T:
         """Answer a request to classify or to regress, of either protocol.
 
@@ -200,13 +199,14 @@ class Predictor:
             method: `CLASSIFY` or `REGRESS`.
             read: Function that reads the examples.
             write: Function that writes the answer.
+            report: Gets the unknown values before the answer is written.
 
         Raises:
             ServingError: If the request cannot be answered.
         """
         with self.models.use(spec) as servable:
             signature = servable.signature(spec.signature_name)
-            outputs = await self._infer(signature, method, read)
+            outputs = await self._infer(signature, method, read, report)
             size = _size(outputs)
             return await in_thread_if_large(size, write, signature, outputs)
 
@@ -261,10 +261,14 @@ class Predictor:
             return inference_pb2.MultiInferenceResponse(results=results)
 
     async def _infer(
-        self, signature: Signature, method: str, read: ReadInputs
+        self,
+        signature: Signature,
+        method: str,
+        read: ReadInputs,
+        report: UnknownReport | None = None,
     ) -> NamedArrays:
         check_method(signature, method, self._checks_methods)
-        return await self._run(signature, await read(signature))
+        return await self._run(signature, await read(signature), report=report)
 
 
 def _with_shapes(

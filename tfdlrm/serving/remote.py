@@ -21,8 +21,10 @@ from tfdlrm.exporting.raw_columns import (
 
 T = TypeVar("T")
 
-Columns = Mapping[str, Sequence[bytes]]
-"""Fields of raw rows, by column."""
+Columns = Mapping[str, Sequence[bytes] | Sequence[Sequence[bytes]]]
+"""Fields of raw rows, by column; of a column of lists, as many fields of each row."""
+
+Inputs = Columns | Mapping[str, Sequence[int]]
 
 FIRST_WAIT_SECONDS = 0.1
 
@@ -90,9 +92,7 @@ class RemoteModel(ABC):
             ) from None
 
     @abstractmethod
-    def _predict(
-        self, signature: str, inputs: Mapping[str, Sequence[bytes] | Sequence[int]]
-    ) -> dict[str, np.ndarray]:
+    def _predict(self, signature: str, inputs: Inputs) -> dict[str, np.ndarray]:
         """Return the outputs of a signature; empty where the answer has none."""
 
 

@@ -1,6 +1,7 @@
 """A model behind a server, over gRPC."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ from tfdlrm.exporting.raw_columns import (
     RAW_SIGNATURE,
     UNKNOWN_SIGNATURE,
 )
-from tfdlrm.serving.remote import PassingError, RemoteModel, one_line, tls_context
+from tfdlrm.serving.remote import (
+    Inputs,
+    PassingError,
+    RemoteModel,
+    one_line,
+    tls_context,
+)
 
 PASSING_STATUSES = {
     grpc.StatusCode.CANCELLED,  # by a server that stops
@@ -72,9 +79,7 @@ class GrpcModel(RemoteModel):
             self._num_counted = shape.dim[1].size
         return list(signatures[RAW_SIGNATURE].inputs)
 
-    def _predict(
-        self, signature: str, inputs: Mapping[str, Sequence[bytes] | Sequence[int]]
-    ) -> dict[str, np.ndarray]:
+    def _predict(self, signature: str, inputs: Inputs) -> dict[str, np.ndarray]:
         import tensorflow as tf
         from tensorflow_serving.apis import predict_pb2
 
@@ -97,12 +102,20 @@ class GrpcModel(RemoteModel):
             ) from None
 
 
-def _tensor(values: Sequence[bytes] | Sequence[int]) -> Any:
+def _tensor(
+    values: Sequence[bytes] | Sequence[Sequence[bytes]] | Sequence[int],
+) -> Any:
     from tensorflow.core.framework import tensor_pb2, types_pb2
 
+    shape = [len(values)]
+    flat: Sequence[Any] = values
+    if values and isinstance(values[0], list):
+        shape.append(len(values[0]))
+        flat = list(chain.from_iterable(flat))
     if values and isinstance(values[0], int):
-        proto = tensor_pb2.TensorProto(dtype=types_pb2.DT_INT64, int64_val=values)
+        proto = tensor_pb2.TensorProto(dtype=types_pb2.DT_INT64, int64_val=flat)
     else:
-        proto = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=values)
-    proto.tensor_shape.dim.add(size=len(values))
+        proto = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING, string_val=flat)
+    for size in shape:
+        proto.tensor_shape.dim.add(size=size)
     return proto

@@ -4,7 +4,7 @@ import base64
 import http.client
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,7 +18,13 @@ from tfdlrm.exporting.raw_columns import (
     RAW_SIGNATURE,
     UNKNOWN_SIGNATURE,
 )
-from tfdlrm.serving.remote import PassingError, RemoteModel, one_line, tls_context
+from tfdlrm.serving.remote import (
+    Inputs,
+    PassingError,
+    RemoteModel,
+    one_line,
+    tls_context,
+)
 
 PASSING_HTTP_STATUSES = {408, 429, 502, 503, 504}
 
@@ -56,9 +62,7 @@ class RestModel(RemoteModel):
                 "its port for REST?"
             ) from None
 
-    def _predict(
-        self, signature: str, inputs: Mapping[str, Sequence[bytes] | Sequence[int]]
-    ) -> dict[str, np.ndarray]:
+    def _predict(self, signature: str, inputs: Inputs) -> dict[str, np.ndarray]:
         plain = {name: list(map(_plain, values)) for name, values in inputs.items()}
         document = {"signature_name": signature, "inputs": plain}
         answer = self._ask("POST", f"{self._path}:predict", json.dumps(document))
@@ -109,9 +113,11 @@ class RestModel(RemoteModel):
         return connection
 
 
-def _plain(value: bytes | int) -> str | int | dict[str, str]:
+def _plain(value: Any) -> Any:
     if isinstance(value, int):
         return value
+    if isinstance(value, list):
+        return list(map(_plain, value))
     try:
         return value.decode()
     except UnicodeDecodeError:

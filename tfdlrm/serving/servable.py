@@ -17,7 +17,11 @@ from tfdlrm.base import local_copies
 from tfdlrm.base.device_names import cpu
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.machine_gpus import describe_gpus
-from tfdlrm.exporting.manifest import check_version, unchecked
+from tfdlrm.data.schema import FeatureSchema
+from tfdlrm.exporting.manifest import EXTRA_DIRECTORY, check_version, unchecked
+from tfdlrm.exporting.other_columns import columns_of
+from tfdlrm.exporting.raw_columns import RAW_SIGNATURE, UNKNOWN_SIGNATURE
+from tfdlrm.serving.described_columns import described_columns
 from tfdlrm.serving.errors import ServingError, from_tensorflow, refuse
 from tfdlrm.serving.loading import Loading, complete
 from tfdlrm.serving.meta_graphs import (
@@ -139,6 +143,8 @@ class Servable:
         self.load_seconds = 0.0
         self._is_retired = False
         is_checked = _is_checked(path)
+        # Kept, since a version may be removed from the disk while it is served.
+        self.schema = _schema(path)
         self._session: Any = None
         self.meta_graph = meta_graph_pb2.MetaGraphDef()
         self.signatures: dict[str, Signature] = {}
@@ -169,6 +175,7 @@ class Servable:
             self.meta_graph = tf.compat.v1.saved_model.loader.load(
                 self._session, list(self._loading.tags), str(literal)
             )
+        self.columns = described_columns(self.path / EXTRA_DIRECTORY)
         self.signatures = {
             name: self._signature(name, definition)
             for name, definition in self.meta_graph.signature_def.items()
@@ -194,8 +201,9 @@ class Servable:
     def _signature(
         self, name: str, definition: meta_graph_pb2.SignatureDef
     ) -> Signature:
+        takes_raw_rows = name in (RAW_SIGNATURE, UNKNOWN_SIGNATURE)
         inputs, outputs = (
-            tensor_specs(definition.inputs),
+            tensor_specs(definition.inputs, self.columns if takes_raw_rows else None),
             tensor_specs(definition.outputs),
         )
         counts = count_specs(self.meta_graph, name)
@@ -263,3 +271,11 @@ def _is_checked(path: Path) -> bool:
         return check_version(path)
     except InputError as error:
         raise ServingError(grpc.StatusCode.DATA_LOSS, str(error)) from None
+
+
+def _schema(path: Path) -> FeatureSchema | None:
+    try:
+        return columns_of(path)
+    except (InputError, OSError) as error:
+        log.warning("%s: its columns are not compared: %s", path, error)
+        return None

@@ -89,6 +89,7 @@ class EmbeddedServer:
                 settings.rest_limits,
                 settings.rest_turns,
                 settings.answers_other_sites,
+                settings.reports_unknown,
             )
             self.http = HttpServer(
                 app,

@@ -44,6 +44,7 @@ class ServerSettings:
             number.
         rest_seconds: Longest time for an HTTP request; `None` for that of `limits`.
         answers_other_sites: Whether pages of other sites may send requests.
+        reports_unknown: Whether REST's answers list the unknown values of raw rows.
         checks_methods: Whether only classifiers classify, and only regressors regress.
         allows_missing_labels: Whether a label may name a version that is not served.
         config_file: Model config file to read again; `None` for none.
@@ -72,6 +73,7 @@ class ServerSettings:
     rest_turns: int | None = None
     rest_seconds: float | None = None
     answers_other_sites: bool = False
+    reports_unknown: bool = False
     checks_methods: bool = False
     allows_missing_labels: bool = True
     config_file: Path | None = None

@@ -7,15 +7,25 @@ from functools import cached_property
 
 from tfdlrm.serving.data_types import DataType
 from tfdlrm.serving.errors import refuse
+from tfdlrm.serving.raw_column import RawColumn
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """An input or output of a signature; size -1 may vary."""
+    """An input or output of a signature; size -1 may vary.
+
+    Args:
+        tensor: Name of the tensor in the graph.
+        dtype: Type of its values.
+        shape: Its shape; `None` for any.
+        column: What a raw column holds, where the model says so: JSON may then have
+            numbers and lists, which are written as text.
+    """
 
     tensor: str
     dtype: DataType
     shape: tuple[int, ...] | None
+    column: RawColumn | None = None
 
     @property
     def is_batched(self) -> bool:

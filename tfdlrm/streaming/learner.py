@@ -20,6 +20,7 @@ from tfdlrm.data.meaning import Meaning
 from tfdlrm.data.schema import VOCABULARY_FOLDER, FeatureSchema
 from tfdlrm.data.vocabulary_contents import with_contents
 from tfdlrm.exporting.model_card import ModelCard
+from tfdlrm.exporting.other_columns import require_same_columns
 from tfdlrm.exporting.raw_rows import RawFeatures
 from tfdlrm.exporting.saved_model import export_model
 from tfdlrm.exporting.versions import find_export, next_version
@@ -53,10 +54,15 @@ class Learner:
         if run_config.data_dir is None:
             raise InputError(f"{run.config_file} has no data_dir: add the run's")
         self._data_dir = run_config.data_dir
-        self._export_dir = config.export_dir or run_config.versions_dir
+        self._export_dir = (
+            config.export_dir or run.versions_dir or run_config.versions_dir
+        )
         next_version(self._export_dir)  # refuses a full directory before any work
         schema = FeatureSchema.load(self._data_dir)
         self.schema = with_contents(schema, self._data_dir)
+        require_same_columns(
+            self._export_dir, self.schema, self._data_dir, config.allow_other_columns
+        )
         self._meaning = Meaning.of(self.schema)
         announce()
         make_reproducible(run_config.seed)
@@ -193,12 +199,23 @@ class Learner:
                 self.schema,
                 self._data_dir,
                 self._export_dir,
-                ModelCard(self._run.settings, origin=origin),
+                ModelCard(self._run.settings, origin=origin, training=self._training),
+                allow_other_columns=self._config.allow_other_columns,
             )
         self._exported_at = time.monotonic()
         self._exported_step = self.step
         self._exports.add(version)
         print(f"Model: {version}", flush=True)
+
+    @property
+    def _training(self) -> dict[str, Any]:
+        """What the weights have learned, for the card of a model."""
+        return {
+            "steps": self.step,
+            "stream": str(self._topic),
+            "events": self.validation.events,
+            "events_left_out": self.skipped,
+        }
 
     def _origin(self) -> dict[str, Any] | None:
         """Return an identification of the weights, if a checkpoint has them."""

@@ -1,7 +1,8 @@
 """The learning curves of a run: recorded while it trains, kept in its directory."""
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from tfdlrm.metrics.splits import EVALUATION_BATCH_SIZE
 from tfdlrm.planning.memory_plan import CURVE_VALIDATION_ROWS
 from tfdlrm.training.run_directory import RunDirectory
 
+_MEASURES = ("loss", "accuracy", "auc")
+
 
 @dataclass(frozen=True)
 class CurvePoint:
@@ -30,8 +33,10 @@ class CurvePoint:
             validation rows.
         accuracy: Accuracy on the same rows.
         auc: AUC on the same rows; from 200 bins for training rows, exact for
-            validation rows.
+            validation rows; NaN if their labels are all alike.
         seconds: Seconds since training began, validation included.
+        learning_rate: Learning rate of the next training step, with the training rows;
+            `None` with validation rows, and in runs of earlier releases.
     """
 
     step: int
@@ -40,6 +45,13 @@ class CurvePoint:
     accuracy: float
     auc: float
     seconds: float
+    learning_rate: float | None = None
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "CurvePoint":
+        """Read a point of `metrics.jsonl` or of a checkpoint."""
+        undefined = {name: math.nan for name in _MEASURES if fields[name] is None}
+        return cls(**{**fields, **undefined})
 
 
 def curve_rows(data_dir: Path, schema: FeatureSchema) -> tf.data.Dataset | None:
@@ -120,12 +132,21 @@ class CurveRecorder(keras.callbacks.Callback):
         previous_step, self.step = self.step, self.step_at(batch)
         num_due = (self.step - start) // self._every
         num_due -= (previous_step - start) // self._every
-        if not num_due and self.step != end:
-            return
-        logs = logs or {}
-        self._add_point(
-            "train", *(float(logs[name]) for name in ("loss", "accuracy", "auc"))
-        )
+        if num_due or self.step == end:
+            self._add_points(logs or {})
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        # A callback of the user may have ended it between two points.
+        if not self.points or self.points[-1].step != self.step:
+            self._add_points(logs or {})
+
+    def _add_points(self, logs: Mapping[str, Any]) -> None:
+        """Add the points of this step."""
+        loss, accuracy, auc = (float(logs[name]) for name in _MEASURES)
+        if auc == 0 and _labels_are_alike(self.model):
+            auc = math.nan  # Keras returns 0
+        learning_rate = float(self.model.optimizer.learning_rate)
+        self._add_point("train", loss, accuracy, auc, learning_rate)
         if self._validate is not None:
             metrics = self._validate()
             self._add_point(
@@ -137,9 +158,17 @@ class CurveRecorder(keras.callbacks.Callback):
         for writer in self._writers.values():
             writer.close()
 
-    def _add_point(self, split: str, loss: float, accuracy: float, auc: float) -> None:
+    def _add_point(
+        self,
+        split: str,
+        loss: float,
+        accuracy: float,
+        auc: float,
+        learning_rate: float | None = None,
+    ) -> None:
         values = float(loss), float(accuracy), float(auc)
-        self.points.append(CurvePoint(self.step, split, *values, seconds=self.seconds))
+        point = CurvePoint(self.step, split, *values, self.seconds, learning_rate)
+        self.points.append(point)
         self._write(self.points[-1:])
 
     def _write(self, new: Sequence[CurvePoint]) -> None:
@@ -152,7 +181,28 @@ class CurveRecorder(keras.callbacks.Callback):
             storage.replace_text(self._run.metrics_file, "".join(lines))
             for point in new:
                 with self._writers[point.split].as_default(step=point.step):
-                    for name in ("loss", "accuracy", "auc"):
-                        tf.summary.scalar(name, getattr(point, name))
+                    for name in (*_MEASURES, "learning_rate"):
+                        value = getattr(point, name)
+                        if value is not None and not math.isnan(value):
+                            tf.summary.scalar(name, value)
         except (OSError, tf.errors.OpError) as error:
             print(f"\nthe curves of step {self.step:,} are not on disk: {error}")
+
+
+def _labels_are_alike(model: keras.Model) -> bool:
+    """Whether the training rows since the last point have one label."""
+    metrics = [metric for group in model.metrics for metric in _parts_of(group)]
+    counts = next(item for item in metrics if isinstance(item, keras.metrics.AUC))
+    copies_of = model.distribute_strategy.experimental_local_results
+
+    def rows(variable: keras.Variable) -> float:
+        return sum(float(copy[0]) for copy in copies_of(variable.value))
+
+    num_positive = rows(counts.true_positives) + rows(counts.false_negatives)
+    num_negative = rows(counts.false_positives) + rows(counts.true_negatives)
+    return not (num_positive and num_negative)
+
+
+def _parts_of(metric: keras.Metric) -> list[keras.Metric]:
+    """Return the metrics of those that are compiled together."""
+    return getattr(metric, "metrics", None) or [metric]

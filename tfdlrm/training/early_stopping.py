@@ -1,5 +1,6 @@
 """Stop training when the validation loss no longer falls."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -58,6 +59,10 @@ class EarlyStopping(keras.callbacks.Callback):
         elif self.is_over:
             self.model.stop_training = True
 
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        # There may be a last point, if a callback of the user ended the epoch.
+        self.on_train_batch_end(0)
+
     def _save(self) -> None:
         try:
             write_best_weights(self.model, self._run)
@@ -80,6 +85,19 @@ class EarlyStopping(keras.callbacks.Callback):
 
     def _validation_points(self) -> list[CurvePoint]:
         return [point for point in self._recorder.points if point.split == "validation"]
+
+
+def kept_step(points: Sequence[CurvePoint], patience: int | None) -> int:
+    """Return the training step whose weights a finished run keeps.
+
+    Args:
+        points: The learning curves.
+        patience: Setting `early_stopping` of the run; `None` keeps the last step.
+    """
+    if patience is None:
+        return points[-1].step
+    validation_points = [point for point in points if point.split == "validation"]
+    return validation_points[_best_of(validation_points)].step
 
 
 def _best_of(points: list[CurvePoint]) -> int:

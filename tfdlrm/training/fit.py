@@ -1,7 +1,7 @@
 """Fit a model, record its learning curves and write checkpoints."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,9 @@ from tfdlrm.metrics.splits import evaluate
 from tfdlrm.training.curves import CurvePoint, CurveRecorder
 from tfdlrm.training.distribution import check_agreement, chief_first
 from tfdlrm.training.early_stopping import EarlyStopping
+from tfdlrm.training.epoch_lines import EpochLines
+from tfdlrm.training.events import WeightHistograms, write_hyperparameters
+from tfdlrm.training.own_callbacks import OwnCallbacks
 from tfdlrm.training.profiling import Profiler
 from tfdlrm.training.run_directory import RunDirectory
 from tfdlrm.training.safeguards import (
@@ -125,6 +128,7 @@ def fit(
     data_set: str,
     meaning: Meaning | None = None,
     begin: Callable[[keras.Model, SavedVariables, Any], dict[str, Any]] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> list[CurvePoint]:
     """Train a compiled model, or resume the run where it stopped.
 
@@ -141,6 +145,7 @@ def fit(
             a checkpoint of the run has of this function's result, if anything; returns
             facts for checkpoints, with the `steps` of the optimizer. `None` leaves the
             initial weights.
+        callbacks: The user's own callbacks.
 
     Returns:
         The learning curves.
@@ -171,6 +176,9 @@ def fit(
         seconds=state["seconds"],
     )
 
+    if is_chief:
+        write_hyperparameters(run, run.settings)
+
     def batch_at(step: int) -> Any:
         return next(iter(read(*divmod(step, steps_per_epoch))))
 
@@ -180,38 +188,54 @@ def fit(
             facts["meaning"] = meaning.to_json()
         if begin is not None:
             facts["warm_start"] = state["warm_start"]
+        if callbacks or state.get("has_callbacks"):
+            facts["has_callbacks"] = True
+        if state.get("stopped_by_callback"):
+            facts["stopped_by_callback"] = True
         checkpointer = Checkpointer(
             writer, config.checkpoints, recorder, request, facts
         )
         profiler = Profiler(run, recorder, config.profile_steps)
+        histograms = None
+        if is_chief and config.weight_histograms:
+            histograms = WeightHistograms(run, recorder, variables)
         stopping = None
         if config.early_stopping is not None:
             stopping = EarlyStopping(run, recorder, config.early_stopping)
-        callbacks = [
+        own = OwnCallbacks(
+            callbacks, model, recorder, config.epochs, steps_per_epoch, facts
+        )
+        all_callbacks = [
             FiniteLoss(run, recorder, batch_at),
             recorder,
             profiler,
+            *([histograms] if histograms else []),
+            *([own] if callbacks else []),
             # Before the checkpointer, in which a signal can end the run.
             *([stopping] if stopping else []),
             checkpointer if is_chief else StopWithChief(request),
+            EpochLines(recorder, config.epochs),
         ]
         if state["metrics"]:
             # Metrics have variables only after they were computed once.
             model.evaluate(read(0, 0), steps=1, verbose=0)
-            callbacks.append(MetricsRestorer(state["metrics"]))
+            all_callbacks.append(MetricsRestorer(state["metrics"]))
         # Even without any step to fit there may be a last checkpoint to write.
         checkpointer.set_model(model)
         for epoch, num_done in _epochs_from(
             state["step"], steps_per_epoch, config.epochs
         ):
-            if stopping is not None and stopping.is_over:
+            if own.has_stopped or (stopping is not None and stopping.is_over):
                 break
             steps = steps_per_epoch - num_done
-            _fit_epoch(model, read(epoch, num_done), epoch, steps, callbacks, is_chief)
+            _fit_epoch(
+                model, read(epoch, num_done), epoch, steps, all_callbacks, is_chief
+            )
+        is_changed = own.end()
         recorder.close()
         profiler.close()
         if is_chief:
-            checkpointer.save_last()
+            checkpointer.save_last(is_changed)
             checkpointer.leave_if_asked()
     if stopping is not None:
         stopping.restore_best(model)

@@ -5,7 +5,7 @@ import json
 import resource
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -36,11 +36,15 @@ class RunDirectory(RunFiles):
 
     @classmethod
     @contextmanager
-    def opened(cls, config: TrainConfig) -> Iterator["RunDirectory"]:
+    def opened(
+        cls, config: TrainConfig, prepared: Mapping[str, Any] | None = None
+    ) -> Iterator["RunDirectory"]:
         """Hold the directory `config.run_dir`, or a new one under `runs/`.
 
         Args:
             config: The run's settings.
+            prepared: The settings by which its data set was prepared, which are written
+                down instead of `config.prepare`.
 
         Yields:
             The directory, new or of an unfinished run with the same settings.
@@ -58,13 +62,13 @@ class RunDirectory(RunFiles):
                 )
             with local_copies.mirrored(run.path, "checkpoints", REPORT_FILE) as local:
                 copy = cls(local, remote=run.path)
-                copy._take(to_yaml(replace(config, run_dir=run.path)))
+                copy._take(_used_settings(config, run.path, prepared))
                 directories.copy_tree(local, run.path)
                 yield copy
             return
         directories.make_directory("run_dir", run.path)
         with run.only_process():
-            run._take(to_yaml(replace(config, run_dir=run.path)))
+            run._take(_used_settings(config, run.path, prepared))
             yield run
 
     @classmethod
@@ -83,12 +87,15 @@ class RunDirectory(RunFiles):
             worker = f"worker-{Cluster.from_environment().index}"
             yield cls(Path(path), restored_from=chief_directory, worker=worker)
 
-    def _take(self, config: str) -> None:
+    def _take(self, used: dict[str, Any]) -> None:
         """Write the settings into a new directory, or compare them with its own."""
         self.require_unfinished()
         self._remove_remains()
         settings = self._unfinished_settings()
-        difference = settings and first_difference(settings, yaml.safe_load(config))
+        # A checkpoint identifies its data set, however that was prepared.
+        difference = settings and first_difference(
+            {**settings, "prepare": None}, {**used, "prepare": None}
+        )
         if difference:
             raise InputError(
                 f"run_dir {self.home} holds an unfinished run with other settings: "
@@ -96,7 +103,7 @@ class RunDirectory(RunFiles):
                 f"{self.home / self.config_file.name}"
             )
         # Settings that change no number, such as those of checkpoints, may differ.
-        write_settings(self.path, config)
+        write_settings(self.path, yaml.safe_dump(used, sort_keys=False))
 
     def _unfinished_settings(self) -> dict[str, Any] | None:
         """Return the settings of the unfinished run; `None` without one to resume.
@@ -178,18 +185,22 @@ class RunDirectory(RunFiles):
         ):
             yield
 
-    def save_summary(self, parameters: int, model: Path) -> None:
+    def save_summary(
+        self, parameters: int, model: Path, progress: Mapping[str, Any] | None = None
+    ) -> None:
         """Write the results in numbers, with the peak memory of this process.
 
         Args:
             parameters: Number of weights of the model.
             model: The exported version.
+            progress: The steps done, and the one whose weights are kept.
         """
         files = [
             path for path in (self.metrics_file, self.measures_file) if path.is_file()
         ]
         summary = {
             "parameters": parameters,
+            **(progress or {}),
             "peak_memory": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
             "model": str(model),
             "checksums": {path.name: file_sha256(path) for path in files},
@@ -244,14 +255,29 @@ class RunDirectory(RunFiles):
             raise _damaged(self.metrics_file, str(error)) from None
 
     def clear_curves(self) -> None:
-        """Remove the learning curves."""
+        """Remove the learning curves, and the events that come from them."""
         self.metrics_file.unlink(missing_ok=True)
-        shutil.rmtree(self.events_directory, ignore_errors=True)
+        for path in self.events_directory.glob("*"):
+            if path.is_file():
+                path.unlink(missing_ok=True)
+            elif path != self.weight_events_directory:
+                shutil.rmtree(path, ignore_errors=True)
 
     @property
     def settings(self) -> dict[str, Any]:
         """The configuration as plain values."""
         return whole_settings(self.path)
+
+    @property
+    def versions_dir(self) -> Path | None:
+        """Where the run exports to; `None` if an earlier release did not note it."""
+        if not self._has_settings():
+            return None
+        with suppress(InputError):
+            if export_dir := whole_settings(self.path).get("export_dir"):
+                return storage.at(export_dir)
+            return storage.at(self.load_summary()["model"]).parent
+        return None
 
     @property
     def measures(self) -> dict[str, Any] | None:
@@ -284,6 +310,14 @@ class RunDirectory(RunFiles):
             file = Path(folder) / CONFIG_FILE
             file.write_text(yaml.safe_dump(settings), encoding="utf-8")
             return parse(TrainConfig, "tfdlrm.train", ["--config", str(file)])
+
+
+def _used_settings(
+    config: TrainConfig, run_dir: Path, prepared: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Return the settings to write down: those that the run uses."""
+    settings: dict[str, Any] = yaml.safe_load(to_yaml(replace(config, run_dir=run_dir)))
+    return settings | {"prepare": dict(prepared or {})}
 
 
 def _damaged(path: Path, reason: str) -> InputError:

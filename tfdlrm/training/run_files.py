@@ -51,6 +51,11 @@ class RunFiles:
         return self.path / "events"
 
     @property
+    def weight_events_directory(self) -> Path:
+        """The histograms of weights for TensorBoard."""
+        return self.events_directory / "weights"
+
+    @property
     def own_directory(self) -> Path:
         """The directory of the files that each worker writes for itself."""
         return self.restored_from / self.worker if self.restored_from else self.path
@@ -84,3 +89,13 @@ class RunFiles:
     def measures_file(self) -> Path:
         """The measures of each held-out split."""
         return self.path / "metrics.json"
+
+    @property
+    def results_file(self) -> Path:
+        """The results with curves and quantiles of scores, for exported versions."""
+        return self.path / "results.json"
+
+    @property
+    def baselines_file(self) -> Path:
+        """The baselines of the data set, for exported versions."""
+        return self.path / "baselines.npz"

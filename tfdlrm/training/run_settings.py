@@ -75,7 +75,7 @@ def _damaged(path: Path, reason: str) -> InputError:
 
 def first_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
     """Return the first setting that differs and changes what a run computes."""
-    old_settings, new_settings = dict(_flat(old)), dict(_flat(new))
+    old_settings, new_settings = dict(flat_settings(old)), dict(flat_settings(new))
     for name in {**new_settings, **old_settings}:
         old_value, new_value = old_settings.get(name), new_settings.get(name)
         if old_value != new_value and not _changes_no_number(
@@ -93,15 +93,18 @@ def _changes_no_number(name: str, old_value: Any, new_value: Any) -> bool:
     if name == "strategy":
         return {old_value, new_value} <= {"default", "mirrored"}
     # A checkpoint identifies its data set, wherever that is now.
-    paths = ("data_dir", "run_dir", "export_dir")
-    watched = ("tables", "profile_steps")
+    paths = ("data_dir", "run_dir", "export_dir", "allow_other_columns")
+    watched = ("tables", "profile_steps", "weight_histograms")
     return name in (*paths, *watched) or name.startswith("checkpoints.")
 
 
-def _flat(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat_settings(
+    settings: dict[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """Yield the dotted name and the value of each setting."""
     for name, value in settings.items():
         if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat_settings(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 

@@ -69,14 +69,17 @@ class Checkpointer(keras.callbacks.Callback):
         print(f"\nstopped after step {self._recorder.step:,}, which was saved")
         self._request.leave()
 
-    def save_last(self) -> None:
+    def save_last(self, is_changed: bool = False) -> None:
         """Write a checkpoint of the step, unless it exists.
+
+        Args:
+            is_changed: Whether its weights may differ from those of an existing one.
 
         Raises:
             InputError: If the disk refuses.
         """
         try:
-            self._writer.save(self._recorder.step, self._current_state())
+            self._writer.save(self._recorder.step, self._current_state(), is_changed)
         except OSError as error:
             raise InputError(
                 f"the last checkpoint cannot be written ({error}): make room, and give "
@@ -213,7 +216,7 @@ class FiniteLoss(keras.callbacks.Callback):
 
 def restored_points(state: dict[str, Any]) -> list[CurvePoint]:
     """Return the points of the curves in the state of a checkpoint."""
-    return [CurvePoint(**point) for point in state["points"]]
+    return [CurvePoint.from_json(point) for point in state["points"]]
 
 
 def _metric_variables(model: keras.Model) -> list[tuple[tf.Variable, ...]]:

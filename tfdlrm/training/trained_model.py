@@ -17,6 +17,7 @@ from tfdlrm.metrics.binary import (
     binary_metrics,
     reliability,
 )
+from tfdlrm.metrics.score_histogram import ScoreHistogram
 from tfdlrm.metrics.splits import (
     EVALUATION_BATCH_SIZE,
     against_reachable,
@@ -43,14 +44,15 @@ def on_one_device(
 
 def measure(
     model: keras.Model, data_dir: Path, schema: FeatureSchema
-) -> tuple[dict[str, BinaryMetrics], dict[str, Reliability]]:
-    """Return the measures and the reliability of each split that was held out."""
+) -> tuple[dict[str, BinaryMetrics], dict[str, Reliability], dict[str, ScoreHistogram]]:
+    """Return measures, reliability and scores of each split that was held out."""
     # Batches of all splits have the same types.
     batches = read_split(data_dir, schema, "train", EVALUATION_BATCH_SIZE)
     scored = score_splits(probabilities_of(model, batches), data_dir, schema)
     metrics = {split: binary_metrics(*scores) for split, scores in scored.items()}
     bins = {split: reliability(*scores) for split, scores in scored.items()}
-    return metrics, bins
+    scores = {split: ScoreHistogram.of(*scores) for split, scores in scored.items()}
+    return metrics, bins, scores
 
 
 def show(

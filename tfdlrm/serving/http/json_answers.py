@@ -21,10 +21,18 @@ from tfdlrm.serving.requests import (
     example_response,
 )
 from tfdlrm.serving.servable import Signature
+from tfdlrm.serving.unknown_report import Unknown
 
 
-def predictions(outputs: Mapping[str, np.ndarray], layout: Layout) -> bytes:
+def predictions(
+    outputs: Mapping[str, np.ndarray], layout: Layout, unknown: Unknown | None = None
+) -> bytes:
     """Return the answer to a `:predict` request, in the layout of its inputs.
+
+    Args:
+        outputs: Outputs by name.
+        layout: Layout of the inputs.
+        unknown: The unknown values of each row, where the answer is to list them.
 
     Raises:
         ServingError: If the layout is of rows and the outputs are no batch.
@@ -33,20 +41,23 @@ def predictions(outputs: Mapping[str, np.ndarray], layout: Layout) -> bytes:
     is_finite = all(map(_is_finite, outputs.values()))
     if layout == "columnar":
         values = plain if len(plain) > 1 else next(iter(plain.values()))
-        return _dumps({"outputs": values}, is_finite)
+        return _dumps({"outputs": values}, is_finite, unknown)
     sizes = {
         name: array.shape[0] if array.ndim else None for name, array in outputs.items()
     }
     if None in sizes.values() or len(set(sizes.values())) > 1:
         refuse(f"outputs of inconsistent batch size: {sizes}; ask with 'inputs'")
     if len(plain) == 1:
-        return _dumps({"predictions": next(iter(plain.values()))}, is_finite)
+        values = next(iter(plain.values()))
+        return _dumps({"predictions": values}, is_finite, unknown)
     columns = zip(*plain.values(), strict=True)
     rows = [dict(zip(plain, row, strict=True)) for row in columns]
-    return _dumps({"predictions": rows}, is_finite)
+    return _dumps({"predictions": rows}, is_finite, unknown)
 
 
-def classifications(signature: Signature, outputs: NamedArrays) -> bytes:
+def classifications(
+    signature: Signature, outputs: NamedArrays, unknown: Unknown | None = None
+) -> bytes:
     """Return the answer to a `:classify` request: label and score of every class.
 
     Raises:
@@ -59,10 +70,12 @@ def classifications(signature: Signature, outputs: NamedArrays) -> bytes:
         [[entry.label, np.float32(entry.score)] for entry in example.classes]
         for example in examples
     ]
-    return _dumps({"results": rows}, _is_finite(np.array(scores)))
+    return _dumps({"results": rows}, _is_finite(np.array(scores)), unknown)
 
 
-def regressions(signature: Signature, outputs: NamedArrays) -> bytes:
+def regressions(
+    signature: Signature, outputs: NamedArrays, unknown: Unknown | None = None
+) -> bytes:
     """Return the answer to a `:regress` request.
 
     Raises:
@@ -70,11 +83,13 @@ def regressions(signature: Signature, outputs: NamedArrays) -> bytes:
     """
     examples = example_response(REGRESS, signature, outputs).result.regressions
     values = np.array([example.value for example in examples], np.float32)
-    return _dumps({"results": values}, _is_finite(values))
+    return _dumps({"results": values}, _is_finite(values), unknown)
 
 
-def _dumps(document: Any, is_finite: bool) -> bytes:
+def _dumps(document: dict[str, Any], is_finite: bool, unknown: Unknown | None) -> bytes:
     """Return JSON with the shortest decimals that are read back as the same floats."""
+    if unknown is not None:
+        document["unknown"] = unknown
     if is_finite:
         return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     # orjson would write null.

@@ -5,8 +5,6 @@
 Loads no TensorFlow: large requests are read in a process that has none.
 """
 
-import base64
-import binascii
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -18,7 +16,10 @@ import orjson
 
 from tfdlrm.serving.data_types import FLOAT32, DataType, text_array
 from tfdlrm.serving.errors import refuse
-from tfdlrm.serving.tensor_specs import Specs, only_input
+from tfdlrm.serving.http.json_keys import are_raw, unlike
+from tfdlrm.serving.http.json_raw import raw_array
+from tfdlrm.serving.http.json_values import describe, encode, is_base64
+from tfdlrm.serving.tensor_specs import Specs, TensorSpec, only_input
 
 Layout = Literal["row", "columnar"]
 
@@ -43,7 +44,7 @@ def parse(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         refuse(f"JSON Parse error: {error}")
     if not isinstance(document, dict):
-        refuse(f"JSON Value is {_describe(document)}, expected an object")
+        refuse(f"JSON Value is {describe(document)}, expected an object")
     return document
 
 
@@ -85,18 +86,32 @@ def predict_inputs(
         _check_rows("instances", document["instances"], max_rows)
         columns = _rows(document["instances"], specs)
     arrays = {
-        name: to_array(name, values, specs[name].dtype)
-        for name, values in columns.items()
+        name: _array(name, values, specs[name]) for name, values in columns.items()
     }
     return arrays, layout
 
 
+def _array(name: str, values: Any, spec: TensorSpec) -> np.ndarray:
+    if spec.column is None:
+        return to_array(name, values, spec.dtype)
+    return raw_array(name, values, spec.column)
+
+
 def _columns(inputs: Any, specs: Specs) -> dict[str, Any]:
-    if not isinstance(inputs, dict) or _is_base64(inputs):
+    if not isinstance(inputs, dict) or is_base64(inputs):
         return {only_input(specs): inputs}
     for name in specs:
         if name not in inputs:
-            refuse(f"Missing named input: {name} in 'inputs' object.")
+            refuse(
+                f"Missing named input: {name} in 'inputs' object "
+                f"({unlike(inputs, specs)})"
+            )
+    # TF Serving ignores further inputs; of a raw row they are probably a mistake.
+    if are_raw(specs) and len(inputs) > len(specs):
+        refuse(
+            f"Keys of the 'inputs' object must be equal to: {','.join(specs)} "
+            f"({unlike(inputs, specs)})"
+        )
     return {name: inputs[name] for name in specs}
 
 
@@ -107,24 +122,25 @@ def _check_rows(key: str, rows: Any, max_rows: int) -> None:
 
 def _rows(instances: Any, specs: Specs) -> dict[str, Any]:
     if not isinstance(instances, list):
-        refuse(f"'instances' is {_describe(instances)}, expected a list")
+        refuse(f"'instances' is {describe(instances)}, expected a list")
     if not instances:
         refuse("No values in 'instances' array")
-    are_objects = isinstance(instances[0], dict) and not _is_base64(instances[0])
+    are_objects = isinstance(instances[0], dict) and not is_base64(instances[0])
     if not are_objects:
         name = only_input(specs)
         for row, instance in enumerate(instances):
-            if isinstance(instance, dict) and not _is_base64(instance):
+            if isinstance(instance, dict) and not is_base64(instance):
                 refuse(f"Expecting value/list but got object at item {row}")
         return {name: instances}
     names = specs.keys()
     for row, instance in enumerate(instances):
         if not isinstance(instance, dict):
-            refuse(f"Expecting object but got {_describe(instance)} at item {row}")
+            refuse(f"Expecting object but got {describe(instance)} at item {row}")
         if instance.keys() != names:
             refuse(
-                f"Failed to process element: {row} of 'instances' list. JSON object "
-                f"keys must be equal to: {','.join(names)}"
+                f"Failed to process element: {row} of 'instances' list "
+                f"({unlike(instance, specs)}). JSON object keys must be equal to: "
+                f"{','.join(names)}"
             )
     return {name: [instance[name] for instance in instances] for name in names}
 
@@ -159,9 +175,9 @@ def _convert(name: str, values: list[Any], dtype: DataType) -> np.ndarray:
         expected = {int, float} if dtype.is_floating else {int}
     if not types <= expected:
         odd = next(value for value in values if type(value) not in expected)
-        refuse(f"input {name} has {_describe(odd)}, expected {dtype.name}")
+        refuse(f"input {name} has {describe(odd)}, expected {dtype.name}")
     if dtype.is_text:
-        return text_array(list(map(_encode, values)))
+        return text_array(list(map(encode, values)))
     if dtype.is_floating:
         return _floats(name, values, dtype, int in types)
     try:
@@ -193,28 +209,6 @@ def _floats(
     return array
 
 
-def _is_base64(value: Any) -> bool:
-    return (
-        isinstance(value, dict)
-        and value.keys() == {"b64"}
-        and isinstance(value["b64"], str)
-    )
-
-
-def _encode(value: str | dict[str, Any]) -> bytes:
-    """Return the bytes of a string, or of an object with base64."""
-    if isinstance(value, str):
-        return value.encode()
-    if not _is_base64(value):
-        refuse('an object is not formatted correctly for base64 data: {"b64": TEXT}')
-    # As TF Serving reads it: broken into lines, and without its padding too.
-    text = "".join(value["b64"].split()).rstrip("=")
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        refuse("Unable to base64 decode")
-
-
 def examples(
     document: Mapping[str, Any], new_example: Callable[[], Any], max_rows: int
 ) -> list[bytes]:
@@ -241,7 +235,7 @@ def examples(
 
 def _example(example: Any, target: Any) -> bytes:
     if not isinstance(example, dict):
-        refuse(f"Example must be JSON object but got {_describe(example)}")
+        refuse(f"Example must be JSON object but got {describe(example)}")
     for name, content in example.items():
         values = content if isinstance(content, list) else [content]
         types = set(map(type, values))
@@ -254,20 +248,7 @@ def _example(example: Any, target: Any) -> bytes:
             floats = _floats(name, values, FLOAT32, has_integers=False)
             feature.float_list.value.extend(floats.tolist())
         elif types <= {str, dict}:
-            feature.bytes_list.value.extend(map(_encode, values))
+            feature.bytes_list.value.extend(map(encode, values))
         else:
             refuse(f"Feature: {name} has elements of other types, or of several")
     return target.SerializeToString()
-
-
-def _describe(value: Any) -> str:
-    names: dict[type, str] = {
-        dict: "an object",
-        list: "a list",
-        str: "a string",
-        bool: "a bool",
-        type(None): "null",
-    }
-    if type(value) in (int, float):
-        return f"the number {str(value)[:40]}"
-    return names.get(type(value), type(value).__name__)

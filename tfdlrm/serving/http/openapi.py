@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfdlrm.base.version import __version__
+from tfdlrm.serving.http.column_values import PARAMETERS, VALUES_PATH
 
 Json = dict[str, Any]
 
@@ -22,9 +23,10 @@ _ERRORS = {
 }
 
 _VALUE: Json = {
-    "description": "A number, string, bool, base64 object, or nested lists of these.",
+    "description": "A number, string, bool, base64 object, or nested lists of these; "
+    "of raw columns null too.",
     "anyOf": [
-        {"type": ["number", "string", "boolean"]},
+        {"type": ["number", "string", "boolean", "null"]},
         {"$ref": "#/components/schemas/Base64"},
         {"type": "array", "items": {}},
     ],
@@ -87,15 +89,34 @@ _SCHEMAS: Json = {
     },
 }
 
+_UNKNOWN: Json = {
+    "description": "With --report_unknown: each row's unknown values, by column.",
+    "type": "array",
+    "items": {
+        "type": "object",
+        "additionalProperties": {"type": "array", "items": {"type": "string"}},
+    },
+}
+
+_RESULTS: Json = {
+    "type": "object",
+    "required": ["results"],
+    "properties": {"unknown": _UNKNOWN},
+}
+
 _ANSWERS: dict[str, Json] = {
     "predict": {
         "type": "object",
         "description": "`predictions` for `instances`, `outputs` for `inputs`.",
-        "properties": {"predictions": {"type": "array"}, "outputs": {}},
+        "properties": {
+            "predictions": {"type": "array"},
+            "outputs": {},
+            "unknown": _UNKNOWN,
+        },
         "oneOf": [{"required": ["predictions"]}, {"required": ["outputs"]}],
     },
-    "classify": {"type": "object", "required": ["results"]},
-    "regress": {"type": "object", "required": ["results"]},
+    "classify": _RESULTS,
+    "regress": _RESULTS,
 }
 
 
@@ -128,7 +149,10 @@ def describe(models: Sequence[str]) -> Json:
         "/v1/models/{name}/versions/{version}": [name, version],
         "/v1/models/{name}/labels/{label}": [name, label],
     }
-    paths: Json = {"/": {"get": _get("The web page.", "text/html")}}
+    paths: Json = {
+        "/": {"get": _get("The web page.", "text/html")},
+        VALUES_PATH: {"parameters": _query(models), "get": _get_values()},
+    }
     for prefix, parameters in prefixes.items():
         paths[prefix] = {"parameters": parameters, "get": _get("Its versions.")}
         paths[f"{prefix}/metadata"] = {
@@ -145,6 +169,45 @@ def describe(models: Sequence[str]) -> Json:
         "info": {"title": "TF Serving's REST interface", "version": __version__},
         "paths": paths,
         "components": {"schemas": _SCHEMAS},
+    }
+
+
+def _query(models: Sequence[str]) -> list[Json]:
+    """Return the parameters of a search for values of a column."""
+    schemas: Json = {
+        "model": {"type": "string", "enum": list(models)},
+        "version": {"type": "integer", "format": "int64", "minimum": 0},
+        "most": {"type": "integer", "minimum": 0, "maximum": 50, "default": 50},
+    }
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in ("model", "column"),
+            "description": description,
+            "schema": schemas.get(name, {"type": "string"}),
+        }
+        for name, description in PARAMETERS.items()
+    ]
+
+
+def _get_values() -> Json:
+    value: Json = {
+        "type": "object",
+        "required": ["value", "occurrences"],
+        "properties": {
+            "value": {"type": "string"},
+            "occurrences": {"type": "integer"},
+        },
+    }
+    answer: Json = {
+        "type": "object",
+        "required": ["values"],
+        "properties": {"values": {"type": "array", "maxItems": 50, "items": value}},
+    }
+    return {
+        "summary": "Values of a column, the most frequent first.",
+        "responses": _responses(answer, "application/json"),
     }
 
 

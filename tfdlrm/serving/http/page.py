@@ -1,79 +1,76 @@
-"""The page at the server's root: the models' cards, and a form to ask a model."""
+"""The page at the server's root: a model's results, and a form to ask it.
 
+The page is one answer: the style and the scripts are inside, and the policy names them
+by their checksums, so that a browser runs nothing else.
+"""
+
+import base64
+import hashlib
 import html
 import json
 from functools import cache
 from importlib import resources
-from typing import Any
 
-from tfdlrm.exporting.raw_columns import RAW_SIGNATURE, in_order
-from tfdlrm.exporting.versions import CARD_FILE, EXTRA_DIRECTORY
-from tfdlrm.serving.model_versions import Model
+from tfdlrm.serving.http.model_facts import describe_model
 from tfdlrm.serving.models import Models
-from tfdlrm.serving.servable import Servable
 
-POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_SCRIPTS = (
+    "elements.js",
+    "charts.js",
+    "fields.js",
+    "answer.js",
+    "snippets.js",
+    "page.js",
 )
-"""The page has no other resources, and asks this server only."""
-
-
-def page(models: Models) -> bytes:
-    """Return the page, with the descriptions of the models inside."""
-    descriptions = [_describe(model) for model in models if model.available]
-    data = json.dumps(descriptions).replace("<", "\\u003c")
-    names = ", ".join(model["name"] for model in descriptions)
-    title = html.escape(names or "no model")
-    return _template().replace("{{title}}", title).replace("{{data}}", data).encode()
 
 
 @cache
-def _template() -> str:
-    return resources.files(__package__).joinpath("page.html").read_text("utf-8")
+def policy() -> str:
+    """Return the policy: no other resources, and questions to this server only."""
+    style, script = (_checksum(text) for text in (_style(), _script()))
+    return (
+        f"default-src 'none'; style-src '{style}'; script-src '{script}'; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )
 
 
-def _describe(model: Model) -> dict[str, Any]:
-    with model.use(None, "") as servable:
-        card = _card(servable)
-        return {
-            "name": servable.name,
-            "version": servable.version,
-            "card": card,
-            "signatures": {
-                signature.name: {
-                    "inputs": _tensors(signature.inputs),
-                    "outputs": _tensors(signature.outputs),
-                }
-                for signature in servable.signatures.values()
-            },
-            "example": _example(servable, card),
-        }
+def page(models: Models, name: str | None = None, version: int | None = None) -> bytes:
+    """Return the page of a model, with what is known of it inside.
+
+    Args:
+        models: The models that are served.
+        name: The model; the first one if it is not served.
+        version: Number of the version; the newest if it is not served.
+    """
+    facts = describe_model(models, name, version)
+    data = json.dumps(facts, allow_nan=False).replace("<", "\\u003c")
+    title = html.escape(facts.get("name") or "no model")
+    parts = {"title": title, "style": _style(), "script": _script(), "data": data}
+    text = _read("page.html")
+    # One pass: what a model says is not looked through for the names of parts.
+    beginning, *rest = text.split("{{")
+    for piece in rest:
+        part, _, following = piece.partition("}}")
+        beginning += parts[part] + following
+    return beginning.encode()
 
 
-def _card(servable: Servable) -> dict[str, Any]:
-    file = servable.path / EXTRA_DIRECTORY / CARD_FILE
-    try:
-        card = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError):  # the model was exported by something else
-        return {}
-    return card if isinstance(card, dict) else {}
+@cache
+def _read(name: str) -> str:
+    return resources.files(__package__).joinpath("web", name).read_text("utf-8")
 
 
-def _tensors(specs: dict[str, Any]) -> dict[str, str]:
-    return {
-        name: f"{spec.dtype.name} {list(spec.shape or ())}"
-        for name, spec in specs.items()
-    }
+@cache
+def _style() -> str:
+    return _read("page.css")
 
 
-def _example(servable: Servable, card: dict[str, Any]) -> dict[str, str]:
-    """Return a raw row to begin with: the card's, or a row of empty fields."""
-    signature = servable.signatures.get(RAW_SIGNATURE)
-    if signature is None:
-        return {}
-    values = card.get("example")
-    row = dict.fromkeys(in_order(signature.inputs), "")
-    if isinstance(values, dict):
-        row |= {name: str(values[name]) for name in row if values.get(name) is not None}
-    return row
+@cache
+def _script() -> str:
+    return '"use strict";\n' + "\n".join(map(_read, _SCRIPTS))
+
+
+def _checksum(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"

@@ -17,9 +17,14 @@ from tfdlrm.serving.descriptions import model_metadata, model_status
 from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.http import json_answers
 from tfdlrm.serving.http.bodies import JsonBounds
+from tfdlrm.serving.http.column_values import (
+    VALUES_PATH,
+    column_values,
+    parameters_of,
+)
 from tfdlrm.serving.http.hosts import AllowedHosts
 from tfdlrm.serving.http.openapi import describe
-from tfdlrm.serving.http.page import POLICY, page
+from tfdlrm.serving.http.page import page, policy
 from tfdlrm.serving.http.rest_requests import (
     ClientGoneError,
     Receive,
@@ -33,6 +38,7 @@ from tfdlrm.serving.models import Models
 from tfdlrm.serving.predictor import Predictor
 from tfdlrm.serving.requests import CLASSIFY, REGRESS
 from tfdlrm.serving.turns import Turns
+from tfdlrm.serving.unknown_report import Unknown, UnknownReport
 
 log = logging.getLogger("tfdlrm.serving")
 
@@ -82,6 +88,7 @@ class RestApp:
         most_at_a_time: Most predictions that are answered at a time while others wait;
             `None` for no such limit.
         answers_other_sites: Whether pages of other sites may send requests.
+        reports_unknown: Whether answers list the unknown values of raw rows.
     """
 
     def __init__(
@@ -92,6 +99,7 @@ class RestApp:
         limits: Limits,
         most_at_a_time: int | None,
         answers_other_sites: bool,
+        reports_unknown: bool = False,
     ) -> None:
         self._predictor = predictor
         self._metrics_path = metrics_path
@@ -101,6 +109,9 @@ class RestApp:
         if most_at_a_time is not None:
             self._turns = Turns(most_at_a_time, limits.seconds)
         self._answers_other_sites = answers_other_sites
+        self._reports_unknown = reports_unknown
+        # One at a time: Polars uses all cores for each, which predictions need too.
+        self._searches = Turns(1, limits.seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; ASGI's entry."""
@@ -142,21 +153,37 @@ class RestApp:
             return self._describe_model(_spec(status), bool(status["metadata"]))
         if _API.fullmatch(path):
             refuse(f"Malformed request: {method[:20]} {path[:200]}")
-        if path not in ("/", "/openapi.json", self._metrics_path):
+        if path not in ("/", "/openapi.json", VALUES_PATH, self._metrics_path):
             raise ServingError(grpc.StatusCode.NOT_FOUND, f"no page {path[:200]}")
         if not is_read:
             raise _NotAllowedError(f"Method {method[:20]} is not allowed, expected GET")
         if path == "/":
-            policy = ((b"content-security-policy", POLICY.encode()),)
-            text = await asyncio.to_thread(page, self._predictor.models)
-            return Response(
-                text, content_type="text/html; charset=utf-8", headers=policy
-            )
+            return await self._page(scope["query_string"])
+        if path == VALUES_PATH:
+            parameters = parameters_of(scope["query_string"])
+            async with self._searches.take():
+                values = await asyncio.to_thread(
+                    column_values, self._predictor.models, parameters
+                )
+            return Response(orjson.dumps(values))
         if path == "/openapi.json":
             names = [model.settings.name for model in self._predictor.models]
             return Response(orjson.dumps(describe(names)))
         metrics = self._predictor.metrics.text().encode()
         return Response(metrics, content_type="text/plain; version=0.0.4")
+
+    async def _page(self, query: bytes) -> Response:
+        try:
+            parameters = parameters_of(query)
+        except ServingError:
+            parameters = {}  # of another site's link, say: the page needs none
+        version = parameters.get("version", "")
+        number = int(version) if re.fullmatch("[0-9]{1,19}", version) else None
+        text = await asyncio.to_thread(
+            page, self._predictor.models, parameters.get("model"), number
+        )
+        headers = ((b"content-security-policy", policy().encode()),)
+        return Response(text, content_type="text/html; charset=utf-8", headers=headers)
 
     def _describe_model(self, spec: model_pb2.ModelSpec, is_metadata: bool) -> Response:
         api = "GetModelMetadata" if is_metadata else "GetModelStatus"
@@ -200,15 +227,27 @@ class RestApp:
         self, spec: model_pb2.ModelSpec, method: str, request: RestRequest
     ) -> bytes:
         spec.signature_name = request.signature_name
+        report = UnknownReport() if self._reports_unknown else None
+
+        def unknown() -> Unknown | None:
+            return None if report is None else report.rows
+
         if method == "predict":
             return await self._predictor.predict(
                 spec,
                 request.tensors,
-                lambda _, outputs: json_answers.predictions(outputs, request.layout),
+                lambda _, outputs: json_answers.predictions(
+                    outputs, request.layout, unknown()
+                ),
+                report=report,
             )
         signature_method, write = _INFERENCES[method]
         return await self._predictor.infer(
-            spec, signature_method, request.examples, write
+            spec,
+            signature_method,
+            request.examples,
+            lambda signature, outputs: write(signature, outputs, unknown()),
+            report,
         )
 
 

@@ -1,13 +1,15 @@
 """Read REST requests: small ones at once, large ones in another process."""
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import grpc
 from tensorflow.core.example import example_pb2
 
+from tfdlrm.exporting.raw_columns import RAW_SIGNATURE
 from tfdlrm.serving.errors import ServingError
 from tfdlrm.serving.http import json_requests
 from tfdlrm.serving.http.bodies import (
@@ -64,9 +66,10 @@ class _Small:
     layout: Layout = "row"
 
     async def tensors(self, signature: Signature) -> NamedArrays:
-        arrays, self.layout = json_requests.predict_inputs(
-            self.document, signature.inputs, self.max_rows
-        )
+        with _naming_raw(signature):
+            arrays, self.layout = json_requests.predict_inputs(
+                self.document, signature.inputs, self.max_rows
+            )
         return arrays
 
     async def examples(self, signature: Signature) -> NamedArrays:
@@ -86,11 +89,27 @@ class _Large:
         return self.reading.head
 
     async def tensors(self, signature: Signature) -> NamedArrays:
-        arrays, self.layout = await self.reading.inputs(signature.inputs)
+        with _naming_raw(signature):
+            arrays, self.layout = await self.reading.inputs(signature.inputs)
         return arrays
 
     async def examples(self, signature: Signature) -> NamedArrays:
         return as_only_input(signature, await self.reading.examples())
+
+
+@contextmanager
+def _naming_raw(signature: Signature) -> Iterator[None]:
+    """Name the signature that takes raw columns where another one refuses them."""
+    try:
+        yield
+    except ServingError as error:
+        raw = signature.servable.signatures.get(RAW_SIGNATURE)
+        if raw is None or raw.inputs.keys() == signature.inputs.keys():
+            raise
+        if not any(repr(name) in error.message for name in raw.inputs):
+            raise
+        text = f'{error.message}; raw columns need "signature_name": "{RAW_SIGNATURE}"'
+        raise ServingError(error.code, text, error.http_status) from None
 
 
 async def answer_request(
@@ -153,7 +172,7 @@ def _per_row(signature: Signature) -> tuple[int, int] | None:
     values, lists = 0, 1
     for spec in signature.inputs.values():
         sizes = (-1,) if spec.shape is None else spec.shape[1:]
-        if -1 in sizes:
+        if -1 in sizes or (spec.column is not None and spec.column.is_bag):
             return None
         count = math.prod(sizes)
         values += count

@@ -1,0 +1,134 @@
+"""What `--help` prints, for every command."""
+
+import re
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from tests.support.processes import ROOT
+from tfdlrm.base.command_line import parse
+from tfdlrm.config import TrainConfig
+from tfdlrm.config.help_subjects import TRAIN
+from tfdlrm.config.models import ModelConfig
+
+COMMANDS = sorted(
+    f"{package}.{path.stem}"
+    for package in ("tfdlrm", "pipelines")
+    for path in (ROOT / package).glob("[a-z]*.py")
+)
+PYTHON_WORDS = re.compile(
+    r"<class|typing|Optional|Union|Literal|NoneType|PosixPath|None\b|True\b|False\b"
+    r"|tuple|\(\d+,|\btype:|\bint\b|\bstr\b"
+)
+MODELS = [member.name for member in ModelConfig.__args__]
+
+
+def help_of(module, capsys, monkeypatch, *argv):
+    monkeypatch.setattr(sys, "argv", [module, *argv, "--help"])
+    with pytest.raises(SystemExit) as ended:
+        import_module(module).main()
+    assert ended.value.code in (0, None)
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_help_is_plain_and_fits_a_terminal(module, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    text = help_of(module, capsys, monkeypatch)
+    assert text.startswith(f"usage: python -m {module}")
+    assert max(map(len, text.splitlines())) <= 80
+    assert not PYTHON_WORDS.search(text)
+
+
+def groups_of(text):
+    """Return the options of each group, by its heading."""
+    groups, heading = {}, None
+    for line in text.splitlines():
+        if line.endswith(":") and not line.startswith(" "):
+            heading = line[:-1]
+        elif heading and (match := re.match(r"  --([\w.]+)", line)):
+            groups.setdefault(heading, []).append(match[1])
+    return groups
+
+
+@pytest.mark.parametrize(
+    "module", ["tfdlrm.train", "tfdlrm.plan", "tfdlrm.serve", "pipelines.prepare"]
+)
+def test_the_ten_that_people_use_come_first(module, capsys, monkeypatch):
+    groups = groups_of(help_of(module, capsys, monkeypatch))
+    assert len(groups) > 3
+    assert next(iter(groups)) == "most used"
+    assert len(groups["most used"]) == 10
+    options = [name for names in groups.values() for name in names]
+    assert len(set(options)) == len(options)
+
+
+def test_every_setting_of_a_list_of_subjects_is_there():
+    groups = [name for names in TRAIN.values() for name in names]
+    with pytest.MonkeyPatch.context() as patch:
+        texts = []
+        patch.setattr("sys.stdout.write", texts.append, raising=False)
+        with pytest.raises(SystemExit):
+            parse(TrainConfig, "tfdlrm.train", ["--help"], subjects=TRAIN)
+    for name in groups:
+        assert f"--{name}" in "".join(texts)
+
+
+@pytest.mark.parametrize("argv", [(), ("--model.name", "dcn_v2")])
+def test_all_models_are_listed(argv, capsys, monkeypatch):
+    text = help_of("tfdlrm.train", capsys, monkeypatch, *argv)
+    assert len(MODELS) > 6
+    assert f"--model.name {{{','.join(MODELS)}}}" in text
+    assert ("--model.rank N" in text) == bool(argv)
+
+
+def test_help_may_come_before_the_model_or_the_stream(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train", "--help", "--model.name=mf"])
+    train = import_module("tfdlrm.train")
+    with pytest.raises(SystemExit):
+        train.main()
+    text = capsys.readouterr().out
+    assert "usage: python -m tfdlrm.train --model.user TEXT --model.item TEXT" in text
+    monkeypatch.setattr(sys, "argv", ["train", "--help", "--stream", "kafka://h/t"])
+    with pytest.raises(SystemExit):
+        train.main()
+    assert "--measure_every" in capsys.readouterr().out
+
+
+def test_a_narrow_terminal_is_not_exceeded(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    text = help_of("pipelines.prepare", capsys, monkeypatch)
+    descriptions = [line for line in text.splitlines() if line.startswith(" " * 20)]
+    assert max(map(len, descriptions)) <= 60
+
+
+def test_defaults_are_written_as_one_gives_them(capsys, monkeypatch):
+    text = " ".join(help_of("tfdlrm.train", capsys, monkeypatch).split())
+    assert "Default: [512,256,64]." in text
+    assert "--tf32 {true,false}" in text and "never do. Default: false." in text
+    assert "null. Default" not in text
+
+
+def test_required_options_are_in_the_usage(capsys, monkeypatch):
+    text = help_of("tfdlrm.predict", capsys, monkeypatch)
+    usage = " ".join(text.partition("\n\n")[0].split())
+    assert usage == (
+        "usage: python -m tfdlrm.predict --model PATH --raw PATH --output_file PATH "
+        "[options]"
+    )
+
+
+def test_help_loads_no_parser_and_no_tensorflow():
+    code = (
+        "import sys\nsys.argv = ['train', '--help']\n"
+        "from tfdlrm.train import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print({'tensorflow', 'keras', 'jsonargparse', 'matplotlib'}"
+        " & sys.modules.keys())"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert process.stdout.splitlines()[-1] == "set()", process.stderr

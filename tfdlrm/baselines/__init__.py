@@ -1,0 +1,1 @@
+"""The simplest models on the rows of a data set, to hold other models against."""

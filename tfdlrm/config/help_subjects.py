@@ -1,0 +1,96 @@
+"""The order of options in `--help`: those used most, then the rest by subject."""
+
+from tfdlrm.base.help_text import Subjects
+
+_FIRST = "most used"
+
+_REST_OF_TRAINING = {
+    "model; for the settings of another one, add its --model.name to --help": (
+        "model.",
+    ),
+    "optimizer": ("optimizer.",),
+    "training": (
+        "early_stopping",
+        "evaluations_per_epoch",
+        "seed",
+        "init_from",
+        "allow_one_class",
+    ),
+    "devices, precision and speed": (
+        "strategy",
+        "tables",
+        "precision",
+        "tf32",
+        "steps_per_execution",
+        "profile_steps",
+    ),
+    "checkpoints": ("checkpoints.",),
+    "preparing a raw log": ("prepare.",),
+}
+
+TRAIN: Subjects = {
+    _FIRST: (
+        "data_dir",
+        "raw",
+        "prepare.columns",
+        "run_dir",
+        "export_dir",
+        "model.name",
+        "optimizer.learning_rate",
+        "batch_size",
+        "epochs",
+        "early_stopping",
+    ),
+    **_REST_OF_TRAINING,
+}
+
+PLAN: Subjects = {
+    _FIRST: (
+        "data_dir",
+        "vocabulary_sizes",
+        "rows",
+        "model.name",
+        "model.embedding_dim",
+        "optimizer.name",
+        "batch_size",
+        "epochs",
+        "memory",
+        "device_memory",
+    ),
+    "machine": ("num_devices", "samples_per_second"),
+    **_REST_OF_TRAINING,
+}
+
+ROLLING: Subjects = {
+    _FIRST: (
+        "raw",
+        "data_dirs",
+        "prepare.columns",
+        "output",
+        "export_dir",
+        "compare",
+        "keep",
+        "forget_days",
+        "model.name",
+        "epochs",
+    ),
+    **_REST_OF_TRAINING,
+}
+
+PREPARE: Subjects = {
+    _FIRST: (
+        "raw",
+        "output",
+        "columns",
+        "days",
+        "validation_days",
+        "test_days",
+        "min_frequency",
+        "dialect",
+        "on_bad_row",
+        "extend",
+    ),
+    "ids": ("hash_buckets", "max_index_range", "forget_days"),
+    "files": ("record_format", "seed"),
+    "machine": ("memory_budget", "engine", "master"),
+}

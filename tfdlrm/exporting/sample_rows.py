@@ -1,0 +1,121 @@
+"""Raw rows that occurred: rows of a data set turned back into a log's values."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfdlrm.data.dialects import traits_of
+from tfdlrm.data.reading import damage_named, read_split
+from tfdlrm.data.schema import MISSING_ID, UNKNOWN_ID, FeatureSchema
+from tfdlrm.data.vocabulary_files import read_values
+
+NUM_SAMPLES = 8
+
+_ROWS_TO_LOOK_AT = 2048
+_MOST_DIGITS = 17
+"""Significant digits that distinguish all float64."""
+
+
+def sample_rows(data_dir: Path, schema: FeatureSchema) -> list[dict[str, Any]]:
+    """Return up to `NUM_SAMPLES` raw rows of a data set, held-out ones if possible.
+
+    A model computes the same features from them as from the rows of the data set. Rows
+    with unknown values are left out, since a data set does not hold these.
+
+    Args:
+        data_dir: Directory of the data set.
+        schema: Schema of the data set.
+
+    Returns:
+        For each row its values by column: text, blank where missing, and lists of text
+        for multi-hot columns. Empty if values are hashed, or all rows have unknown
+        values.
+    """
+    if not traits_of(schema.dialect).has_vocabulary:
+        return []
+    for split in (*schema.held_out_splits, "train"):
+        if schema.num_rows(split):
+            dense, columns = _known_rows(data_dir, schema, split)
+            if len(dense):
+                return _as_text(data_dir, schema, dense, columns)
+    return []
+
+
+def _known_rows(
+    data_dir: Path, schema: FeatureSchema, split: str
+) -> tuple[np.ndarray, list[list[np.ndarray]]]:
+    """Return dense features and ids of rows without unknown values, spread evenly.
+
+    Returns:
+        Dense features `(rows, n)`; and the ids of each column, an array for each row.
+    """
+    with damage_named(data_dir, schema):
+        batches = read_split(data_dir, schema, split, _ROWS_TO_LOOK_AT)
+        features, _ = next(iter(batches))
+    dense = features["dense_features"].numpy()
+    columns = _columns_of_ids(features["categorical_features"])
+    has_unknown = np.zeros(len(dense), bool)
+    if not traits_of(schema.dialect).missing_is_zero:
+        for column in columns:
+            has_unknown |= [bool((bag == UNKNOWN_ID).any()) for bag in column]
+    known = np.flatnonzero(~has_unknown)
+    spread = np.linspace(0, max(len(known) - 1, 0), NUM_SAMPLES).astype(int)
+    rows = known[np.unique(spread)] if len(known) else known
+    return dense[rows], [[column[row] for row in rows] for column in columns]
+
+
+def _columns_of_ids(ids: Any) -> list[list[np.ndarray]]:
+    """Return the ids of each column, an array for each row."""
+    if isinstance(ids, tf.RaggedTensor):
+        columns = [ids[:, position].to_list() for position in range(ids.shape[1])]
+        return [[np.array(bag, np.int32) for bag in column] for column in columns]
+    return [list(column[:, None]) for column in ids.numpy().T]
+
+
+def _as_text(
+    data_dir: Path,
+    schema: FeatureSchema,
+    dense: np.ndarray,
+    columns: list[list[np.ndarray]],
+) -> list[dict[str, Any]]:
+    samples: list[dict[str, Any]] = [
+        {
+            name: number_text(number, name in schema.untransformed)
+            for name, number in zip(schema.dense_features, numbers, strict=True)
+        }
+        for numbers in dense
+    ]
+    for feature, bags in zip(schema.categorical_features, columns, strict=True):
+        ids = np.unique(np.concatenate(bags)).tolist()
+        values = read_values(data_dir, feature.name, ids)
+        if not traits_of(schema.dialect).missing_is_zero:
+            values[MISSING_ID] = ""
+        for sample, bag in zip(samples, bags, strict=True):
+            texts = [values.get(number, "") for number in bag.tolist()]
+            sample[feature.name] = texts if feature.multi_hot else texts[0]
+    return samples
+
+
+def number_text(feature: float, is_untransformed: bool) -> str:
+    """Return the shortest number with a dense feature, whole where one has it.
+
+    Args:
+        feature: Value of a dense feature, float32.
+        is_untransformed: Whether it is the number itself, not `log(number + 1)`.
+
+    Example:
+
+    >>> number_text(np.log1p(np.float32(41)), False), number_text(np.float32(0.1), True)
+    ('41', '0.1')
+    """
+    target = np.float32(feature)
+    number = float(target) if is_untransformed else float(np.expm1(np.float64(target)))
+    for digits in range(1, _MOST_DIGITS + 1):
+        candidate = float(f"{number:.{digits}g}")
+        value = candidate if is_untransformed else np.log1p(candidate)
+        if np.float32(value) == target:
+            number = candidate
+            break
+    return str(int(number)) if number.is_integer() else repr(number)

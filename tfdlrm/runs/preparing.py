@@ -1,0 +1,55 @@
+"""A data set from raw logs, as `pipelines.prepare` makes it."""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from tfdlrm.base import storage
+from tfdlrm.base.errors import InputError
+from tfdlrm.base.nearest import did_you_mean
+from tfdlrm.config import PrepareConfig
+from tfdlrm.data.schema import FeatureSchema
+
+
+def prepare(
+    raw: Path | str | Sequence[Path | str],
+    output: Path | str,
+    config: PrepareConfig | None = None,
+    **settings: Any,
+) -> FeatureSchema:
+    """Make a data set directory from raw logs, or use the one that is there.
+
+    A data set that was made from the same files with the same settings is used again.
+
+    Args:
+        raw: A log or several in order of time, or folders of logs: Criteo's, or files
+            that `columns` describes.
+        output: The data set directory to make.
+        config: The settings; `None` means the defaults.
+        settings: Settings of `PrepareConfig` by name, which override `config`, such as
+            `columns="columns.yaml"` or `min_frequency=3`.
+
+    Returns:
+        The schema of the data set.
+
+    Raises:
+        InputError: If the files or settings cannot be used, `output` holds something
+            else, or the disk refuses.
+    """
+    from pipelines.prepare import prepare as make_data_set
+
+    names = [setting.name for setting in fields(PrepareConfig)]
+    for name in settings:
+        if name not in names:
+            raise InputError(
+                f"{name} is no setting of preparing{did_you_mean(name, names)}"
+            )
+    if config is None:
+        config = PrepareConfig.not_filled_in()
+    logs = [raw] if isinstance(raw, Path | str) else raw
+    return make_data_set(
+        [storage.at(path) for path in logs],
+        storage.at(output),
+        replace(config, **settings),
+    )

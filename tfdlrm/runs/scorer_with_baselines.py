@@ -1,0 +1,54 @@
+"""An exported model that scores rows next to the baselines of its training rows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfdlrm.baselines.fitted import Baselines
+from tfdlrm.baselines.measures import Measures, measure_batches
+from tfdlrm.exporting.scorer import Scorer
+from tfdlrm.exporting.versions import BASELINES_FILE
+
+
+@dataclass(frozen=True)
+class ScorerWithBaselines(Scorer):
+    """A scorer that remembers what the baselines say of the rows that it scores.
+
+    Args:
+        baselines: The baselines; `None` for models without them.
+        batches: Probabilities by baseline, of one batch after the other.
+    """
+
+    baselines: Baselines | None = None
+    batches: list[dict[str, np.ndarray]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, scorer: Scorer) -> "ScorerWithBaselines":
+        """Return the scorer with the baselines of its version."""
+        baselines = Baselines.load(scorer.extra_directory / BASELINES_FILE)
+        return cls(scorer.path, scorer.schema, scorer.module, baselines)
+
+    def __call__(self, features: dict[str, Any]) -> tf.Tensor:
+        if self.baselines is not None:
+            self.batches.append(self.baselines.probabilities(features))
+        return super().__call__(features)
+
+    def measures(self, labels: Mapping[str, np.ndarray]) -> Measures:
+        """Return the measures of the baselines.
+
+        Args:
+            labels: Labels by split, of all rows in the order in which they were scored.
+        """
+        if self.baselines is None:
+            return {}
+        measures, start = {}, 0
+        sizes = np.cumsum([len(next(iter(batch.values()))) for batch in self.batches])
+        for split, values in labels.items():
+            end = start + len(values)
+            first, last = np.searchsorted(sizes, [start, end - 1], side="right")
+            measures[split] = measure_batches(values, self.batches[first : last + 1])
+            start = end
+        return measures

@@ -1,0 +1,181 @@
+"""One training run, from rows to an exported model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfdlrm.base.device_names import announce
+from tfdlrm.base.errors import InputError
+from tfdlrm.base.plain_text import visible
+from tfdlrm.config import TrainConfig
+from tfdlrm.config.cluster import Cluster
+from tfdlrm.config.model_columns import ignored_columns
+from tfdlrm.config.preparing import settings_of
+from tfdlrm.data.meaning import Meaning
+from tfdlrm.data.schema import FeatureSchema
+from tfdlrm.data.vocabulary_contents import with_contents
+from tfdlrm.exporting.other_columns import require_same_columns
+from tfdlrm.exporting.versions import next_version
+from tfdlrm.planning.advice import memory_here, require_memory
+from tfdlrm.runs.beginning import data_set_of, versions_dir_of, warm_start_of
+from tfdlrm.runs.ending import finish
+from tfdlrm.training.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    import keras
+
+    from tfdlrm.training.curves import CurvePoint
+    from tfdlrm.training.warm_start import WarmStart
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a run wrote.
+
+    Args:
+        model: Version directory of the exported SavedModel.
+        report: The report, in the directory of the run.
+        raw: Raw log that the data set was prepared from; `None` if it was prepared
+            before.
+    """
+
+    model: Path
+    report: Path
+    raw: Path | None
+
+
+def run_training(
+    config: TrainConfig, callbacks: "Sequence[keras.callbacks.Callback]" = ()
+) -> FinishedRun | None:
+    """Train, evaluate, report and export.
+
+    Args:
+        config: The settings of the run.
+        callbacks: The user's own Keras callbacks, called as by one `fit` over all
+            epochs. A resumed run calls them for the steps that remain.
+
+    Returns:
+        What the run wrote; `None` for a worker that is not the chief, which writes it.
+
+    Raises:
+        InputError: If the configuration or the data cannot be used.
+        LostWorkerError: If another worker is lost.
+    """
+    if callbacks:
+        from tfdlrm.training.own_callbacks import check_callbacks
+
+        check_callbacks(callbacks)
+    if config.run_dir is not None:
+        RunDirectory(config.run_dir).require_unfinished()
+    versions_dir = versions_dir_of(config)
+    next_version(versions_dir)  # now, not after hours of training
+    data_dir, raw, schema = data_set_of(config)
+    schema = with_contents(schema, data_dir)
+    config = replace(config, data_dir=data_dir, raw=None, export_dir=versions_dir)
+    if not schema.num_rows("train"):
+        raise InputError(f"{data_dir} has no train rows: prepare it with some")
+    if schema.has_one_class("train") and not config.allow_one_class:
+        reason = schema.describe_one_class("train")
+        raise InputError(f"{data_dir}: {reason} --allow_one_class trains all the same")
+    if config.early_stopping and not schema.num_rows("validation"):
+        raise InputError(
+            f"early_stopping is {config.early_stopping}, but {data_dir} has no "
+            "validation rows: prepare it with some, or leave early_stopping out"
+        )
+    schema.check_shards(data_dir)
+    require_same_columns(versions_dir, schema, data_dir, config.allow_other_columns)
+    memory = memory_here(config.strategy)
+    announce(config.strategy)
+    require_memory(schema, config, memory, data_dir)
+
+    ignored = ignored_columns(schema, config.model)
+    if ignored:
+        names = ", ".join(map(visible, ignored))
+        print(f"{config.model.name} ignores the columns {names}")
+
+    warm_start = warm_start_of(config, data_dir, schema)
+    is_chief = config.strategy != "multi_worker" or Cluster.from_environment().is_chief
+    hold = (
+        RunDirectory.opened(config, settings_of(schema))
+        if is_chief
+        else RunDirectory.of_another_worker(config)
+    )
+    with hold as run:
+        model, points = _fit(config, data_dir, schema, run, warm_start, callbacks)
+        if is_chief:
+            try:
+                exported, report = finish(
+                    config, data_dir, schema, run, model, points, warm_start
+                )
+            except OSError as error:
+                raise InputError(
+                    f"what was trained cannot be written ({error}): make room, and "
+                    f"give the same command with --run_dir {run.home}; the training is "
+                    "in its last checkpoint"
+                ) from error
+        _wait_for_all(model)  # the chief needs all workers until the end
+    if not is_chief:
+        return None
+    return FinishedRun(exported, run.home / report.name, raw)
+
+
+def _fit(
+    config: TrainConfig,
+    data_dir: Path,
+    schema: FeatureSchema,
+    run: RunDirectory,
+    warm_start: "WarmStart | None",
+    callbacks: "Sequence[keras.callbacks.Callback]",
+) -> tuple["keras.Model", list["CurvePoint"]]:
+    """Train in `run` and return the model and its learning curves."""
+    from tfdlrm.data.reading import damage_named, read_split
+    from tfdlrm.models import build_model
+    from tfdlrm.training.curves import curve_rows
+    from tfdlrm.training.distribution import (
+        distributed,
+        losing_workers,
+        strategy,
+        tables_placed,
+    )
+    from tfdlrm.training.fit import compile_model, fit, make_reproducible, set_precision
+
+    devices = strategy(config.strategy)
+    make_reproducible(config.seed)
+    set_precision(config)
+    with devices.scope(), tables_placed(devices, config.tables):
+        model = build_model(schema, config.model)
+        compile_model(model, config.optimizer, config.steps_per_execution)
+    num_rows = schema.num_rows("train")
+    print(f"Training {model.count_params():,} parameters on {num_rows:,} rows")
+
+    def read(epoch: int, batch: int) -> Any:
+        order = config.seed, epoch
+        return distributed(
+            devices,
+            lambda share: read_split(
+                data_dir, schema, "train", config.batch_size, order, batch, share
+            ),
+        )
+
+    with losing_workers(devices), damage_named(data_dir, schema):
+        points = fit(
+            model,
+            read,
+            -(-num_rows // config.batch_size),
+            curve_rows(data_dir, schema),
+            config,
+            run,
+            schema.fingerprint,
+            Meaning.of(schema),
+            None if warm_start is None else warm_start.begin,
+            callbacks,
+        )
+    return model, points
+
+
+def _wait_for_all(model: "keras.Model") -> None:
+    from tfdlrm.training.distribution import losing_workers, of_all_workers
+
+    with losing_workers(model.distribute_strategy):
+        of_all_workers(model.distribute_strategy, 0)
