@@ -51,6 +51,14 @@ def test_columns_of_one_id_each_equal_one_tensor():
     np.testing.assert_array_equal(layer([*ids.T[:, :, None]]), layer(ids))
 
 
+def test_ragged_columns_may_have_splits_of_different_types():
+    layer = collection()
+    narrow = RAGGED.with_row_splits_dtype(tf.int32)
+    actual = layer([tf.expand_dims(tf.constant(USER), 1), narrow, RAGGED])
+    expected = layer([USER, RAGGED, RAGGED])
+    np.testing.assert_array_equal(actual, expected)
+
+
 def test_a_dictionary_without_names_is_read_by_order_once_and_then_by_name():
     layer = collection()
     first = layer({"user": USER, "item": ITEM, "genres": RAGGED})
@@ -78,6 +86,7 @@ def test_weights_come_in_columns_too():
         ({"user": USER, "item": ITEM, "x": ITEM}, "genres is missing; x is unknown"),
         ([USER, ITEM], "a list of 2 columns, expected 3: one for each vocabulary"),
         ([USER, ITEM, PADDED.astype("float32")], "have dtype float32, expected int"),
+        ([USER[:1], ITEM, PADDED], r"columns of \[1, 2\] rows, expected the same"),
         ([USER, ITEM, PADDED[..., None]], r"a column of shape \(2, 2, 1\), expected"),
     ],
 )

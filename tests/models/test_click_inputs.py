@@ -120,6 +120,29 @@ def test_the_names_of_a_layer_are_those_of_the_model():
         model(inputs)
 
 
+def test_a_frame_of_ids_is_read_by_its_names():
+    model = compiled()
+    expected = model(ROWS)
+    frame = pd.DataFrame(COLUMNS)
+    inputs = {"dense_features": pd.DataFrame(DENSE), "categorical_features": frame}
+    np.testing.assert_allclose(model.predict(inputs, verbose=0), expected, rtol=1e-5)
+    inputs["categorical_features"] = frame[["site", "ad"]]
+    np.testing.assert_allclose(model(inputs), expected, rtol=1e-5)
+    np.testing.assert_allclose(model.predict(inputs, verbose=0), expected, rtol=1e-5)
+    np.testing.assert_allclose(model.predict_on_batch(inputs), expected, rtol=1e-5)
+    loss = model.evaluate(ROWS, LABELS, verbose=0)
+    assert model.test_on_batch(inputs, LABELS) == pytest.approx(loss, rel=1e-5)
+    model.optimizer.learning_rate = 0.0
+    history = model.fit(
+        inputs, LABELS, validation_data=(inputs, LABELS), verbose=0
+    ).history
+    assert history["loss"] == pytest.approx([loss], rel=1e-5)
+    assert history["val_loss"] == pytest.approx([loss], rel=1e-5)
+    assert model.train_on_batch(inputs, LABELS) == pytest.approx(loss, rel=1e-5)
+    vectors = model.embeddings(frame)
+    np.testing.assert_array_equal(model.embeddings(frame[["site", "ad"]]), vectors)
+
+
 def test_bags_in_columns_are_exported(tmp_path):
     model = DLRM(
         EmbeddingCollection(SIZES, 8, feature_names=["ad", "site"]),

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
+from tfdlrm.layers._column_rows import names_and_columns
 from tfdlrm.layers._id_forms import are_columns, require_integers
 
 
@@ -69,6 +71,19 @@ def _difference(keys: set[Any], names: Sequence[str]) -> str:
     return "".join(texts)
 
 
+def split_frame(ids: Any) -> Any:
+    """Return the columns of a DataFrame by name; anything else as it is.
+
+    Keras would turn a DataFrame into an array, and lose the names.
+    """
+    is_frame = hasattr(ids, "iloc") or hasattr(ids, "get_columns")
+    if not (is_frame and hasattr(ids, "columns")):
+        return ids
+    names, columns = names_and_columns(ids)
+    arrays = [np.asarray(column) for column in columns]
+    return dict(zip(names or [], arrays, strict=True))
+
+
 def find_feature(
     feature: int | str, names: Sequence[str] | None, num_features: int, layer: str
 ) -> int:
@@ -122,6 +137,12 @@ def join_columns(
     columns = [_checked(column, title) for column in columns]
     if len({keras.backend.standardize_dtype(column.dtype) for column in columns}) > 1:
         columns = [_cast(column, "int64") for column in columns]
+    numbers = {column.shape[0] for column in columns} - {None}
+    if len(numbers) > 1:
+        raise ValueError(
+            f"{title} have columns of {sorted(numbers)} rows, expected the same number "
+            "in each."
+        )
     joined = _join(columns, columns)
     if weights is None:
         return joined, None
@@ -174,7 +195,7 @@ def _to_bags(values: Any, ids: Any) -> Any:
         if len(ids.shape) == 1:
             ids, values = ids[:, None], values[:, None]
         values = tf.ragged.boolean_mask(values, ids >= 0)
-    return tf.expand_dims(values, 1)
+    return tf.expand_dims(values.with_row_splits_dtype(tf.int64), 1)
 
 
 def _checked(column: Any, title: str) -> Any:

@@ -112,7 +112,8 @@ class TableGroups:
         """
         group, index = self._find(feature)
         tables = group.tables
-        if tables.num_collisions is not None or len(tables.tables) > 1:
+        is_shared = tables.num_collisions is not None
+        if is_shared or tables.quantization_mode or len(tables.tables) > 1:
             return None
         start = int(tables.starts[index])
         return tables.tables[0], slice(start, start + size)

@@ -11,7 +11,13 @@ from keras import ops
 from tfdlrm.layers._devices import id_dtype
 from tfdlrm.layers._fused_tables import FusedTables
 from tfdlrm.layers._id_bags import IdBags
-from tfdlrm.layers._id_columns import check_names, find_feature, in_order, join_columns
+from tfdlrm.layers._id_columns import (
+    check_names,
+    find_feature,
+    in_order,
+    join_columns,
+    split_frame,
+)
 from tfdlrm.layers._id_forms import (
     are_columns,
     is_indices_and_offsets,
@@ -233,6 +239,9 @@ class EmbeddingCollection(keras.layers.Layer):
             setattr(self, f"{tables.name}_projection", projection)
         return TableGroup(np.array(positions), tables, projection)
 
+    def __call__(self, ids: Any, *args: Any, **kwargs: Any) -> Any:
+        return super().__call__(split_frame(ids), *args, **kwargs)
+
     def call(self, ids: Any, weights: Any = None) -> Any:
         read: Callable[[Any, Any, int], IdBags]
         if are_columns(ids):
@@ -366,8 +375,8 @@ class EmbeddingCollection(keras.layers.Layer):
         if rows is None:
             raise ValueError(
                 f"{self.name}: the vectors of feature {feature!r} are products of rows "
-                "(num_collisions) or lie on several devices, expected rows of one "
-                "variable: read them by table()."
+                "(num_collisions), are quantized or lie on several devices, expected "
+                "rows of one variable: read them by table()."
             )
         return rows
 

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfdlrm.layers._id_columns import in_order
+from tfdlrm.layers._id_columns import in_order, split_frame
 
 DENSE, IDS = "dense_features", "categorical_features"
 
@@ -14,6 +14,14 @@ _EXPECTED = (
     f'expected a dictionary {{"{DENSE}": numbers (batch, n), "{IDS}": integers '
     "(batch, features), bags of them or one column a feature}"
 )
+
+
+def without_frame(inputs: Any) -> Any:
+    """Return inputs in which a DataFrame of ids is a dictionary of columns."""
+    if not isinstance(inputs, dict) or IDS not in inputs:
+        return inputs
+    ids = split_frame(inputs[IDS])
+    return inputs if ids is inputs[IDS] else {**inputs, IDS: ids}
 
 
 def check_inputs(inputs: Any, name: str) -> None:

@@ -10,7 +10,12 @@ from keras import ops
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.layers._devices import has_gpu
 from tfdlrm.layers._id_forms import is_shape
-from tfdlrm.models.click_inputs import check_inputs, order_columns, parts_of
+from tfdlrm.models.click_inputs import (
+    check_inputs,
+    order_columns,
+    parts_of,
+    without_frame,
+)
 
 
 class ClickModel(keras.Model):
@@ -55,6 +60,7 @@ class ClickModel(keras.Model):
         raise NotImplementedError
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        inputs = without_frame(inputs)
         check_inputs(inputs, self.name)
         return super().__call__(inputs, *args, **kwargs)
 
@@ -143,17 +149,21 @@ class ClickModel(keras.Model):
             kwargs: See Keras.
         """
         # Keras weighs classes in the data set itself.
+        x = without_frame(x)
         if kwargs.get("class_weight") is None:
             x = self._for_devices(x)
         if "validation_data" in kwargs:
-            batches = self._for_devices(kwargs["validation_data"])
+            batches = kwargs["validation_data"]
+            if isinstance(batches, tuple | list):
+                batches = (without_frame(batches[0]), *batches[1:])
+            batches = self._for_devices(batches)
             kwargs["validation_data"] = batches
         with self._new_after_errors("train_function"):
             return super().fit(x, *args, **kwargs)
 
-    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+    def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         with self._new_after_errors("train_function"):
-            return super().train_on_batch(*args, **kwargs)
+            return super().train_on_batch(without_frame(x), *args, **kwargs)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Measure the model, as `keras.Model.evaluate` does.
@@ -173,6 +183,7 @@ class ClickModel(keras.Model):
         sample_weight: Any = None,
         return_dict: bool = False,
     ) -> Any:
+        x = without_frame(x)
         if not self._has_replicas:
             return super().test_on_batch(x, y, sample_weight, return_dict)
         logs = super().test_on_batch(x, y, sample_weight, return_dict=True)
@@ -191,7 +202,21 @@ class ClickModel(keras.Model):
             setattr(self, name, None)
             raise
 
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Score rows, as `keras.Model.predict` does.
+
+        Args:
+            x: Inputs, or batches of inputs.
+            args: See Keras.
+            kwargs: See Keras.
+        """
+        return super().predict(without_frame(x), *args, **kwargs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        return super().predict_on_batch(without_frame(x))
+
     def _for_devices(self, batches: Any) -> Any:
+        batches = without_frame(batches)
         if keras.backend.backend() != "tensorflow":
             return batches
         from tfdlrm.models.device_batches import for_devices
