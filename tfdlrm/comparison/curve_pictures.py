@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from tfdlrm.base.figure_style import COLOURS, STYLE, panels
+from tfdlrm.base.figure_style import COLOURS, STYLE, label, panels
 from tfdlrm.comparison.runs import FinishedRun
 
 _MARKERS = (None, "o", "s", "^", "D", "v", "P")
@@ -58,7 +58,9 @@ class CurvePicture:
 
     def draw(self, contenders: Sequence[Sequence[FinishedRun]]) -> Figure:
         """Draw the curves of the first seed of each model and optimizer."""
-        figure, axes = panels(1, 1, 5, 4.6)
+        columns = 2 if max(len(runs[0].label) for runs in contenders) < 26 else 1
+        legend_rows = -(-(len(contenders) + 2) // columns)
+        figure, axes = panels(1, 1, 5, 3.8 + 0.2 * legend_rows)
         axis = axes[0, 0]
         for number, (run, *_) in enumerate(contenders):
             for split, style in (("train", "-"), ("validation", "--")):
@@ -75,14 +77,14 @@ class CurvePicture:
         figure.legend(
             handles=[
                 *(
-                    Line2D([], [], label=run.label, **_look(number))
+                    Line2D([], [], label=label(run.label), **_look(number))
                     for number, (run, *_) in enumerate(contenders)
                 ),
                 Line2D([], [], color="#808080", linestyle="-", label="training"),
                 Line2D([], [], color="#808080", linestyle="--", label="validation"),
             ],
             loc="outside lower center",
-            ncols=2 if max(len(runs[0].label) for runs in contenders) < 26 else 1,
+            ncols=columns,
         )
         return figure
 
@@ -102,8 +104,8 @@ class CurvePicture:
         for number, colour in enumerate(COLOURS):
             svg = svg.replace(colour.lower(), f"var(--curve-{number})")
         svg = re.sub(r'id="(?!m|p[0-9a-f])[^"]*"', "", svg)  # nothing refers to them
-        label = f'<svg role="img" aria-label="{self.caption}" '
-        return svg.replace(_INK, "currentColor").replace("<svg ", label, 1)
+        described = f'<svg role="img" aria-label="{self.caption}" '
+        return svg.replace(_INK, "currentColor").replace("<svg ", described, 1)
 
 
 CURVE_PICTURES = (
