@@ -45,7 +45,7 @@ def settings_of(
         prefix: What goes before the names.
     """
     hints = get_type_hints(config_class)
-    texts = _descriptions(config_class)
+    texts = _descriptions(config_class)  # type: ignore[arg-type]
     settings: Sequence[Field[Any]] = fields(config_class)
     for field in settings:
         name, hint = field.name, chosen.get(field.name, hints[field.name])
