@@ -154,6 +154,16 @@ def test_the_rank_is_that_among_the_validation_scores(page, root):
     assert abs(rank - 100 * np.mean(quantiles < probability)) < 1
 
 
+def test_simple_models_are_next_to_the_model(page, root):
+    browser = page()
+    results = read_results(root / "cinema" / "2")
+    shown = texts(browser, "table[aria-label='Simple models'] tbody tr")
+    assert len(shown) == 1 + len(results["baselines"]["test"])
+    rate = results["baselines"]["test"]["base rate"]["log_loss"]
+    assert f"{rate:.4f}" in next(row for row in shown if row.startswith("base rate"))
+    assert f"base rate alone {rate:.4f}" in texts(browser, ".tile")[1]
+
+
 def test_each_served_version_answers_the_row(page, server):
     browser = page()
     predict(browser)
