@@ -6,6 +6,7 @@ trained model; `tfdlrm.layers`, `tfdlrm.models` and `tfdlrm.optimizers` are for 
 models.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tfdlrm.config import PrepareConfig, TrainConfig
     from tfdlrm.data import FeatureSchema, read_split
     from tfdlrm.evaluate import evaluate
+    from tfdlrm.frames.classifier import DLRMClassifier
     from tfdlrm.frames.encoder import FeatureEncoder
     from tfdlrm.frames.trained_model import TrainedModel, load
     from tfdlrm.models import (
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "DCN": "tfdlrm.models",
     "DLRM": "tfdlrm.models",
+    "DLRMClassifier": "tfdlrm.frames.classifier",
     "FM": "tfdlrm.models",
     "EmbeddingMLP": "tfdlrm.models",
     "FeatureEncoder": "tfdlrm.frames.encoder",
@@ -51,6 +54,7 @@ __all__ = [
     "DCN",
     "DLRM",
     "FM",
+    "DLRMClassifier",
     "EmbeddingMLP",
     "FeatureEncoder",
     "FeatureSchema",
@@ -72,6 +76,9 @@ __all__ = [
     "read_split",
     "train",
 ]
+
+if (_keras := sys.modules.get("keras")) and _keras.config.backend() == "tensorflow":
+    import_module("tfdlrm.models")  # so that `keras.saving.load_model` knows them
 
 
 def __getattr__(name: str) -> Any:

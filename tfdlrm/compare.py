@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfdlrm.base import directories, storage
 from tfdlrm.base.child_process import error_line, run_in_process
@@ -14,6 +15,9 @@ from tfdlrm.data.meaning import Meaning, read_meaning
 from tfdlrm.data.meaning_differences import differences, summarize
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.vocabulary_contents import with_contents
+
+if TYPE_CHECKING:
+    from tfdlrm.metrics.binary import BinaryMetrics
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class CompareCommand:
             seed=seed,
             evaluations_per_epoch=self.evaluations_per_epoch,
             checkpoints=CheckpointConfig(keep=1),
+            baselines=False,  # once for all runs
             run_dir=run_dir,
             export_dir=run_dir / "export",
         )
@@ -111,13 +116,31 @@ def compare(command: CompareCommand) -> Path:
 
     from tfdlrm.comparison.report import write_comparison
 
+    baselines = _baselines(command, schema, contenders[0][0].split)
     how = (
         f"{schema.num_rows('train'):,} training rows of {command.data_dir} "
         f"({schema.dialect} dialect), {command.epochs} epoch(s), batch size "
         f"{command.batch_size}, the same order of rows for all. {_choice(command)}"
         f"{_reachable(schema)}"
     )
-    return write_comparison(command.output, contenders, len(command.seeds), how)
+    return write_comparison(
+        command.output, contenders, len(command.seeds), how, baselines
+    )
+
+
+def _baselines(
+    command: CompareCommand, schema: FeatureSchema, split: str
+) -> "dict[str, BinaryMetrics]":
+    """Return the measures of simple models on the rows of a split."""
+    from tfdlrm.baselines.fitted import Baselines, fit_baselines
+    from tfdlrm.baselines.measures import measure_baselines
+
+    path = command.output / "baselines.npz"
+    baselines = Baselines.load(path)
+    if baselines is None:
+        baselines = fit_baselines(command.data_dir, schema)
+        baselines.save(path)
+    return measure_baselines(baselines, command.data_dir, schema, [split])[split]
 
 
 def _choice(command: CompareCommand) -> str:
@@ -227,8 +250,10 @@ def _run(config: TrainConfig, schema: FeatureSchema) -> FinishedRun | None:
         print(f"{name}: {diverged.read_text(encoding='utf-8').strip()}")
         return None
     run = read_run(config.run_dir, schema)
-    # Its settings of preparing are those of the data set.
-    _require_same(replace(run.config, prepare=config.prepare) == config, config)
+    # Its settings of preparing are those of the data set, and runs of earlier releases
+    # had no baselines to leave out.
+    settings = replace(run.config, prepare=config.prepare, baselines=False)
+    _require_same(settings == config, config)
     print(f"{name}: {run.in_a_line()}", flush=True)
     return run
 

@@ -1,4 +1,4 @@
-"""`python -m tfdlrm.export`: a SavedModel, ONNX or LiteRT file from a training run."""
+"""`python -m tfdlrm.export`: a SavedModel, ONNX, LiteRT or Keras file from a run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ ROWS_TO_COMPARE = 2048
 
 @dataclass(frozen=True)
 class ExportCommand:
-    """Write the next version of a model, for TF Serving, ONNX Runtime or LiteRT.
+    """Write the next version of a model, for TF Serving, ONNX Runtime, LiteRT or Keras.
 
     It uses no GPU, so that a model may be larger than a GPU's memory.
 
@@ -38,12 +38,13 @@ class ExportCommand:
             newest checkpoint is exported.
         export_dir: Directory of the model's versions; null means the directory that
             training exported to, for ONNX with `_onnx` added to its name, for LiteRT
-            with `_litert`.
+            with `_litert`, for Keras with `_keras`.
         allow_other_columns: Whether to export although the newest version in export_dir
             has other columns, so that its clients could not use this model.
         format: `saved_model` for TF Serving; `onnx` for an ONNX file and `litert` for a
             file model.tflite, which ONNX Runtime or LiteRT must compute as the model
-            does on rows of the data set.
+            does on rows of the data set; `keras` for a file model.keras, which
+            `keras.saving.load_model` loads.
         quantize: `int8` writes embedding tables with 8 bits a number and one scale a
             row, and reports what that costs on held-out rows; `none` writes them
             unchanged.
@@ -57,7 +58,7 @@ class ExportCommand:
     run_dir: Path
     export_dir: Path | None = None
     allow_other_columns: bool = False
-    format: Literal["saved_model", "onnx", "litert"] = "saved_model"
+    format: Literal["saved_model", "onnx", "litert", "keras"] = "saved_model"
     quantize: Literal["none", "int8"] = "none"
     keep: int | None = None
     deployment: Path | None = None
@@ -73,11 +74,11 @@ class ExportCommand:
                 "format is litert, which deployment does not go with: export as "
                 "saved_model, or start tfdlrm.serve with --prefer_tflite_model"
             )
-        is_onnx = self.format == "onnx"
-        if is_onnx and (self.quantize != "none" or self.deployment is not None):
+        is_plain = self.format in ("onnx", "keras")
+        if is_plain and (self.quantize != "none" or self.deployment is not None):
             raise InputError(
-                "format is onnx, which neither quantize nor deployment goes with: "
-                "export as saved_model"
+                f"format is {self.format}, which neither quantize nor deployment goes "
+                "with: export as saved_model"
             )
 
 
@@ -121,7 +122,7 @@ def export(command: ExportCommand) -> Path:
 
         check_graph_directory(command.graph)
 
-    if command.format == "saved_model":
+    if command.format in ("saved_model", "keras"):
         # The model serves in the precision in which it was measured. ONNX Runtime has
         # no bfloat16 on CPUs.
         keras.config.set_dtype_policy(config.precision)
@@ -172,7 +173,9 @@ def _require_no_saved_models(command: ExportCommand, export_dir: Path) -> None:
     if command.format != "saved_model" and any(
         export_dir.glob("[0-9]*/saved_model.pb")
     ):
-        name = {"onnx": "an ONNX", "litert": "a LiteRT"}[command.format]
+        name = {"onnx": "an ONNX", "litert": "a LiteRT", "keras": "a Keras"}[
+            command.format
+        ]
         raise InputError(
             f"{export_dir} holds SavedModels: TF Serving cannot use {name} file among "
             "them; give another export_dir"
@@ -250,6 +253,7 @@ def _export_file(
     export_dir: Path,
 ) -> Path:
     from tfdlrm.data.reading import damage_named, read_split
+    from tfdlrm.exporting.keras_file import FILE_NAME, write_keras
     from tfdlrm.exporting.litert import write_litert
     from tfdlrm.exporting.onnx import write_onnx
     from tfdlrm.exporting.saved_model import copy_extras
@@ -263,7 +267,9 @@ def _export_file(
         allows_other = command.allow_other_columns
         require_same_columns(export_dir, schema, data_dir, allows_other, command.format)
         directory.mkdir(parents=True)
-        if command.format == "onnx":
+        if command.format == "keras":
+            write_keras(model, directory / FILE_NAME)
+        elif command.format == "onnx":
             write_onnx(model, serving_function(model, schema), features, directory)
         else:
             is_quantized = command.quantize == "int8"

@@ -203,7 +203,7 @@ def disk_of(needs: MemoryPlan, command: PlanCommand) -> str:
     )
     text = (
         f"A checkpoint is {file} on disk; {number} are kept while one more is written: "
-        f"{files}. The exported model is {model}."
+        f"{files}. The exported model is {model}{_keras_file(needs)}."
     )
     run_dir = command.run_dir or Path("runs")
     if storage.is_remote(run_dir):
@@ -212,6 +212,13 @@ def disk_of(needs: MemoryPlan, command: PlanCommand) -> str:
         run_dir = run_dir.parent
     free = format_byte_size(shutil.disk_usage(run_dir).free)
     return f"{text} Free there: {free}."
+
+
+def _keras_file(needs: MemoryPlan) -> str:
+    """Return the size of the run's model.keras, which large models do not have."""
+    if not needs.keras_file:
+        return ""
+    return f", model.keras in the run {format_byte_size(needs.keras_file)}"
 
 
 def time_of(needs: MemoryPlan, command: PlanCommand, num_rows: int) -> str:

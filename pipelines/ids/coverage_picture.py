@@ -22,8 +22,16 @@ def draw(features: Sequence[FeatureCoverage], dialect: str, path: Path) -> bool:
     """
     from matplotlib.figure import Figure
 
-    from tfdlrm.base.figures import font_families, name_rows, save_figure, say_not_drawn
+    from tfdlrm.base.figures import (
+        draws_pictures,
+        font_families,
+        name_rows,
+        save_figure,
+        say_not_drawn,
+    )
 
+    if not draws_pictures():
+        return False
     names = [feature.name for feature in features]
     families = font_families(names)
     if families is None:

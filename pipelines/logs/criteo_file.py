@@ -18,6 +18,7 @@ from pipelines.logs.bad_rows import (
 )
 from pipelines.logs.criteo_text import RawText
 from pipelines.logs.kept_columns import check_kept, kept_name
+from pipelines.logs.own_log import advice, parquet_advice
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.parallel import map_in_order, read_ahead
@@ -27,10 +28,7 @@ CHUNK_BYTES = 16 * 2**20
 
 _PEEK_BYTES = 2**16
 _PEEK_LINES = 100
-_OWN_LOG_HINT = (
-    "a log of your own is prepared with --columns (of tfdlrm.train "
-    "--prepare.columns), a description of its columns: see docs/own_data.md"
-)
+_PARQUET = b"PAR1"
 _FIELD_BYTES = b"0123456789abcdefABCDEF-"
 
 
@@ -76,6 +74,7 @@ class RawFile:
         self.position = self.num_lines = 0
         self.skipped = SkippedRows()
         self._on_bad_row = on_bad_row
+        self._refuse_parquet()
         self._text = RawText(self.path, chunk_bytes)
         first_bytes = self._text.first_bytes(_PEEK_BYTES)
         if not first_bytes:
@@ -145,7 +144,8 @@ class RawFile:
     def refuse_all_rows(self, example: BadRow) -> NoReturn:
         """Raise the error of a file without a well-formed row; `example` is one row."""
         raise InputError(
-            f"{self.path} has no well-formed row; {example}: {_OWN_LOG_HINT}"
+            f"{self.path} has no well-formed row; {example}; "
+            f"{advice(self._first_lines)}"
         )
 
     def _with_frame(self, chunk: bytes) -> tuple[bytes, pl.DataFrame | None]:
@@ -231,11 +231,30 @@ class RawFile:
         """Refuse a file of another format: most of its first lines are malformed."""
         lines = self._first_lines[:-1]  # the last one may be cut off
         num_bad = sum(self._checker.check(line, 1) is not None for line in lines)
-        if num_bad > 1 and 2 * num_bad > len(lines):
+        is_other = num_bad == len(lines) == 1 and not _has_width(lines[0])
+        if is_other or (num_bad > 1 and 2 * num_bad > len(lines)):
             raise InputError(
                 f"{bad_row}; {num_bad} of its first {len(lines)} lines are malformed, "
-                f"so it is no log of Criteo's: {_OWN_LOG_HINT}"
+                f"so it is no log of Criteo's: {advice(lines)}"
             )
+
+    def _refuse_parquet(self) -> None:
+        try:
+            with self.path.open("rb") as file:
+                is_parquet = file.read(len(_PARQUET)) == _PARQUET
+        except OSError:  # reported where the file is read
+            return
+        if is_parquet:
+            raise InputError(
+                f"{self.path} is a Parquet file, so it is no log of Criteo's: "
+                f"{parquet_advice(self.path)}"
+            )
+
+
+def _has_width(line: bytes) -> bool:
+    """Whether a line has as many columns as Criteo's, with a label or without."""
+    width = line.count(b"\t") + 1
+    return width in (len(criteo.column_names(has)) for has in (False, True))
 
 
 def _has_label(first_lines: list[bytes]) -> bool:

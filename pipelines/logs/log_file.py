@@ -22,7 +22,7 @@ from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.nearest import did_you_mean
 
-_COLUMN_HINT = "describe the column otherwise, if it holds something else"
+_COLUMN_HINT = "describe the column otherwise"
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,9 @@ class LogFile(ABC):
 def _column_hint(value: object, is_dense: bool) -> str:
     if isinstance(value, bytes) and value.startswith(b'"'):
         return "if quotes are not part of values, say `quote: '\"'` in the description"
-    return _COLUMN_HINT + (": text is categorical" if is_dense else "")
+    if is_dense:
+        return f"{_COLUMN_HINT}: if it is text, list it under categorical"
+    return _COLUMN_HINT
 
 
 def _names_hint(name: str, file_names: list[str]) -> str:

@@ -10,6 +10,7 @@ from tests.support.processes import run_command_line
 from tfdlrm.base.command_line import gives, parse, run_command, to_yaml
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig, TrainConfig
+from tfdlrm.predict import PredictCommand
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 COMMANDS = [
@@ -331,3 +332,19 @@ def test_a_switch_may_stand_alone():
     assert train_config("--allow_one_class", "true").allow_one_class
     assert not train_config("--allow_one_class=false").allow_one_class
     assert not train_config("--seed", "1").allow_one_class
+
+
+@pytest.mark.parametrize(
+    ("argument", "names"),
+    [
+        ("user, item", ("user", "item")),
+        ("7,yes,1e3", ("7", "yes", "1e3")),
+        ('"a,b",c: d', ("a,b", "c: d")),
+        ('["a,b", c]', ("a,b", "c")),
+        ('wei"rd é', ('wei"rd é',)),
+    ],
+)
+def test_names_in_a_list_stay_text(argument, names):
+    argv = ["--model", "m", "--raw", "r", "--output_file", "o"]
+    for arguments in (["--keep", argument], [f"--keep={argument}"]):
+        assert parse(PredictCommand, "predict", [*argv, *arguments]).keep == names

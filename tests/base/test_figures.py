@@ -1,5 +1,6 @@
 """Names of columns in pictures."""
 
+import io
 import warnings
 
 import matplotlib
@@ -12,7 +13,7 @@ from pipelines.ids.coverage import FeatureCoverage
 from pipelines.ids.coverage_picture import draw
 from pipelines.ids.coverage_report import write_coverage
 from tfdlrm.base import figures
-from tfdlrm.base.figures import font_families, name_rows, save_figure
+from tfdlrm.base.figures import font_families, name_rows, save_figure, set_title
 from tfdlrm.metrics.permutation import Importance, plot_importances
 
 AWKWARD = ["$x$", "a$b", "[red]x", "a|b", "two\nlines", "\x1b[31m", "שלום", "y" * 300]
@@ -112,3 +113,22 @@ def test_pictures_are_written_to_links(tmp_path, suffix):
     save_figure(Figure(), tmp_path / f"link{suffix}")
     assert (tmp_path / f"link{suffix}").is_symlink()
     assert (tmp_path / f"real{suffix}").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("dlrm on clicks", "dlrm on clicks"),
+        ("costs in $ and $", r"costs in \$ and \$"),
+        ("_hidden", " _hidden"),
+        (WITHOUT_A_FONT, "\\U0001fbca"),
+        ("a" * 200, "a" * 40 + "…" + "a" * 39),
+    ],
+)
+def test_a_title_is_drawn_as_it_is_written(text, shown):
+    figure = Figure(figsize=(2, 1))
+    set_title(figure, text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure.savefig(io.BytesIO(), format="png")
+    assert figure.get_suptitle() == shown

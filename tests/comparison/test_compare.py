@@ -8,6 +8,7 @@ import sys
 import time
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 
 from pipelines.prepare import prepare
@@ -21,6 +22,7 @@ from tfdlrm.comparison.page import page_of
 from tfdlrm.comparison.report import write_comparison
 from tfdlrm.comparison.runs import FinishedRun, Spread, indistinguishable
 from tfdlrm.config import PrepareConfig
+from tfdlrm.metrics.binary import binary_metrics
 
 COMMAND = (
     "python -m tfdlrm.compare --models logistic_regression,dlrm --optimizers adagrad "
@@ -93,6 +95,17 @@ def test_the_page_holds_table_figures_and_verdict(command, tmp_path):
     for name in ("auc.png", "loss.png", "accuracy.png"):
         assert f"]({name})" in report
         assert (tmp_path / name).stat().st_size
+
+
+def test_simple_models_are_rows_of_the_table(command, tmp_path):
+    contenders = [[finished_run(command, "dlrm", 0.8)]]
+    values = binary_metrics(np.array([0, 1]), np.array([0.2, 0.8]))
+    baselines = {"best column (a|b<c>)": values}
+    page = write_comparison(tmp_path, contenders, 1, "", baselines).read_text()
+    assert ">best column (a|b&lt;c&gt;)<" in page
+    report = (tmp_path / "report.md").read_text()
+    row = r"| best column \(a\|b\<c\>\) | - | - | 1.0000 | 0.2231 | 0.3219 | 1.0000 |"
+    assert row in report
 
 
 def test_one_seed_makes_no_ranking(command, tmp_path):

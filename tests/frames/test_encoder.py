@@ -199,6 +199,9 @@ def test_an_exported_model_scores_the_rows_as_the_model_does(encoder, tmp_path):
     config = DLRMConfig(embedding_dim=4, bottom_mlp_units=(8,), top_mlp_units=(8,))
     model = tfdlrm.models.build_model(encoder.to_schema(), config)
     version = encoder.export(model, tmp_path / "model")
+    other = FeatureEncoder({"dense": ["price"]}).adapt(FRAME)
+    with pytest.raises(InputError, match=r"has version 1, whose clients .*=True"):
+        other.export(model, tmp_path / "model")
     loaded = FeatureEncoder.load(tmp_path / "model")
     assert_same(loaded(frame), encoder(frame))
     raw = tf.saved_model.load(str(version)).signatures["raw"]

@@ -116,7 +116,7 @@ def test_columns_of_one_kind_are_enough(load):
                 f"{{label: {{name: y, positive: {value}}}, dense: [a]}}",
                 f"label.positive is {parsed}, expected text; put it in quotes",
             )
-            for value, parsed in (("yes", "True"), ("true", "True"), ("1.0", "1.0"))
+            for value, parsed in (("yes", "true"), ("true", "true"), ("1.0", "1.0"))
         ),
         ("{label: y, dense: a}", "dense is 'a', expected a list"),
         ("{label: y, dense: [1]}", r"dense\[0\] is 1, expected a mapping"),

@@ -182,3 +182,29 @@ def test_ids_have_no_unknown_values(telling):
     ids = {"dense_features": [[0, 0]], "categorical_features": [[[0]] * 5]}
     status, answer = ask(telling, "text", {"inputs": ids}, signature=None)
     assert (status, set(answer)) == (200, {"outputs"})
+
+
+@pytest.mark.parametrize("model", ["text", "typed"])
+@pytest.mark.parametrize("times", [1, 8])
+def test_examples_of_plain_rows_score_as_the_rows_do(server, model, times):
+    # Floats come as float32 in Examples.
+    rows = [row | {RATING: 4.0} for row in PLAIN_ROWS] * times
+    _, raw = ask(server, model, {"instances": rows})
+    status, answer = ask(server, model, {"examples": rows}, "regress", "regress")
+    assert status == 200, answer
+    expected = np.ravel(raw["predictions"])
+    np.testing.assert_allclose(answer["results"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({RATING: 1e300}, f"input {RATING} of row 1 is [1e+300], expected text"),
+        ({"genres": ["War", ["a"]]}, "input genres of row 1 is a list, expected"),
+        ({"age": [None, True]}, "input age of row 1 is [null, true], expected a fin"),
+    ],
+)
+def test_a_wrong_value_of_an_example_is_named(server, change, message):
+    rows = {"examples": [PLAIN_ROWS[0], PLAIN_ROWS[0] | change]}
+    error = refused(server, "text", rows, method="classify", signature="classify")
+    assert message in error

@@ -1,4 +1,7 @@
-"""Pictures that most tests leave out: drawing one takes longer than a small run."""
+"""Pictures that most tests leave out: drawing one takes longer than a small run.
+
+They also leave out the model.keras of a run.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +13,7 @@ from pipelines.ids import coverage_picture
 from tfdlrm.base import storage
 from tfdlrm.comparison import page
 from tfdlrm.comparison import report as comparison_report
+from tfdlrm.exporting import keras_file
 from tfdlrm.training import report
 
 _DRAWN = [
@@ -19,6 +23,7 @@ _DRAWN = [
         (report, "save_picture"),
         (comparison_report, "save_picture"),
         (page, "CURVE_PICTURES"),
+        (keras_file, "keep_keras"),
     )
 ]
 
@@ -29,6 +34,7 @@ def leave_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(report, "save_picture", _save_blank)
     patch.setattr(comparison_report, "save_picture", _save_blank)
     patch.setattr(page, "CURVE_PICTURES", ())
+    patch.setattr(keras_file, "keep_keras", lambda *args: None)
 
 
 def draw(patch: pytest.MonkeyPatch) -> None:

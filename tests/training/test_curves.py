@@ -5,6 +5,9 @@ import pytest
 
 from tests.support.small_runs import STEPS_PER_EPOCH, config_for, read, small_model
 from tfdlrm.base import storage
+from tfdlrm.optimizers import SGD, LossScaleOptimizer, WarmUpPolynomialDecay
+from tfdlrm.training.curves import learning_rate_of
+from tfdlrm.training.distribution import strategy
 from tfdlrm.training.fit import fit, make_reproducible
 from tfdlrm.training.run_directory import RunDirectory
 
@@ -45,3 +48,13 @@ def test_a_disk_that_is_full_for_a_while_costs_no_point(tmp_path, monkeypatch, c
     assert "the curves of step 5 are not on disk: [Errno 28] No space left" in output
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [asdict(point) for point in points]
+
+
+@pytest.mark.parametrize("devices", ["default", "mirrored"])
+def test_the_learning_rate_is_read_on_one_device_and_on_several(devices):
+    with strategy(devices).scope():
+        constant = SGD(0.05)
+        scheduled = SGD(WarmUpPolynomialDecay(0.05, warm_up_steps=5))
+    assert learning_rate_of(constant) == 0.05
+    assert learning_rate_of(scheduled) == 0.01  # of the first step
+    assert learning_rate_of(LossScaleOptimizer(SGD(0.1))) == 0.1

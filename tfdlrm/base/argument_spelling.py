@@ -1,5 +1,7 @@
 """Arguments as a user spells them, rewritten as jsonargparse reads them."""
 
+import csv
+import json
 from collections.abc import Sequence
 
 from tfdlrm.base.errors import InputError
@@ -34,19 +36,42 @@ def complete_switches(argv: Sequence[str], options: set[str]) -> list[str]:
     return rewritten
 
 
-def bracket_lists(argv: Sequence[str], options: set[str]) -> list[str]:
-    """Return `argv` with each list `a,b` as `[a,b]`, which YAML reads as one."""
-    rewritten, takes_list = [], False
+def bracket_lists(
+    argv: Sequence[str], options: set[str], text_options: set[str]
+) -> list[str]:
+    """Return `argv` with each list `a,b` as `[a,b]`, which YAML reads as one.
+
+    Args:
+        argv: The arguments.
+        options: Options that take lists.
+        text_options: Those of them that take lists of text, which stays text even if
+            it is `7` or `yes`.
+
+    Example:
+
+    >>> bracket_lists(["--days=1,2", "--keep", "user,7"], {"--days"}, {"--keep"})
+    ['--days=[1,2]', '--keep', '["user","7"]']
+    """
+    rewritten, last = [], ""
     for argument in argv:
         option, equals, value = argument.partition("=")
-        if equals and option in options:
-            argument = f"{option}={_bracket(value)}"
-        elif takes_list and not argument.startswith("--"):
-            argument = _bracket(argument)
-        takes_list = argument in options
+        if equals and option in options | text_options:
+            argument = f"{option}={_bracket(value, option in text_options)}"
+        elif last in options | text_options and not argument.startswith("--"):
+            argument = _bracket(argument, last in text_options)
+        last = argument
         rewritten.append(argument)
     return rewritten
 
 
-def _bracket(value: str) -> str:
-    return value if value.startswith("[") or value == "null" else f"[{value}]"
+def _bracket(value: str, is_text: bool) -> str:
+    if value.startswith("[") or value == "null":
+        return value
+    if not is_text or not value:
+        return f"[{value}]"
+    try:
+        (texts,) = csv.reader([value], skipinitialspace=True)
+    except csv.Error:  # a line end in a name
+        texts = value.split(",")
+    texts = [text.strip() for text in texts]
+    return json.dumps(texts, ensure_ascii=False, separators=(",", ":"))

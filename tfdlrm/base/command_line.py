@@ -29,6 +29,7 @@ from tfdlrm.base.setting_words import (
     is_list,
     is_path,
     is_switch,
+    is_text_list,
     may_be_null,
 )
 
@@ -85,7 +86,11 @@ def parse(
         raise SystemExit(0)
     in_a_row = {f"--{name}" for name in names}
     refuse_empty_paths(argv, _options(settings, is_path) | in_a_row)
-    argv = bracket_lists(argv, _options(settings, is_list) - in_a_row)
+    argv = bracket_lists(
+        argv,
+        _options(settings, is_list) - in_a_row,
+        _options(settings, is_text_list) - in_a_row,
+    )
     argv = complete_switches(argv, _options(settings, is_switch))
     parser = _parser(config_class, chosen, settings, names)
     parser.new_names = new_names

@@ -5,6 +5,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from tfdlrm.base.plain_text import shorten
+
+LABEL_WIDTH = 80
+
 COLOURS = (
     "#0072B2",
     "#D55E00",
@@ -36,6 +40,20 @@ STYLE: dict[Any, Any] = {
     "legend.edgecolor": "none",
 }
 """Matplotlib's settings while a picture is drawn."""
+
+
+def label(text: str) -> str:
+    """Return text that Matplotlib draws as it is.
+
+    Formulas begin with a dollar sign; a label that begins with `_` is left out.
+
+    Example:
+
+    >>> label("_costs in $")
+    ' _costs in \\\\$'
+    """
+    text = shorten(text, LABEL_WIDTH).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
 
 
 def panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, Any]:

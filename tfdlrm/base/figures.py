@@ -1,7 +1,9 @@
 """Pictures in files, and names of columns in them."""
 
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from matplotlib.font_manager import FontProperties, findfont, fontManager
 from matplotlib.ft2font import FT2Font
 
 from tfdlrm.base import storage
-from tfdlrm.base.figure_style import STYLE
+from tfdlrm.base.figure_style import STYLE, label
 from tfdlrm.base.plain_text import shorten
 
 _NAME_WIDTH = 40
@@ -37,10 +39,38 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(file, format=path.suffix[1:], dpi=120)
 
 
+_draws: ContextVar[bool] = ContextVar("draws", default=True)
+
+
+@contextmanager
+def no_pictures() -> Iterator[None]:
+    """Leave out the pictures of a run whose directory nobody will see."""
+    token = _draws.set(False)
+    try:
+        yield
+    finally:
+        _draws.reset(token)
+
+
+def draws_pictures() -> bool:
+    """Return whether pictures are drawn: drawing one takes longer than a small run."""
+    return _draws.get()
+
+
 def save_picture(draw: Callable[[], Figure], path: Path) -> None:
     """Draw a picture in the common style and write it; see `save_figure`."""
+    if not draws_pictures():
+        return
     with matplotlib.rc_context(STYLE):
         save_figure(draw(), path)
+
+
+def set_title(figure: Figure, text: str) -> None:
+    """Write any text above a picture; letters that no font here has are spelled out."""
+    families = font_families([text])
+    if families is None:
+        text = text.encode("ascii", "backslashreplace").decode()
+    figure.suptitle(label(text), fontfamily=families)
 
 
 def name_rows(axis: Any, names: Sequence[str], families: Sequence[str]) -> None:

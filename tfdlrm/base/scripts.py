@@ -4,15 +4,16 @@ import runpy
 import sys
 from pathlib import Path
 
+from tfdlrm.base import commands
+
 _PREFIX = "tfdlrm-"
-_PIPELINES = ("prepare", "random-data", "synthetic", "trace", "verify")
 
 
 def run() -> None:
     """Run the command whose name this process has, as `python -m` does.
 
-    `tfdlrm-train` is `python -m tfdlrm.train`, and `tfdlrm-prepare` is
-    `python -m pipelines.prepare`.
+    `tfdlrm-train` is `python -m tfdlrm.train`, `tfdlrm-prepare` is
+    `python -m pipelines.prepare`, and `tfdlrm` is `python -m tfdlrm`.
     """
     runpy.run_module(
         module_of(Path(sys.argv[0]).name), run_name="__main__", alter_sys=True
@@ -20,7 +21,7 @@ def run() -> None:
 
 
 def module_of(script: str) -> str:
-    """Return the module of a command, such as `tfdlrm.train` of `tfdlrm-train`."""
-    command = script.removeprefix(_PREFIX)
-    package = "pipelines" if command in _PIPELINES else "tfdlrm"
-    return f"{package}.{command.replace('-', '_')}"
+    """Return the module of a script, such as `tfdlrm.train` of `tfdlrm-train`."""
+    if not script.startswith(_PREFIX):
+        return "tfdlrm.__main__"
+    return commands.module_of(script.removeprefix(_PREFIX))

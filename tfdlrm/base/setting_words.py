@@ -52,6 +52,11 @@ def is_list(hint: Any) -> bool:
     return get_origin(_member(hint)) is tuple
 
 
+def is_text_list(hint: Any) -> bool:
+    """Whether a setting of this type holds several texts."""
+    return is_list(hint) and str in get_args(_member(hint))
+
+
 def is_switch(hint: Any) -> bool:
     """Whether a setting of this type may be given without a value."""
     return hint is bool

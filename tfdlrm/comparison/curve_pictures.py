@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from tfdlrm.base.figure_style import COLOURS, STYLE, panels
+from tfdlrm.base.figure_style import COLOURS, STYLE, label, panels
 from tfdlrm.comparison.runs import FinishedRun
 
 _MARKERS = (None, "o", "s", "^", "D", "v", "P")
@@ -75,7 +75,7 @@ class CurvePicture:
         figure.legend(
             handles=[
                 *(
-                    Line2D([], [], label=run.label, **_look(number))
+                    Line2D([], [], label=label(run.label), **_look(number))
                     for number, (run, *_) in enumerate(contenders)
                 ),
                 Line2D([], [], color="#808080", linestyle="-", label="training"),
@@ -102,8 +102,8 @@ class CurvePicture:
         for number, colour in enumerate(COLOURS):
             svg = svg.replace(colour.lower(), f"var(--curve-{number})")
         svg = re.sub(r'id="(?!m|p[0-9a-f])[^"]*"', "", svg)  # nothing refers to them
-        label = f'<svg role="img" aria-label="{self.caption}" '
-        return svg.replace(_INK, "currentColor").replace("<svg ", label, 1)
+        described = f'<svg role="img" aria-label="{self.caption}" '
+        return svg.replace(_INK, "currentColor").replace("<svg ", described, 1)
 
 
 CURVE_PICTURES = (

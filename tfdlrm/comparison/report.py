@@ -1,7 +1,7 @@
 """A comparison of runs as a figure, a table, JSON, and one page with all of them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -9,9 +9,11 @@ from typing import Any
 
 from tfdlrm.base import storage
 from tfdlrm.base.figures import save_picture
+from tfdlrm.base.plain_text import markdown, visible
 from tfdlrm.comparison.curve_pictures import CURVE_PICTURES
 from tfdlrm.comparison.page import page_of
 from tfdlrm.comparison.runs import FinishedRun, Spread, indistinguishable
+from tfdlrm.metrics.binary import BinaryMetrics, measure_text
 
 COLUMNS = (
     "model, optimizer",
@@ -33,6 +35,7 @@ def write_comparison(
     contenders: Sequence[Sequence[FinishedRun]],
     num_seeds: int,
     how: str,
+    baselines: Mapping[str, BinaryMetrics] | None = None,
 ) -> Path:
     """Write `report.md` with its pictures, `report.json` and `report.html`.
 
@@ -42,6 +45,7 @@ def write_comparison(
             diverged.
         num_seeds: Number of seeds, with those that diverged.
         how: A description of the training in a sentence or two.
+        baselines: Measures of simple models on the same rows, by their names.
 
     Returns:
         Path of `report.html`, which needs no other file.
@@ -49,6 +53,7 @@ def write_comparison(
     for picture in CURVE_PICTURES:
         save_picture(partial(picture.draw, contenders), output / picture.file_name)
     rows = [_row(runs, num_seeds) for runs in contenders]
+    rows += [_baseline_row(name, values) for name, values in (baselines or {}).items()]
     verdict = _verdict(contenders, num_seeds)
     split = f"Measures of the {contenders[0][0].split} rows."
     storage.replace_json(
@@ -85,6 +90,11 @@ def _row(runs: Sequence[FinishedRun], num_seeds: int) -> list[str]:
         f"{Spread.of(rates).mean:,.0f}" if rates else "-",
         f"{max(run.peak_memory for run in runs) / 1e9:.2f} GB",
     ]
+
+
+def _baseline_row(name: str, values: BinaryMetrics) -> list[str]:
+    measures = [values.auc, values.log_loss, values.normalized_entropy, values.accuracy]
+    return [visible(name), "-", "-", *map(measure_text, measures), "-", "-", "-"]
 
 
 def _verdict(contenders: Sequence[Sequence[FinishedRun]], num_seeds: int) -> str:
@@ -135,4 +145,6 @@ def _as_json(runs: Sequence[FinishedRun]) -> dict[str, Any]:
 
 def _markdown(rows: Sequence[Sequence[str]]) -> str:
     lines = [COLUMNS, ("---", *("---:" for _ in COLUMNS[1:])), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n".join(
+        f"| {' | '.join([markdown(name), *cells])} |" for name, *cells in lines
+    )

@@ -57,7 +57,17 @@ def _convert(column: Any, name: str) -> Any:
 
 
 def _of_list(values: list[Any]) -> Any:
-    return pa.array(values, from_pandas=True)
+    try:
+        return pa.array(values, from_pandas=True)
+    except pa.ArrowException:
+        # An empty array of NumPy has a type, and perhaps another than the full ones.
+        if not any(isinstance(value, np.ndarray) for value in values):
+            raise
+        lists = [
+            value.tolist() if isinstance(value, np.ndarray) else value
+            for value in values
+        ]
+        return pa.array(lists, from_pandas=True)
 
 
 def _of_pandas(series: Any, name: str) -> Any:

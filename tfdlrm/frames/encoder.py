@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
+import polars as pl
 
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
@@ -19,6 +20,7 @@ from tfdlrm.frames.description import columns_from, complete, read_description
 from tfdlrm.frames.encoder_files import EncoderFiles
 from tfdlrm.frames.inference import InferredColumn
 from tfdlrm.frames.named_columns import NamedColumns
+from tfdlrm.frames.saved_versions import require_same_columns
 from tfdlrm.frames.summary import summarize
 from tfdlrm.frames.typed_rows import RowReader
 
@@ -129,8 +131,16 @@ class FeatureEncoder:
         adapted = self._require_adapted()
         if _is_data_set(frame):
             return self.map_dataset(frame)
-        rows = RowReader(adapted.features.columns).features(NamedColumns(frame))
-        return adapted.features(rows)
+        return adapted.features(self.typed_rows(frame))
+
+    def typed_rows(self, frame: Any) -> pl.DataFrame:
+        """Return rows as `pipelines.logs` reads them, whose slices `encode` takes."""
+        columns = self._require_adapted().features.columns
+        return RowReader(columns).features(NamedColumns(frame))
+
+    def encode(self, rows: pl.DataFrame) -> dict[str, Any]:
+        """Return the features of some of the rows that `typed_rows` returned."""
+        return self._require_adapted().features(rows)
 
     def label(self, frame: Any) -> np.ndarray:
         """Return the labels of a frame, float32 `(rows, 1)`.
@@ -217,12 +227,19 @@ class FeatureEncoder:
         encoder._adapted = adapted
         return encoder
 
-    def export(self, model: "keras.Model", directory: str | Path) -> Path:
+    def export(
+        self,
+        model: "keras.Model",
+        directory: str | Path,
+        allow_other_columns: bool = False,
+    ) -> Path:
         """Write a model that was fitted on these features as a version to serve.
 
         Args:
             model: A model from features to logits.
             directory: Directory of the model's versions.
+            allow_other_columns: Whether the newest version there may have other
+                columns, ids or labels, which its clients would notice.
 
         Returns:
             The directory of the new version.
@@ -232,9 +249,12 @@ class FeatureEncoder:
         """
         from tfdlrm.exporting.saved_model import export_model
 
-        adapted = self._require_adapted()
-        with adapted.files.on_disk() as files:
-            return export_model(model, adapted.schema, files, Path(directory))
+        files, schema = self._require_adapted().files, self.to_schema()
+        require_same_columns(Path(directory), schema, allow_other_columns)
+        with files.on_disk() as extras:
+            return export_model(
+                model, schema, extras, Path(directory), allow_other_columns=True
+            )
 
     def _require_adapted(self) -> "_Adapted":
         if self._adapted is None:

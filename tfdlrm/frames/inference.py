@@ -76,6 +76,8 @@ def _infer_column(name: str, values: pa.Array) -> InferredColumn:
         (dtype,) = as_frame(pa.table({"values": values.slice(0, 0)})).dtypes
     except (pl.exceptions.PolarsError, pa.ArrowException):
         raise _unusable(name, values.type) from None
+    if pa.types.is_decimal(values.type):
+        return _infer_number(name, "decimals", _numbers(values))
     if isinstance(dtype, pl.List):
         return InferredColumn(name, "multi-hot", f"lists of {_noun(name, dtype.inner)}")
     if isinstance(dtype, pl.Null):
@@ -83,13 +85,22 @@ def _infer_column(name: str, values: pa.Array) -> InferredColumn:
     noun = _noun(name, dtype)
     if not dtype.is_numeric():
         return InferredColumn(name, "categorical", noun)
-    numbers = as_frame(pa.table({"values": values}))["values"]
+    numbers = _numbers(values)
     if _is_id(name) and _are_whole(numbers):
         return InferredColumn(name, "categorical", f"{noun}, by its name an id")
+    return _infer_number(name, noun, numbers)
+
+
+def _infer_number(name: str, noun: str, numbers: pl.Series) -> InferredColumn:
     if (numbers < 0).any():
         reason = f"{noun}, as they are since some are negative"
         return InferredColumn(name, "dense", reason, is_as_it_is=True)
     return InferredColumn(name, "dense", f"{noun}, log(x + 1)")
+
+
+def _numbers(values: pa.Array) -> pl.Series:
+    numbers = as_frame(pa.table({"values": values}))["values"]
+    return numbers if numbers.dtype.is_numeric() else numbers.cast(pl.Float64)
 
 
 def _noun(name: str, dtype: Any) -> str:
@@ -99,7 +110,7 @@ def _noun(name: str, dtype: Any) -> str:
     if dtype.is_float():
         return "floats"
     for noun, types in (
-        ("decimals", pl.Decimal),
+        ("decimals", pl.Decimal),  # in lists
         ("text", (pl.String, pl.Binary, pl.Categorical, pl.Enum)),
         ("booleans", pl.Boolean),
         ("dates", pl.Date),

@@ -50,6 +50,10 @@ class NamedColumns:
             self._require_once(name)
         return names
 
+    def known_names(self) -> list[str]:
+        """Return the names that are text, in order."""
+        return [name for name in self._names if name is not None]
+
     def __contains__(self, name: str) -> bool:
         return name in self._names
 
@@ -60,7 +64,7 @@ class NamedColumns:
             InputError: If there is none of this name, or there are several.
         """
         if name not in self._names:
-            names = [text for text in self._names if text is not None]
+            names = self.known_names()
             listed = ", ".join(map(repr, names[:20])) or "none"
             more = ", …" if len(names) > 20 else ""
             raise InputError(
@@ -83,7 +87,14 @@ class NamedColumns:
 
     def num_rows(self, names: Collection[str]) -> dict[str, int]:
         """Return the number of rows of some columns."""
-        return {name: _length(name, self[name]) for name in names}
+        return {name: num_rows_of(self[name], f"column {name!r}") for name in names}
+
+
+def width_of_array(frame: Any) -> int | None:
+    """Return the number of columns of an array without names; `None` for others."""
+    if isinstance(frame, np.ndarray) and frame.ndim == 2:
+        return int(frame.shape[1])
+    return None
 
 
 def _as_text(label: Any) -> str | None:
@@ -159,7 +170,12 @@ def _refusal(frame: Any, fix: str) -> InputError:
     )
 
 
-def _length(name: str, column: Any) -> int:
+def num_rows_of(column: Any, title: str) -> int:
+    """Return the number of rows of a column, or of a label.
+
+    Raises:
+        InputError: If it is no column.
+    """
     is_text = isinstance(column, str | bytes)
     try:
         if not is_text and not isinstance(column, Mapping):
@@ -168,6 +184,6 @@ def _length(name: str, column: Any) -> int:
     except (TypeError, IndexError):
         pass
     raise InputError(
-        f"column {name!r} is {column!r} of type {type(column).__name__}, expected a "
-        "list or an array of its rows: write [value] for a single row"
+        f"{title} is {shorten(repr(column), 40)} of type {type(column).__name__}, "
+        "expected a list or an array of its rows: write [value] for a single row"
     )

@@ -1,7 +1,8 @@
 """Convert categorical columns to the indices and offsets of embedding bags."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from numbers import Number
 from typing import Any, NoReturn
@@ -19,7 +20,8 @@ class IndexedColumns:
         indices: Ids of each column, row after row, in one array.
         offsets: Position in `indices` at which the bag of each column and row begins;
             shape `(columns, rows)`.
-        vocabularies: Values of each column; the id of a value is its position.
+        vocabularies: Values of each column; the id of a value is its position. `None`
+            stands for all values that the vocabulary lacks.
 
     Reference:
         `torch.nn.EmbeddingBag` and the reference implementation take this form; the
@@ -48,8 +50,39 @@ class IndexedColumns:
             )
         ]
 
+    def to_ragged(self) -> Any:
+        """Return the ids as `fit`, a batch and a model take them, row by row.
 
-def index_columns(columns: Any, vocabularies: Any = None) -> IndexedColumns:
+        Returns:
+            A `tf.RaggedTensor` of shape `(rows, columns, None)` of int64.
+
+        Example:
+
+        >>> index_columns([["de", "fr"], [["a", "b"], []]]).to_ragged().to_list()
+        [[[0], [0, 1]], [[1], []]]
+        """
+        import tensorflow as tf
+
+        num_columns, num_rows = self.offsets.shape
+        lengths = np.stack(
+            [
+                np.diff(starts, append=len(ids))
+                for ids, starts in zip(self.indices, self.offsets, strict=True)
+            ],
+            axis=1,
+        )  # (rows, columns)
+        rows = [np.repeat(np.arange(num_rows), counts) for counts in lengths.T]
+        order = np.argsort(np.concatenate(rows), kind="stable")
+        ids = np.concatenate(self.indices).astype(np.int64)[order]
+        bags = tf.RaggedTensor.from_row_lengths(ids, lengths.ravel())
+        return tf.RaggedTensor.from_uniform_row_length(
+            bags, num_columns, nrows=num_rows
+        )
+
+
+def index_columns(
+    columns: Any, vocabularies: Any = None, unknown: bool = False
+) -> IndexedColumns:
     """Number the values of columns, as `EmbeddingCollection` takes them.
 
     Args:
@@ -62,14 +95,18 @@ def index_columns(columns: Any, vocabularies: Any = None) -> IndexedColumns:
         vocabularies: Values of each column in the order of their ids, such as those of
             training; if columns have names, a dictionary or a frame by name. With
             `None`, values are numbered as they come, and those of a set in sorted
-            order.
+            order. A `None` among the values of a column stands for all others.
+        unknown: Whether id 0 of every column is to stand for the values that its
+            vocabulary lacks; the vocabularies begin with `None` then. Those that are
+            returned have it for later calls.
 
     Returns:
-        Indices, offsets and vocabularies.
+        Indices, offsets and vocabularies. `fit` batches their `to_ragged()`.
 
     Raises:
-        ValueError: If columns differ in length, a value is not in its vocabulary or is
-            in it twice, or an argument holds no columns, rows or values.
+        ValueError: If columns differ in length, a value is in its vocabulary twice, or
+            not at all and nothing stands for others, or an argument holds no columns,
+            rows or values.
 
     Example:
 
@@ -80,6 +117,9 @@ def index_columns(columns: Any, vocabularies: Any = None) -> IndexedColumns:
     [[0, 1, 2], [0, 2, 2]]
     >>> indexed.to_columns()[1]
     [['a', 'b'], [], ['b']]
+    >>> training = index_columns([["de", "fr"]], unknown=True)
+    >>> index_columns([["fr", "it"]], training.vocabularies).indices[0].tolist()
+    [2, 0]
     """
     names, column_list = names_and_columns(columns)
     if not column_list:
@@ -94,7 +134,7 @@ def index_columns(columns: Any, vocabularies: Any = None) -> IndexedColumns:
     if len(num_rows) != 1:
         raise ValueError(f"Columns have {sorted(num_rows)} rows: expected the same.")
     numbered_columns = [
-        _number_values(column, vocabulary, title)
+        _number_values(column, vocabulary, title, unknown)
         for column, vocabulary, title in zip(bags, vocabulary_list, titles, strict=True)
     ]
     offsets = [
@@ -156,7 +196,7 @@ def _bags(rows: list[Any], title: str) -> list[Bag]:
 
 
 def _number_values(
-    bags: list[Bag], vocabulary: list[Any] | None, title: str
+    bags: list[Bag], vocabulary: list[Any] | None, title: str, unknown: bool
 ) -> tuple[np.ndarray, list[Any]]:
     """Return the ids of all values of a column, in one array, and its vocabulary."""
     values = list(chain.from_iterable(bags))
@@ -165,14 +205,23 @@ def _number_values(
         distinct_values = dict.fromkeys(values if vocabulary is None else vocabulary)
     except TypeError:
         _refuse_unhashable(bags, vocabulary, title)
-    ids = dict(zip(distinct_values, range(len(distinct_values)), strict=True))
-    if vocabulary is not None and len(ids) != len(vocabulary):
+    if vocabulary is not None and len(distinct_values) != len(vocabulary):
         _refuse_repetition(vocabulary, title)
+    if unknown and None not in distinct_values:
+        distinct_values = {None: None} | distinct_values
+    ids = dict(zip(distinct_values, range(len(distinct_values)), strict=True))
+    id_of: Callable[[Any], int] = ids.__getitem__
+    if None in ids:
+        id_of = partial(_id_or, ids, ids[None])
     try:
-        indices = np.fromiter(map(ids.__getitem__, values), np.int64, len(values))
+        indices = np.fromiter(map(id_of, values), np.int64, len(values))
     except (KeyError, TypeError):
         _refuse_unknown(bags, ids, title)
     return indices, list(ids)
+
+
+def _id_or(ids: dict[Any, int], other_id: int, value: Any) -> int:
+    return ids.get(value, other_id)
 
 
 def _check_types(types: set[type], title: str) -> None:
@@ -221,8 +270,8 @@ def _refuse_unknown(bags: list[Bag], ids: dict[Any, int], title: str) -> NoRetur
             if not _is_hashable(value) or value not in ids:
                 raise ValueError(
                     f"{title}: Row {row} holds {value!r}, which is not in the "
-                    f"vocabulary of {len(ids)} values: add it, or replace it by one "
-                    "that is."
+                    f"vocabulary of {len(ids)} values: add it, replace it by one that "
+                    "is, or give unknown=True, for id 0 to stand for such values."
                 )
     raise AssertionError("every value is in the vocabulary")
 

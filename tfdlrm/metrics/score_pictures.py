@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tfdlrm.base.figure_style import COLOURS, SPLIT_LOOKS, panels
+from tfdlrm.base.figures import set_title
 from tfdlrm.metrics.binary import (
     BinaryMetrics,
     Reliability,
@@ -32,7 +33,7 @@ def draw_reliability(bins: Mapping[str, Reliability]) -> Figure:
 def draw_scores(scores: Scores, title: str) -> Figure:
     """Draw scores by class, ROC, precision and recall, and gain of each split."""
     figure, axes = panels(2, 2, 9, 8)
-    figure.suptitle(title)
+    set_title(figure, title)
     _draw_all(axes.flat, scores)
     return figure
 
@@ -45,7 +46,7 @@ def draw_evaluation(
 ) -> Figure:
     """Draw reliability, what `draw_scores` draws, and the measures in one picture."""
     figure, axes = panels(2, 3, 13.5, 8)
-    figure.suptitle(title)
+    set_title(figure, title)
     first, *others = axes.flat
     _reliability(first, bins)
     _draw_all(others, scores)

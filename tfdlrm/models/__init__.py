@@ -1,5 +1,7 @@
 """Models, each built from the layers in one short call."""
 
+# A model in a `.keras` file has its optimizer, whose class Keras has to know.
+from tfdlrm import optimizers as _optimizers  # noqa: F401
 from tfdlrm.models.build import build_model
 from tfdlrm.models.dcn import DCN
 from tfdlrm.models.dlrm import DLRM

@@ -9,6 +9,9 @@ from tfdlrm.data.reading_order import WINDOW_ROWS
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.planning.model_size import ModelSize, Table, model_size
 
+MAX_KERAS_BYTES = 10**9
+"""Bytes of weights above which `tfdlrm.export` alone writes `model.keras`."""
+
 CURVE_VALIDATION_ROWS = 200_000
 """Validation rows behind a point of the curves; the final measures use all of them."""
 
@@ -97,6 +100,12 @@ class MemoryPlan:
         """Bytes of a complete checkpoint on disk."""
         weights = self.size.layers.parameters * FLOAT_BYTES
         return self.tables + self.table_state + self.layers - weights
+
+    @property
+    def keras_file(self) -> int:
+        """Bytes of the run's `model.keras`; 0 for a model that has none."""
+        is_small = self.size.parameters * FLOAT_BYTES <= MAX_KERAS_BYTES
+        return self.checkpoint_file if is_small else 0
 
 
 def memory_plan(

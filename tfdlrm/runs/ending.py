@@ -29,6 +29,7 @@ def finish(
 ) -> tuple[Path, Path]:
     """Measure, export and report; return the version's directory and the report."""
     from tfdlrm.checkpoints.directory import CheckpointDirectory
+    from tfdlrm.exporting.keras_file import keep_keras
     from tfdlrm.exporting.model_card import ModelCard
     from tfdlrm.exporting.saved_model import export_model
     from tfdlrm.training.curve_picture import CurveMarks
@@ -72,6 +73,7 @@ def finish(
         )
     else:
         print(f"{exported} has these weights: they were exported before a kill")
+    keep_keras(model, run.keras_file, run.home)
     run.save_summary(model.count_params(), exported, progress.to_json())
     report = write_report(
         run.path,

@@ -281,7 +281,7 @@ class GrpcServer:
                     async def read(signature: Signature) -> NamedArrays:
                         if api == "Predict":
                             return await reading.inputs(signature.inputs)
-                        return as_only_input(signature, await reading.examples())
+                        return as_only_input(signature, await reading.examples({}))
 
                     with self._predictor.request(model, api, "GRPC"):
                         return (await answer(request, read)).SerializeToString()

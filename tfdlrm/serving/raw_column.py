@@ -1,5 +1,6 @@
 """How a raw column of a model reads a value that JSON has; loads no TensorFlow."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,3 +32,14 @@ class RawColumn:
     def is_listed(self) -> bool:
         """Whether the model takes the values of a row as a list, not as one text."""
         return self.is_bag and self.separator is None
+
+
+@dataclass(frozen=True)
+class ExampleColumns:
+    """What the features of a request's Examples are, where JSON has them.
+
+    Args:
+        columns: The raw columns of the model, by name.
+    """
+
+    columns: Mapping[str, RawColumn]

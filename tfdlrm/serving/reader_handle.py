@@ -19,6 +19,7 @@ from tensorflow_serving.apis import (
 )
 
 from tfdlrm.serving.errors import ServingError
+from tfdlrm.serving.raw_column import ExampleColumns
 from tfdlrm.serving.reader_channel import Channel, Task
 from tfdlrm.serving.tensor_specs import Specs
 
@@ -65,8 +66,8 @@ class ReaderHandle:
                     raise _gone() from None
         return self.begin(task, payload)  # the last request took too much memory
 
-    def finish(self, specs: Specs | None) -> Any:
-        """Return the request's arrays, or its examples where `specs` is `None`.
+    def finish(self, specs: Specs | ExampleColumns) -> Any:
+        """Return the request's arrays, or its examples.
 
         Raises:
             ServingError: If they are not what is expected.

@@ -20,9 +20,10 @@ from google.protobuf.message import DecodeError
 
 from tfdlrm.serving.data_types import text_array
 from tfdlrm.serving.errors import ServingError, refuse
-from tfdlrm.serving.http import json_requests
+from tfdlrm.serving.http import json_examples, json_requests
 from tfdlrm.serving.http.bodies import read_body
 from tfdlrm.serving.proto_requests import input_examples, tensor_inputs
+from tfdlrm.serving.raw_column import ExampleColumns
 from tfdlrm.serving.reader_channel import Channel, Task
 
 EXAMPLE = "tensorflow.Example"
@@ -71,14 +72,16 @@ class _Reader:
         return head
 
     def inputs(self, specs: Any) -> Any:
-        """Return the arrays of a request, or its examples where `specs` is `None`."""
+        """Return the arrays of a request, or its examples for `ExampleColumns`."""
         request, max_rows = self._request, self._task.max_rows
         if self._task.message:
-            if specs is None:
+            if isinstance(specs, ExampleColumns):
                 return text_array(input_examples(request.input, max_rows))
             return tensor_inputs(request.inputs, specs, max_rows)
-        if specs is None:
-            examples = json_requests.examples(request, self._new(EXAMPLE), max_rows)
+        if isinstance(specs, ExampleColumns):
+            examples = json_examples.examples(
+                request, self._new(EXAMPLE), max_rows, specs.columns
+            )
             return text_array(examples)
         return json_requests.predict_inputs(request, specs, max_rows)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +11,7 @@ import grpc
 
 from tfdlrm.serving.errors import ServingError
 from tfdlrm.serving.limits import Limits
+from tfdlrm.serving.raw_column import ExampleColumns, RawColumn
 from tfdlrm.serving.reader_channel import Task
 from tfdlrm.serving.reader_handle import ReaderHandle
 from tfdlrm.serving.tensor_specs import Specs
@@ -34,8 +35,8 @@ class Reading:
         self._examples: asyncio.Future[Any] | None = None
         self.head = head
 
-    async def inputs(self, specs: Specs | None) -> Any:
-        """Return the request's arrays, or its examples where `specs` is `None`.
+    async def inputs(self, specs: Specs | ExampleColumns) -> Any:
+        """Return the request's arrays, or its examples.
 
         Raises:
             ServingError: If they are not what is expected.
@@ -44,14 +45,17 @@ class Reading:
         assert process is not None
         return await self._readers.finish(process, specs)
 
-    async def examples(self) -> Any:
+    async def examples(self, columns: Mapping[str, RawColumn]) -> Any:
         """Return the request's serialized examples; may be called again.
+
+        Args:
+            columns: The raw columns of the model, by name.
 
         Raises:
             ServingError: If they are not what is expected.
         """
         if self._examples is None:
-            self._examples = asyncio.ensure_future(self.inputs(None))
+            self._examples = asyncio.ensure_future(self.inputs(ExampleColumns(columns)))
         return await self._examples
 
     def close(self) -> None:
@@ -144,7 +148,7 @@ class Readers:
         finally:
             reading.close()
 
-    async def finish(self, process: ReaderHandle, specs: Specs | None) -> Any:
+    async def finish(self, process: ReaderHandle, specs: Specs | ExampleColumns) -> Any:
         """Return the inputs of the request that a process has begun; take it back."""
         try:
             return await self._in_thread(process, process.finish, specs)

@@ -30,6 +30,7 @@ from tfdlrm.serving.meta_graphs import (
     tensor_specs,
     unknown_monitor,
 )
+from tfdlrm.serving.raw_column import RawColumn
 from tfdlrm.serving.tensor_specs import TensorSpec
 
 log = logging.getLogger("tfdlrm.serving")
@@ -148,6 +149,7 @@ class Servable:
         self._session: Any = None
         self.meta_graph = meta_graph_pb2.MetaGraphDef()
         self.signatures: dict[str, Signature] = {}
+        self.columns: dict[str, RawColumn] = {}
         try:
             self._open()
             self.monitor = unknown_monitor(path, self.meta_graph)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tfdlrm.base.figure_style import COLOURS, SPLIT_LOOKS, panels
+from tfdlrm.base.figures import set_title
 from tfdlrm.training.curves import CurvePoint
 
 MOST_EPOCH_LINES = 30
@@ -42,9 +43,9 @@ def draw_curves(points: Sequence[CurvePoint], marks: CurveMarks) -> Figure:
     step whose weights are kept.
     """
     figure, axes = panels(2, 2, 9, 6.6)
-    figure.suptitle(marks.title)
+    set_title(figure, marks.title)
     last_step = max(point.step for point in points)
-    for axis, (name, label) in zip(axes.flat, _PANELS.items(), strict=True):
+    for axis, (name, title) in zip(axes.flat, _PANELS.items(), strict=True):
         for split in ("train", "validation"):
             _draw_curve(axis, points, split, name)
         _mark_epochs(axis, marks.steps_per_epoch, last_step)
@@ -54,7 +55,7 @@ def draw_curves(points: Sequence[CurvePoint], marks: CurveMarks) -> Figure:
             linewidth=1.5,
             label=f"kept: step {marks.kept_step:,}",
         )
-        axis.set(title=label, xlim=(0, last_step * 1.02))
+        axis.set(title=title, xlim=(0, last_step * 1.02))
         axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
         axis.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
     for above, below in axes.T:

@@ -62,6 +62,13 @@ def curve_rows(data_dir: Path, schema: FeatureSchema) -> tf.data.Dataset | None:
     return batches.take(-(-CURVE_VALIDATION_ROWS // EVALUATION_BATCH_SIZE)).cache()
 
 
+def learning_rate_of(optimizer: keras.optimizers.Optimizer) -> float:
+    """Return the present learning rate, with the digits that a float32 has."""
+    # Under a strategy it may be a variable with copies on devices.
+    rate = float(tf.convert_to_tensor(optimizer.learning_rate))
+    return float(f"{rate:.7g}")
+
+
 class CurveRecorder(keras.callbacks.Callback):
     """Callback that adds a point to the curves every so many steps.
 
@@ -145,7 +152,7 @@ class CurveRecorder(keras.callbacks.Callback):
         loss, accuracy, auc = (float(logs[name]) for name in _MEASURES)
         if auc == 0 and _labels_are_alike(self.model):
             auc = math.nan  # Keras returns 0
-        learning_rate = float(self.model.optimizer.learning_rate)
+        learning_rate = learning_rate_of(self.model.optimizer)
         self._add_point("train", loss, accuracy, auc, learning_rate)
         if self._validate is not None:
             metrics = self._validate()

@@ -20,6 +20,7 @@ MOST_VALUES = 2**20
 """Values of a weight in its histogram; of more rows, evenly spaced ones are taken."""
 
 _NO_HYPERPARAMETERS = (
+    "allow_",
     "data_dir",
     "raw",
     "prepare.",

@@ -76,6 +76,11 @@ class RunFiles:
         return self.path / "best.weights.h5"
 
     @property
+    def keras_file(self) -> Path:
+        """The trained model for Keras, with the optimizer's state."""
+        return self.path / "model.keras"
+
+    @property
     def report_file(self) -> Path:
         """The report, which is written last."""
         return self.path / REPORT_FILE

@@ -57,6 +57,18 @@ def raw_array(name: str, values: Any, column: RawColumn) -> np.ndarray:
     )
 
 
+def example_texts(
+    name: str, row: int, values: list[Any], column: RawColumn
+) -> list[bytes]:
+    """Return the values of a column in a row as texts, without missing ones.
+
+    Raises:
+        ServingError: If a value is none of the column's.
+    """
+    texts: list[bytes] = _in_row(name, row, values, column, _items)
+    return texts
+
+
 def _bags(name: str, values: list[Any], column: RawColumn) -> np.ndarray:
     if column.is_listed and _are_texts_of_one_width(values):
         texts = text_array(list(map(str.encode, chain.from_iterable(values))))

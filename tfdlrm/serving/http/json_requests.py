@@ -7,14 +7,14 @@ Loads no TensorFlow: large requests are read in a process that has none.
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
 import orjson
 
-from tfdlrm.serving.data_types import FLOAT32, DataType, text_array
+from tfdlrm.serving.data_types import DataType, text_array
 from tfdlrm.serving.errors import refuse
 from tfdlrm.serving.http.json_keys import are_raw, unlike
 from tfdlrm.serving.http.json_raw import raw_array
@@ -83,7 +83,7 @@ def predict_inputs(
     if layout == "columnar":
         columns = _columns(document["inputs"], specs)
     else:
-        _check_rows("instances", document["instances"], max_rows)
+        check_rows("instances", document["instances"], max_rows)
         columns = _rows(document["instances"], specs)
     arrays = {
         name: _array(name, values, specs[name]) for name, values in columns.items()
@@ -115,7 +115,8 @@ def _columns(inputs: Any, specs: Specs) -> dict[str, Any]:
     return {name: inputs[name] for name in specs}
 
 
-def _check_rows(key: str, rows: Any, max_rows: int) -> None:
+def check_rows(key: str, rows: Any, max_rows: int) -> None:
+    """Refuse a list of more rows than a request may have."""
     if isinstance(rows, list) and len(rows) > max_rows:
         refuse(f"'{key}' has {len(rows)} rows, expected <= {max_rows}")
 
@@ -179,7 +180,7 @@ def _convert(name: str, values: list[Any], dtype: DataType) -> np.ndarray:
     if dtype.is_text:
         return text_array(list(map(encode, values)))
     if dtype.is_floating:
-        return _floats(name, values, dtype, int in types)
+        return floats(name, values, dtype, int in types)
     try:
         wide = np.array(values, np.uint64 if dtype.name == "uint64" else np.int64)
         if dtype.name != "bool" and values:
@@ -191,9 +192,14 @@ def _convert(name: str, values: list[Any], dtype: DataType) -> np.ndarray:
     return wide.astype(dtype.numpy)
 
 
-def _floats(
+def floats(
     name: str, values: list[Any], dtype: DataType, has_integers: bool
 ) -> np.ndarray:
+    """Return numbers as an array of a floating type.
+
+    Raises:
+        ServingError: If a number is beyond the type, or an integer not exact in it.
+    """
     if has_integers:
         for value in values:
             if type(value) is int and abs(value) > dtype.largest_integer:
@@ -207,48 +213,3 @@ def _floats(
     if (np.isinf(array) & np.isfinite(wide)).any():
         refuse(f"input {name} has a number beyond {dtype.name}")
     return array
-
-
-def examples(
-    document: Mapping[str, Any], new_example: Callable[[], Any], max_rows: int
-) -> list[bytes]:
-    """Return the serialized examples of a `:classify` or `:regress` request.
-
-    Args:
-        document: The request.
-        new_example: Function that returns an empty `tf.train.Example`.
-        max_rows: More examples are refused.
-
-    Raises:
-        ServingError: If they are no objects of features.
-    """
-    rows = document.get("examples")
-    if not isinstance(rows, list) or not rows:
-        refuse("expected the key 'examples' with a list of objects")
-    _check_rows("examples", rows, max_rows)
-    common = b""
-    if "context" in document:
-        # Messages that follow each other in one string are merged when it is read.
-        common = _example(document["context"], new_example())
-    return [common + _example(row, new_example()) for row in rows]
-
-
-def _example(example: Any, target: Any) -> bytes:
-    if not isinstance(example, dict):
-        refuse(f"Example must be JSON object but got {describe(example)}")
-    for name, content in example.items():
-        values = content if isinstance(content, list) else [content]
-        types = set(map(type, values))
-        feature = target.features.feature[name]
-        if types <= {int, bool}:
-            if any(not -(2**63) <= value < 2**63 for value in values):
-                refuse(f"Feature: {name} has an integer beyond int64")
-            feature.int64_list.value.extend(map(int, values))
-        elif types == {float}:
-            floats = _floats(name, values, FLOAT32, has_integers=False)
-            feature.float_list.value.extend(floats.tolist())
-        elif types <= {str, dict}:
-            feature.bytes_list.value.extend(map(encode, values))
-        else:
-            refuse(f"Feature: {name} has elements of other types, or of several")
-    return target.SerializeToString()

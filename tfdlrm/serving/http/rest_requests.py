@@ -11,7 +11,7 @@ from tensorflow.core.example import example_pb2
 
 from tfdlrm.exporting.raw_columns import RAW_SIGNATURE
 from tfdlrm.serving.errors import ServingError
-from tfdlrm.serving.http import json_requests
+from tfdlrm.serving.http import json_examples, json_requests
 from tfdlrm.serving.http.bodies import (
     INLINE_BYTES,
     JsonBounds,
@@ -73,8 +73,9 @@ class _Small:
         return arrays
 
     async def examples(self, signature: Signature) -> NamedArrays:
-        examples = json_requests.examples(
-            self.document, example_pb2.Example, self.max_rows
+        columns = signature.servable.columns
+        examples = json_examples.examples(
+            self.document, example_pb2.Example, self.max_rows, columns
         )
         return as_only_input(signature, examples)
 
@@ -94,7 +95,8 @@ class _Large:
         return arrays
 
     async def examples(self, signature: Signature) -> NamedArrays:
-        return as_only_input(signature, await self.reading.examples())
+        columns = signature.servable.columns
+        return as_only_input(signature, await self.reading.examples(columns))
 
 
 @contextmanager
