@@ -24,24 +24,24 @@ from tests.support.served import Served
 from tests.support.served_model import save_kinds, save_scores
 from tests.support.serving_thread import embedded, post
 from tfdlrm.exporting.results_file import read_results
+from tfdlrm.runs import simple_models
 from tfdlrm.serving.policies import ModelSettings, VersionPolicy
 from tfdlrm.serving.server import ServerSettings
 
 pytestmark = pytest.mark.slow
 
+SHOW_SIMPLE_MODELS = simple_models.show_simple_models
 NAMES = ("cinema", "scores", "kinds", "lists", "by hand " + 8 * "and long ")
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     directory = tmp_path_factory.mktemp("models")
-    for epochs in (1, 3):
-        train_cinema(
-            directory,
-            epochs,
-            run_dir=directory / f"run{epochs}",
-            evaluations_per_epoch=10,
-        )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simple_models, "show_simple_models", SHOW_SIMPLE_MODELS)
+        for epochs in (1, 3):
+            run_dir = directory / f"run{epochs}"
+            train_cinema(directory, epochs, run_dir=run_dir, evaluations_per_epoch=10)
     save_scores(directory / "scores" / "1")
     save_kinds(directory / "kinds" / "1")
     save_lists(directory / "lists" / "1")
