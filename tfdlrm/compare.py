@@ -13,6 +13,7 @@ from tfdlrm.comparison.runs import FinishedRun, read_run
 from tfdlrm.config import CheckpointConfig, OptimizerConfig, OptimizerName, TrainConfig
 from tfdlrm.data.meaning import Meaning, read_meaning
 from tfdlrm.data.meaning_differences import differences, summarize
+from tfdlrm.data.one_class import require_both_labels
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.vocabulary_contents import with_contents
 
@@ -115,6 +116,7 @@ def compare(command: CompareCommand) -> Path:
     ]
 
     from tfdlrm.comparison.report import write_comparison
+    from tfdlrm.comparison.scoring import with_scores
 
     baselines = _baselines(command, schema, contenders[0][0].split)
     how = (
@@ -123,8 +125,12 @@ def compare(command: CompareCommand) -> Path:
         f"{command.batch_size}, the same order of rows for all. {_choice(command)}"
         f"{_reachable(schema)}"
     )
+    labels = None
+    if len(command.seeds) > 1 and len(contenders) > 1:
+        print("Scoring the rows to compare on", flush=True)
+        labels, contenders = with_scores(command.data_dir, contenders, command.output)
     return write_comparison(
-        command.output, contenders, len(command.seeds), how, baselines
+        command.output, contenders, len(command.seeds), how, baselines, labels
     )
 
 
@@ -167,9 +173,7 @@ def _reachable(schema: FeatureSchema) -> str:
 def _check_splits(command: CompareCommand, schema: FeatureSchema) -> None:
     if not schema.num_rows("train"):
         raise InputError(f"{command.data_dir} has no train rows: prepare it with some")
-    if schema.has_one_class("train"):
-        reason = schema.describe_one_class("train")
-        raise InputError(f"{command.data_dir}: {reason}")
+    require_both_labels(command.data_dir, schema)
     if not schema.held_out_splits:
         raise InputError(
             f"{command.data_dir} holds out no rows to measure models on: prepare it "

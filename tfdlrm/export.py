@@ -107,12 +107,14 @@ def export(command: ExportCommand) -> Path:
     import keras
 
     from tfdlrm.checkpoints.directory import CheckpointDirectory
-    from tfdlrm.exporting.deployment import write_deployment
+    from tfdlrm.exporting.deployment import check_deployment, write_deployment
     from tfdlrm.exporting.versions import prune
     from tfdlrm.models import build_model
     from tfdlrm.runs.results import progress_of
     from tfdlrm.training.best_weights import load_kept_weights
 
+    if command.deployment is not None:
+        check_deployment(command.deployment, export_dir)
     if command.format == "onnx":
         from tfdlrm.exporting.onnx import require_onnx
 

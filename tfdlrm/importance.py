@@ -29,7 +29,8 @@ class ImportanceCommand:
         model: SavedModel directory, such as saved_models/dlrm/1, or the directory of
             its versions for the newest.
         data_dir: Data set directory written by `pipelines.prepare`.
-        output: Directory to write the files into.
+        output: Directory to write the files into; null means `importance/` and the
+            names of the model and its version.
         split: Split of data_dir to use; null means the last split held out from
             training that has rows.
         rows: Rows of the split or of the log to use, chosen at random; they are held in
@@ -46,7 +47,7 @@ class ImportanceCommand:
 
     model: Path
     data_dir: Path | None = None
-    output: Path = Path("importance")
+    output: Path | None = None
     split: str | None = None
     rows: int = 50_000
     repeats: int = 5
@@ -59,7 +60,7 @@ class ImportanceCommand:
         require_one(expected, data_dir=self.data_dir, raw=self.raw)
         if self.raw is not None and self.split:
             raise InputError("split goes with data_dir: a raw log has none")
-        storage.require_local("output", self.output)
+        storage.require_local("output", self.output or Path())
         require(self.rows >= 1, "rows", self.rows, ">= 1")
         require(self.repeats >= 2, "repeats", self.repeats, ">= 2, for a spread")
         require(self.seed >= 0, "seed", self.seed, ">= 0")
@@ -90,7 +91,10 @@ def importance(command: ImportanceCommand) -> list["Importance"]:
         raise InputError(
             f"{sample.origin} have labels all alike: there is no AUC to lose"
         )
-    directories.make_directory("output", command.output)
+    model = scorer.path.resolve()
+    default = Path("importance") / f"{model.parent.name}-{model.name}"
+    output = command.output or default
+    directories.make_directory("output", output)
     auc, log_loss = measure(scorer, rows)
     importances = permutation_importances(
         scorer, rows, scorer.schema, command.repeats, command.seed
@@ -106,7 +110,7 @@ def importance(command: ImportanceCommand) -> list["Importance"]:
     table = as_table(importances)
     print("\n".join(f"{name}: {value}" for name, value in facts.items()))
     print(f"\n{table}")
-    _write(command.output, facts, table, importances, sample.unknown)
+    _write(output, facts, table, importances, sample.unknown)
     return importances
 
 

@@ -80,7 +80,8 @@ def _predict(command: PredictCommand) -> int:
             for frame in chunk.iter_slices(command.batch_size):
                 probabilities = scorer(features_of(frame))
                 if not is_announced:
-                    print(f"Scoring on {holding_device(probabilities)}")
+                    device = holding_device(probabilities)
+                    print(f"Scoring with {scorer.path} on {device}")
                     is_announced = True
                 kept = select_kept(frame, command.keep)
                 output.write(kept, probabilities.numpy().ravel(), rows.style)

@@ -45,7 +45,7 @@ def train(
     print(f"Done in {time.perf_counter() - start:.0f} s. Score raw rows with it:\n")
     print(
         f"  python -m tfdlrm.predict --model {shlex.quote(str(run.model))} "
-        f"--raw {shlex.quote(str(run.raw or 'RAW.tsv'))} --output_file predictions.csv"
+        f"--raw {shlex.quote(str(run.raw))} --output_file predictions.csv"
     )
     return run.model
 

@@ -36,10 +36,12 @@ def print_summary(prepared: Prepared, output: Path, seconds: float) -> None:
         columns = Columns.from_json(schema.columns)
         labels = describe_labels(prepared.skipped.labels, columns)
         print(f"  {visible(labels)}")
-    if schema.has_one_class("train"):
+    alike = [split for split in SPLITS if schema.has_one_class(split)]
+    if alike:
         print(
-            "  all rows of train have the same label: no model can learn from them.\n"
-            "  Is it the right column, and label.positive, if set, as in the log?"
+            f"  all rows of {' and of '.join(alike)} have the same label: no model can "
+            "learn from them, or be\n  measured on them. Is it the right column, and "
+            "label.positive, if set, as in the log?"
         )
     _print_ids(schema, features)
     rows = sum(schema.num_rows(split) for split in SPLITS)

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from pipelines.prepare import prepare
 from tests.support.processes import ROOT, run_command_line
@@ -20,8 +21,15 @@ from tfdlrm.compare import CompareCommand, compare
 from tfdlrm.comparison.curve_pictures import CURVE_PICTURES
 from tfdlrm.comparison.page import page_of
 from tfdlrm.comparison.report import write_comparison
-from tfdlrm.comparison.runs import FinishedRun, Spread, indistinguishable
-from tfdlrm.config import PrepareConfig
+from tfdlrm.comparison.runs import (
+    FinishedRun,
+    Spread,
+    _samples_per_second,
+    indistinguishable,
+)
+from tfdlrm.comparison.verdict import verdict_of
+from tfdlrm.config import PrepareConfig, TrainConfig
+from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.metrics.binary import binary_metrics
 
 COMMAND = (
@@ -95,6 +103,62 @@ def test_the_page_holds_table_figures_and_verdict(command, tmp_path):
     for name in ("auc.png", "loss.png", "accuracy.png"):
         assert f"]({name})" in report
         assert (tmp_path / name).stat().st_size
+
+
+def scored_runs(command, noises, num_rows):
+    """Return labels, and two seeds of models that see them through so much noise."""
+    rng = np.random.default_rng(0)
+    labels = (rng.random(num_rows) < 0.5).astype(float)
+    contenders = []
+    for name, noise in noises.items():
+        runs = []
+        for seed in (0, 1):
+            scores = labels + rng.normal(0, noise, num_rows)
+            run = finished_run(command, name, roc_auc_score(labels, scores), seed)
+            runs.append(dataclasses.replace(run, scores=scores))
+        contenders.append(runs)
+    return labels, contenders
+
+
+def test_a_lead_beyond_the_spread_may_be_chance_of_the_rows(command):
+    labels, contenders = scored_runs(command, {"dlrm": 0.9, "dcn": 1.1}, 60)
+    means = [
+        np.mean([run.metrics["test"]["auc"] for run in runs]) for runs in contenders
+    ]
+    for runs, mean in zip(contenders, means, strict=True):  # seeds that agree
+        for run in runs:
+            run.metrics["test"]["auc"] = mean
+    verdict = verdict_of(contenders, 2, labels)
+    best = contenders[int(np.argmax(means))][0].label
+    assert f"By AUC {best} is ahead of " in verdict
+    assert "not by more than chance in the 60 test rows explains" in verdict
+    assert "all others" not in verdict
+    lead = f"({abs(means[0] - means[1]):.4f}, 95% interval -"
+    assert lead in verdict
+
+
+def test_a_lead_beyond_spread_and_chance_is_one(command):
+    labels, contenders = scored_runs(command, {"dlrm": 0.3, "dcn": 2.0}, 2000)
+    verdict = verdict_of(contenders, 2, labels)
+    assert "By AUC dlrm, sgd is ahead of all others by more than the spread" in verdict
+    assert "by more than chance in the 2,000 test rows explains" in verdict
+    assert "its lead over dcn, sgd is 0." in verdict
+
+
+def test_without_scores_the_chance_of_the_rows_is_not_known(command):
+    _, contenders = scored_runs(command, {"dlrm": 0.3, "dcn": 2.0}, 2000)
+    assert "what chance in the test rows explains is not" in verdict_of(contenders, 2)
+
+
+def test_speed_counts_the_steps_that_were_done(data_dir):
+    schema = FeatureSchema.load(data_dir)
+    config = TrainConfig(epochs=50, batch_size=100, early_stopping=1)
+    curves = [
+        {"step": step, "split": "train", "seconds": step / 10} for step in (1, 2, 3)
+    ]
+    num_rows = schema.num_rows("train")
+    expected = 10 * num_rows / -(-num_rows // 100)
+    assert _samples_per_second(curves, config, schema) == pytest.approx(expected)
 
 
 def test_simple_models_are_rows_of_the_table(command, tmp_path):
@@ -328,3 +392,11 @@ def test_a_click_on_a_heading_sorts_the_table_and_another_one_turns_it(
             check=True,
         ).stdout
         assert re.findall(r'optimizer">(\w+), sgd</td>', dom) == order
+
+
+def test_a_legend_of_many_models_leaves_the_curves_their_room(command):
+    contenders = [[finished_run(command)]] * 30
+    figure = CURVE_PICTURES[0].draw(contenders)
+    figure.draw_without_rendering()
+    _, height = figure.axes[0].get_window_extent().size
+    assert height > 2 * figure.dpi  # inches

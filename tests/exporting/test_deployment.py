@@ -12,7 +12,7 @@ from tests.support.served import Served, replay, warm_up_logs
 from tests.support.serving_process import free_port
 from tfdlrm.base.errors import InputError
 from tfdlrm.export import ExportCommand, export
-from tfdlrm.exporting.deployment import write_deployment
+from tfdlrm.exporting.deployment import check_deployment, write_deployment
 from tfdlrm.serving.text_protos import (
     read_batching_parameters,
     read_model_config,
@@ -42,6 +42,16 @@ def test_the_deployment_is_what_tf_serving_reads(int8_exported):
     for argument in service["command"]:
         _, equals, path = argument.partition("=/config/")
         assert not equals or (mounts["/config"] / path).is_file()
+
+
+def test_a_model_of_the_same_name_is_not_replaced(tmp_path):
+    write_deployment(tmp_path / "deployment", tmp_path / "a" / "clicks")
+    write_deployment(tmp_path / "deployment", tmp_path / "a" / "clicks")  # again
+    written = (tmp_path / "deployment" / "compose.yaml").read_text()
+    for use in (check_deployment, write_deployment):
+        with pytest.raises(InputError, match="/a/clicks as clicks, expected a name"):
+            use(tmp_path / "deployment", tmp_path / "b" / "clicks")
+    assert (tmp_path / "deployment" / "compose.yaml").read_text() == written
 
 
 @pytest.mark.slow

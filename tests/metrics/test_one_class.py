@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,9 +13,12 @@ from tfdlrm.base.errors import InputError
 from tfdlrm.compare import CompareCommand, compare
 from tfdlrm.comparison.runs import Spread
 from tfdlrm.config import PrepareConfig, TrainConfig
+from tfdlrm.data.one_class import require_both_labels
+from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.evaluate import EvaluateCommand, evaluate_model
 from tfdlrm.metrics.binary import binary_metrics
 from tfdlrm.metrics.splits import against_reachable, as_table
+from tfdlrm.streaming.learner import Learner
 from tfdlrm.streaming.progressive import ProgressiveValidation
 from tfdlrm.train import train
 
@@ -47,6 +51,39 @@ def test_training_on_one_class_is_refused(tmp_path, labels, positive, label):
     with pytest.raises(InputError, match=message):
         train(config)
     assert not (tmp_path / "run").exists()
+
+
+HELD_OUT = ["yes", "no"] * 40 + ["no"] * 20
+
+
+@pytest.mark.parametrize("is_counted", [True, False])
+def test_held_out_rows_of_one_class_are_refused(tmp_path, is_counted):
+    data_dir = data_set(tmp_path, HELD_OUT)
+    if not is_counted:  # as in data sets of earlier releases
+        replace(FeatureSchema.load(data_dir), positives=None).save(data_dir)
+    config = TrainConfig(data_dir=data_dir, run_dir=tmp_path / "run")
+    message = f"{data_dir}: all 20 test rows have label 0, .*--allow_one_class"
+    with pytest.raises(InputError, match=message):
+        train(config)
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match="all 20 test rows have label 0") as refused:
+        compare(CompareCommand(data_dir=data_dir, output=tmp_path / "out"))
+    assert "--" not in str(refused.value)
+
+
+def test_labels_that_are_not_counted_are_read_until_both_are_seen(tmp_path):
+    data_dir = data_set(tmp_path, ["yes", "no"] * 50)
+    schema = replace(FeatureSchema.load(data_dir), positives=None)
+    require_both_labels(data_dir, schema)
+    all_yes = data_set(tmp_path / "yes", ["yes"] * 80 + ["no", "yes"] * 10)
+    schema = replace(FeatureSchema.load(all_yes), positives=None)
+    with pytest.raises(InputError, match="all 80 train rows have label 1"):
+        require_both_labels(all_yes, schema)
+
+
+def test_preparing_says_which_rows_have_one_label(tmp_path, capsys):
+    data_set(tmp_path, HELD_OUT)
+    assert "all rows of test have the same label" in capsys.readouterr().out
 
 
 def test_models_are_not_compared_on_one_class(tmp_path):
@@ -111,6 +148,30 @@ def test_a_table_calls_undefined_what_is(label):
 
 def test_a_spread_of_nothing_is_undefined():
     assert f"{Spread.of([float('nan')] * 2):.4f}" == "undefined"
+
+
+@pytest.mark.parametrize(
+    ("parts", "label"),
+    [([[0, 0, 0]], 0), ([[1, 1], [1]], 1), ([[0, 0], [1]], None), ([], None)],
+)
+@pytest.mark.parametrize("every", [1, 2, 9])
+def test_a_stream_knows_whether_it_has_seen_both_labels(tmp_path, parts, label, every):
+    validation = ProgressiveValidation(tmp_path, every)
+    for labels in parts:
+        validation.add(np.array(labels), np.full(len(labels), 0.3))
+        validation = ProgressiveValidation(tmp_path, every, validation.state)
+    assert validation.only_label == label
+    for is_allowed in (False, True):
+        config = SimpleNamespace(allow_one_class=is_allowed)
+        learner = SimpleNamespace(validation=validation, _config=config)
+        problem = Learner.one_class_problem(learner)
+        assert (problem is not None) == (label is not None and not is_allowed)
+    if label is not None:
+        assert f"all 3 events so far have label {label}" in Learner.one_class_problem(
+            SimpleNamespace(
+                validation=validation, _config=SimpleNamespace(allow_one_class=False)
+            )
+        )
 
 
 def test_a_stream_calls_the_auc_of_one_class_undefined(tmp_path, capsys):

@@ -1,18 +1,20 @@
 """A comparison of runs as a figure, a table, JSON, and one page with all of them."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tfdlrm.base import storage
 from tfdlrm.base.figures import save_picture
 from tfdlrm.base.plain_text import markdown, visible
 from tfdlrm.comparison.curve_pictures import CURVE_PICTURES
 from tfdlrm.comparison.page import page_of
-from tfdlrm.comparison.runs import FinishedRun, Spread, indistinguishable
+from tfdlrm.comparison.runs import FinishedRun, Spread
+from tfdlrm.comparison.verdict import measure_of, verdict_of
 from tfdlrm.metrics.binary import BinaryMetrics, measure_text
 
 COLUMNS = (
@@ -36,6 +38,7 @@ def write_comparison(
     num_seeds: int,
     how: str,
     baselines: Mapping[str, BinaryMetrics] | None = None,
+    labels: np.ndarray | None = None,
 ) -> Path:
     """Write `report.md` with its pictures, `report.json` and `report.html`.
 
@@ -46,6 +49,7 @@ def write_comparison(
         num_seeds: Number of seeds, with those that diverged.
         how: A description of the training in a sentence or two.
         baselines: Measures of simple models on the same rows, by their names.
+        labels: Labels of the rows that the runs have scores of.
 
     Returns:
         Path of `report.html`, which needs no other file.
@@ -54,7 +58,7 @@ def write_comparison(
         save_picture(partial(picture.draw, contenders), output / picture.file_name)
     rows = [_row(runs, num_seeds) for runs in contenders]
     rows += [_baseline_row(name, values) for name, values in (baselines or {}).items()]
-    verdict = _verdict(contenders, num_seeds)
+    verdict = verdict_of(contenders, num_seeds, labels)
     split = f"Measures of the {contenders[0][0].split} rows."
     storage.replace_json(
         output / "report.json", [_as_json(runs) for runs in contenders]
@@ -72,10 +76,6 @@ def write_comparison(
     return page
 
 
-def _measure(runs: Sequence[FinishedRun], name: str) -> Spread:
-    return Spread.of([run.metrics[run.split][name] for run in runs])
-
-
 def _row(runs: Sequence[FinishedRun], num_seeds: int) -> list[str]:
     rates = [run.samples_per_second for run in runs if run.samples_per_second]
     return [
@@ -83,7 +83,7 @@ def _row(runs: Sequence[FinishedRun], num_seeds: int) -> list[str]:
         f"{runs[0].config.optimizer.learning_rate:g}",
         str(num_seeds) if len(runs) == num_seeds else f"{len(runs)} of {num_seeds}",
         *(
-            f"{_measure(runs, name):.4f}"
+            f"{measure_of(runs, name):.4f}"
             for name in ("auc", "log_loss", "normalized_entropy", "accuracy")
         ),
         f"{runs[0].parameters:,}",
@@ -95,33 +95,6 @@ def _row(runs: Sequence[FinishedRun], num_seeds: int) -> list[str]:
 def _baseline_row(name: str, values: BinaryMetrics) -> list[str]:
     measures = [values.auc, values.log_loss, values.normalized_entropy, values.accuracy]
     return [visible(name), "-", "-", *map(measure_text, measures), "-", "-", "-"]
-
-
-def _verdict(contenders: Sequence[Sequence[FinishedRun]], num_seeds: int) -> str:
-    """Return sentences about which model is best, as far as the measures show it."""
-    if num_seeds == 1:
-        return "One seed shows no spread, so this is no ranking."
-    ranked = [runs for runs in contenders if len(runs) == num_seeds]
-    diverged = [runs[0].label for runs in contenders if len(runs) < num_seeds]
-    sentences = [f"Mean ± standard deviation over {num_seeds} seeds."]
-    if diverged:
-        sentences.append(
-            "Some seeds diverged: means leave these seeds out, and the ranking leaves "
-            f"out {'; '.join(diverged)}."
-        )
-    if len(ranked) > 1:
-        spreads = {runs[0].label: _measure(runs, "auc") for runs in ranked}
-        if not all(math.isfinite(spread.mean) for spread in spreads.values()):
-            split = ranked[0][0].split
-            sentences.append(f"All {split} rows have one label: there is no AUC.")
-            return " ".join(sentences)
-        best, *rivals = indistinguishable(spreads, highest=True)
-        sentences.append(
-            f"By AUC the spread does not distinguish {best} and {', '.join(rivals)}."
-            if rivals
-            else f"By AUC {best} is ahead of all others by more than the spread."
-        )
-    return " ".join(sentences)
 
 
 def _as_json(runs: Sequence[FinishedRun]) -> dict[str, Any]:

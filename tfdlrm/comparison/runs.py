@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tfdlrm.config import TrainConfig
 from tfdlrm.data.schema import SPLITS, FeatureSchema
 from tfdlrm.metrics.binary import measure_text
@@ -25,6 +27,7 @@ class FinishedRun:
             time until the curves' first point, in which functions are compiled.
         metrics: Final measures of each held-out split, by name.
         curves: Points of the learning curves, in order.
+        scores: Probabilities of the rows of `split`; `None` if they are not known.
     """
 
     config: TrainConfig
@@ -33,6 +36,7 @@ class FinishedRun:
     samples_per_second: float | None
     metrics: dict[str, dict[str, float]]
     curves: list[dict[str, Any]]
+    scores: np.ndarray | None = None
 
     @property
     def label(self) -> str:
@@ -130,15 +134,15 @@ def read_run(directory: Path, schema: FeatureSchema) -> FinishedRun:
 def _samples_per_second(
     curves: Sequence[dict[str, Any]], config: TrainConfig, schema: FeatureSchema
 ) -> float | None:
-    rows = schema.num_rows("train") * config.epochs
-    total_steps = curves[-1]["step"]
+    num_rows = schema.num_rows("train")
+    rows_per_step = num_rows / -(-num_rows // config.batch_size)
     steps, seconds = 0, 0.0
     for i, point in enumerate(curves[1:], start=1):
         # The time from one point to the next, without the validation between them.
         if point["split"] == "train":
             steps += point["step"] - curves[i - 1]["step"]
             seconds += point["seconds"] - curves[i - 1]["seconds"]
-    return steps / total_steps * rows / seconds if seconds > 0 else None
+    return steps * rows_per_step / seconds if seconds > 0 else None
 
 
 def indistinguishable(entries: dict[str, Spread], highest: bool) -> list[str]:

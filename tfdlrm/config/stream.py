@@ -28,6 +28,8 @@ class StreamConfig:
         export_dir: Directory of the versions; null means that of the run.
         allow_other_columns: Whether to export although the newest version in export_dir
             has other columns, so that its clients could not use this model.
+        allow_one_class: Whether to export although all events so far have the same
+            label, so that nothing was learned.
         checkpoints: When offsets and weights are committed, together.
         on_bad_event: Reaction to an event that cannot be read: `stop` with its offset,
             or `skip` it and count it.
@@ -44,6 +46,7 @@ class StreamConfig:
     export_minutes: float | None = 10.0
     export_dir: Path | None = None
     allow_other_columns: bool = False
+    allow_one_class: bool = False
     checkpoints: CheckpointConfig = field(default_factory=CheckpointConfig)
     on_bad_event: Literal["stop", "skip"] = "stop"
     kafka: tuple[str, ...] = ()

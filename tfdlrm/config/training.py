@@ -126,8 +126,9 @@ class TrainConfig:
             mantissa instead of 23, which is faster; CPUs never do.
         steps_per_execution: Training steps in one call of the compiled function; more
             are faster with small batches.
-        allow_one_class: Whether to train although all training rows have the same
-            label, so that nothing can be learned.
+        allow_one_class: Whether to train although all training rows, or all rows of
+            another split, have the same label, so that nothing can be learned or
+            measured.
         baselines: Whether to measure simple models on the same rows next to this one:
             the click rate of all rows, that of each value of the best column, and a
             logistic regression.

@@ -173,15 +173,6 @@ class FeatureSchema:
         rows = self.num_rows(split)
         return bool(rows and self.positives and self.positives.get(split) in (0, rows))
 
-    def describe_one_class(self, split: str) -> str:
-        """Say that all rows of `split` have the same label, and where to look."""
-        label = "1" if (self.positives or {}).get(split) else "0"
-        return (
-            f"all {self.num_rows(split):,} {split} rows have label {label}, of which "
-            "nothing is learned: is it the right column, and label.positive, if set, "
-            "as in the log?"
-        )
-
     @property
     def held_out_splits(self) -> list[str]:
         """The splits other than training that have rows."""

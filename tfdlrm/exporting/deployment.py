@@ -44,6 +44,19 @@ prometheus_config {
 FILES = {"batching_parameters.txt": BATCHING, "monitoring.config": MONITORING}
 
 
+def check_deployment(directory: Path, export_dir: Path) -> None:
+    """Refuse a directory whose server has another model of the same name.
+
+    Args:
+        directory: The directory of the files; it need not exist.
+        export_dir: Directory of the model's versions.
+
+    Raises:
+        InputError: If it has, or what is in it cannot be read.
+    """
+    _sources(directory, export_dir)
+
+
 def write_deployment(directory: Path, export_dir: Path) -> None:
     """Write the files that start TF Serving in a container, or add a model to them.
 
@@ -54,12 +67,12 @@ def write_deployment(directory: Path, export_dir: Path) -> None:
         export_dir: Directory of the model's versions; its name is the model's name.
 
     Raises:
-        InputError: If the directory cannot be written, or what is in it cannot be read.
+        InputError: If the directory cannot be written, what is in it cannot be read, or
+            another directory has the name of the model there.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        sources = _read_sources(directory / COMPOSE_FILE)
-        sources[export_dir.resolve().name] = os.path.relpath(export_dir, directory)
+        sources = _sources(directory, export_dir)
         storage.replace_text(directory / MODELS_FILE, _models_config(sorted(sources)))
         storage.replace_text(directory / COMPOSE_FILE, _compose(sources))
         for name, content in FILES.items():
@@ -69,6 +82,19 @@ def write_deployment(directory: Path, export_dir: Path) -> None:
         raise InputError(
             f"deployment {directory} cannot be written: {error.strerror}"
         ) from None
+
+
+def _sources(directory: Path, export_dir: Path) -> dict[str, str]:
+    """Return the directory of each model of a deployment, with that of another one."""
+    sources = _read_sources(directory / COMPOSE_FILE)
+    name, source = export_dir.resolve().name, os.path.relpath(export_dir, directory)
+    if sources.setdefault(name, source) != source:
+        raise InputError(
+            f"deployment {directory} serves {directory / sources[name]} as {name}, "
+            f"expected a name of its own for {export_dir}: rename one of them, or give "
+            "another directory"
+        )
+    return sources
 
 
 def _models_config(names: list[str]) -> str:

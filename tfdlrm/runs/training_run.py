@@ -13,6 +13,7 @@ from tfdlrm.config.cluster import Cluster
 from tfdlrm.config.model_columns import ignored_columns
 from tfdlrm.config.preparing import settings_of
 from tfdlrm.data.meaning import Meaning
+from tfdlrm.data.one_class import require_both_labels
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.vocabulary_contents import with_contents
 from tfdlrm.exporting.other_columns import require_same_columns
@@ -20,6 +21,7 @@ from tfdlrm.exporting.versions import next_version
 from tfdlrm.planning.advice import memory_here, require_memory
 from tfdlrm.runs.beginning import data_set_of, versions_dir_of, warm_start_of
 from tfdlrm.runs.ending import finish
+from tfdlrm.runs.log_to_score import log_to_score
 from tfdlrm.training.run_directory import RunDirectory
 
 if TYPE_CHECKING:
@@ -36,13 +38,12 @@ class FinishedRun:
     Args:
         model: Version directory of the exported SavedModel.
         report: The report, in the directory of the run.
-        raw: Raw log that the data set was prepared from; `None` if it was prepared
-            before.
+        raw: Raw log that the data set was prepared from, or a name of such a log.
     """
 
     model: Path
     report: Path
-    raw: Path | None
+    raw: Path
 
 
 def run_training(
@@ -75,15 +76,15 @@ def run_training(
     config = replace(config, data_dir=data_dir, raw=None, export_dir=versions_dir)
     if not schema.num_rows("train"):
         raise InputError(f"{data_dir} has no train rows: prepare it with some")
-    if schema.has_one_class("train") and not config.allow_one_class:
-        reason = schema.describe_one_class("train")
-        raise InputError(f"{data_dir}: {reason} --allow_one_class trains all the same")
     if config.early_stopping and not schema.num_rows("validation"):
         raise InputError(
             f"early_stopping is {config.early_stopping}, but {data_dir} has no "
             "validation rows: prepare it with some, or leave early_stopping out"
         )
     schema.check_shards(data_dir)
+    if not config.allow_one_class:
+        fix = " --allow_one_class trains all the same"
+        require_both_labels(data_dir, schema, fix)
     require_same_columns(versions_dir, schema, data_dir, config.allow_other_columns)
     memory = memory_here(config.strategy)
     announce(config.strategy)
@@ -117,7 +118,9 @@ def run_training(
         _wait_for_all(model)  # the chief needs all workers until the end
     if not is_chief:
         return None
-    return FinishedRun(exported, run.home / report.name, raw)
+    return FinishedRun(
+        exported, run.home / report.name, log_to_score(raw, data_dir, schema)
+    )
 
 
 def _fit(

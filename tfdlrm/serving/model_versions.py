@@ -179,9 +179,10 @@ class Model:
         for version, servable in prepared.new.items():
             self.statuses[version] = VersionStatus(State.AVAILABLE)
             log.info(
-                "%s version %d is served after %.1f s, on %s",
+                "%s version %d, %s, is served after %.1f s, on %s",
                 servable.name,
                 version,
+                servable.path,
                 servable.load_seconds,
                 servable.device,
             )

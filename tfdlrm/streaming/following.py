@@ -62,6 +62,10 @@ def learn(config: StreamConfig) -> None:
         print(f"{topic}: partition {', '.join(positions)}", flush=True)
         with stop_requests() as request:
             _follow(config, learner, Events(topic, learner.offsets), ends, request)
+        problem = learner.one_class_problem()
+        if problem is not None and request.signal is None:
+            # Not saved, so that the events can be learned once they are right.
+            raise InputError(f"{topic}: {problem}")
         learner.save()
         if learner.skipped:
             print(f"{learner.skipped:,} events could not be read and were left out")

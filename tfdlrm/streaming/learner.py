@@ -157,11 +157,26 @@ class Learner:
         minutes = self._config.export_minutes
         is_due = minutes is not None and now >= self._exported_at + 60 * minutes
         if is_due and self.step != self._exported_step:
+            problem: object = self.one_class_problem()
             try:
-                self.export()
+                if problem is None:
+                    self.export()
             except OSError as error:
+                problem = error
+            if problem is not None:
                 self._exported_at = now
-                print(f"no version was written: {error}", flush=True)
+                print(f"no version was written: {problem}", flush=True)
+
+    def one_class_problem(self) -> str | None:
+        """Return the problem with events of one label, unless they are allowed."""
+        label = self.validation.only_label
+        if label is None or self._config.allow_one_class:
+            return None
+        return (
+            f"all {self.validation.events:,} events so far have label {label}, of "
+            "which nothing is learned: does what writes them set the label? "
+            "--allow_one_class exports all the same"
+        )
 
     def save(self) -> None:
         """Save the weights, and the offsets up to which they learned, together."""

@@ -68,6 +68,18 @@ class ProgressiveValidation:
             "since": self._since,
         }
 
+    @property
+    def only_label(self) -> int | None:
+        """The label of all events so far; `None` if there are none, or both labels."""
+        starts = [0, *(point.events for point in self.points)]
+        num_positive = sum(self._since[0]) + sum(
+            round(point.base_rate * (point.events - start))
+            for start, point in zip(starts, self.points, strict=False)
+        )
+        if not self.events or num_positive not in (0, self.events):
+            return None
+        return int(num_positive > 0)
+
     def add(
         self,
         labels: np.ndarray,
