@@ -17,6 +17,7 @@ from tfdlrm.config import TrainConfig
 # The Python of these pages needs their commands' files, or goes on from block to block;
 # other tests run it.
 NOT_ALONE = {
+    "docs/api.md",
     "docs/from_dataframes.md",
     "docs/from_nvidia.md",
     "docs/preparing.md",
