@@ -50,11 +50,19 @@ class Classes:
         if len(texts) != 2:
             shown = ", ".join(map(repr, distinct_labels.head(_MAX_SHOWN).to_list()))
             more = ", …" if len(texts) > _MAX_SHOWN else ""
-            number = "one class" if len(texts) == 1 else f"{len(texts)} values"
+            if len(texts) == 1:
+                raise InputError(
+                    f"label {name!r} has one class, {shown}, in all rows, expected two "
+                    "classes: give rows of both"
+                )
+            # The words that scikit-learn uses.
+            reason = "The type of the target is multiclass"
+            if distinct_labels.dtype.is_float():
+                reason = "Unknown label type: the target may be continuous"
             raise InputError(
-                f"label {name!r} has {number}, {shown}{more}, expected two classes. "
-                "Unknown label type: make one of two values, such as "
-                f"frame[{name!r}] > 0, or give rows of both"
+                f"label {name!r} has {len(texts)} values, {shown}{more}, expected two "
+                f"classes. Only binary classification is supported. {reason}: make two "
+                f"values of them, for example by frame[{name!r}] > 0"
             )
         classes = cls(np.array(distinct_labels.to_list()), (texts[0], texts[1]))
         positive = _described(entry, "positive", name)
