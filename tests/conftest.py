@@ -70,6 +70,13 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         config.option.dist = "worksteal"
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark all variants of a test as slow but the first, where the test says so."""
+    callspec = getattr(item, "callspec", None)
+    if item.get_closest_marker("slow_variants") and any(callspec.indices.values()):
+        item.add_marker(pytest.mark.slow)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]

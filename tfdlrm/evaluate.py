@@ -12,7 +12,7 @@ from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.devices import Device, use_device
 from tfdlrm.base.errors import InputError, require, require_one
 from tfdlrm.base.output_file import check_output, messages_apart, output_file
-from tfdlrm.base.piped_input import as_file
+from tfdlrm.base.piped_input import as_file, is_piped
 from tfdlrm.base.plain_text import visible
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.unknown_values import UnknownValues
@@ -197,7 +197,8 @@ def evaluate_model(command: EvaluateCommand) -> None:
     if command.plot is not None:
         data = command.data_dir or command.raw
         assert data is not None
-        title = f"{scorer.path} on {data.name}"
+        rows = "a pipe" if is_piped(data) else data.resolve().name
+        title = f"{scorer.path} on {rows}"
         _plot(command.plot, title, evaluation.scores, evaluation.metrics)
 
 

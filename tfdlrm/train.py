@@ -11,7 +11,6 @@ from tfdlrm.base.callable_module import make_callable
 from tfdlrm.base.command_line import gives, parse, run_command
 from tfdlrm.config import TrainConfig
 from tfdlrm.config.help_subjects import TRAIN
-from tfdlrm.runs.training_run import run_training
 
 if TYPE_CHECKING:
     import keras
@@ -36,6 +35,8 @@ def train(
         InputError: If the configuration or the data cannot be used.
         LostWorkerError: If another worker is lost.
     """
+    from tfdlrm.runs.training_run import run_training  # not for --help
+
     start = time.perf_counter()
     run = run_training(config, callbacks)
     if run is None:

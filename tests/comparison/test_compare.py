@@ -403,3 +403,11 @@ def test_a_click_on_a_heading_sorts_the_table_and_another_one_turns_it(
             check=True,
         ).stdout
         assert re.findall(r'optimizer">(\w+), sgd</td>', dom) == order
+
+
+def test_a_legend_of_many_models_leaves_the_curves_their_room(command):
+    contenders = [[finished_run(command)]] * 30
+    figure = CURVE_PICTURES[0].draw(contenders)
+    figure.draw_without_rendering()
+    _, height = figure.axes[0].get_window_extent().size
+    assert height > 2 * figure.dpi  # inches

@@ -98,8 +98,8 @@ def test_the_commands_of_every_page_have_a_test():
         assert not commands(page) or f'"{page}"' in sources, page
 
 
-def test_the_python_of_the_readme_runs():
-    (example,) = blocks("README.md", "python")
+def test_the_layers_of_the_readme_work():
+    _, example = blocks("README.md", "python")
     exec(compile(example, "README.md", "exec"), {})
 
 

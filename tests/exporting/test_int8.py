@@ -10,8 +10,8 @@ from tests.support.served import Served
 from tfdlrm.data.reading import read_split
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.exporting import scorer
-from tfdlrm.exporting.quantization import quantize_rows
 from tfdlrm.exporting.raw_signatures import raw_columns
+from tfdlrm.layers._int8_rows import quantize_rows
 from tfdlrm.metrics.binary import binary_metrics
 from tfdlrm.predict import PredictCommand, predict
 

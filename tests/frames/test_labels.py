@@ -33,6 +33,8 @@ def rows_of(target, label=None, columns=None):
         (np.array([b"no", b"yes", b"yes", b"no"]), ["no", "yes"], ("yes", "no")),
         (np.array([0, 1, 1, 0], np.uint8)[:, None], [0, 1], "label"),
         (pl.Series([0, 1, 1, 0]), [0, 1], "label"),
+        (pl.DataFrame({"clicked": [0, 1, 1, 0]}), [0, 1], "label"),
+        (pd.DataFrame({"clicked": [0, 1, 1, 0]}), [0, 1], "label"),
     ],
 )
 def test_the_second_class_in_order_means_1(target, classes, entry):
@@ -68,6 +70,8 @@ def test_positive_turns_the_classes():
     rows = rows_of(["no", "yes", "yes", "no"], entry)
     assert rows.classes.values.tolist() == ["yes", "no"]
     assert rows.description["label"] == {**entry, "negative": "yes"}
+    spelled = {"name": "buys", "positive": "False"}
+    assert rows_of([False, True] * 2, spelled).classes.values.tolist() == [True, False]
     negative = {"name": "buys", "positive": "0", "negative": "1"}
     assert rows_of([0, 1, 1, 0], negative).classes.values.tolist() == [1, 0]
 
@@ -75,9 +79,9 @@ def test_positive_turns_the_classes():
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ([1, 1, 1, 1], "label 'label' has one class, 1, expected two classes"),
+        ([1, 1, 1, 1], "label 'label' has one class, 1, in all rows, expected two"),
         ([0, 1, 2, 1], "has 3 values, 0, 1, 2, expected two classes"),
-        ([0.1, 0.2, 0.3, 0.4], r"has 4 values, 0\.1, 0\.2, .*\. Unknown label type"),
+        ([0.1, 0.2, 0.3, 0.4], r"has 4 values, 0\.1, 0\.2, .* Unknown label type"),
         ([0, None, 1, 1], r"is missing \(NaN, None or empty\) in row 1 \(from 0\),"),
         ([0, float("nan"), None, 1], "in row 1 .* and in 1 more rows"),
         (["no", "", "yes", "no"], "is missing .* in row 1"),
@@ -103,7 +107,7 @@ def test_what_is_no_label_is_refused(target, message):
         ({"name": "b", "positive": "yes", "negative": "others"}, "expected one value"),
         ({"name": "b", "positve": "yes"}, r"label\.positve is unknown.*positive"),
         ("price", "y is given, and the frame has the label 'price' too"),
-        ({"name": "b", "positive": True}, "positive is True, expected text"),
+        ({"name": "b", "positive": True}, "positive is true, expected text"),
     ],
 )
 def test_an_entry_that_does_not_fit_is_refused(label, message):
@@ -112,7 +116,7 @@ def test_an_entry_that_does_not_fit_is_refused(label, message):
 
 
 def test_a_label_that_is_nowhere_is_refused():
-    with pytest.raises(InputError, match="y is missing, and the frame has no column"):
+    with pytest.raises(InputError, match="y is None, and the frame has no column"):
         rows_of(None, "clicked")
 
 
@@ -132,3 +136,26 @@ def test_an_encoder_wants_text_labels_described():
     more = {**FEATURES, "b": ["no", "yes", "perhaps", "no"]}
     with pytest.raises(InputError, match="'perhaps'"):
         encoder.label(more)
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (["2024-05-01", "soon", "2024-05-01", "2024-05-02"], "row 1 .*'ts' is 'soon'"),
+        ([1714521600.0, None, 1.0, 2.0], "row 1 .*'ts' is missing"),
+        ([["a"]] * 4, "'ts' is of type list<item: string>, expected a time"),
+    ],
+)
+def test_times_that_split_rows_are_checked(times, message):
+    columns = {"dense": ["price"], "split": {"time": "ts"}}
+    frame = {**FEATURES, "ts": times}
+    with pytest.raises(InputError, match=message):
+        TrainingRows.of(frame, [0, 1, 0, 1], columns, None)
+
+
+def test_times_with_zones_split_rows():
+    columns = {"dense": ["price"], "split": {"time": "ts"}}
+    times = pd.date_range("2024-05-01", periods=4, freq="D", tz="Asia/Kolkata")
+    rows = TrainingRows.of({**FEATURES, "ts": times}, [0, 1, 0, 1], columns, None)
+    assert rows.table.column_names == ["label", "price", "ts"]
+    assert rows.feature_names == ("price", "ts")

@@ -116,6 +116,13 @@ def test_integers_are_dense_unless_their_name_says_id():
     assert roles(floats) == {"item_id": "categorical", "score_id": "dense"}
 
 
+def test_categories_of_numbers_are_categories():
+    frame = {"c": pd.Series([3, 5, None], dtype="category")}
+    encoder = FeatureEncoder().adapt(frame)
+    assert encoder.vocabularies == {"c": [None, None, "3", "5"]}
+    assert "categories of integers" in encoder.describe()
+
+
 def test_negative_numbers_that_nobody_described_stay_as_they_are():
     frame = {"x": [-2.0, 0.5, None], "y": [1.0, 2.0, 3.0]}
     encoder = FeatureEncoder().adapt(frame)
@@ -148,7 +155,7 @@ def test_what_was_inferred_can_be_edited():
         (["\ud800"], "'c' cannot be used .*UTF-8"),
         ([{"a": 1}], "'c' is of type Struct"),
         ([UUID(int=1)], "'c' is of type extension"),
-        (np.array([1j]), "'c' of type complex128 cannot be used"),
+        (np.array([1j]), "'c' is of type complex128"),
         (np.zeros((2, 2)), r"'c' has the shape \(2, 2\), expected one value a row"),
         (pd.Series(pd.to_datetime(["2024-05-01"])), "a time is no feature by itself"),
         (
@@ -163,6 +170,8 @@ def test_what_was_inferred_can_be_edited():
         ([float("inf")], r"row 0 \(from 0\): column 'c' is .*inf.* replace it"),
         ([1.0, -np.inf, np.inf], "row 1 .* and 1 more are bad"),
         ([1e39], "row 0 .*'c' is .*, expected a finite number"),
+        ([DAY, datetime.datetime(2024, 5, 1, 8)], "of type datetime in row 1"),
+        ({"a"}, "column 'c' is {'a'} of type set, expected a list or an array"),
         ("abc", "column 'c' is 'abc' of type str, expected a list or an array"),
         (7, r"column 'c' is 7 of type int, .*write \[value\] for a single row"),
         ({"a": 1}, "column 'c' is .* of type dict, expected a list"),
@@ -188,8 +197,8 @@ def test_what_is_no_column_is_refused(column, message):
         ),
         (pd.DataFrame([[1.0]], columns=[None]), "the column name .* expected text"),
         (pd.DataFrame([[1.0]], columns=[""]), r"dense\[0\] is '', expected text"),
-        (pd.DataFrame(), "names no feature"),
-        ({}, "names no feature"),
+        (pd.DataFrame(), "has no column except a label"),
+        ({}, "has no column except a label"),
         (pd.DataFrame({"a": []}), "the frame has no rows"),
         ({"a": [1.0], "b": [1.0, 2.0]}, "'a' has 1, 'b' has 2"),
         (pd.Series([1.0]), "of type Series, expected a DataFrame"),
@@ -270,7 +279,7 @@ def test_another_type_than_in_training_is_refused():
             "give one of the two",
         ),
         ({"columns": "absent.yaml"}, r"absent\.yaml cannot be read"),
-        ({"columns": ["a"]}, r"columns is \['a'\], expected a mapping"),
+        ({"columns": ["a"]}, r"columns is \[a\], expected a mapping"),
         ({"columns": 7}, "columns is 7, expected a mapping"),
     ],
 )

@@ -14,7 +14,6 @@ from tfdlrm.layers import (
     FeatureCross,
     LinearTerms,
 )
-from tfdlrm.models import MatrixFactorization
 
 ROWS = np.random.default_rng(0).random((2, 6, 4)).astype("float32")
 
@@ -136,35 +135,15 @@ def columns(*shape):
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        (columns(3), "a list of 2, expected a tensor"),
-        (columns(3, 1), "a list of 2, expected a tensor"),
-        (tuple(columns(2, 1)), "a tuple of 2, expected a tensor"),
-        ([*columns(3), *columns(3)], "a list of 4, expected a tensor"),
-        (dict(zip("ab", columns(3), strict=True)), "a dict of 2, expected a tensor"),
+        ([*columns(3), *columns(3)], "a list of 4 columns, expected 2"),
+        ({"a": columns(3)[0]}, "a dict of 1 columns, expected 2"),
         (tf.sparse.from_dense(np.eye(2, dtype="int64")), "are a SparseTensor, which"),
         ((columns(3), np.zeros((2, 3))), "Got offsets of float64, expected integers"),
     ],
 )
-def test_columns_that_are_not_side_by_side_are_refused(ids, message):
+def test_ids_in_another_form_are_refused(ids, message):
     with pytest.raises(ValueError, match=message):
         collection()(ids)
-
-
-def test_columns_in_a_dictionary_are_refused_of_a_functional_model():
-    inputs = {name: keras.Input((), dtype="int64", name=name) for name in "ab"}
-    with pytest.raises(ValueError, match=r"put columns side by side with keras.ops"):
-        collection()(inputs)
-    vectors = collection()(keras.ops.stack([*inputs.values()], axis=1))
-    model = keras.Model(inputs, vectors)
-    ids = np.array([1, 2])
-    assert model({"a": ids, "b": ids}).shape == (2, 2, 2)
-
-
-def test_columns_in_a_list_are_refused_of_a_matrix_factorization():
-    model = MatrixFactorization(collection(), LinearTerms([5, 5]), (0, 1))
-    inputs = {"dense_features": ROWS[:, 0], "categorical_features": columns(3)}
-    with pytest.raises(ValueError, match="a list of 2, expected a tensor"):
-        model(inputs)
 
 
 def test_a_feature_without_any_id_may_be_an_empty_list_of_floats():

@@ -53,6 +53,9 @@ def check_embeddings():
     result = embeddings(ids)
     expected = [table[ids[:, i]] for i, table in enumerate(tables_of(embeddings))]
     assert_close(result, np.stack(expected, axis=1))
+    assert_close(embeddings([*ids.T]), result)
+    padded = np.concatenate([ids[:, 2:], np.full((6, 1), -1)], axis=1)
+    assert_close(embeddings([ids[:, 0], ids[:, 1:2], padded]), result)
     bags = np.stack([ids, np.where(ids > 2, ids - 1, -1)], axis=-1)
     for combiner in ("sum", "mean"):
         embeddings = EmbeddingCollection(SIZES, 8, combiner=combiner)

@@ -23,6 +23,7 @@ _SEVERAL = {
     "str": "names",
     "Path": "paths",
 }
+_SPELLED = {"None": "null", "True": "true", "False": "false"}
 _METAVARS = {"int": "N", "float": "NUMBER", "str": "TEXT", "Path": "PATH"}
 
 
@@ -152,7 +153,7 @@ def is_not(name: str, hint: Any, default: Any, value: str) -> str:
         default: Its default.
         value: The value, in Python's spelling.
     """
-    text = "null" if value == "None" else value
+    text = _SPELLED.get(value, value)
     if value[:1] in ("[", "{", "("):
         try:
             text = as_setting(ast.literal_eval(value))

@@ -58,7 +58,9 @@ class CurvePicture:
 
     def draw(self, contenders: Sequence[Sequence[FinishedRun]]) -> Figure:
         """Draw the curves of the first seed of each model and optimizer."""
-        figure, axes = panels(1, 1, 5, 4.6)
+        columns = 2 if max(len(runs[0].label) for runs in contenders) < 26 else 1
+        legend_rows = -(-(len(contenders) + 2) // columns)
+        figure, axes = panels(1, 1, 5, 3.8 + 0.2 * legend_rows)
         axis = axes[0, 0]
         for number, (run, *_) in enumerate(contenders):
             for split, style in (("train", "-"), ("validation", "--")):
@@ -82,7 +84,7 @@ class CurvePicture:
                 Line2D([], [], color="#808080", linestyle="--", label="validation"),
             ],
             loc="outside lower center",
-            ncols=2 if max(len(runs[0].label) for runs in contenders) < 26 else 1,
+            ncols=columns,
         )
         return figure
 

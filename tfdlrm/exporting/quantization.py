@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfdlrm.layers._fused_tables import CHUNK_ROWS, FusedTables
-
-_LARGEST = 127
+from tfdlrm.layers._fused_tables import FusedTables
+from tfdlrm.layers._int8_rows import quantize_rows
+from tfdlrm.layers._table_values import CHUNK_ROWS
 
 
 class QuantizedTable(tf.Module):
@@ -48,23 +48,6 @@ class QuantizedTable(tf.Module):
         return values * tf.nn.embedding_lookup(self.scales, rows)[..., None]
 
 
-def quantize_rows(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows as int8, and their scales.
-
-    Args:
-        values: float32 `(rows, dim)`.
-
-    Example:
-
-    >>> rows, scales = quantize_rows(np.array([[0.5, -1.0], [0.0, 0.0]], np.float32))
-    >>> rows.tolist(), (127 * scales).tolist()
-    ([[64, -127], [0, 0]], [1.0, 0.0])
-    """
-    scales = np.abs(values).max(axis=1) / np.float32(_LARGEST)
-    divisors = np.where(scales > 0, scales, np.float32(1))
-    return np.rint(values / divisors[:, None]).astype(np.int8), scales
-
-
 def quantize_tables(model: keras.Model) -> dict[FusedTables, QuantizedTable]:
     """Quantize every table of a model that becomes smaller by it.
 
@@ -73,7 +56,9 @@ def quantize_tables(model: keras.Model) -> dict[FusedTables, QuantizedTable]:
     return {
         layer: QuantizedTable(layer)
         for layer in model._flatten_layers()
-        if isinstance(layer, FusedTables) and layer.dim > 1
+        if isinstance(layer, FusedTables)
+        and layer.dim > 1
+        and layer.quantization_mode is None
     }
 
 

@@ -1,5 +1,6 @@
 """The values of one column as an Arrow array, as Parquet would hold them."""
 
+from datetime import datetime
 from typing import Any, NoReturn
 
 import numpy as np
@@ -58,7 +59,10 @@ def _convert(column: Any, name: str) -> Any:
 
 def _of_list(values: list[Any]) -> Any:
     try:
-        return pa.array(values, from_pandas=True)
+        array = pa.array(values, from_pandas=True)
+        if pa.types.is_date(array.type) and any(map(_is_time, values)):
+            raise pa.ArrowInvalid("dates and times")  # Arrow would cut the times
+        return array
     except pa.ArrowException:
         # An empty array of NumPy has a type, and perhaps another than the full ones.
         if not any(isinstance(value, np.ndarray) for value in values):
@@ -68,6 +72,10 @@ def _of_list(values: list[Any]) -> Any:
             for value in values
         ]
         return pa.array(lists, from_pandas=True)
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, datetime) and not _is_missing(value)
 
 
 def _of_pandas(series: Any, name: str) -> Any:
@@ -87,6 +95,11 @@ def _of_numpy(values: np.ndarray, name: str) -> Any:
             f"column {name!r} has the shape {values.shape}, expected one value a row: "
             "give each of its columns a name, or a list of lists for a column with any "
             "number of values a row"
+        )
+    if values.dtype.kind == "c":
+        raise InputError(
+            f"column {name!r} is of type {values.dtype}. Complex data not supported: "
+            "give its real and imaginary part as two columns"
         )
     if values.dtype == object and not isinstance(values, np.ma.MaskedArray):
         return _of_list(values.tolist())

@@ -37,18 +37,20 @@ class DLRMClassifier(Parameters):
             `fit(frame, y)`.
         embedding_dim: Width of every embedding vector.
         learning_rate: Step size of the optimizer.
-        batch_size: Rows in one training step.
-        epochs: Passes over the training rows.
+        batch_size: Rows in one training step; `None` without `config` means 64.
+        epochs: Passes over the training rows; `None` without `config` means as many as
+            make 100 steps, at least one and at most 20.
         min_frequency: A categorical value that fewer rows of training have shares the
-            id, and so the vector, of unknown values, which trains it.
+            id, and so the vector, of unknown values, which trains it; `None` without
+            `config` means 2.
         validation_fraction: Share of the rows, those at the end, that are held out to
             watch training, and not trained on.
         early_stopping: Points in a row of the validation curve, ten each epoch, whose
             log loss is no lower than before, after which training ends with the best
             weights; `None` trains all epochs.
         seed: Seed of the initial weights and of the order of rows.
-        config: Further settings, such as the architecture; `None` means
-            `TrainConfig()`. The arguments above, unless `None`, take precedence.
+        config: Further settings, such as the architecture. The arguments above, unless
+            `None`, take precedence.
         verbose: Whether `fit` prints what `tfdlrm.train` prints.
 
     Attributes:
@@ -134,6 +136,7 @@ class DLRMClassifier(Parameters):
                 self.validation_fraction,
                 log,
                 description,
+                rows.table.num_rows,
                 has_days=rows.description.get("split") is not None,
             )
             with ExitStack() as stack:
@@ -158,7 +161,8 @@ class DLRMClassifier(Parameters):
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
         """Return the probabilities of the two classes, float64 `(rows, 2)`.
 
-        The second column is what `tfdlrm.predict` writes for the same rows.
+        The second column is what `tfdlrm.predict` writes for the same rows. If 100 rows
+        or more have many more unknown values than training had, a warning says so.
 
         Raises:
             InputError: If a column is missing or has a value that cannot be used.

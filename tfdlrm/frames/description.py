@@ -46,9 +46,9 @@ def read_description(
         title = str(columns)
     else:
         description, title = _as_yaml(columns), TITLE
+        if isinstance(description, dict):
+            description.setdefault("format", "parquet")  # which has lists
     if isinstance(description, dict):
-        description = {**description}
-        description.setdefault("format", "parquet")
         _set_label(description, label, title)
     columns_of(description, title)
     return description
@@ -73,6 +73,10 @@ def complete(
     _set_label(inferred_description, label, TITLE)
     name = name_of_label(inferred_description)
     names = [other for other in frame.all_names() if other != name]
+    if not names:
+        raise InputError(
+            f"the frame has no column except a label, {name!r}, expected features"
+        )
     inferred = infer(arrow_columns(frame, names))
     inferred_description |= describe_columns(inferred)
     columns_of(inferred_description, TITLE)

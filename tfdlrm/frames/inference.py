@@ -41,7 +41,7 @@ def infer(table: Mapping[str, pa.Array]) -> list[InferredColumn]:
 
     Floats, decimals and integers are dense, without the logarithm if one is negative.
     Integers whose names end in a word such as `id` or `code` are categorical, as are
-    text, booleans and dates; lists are multi-hot.
+    text, booleans, dates, and categories of whatever values; lists are multi-hot.
 
     Args:
         table: The columns except the label.
@@ -78,6 +78,10 @@ def _infer_column(name: str, values: pa.Array) -> InferredColumn:
         raise _unusable(name, values.type) from None
     if pa.types.is_decimal(values.type):
         return _infer_number(name, "decimals", _numbers(values))
+    if pa.types.is_dictionary(values.type):
+        noun = _noun(name, dtype)
+        words = noun if noun == "text" else f"categories of {noun}"
+        return InferredColumn(name, "categorical", words)
     if isinstance(dtype, pl.List):
         return InferredColumn(name, "multi-hot", f"lists of {_noun(name, dtype.inner)}")
     if isinstance(dtype, pl.Null):

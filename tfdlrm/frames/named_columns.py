@@ -1,6 +1,6 @@
 """The columns of a frame by their names, whatever library it is of."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -122,6 +122,8 @@ def _labels_and_columns(frame: Any) -> tuple[list[Any], list[Any]]:
     ):
         names = list(dict.fromkeys(name for row in frame for name in row))
         return names, [[row.get(name) for row in frame] for name in names]
+    if isinstance(frame, np.matrix):
+        frame = np.asarray(frame)  # whose columns have one dimension
     if isinstance(frame, np.ndarray | list | tuple):
         return _columns_of_array(frame)
     return _other_labels_and_columns(frame)
@@ -176,9 +178,8 @@ def num_rows_of(column: Any, title: str) -> int:
     Raises:
         InputError: If it is no column.
     """
-    is_text = isinstance(column, str | bytes)
     try:
-        if not is_text and not isinstance(column, Mapping):
+        if not isinstance(column, str | bytes | Mapping | Set):
             shape = getattr(column, "shape", None)
             return int(shape[0]) if shape else len(column)
     except (TypeError, IndexError):

@@ -62,8 +62,9 @@ class TrainingRows:
         name = name_of_label(read or {"label": label or DEFAULT_LABEL})
         if target is None and name not in named:
             raise InputError(
-                f"y is missing, and the frame has no column {name!r}: give "
-                "fit(frame, y), or label, the name of its column"
+                "DLRMClassifier requires y to be passed, but the target y is None, and "
+                f"the frame has no column {name!r}: give fit(frame, y), or label, the "
+                "name of the column"
             )
         if target is not None and name in named:
             raise InputError(
@@ -85,7 +86,9 @@ class TrainingRows:
             )
         if not len(labels):
             raise InputError("the frame has no rows (0 sample(s)), expected some")
-        RowReader(described).features(named)  # refuses bad values by their rows
+        reader = RowReader(described)
+        reader.features(named)  # refuses bad values by their rows
+        reader.check_days(named)
         classes = Classes.of(labels, description["label"], name)
         description = {**in_parquet(description), "label": classes.entry(name)}
         arrays = _with_lists_described(arrays, description)

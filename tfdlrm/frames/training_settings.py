@@ -7,7 +7,10 @@ from typing import Any
 from tfdlrm.base.errors import InputError, require
 from tfdlrm.config import PrepareConfig, TrainConfig
 
-_DEFAULTS = TrainConfig()
+_DEFAULTS = TrainConfig(batch_size=64)
+
+_MIN_STEPS = 100
+_MAX_EPOCHS = 20
 
 _MIN_FREQUENCY = 2
 """With 1, no row of training has the id of unknown values, which stays untrained."""
@@ -38,6 +41,7 @@ def train_config(
     validation_fraction: float,
     log: Path,
     description: Path,
+    num_rows: int,
     has_days: bool = False,
 ) -> TrainConfig:
     """Return the settings of a run that prepares a log and trains on it.
@@ -48,6 +52,7 @@ def train_config(
         validation_fraction: Share of the rows to hold out.
         log: The rows.
         description: Their description.
+        num_rows: Number of rows.
         has_days: Whether the description has the column that says what is held out.
 
     Raises:
@@ -59,6 +64,8 @@ def train_config(
         )
     base = _DEFAULTS if config is None else config
     base = replace(base, **overrides.of_training())
+    if config is None and overrides.epochs is None:
+        base = replace(base, epochs=_epochs(num_rows, base.batch_size))
     for name, instead in (
         ("data_dir", "give the rows to fit"),
         ("raw", "give the rows to fit"),
@@ -88,6 +95,18 @@ def train_config(
         export_dir=work / "versions",
         prepare=replace(prepare, columns=description),
     )
+
+
+def _epochs(num_rows: int, batch_size: int) -> int:
+    """Return how often few rows are passed over: one epoch of many is enough.
+
+    Example:
+
+    >>> [_epochs(num_rows, 64) for num_rows in (100, 2_000, 10_000)]
+    [20, 4, 1]
+    """
+    steps = -(-num_rows // batch_size)
+    return max(1, min(_MAX_EPOCHS, -(-_MIN_STEPS // max(steps, 1))))
 
 
 def _preparing(

@@ -19,7 +19,7 @@ from pipelines.logs.label_values import (
 )
 from pipelines.logs.parquet_values import as_frame
 from pipelines.logs.value_texts import texts
-from pipelines.logs.values import ColumnReader, column_readers
+from pipelines.logs.values import TIME_KEY, ColumnReader, column_readers
 from tfdlrm.base.errors import InputError
 from tfdlrm.frames.arrow_values import arrow_values
 from tfdlrm.frames.named_columns import NamedColumns
@@ -69,6 +69,18 @@ class RowReader:
         columns = arrow_columns(frame, self.columns.features)
         return self._typed(columns, self.columns.features)
 
+    def check_days(self, frame: NamedColumns) -> None:
+        """Check the column that says which rows are held out, if there is one.
+
+        Raises:
+            InputError: If it is missing or has a value that is no day or time.
+        """
+        days_by = self.columns.days_by
+        if days_by is not None:
+            (array,) = arrow_columns(frame, [days_by.name]).values()
+            reader = self._readers[TIME_KEY]
+            self._convert(days_by.name, array, _polars(array), reader)
+
     def labels(self, frame: NamedColumns) -> pl.Series:
         """Return the labels, 0 or 1.
 
@@ -107,7 +119,11 @@ class RowReader:
 
     def _typed_column(self, name: str, array: pa.Array) -> pl.Series:
         values = _polars(array)
-        reader = self._reader(name, values.dtype)
+        return self._convert(name, array, values, self._reader(name, values.dtype))
+
+    def _convert(
+        self, name: str, array: pa.Array, values: pl.Series, reader: ColumnReader
+    ) -> pl.Series:
         if not reader.accepts(values.dtype):
             raise InputError(
                 f"column {name!r} is of type {array.type}, expected {reader.expected}: "
@@ -153,7 +169,7 @@ _INF = float("inf")
 
 
 def _readers(columns: Columns) -> dict[str, ColumnReader]:
-    readers = column_readers(replace(columns, days_by=None), labelled=True)
+    readers = column_readers(columns, labelled=True)
     return {name: reader for name, (_, reader) in readers.items()}
 
 

@@ -1,6 +1,5 @@
 """Embedding tables of one width, stacked in one variable."""
 
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,14 +8,10 @@ import numpy as np
 from keras import ops
 
 from tfdlrm.layers._devices import id_dtype
+from tfdlrm.layers._int8_rows import Int8Rows, use_int8
+from tfdlrm.layers._table_values import StackedTables, TableByTable, TableUniform
 from tfdlrm.layers._wide_sums import sum_dtype
 from tfdlrm.layers.table_placement import current_placement
-
-CHUNK_ROWS = 1 << 15
-"""Rows initialised at once, so that a new table takes little memory but its own.
-
-With pieces of megabytes the allocator keeps 70 MB that are free again.
-"""
 
 
 def row_dtype(num_rows: int, dim: int) -> str:
@@ -39,68 +34,6 @@ def row_dtype(num_rows: int, dim: int) -> str:
     return "int32" if num_rows * dim < 2**31 else "int64"
 
 
-@keras.saving.register_keras_serializable("tfdlrm")
-class TableUniform(keras.initializers.Initializer):
-    """Uniform values in ±bound for each of several stacked tables.
-
-    Args:
-        num_rows: Rows of each table.
-        bounds: Bound of each table.
-        seed: Seed; `None` draws a random one.
-    """
-
-    def __init__(
-        self,
-        num_rows: Sequence[int],
-        bounds: Sequence[float],
-        seed: int | None = None,
-    ) -> None:
-        self.num_rows = list(num_rows)
-        self.bounds = list(bounds)
-        self.seed = seed
-        self._generator = keras.random.SeedGenerator(seed)
-
-    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Any:
-        pieces = self.pieces(shape[1], dtype)
-        if keras.backend.backend() != "tensorflow":
-            return ops.concatenate([values for _, values in pieces], axis=0)
-        import tensorflow as tf
-
-        # A concatenation would hold the whole table twice, so the pieces are written in
-        # place; into a bare resource, since a distribution strategy would copy a
-        # variable to every device.
-        table = tf.raw_ops.VarHandleOp(
-            dtype=dtype, shape=shape, shared_name=f"table_{uuid.uuid4()}"
-        )
-        tf.raw_ops.AssignVariableOp(resource=table, value=tf.zeros(shape, dtype))
-        for start, values in pieces:
-            rows = tf.range(start, start + values.shape[0], dtype=tf.int64)
-            tf.raw_ops.ResourceScatterUpdate(
-                resource=table, indices=rows, updates=values
-            )
-        tf.raw_ops.DisableCopyOnRead(resource=table)
-        filled = tf.raw_ops.ReadVariableOp(resource=table, dtype=dtype)
-        tf.raw_ops.DestroyResourceOp(resource=table)
-        return filled
-
-    def pieces(self, dim: int, dtype: str | None) -> Any:
-        """Yield pairs of a first row and the values from that row on."""
-        start = 0
-        for num_rows, bound in zip(self.num_rows, self.bounds, strict=True):
-            for offset in range(0, num_rows, CHUNK_ROWS):
-                shape = (min(CHUNK_ROWS, num_rows - offset), dim)
-                yield (
-                    start + offset,
-                    keras.random.uniform(
-                        shape, -bound, bound, dtype=dtype, seed=self._generator
-                    ),
-                )
-            start += num_rows
-
-    def get_config(self) -> dict[str, Any]:
-        return {"num_rows": self.num_rows, "bounds": self.bounds, "seed": self.seed}
-
-
 class FusedTables(keras.layers.Layer):
     """Look up the vectors of all features of one width in one gather.
 
@@ -112,6 +45,7 @@ class FusedTables(keras.layers.Layer):
             table and row `id % num_collisions` of another.
         initial_bound: Initial vectors are uniform between minus and plus this; `None`
             means `1 / sqrt(vocabulary size)` of each feature.
+        initializer: Initializer of each table, instead of uniform values.
 
     Call arguments:
         ids: Integer tensor of any shape, every id within its feature's vocabulary.
@@ -134,6 +68,7 @@ class FusedTables(keras.layers.Layer):
         dim: int,
         num_collisions: int | None = None,
         initial_bound: float | None = None,
+        initializer: keras.initializers.Initializer | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(autocast=False, **kwargs)
@@ -155,13 +90,22 @@ class FusedTables(keras.layers.Layer):
         if self._index_dtype == "int32":
             self._index_dtype = id_dtype()
         self._placed: Any = None
-        self._initializer = TableUniform(num_rows, [float(bound) for bound in bounds])
+        self._initializer: StackedTables = TableUniform(
+            num_rows, [float(bound) for bound in bounds]
+        )
+        if initializer is not None:
+            self._initializer = TableByTable(num_rows, initializer)
+        self._int8: Int8Rows | None = None
         self.build()
 
     def build(self, input_shape: Any = None) -> None:
         placement = current_placement()
-        if placement is None:
-            shape = int(self.starts[-1]), self.dim
+        shape = int(self.starts[-1]), self.dim
+        if self.quantization_mode is not None and self.dim > 1:
+            self._int8 = Int8Rows(self, shape)
+            self._is_quantized = True
+            self.tables = [self._int8.rows]
+        elif placement is None:
             self.tables = [self._add_table(shape, self._initializer)]
         else:
             from tfdlrm.layers._placed_tables import PlacedTables
@@ -180,15 +124,67 @@ class FusedTables(keras.layers.Layer):
 
     def call(self, ids: Any, features: Any, in_sums: bool = False) -> Any:
         dtype = sum_dtype(self.compute_dtype) if in_sums else self.compute_dtype
+        rows = self.rows_of(ids, features)
+        if self.num_collisions is None:
+            return self._gather(rows, dtype)
+        factors = self._gather(rows, dtype)
+        return factors[0] * factors[1]
+
+    def rows_of(self, ids: Any, features: Any) -> Any:
+        """Return the fused row of each id, or its two rows `(2, *ids.shape)`.
+
+        Args:
+            ids: Integer tensor of any shape, every id within its feature's vocabulary.
+            features: The position of the feature of each id.
+        """
         ids = ops.cast(ids, self._index_dtype)
         if self.num_collisions is None:
-            return self._gather(ids + self._first_row(features), dtype)
+            return ids + self._first_row(features)
         quotients = ids // self.num_collisions + self._first_row(features)
         remainders = ids % self.num_collisions + self._first_row(
             features + len(self.vocabulary_sizes)
         )
-        factors = self._gather(ops.stack([quotients, remainders]), dtype)
-        return factors[0] * factors[1]
+        return ops.stack([quotients, remainders])
+
+    # Keras quantizes a model layer by layer, and then calls `quantized_call`.
+    quantized_call = call
+
+    def quantize(
+        self, mode: str | None = None, type_check: bool = True, config: Any = None
+    ) -> None:
+        """Replace the table by 8-bit numbers, one scale a row, as Keras' `Embedding`.
+
+        Vectors of one number stay as they are: with a scale they would grow.
+
+        Args:
+            mode: `int8`.
+            type_check: Unused; Keras passes it.
+            config: Unused; a scale is always the largest number of a row over 127.
+
+        Raises:
+            ValueError: If the rows lie on several devices.
+            NotImplementedError: For another mode; Keras warns and leaves the layer.
+        """
+        if mode != "int8":
+            raise NotImplementedError(
+                f"{self.name}: the mode is {mode}, embedding tables know int8 only: "
+                "they stay as they are."
+            )
+        if self._placed is not None:
+            raise ValueError(
+                f"{self.name}: the rows lie on devices of their own, expected an "
+                "ordinary table: save the model, and load it outside `tables_on`."
+            )
+        if self.dim == 1:
+            return
+        (table,) = self.tables
+        int8 = Int8Rows(self, table.shape)
+        int8.fill(self.read_rows)
+        self._int8 = int8
+        self.tables = [self._int8.rows]
+        self._untrack_variable(table)
+        self._is_quantized = True  # Keras refuses a second time
+        use_int8(self)
 
     def _first_row(self, features: Any) -> Any:
         """Return the row at which the table of each feature begins."""
@@ -202,6 +198,8 @@ class FusedTables(keras.layers.Layer):
 
     def read_rows(self, rows: Any) -> Any:
         """Return some rows of the tables, `(*rows.shape, dim)`."""
+        if self._int8 is not None:
+            return self._int8.read(rows)
         if self._placed is not None:
             return self._placed.gather(rows, self.compute_dtype)
         if keras.backend.backend() != "tensorflow":
@@ -213,6 +211,19 @@ class FusedTables(keras.layers.Layer):
         # The variable itself, not its value: a resource gather reads these rows and no
         # others.
         return tf.nn.embedding_lookup(own_copy(self.tables[0].value), rows)
+
+    def penalty(self, ids: Any, features: Any, regularizer: Any) -> Any:
+        """Return the penalty of the rows that ids name, each row once; TensorFlow only.
+
+        Args:
+            ids: Integer tensor `(n,)`, every id within its feature's vocabulary.
+            features: Position of the feature of each id, `(n,)`.
+            regularizer: Function from rows `(rows, dim)` to a number.
+        """
+        import tensorflow as tf
+
+        distinct_rows, _ = tf.unique(tf.reshape(self.rows_of(ids, features), [-1]))
+        return regularizer(tf.cast(self.read_rows(distinct_rows), "float32"))
 
     def join(self) -> None:
         """Look up as in an ordinary table; allowed if there is a single shard."""

@@ -1,5 +1,6 @@
 """Check the form and the type in which ids come."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -16,7 +17,7 @@ def is_indices_and_offsets(ids: Any, name: str) -> bool:
         name: The layer, for the message.
 
     Raises:
-        ValueError: If ids are columns in a list or dictionary, or a sparse tensor.
+        ValueError: If ids are a sparse tensor.
     """
     if hasattr(ids, "dense_shape"):
         raise ValueError(
@@ -24,17 +25,17 @@ def is_indices_and_offsets(ids: Any, name: str) -> bool:
             "from no id: give a tf.RaggedTensor, or padded ids with -1 where there is "
             "none."
         )
-    if isinstance(ids, dict) or (isinstance(ids, list | tuple) and not _is_pair(ids)):
-        raise ValueError(
-            f"{name}: ids are a {type(ids).__name__} of {len(ids)}, expected a tensor "
-            "(batch, features) or a pair ([ids of each feature], offsets): put columns "
-            "side by side with keras.ops.stack([...], axis=1), in the order of the "
-            "vocabulary sizes."
-        )
-    return isinstance(ids, list | tuple)
+    return isinstance(ids, list | tuple) and _is_pair(ids)
 
 
-def _is_pair(ids: Any) -> bool:
+def are_columns(ids: Any) -> bool:
+    """Return whether ids are a list or a dictionary of one tensor for each feature."""
+    return isinstance(ids, dict) or (
+        isinstance(ids, list | tuple) and not _is_pair(ids)
+    )
+
+
+def _is_pair(ids: Sequence[Any]) -> bool:
     """Return whether ids are (sequences, offsets), and not two or more columns."""
     if len(ids) != 2 or not isinstance(ids[0], list | tuple):
         return False

@@ -9,6 +9,7 @@ from keras import ops
 
 from tfdlrm.layers._fused_tables import FusedTables
 from tfdlrm.layers._id_bags import IdBags
+from tfdlrm.layers._table_values import CHUNK_ROWS
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,51 @@ class TableGroups:
             combined = ops.cast(combined, group.tables.compute_dtype)
             outputs.append(group.project(combined))
         return self._join(outputs)
+
+    def penalty(self, bags: IdBags, regularizer: Any) -> Any:
+        """Return the penalty of the table rows that bags name, each row once.
+
+        Args:
+            bags: Ids that are all in range.
+            regularizer: Function from rows `(rows, dim)` to a number.
+        """
+        penalties = []
+        for group in self.groups:
+            ids = bags.select(group.positions)
+            penalties.append(group.tables.penalty(ids.ids, ids.features, regularizer))
+        return sum(penalties)
+
+    def vectors_of(self, feature: int, size: int) -> np.ndarray:
+        """Return the vectors of all ids of a feature, `(size, embedding_dim)`."""
+        group, index = self._find(feature)
+        parts = []
+        for start in range(0, size, CHUNK_ROWS):
+            ids = ops.arange(start, min(start + CHUNK_ROWS, size), dtype="int64")
+            vectors = group.tables(ids, np.array(index), in_sums=True)
+            if group.projection is not None:
+                projection = ops.cast(group.projection[index], vectors.dtype)
+                vectors = ops.matmul(vectors, projection)
+            parts.append(ops.convert_to_numpy(vectors))
+        return np.concatenate(parts)
+
+    def rows_of(self, feature: int, size: int) -> tuple[Any, slice] | None:
+        """Return the variable and the rows of a feature's table.
+
+        Returns:
+            `None` if the feature has no rows of its own in a single variable.
+        """
+        group, index = self._find(feature)
+        tables = group.tables
+        is_shared = tables.num_collisions is not None
+        if is_shared or tables.quantization_mode or len(tables.tables) > 1:
+            return None
+        start = int(tables.starts[index])
+        return tables.tables[0], slice(start, start + size)
+
+    def _find(self, feature: int) -> tuple[TableGroup, int]:
+        """Return the group of a feature, and its position in the group."""
+        group = next(group for group in self.groups if feature in group.positions)
+        return group, int(np.flatnonzero(group.positions == feature)[0])
 
     def _join(self, outputs: list[Any]) -> Any:
         """Return the outputs of the groups as one, with features in their own order."""

@@ -66,6 +66,7 @@ class BucketVectors(keras.layers.Layer):
         self.bucket_width = bucket_width
         self.num_buckets = num_buckets
         self.initial_bound = initial_bound
+        self._quantized_tables: tuple[str, ...] = ()
 
     def build(self, values_shape: Any) -> None:
         num_features = values_shape[-1]
@@ -81,6 +82,7 @@ class BucketVectors(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="embeddings",
         )
+        self.embeddings.quantized_tables = self._quantized_tables
         self.embeddings.build((None, num_features))
 
     def call(self, values: Any) -> Any:
@@ -99,10 +101,22 @@ class BucketVectors(keras.layers.Layer):
         return values_shape[0], values_shape[1], self.dim
 
     def get_config(self) -> dict[str, Any]:
-        return {
+        config = {
             **super().get_config(),
             "dim": self.dim,
             "bucket_width": self.bucket_width,
             "num_buckets": self.num_buckets,
             "initial_bound": self.initial_bound,
         }
+        quantized = self._quantized_tables
+        if self.built:
+            quantized = self.embeddings.quantized_tables
+        return {**config, "quantized_tables": [*quantized]} if quantized else config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "BucketVectors":
+        config = dict(config)
+        quantized = config.pop("quantized_tables", ())
+        layer = cls(**config)
+        layer._quantized_tables = tuple(quantized)
+        return layer

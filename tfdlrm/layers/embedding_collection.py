@@ -11,7 +11,19 @@ from keras import ops
 from tfdlrm.layers._devices import id_dtype
 from tfdlrm.layers._fused_tables import FusedTables
 from tfdlrm.layers._id_bags import IdBags
-from tfdlrm.layers._id_forms import is_indices_and_offsets, is_shape, require_integers
+from tfdlrm.layers._id_columns import (
+    check_names,
+    find_feature,
+    in_order,
+    join_columns,
+    split_frame,
+)
+from tfdlrm.layers._id_forms import (
+    are_columns,
+    is_indices_and_offsets,
+    is_shape,
+    require_integers,
+)
 from tfdlrm.layers._table_groups import TableGroup, TableGroups
 
 
@@ -42,17 +54,28 @@ class EmbeddingCollection(keras.layers.Layer):
         initial_bound: Initial vectors are uniform between minus and plus this; 0 suits
             weights of a linear model. `None` means `1 / sqrt(vocabulary size)` of each
             feature.
+        embeddings_initializer: Keras initializer, called once for each table, instead
+            of uniform values.
+        embeddings_regularizer: Keras regularizer of the rows that a batch names, each
+            row once however often it is named; rows outside the batch are neither read
+            nor changed. Keras' `Embedding` adds the penalty of the whole table at every
+            step instead. Needs the TensorFlow backend.
+        feature_names: Name of each feature, for ids in a dictionary.
         validate_ids: Whether an id outside its feature's vocabulary raises an error
             that names it. Otherwise such an id counts as absent: its vector is zeros,
             never a row of another feature. Needs the TensorFlow backend.
 
     Call arguments:
-        ids: Integers in one of four forms. Single-hot: shape `(batch, features)`.
+        ids: Integers in one of five forms. Single-hot: shape `(batch, features)`.
             Padded: shape `(batch, features, width)`, with padding below 0. Ragged: a
             `tf.RaggedTensor` of shape `(batch, features, None)`. Indices and offsets: a
             pair of a list, with the ids of each feature in one sequence, and of
             integers `(features, batch)`, the positions in that sequence at which the
-            bags of the rows begin. The last two forms need the TensorFlow backend.
+            bags of the rows begin. Ragged ids, and indices and offsets, need the
+            TensorFlow backend. Columns: a list or a dictionary of one tensor for each
+            feature, `(batch,)`, `(batch, 1)`, padded `(batch, width)` or ragged
+            `(batch, None)`. Without `feature_names` the first dictionary is read in its
+            order, and later ones by its names.
         weights: Weight of each id, in the form of `ids` (for the last form, a list of
             sequences); `None` means 1.
 
@@ -61,8 +84,8 @@ class EmbeddingCollection(keras.layers.Layer):
 
     Raises:
         ValueError: If a size or width is impossible; if `ids` has another number of
-            features, is not of an integer type, is a list or dictionary of columns, or
-            is a sparse tensor; or if there is not one weight for each id.
+            features, is not of an integer type, lacks a column or has an unknown one,
+            or is a sparse tensor; or if there is not one weight for each id.
         tf.errors.InvalidArgumentError: If an id is out of range and `validate_ids` is
             set.
 
@@ -75,6 +98,9 @@ class EmbeddingCollection(keras.layers.Layer):
     >>> bags = np.array([[[1, 2], [3, -1]], [[-1, -1], [0, 0]]])
     >>> embeddings(bags).numpy()[1, 0].tolist()
     [0.0, 0.0, 0.0]
+    >>> columns = [np.array([9, 0]), np.array([3, 0])]  # or a dictionary of them
+    >>> embeddings(columns).shape.as_list()
+    [2, 2, 3]
 
     Reference:
         [Naumov et al., 2019](https://arxiv.org/abs/1906.00091), section 2.1.1. Mixed
@@ -92,6 +118,9 @@ class EmbeddingCollection(keras.layers.Layer):
         collision_threshold: int = 0,
         initial_bound: float | None = None,
         validate_ids: bool = False,
+        embeddings_initializer: Any = None,
+        embeddings_regularizer: Any = None,
+        feature_names: Sequence[str] | None = None,
         **kwargs: Any,
     ) -> None:
         # With autocast, Keras would cast weights, and ids that come as float64, to the
@@ -110,6 +139,10 @@ class EmbeddingCollection(keras.layers.Layer):
         self.collision_threshold = collision_threshold
         self.initial_bound = initial_bound
         self.validate_ids = validate_ids
+        self.embeddings_initializer = keras.initializers.get(embeddings_initializer)
+        self.embeddings_regularizer = keras.regularizers.get(embeddings_regularizer)
+        self.feature_names = check_names(feature_names, len(self.vocabulary_sizes))
+        self._quantized_tables: tuple[str, ...] = ()  # as saved
         self._check_arguments()
 
     def _check_arguments(self) -> None:
@@ -133,11 +166,17 @@ class EmbeddingCollection(keras.layers.Layer):
             raise ValueError(
                 f"Got combiner={self.combiner!r}: expected 'sum', 'mean' or 'sqrtn'."
             )
-        if self.validate_ids and keras.backend.backend() != "tensorflow":
+        if self.embeddings_initializer is not None and self.initial_bound is not None:
             raise ValueError(
-                "validate_ids=True needs the TensorFlow backend, this is "
-                f"{keras.backend.backend()}: leave it off."
+                f"Got initial_bound={self.initial_bound} and embeddings_initializer: "
+                "expected one of them."
             )
+        for name in ("validate_ids", "embeddings_regularizer"):
+            if getattr(self, name) and keras.backend.backend() != "tensorflow":
+                raise ValueError(
+                    f"{name} needs the TensorFlow backend, this is "
+                    f"{keras.backend.backend()}: leave it off."
+                )
 
     @property
     def num_features(self) -> int:
@@ -155,6 +194,7 @@ class EmbeddingCollection(keras.layers.Layer):
         return [table for group in self.groups for table in group.tables.tables]
 
     def build(self, ids_shape: Any = None, weights_shape: Any = None) -> None:
+        self._remember_names(ids_shape)
         groups: dict[tuple[int, bool], list[int]] = {}
         for position, size in enumerate(self.vocabulary_sizes):
             dim = self.table_dims[position] if self.table_dims else self.embedding_dim
@@ -174,13 +214,18 @@ class EmbeddingCollection(keras.layers.Layer):
         self, positions: list[int], dim: int, is_shared: bool
     ) -> TableGroup:
         prefix = "quotient_remainder" if is_shared else "tables"
+        name = f"{prefix}_{dim}"
+        policy = self.dtype_policy
+        if name in self._quantized_tables:
+            policy = keras.dtype_policies.get(f"int8_from_{policy.name}")
         tables = FusedTables(
             [self.vocabulary_sizes[position] for position in positions],
             dim,
             self.num_collisions if is_shared else None,
             self.initial_bound,
-            dtype=self.dtype_policy,
-            name=f"{prefix}_{dim}",
+            self.embeddings_initializer,
+            dtype=policy,
+            name=name,
         )
         setattr(self, tables.name, tables)  # Keras tracks layers by attribute
         projection = None
@@ -194,8 +239,15 @@ class EmbeddingCollection(keras.layers.Layer):
             setattr(self, f"{tables.name}_projection", projection)
         return TableGroup(np.array(positions), tables, projection)
 
+    def __call__(self, ids: Any, *args: Any, **kwargs: Any) -> Any:
+        return super().__call__(split_frame(ids), *args, **kwargs)
+
     def call(self, ids: Any, weights: Any = None) -> Any:
         read: Callable[[Any, Any, int], IdBags]
+        if are_columns(ids):
+            self._remember_names(ids)
+            features = self.feature_names, self.num_features
+            ids, weights = join_columns(ids, weights, *features, self.name)
         if is_indices_and_offsets(ids, self.name):
             self._require_tensorflow("ids as indices and offsets need")
             read = IdBags.from_indices_and_offsets
@@ -210,16 +262,23 @@ class EmbeddingCollection(keras.layers.Layer):
             read = IdBags.from_padded
         return self._look_up_bags(read(ids, weights, self.num_features))
 
+    def _remember_names(self, columns: Any) -> None:
+        """Read later dictionaries by the names of the first one."""
+        is_complete = isinstance(columns, dict) and len(columns) == self.num_features
+        if is_complete and self.feature_names is None:
+            self.feature_names = [*columns]
+
     def _look_up_single(self, ids: Any) -> Any:
         ids, sizes = self._with_sizes(ids, np.arange(self.num_features))
         if keras.backend.backend() == "tensorflow":
             from tfdlrm.layers import _absent_ids as absent_ids
 
             if self.validate_ids:
-                return self._groups.look_up(
-                    absent_ids.check_range(ids, sizes, self.name)
-                )
+                ids = absent_ids.check_range(ids, sizes, self.name)
+                self._add_penalty(ids, None)
+                return self._groups.look_up(ids)
             is_absent = absent_ids.are_out_of_range(ids, sizes)
+            self._add_penalty(ids, is_absent)
             vectors = self._groups.look_up(absent_ids.with_zeros_where(ids, is_absent))
             return absent_ids.with_zeros_where(vectors, is_absent)
         is_valid = _is_valid(ids, sizes)
@@ -235,7 +294,18 @@ class EmbeddingCollection(keras.layers.Layer):
         else:
             is_valid = _is_valid(ids, sizes)
             bags = replace(bags, ids=ops.where(is_valid, ids, 0)).keep(is_valid)
+        if self.embeddings_regularizer is not None:
+            self.add_loss(self._groups.penalty(bags, self.embeddings_regularizer))
         return self._groups.look_up_bags(bags, self.combiner)
+
+    def _add_penalty(self, ids: Any, is_absent: Any) -> None:
+        """Add the penalty of the rows that ids `(batch, features)` name."""
+        if self.embeddings_regularizer is None:
+            return
+        if is_absent is not None:
+            ids = ops.where(is_absent, ops.cast(-1, ids.dtype), ids)
+        bags = IdBags.from_padded(ids, None, self.num_features)
+        self.add_loss(self._groups.penalty(bags, self.embeddings_regularizer))
 
     def _require_tensorflow(self, reason: str) -> None:
         if keras.backend.backend() != "tensorflow":
@@ -256,28 +326,108 @@ class EmbeddingCollection(keras.layers.Layer):
         return ids, ops.convert_to_tensor(sizes)
 
     def compute_output_spec(self, ids: Any, weights: Any = None) -> Any:
-        if not is_indices_and_offsets(ids, self.name):
+        if are_columns(ids):
+            self._remember_names(ids)
+            features = self.feature_names, self.num_features
+            for column in in_order(ids, *features, title=f"{self.name}: ids"):
+                require_integers(column.dtype, self.name)
+        elif not is_indices_and_offsets(ids, self.name):
             require_integers(ids.dtype, self.name)
         return super().compute_output_spec(ids, weights)
 
     def compute_output_shape(
         self, ids_shape: Any, weights_shape: Any = None
     ) -> tuple[int | None, int, int]:
-        batch = ids_shape[0] if is_shape(ids_shape) else None
+        shape = ids_shape
+        if not is_shape(shape):  # that of the first column
+            shape = next(iter(shape.values() if isinstance(shape, dict) else shape))
+        batch = shape[0] if is_shape(shape) else None
         return batch, self.num_features, self.embedding_dim
 
+    def table(self, feature: int | str) -> np.ndarray:
+        """Return the vectors of all ids of one feature, once the layer is built.
+
+        Args:
+            feature: Position of the feature, or its name.
+
+        Returns:
+            Array `(vocabulary size, embedding_dim)`: what the layer returns for each
+            id.
+
+        Raises:
+            ValueError: If there is no such feature, or the layer is not built.
+        """
+        position = self._position(feature)
+        return self._groups.vectors_of(position, self.vocabulary_sizes[position])
+
+    def table_rows(self, feature: int | str) -> tuple[keras.Variable, slice]:
+        """Return the variable that holds the table of one feature, and its rows there.
+
+        Args:
+            feature: Position of the feature, or its name.
+
+        Raises:
+            ValueError: If there is no such feature, the layer is not built, or the
+                feature has no rows of its own in one variable.
+        """
+        position = self._position(feature)
+        rows = self._groups.rows_of(position, self.vocabulary_sizes[position])
+        if rows is None:
+            raise ValueError(
+                f"{self.name}: the vectors of feature {feature!r} are products of rows "
+                "(num_collisions), are quantized or lie on several devices, expected "
+                "rows of one variable: read them by table()."
+            )
+        return rows
+
+    def _position(self, feature: int | str) -> int:
+        if not self.built:
+            raise ValueError(
+                f"{self.name} has no tables before it is built: call it on ids first."
+            )
+        return find_feature(feature, self.feature_names, self.num_features, self.name)
+
     def get_config(self) -> dict[str, Any]:
-        return {
+        config = {
             **super().get_config(),
-            "vocabulary_sizes": self.vocabulary_sizes,
+            "vocabulary_sizes": [*self.vocabulary_sizes],
             "embedding_dim": self.embedding_dim,
             "combiner": self.combiner,
-            "table_dims": self.table_dims,
+            "table_dims": None if self.table_dims is None else [*self.table_dims],
             "num_collisions": self.num_collisions,
             "collision_threshold": self.collision_threshold,
             "initial_bound": self.initial_bound,
             "validate_ids": self.validate_ids,
+            "embeddings_initializer": keras.initializers.serialize(
+                self.embeddings_initializer
+            ),
+            "embeddings_regularizer": keras.regularizers.serialize(
+                self.embeddings_regularizer
+            ),
+            "feature_names": self.feature_names and [*self.feature_names],
         }
+        quantized = self.quantized_tables
+        return {**config, "quantized_tables": [*quantized]} if quantized else config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "EmbeddingCollection":
+        config = dict(config)
+        quantized = config.pop("quantized_tables", ())
+        layer = cls(**config)
+        layer.quantized_tables = tuple(quantized)
+        return layer
+
+    @property
+    def quantized_tables(self) -> tuple[str, ...]:
+        """Return the names of the groups whose tables are int8; set before `build`."""
+        if not self.built:
+            return self._quantized_tables
+        tables = (group.tables for group in self.groups)
+        return tuple(table.name for table in tables if table.quantization_mode)
+
+    @quantized_tables.setter
+    def quantized_tables(self, names: tuple[str, ...]) -> None:
+        self._quantized_tables = names
 
     def _check_shape(self, shape: Any) -> None:
         if len(shape) not in (2, 3) or shape[1] != self.num_features:

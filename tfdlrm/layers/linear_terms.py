@@ -19,6 +19,7 @@ class LinearTerms(keras.layers.Layer):
     Args:
         vocabulary_sizes: Number of ids of each categorical feature; empty if there are
             none.
+        feature_names: Name of each categorical feature, for ids in a dictionary.
 
     Call arguments:
         dense_features: Float tensor of shape `(batch, n)`; `n` may be 0.
@@ -44,7 +45,12 @@ class LinearTerms(keras.layers.Layer):
         equation 1.
     """
 
-    def __init__(self, vocabulary_sizes: Sequence[int], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        vocabulary_sizes: Sequence[int],
+        feature_names: Sequence[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
         # `call` casts the dense features; ids must stay integers.
         super().__init__(autocast=False, **kwargs)
         self.vocabulary_sizes = [int(size) for size in vocabulary_sizes]
@@ -54,9 +60,20 @@ class LinearTerms(keras.layers.Layer):
                 self.vocabulary_sizes,
                 embedding_dim=1,
                 initial_bound=0.0,
+                feature_names=feature_names,
                 dtype=self.dtype_policy,
                 name="id_weights",
             )
+
+    @property
+    def feature_names(self) -> list[str] | None:
+        """Return the names of the categorical features, if they have any."""
+        return None if self.id_weights is None else self.id_weights.feature_names
+
+    @feature_names.setter
+    def feature_names(self, names: list[str] | None) -> None:
+        if self.id_weights is not None:
+            self.id_weights.feature_names = names
 
     def build(
         self, dense_features_shape: Any, categorical_features_shape: Any = None
@@ -96,4 +113,8 @@ class LinearTerms(keras.layers.Layer):
         return dense_features_shape[0], 1
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "vocabulary_sizes": self.vocabulary_sizes}
+        config: dict[str, Any] = {"vocabulary_sizes": [*self.vocabulary_sizes]}
+        names = self.feature_names
+        if names is not None:
+            config["feature_names"] = [*names]
+        return {**super().get_config(), **config}

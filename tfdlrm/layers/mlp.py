@@ -96,7 +96,8 @@ class MLP(keras.layers.Layer):
         return self._dense(self.dense_layers[-1], outputs, training)
 
     def _dense(self, layer: keras.layers.Dense, inputs: Any, training: Any) -> Any:
-        if not (training and keras.backend.backend() == "tensorflow"):
+        is_plain = layer.quantization_mode is None
+        if not (training and is_plain and keras.backend.backend() == "tensorflow"):
             return layer(inputs)
         from tfdlrm.layers._dense_products import dense_products
 
@@ -118,10 +119,25 @@ class MLP(keras.layers.Layer):
         return (*input_shape[:-1], self.units[-1])
 
     def get_config(self) -> dict[str, Any]:
-        return {
+        config = {
             **super().get_config(),
-            "units": self.units,
+            "units": [*self.units],
             "activation": self.activation,
             "final_activation": self.final_activation,
             "dropout": self.dropout,
         }
+        policies = {
+            str(index): layer.dtype_policy.name
+            for index, layer in enumerate(self.dense_layers)
+            if layer.quantization_mode is not None
+        }
+        return {**config, "quantized_layers": policies} if policies else config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "MLP":
+        config = dict(config)
+        policies = config.pop("quantized_layers", {})
+        mlp = cls(**config)
+        for index, policy in policies.items():
+            mlp.dense_layers[int(index)].dtype_policy = policy
+        return mlp

@@ -108,9 +108,10 @@ def _reliability(axis: Any, bins: Mapping[str, Reliability]) -> None:
             color=SPLIT_LOOKS[split]["color"],
             label=f"{split} (ECE {expected_calibration_error(rates):.4f})",
         )
-    end = 1.05 * max(
+    highest = [
         np.maximum(rates.predicted, rates.observed).max() for rates in bins.values()
-    )
+    ]
+    end = 1.05 * max(1e-6, *highest)
     axis.plot([0, end], [0, end], color="grey", linewidth=1, zorder=0, label="perfect")
     axis.set(
         title="reliability",

@@ -1,5 +1,7 @@
 """The base of all models that are built from parts."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import keras
@@ -8,6 +10,12 @@ from keras import ops
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.layers._devices import has_gpu
 from tfdlrm.layers._id_forms import is_shape
+from tfdlrm.models.click_inputs import (
+    check_inputs,
+    order_columns,
+    parts_of,
+    without_frame,
+)
 
 
 class ClickModel(keras.Model):
@@ -36,6 +44,12 @@ class ClickModel(keras.Model):
         super().__init__(autocast=False, **kwargs)
         self.supports_jit = keras.backend.backend() != "tensorflow"
         self._input_form: Any = None
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            from tfdlrm.optimizers._collective_keys import use_own_keys
+
+            use_own_keys(tf.distribute.get_strategy())
 
     def build_parts(self, dense_shape: Any, ids_shape: Any) -> None:
         """Create the weights of the parts."""
@@ -45,7 +59,17 @@ class ClickModel(keras.Model):
         """Return logits `(batch, 1)` of one batch."""
         raise NotImplementedError
 
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        inputs = without_frame(inputs)
+        check_inputs(inputs, self.name)
+        return super().__call__(inputs, *args, **kwargs)
+
+    def order_ids(self, ids: dict[str, Any]) -> list[Any]:
+        """Return columns of ids in the order of the model's vocabularies."""
+        return order_columns(ids, parts_of(self), self.name)
+
     def build(self, input_shape: dict[str, Any]) -> None:
+        check_inputs(input_shape, self.name)
         dense_shape = input_shape["dense_features"]
         ids_shape = input_shape["categorical_features"]
         self.build_parts(dense_shape, ids_shape)
@@ -71,9 +95,10 @@ class ClickModel(keras.Model):
             from tfdlrm.models.input_form import InputForm
 
             self._input_form = InputForm.from_inputs(inputs)
-        logits = self.logits(
-            inputs["dense_features"], inputs["categorical_features"], training
-        )
+        ids = inputs["categorical_features"]
+        if isinstance(ids, dict):
+            ids = self.order_ids(ids)
+        logits = self.logits(inputs["dense_features"], ids, training)
         return ops.cast(logits, "float32")  # (batch, 1)
 
     def export(
@@ -124,12 +149,21 @@ class ClickModel(keras.Model):
             kwargs: See Keras.
         """
         # Keras weighs classes in the data set itself.
+        x = without_frame(x)
         if kwargs.get("class_weight") is None:
             x = self._for_devices(x)
         if "validation_data" in kwargs:
-            batches = self._for_devices(kwargs["validation_data"])
+            batches = kwargs["validation_data"]
+            if isinstance(batches, tuple | list):
+                batches = (without_frame(batches[0]), *batches[1:])
+            batches = self._for_devices(batches)
             kwargs["validation_data"] = batches
-        return super().fit(x, *args, **kwargs)
+        with self._new_after_errors("train_function"):
+            return super().fit(x, *args, **kwargs)
+
+    def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        with self._new_after_errors("train_function"):
+            return super().train_on_batch(without_frame(x), *args, **kwargs)
 
     def evaluate(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Measure the model, as `keras.Model.evaluate` does.
@@ -139,9 +173,50 @@ class ClickModel(keras.Model):
             args: See Keras.
             kwargs: See Keras.
         """
-        return super().evaluate(self._for_devices(x), *args, **kwargs)
+        with self._new_after_errors("test_function"):
+            return super().evaluate(self._for_devices(x), *args, **kwargs)
+
+    def test_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        return_dict: bool = False,
+    ) -> Any:
+        x = without_frame(x)
+        if not self._has_replicas:
+            return super().test_on_batch(x, y, sample_weight, return_dict)
+        logs = super().test_on_batch(x, y, sample_weight, return_dict=True)
+        # The step returns the values of one replica, as in `evaluate`.
+        results = self._get_metrics_result_or_logs(logs)
+        values = {name: float(value) for name, value in results.items()}
+        return values if return_dict else self._flatten_metrics_in_order(values)
+
+    @contextmanager
+    def _new_after_errors(self, name: str) -> Iterator[None]:
+        """Make a compiled function again if it failed, perhaps half traced."""
+        # TensorFlow would go on failing, also with inputs that are right.
+        try:
+            yield
+        except Exception:
+            setattr(self, name, None)
+            raise
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """Score rows, as `keras.Model.predict` does.
+
+        Args:
+            x: Inputs, or batches of inputs.
+            args: See Keras.
+            kwargs: See Keras.
+        """
+        return super().predict(without_frame(x), *args, **kwargs)
+
+    def predict_on_batch(self, x: Any) -> Any:
+        return super().predict_on_batch(without_frame(x))
 
     def _for_devices(self, batches: Any) -> Any:
+        batches = without_frame(batches)
         if keras.backend.backend() != "tensorflow":
             return batches
         from tfdlrm.models.device_batches import for_devices

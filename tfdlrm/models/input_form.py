@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfdlrm.layers._id_forms import are_columns
+
 
 @dataclass(frozen=True)
 class InputForm:
@@ -27,6 +29,8 @@ class InputForm:
     def from_inputs(cls, inputs: dict[str, Any]) -> "InputForm":
         """Return the form of a batch."""
         dense, ids = inputs["dense_features"], inputs["categorical_features"]
+        if are_columns(ids):
+            return cls(_dense_spec(dense.shape), _specs_of_columns(ids))
         if isinstance(ids, list | tuple):
             num_features = len(ids[0])
             specs = [_ids_spec((None,), f"indices_{i}") for i in range(num_features)]
@@ -62,6 +66,22 @@ def _ids_spec(shape: Any, name: str = "categorical_features") -> tf.TensorSpec:
     """Return integers `(batch, features)`, `(batch, features, width)` or `(n,)`."""
     sizes = [size if i == 1 else None for i, size in enumerate(shape)]
     return tf.TensorSpec(sizes, tf.int64, name)
+
+
+def _specs_of_columns(columns: Any) -> Any:
+    """Return the specification of each feature's ids, as a list or a dictionary."""
+    is_dict = isinstance(columns, dict)
+    pairs = columns.items() if is_dict else enumerate(columns)
+    specs = {}
+    for name, column in pairs:
+        if isinstance(column, tf.RaggedTensor):
+            splits = column.row_splits.dtype
+            specs[name] = tf.RaggedTensorSpec((None, None), tf.int64, 1, splits)
+        else:
+            sizes = [None, *(1 if size == 1 else None for size in column.shape[1:])]
+            title = name if is_dict else f"column_{name}"
+            specs[name] = tf.TensorSpec(sizes, tf.int64, title)
+    return specs if is_dict else [*specs.values()]
 
 
 def export_function(model: keras.Model, signature: Any, filepath: str) -> None:

@@ -9,7 +9,7 @@ from tfdlrm.config.model_columns import factorized_columns
 from tfdlrm.config.models import MFConfig
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.layers import LinearTerms
-from tfdlrm.layers._id_forms import is_indices_and_offsets
+from tfdlrm.layers._id_forms import are_columns, is_indices_and_offsets
 from tfdlrm.layers._wide_sums import sum_dtype
 from tfdlrm.models.click_model import ClickModel
 from tfdlrm.models.parts import build_layer, embeddings_of
@@ -81,10 +81,17 @@ class MatrixFactorization(ClickModel):
         return model
 
     def build_parts(self, dense_shape: Any, ids_shape: Any) -> None:
-        batch = ids_shape[0]
+        batch = dense_shape[0]
         build_layer(self.embeddings, (batch, 2))
         if not self.biases.built:
             self.biases.build((batch, 0), (batch, 2))
+
+    def order_ids(self, ids: dict[str, Any]) -> list[Any]:
+        raise ValueError(
+            f"{self.name}: categorical_features are a dictionary of {[*ids]}, expected "
+            "a list of all columns or one tensor: a factorization takes two of them by "
+            "position."
+        )
 
     def logits(self, dense: Any, ids: Any, training: bool | None) -> Any:
         pair = _take_columns(ids, self.columns)  # (batch, 2)
@@ -102,6 +109,8 @@ def _take_columns(ids: Any, columns: tuple[int, ...]) -> Any:
     if is_indices_and_offsets(ids, "categorical_features"):
         indices, offsets = ids
         return [indices[column] for column in columns], _rows(offsets, columns)
+    if are_columns(ids):
+        return [ids[column] for column in columns]
     if hasattr(ids, "row_splits"):
         import tensorflow as tf
 

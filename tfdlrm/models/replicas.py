@@ -134,7 +134,8 @@ def function_of_iterator(
             replica.
 
     Returns:
-        Function from an iterator to the results of the last step.
+        Function from an iterator to the results of the last step. A batch of
+        `train_on_batch` is cut like those of a data set.
     """
     strategy = model.distribute_strategy
 
@@ -154,4 +155,24 @@ def function_of_iterator(
                 results = one_step(data.get_value())
         return results
 
-    return execution
+    def function(batches: Any) -> Any:
+        if not isinstance(
+            batches, tf.data.Iterator | tf.distribute.DistributedIterator
+        ):
+            batches = iter(
+                strategy.experimental_distribute_dataset(_one(next(batches)))
+            )
+        return execution(batches)
+
+    return function
+
+
+def _one(batch: tuple[Any, ...]) -> tf.data.Dataset:
+    """Return a data set of one batch."""
+    values = tuple(part for part in batch if part is not None)
+    # A data set takes a list for a tensor.
+    values = keras.tree.map_structure(
+        lambda part: part if isinstance(part, tf.RaggedTensor) else tf.constant(part),
+        keras.tree.lists_to_tuples(values),
+    )
+    return tf.data.Dataset.from_tensors(values)

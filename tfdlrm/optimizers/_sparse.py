@@ -10,6 +10,16 @@ import tensorflow as tf
 from tfdlrm.layers._placed_tables import variables_on
 from tfdlrm.layers._table_rows import write_rows
 from tfdlrm.layers._wide_sums import sum_dtype
+from tfdlrm.optimizers._accumulation import GradientSum
+from tfdlrm.optimizers._clipping import clip
+from tfdlrm.optimizers._collective_keys import use_own_keys
+
+_WHOLE_TABLE = {
+    "weight_decay": "Leave weight_decay unset, and give an EmbeddingCollection an "
+    "embeddings_regularizer, which pulls at the rows of the batch.",
+    "use_ema": "Leave use_ema unset, and average the weights of saved checkpoints.",
+}
+"""Options that change rows outside the batch at every step, and what to do instead."""
 
 
 class SparseOptimizer(keras.optimizers.Optimizer):
@@ -23,31 +33,24 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         learning_rate: A float, or a `keras.optimizers.schedules.LearningRateSchedule`.
         name: Name of the optimizer.
         kwargs: Other arguments of `keras.optimizers.Optimizer`, as far as supported.
+            `clipnorm`, `global_clipnorm` and `clipvalue` clip the gradients of the
+            whole batch, after repeated rows and all devices are summed; tables of one
+            width are one variable. `gradient_accumulation_steps` adds a variable of
+            its own size to each variable, and needs a single device.
 
     Raises:
-        ValueError: If an option is set that touches, at every step, rows that no id of
-            the batch names (weight decay, clipping, moving averages, gradient
-            accumulation), or under a `tf.distribute.ParameterServerStrategy`.
+        ValueError: If an option is set that changes, at every step, rows that no id of
+            the batch names (weight decay, moving averages), or under a
+            `tf.distribute.ParameterServerStrategy`.
     """
 
     def __init__(self, learning_rate: Any, name: str, **kwargs: Any) -> None:
-        unsupported = [
-            key
-            for key in (
-                "weight_decay",
-                "clipnorm",
-                "clipvalue",
-                "global_clipnorm",
-                "use_ema",
-                "gradient_accumulation_steps",
-            )
-            if kwargs.get(key)
-        ]
+        unsupported = [key for key in _WHOLE_TABLE if kwargs.get(key)]
         if unsupported:
             raise ValueError(
                 f"{type(self).__name__} does not support {', '.join(unsupported)}: "
                 "with sparse gradients these would read or write the whole table at "
-                "every step. Leave them unset."
+                f"every step. {' '.join(_WHOLE_TABLE[key] for key in unsupported)}"
             )
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
         strategy = self._distribution_strategy
@@ -57,9 +60,12 @@ class SparseOptimizer(keras.optimizers.Optimizer):
                 "make model and optimizer under a MirroredStrategy or a "
                 "MultiWorkerMirroredStrategy."
             )
+        use_own_keys(strategy)
         # A function, since Keras would save the contents of a dictionary.
         self._get_flags: Callable[[Any], Any] = {}.get
         self._at_home: frozenset[Any] = frozenset()
+        self._sums: Callable[[Any], GradientSum] = {}.__getitem__
+        self._clips = bool(self.clipnorm or self.global_clipnorm or self.clipvalue)
 
     def build(self, variables: Any) -> None:
         if self.built:
@@ -71,7 +77,45 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             for variable in variables
             if hasattr(variable, "shard")
         )
+        self._require_one_home(variables)
+        if self.gradient_accumulation_steps:
+            self._add_sums(variables)
         self._add_states(variables)
+
+    def _require_one_home(self, variables: Any) -> None:
+        """Refuse what needs the gradients of all devices in one place.
+
+        Raises:
+            ValueError: If gradients are accumulated, or those of placed tables clipped,
+                under a strategy of several devices.
+        """
+        strategy = self._distribution_strategy
+        if strategy.num_replicas_in_sync == 1:
+            return
+        if self.gradient_accumulation_steps:
+            raise ValueError(
+                f"{type(self).__name__} does not support gradient_accumulation_steps "
+                f"under a {type(strategy).__name__} of "
+                f"{strategy.num_replicas_in_sync} devices: leave it unset, and make "
+                "batches larger."
+            )
+        if self._clips and self._at_home:
+            raise ValueError(
+                f"{type(self).__name__} does not clip gradients of tables that lie on "
+                "one device each: leave clipping unset, or make the model outside "
+                "`tables_on`."
+            )
+
+    def _add_sums(self, variables: Any) -> None:
+        sums = {
+            self._var_key(variable): GradientSum(
+                total, getattr(variable, "shard", None)
+            )
+            for variable, total in zip(
+                variables, self._accumulated_gradients, strict=True
+            )
+        }
+        self._sums = sums.__getitem__  # a function, as above
 
     def _add_states(self, variables: Any) -> None:
         """Add the optimizer's variables for some variables of a model."""
@@ -145,7 +189,65 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     def _has_home(self, variable: tf.Variable) -> bool:
         return tf.distribute.has_strategy() and self._var_key(variable) in self._at_home
 
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        if self.loss_scale_factor is not None:
+            grads = [_divisible(gradient) for gradient in grads]
+        super().apply(grads, trainable_variables)
+
+    def _backend_apply_gradients(self, grads: Any, trainable_variables: Any) -> None:
+        num_steps = self.gradient_accumulation_steps
+        if not num_steps:
+            super()._backend_apply_gradients(grads, trainable_variables)
+            return
+        sums = [self._sums(self._var_key(variable)) for variable in trainable_variables]
+        for total, gradient in zip(sums, grads, strict=True):
+            total.add(gradient)
+        are_sparse = [isinstance(gradient, tf.IndexedSlices) for gradient in grads]
+
+        def update() -> tf.Tensor:
+            means = [
+                total.take_mean(num_steps, is_sparse)
+                for total, is_sparse in zip(sums, are_sparse, strict=True)
+            ]
+            self._backend_update_step(means, trainable_variables, self.learning_rate)
+            return tf.constant(True)
+
+        is_last = (self._iterations.value + 1) % num_steps == 0
+        tf.cond(is_last, update, lambda: tf.constant(False))
+
+    def set_weights(self, weights: Any) -> None:
+        super().set_weights(weights)
+        self._forget_rows()
+
+    def load_own_variables(self, store: Any) -> None:
+        super().load_own_variables(store)
+        self._forget_rows()
+
+    def _forget_rows(self) -> None:
+        if self.gradient_accumulation_steps:
+            for variable in self._trainable_variables:
+                self._sums(self._var_key(variable)).forget_rows()
+
+    def _clip_gradients(self, grads: Any) -> Any:
+        return grads  # see `_all_reduce_sum_gradients`
+
     def _all_reduce_sum_gradients(self, pairs: Any) -> Any:
+        pairs = self._reduce(pairs)
+        if not self._clips:
+            return pairs
+        # Keras clips the gradients of each device, before they are summed.
+        gradients = clip(
+            [gradient for gradient, _ in pairs],
+            self.clipnorm,
+            self.global_clipnorm,
+            self.clipvalue,
+        )
+        return [
+            (gradient, variable)
+            for gradient, (_, variable) in zip(gradients, pairs, strict=True)
+        ]
+
+    def _reduce(self, pairs: Any) -> Any:
         # Gradients of a table on one device go there, in the update step.
         pairs = list(pairs)
         pairs_without_home = [pair for pair in pairs if not self._has_home(pair[1])]
@@ -205,27 +307,24 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         raise NotImplementedError
 
 
+def _divisible(gradient: Any) -> Any:
+    """Return a sparse gradient that Keras can divide by a number."""
+    if not isinstance(gradient, tf.IndexedSlices):
+        return gradient
+    return _Slices(gradient.values, gradient.indices, gradient.dense_shape)
+
+
+class _Slices(tf.IndexedSlices):
+    def __truediv__(self, divisor: float) -> tf.IndexedSlices:
+        return tf.IndexedSlices(self.values / divisor, self.indices, self.dense_shape)
+
+
 def _concatenate(gradients: Any) -> tf.IndexedSlices:
     """Concatenate the sparse gradients of several devices."""
     return tf.IndexedSlices(
         tf.concat([gradient.values for gradient in gradients], axis=0),
         tf.concat([gradient.indices for gradient in gradients], axis=0),
     )
-
-
-def sum_repeated(rows: Any, values: Any) -> tuple[Any, Any]:
-    """Return the distinct rows of a sparse gradient, and the sum of the values of each.
-
-    Args:
-        rows: Integer tensor of shape `(n,)`, with repetitions.
-        values: Tensor of shape `(n, dim)`.
-
-    Returns:
-        Tensors of shape `(distinct,)` and `(distinct, dim)`.
-    """
-    unique_rows, positions = tf.unique(rows)
-    sums = tf.math.unsorted_segment_sum(values, positions, tf.size(unique_rows))
-    return unique_rows, sums
 
 
 def scatter_add(variable: tf.Variable, rows: Any, values: Any) -> None:

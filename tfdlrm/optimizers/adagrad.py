@@ -7,12 +7,12 @@ import tensorflow as tf
 from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
 from tfdlrm.layers._table_rows import write_rows
+from tfdlrm.optimizers._clipping import sum_repeated
 from tfdlrm.optimizers._sparse import (
     SparseOptimizer,
     is_narrow,
     subtract,
     subtract_rows,
-    sum_repeated,
 )
 
 

@@ -6,12 +6,12 @@ import keras
 import tensorflow as tf
 
 from tfdlrm.layers._table_rows import write_rows
+from tfdlrm.optimizers._clipping import sum_repeated
 from tfdlrm.optimizers._sparse import (
     SparseOptimizer,
     is_narrow,
     subtract,
     subtract_rows,
-    sum_repeated,
 )
 
 
@@ -78,7 +78,7 @@ class LazyAdam(SparseOptimizer):
         # The correction for the start of the moments is the same for all variables.
         widths = [tf.as_dtype(variable.dtype).size for variable in trainable_variables]
         dtype = tf.float64 if max(widths) == 8 else tf.float32
-        step = tf.cast(self.iterations.value + 1, dtype)
+        step = tf.cast(self.iterations, dtype) + 1
         correction = tf.sqrt(1 - self.beta_2**step) / (1 - self.beta_1**step)
         learning_rate = tf.cast(learning_rate, dtype) * correction
         super()._backend_update_step(grads, trainable_variables, learning_rate)

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdlrm.optimizers._sparse import sum_repeated
+from tfdlrm.optimizers._clipping import sum_repeated
 from tfdlrm.optimizers.adagrad import Adagrad
 
 

@@ -5,13 +5,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfdlrm.optimizers._clipping import sum_repeated
 from tfdlrm.optimizers._sparse import (
     SparseOptimizer,
     is_narrow,
     scatter_add,
     subtract,
     subtract_rows,
-    sum_repeated,
 )
 
 

@@ -82,7 +82,8 @@ def finish(
         bins,
         scores,
         CurveMarks(
-            title=f"{config.model.name} on {data_dir.name}, {config.optimizer.name}",
+            title=f"{config.model.name} on {data_dir.resolve().name}, "
+            f"{config.optimizer.name}",
             steps_per_epoch=progress.steps_per_epoch,
             kept_step=progress.kept_step,
         ),
