@@ -1,6 +1,7 @@
 """`tfdlrm.load`: a trained model that scores frames and says what it has learned."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from tfdlrm.exporting.versions import newest_whole
 from tfdlrm.frames.encoder import FeatureEncoder
 from tfdlrm.frames.named_columns import NamedColumns
 from tfdlrm.frames.typed_rows import arrow_columns
+from tfdlrm.metrics.binary import binary_metrics
 from tfdlrm.metrics.splits import EVALUATION_BATCH_SIZE
 from tfdlrm.training.run_directory import RunDirectory
 
@@ -44,6 +46,11 @@ def load(path: Path | str) -> "TrainedModel":
 
 
 def _version_of_run(path: Path) -> Path:
+    if path.suffix == ".keras":
+        raise InputError(
+            f"{path} is a file of Keras: load it by keras.saving.load_model, or give "
+            "the directory of its run here"
+        )
     run = RunDirectory(path)
     if not run.config_file.is_file() and not run.report_file.is_file():
         raise InputError(
@@ -127,6 +134,18 @@ class TrainedModel:
             for batch in _batches(features, EVALUATION_BATCH_SIZE)
         ]
         return np.concatenate([np.empty(0), *scores])  # float64
+
+    def evaluate(self, rows: Any) -> dict[str, float]:
+        """Return the measures that `tfdlrm.evaluate` reports, such as `auc`.
+
+        Args:
+            rows: A frame with the column of the label.
+
+        Raises:
+            InputError: If a column is missing or has a value that cannot be used.
+        """
+        labels = self._encoder.label(rows).ravel()
+        return asdict(binary_metrics(labels, self.score(rows)))
 
     def explain(self, row: Any) -> "pd.DataFrame":
         """Return what each column of a row contributes to its probability.
