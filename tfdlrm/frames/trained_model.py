@@ -229,7 +229,7 @@ class TrainedModel:
             raise InputError(
                 f"the model {model.name} of {self.path} has no vectors of {name!r}"
             )
-        return _table(embeddings, list(columns).index(position))
+        return np.asarray(embeddings.table(list(columns).index(position)))
 
     def _values_of(self, row: Any) -> dict[str, Any]:
         """Return the values of one row, in the order of the schema."""
@@ -256,15 +256,3 @@ def _batches(features: dict[str, Any], batch_size: int) -> Iterator[dict[str, An
     for start in range(0, num_rows, batch_size):
         rows = slice(start, start + batch_size)
         yield {name: values[rows] for name, values in features.items()}
-
-
-def _table(embeddings: Any, position: int) -> np.ndarray:
-    """Return the vectors of all ids of a feature, `(ids, dim)`."""
-    size, num_features = embeddings.vocabulary_sizes[position], embeddings.num_features
-    parts = []
-    for start in range(0, size, EVALUATION_BATCH_SIZE):
-        numbers = np.arange(start, min(start + EVALUATION_BATCH_SIZE, size))
-        ids = np.zeros((len(numbers), num_features), np.int64)
-        ids[:, position] = numbers
-        parts.append(np.asarray(embeddings(ids))[:, position])
-    return np.concatenate(parts)
