@@ -54,6 +54,7 @@ def parse_rows(
         ),
     )
     frame = pl.DataFrame(table)
+    frame.columns = list(sources)  # Polars gives a name to a column without one
     if not is_utf_8:
         frame = frame.select(map(_stored_bytes, frame.iter_columns()))
     return frame, bad_widths

@@ -60,13 +60,12 @@ class ParquetLog(LogFile):
 
     def _frame(self, batch: Any) -> pl.DataFrame:
         """Return the columns to read, and those to keep as they are."""
-        read = [name for name in batch.schema.names if name in self._sources]
         kept = [name for name in self._kept if name in batch.schema.names]
-        return pl.DataFrame(
-            [
-                *as_frame(batch.select(read)),
-                *(as_stored(batch.column(name), kept_name(name)) for name in kept),
-            ]
+        if not kept:
+            return as_frame(batch)
+        read = [name for name in batch.schema.names if name in self._sources]
+        return as_frame(batch.select(read)).hstack(
+            [as_stored(batch.column(name), kept_name(name)) for name in kept]
         )
 
     def _batches(self, file: Any, names: list[str]) -> Iterator[Any]:

@@ -95,7 +95,9 @@ class _TextRows:
         style = self._style
         assert style is not None
         *kept, last = columns
-        frame = pl.DataFrame([*(self._escape(values, style) for values in kept), last])
+        escaped = [self._escape(values, style) for values in kept]
+        numbered = {str(number): text for number, text in enumerate([*escaped, last])}
+        frame = pl.DataFrame(numbered)  # names may be empty, and are in the head line
         frame.write_csv(
             self._file,
             include_header=False,
@@ -163,7 +165,8 @@ class _ParquetRows:
     def write(
         self, kept: Sequence[pl.Series], scores: np.ndarray, style: TextStyle
     ) -> None:
-        columns = [*kept, pl.Series(SCORE, scores, pl.Float32)]
+        columns = {values.name: values for values in kept}
+        columns[SCORE] = pl.Series(SCORE, scores, pl.Float32)
         table = pl.DataFrame(columns).to_arrow()
         if self._writer is None:
             self._writer = pa_parquet.ParquetWriter(self._file, table.schema)

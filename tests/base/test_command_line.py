@@ -1,3 +1,4 @@
+import re
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -13,15 +14,6 @@ from tfdlrm.config import PrepareConfig, TrainConfig
 from tfdlrm.predict import PredictCommand
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
-COMMANDS = [
-    "pipelines.prepare",
-    "tfdlrm.train",
-    "tfdlrm.plan",
-    "tfdlrm.evaluate",
-    "tfdlrm.predict",
-    "tfdlrm.export",
-    "tfdlrm.importance",
-]
 
 
 def train_config(*argv):
@@ -135,13 +127,6 @@ def test_the_status_tells_bad_input_from_a_defect(capsys):
     with pytest.raises(SystemExit) as leave:
         run_command(lambda: None)
     assert leave.value.code == 0
-
-
-@pytest.mark.parametrize("module", COMMANDS)
-def test_help_names_the_settings(module):
-    result = run_command_line(f"python -m {module} --help")
-    assert result.returncode == 0
-    assert f"usage: python -m {module}" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -334,6 +319,118 @@ def test_a_switch_may_stand_alone():
     assert not train_config("--seed", "1").allow_one_class
 
 
+PYTHON_WORDS = re.compile(
+    r"<class|typing|Optional|Union|Literal|NoneType|NestedArg|PosixPath|None|True|False"
+    r"|Parser key|tuple|\(\d+,"
+)
+
+
+@pytest.mark.parametrize("value", ["null", "true", "[-1,x]"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "epochs",
+        "early_stopping",
+        "precision",
+        "profile_steps",
+        "run_dir",
+        "prepare.dialect",
+        "model.top_mlp_units",
+        "model",
+    ],
+)
+def test_no_value_is_refused_in_words_of_python(name, value, tmp_path):
+    path = tmp_path / "settings.yaml"
+    section, _, key = name.rpartition(".")
+    path.write_text(f"{section}: {{{key}: {value}}}" if section else f"{key}: {value}")
+    for argv in ([f"--{name}", value], ["--config", str(path)]):
+        try:
+            train_config(*argv)
+        except InputError as error:
+            assert not PYTHON_WORDS.search(str(error))
+            assert "\n" not in str(error)
+
+
+def test_null_is_refused_where_it_has_no_meaning(tmp_path):
+    path = tmp_path / "settings.yaml"
+    for text, message in (
+        ("epochs: null", "epochs is null, expected a whole number"),
+        ("prepare:", "prepare is null, expected settings such as prepare.dialect"),
+        (
+            "optimizer: {learning_rate: ~}",
+            "optimizer.learning_rate is null, expected a",
+        ),
+    ):
+        path.write_text(text)
+        with pytest.raises(InputError, match=f"^{message}"):
+            train_config("--config", str(path))
+    path.write_text("early_stopping:\n")
+    assert train_config("--config", str(path)) == TrainConfig()
+
+
+def test_a_number_in_place_of_a_path_is_told_to_be_quoted(tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text("raw: [a]\noutput: 2024\n")
+    with pytest.raises(
+        InputError, match=r"output is a number, expected a path; .* quo"
+    ):
+        parse(PrepareCommand, "m", ["--config", str(path)], several="raw")
+
+
+@pytest.mark.parametrize(
+    ("argv", "meant"),
+    [
+        ("--lr 0.1", "--optimizer.learning_rate"),
+        ("--columns c.yaml", "--prepare.columns"),
+        ("--embedding_dim 4", "--model.embedding_dim"),
+        ("--input clicks.csv", "--raw"),
+        ("--output_dir models", "--export_dir"),
+        ("--optimizer.name adam", "lazy_adam"),
+        ("--precision bfloat16", "mixed_bfloat16"),
+        ("--optimzer.name sgd", "--optimizer.name"),
+    ],
+)
+def test_names_of_other_programs_lead_to_ours(argv, meant):
+    with pytest.raises(InputError, match=f"; did you mean {meant}\\?"):
+        train_config(*argv.split())
+
+
+def test_an_output_directory_and_a_file_are_told_apart():
+    for config_class, option in (
+        (PrepareCommand, "--output"),
+        (PredictCommand, "--output_file"),
+    ):
+        with pytest.raises(InputError, match=f"; did you mean {option}\\?"):
+            parse(config_class, "m", ["--output_dir", "x"], several=())
+
+
+def test_a_setting_of_another_model_leads_to_that_model(tmp_path):
+    message = "it is a setting with --model.name dcn_v2"
+    with pytest.raises(InputError, match=message):
+        train_config("--model.rank", "3")
+    path = tmp_path / "settings.yaml"
+    path.write_text("model: {rank: 3}")
+    with pytest.raises(InputError, match=message):
+        train_config("--config", str(path))
+
+
+def test_a_file_without_its_option_is_told_which_one():
+    with pytest.raises(InputError, match=r"did you mean --raw clicks\.csv\?"):
+        train_config("clicks.csv")
+
+
+def test_an_error_in_a_section_has_its_name():
+    with pytest.raises(InputError, match=r"^prepare\.days is -1, expected >= 1"):
+        train_config("--prepare.days", "-1")
+
+
+def test_yaml_that_is_broken_is_told_by_line_and_column(tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text("epochs: 2\nmodel: {name: dlrm\n")
+    with pytest.raises(InputError, match="as YAML: line 3, column 1: expected"):
+        train_config("--config", str(path))
+
+
 @pytest.mark.parametrize(
     ("argument", "names"),
     [
@@ -348,3 +445,18 @@ def test_names_in_a_list_stay_text(argument, names):
     argv = ["--model", "m", "--raw", "r", "--output_file", "o"]
     for arguments in (["--keep", argument], [f"--keep={argument}"]):
         assert parse(PredictCommand, "predict", [*argv, *arguments]).keep == names
+
+
+@pytest.mark.parametrize("text", ["epochs: 2\nepochs: 3\n", "model: {a: 1, a: 2}"])
+def test_a_key_that_is_there_twice_is_refused(text, tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"line \d: \w+ is there twice, expected once"):
+        train_config("--config", str(path))
+
+
+def test_what_is_missing_is_told_by_its_options():
+    with pytest.raises(InputError, match=r"^--raw, --output_file are missing"):
+        parse(PredictCommand, "m", ["--model", "m"])
+    with pytest.raises(InputError, match=r"^--output_file is missing"):
+        parse(PredictCommand, "m", ["--model", "m", "--raw", "r"])

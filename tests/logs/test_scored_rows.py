@@ -216,6 +216,18 @@ def test_lists_are_json_in_text(tmp_path):
     assert json.loads(rows[0][3]) == {"p": 1}
 
 
+@pytest.mark.parametrize("name", ["", "^.*$", "*", "two\nlines"])
+def test_columns_of_any_name_are_kept(tmp_path, name):
+    frame = pl.DataFrame({"y": [1], "a b": ["x"], "tags": [["s"]], name: ["kept"]})
+    frame.write_parquet(tmp_path / "log.parquet")
+    output = scored(tmp_path / "log.parquet", TYPED_COLUMNS, [name, "y"], "s.parquet")
+    assert pl.read_parquet(output).columns == [name, "y", "probability"]
+    write(tmp_path / "log.csv", as_csv([["y", "a b", "tags", name], [1, "x", "s", 2]]))
+    output = scored(tmp_path / "log.csv", columns(), [name, "y"])
+    with output.open(newline="") as file:
+        assert list(csv.reader(file)) == [[name, "y", "probability"], ["2", "1", "0.0"]]
+
+
 def test_files_of_other_types_are_refused_in_one_line(tmp_path):
     folder = tmp_path / "logs"
     folder.mkdir()

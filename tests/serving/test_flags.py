@@ -403,6 +403,13 @@ def test_rest_has_a_time_limit_of_its_own():
     assert parsed.rest_limits.seconds == 7.0
 
 
+def test_answers_list_unknown_values_only_on_request():
+    assert not settings("models/m").reports_unknown
+    assert settings("models/m --report_unknown").reports_unknown
+    with pytest.raises(InputError, match="--report_unknown has no effect with"):
+        settings("models/m --report_unknown --rest_api_port=0")
+
+
 def post_rows(server):
     dense, ids = rows(2)
     inputs = {"dense_features": dense.tolist(), "categorical_features": ids.tolist()}

@@ -196,6 +196,12 @@ def test_examples_of_plain_rows_score_as_the_rows_do(server, model, times):
     np.testing.assert_allclose(answer["results"], expected, rtol=1e-5)
 
 
+def test_examples_without_a_signature_get_a_hint(server):
+    examples = {"examples": [{"age": 1}]}
+    error = refused(server, "text", examples, method="regress", signature=None)
+    assert error.endswith('as "signature_name": classify, regress, tf_example')
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -208,3 +214,9 @@ def test_a_wrong_value_of_an_example_is_named(server, change, message):
     rows = {"examples": [PLAIN_ROWS[0], PLAIN_ROWS[0] | change]}
     error = refused(server, "text", rows, method="classify", signature="classify")
     assert message in error
+
+
+def test_a_schema_that_cannot_be_read_leaves_text(tmp_path, caplog):
+    (tmp_path / "schema.json").write_text('{"columns": 3}')
+    assert described_columns(tmp_path) == {}
+    assert "raw columns are taken as text only" in caplog.text

@@ -19,10 +19,19 @@ _UNKNOWN_KEY = re.compile(
 )
 _BAD_GROUP = re.compile(r'Parser key "([^"]*)": Unable to load config')
 _BAD_VALUE = re.compile(r'Parser key "([^"]*)": .*(?:Got|Given) value: ?(.*)')
+_NO_PATH = re.compile(r'Parser key "([^"]*)": Not of type Path: .* not (\w+)')
 _NO_VALUE = re.compile(r"argument (--[^:]*): expected (?:one|at least one) argument")
 _MISSING = re.compile(r"the following arguments are required: (.*)")
 _NESTED = re.compile(r"NestedArg\(key='([^']*)', val=.*\)")
 """Messages of jsonargparse."""
+
+_NOUNS = {
+    "dict": "a mapping",
+    "list": "a list",
+    "int": "a number",
+    "float": "a number",
+    "bool": "true or false",
+}
 
 _PATHS = ("raw", "data_dir", "model", "run_dir", "input")
 """Settings that a path without an option is probably meant for."""
@@ -62,7 +71,8 @@ class OneLineParser(jsonargparse.ArgumentParser):
             return f"{match[1]} has no value, expected {self._expected(match[1][2:])}"
         if match := _MISSING.fullmatch(text):
             names = [f"--{name.strip().lstrip('-')}" for name in match[1].split(",")]
-            return f"expected {', '.join(names)} too: required, and not given"
+            verb = "is" if len(names) == 1 else "are"
+            return f"{', '.join(names)} {verb} missing, expected a value of each"
         if match := _BAD_GROUP.search(text):
             name = f"{match[1]}.name"
             hint = f"; did you mean --{name}?" if name in self.settings else ""
@@ -72,6 +82,11 @@ class OneLineParser(jsonargparse.ArgumentParser):
             return f"{name} is no setting{self._meant_key(match[1], name)}"
         if match := _BAD_VALUE.match(text):
             return self._is_not(match[1], match[2])
+        if match := _NO_PATH.match(text):
+            if match[2] == "NestedArg":
+                return f"{match[1]} has no settings below it: it is a path"
+            noun = _NOUNS.get(match[2], "another value")
+            return f"{match[1]} is {noun}, expected a path; if it is one, in quotes"
         return text
 
     def _is_not(self, name: str, value: str) -> str:

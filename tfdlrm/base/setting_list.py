@@ -5,6 +5,7 @@ They are read from the dataclass of the command and from the dataclasses in it.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from functools import cache
 from types import UnionType
 from typing import Any, get_args, get_type_hints
 
@@ -44,7 +45,7 @@ def settings_of(
         prefix: What goes before the names.
     """
     hints = get_type_hints(config_class)
-    texts = _descriptions(config_class)
+    texts = _descriptions(config_class)  # type: ignore[arg-type]
     settings: Sequence[Field[Any]] = fields(config_class)
     for field in settings:
         name, hint = field.name, chosen.get(field.name, hints[field.name])
@@ -93,6 +94,7 @@ def _default(field: Any) -> Any:
     return field.default
 
 
+@cache
 def _descriptions(config_class: type[Any]) -> dict[str, str]:
     """Return the descriptions of fields, those of the class before inherited ones."""
     texts: dict[str, str] = {}

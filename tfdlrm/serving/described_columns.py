@@ -29,8 +29,9 @@ def described_columns(directory: Path) -> dict[str, RawColumn]:
         return {}
     try:
         return _columns(FeatureSchema.load(directory), directory)
-    except InputError as error:
-        log.warning("%s: raw columns are taken as text only", error)
+    # Whatever a file of another release holds, text can be served.
+    except (InputError, KeyError, TypeError, ValueError) as error:
+        log.warning("%s: raw columns are taken as text only: %s", directory, error)
         return {}
 
 

@@ -93,10 +93,17 @@ def as_only_input(signature: Signature, examples: list[bytes]) -> NamedArrays:
     Raises:
         ServingError: If the signature has other inputs.
     """
-    (spec,) = signature.inputs.values() if len(signature.inputs) == 1 else (None,)
-    if spec is None or not spec.dtype.is_text:
-        refuse(f"signature {signature.name} does not take serialized tf.Examples")
+    if not _takes_examples(signature):
+        others = filter(_takes_examples, signature.servable.signatures.values())
+        names = ", ".join(sorted(other.name for other in others))
+        hint = f'; name another one as "signature_name": {names}' if names else ""
+        refuse(f"signature {signature.name} does not take serialized tf.Examples{hint}")
     return dict.fromkeys(signature.inputs, text_array(examples))
+
+
+def _takes_examples(signature: Signature) -> bool:
+    specs = [*signature.inputs.values()]
+    return len(specs) == 1 and specs[0].dtype.is_text and specs[0].column is None
 
 
 def check_method(signature: Signature, expected: str, is_strict: bool) -> None:

@@ -1,7 +1,7 @@
 """The raw values of a request's rows, whichever signature takes them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from tensorflow.core.example import example_pb2
@@ -38,7 +38,7 @@ class RowsOfText(ABC):
             num_rows: Number of rows; what else they hold is that of the first row.
         """
 
-    def _split(self, name: str, texts: Sequence[bytes]) -> list[bytes]:
+    def _split(self, name: str, texts: Iterable[bytes]) -> list[bytes]:
         column = self._columns.get(name)
         if column is not None and column.separator is not None:
             separator = column.separator.encode()
@@ -57,7 +57,8 @@ class _Columns(RowsOfText):
     """Rows as one input for each column."""
 
     def values(self, row: int, name: str) -> list[bytes]:
-        return self._split(name, np.atleast_1d(self._inputs[name][row]).tolist())
+        value = self._inputs[name][row]
+        return self._split(name, [value] if isinstance(value, bytes) else value)
 
     def one_by_one(
         self, values: Mapping[str, Sequence[bytes]], num_rows: int

@@ -89,7 +89,7 @@ function showProbability(probability, unknown, model) {
 }
 
 function effectRows(effects, most) {
-  return element("div", {class: "effects", role: "table", "aria-label": "Contributions"},
+  return element("div", {class: "effects", role: "group", "aria-label": "Contributions"},
     ...effects.flatMap(({name, value, without, contribution}) => {
       const sign = contribution < 0 ? "−" : "+";
       const points = (100 * Math.abs(contribution)).toFixed(1);
