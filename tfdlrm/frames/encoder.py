@@ -1,7 +1,7 @@
 """`FeatureEncoder`: from a frame to what `fit` takes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -134,13 +134,14 @@ class FeatureEncoder:
         return adapted.features(self.typed_rows(frame))
 
     def typed_rows(self, frame: Any) -> pl.DataFrame:
-        """Return rows as `pipelines.logs` reads them, whose slices `encode` takes."""
+        """Return rows as `pipelines.logs` reads them, whose slices `counting` takes."""
         columns = self._require_adapted().features.columns
         return RowReader(columns).features(NamedColumns(frame))
 
-    def encode(self, rows: pl.DataFrame) -> dict[str, Any]:
-        """Return the features of some of the rows that `typed_rows` returned."""
-        return self._require_adapted().features(rows)
+    def counting(self) -> RawFeatures:
+        """Return what encodes the rows of `typed_rows`, and counts unknown values."""
+        features = self._require_adapted().features
+        return replace(features, unknown=features.unknown.empty())
 
     def label(self, frame: Any) -> np.ndarray:
         """Return the labels of a frame, float32 `(rows, 1)`.
