@@ -53,11 +53,12 @@ SUBJECTS = {
         "protocol",
         "model_name",
         "columns",
+        "keep",
         "batch_size",
         "concurrency",
-        "retries",
         "timeout",
     ),
+    "failures": ("retries",),
     "TLS": ("ca_file", "cert_file", "key_file"),
 }
 

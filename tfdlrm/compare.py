@@ -1,5 +1,6 @@
 """`python -m tfdlrm.compare`: models and optimizers on one data set, in one report."""
 
+import json
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -109,6 +110,7 @@ def compare(command: CompareCommand) -> Path:
     schema = with_contents(FeatureSchema.load(command.data_dir), command.data_dir)
     _check_splits(command, schema)
     _keep_to_one_data_set(command.output, schema)
+    _keep_report(command)
     contenders = [
         _runs_of(command, schema, model, optimizer)
         for model in command.models
@@ -210,6 +212,27 @@ def _keep_to_one_data_set(output: Path, schema: FeatureSchema) -> None:
         raise InputError(
             f"{output} compares runs on another data set: {summarize(reasons)}; give "
             "another --output"
+        )
+
+
+def _keep_report(command: CompareCommand) -> None:
+    """Refuse to replace a report that compares models which are not compared now."""
+    path = command.output / "report.json"
+    try:
+        contenders = json.loads(path.read_bytes())
+        names = [contender["name"] for contender in contenders]
+    except (OSError, ValueError, TypeError, KeyError):
+        return  # there is none, or it is damaged
+    compared = {
+        f"{_name(model)}, {optimizer}"
+        for model, optimizer in product(command.models, command.optimizers)
+    }
+    missing = [name for name in names if name not in compared]
+    if missing:
+        raise InputError(
+            f"{path} also compares {'; '.join(missing)}: add these to --models and "
+            "--optimizers, since their runs are not trained again, or give another "
+            "--output"
         )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.devices import use_device
 from tfdlrm.base.version import __version__
-from tfdlrm.serving.flags import SUBJECTS, ServeCommand
+from tfdlrm.serving.flags import RENAMED, SUBJECTS, ServeCommand
 from tfdlrm.serving.foreign_flags import take_foreign
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def settings(command: ServeCommand) -> "ServerSettings":
         grpc_tls=grpc_tls,
         http_tls=http_tls,
         allowed_hosts=tuple(filter(None, (command.allowed_hosts or "").split(","))),
-        takes_other_inputs=command.allow_other_columns or command.allow_other_inputs,
+        takes_other_inputs=command.allow_other_columns,
         loading=_loading(command),
         socket_path=command.grpc_socket_path,
         channel_arguments=channel_arguments(command.grpc_channel_arguments),
@@ -145,7 +145,13 @@ def _print_versions() -> None:
 
 def main() -> None:
     words, lines = take_foreign(sys.argv[1:])
-    command = parse(ServeCommand, "tfdlrm.serve", arguments(words), subjects=SUBJECTS)
+    command = parse(
+        ServeCommand,
+        "tfdlrm.serve",
+        arguments(words),
+        renamed=RENAMED,
+        subjects=SUBJECTS,
+    )
     if command.version:
         _print_versions()
         return

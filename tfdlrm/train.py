@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tfdlrm.base.callable_module import make_callable
 from tfdlrm.base.command_line import gives, parse, run_command
+from tfdlrm.base.errors import InputError
 from tfdlrm.config import TrainConfig
 from tfdlrm.config.help_subjects import TRAIN
 
@@ -37,6 +38,8 @@ def train(
     """
     from tfdlrm.runs.training_run import run_training  # not for --help
 
+    if not isinstance(config, TrainConfig):
+        raise InputError(f"config is {config!r}, expected tfdlrm.TrainConfig(…)")
     start = time.perf_counter()
     run = run_training(config, callbacks)
     if run is None:

@@ -445,3 +445,18 @@ def test_names_in_a_list_stay_text(argument, names):
     argv = ["--model", "m", "--raw", "r", "--output_file", "o"]
     for arguments in (["--keep", argument], [f"--keep={argument}"]):
         assert parse(PredictCommand, "predict", [*argv, *arguments]).keep == names
+
+
+@pytest.mark.parametrize("text", ["epochs: 2\nepochs: 3\n", "model: {a: 1, a: 2}"])
+def test_a_key_that_is_there_twice_is_refused(text, tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"line \d: \w+ is there twice, expected once"):
+        train_config("--config", str(path))
+
+
+def test_what_is_missing_is_told_by_its_options():
+    with pytest.raises(InputError, match=r"^--raw, --output_file are missing"):
+        parse(PredictCommand, "m", ["--model", "m"])
+    with pytest.raises(InputError, match=r"^--output_file is missing"):
+        parse(PredictCommand, "m", ["--model", "m", "--raw", "r"])

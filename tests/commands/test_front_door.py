@@ -111,6 +111,11 @@ def test_a_setting_of_another_type_is_refused(settings, message):
         DLRMConfig(embedding_dim="8")
 
 
+def test_a_run_needs_a_configuration():
+    with pytest.raises(InputError, match=r"config is \{'epochs': 2\}, expected tfdlrm"):
+        tfdlrm.train({"epochs": 2})
+
+
 @pytest.mark.slow
 def test_a_type_checker_knows_what_the_functions_return(tmp_path):
     pytest.importorskip("mypy")

@@ -172,6 +172,17 @@ def test_simple_models_are_rows_of_the_table(command, tmp_path):
     assert row in report
 
 
+def test_a_report_of_other_models_is_not_replaced(data_dir, tmp_path):
+    command = CompareCommand(data_dir, ("dlrm",), ("sgd",), output=tmp_path / "out")
+    compared = [[finished_run(command)], [finished_run(command, "dcn")]]
+    command.output.mkdir()
+    write_comparison(command.output, compared, 1, "")
+    written = (command.output / "report.json").read_text()
+    with pytest.raises(InputError, match=r"report\.json also compares dcn, sgd: add"):
+        compare(command)
+    assert (command.output / "report.json").read_text() == written
+
+
 def test_one_seed_makes_no_ranking(command, tmp_path):
     contenders = [
         [finished_run(command, "dlrm", 0.8)],

@@ -176,6 +176,14 @@ def test_rows_with_unseen_and_missing_values_are_scored(fitted):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
 
 
+def test_values_that_are_written_otherwise_are_warned_of(fitted, recwarn):
+    fitted.predict_proba(TEST)
+    fitted.predict_proba(TEST.head(50).assign(country="DE"))
+    assert not [warning for warning in recwarn if "unknown" in str(warning.message)]
+    with pytest.warns(UserWarning, match=r"country: 300 of 300 .*'DE'; are they"):
+        fitted.predict_proba(TEST.assign(country="DE"))
+
+
 def test_a_fit_learns_and_is_measured(fitted):
     labels = (TEST["clicked"] == "yes").to_numpy()
     probabilities = fitted.predict_proba(TEST)[:, 1]
@@ -259,7 +267,7 @@ EXPECTED_TO_FAIL = {
 def test_the_checks_of_scikit_learn_pass():
     checks = pytest.importorskip("sklearn.utils.estimator_checks")
     results = checks.check_estimator(
-        DLRMClassifier(config=LOGISTIC),
+        DLRMClassifier(config=replace(LOGISTIC, epochs=20)),
         on_fail=None,
         on_skip=None,
         expected_failed_checks=EXPECTED_TO_FAIL,

@@ -329,3 +329,17 @@ def test_values_of_criteos_rows_are_hashes(tmp_path):
     frame.loc[3, "C1"] = "no hash"
     with pytest.raises(InputError, match="column 'C1' is 'no hash'"):
         encoder(frame)
+
+
+def test_a_description_in_a_file_keeps_the_format_of_its_files(tmp_path):
+    text = (
+        'label: {name: bought, positive: "yes"}\ndense: [price]\ncategorical: [user]\n'
+    )
+    (tmp_path / "columns.yaml").write_text(text)
+    for path in (tmp_path / "columns.yaml", str(tmp_path / "columns.yaml")):
+        of_csv = FeatureEncoder(path).adapt(FRAME)
+        assert of_csv.to_schema().columns["format"] == "csv"
+    described = {"label": {"name": "bought", "positive": "yes"}, "dense": ["price"]}
+    of_frame = FeatureEncoder({**described, "categorical": ["user"]}).adapt(FRAME)
+    assert of_frame.to_schema().columns["format"] == "parquet"
+    assert_same(of_csv(FRAME), of_frame(FRAME))

@@ -33,6 +33,8 @@ def rows_of(target, label=None, columns=None):
         (np.array([b"no", b"yes", b"yes", b"no"]), ["no", "yes"], ("yes", "no")),
         (np.array([0, 1, 1, 0], np.uint8)[:, None], [0, 1], "label"),
         (pl.Series([0, 1, 1, 0]), [0, 1], "label"),
+        (pl.DataFrame({"clicked": [0, 1, 1, 0]}), [0, 1], "label"),
+        (pd.DataFrame({"clicked": [0, 1, 1, 0]}), [0, 1], "label"),
     ],
 )
 def test_the_second_class_in_order_means_1(target, classes, entry):
@@ -68,6 +70,8 @@ def test_positive_turns_the_classes():
     rows = rows_of(["no", "yes", "yes", "no"], entry)
     assert rows.classes.values.tolist() == ["yes", "no"]
     assert rows.description["label"] == {**entry, "negative": "yes"}
+    spelled = {"name": "buys", "positive": "False"}
+    assert rows_of([False, True] * 2, spelled).classes.values.tolist() == [True, False]
     negative = {"name": "buys", "positive": "0", "negative": "1"}
     assert rows_of([0, 1, 1, 0], negative).classes.values.tolist() == [1, 0]
 

@@ -102,6 +102,14 @@ def test_it_knows_schema_vocabularies_and_measures(model, own_run):
     assert tfdlrm.evaluate(own_run / "shop", own_run / "data") == model.measures
 
 
+def test_a_frame_with_labels_is_evaluated_like_the_log(model, own_run):
+    labelled = frame().assign(bought=[row["bought"] for row in ROWS])
+    expected = tfdlrm.evaluate(own_run / "shop", raw=own_run / "log.csv")["raw"]
+    measures = model.evaluate(labelled)
+    for name in ("rows", "auc", "log_loss", "accuracy"):
+        assert measures[name] == pytest.approx(expected[name], rel=1e-5), name
+
+
 def test_its_keras_model_computes_the_same(model):
     features = model.encoder(frame(50))
     probabilities = tf.sigmoid(model.keras_model(features)).numpy().ravel()
@@ -167,6 +175,8 @@ def test_no_model_is_refused(tmp_path, own_run):
         load(tmp_path)
     with pytest.raises(InputError, match="holds no model"):
         load(own_run / "data")
+    with pytest.raises(InputError, match="load it by keras"):
+        load(own_run / "run" / "model.keras")
 
 
 @pytest.mark.parametrize(

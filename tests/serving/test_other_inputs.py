@@ -3,16 +3,16 @@
 import logging
 import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import tensorflow as tf
 
 from tests.support.served_model import save_kinds, save_scores
 from tests.support.serving_thread import embedded, get
+from tfdlrm.base.command_line import parse
 from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 from tfdlrm.serve import settings
-from tfdlrm.serving.flags import ServeCommand
+from tfdlrm.serving.flags import RENAMED, ServeCommand
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.models import Models
 from tfdlrm.serving.policies import ModelSettings, VersionPolicy
@@ -197,7 +197,8 @@ def test_other_columns_behind_equal_signatures_do_not_take_over(
 
 def test_the_option_for_other_inputs_goes_on_working():
     for name in ("allow_other_inputs", "allow_other_columns"):
-        command = ServeCommand(Path("models"), **{name: True})
+        argv = ["--model_base_path", "models", f"--{name}"]
+        command = parse(ServeCommand, "tfdlrm.serve", argv, renamed=RENAMED)
         assert settings(command).takes_other_inputs
 
 

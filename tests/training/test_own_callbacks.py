@@ -20,7 +20,7 @@ from tfdlrm.checkpoints import writer as checkpoint_writer
 from tfdlrm.checkpoints.directory import CheckpointDirectory
 from tfdlrm.runs.training_run import run_training
 from tfdlrm.training.fit import make_reproducible
-from tfdlrm.training.own_callbacks import check_callbacks
+from tfdlrm.training.own_callbacks import checked_callbacks
 
 
 class Recorder(keras.callbacks.Callback):
@@ -158,7 +158,7 @@ def test_weights_that_a_callback_puts_back_are_those_of_the_last_checkpoint(
 )
 def test_what_is_no_callback_is_refused(callbacks, message):
     with pytest.raises(InputError, match=message):
-        check_callbacks(callbacks)
+        checked_callbacks(callbacks)
 
 
 @pytest.mark.slow

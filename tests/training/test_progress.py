@@ -131,6 +131,18 @@ def test_words_say_what_was_done(tmp_path, patience, losses, epochs, ending, wei
     assert progress.to_json()["epochs"] == pytest.approx(len(losses))
 
 
+def test_a_run_that_was_killed_was_ended_by_nothing(tmp_path):
+    config = config_for(tmp_path, epochs=3, batch_size=64, early_stopping=2)
+    progress = Progress.of(config, 640, points_of(3, 2, 4), {"step": 20})
+    assert progress.to_json() == {
+        "steps": 20,
+        "epochs": 2.0,
+        "ended_by": None,
+        "kept_step": 20,
+    }
+    assert progress.ending_in_words == "20 steps"
+
+
 def test_points_of_one_label_have_no_auc(tmp_path, capsys):
     def ones(epoch, batch):
         batches = read(epoch, batch)

@@ -100,6 +100,9 @@ def _read(file: str) -> Mapping[str, Any]:
 def _settings(source: str, text: str) -> Mapping[str, Any]:
     try:
         settings = yaml.safe_load(text)
+        _refuse_duplicates(source, yaml.compose(text, yaml.SafeLoader))
+    except InputError:
+        raise
     except (ValueError, yaml.YAMLError) as error:
         raise InputError(
             f"{source} cannot be read as YAML: {yaml_problem(error)}"
@@ -109,6 +112,23 @@ def _settings(source: str, text: str) -> Mapping[str, Any]:
             f"{source} holds no settings: expected YAML such as `epochs: 2`"
         )
     return settings
+
+
+def _refuse_duplicates(source: str, node: yaml.Node | None) -> None:
+    """Refuse a key that is there twice, of which YAML would silently take the last."""
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen = set()
+    for key, value in node.value:
+        name = key.value if isinstance(key, yaml.ScalarNode) else None
+        if name in seen:
+            line = key.start_mark.line + 1
+            raise InputError(
+                f"{source} line {line}: {name} is there twice, expected once"
+            )
+        if name is not None:
+            seen.add(name)
+        _refuse_duplicates(source, value)
 
 
 def yaml_problem(error: Exception) -> str:

@@ -15,14 +15,21 @@ _ALSO_CALLED = {
     "log_dir": ("run_dir",),
     "checkpoint_dir": ("run_dir",),
     "output": ("output_file", "export_dir"),
-    "output_dir": ("export_dir",),
+    "output_dir": ("output", "output_file", "export_dir"),
     "output_path": ("output", "output_file", "export_dir"),
     "out": ("output", "output_file", "export_dir"),
     "model_dir": ("model", "export_dir", "run_dir"),
     "mixed_precision": ("precision",),
     "embedding_size": ("embedding_dim",),
+    "fp16": ("mixed_float16",),
+    "float16": ("mixed_float16",),
+    "bf16": ("mixed_bfloat16",),
+    "fp32": ("float32",),
+    "gpu": ("mirrored",),
+    "gpus": ("mirrored", "num_devices"),
+    "adam": ("lazy_adam",),
 }
-"""Names that other programs use, and ours, of which the first that there is counts."""
+"""What others call things, and our names, of which the first that there is counts."""
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
@@ -63,6 +70,8 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
     }
     by_last = {key.rpartition(".")[2]: names[key] for key in reversed(names)}
     whole = {} if in_group else names
+    if match := _also_called(last, by_last):
+        return match
     for part, choices in (
         (last, in_group),
         (word, whole),
@@ -71,7 +80,7 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
     ):
         if match := _close(part, choices):
             return match
-    return _also_called(last, by_last)
+    return None
 
 
 def _close(word: str, choices: Mapping[str, str]) -> str | None:

@@ -71,7 +71,8 @@ class OneLineParser(jsonargparse.ArgumentParser):
             return f"{match[1]} has no value, expected {self._expected(match[1][2:])}"
         if match := _MISSING.fullmatch(text):
             names = [f"--{name.strip().lstrip('-')}" for name in match[1].split(",")]
-            return f"expected {', '.join(names)} too: required, and not given"
+            verb = "is" if len(names) == 1 else "are"
+            return f"{', '.join(names)} {verb} missing, expected a value of each"
         if match := _BAD_GROUP.search(text):
             name = f"{match[1]}.name"
             hint = f"; did you mean --{name}?" if name in self.settings else ""

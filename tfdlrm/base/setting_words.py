@@ -8,6 +8,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from tfdlrm.base.nearest import did_you_mean
+from tfdlrm.base.plain_text import shorten
 
 _ONE = {
     "int": "a whole number",
@@ -24,6 +25,7 @@ _SEVERAL = {
     "Path": "paths",
 }
 _SPELLED = {"None": "null", "True": "true", "False": "false"}
+_LONGEST = 100
 _METAVARS = {"int": "N", "float": "NUMBER", "str": "TEXT", "Path": "PATH"}
 
 
@@ -141,7 +143,8 @@ def quoted(value: object) -> str:
     >>> print(quoted("1"), quoted(1), quoted([True]))
     '1' 1 [true]
     """
-    return repr(value) if isinstance(value, str) else as_setting(value)
+    text = repr(value) if isinstance(value, str) else as_setting(value)
+    return shorten(text, _LONGEST)
 
 
 def is_not(name: str, hint: Any, default: Any, value: str) -> str:

@@ -30,7 +30,7 @@ def page_of(
     names = [html.escape(name) for name in columns]
     body = [
         "".join(
-            f'<td data-name="{name}">{html.escape(cell)}</td>'
+            f'<td{_mark(cell)} data-name="{name}">{html.escape(cell)}</td>'
             for name, cell in zip(names, row, strict=True)
         )
         for row in rows
@@ -50,3 +50,8 @@ def page_of(
             for picture in CURVE_PICTURES
         ),
     )
+
+
+def _mark(cell: str) -> str:
+    """Return the attribute of an empty cell, which narrow screens leave out."""
+    return ' class="none"' if cell == "-" else ""

@@ -15,14 +15,15 @@ _REST_OF_TRAINING = {
         "seed",
         "init_from",
         "allow_one_class",
+        "allow_other_columns",
     ),
+    "what the report shows": ("baselines", "weight_histograms", "profile_steps"),
     "devices, precision and speed": (
         "strategy",
         "tables",
         "precision",
         "tf32",
         "steps_per_execution",
-        "profile_steps",
     ),
     "checkpoints": ("checkpoints.",),
     "preparing a raw log": ("prepare.",),
@@ -74,6 +75,8 @@ ROLLING: Subjects = {
         "model.name",
         "epochs",
     ),
+    "one day's training": ("batch_size",),
+    "of tfdlrm.train only": ("data_dir", "run_dir"),
     **_REST_OF_TRAINING,
 }
 

@@ -226,7 +226,7 @@ class FeatureSchema:
         path = storage.at(directory) / FILE_NAME
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise InputError(
                 f"{directory} holds no {FILE_NAME}: expected a data set directory as "
                 "written by `python -m pipelines.prepare`"

@@ -108,6 +108,10 @@ data set: 'DE'; are they written as in training?
         self._examples: dict[str, list[str]] = {name: [] for name in columns}
         self._num_rows = self._unknown_rows = 0
 
+    def empty(self) -> "UnknownValues":
+        """Return counts of the same columns in which nothing is counted yet."""
+        return UnknownValues([*self._values], self._usual)
+
     def rows(self, num_rows: int) -> "_Rows":
         """Return a counter for the columns of some rows."""
         return _Rows(self, num_rows)

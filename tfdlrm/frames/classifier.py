@@ -161,7 +161,8 @@ class DLRMClassifier(Parameters):
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
         """Return the probabilities of the two classes, float64 `(rows, 2)`.
 
-        The second column is what `tfdlrm.predict` writes for the same rows.
+        The second column is what `tfdlrm.predict` writes for the same rows. If 100 rows
+        or more have many more unknown values than training had, a warning says so.
 
         Raises:
             InputError: If a column is missing or has a value that cannot be used.

@@ -46,9 +46,9 @@ def read_description(
         title = str(columns)
     else:
         description, title = _as_yaml(columns), TITLE
+        if isinstance(description, dict):
+            description.setdefault("format", "parquet")  # which has lists
     if isinstance(description, dict):
-        description = {**description}
-        description.setdefault("format", "parquet")
         _set_label(description, label, title)
     columns_of(description, title)
     return description

@@ -1,6 +1,7 @@
 """A trained model that a classifier holds: an exported version in a directory."""
 
 import json
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,9 @@ import numpy as np
 
 from tfdlrm.base import directories
 from tfdlrm.base.errors import InputError
+from tfdlrm.base.plain_text import visible
 from tfdlrm.data.exported_model import EXTRA_DIRECTORY
+from tfdlrm.data.unknown_values import UnknownValues
 from tfdlrm.frames.encoder import FeatureEncoder
 from tfdlrm.frames.labels import Classes
 from tfdlrm.frames.saved_versions import copy_version, newest_version
@@ -24,6 +27,10 @@ CLASSES_FILE = "classes.json"
 
 BATCH_ROWS = 8192
 """Rows scored at once, as many as `tfdlrm.predict` takes: rounding depends on it."""
+
+
+MIN_ROWS_TO_WARN = 100
+"""Of fewer rows, a single new value would be a large share."""
 
 
 @dataclass(frozen=True)
@@ -108,17 +115,26 @@ class FittedModel:
         rows = self.encoder.typed_rows(frame)
         if not rows.height:
             raise InputError("the frame has no rows (0 sample(s)), expected some")
-        return np.concatenate(
-            [
-                self.scorer(self.encoder.encode(part)).numpy().ravel()
-                for part in rows.iter_slices(BATCH_ROWS)
-            ]
-        )
+        encode = self.encoder.counting()
+        probabilities = [
+            self.scorer(encode(part)).numpy().ravel()
+            for part in rows.iter_slices(BATCH_ROWS)
+        ]
+        if rows.height >= MIN_ROWS_TO_WARN:
+            _warn_of(encode.unknown)
+        return np.concatenate(probabilities)
 
     def save(self, export_dir: Path, allow_other_columns: bool) -> Path:
         """Write the next version of a directory of versions, and return its path."""
         extra = {CLASSES_FILE: json.dumps(self.to_json()).encode()}
         return copy_version(self.version, export_dir, extra, allow_other_columns)
+
+
+def _warn_of(unknown: UnknownValues) -> None:
+    """Warn of columns with many more unknown values than the rows of training had."""
+    for line in unknown.report():
+        if line.startswith("warning: "):
+            warnings.warn(visible(line.removeprefix("warning: ")), stacklevel=5)
 
 
 def _read_classes(version: Path) -> tuple[tuple[str, ...], Classes]:

@@ -62,11 +62,16 @@ class Classes:
             raise InputError(
                 f"label {name!r} has {len(texts)} values, {shown}{more}, expected two "
                 f"classes. Only binary classification is supported. {reason}: make two "
-                f"values of them, for example by frame[{name!r}] > 0"
+                f"values of them, for example by frame[{name!r}] == "
+                f"{distinct_labels[-1]!r}, and drop rows without a label"
             )
         classes = cls(np.array(distinct_labels.to_list()), (texts[0], texts[1]))
         positive = _described(entry, "positive", name)
         negative = _described(entry, "negative", name)
+        if labels.dtype == pl.Boolean:  # of which a file may have either spelling
+            positive, negative = (
+                text and text.lower() for text in (positive, negative)
+            )
         for key, text in (("positive", positive), ("negative", negative)):
             if text is not None and text not in texts:
                 raise InputError(
@@ -133,7 +138,8 @@ def read_label(column: Any, name: str) -> pl.Series:
         InputError: If they are no column of single values, or one is missing.
     """
     num_rows_of(column, f"label {name!r}")
-    if getattr(column, "ndim", 1) == 2 and column.shape[1] == 1:
+    shape: Any = getattr(column, "shape", ())
+    if len(shape) == 2 and shape[1] == 1:
         column = np.asarray(column).ravel()
     if isinstance(column, np.ndarray) and column.ndim != 1:
         raise InputError(

@@ -1,6 +1,7 @@
 """`tfdlrm.load`: a trained model that scores frames and says what it has learned."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from tfdlrm.exporting.versions import newest_whole
 from tfdlrm.frames.encoder import FeatureEncoder
 from tfdlrm.frames.named_columns import NamedColumns
 from tfdlrm.frames.typed_rows import arrow_columns
+from tfdlrm.metrics.binary import binary_metrics
 from tfdlrm.metrics.splits import EVALUATION_BATCH_SIZE
 from tfdlrm.training.run_directory import RunDirectory
 
@@ -44,6 +46,11 @@ def load(path: Path | str) -> "TrainedModel":
 
 
 def _version_of_run(path: Path) -> Path:
+    if path.suffix == ".keras":
+        raise InputError(
+            f"{path} is a file of Keras: load it by keras.saving.load_model, or give "
+            "the directory of its run here"
+        )
     run = RunDirectory(path)
     if not run.config_file.is_file() and not run.report_file.is_file():
         raise InputError(
@@ -128,6 +135,18 @@ class TrainedModel:
         ]
         return np.concatenate([np.empty(0), *scores])  # float64
 
+    def evaluate(self, rows: Any) -> dict[str, float]:
+        """Return the measures that `tfdlrm.evaluate` reports, such as `auc`.
+
+        Args:
+            rows: A frame with the column of the label.
+
+        Raises:
+            InputError: If a column is missing or has a value that cannot be used.
+        """
+        labels = self._encoder.label(rows).ravel()
+        return asdict(binary_metrics(labels, self.score(rows)))
+
     def explain(self, row: Any) -> "pd.DataFrame":
         """Return what each column of a row contributes to its probability.
 
@@ -210,7 +229,7 @@ class TrainedModel:
             raise InputError(
                 f"the model {model.name} of {self.path} has no vectors of {name!r}"
             )
-        return _table(embeddings, list(columns).index(position))
+        return np.asarray(embeddings.table(list(columns).index(position)))
 
     def _values_of(self, row: Any) -> dict[str, Any]:
         """Return the values of one row, in the order of the schema."""
@@ -237,15 +256,3 @@ def _batches(features: dict[str, Any], batch_size: int) -> Iterator[dict[str, An
     for start in range(0, num_rows, batch_size):
         rows = slice(start, start + batch_size)
         yield {name: values[rows] for name, values in features.items()}
-
-
-def _table(embeddings: Any, position: int) -> np.ndarray:
-    """Return the vectors of all ids of a feature, `(ids, dim)`."""
-    size, num_features = embeddings.vocabulary_sizes[position], embeddings.num_features
-    parts = []
-    for start in range(0, size, EVALUATION_BATCH_SIZE):
-        numbers = np.arange(start, min(start + EVALUATION_BATCH_SIZE, size))
-        ids = np.zeros((len(numbers), num_features), np.int64)
-        ids[:, position] = numbers
-        parts.append(np.asarray(embeddings(ids))[:, position])
-    return np.concatenate(parts)

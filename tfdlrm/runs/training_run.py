@@ -64,9 +64,9 @@ def run_training(
         LostWorkerError: If another worker is lost.
     """
     if callbacks:
-        from tfdlrm.training.own_callbacks import check_callbacks
+        from tfdlrm.training.own_callbacks import checked_callbacks
 
-        check_callbacks(callbacks)
+        callbacks = checked_callbacks(callbacks)
     if config.run_dir is not None:
         RunDirectory(config.run_dir).require_unfinished()
     versions_dir = versions_dir_of(config)

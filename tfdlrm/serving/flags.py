@@ -9,6 +9,8 @@ from pathlib import Path
 from tfdlrm.base.devices import Device
 from tfdlrm.base.errors import InputError, require
 
+RENAMED = {"allow_other_inputs": "allow_other_columns"}
+
 SUBJECTS = {
     "most used": (
         "model_base_path",
@@ -26,7 +28,7 @@ SUBJECTS = {
         "model_config_file_poll_wait_seconds",
         "file_system_poll_wait_seconds",
         "allow_version_labels_for_unavailable_models",
-        "allow_other_inputs",
+        "allow_other_columns",
         "saved_model_tags",
         "prefer_tflite_model",
         "enable_signature_method_name_check",
@@ -53,6 +55,7 @@ SUBJECTS = {
         "rest_api_enable_cors_support",
         "monitoring_config_file",
         "allowed_hosts",
+        "report_unknown",
     ),
     "limits of requests": (
         "max_message_bytes",
@@ -60,7 +63,11 @@ SUBJECTS = {
         "max_requests",
         "request_timeout_seconds",
     ),
-    "TensorFlow": ("tensorflow_", "per_process_gpu_memory_fraction"),
+    "TensorFlow and versions": (
+        "tensorflow_",
+        "per_process_gpu_memory_fraction",
+        "version",
+    ),
 }
 """The order of the flags in `--help`."""
 
@@ -132,7 +139,6 @@ class ServeCommand:
             to TensorFlow.
         allow_other_columns: Let a new version take over although its inputs, or what
             they mean, differ from those of the one that is served.
-        allow_other_inputs: Earlier name of allow_other_columns.
         report_unknown: Let REST's answers to raw rows list the values that the model
             does not know, under the key `unknown`.
         allowed_hosts: Host names that HTTP requests may use next to localhost,
@@ -185,7 +191,6 @@ class ServeCommand:
     tensorflow_session_config_file: Path | None = None
     per_process_gpu_memory_fraction: float = 0.0
     allow_other_columns: bool = False
-    allow_other_inputs: bool = False
     report_unknown: bool = False
     allowed_hosts: str | None = None
     max_message_bytes: int = 64 * 2**20

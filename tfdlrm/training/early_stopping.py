@@ -44,8 +44,7 @@ class EarlyStopping(keras.callbacks.Callback):
     @property
     def is_over(self) -> bool:
         """Whether training ends according to the curve."""
-        points = self._validation_points()
-        return bool(points) and len(points) - 1 - _best_of(points) >= self._patience
+        return has_stopped(self._recorder.points, self._patience)
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
@@ -85,6 +84,14 @@ class EarlyStopping(keras.callbacks.Callback):
 
     def _validation_points(self) -> list[CurvePoint]:
         return [point for point in self._recorder.points if point.split == "validation"]
+
+
+def has_stopped(points: Sequence[CurvePoint], patience: int) -> bool:
+    """Return whether early stopping ends a run that has these learning curves."""
+    validation_points = [point for point in points if point.split == "validation"]
+    if not validation_points:
+        return False
+    return len(validation_points) - 1 - _best_of(validation_points) >= patience
 
 
 def kept_step(points: Sequence[CurvePoint], patience: int | None) -> int:

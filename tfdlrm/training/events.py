@@ -1,5 +1,6 @@
 """What TensorBoard shows of a run: curves, settings, weights, measures, pictures."""
 
+import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -71,7 +72,9 @@ def write_results(
     with _to_disk(directory), _written_to(directory):
         for split, values in metrics.items():
             for name in ("auc", "log_loss", "accuracy"):
-                tf.summary.scalar(f"{split}/{name}", getattr(values, name), step)
+                value = getattr(values, name)
+                if math.isfinite(value):  # an AUC may be undefined
+                    tf.summary.scalar(f"{split}/{name}", value, step)
         for path in pictures:
             _write_picture(path, step)
 

@@ -1,6 +1,6 @@
 """The user's own Keras callbacks in a run, which calls `fit` once an epoch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -113,17 +113,19 @@ def _of_chief(devices: tf.distribute.Strategy, value: float) -> float:
     return float(np.int64(of_all_workers(devices, bits)[0]).view(np.float64))
 
 
-def check_callbacks(callbacks: Sequence[Any]) -> None:
-    """Refuse what is no sequence of Keras callbacks.
+def checked_callbacks(callbacks: Iterable[Any]) -> list[keras.callbacks.Callback]:
+    """Return a list of callbacks.
 
     Raises:
-        InputError: If it is not.
+        InputError: If it is none.
     """
     if isinstance(callbacks, keras.callbacks.Callback):
         raise InputError("callbacks is one callback, expected a list of them")
+    callbacks = list(callbacks)
     for callback in callbacks:
         if not isinstance(callback, keras.callbacks.Callback):
             raise InputError(
                 f"callbacks holds {callback!r}, expected instances of "
                 "keras.callbacks.Callback"
             )
+    return callbacks

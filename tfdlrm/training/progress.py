@@ -7,7 +7,7 @@ from typing import Any
 
 from tfdlrm.config import TrainConfig
 from tfdlrm.training.curves import CurvePoint
-from tfdlrm.training.early_stopping import kept_step
+from tfdlrm.training.early_stopping import has_stopped, kept_step
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Progress:
         kept_step: The step whose weights the run keeps.
         steps_per_epoch: Steps of an epoch.
         epochs: Epochs that were asked for.
-        patience: Setting `early_stopping` of the run.
+        keeps_best: Whether the weights of the best step are kept.
+        stopped_early: Whether early stopping ended it.
         stopped_by_callback: Whether a callback of the user ended it.
         has_callbacks: Whether callbacks of the user may have changed the weights.
     """
@@ -28,7 +29,8 @@ class Progress:
     kept_step: int
     steps_per_epoch: int
     epochs: int
-    patience: int | None = None
+    keeps_best: bool = False
+    stopped_early: bool = False
     stopped_by_callback: bool = False
     has_callbacks: bool = False
 
@@ -57,7 +59,8 @@ class Progress:
             kept_step=step if patience is None else kept_step(points, patience),
             steps_per_epoch=-(-num_rows // config.batch_size),
             epochs=config.epochs,
-            patience=patience,
+            keeps_best=patience is not None,
+            stopped_early=patience is not None and has_stopped(points, patience),
             stopped_by_callback=bool(state.get("stopped_by_callback")),
             has_callbacks=bool(state.get("has_callbacks")),
         )
@@ -69,7 +72,7 @@ class Progress:
             return ""
         if self.stopped_by_callback:
             return "a callback"
-        return "" if self.patience is None else "early stopping"
+        return "early stopping" if self.stopped_early else ""
 
     @property
     def epochs_in_words(self) -> str:
@@ -77,7 +80,7 @@ class Progress:
 
         Example:
 
-        >>> Progress(130, 90, steps_per_epoch=100, epochs=5, patience=2).epochs_in_words
+        >>> Progress(130, 90, steps_per_epoch=100, epochs=5).epochs_in_words
         '1.3 of 5 epochs'
         >>> Progress(100, 100, steps_per_epoch=100, epochs=1).epochs_in_words
         '1 epoch'
@@ -94,7 +97,7 @@ class Progress:
 
         Example:
 
-        >>> Progress(130, 90, 100, epochs=5, patience=2).ending_in_words
+        >>> Progress(130, 90, 100, epochs=5, stopped_early=True).ending_in_words
         '130 of 500 steps, ended by early stopping'
         """
         planned = self.epochs * self.steps_per_epoch
@@ -108,10 +111,10 @@ class Progress:
 
         Example:
 
-        >>> Progress(130, 90, 100, epochs=5, patience=2).weights_in_words
+        >>> Progress(130, 90, 100, epochs=5, keeps_best=True).weights_in_words
         'of step 90, of the lowest validation log loss'
         """
-        if self.patience is None:
+        if not self.keeps_best:
             end = ", unless a callback put back others" if self.has_callbacks else ""
             return f"of step {self.kept_step:,}, the last{end}"
         return f"of step {self.kept_step:,}, of the lowest validation log loss"

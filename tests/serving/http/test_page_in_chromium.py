@@ -24,24 +24,24 @@ from tests.support.served import Served
 from tests.support.served_model import save_kinds, save_scores
 from tests.support.serving_thread import embedded, post
 from tfdlrm.exporting.results_file import read_results
+from tfdlrm.runs import simple_models
 from tfdlrm.serving.policies import ModelSettings, VersionPolicy
 from tfdlrm.serving.server import ServerSettings
 
 pytestmark = pytest.mark.slow
 
+SHOW_SIMPLE_MODELS = simple_models.show_simple_models
 NAMES = ("cinema", "scores", "kinds", "lists", "by hand " + 8 * "and long ")
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     directory = tmp_path_factory.mktemp("models")
-    for epochs in (1, 3):
-        train_cinema(
-            directory,
-            epochs,
-            run_dir=directory / f"run{epochs}",
-            evaluations_per_epoch=10,
-        )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(simple_models, "show_simple_models", SHOW_SIMPLE_MODELS)
+        for epochs in (1, 3):
+            run_dir = directory / f"run{epochs}"
+            train_cinema(directory, epochs, run_dir=run_dir, evaluations_per_epoch=10)
     save_scores(directory / "scores" / "1")
     save_kinds(directory / "kinds" / "1")
     save_lists(directory / "lists" / "1")
@@ -152,6 +152,16 @@ def test_the_rank_is_that_among_the_validation_scores(page, root):
     quantiles = np.array(read_results(root / "cinema" / "2")["quantiles"])
     rank = float(re.search(r"Higher than ([0-9.]+) %", answer)[1])
     assert abs(rank - 100 * np.mean(quantiles < probability)) < 1
+
+
+def test_simple_models_are_next_to_the_model(page, root):
+    browser = page()
+    results = read_results(root / "cinema" / "2")
+    shown = texts(browser, "table[aria-label='Simple models'] tbody tr")
+    assert len(shown) == 1 + len(results["baselines"]["test"])
+    rate = results["baselines"]["test"]["base rate"]["log_loss"]
+    assert f"{rate:.4f}" in next(row for row in shown if row.startswith("base rate"))
+    assert f"base rate alone {rate:.4f}" in texts(browser, ".tile")[1]
 
 
 def test_each_served_version_answers_the_row(page, server):

@@ -60,7 +60,8 @@ function showTiles() {
   const split = ["test", "validation"].find((name) => measures?.[name]);
   if (!split) return;
   const values = measures[split];
-  const loss = values.log_loss / values.normalized_entropy;
+  const loss = model.results.baselines?.[split]?.["base rate"]?.log_loss
+    ?? values.log_loss / values.normalized_entropy;
   const tile = (title, value, hint) => element("dl", {class: "tile"},
     element("dt", {}, title), element("dd", {}, value), element("dd", {}, hint));
   byId("tiles").replaceChildren(
@@ -85,23 +86,34 @@ function showResults() {
     const heads = ["Measure", ...splits.map((split) => ({text: split, number: true}))];
     left.append(element("div", {class: "scroll"}, table(heads, rows, "Measures")));
   }
-  const baselines = Object.entries(results.baselines ?? {});
-  for (const [split, models] of baselines) {
-    const rows = Object.entries({[model.name]: measures[split], ...models})
-      .filter(([, values]) => values)
-      .map(([name, {auc, log_loss: loss}]) => ({
-        cells: [element("span", {}, ...breakable(name)), figure(auc), figure(loss)],
-        current: name === model.name}));
-    const heads = ["Model", {text: "AUC", number: true}, {text: "Log loss", number: true}];
-    left.append(element("h3", {}, `Next to simple models, ${split} rows`),
-      table(heads, rows, `Simple models on ${split} rows`));
-  }
+  const baselines = baselineTable(results.baselines ?? {}, measures);
+  if (baselines)
+    left.append(element("h3", {}, "Next to simple models on the same rows"),
+      element("div", {class: "scroll"}, baselines));
   const charts = [curveChart(results, "loss", "Log loss"), curveChart(results, "auc", "AUC"),
                   reliabilityChart(results), scoresChart(results)];
   const drawn = charts.filter(Boolean);
   byId("results").hidden = !splits.length && !drawn.length;
   byId("measures").replaceChildren(...(left.children.length ? [left] : []),
     ...(drawn.length ? [element("div", {class: "charts"}, ...drawn)] : []));
+}
+
+// The model next to simpler ones; null where nothing is known of these.
+function baselineTable(baselines, measures) {
+  const splits = splitsOf(baselines);
+  const names = [...new Set(splits.flatMap((split) => Object.keys(baselines[split])))];
+  if (!names.length) return null;
+  const columns = [["auc", "AUC"], ["log_loss", "Log loss"]].flatMap(([key, title]) =>
+    splits.map((split) => [split, key, `${title}, ${split}`]));
+  const row = (name, of, current) => ({current, cells: [
+    element("span", {}, ...breakable(name)),
+    ...columns.map(([split, key]) => figure(of[split]?.[key]))]});
+  const ofSimple = (name) => Object.fromEntries(splits.map((split) =>
+    [split, baselines[split][name]]));
+  return table(
+    ["Model", ...columns.map(([, , text]) => ({text, number: true}))],
+    [row(model.name, measures, true), ...names.map((name) => row(name, ofSimple(name)))],
+    "Simple models");
 }
 
 function showVersions() {
