@@ -127,3 +127,11 @@ def test_the_description_names_all_parameters(server):
     _, document = get(f"{server.url}/openapi.json")
     path = document["paths"]["/column_values"]
     assert [parameter["name"] for parameter in path["parameters"]] == list(PARAMETERS)
+
+
+@pytest.mark.parametrize(
+    "text", ["ß" * 200, "İ" * 200, "\0", "\N{GRINNING FACE}" * 200, "\u200d", "\\E"]
+)
+def test_any_text_is_searched_for(tmp_path, text):
+    write_values(tmp_path, "x", ["a", text])
+    assert [match.value for match in search_vocabulary(tmp_path, "x", text)] == [text]

@@ -8,6 +8,13 @@ from urllib.parse import parse_qs
 import grpc
 
 from tfdlrm.base.errors import InputError
+from tfdlrm.data.column_files import vocabulary_path
+from tfdlrm.data.exported_model import EXTRA_DIRECTORY
+from tfdlrm.data.vocabulary_search import (
+    MOST_CHARACTERS,
+    MOST_VALUES,
+    search_vocabulary,
+)
 from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.models import Models
 
@@ -18,7 +25,7 @@ PARAMETERS = {
     "version": "Number of the version; the newest if it is left out.",
     "column": "Name of a categorical column.",
     "text": "Text that values must contain; none for the most frequent values.",
-    "most": "Number of values to return at most, up to 50.",
+    "most": f"Number of values to return at most, up to {MOST_VALUES}.",
 }
 
 _MOST_QUERY = 4096
@@ -58,20 +65,14 @@ def column_values(models: Models, parameters: Mapping[str, str]) -> dict[str, An
     Raises:
         ServingError: If a parameter is not as expected, or nothing is there.
     """
-    # Polars takes a while to load, and memory: only those who search need it.
-    from tfdlrm.data import vocabulary_search
-    from tfdlrm.data.column_files import vocabulary_path
-    from tfdlrm.data.exported_model import EXTRA_DIRECTORY
-
     unknown = parameters.keys() - PARAMETERS.keys()
     if unknown:
         name = sorted(unknown)[0][:40]
         refuse(f"unknown parameter {name}, expected {', '.join(PARAMETERS)}")
     column, text = parameters.get("column", ""), parameters.get("text", "")
-    if len(text) > vocabulary_search.MOST_CHARACTERS:
-        most = vocabulary_search.MOST_CHARACTERS
-        refuse(f"text has {len(text)} characters, expected <= {most}")
-    most = _number(parameters, "most", vocabulary_search.MOST_VALUES)
+    if len(text) > MOST_CHARACTERS:
+        refuse(f"text has {len(text)} characters, expected <= {MOST_CHARACTERS}")
+    most = _number(parameters, "most", MOST_VALUES)
     version = None
     if parameters.get("version"):
         version = _number(parameters, "version", 2**63 - 1)
@@ -85,7 +86,7 @@ def column_values(models: Models, parameters: Mapping[str, str]) -> dict[str, An
                 f"column {column[:100]!r}",
             )
         try:
-            matches = vocabulary_search.search_vocabulary(directory, column, text, most)
+            matches = search_vocabulary(directory, column, text, most)
         except InputError as error:
             raise ServingError(grpc.StatusCode.DATA_LOSS, str(error)) from None
     return {"values": [asdict(match) for match in matches]}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfdlrm.base.version import __version__
+from tfdlrm.data.vocabulary_search import MOST_VALUES
 from tfdlrm.serving.http.column_values import PARAMETERS, VALUES_PATH
 
 Json = dict[str, Any]
@@ -177,7 +178,12 @@ def _query(models: Sequence[str]) -> list[Json]:
     schemas: Json = {
         "model": {"type": "string", "enum": list(models)},
         "version": {"type": "integer", "format": "int64", "minimum": 0},
-        "most": {"type": "integer", "minimum": 0, "maximum": 50, "default": 50},
+        "most": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": MOST_VALUES,
+            "default": MOST_VALUES,
+        },
     }
     return [
         {
@@ -203,7 +209,9 @@ def _get_values() -> Json:
     answer: Json = {
         "type": "object",
         "required": ["values"],
-        "properties": {"values": {"type": "array", "maxItems": 50, "items": value}},
+        "properties": {
+            "values": {"type": "array", "maxItems": MOST_VALUES, "items": value}
+        },
     }
     return {
         "summary": "Values of a column, the most frequent first.",

@@ -42,16 +42,17 @@ async function explain(url, fields) {
   const rows = [values, ...filledIn.map((left) => values.map((value, index) =>
     index === left ? (Array.isArray(value) ? [] : "") : value))];
   const instances = rows.map((row) => asInstance(fields, row, widths));
-  let document;
+  let document, refusal = "";
   try {
     document = await post(url, rawRequest(instances));
-  } catch {  // the model may refuse blanks, or the row itself: then this says why
+  } catch (error) {  // rows with blanks may be refused, or the row itself: then this throws
     document = await post(url, rawRequest(instances.slice(0, 1)));
+    refusal = withoutWrapping(error.message);
   }
   const output = document.predictions[0], unknown = document.unknown?.[0] ?? {};
   const [probability, ...without] = document.predictions.map(probabilityOf);
   if (!without.every(isNumber) || without.length < filledIn.length)
-    return {probability, output, unknown, effects: []};
+    return {probability, output, unknown, effects: [], refusal};
   const effects = filledIn.map((index, number) => ({
     name: fields[index].name,
     value: Array.isArray(values[index]) ? values[index].join(", ") : values[index],
@@ -101,9 +102,11 @@ function effectRows(effects, most) {
     }));
 }
 
-function showEffects(effects) {
+function showEffects(effects, refusal) {
   const place = byId("explanation");
-  if (!effects.length) return place.replaceChildren();
+  if (!effects.length)
+    return place.replaceChildren(refusal ? element("p", {class: "soft"},
+      `Contributions are not known: rows with a value missing are refused (${refusal})`) : "");
   const most = Math.abs(effects[0].contribution);
   const rest = effects.slice(MOST_SHOWN);
   place.replaceChildren(
@@ -115,11 +118,13 @@ function showEffects(effects) {
       element("summary", {}, `${rest.length} more columns`), effectRows(rest, most)) : "");
 }
 
+// A check in a model's graph wraps its message into TensorFlow's words.
+const withoutWrapping = (text) => text.replace(/^assertion failed: \[(.*)\]$/s, "$1");
+
 function showError(error) {
   const answer = byId("answer");
   answer.className = "error";
-  // A check of the model's graph puts the message of ours into words of its own.
-  const text = error.message.replace(/^assertion failed: \[(.*)\]$/s, "$1");
+  const text = withoutWrapping(error.message);
   answer.textContent = error instanceof TypeError ? `No answer from the server: ${text}` : text;
   showEffects([]);
 }
@@ -150,10 +155,10 @@ async function ask(model, fields, url) {
     byId("answer").replaceChildren(element("pre", {tabindex: "0"}, text));
     return;
   }
-  const {probability, output, unknown, effects} = await explain(url, fields);
+  const {probability, output, unknown, effects, refusal} = await explain(url, fields);
   if (probability === undefined)
     byId("answer").replaceChildren(element("pre", {}, JSON.stringify(output)));
   else showProbability(probability, unknown, model);
-  showEffects(probability === undefined ? [] : effects);
+  showEffects(probability === undefined ? [] : effects, refusal);
   await askVersions(model, fields);
 }

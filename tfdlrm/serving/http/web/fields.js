@@ -92,6 +92,9 @@ function addChoices(input, entry, search, choose) {
   const list = element("ul", {id: `${input.id}-list`, class: "choice-list",
                               role: "listbox", hidden: true, "aria-label": "Values"});
   let active = -1, asked = 0, timer;
+  // One search at a time, then one for what was typed meanwhile: a vocabulary of millions
+  // of values takes seconds.
+  let isAsking = false, isStale = false;
   const set = (attributes) => filled(input, attributes, []);
   set({role: "combobox", "aria-expanded": "false", "aria-controls": list.id,
        "aria-autocomplete": "list"});
@@ -99,6 +102,7 @@ function addChoices(input, entry, search, choose) {
   const close = () => {
     clearTimeout(timer);
     asked += 1;
+    isStale = false;
     list.hidden = true;
     active = -1;
     set({"aria-expanded": "false"});
@@ -115,9 +119,16 @@ function addChoices(input, entry, search, choose) {
   };
   const take = (value) => { choose(value); close(); };
   const show = async () => {
-    const number = (asked += 1);
-    const {values, note} = await search(input.value.trim());
-    if (number !== asked || document.activeElement !== input) return;
+    isStale = isAsking;
+    if (isAsking) return;
+    isAsking = true;
+    const number = asked;
+    const answer = await search(input.value.trim());
+    isAsking = false;
+    if (isStale) show();
+    else if (number === asked && document.activeElement === input) showChoices(answer);
+  };
+  const showChoices = ({values, note}) => {
     active = -1;
     input.removeAttribute("aria-activedescendant");
     list.replaceChildren(...values.map(({value, occurrences}, index) =>
