@@ -66,7 +66,8 @@ def test_a_quantized_model_is_smaller_scores_alike_and_is_saved(name, tmp_path):
     size = num_bytes(model)
     model.quantize("int8")
     outputs = np.asarray(model(ROWS))
-    np.testing.assert_allclose(outputs, expected, atol=0.02 * abs(expected).max())
+    # Logits that are sums of large numbers may be small themselves.
+    np.testing.assert_allclose(outputs, expected, rtol=0.02, atol=0.1)
     if name != "logistic regression":  # a scale would be larger than its numbers
         assert num_bytes(model) < 0.6 * size
     model.save(tmp_path / "m.keras")

@@ -315,6 +315,8 @@ def _divisible(gradient: Any) -> Any:
 
 
 class _Slices(tf.IndexedSlices):
+    """A sparse gradient that can be divided by a number."""
+
     def __truediv__(self, divisor: float) -> tf.IndexedSlices:
         return tf.IndexedSlices(self.values / divisor, self.indices, self.dense_shape)
 
