@@ -134,8 +134,10 @@ def test_negative_numbers_that_nobody_described_stay_as_they_are():
 
 def test_what_was_inferred_can_be_edited():
     frame = {"user": [7, 8, 7], "price": [1.0, 2.0, 3.0], "label": [0, 1, 0]}
-    columns = FeatureEncoder().adapt(frame).columns
+    inferred = FeatureEncoder().adapt(frame)
+    columns = inferred.columns
     columns["dense"].remove("user")
+    assert inferred.columns["dense"] == ["user", "price"]
     columns["categorical"].append("user")
     encoder = FeatureEncoder(columns).adapt(frame)
     assert encoder.vocabularies == {"user": [None, None, "7", "8"]}

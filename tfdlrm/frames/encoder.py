@@ -1,7 +1,8 @@
 """`FeatureEncoder`: from a frame to what `fit` takes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -11,14 +12,12 @@ import polars as pl
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig
-from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.schema import FeatureSchema
-from tfdlrm.data.vocabulary_files import read_vocabulary
 from tfdlrm.exporting.raw_rows import RawFeatures
+from tfdlrm.frames.adapted import Adapted
 from tfdlrm.frames.counting import count_rows
 from tfdlrm.frames.description import columns_from, complete, read_description
 from tfdlrm.frames.encoder_files import EncoderFiles
-from tfdlrm.frames.inference import InferredColumn
 from tfdlrm.frames.named_columns import NamedColumns
 from tfdlrm.frames.saved_versions import require_same_columns
 from tfdlrm.frames.summary import summarize
@@ -94,7 +93,7 @@ class FeatureEncoder:
         )
         self._label = label
         self._description = read_description(columns, label)
-        self._adapted: _Adapted | None = None
+        self._adapted: Adapted | None = None
 
     def adapt(self, frame: Any) -> Self:
         """Number the values of training rows; what an earlier call did is forgotten.
@@ -113,7 +112,7 @@ class FeatureEncoder:
         files = EncoderFiles.written_by(
             lambda directory: count_rows(rows, columns, self._config, directory)
         )
-        self._adapted = _Adapted.of_files(files, description, tuple(inferred))
+        self._adapted = Adapted.of_files(files, description, tuple(inferred))
         return self
 
     def __call__(self, frame: Any) -> Any:
@@ -184,7 +183,7 @@ class FeatureEncoder:
                 "the encoder was loaded and has no description of its own: see "
                 "to_schema().columns"
             )
-        return adapted.description
+        return deepcopy(adapted.description)
 
     @property
     def vocabularies(self) -> dict[str, list[Any]]:
@@ -215,7 +214,7 @@ class FeatureEncoder:
         Raises:
             InputError: If there is no encoder, or a file of it is damaged.
         """
-        adapted = _Adapted.of_files(EncoderFiles.load(storage.at(Path(path))))
+        adapted = Adapted.of_files(EncoderFiles.load(storage.at(Path(path))))
         encoder = cls.__new__(cls)
         schema = adapted.schema
         encoder._config = PrepareConfig(
@@ -257,7 +256,7 @@ class FeatureEncoder:
                 model, schema, extras, Path(directory), allow_other_columns=True
             )
 
-    def _require_adapted(self) -> "_Adapted":
+    def _require_adapted(self) -> Adapted:
         if self._adapted is None:
             raise InputError(
                 "the encoder knows no values yet, expected adapt(frame) first, or "
@@ -274,52 +273,6 @@ class FeatureEncoder:
             f"{len(schema.single_hot)} categorical, {len(schema.multi_hot)} multi-hot, "
             f"label {schema.label!r})"
         )
-
-
-@dataclass(frozen=True)
-class _Adapted:
-    """What an encoder knows of its columns.
-
-    Args:
-        files: Its files.
-        schema: The schema.
-        features: The transforms and tables.
-        description: The columns with the keys of `columns.yaml`, if there was a frame.
-        inferred: What was inferred of columns that nothing described.
-    """
-
-    files: EncoderFiles
-    schema: FeatureSchema
-    features: RawFeatures
-    description: dict[str, Any] | None
-    inferred: tuple[InferredColumn, ...]
-
-    @classmethod
-    def of_files(
-        cls,
-        files: EncoderFiles,
-        description: dict[str, Any] | None = None,
-        inferred: tuple[InferredColumn, ...] = (),
-    ) -> Self:
-        with files.on_disk() as directory:
-            schema = FeatureSchema.load(directory)
-            features = RawFeatures.load(directory, schema)
-        return cls(files, schema, features, description, inferred)
-
-    def vocabularies(self) -> dict[str, list[Any]]:
-        schema = self.schema
-        values: dict[str, list[Any]] = {}
-        if not traits_of(schema.dialect).has_vocabulary:
-            return values
-        with self.files.on_disk() as directory:
-            for feature in schema.categorical_features:
-                num_values = feature.vocabulary_size - len(schema.reserved_ids)
-                vocabulary = read_vocabulary(directory, feature.name, num_values)
-                by_id: list[Any] = [None] * feature.vocabulary_size
-                for value, number, _ in vocabulary.iter_rows():
-                    by_id[number] = value
-                values[feature.name] = by_id
-        return values
 
 
 def _is_data_set(frame: Any) -> bool:
