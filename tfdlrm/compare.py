@@ -10,6 +10,8 @@ from tfdlrm.base import directories, storage
 from tfdlrm.base.child_process import error_line, run_in_process
 from tfdlrm.base.command_line import parse, run_command, to_yaml
 from tfdlrm.base.errors import InputError, require
+from tfdlrm.base.nearest import did_you_mean
+from tfdlrm.base.setting_list import alternatives
 from tfdlrm.comparison.runs import FinishedRun, read_run
 from tfdlrm.config import CheckpointConfig, OptimizerConfig, OptimizerName, TrainConfig
 from tfdlrm.data.meaning import Meaning, read_meaning
@@ -20,6 +22,9 @@ from tfdlrm.data.vocabulary_contents import with_contents
 
 if TYPE_CHECKING:
     from tfdlrm.metrics.binary import BinaryMetrics
+
+_FILES = (".yaml", ".yml")
+_MODELS = tuple(alternatives(TrainConfig)["model"])
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,11 @@ class CompareCommand:
         names = {_name(model) for model in self.models}
         expected = "names, and files, of which no two have the same name"
         require(len(names) == len(self.models), "models", self.models, expected)
+        for model in self.models:
+            is_known = model.endswith(_FILES) or model in _MODELS
+            hint = did_you_mean(model, _MODELS)
+            expected = f"files or names among {', '.join(_MODELS)}{hint}"
+            require(is_known, "models", model, expected)
         for model in self.models:  # building the settings checks them
             for rate, seed in product(self.learning_rates, self.seeds):
                 self.train_config(model, self.optimizers[0], rate, seed)
@@ -74,7 +84,7 @@ class CompareCommand:
         Raises:
             InputError: If there is no such model.
         """
-        is_file = model.endswith((".yaml", ".yml"))
+        is_file = model.endswith(_FILES)
         argv = ["--config", model] if is_file else ["--model.name", model]
         name = f"{_name(model)}-{optimizer}-{learning_rate}-{seed}"
         run_dir = self.output / "runs" / name

@@ -7,6 +7,8 @@ import pytest
 import tensorflow as tf
 
 from tests.exporting.test_keras_export import MODELS, ROWS, SIZES, embeddings
+from tfdlrm.config.models import MFConfig
+from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 from tfdlrm.layers import (
     MLP,
     DotInteraction,
@@ -14,10 +16,14 @@ from tfdlrm.layers import (
     FactorizationMachine,
     LinearTerms,
 )
-from tfdlrm.models import DLRM, FM
+from tfdlrm.models import DLRM, FM, LogisticRegression, MatrixFactorization
 from tfdlrm.optimizers import Adagrad
 
 DENSE, IDS = ROWS["dense_features"], ROWS["categorical_features"]
+SCHEMA = FeatureSchema(
+    ("I1", "I2", "I3"),
+    (CategoricalFeature("ad", SIZES[0]), CategoricalFeature("site", SIZES[1])),
+)
 LABELS = np.array([[1.0], [0.0]], "float32")
 COLUMNS = {"ad": IDS[:, 0], "site": IDS[:, 1]}
 LOSS = keras.losses.BinaryCrossentropy(from_logits=True)
@@ -141,6 +147,22 @@ def test_a_frame_of_ids_is_read_by_its_names():
     assert model.train_on_batch(inputs, LABELS) == pytest.approx(loss, rel=1e-5)
     vectors = model.embeddings(frame)
     np.testing.assert_array_equal(model.embeddings(frame[["site", "ad"]]), vectors)
+
+
+@pytest.mark.parametrize("model", [DLRM, LogisticRegression])
+def test_a_model_of_a_schema_knows_the_names_of_its_columns(model):
+    model = model.from_schema(SCHEMA)
+    expected = model(ROWS)
+    turned = {name: COLUMNS[name] for name in ("site", "ad")}
+    actual = model({"dense_features": DENSE, "categorical_features": turned})
+    np.testing.assert_array_equal(actual, expected)
+
+
+def test_a_matrix_factorization_knows_which_columns_it_takes():
+    config = MFConfig("site", "ad", embedding_dim=4)
+    model = MatrixFactorization.from_schema(SCHEMA, config)
+    assert model.embeddings.table("ad").shape[0] == SIZES[0]
+    assert model.embeddings.table("site").shape[0] == SIZES[1]
 
 
 def test_bags_in_columns_are_exported(tmp_path):

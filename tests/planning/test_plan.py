@@ -299,3 +299,11 @@ def test_planning_needs_no_tensorflow():
 
 def test_durations_are_told_in_units_of_their_size():
     assert [duration(seconds) for seconds in (1, 119, 120)] == ["1 s", "119 s", "2 min"]
+
+
+def test_the_disk_of_the_keras_file_is_counted_for_models_that_have_one():
+    small = plan(PlanCommand(vocabulary_sizes=(100,), samples_per_second=1000))
+    large = plan(PlanCommand(vocabulary_sizes=(10**8,), samples_per_second=1000))
+    (checkpoint,) = re.findall(r"A checkpoint is (.*?) on disk", small)
+    assert f"model.keras in the run {checkpoint}." in small
+    assert "model.keras" not in large

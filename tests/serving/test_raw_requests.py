@@ -1,10 +1,12 @@
 """Raw rows in JSON as people write them, against the same rows as text."""
 
+import grpc
 import numpy as np
 import pytest
+from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from tests.support.mixed_log import BIG, PRICE, RATING, ROWS, USER, mixed_models
-from tests.support.serving_thread import embedded, post
+from tests.support.serving_thread import embedded, post, predict_request
 from tfdlrm.predict import PredictCommand, predict
 from tfdlrm.serving.described_columns import described_columns
 from tfdlrm.serving.policies import ModelSettings
@@ -176,6 +178,18 @@ def test_examples_have_unknown_values_too(server, telling, model, method):
     _, answer = ask(telling, model, examples, method, method)
     assert answer.pop("unknown") == [{USER: ["99"], "genres": ["x"]}, {}]
     assert answer == silent
+
+
+def test_answers_over_grpc_do_not_change(server, telling):
+    texts = {name: [str(row[name]) for row in TEXT_ROWS[:3]] for name in NAMES}
+    request = predict_request("text", "raw", **texts | {USER: ["99"] * 3})
+    answers = []
+    for running in (server, telling):
+        with grpc.insecure_channel(running.address) as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            answers.append(stub.Predict(request))
+    assert answers[0] == answers[1]
+    assert set(answers[0].outputs) == {"probability"}
 
 
 def test_ids_have_no_unknown_values(telling):

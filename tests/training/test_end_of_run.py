@@ -83,6 +83,7 @@ ENDS = [
     ("curves.png", False),
     ("reliability.png", False),
     ("reliability.png", True),
+    ("scores.png", True),
     ("report.md", False),
 ]
 

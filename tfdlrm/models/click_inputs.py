@@ -80,9 +80,15 @@ def order_columns(ids: Any, parts: Sequence[Any], name: str) -> list[Any]:
     named = [part for part in parts if hasattr(part, "feature_names")]
     known = [part.feature_names for part in named if part.feature_names is not None]
     names = list(known[0]) if known else [*ids]
-    for part in named:
-        part.feature_names = part.feature_names or names
+    name_columns(parts, names)
     return in_order(ids, names, len(names), f"{name}: {IDS}")
+
+
+def name_columns(parts: Sequence[Any], names: Sequence[str]) -> None:
+    """Name the features of those parts that have none yet."""
+    for part in parts:
+        if getattr(part, "feature_names", names) is None:
+            part.feature_names = list(names)
 
 
 def parts_of(model: keras.Model) -> list[keras.layers.Layer]:

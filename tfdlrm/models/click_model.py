@@ -12,6 +12,7 @@ from tfdlrm.layers._devices import has_gpu
 from tfdlrm.layers._id_forms import is_shape
 from tfdlrm.models.click_inputs import (
     check_inputs,
+    name_columns,
     order_columns,
     parts_of,
     without_frame,
@@ -82,7 +83,9 @@ class ClickModel(keras.Model):
         self.build(config["input_shape"])
 
     def build_for(self, schema: FeatureSchema) -> None:
-        """Create the weights for the columns of a data set."""
+        """Create the weights for the columns of a data set, and take their names."""
+        names = [feature.name for feature in schema.categorical_features]
+        name_columns(parts_of(self), names)
         self.build(
             {
                 "dense_features": (None, len(schema.dense_features)),

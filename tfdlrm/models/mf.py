@@ -71,9 +71,10 @@ class MatrixFactorization(ClickModel):
         """
         columns = factorized_columns(schema, config)
         sizes = [schema.vocabulary_sizes[column] for column in columns]
+        names = [schema.categorical_features[column].name for column in columns]
         model = cls(
-            embeddings=embeddings_of(sizes, config),
-            biases=LinearTerms(sizes, name="biases"),
+            embeddings=embeddings_of(sizes, config, feature_names=names),
+            biases=LinearTerms(sizes, names, name="biases"),
             columns=columns,
             name=config.name,
         )

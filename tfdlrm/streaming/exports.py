@@ -62,7 +62,7 @@ class StreamExports:
                 )
         versions = json.loads(text)
         if not isinstance(versions, list):
-            raise ValueError(f"it is a {type(versions).__name__}, expected a list")
+            raise ValueError("it is no list, as it should be")
         self._text = text
         return [str(version) for version in versions]
 

@@ -38,7 +38,7 @@ def read_settings(directory: Path) -> dict[str, Any]:
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise _damaged(path, " ".join(str(error).split())) from None
     if not isinstance(settings, dict):
-        content = "nothing" if settings is None else f"a {type(settings).__name__}"
+        content = "nothing" if settings is None else "no mapping"
         raise _damaged(path, f"{len(text):,} characters, in which YAML sees {content}")
     return settings
 
