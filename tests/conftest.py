@@ -130,7 +130,7 @@ def no_waiting_for_the_disk() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True, scope="session")
 def no_pictures() -> Iterator[None]:
     """Leave out the pictures of data sets and of runs."""
     from tests.support import pictures
@@ -140,7 +140,7 @@ def no_pictures() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True, scope="session")
 def no_simple_models() -> Iterator[None]:
     """Leave out the simple models that every run is held against."""
     from tfdlrm.runs import simple_models

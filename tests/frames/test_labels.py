@@ -159,3 +159,12 @@ def test_times_with_zones_split_rows():
     rows = TrainingRows.of({**FEATURES, "ts": times}, [0, 1, 0, 1], columns, None)
     assert rows.table.column_names == ["label", "price", "ts"]
     assert rows.feature_names == ("price", "ts")
+
+
+def test_holding_out_all_rows_of_a_class_is_refused():
+    rows = rows_of(["no", "no", "no", "yes"])
+    message = "leaves the first 3 rows, which all have the label 'no'"
+    with pytest.raises(InputError, match=message):
+        rows.require_both_classes(0.25)
+    rows_of(["no", "yes", "no", "yes"]).require_both_classes(0.25)
+    rows.require_both_classes(0.0)

@@ -119,6 +119,7 @@ class DLRMClassifier(Parameters):
         from tfdlrm.runs.training_run import run_training
 
         rows = TrainingRows.of(X, y, self.columns, self.label)
+        rows.require_both_classes(self.validation_fraction)
         with TemporaryDirectory(prefix="tfdlrm-") as folder:
             log, description = rows.write(Path(folder))
             overrides = Overrides(

@@ -1,6 +1,8 @@
 """The rows of a frame as a log with its description, for `pipelines.prepare`."""
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
@@ -95,6 +97,21 @@ class TrainingRows:
         table = pa.table({name: labels.to_arrow(), **arrays})
         names = tuple(other for other in named.known_names() if other != name)
         return cls(table, description, tuple(inferred), classes, names)
+
+    def require_both_classes(self, validation_fraction: float) -> None:
+        """Refuse to hold out so many rows that one class is left to train on."""
+        if not 0 < validation_fraction < 1:
+            return
+        num_rows = math.ceil((1 - Fraction(str(validation_fraction))) * len(self.table))
+        labels = self.table[name_of_label(self.description)].slice(0, num_rows)
+        values = labels.unique()
+        if len(values) == 1:
+            raise InputError(
+                f"validation_fraction {validation_fraction} leaves the first "
+                f"{num_rows:,} rows, which all have the label {values[0].as_py()!r}, "
+                "expected both classes: hold out fewer rows, or shuffle them "
+                "by frame.sample(frac=1)"
+            )
 
     def write(self, directory: Path) -> tuple[Path, Path]:
         """Write the log and its description; return their paths."""

@@ -104,7 +104,8 @@ function baselineTable(baselines, measures) {
   const names = [...new Set(splits.flatMap((split) => Object.keys(baselines[split])))];
   if (!names.length) return null;
   const columns = [["auc", "AUC"], ["log_loss", "Log loss"]].flatMap(([key, title]) =>
-    splits.map((split) => [split, key, `${title}, ${split}`]));
+    splits.map((split) =>  // with a soft hyphen, for phones
+      [split, key, `${title}, ${split.replace("validation", "vali\u00addation")}`]));
   const row = (name, of, current) => ({current, cells: [
     element("span", {}, ...breakable(name)),
     ...columns.map(([split, key]) => figure(of[split]?.[key]))]});
