@@ -117,7 +117,7 @@ class ParquetLog(LogFile):
             ) from None
 
     def _begins_as_parquet(self) -> bool:
-        with open(local_copies.local_copy(self.path), "rb") as file:
+        with local_copies.local_copy(self.path).open("rb") as file:
             return file.read(len(_MAGIC)) == _MAGIC
 
     def _check_type(self, field: Any, reader: ColumnReader) -> None:
