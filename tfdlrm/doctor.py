@@ -147,7 +147,13 @@ def _to_do(imports: Imports, machine: MachineGpus) -> list[str]:
         newer = {too_new(gpu, build, version) for gpu in machine.gpus}
         steps += sorted(filter(None, newer))
     files = " -r ".join(requirements_of(imports.problems))
-    return [*steps, f"pip install -r {files}"] if files else steps
+    where = "" if _is_clone() else "in a clone of tfdlrm's repository: "
+    return [*steps, f"{where}pip install -r {files}"] if files else steps
+
+
+def _is_clone() -> bool:
+    """Return whether the files of requirements are next to the package."""
+    return (Path(__file__).parents[1] / "requirements.txt").is_file()
 
 
 class _Parser(argparse.ArgumentParser):

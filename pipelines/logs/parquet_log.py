@@ -21,6 +21,9 @@ from tfdlrm.base.errors import InputError
 
 CHUNK_ROWS = 2**16
 
+_MAGIC = b"PAR1"
+"""The first bytes of a Parquet file."""
+
 
 class ParquetLog(LogFile):
     """A Parquet file; see `LogFile`."""
@@ -100,11 +103,22 @@ class ParquetLog(LogFile):
             pl.exceptions.PolarsError,
             pl.exceptions.PanicException,
         ) as error:
+            if not self._begins_as_parquet():
+                raise InputError(
+                    f"{self.path} is no Parquet file, which the description of the "
+                    "columns (of a model, that of its training) expects: write its "
+                    "rows as Parquet, for example by frame.to_parquet of pandas, or, "
+                    "to prepare it, say its `format`, such as csv"
+                ) from None
             reason = " ".join(str(error).split())
             raise InputError(
                 f"{self.path} cannot be read as parquet: {reason}; expected a whole "
                 "Parquet file"
             ) from None
+
+    def _begins_as_parquet(self) -> bool:
+        with local_copies.local_copy(self.path).open("rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
 
     def _check_type(self, field: Any, reader: ColumnReader) -> None:
         dtype = field.type

@@ -27,8 +27,12 @@ _COMPRESSIONS = (
     (rb"7z\xbc\xaf\x27\x1c", "7-Zip", "7z x"),
     (rb"LZIP\x01", "lzip", "lzip -d"),
 )
+_SAY_PARQUET = (
+    "say `format: parquet`, or for a model that was trained on text write its rows as "
+    "text"
+)
 _TABLES = (
-    (rb"PAR1[\0-\x08\x0e-\x1f]", "a Parquet file", "say `format: parquet`"),
+    (rb"PAR1[\0-\x08\x0e-\x1f]", "a Parquet file", _SAY_PARQUET),
     (rb"ORC[\0-\x08\x0e-\x1f]", "an ORC file", "write it as Parquet or text"),
     (rb"Obj\x01", "an Avro file", "write it as Parquet or text"),
     (rb"ARROW1\0", "an Arrow file", "write it as Parquet or text"),

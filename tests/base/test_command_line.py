@@ -419,6 +419,11 @@ def test_a_file_without_its_option_is_told_which_one():
         train_config("clicks.csv")
 
 
+def test_a_list_with_blanks_is_told_of_commas():
+    with pytest.raises(InputError, match="values of a list are separated by commas"):
+        train_config("--model.top_mlp_units", "[8]", "4")
+
+
 def test_an_error_in_a_section_has_its_name():
     with pytest.raises(InputError, match=r"^prepare\.days is -1, expected >= 1"):
         train_config("--prepare.days", "-1")

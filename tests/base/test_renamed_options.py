@@ -27,8 +27,8 @@ def predict_command(*argv):
 def test_an_old_name_works_with_a_line_about_the_new_one(argv, capsys):
     assert predict_command(*argv.split()) == EXPECTED
     assert capsys.readouterr().err.splitlines() == [
-        "note: --input is now called raw; the old name still works",
-        "note: --output is now called output_file; the old name still works",
+        "note: --input is now called --raw; the old name still works",
+        "note: --output is now called --output_file; the old name still works",
     ]
 
 
@@ -64,7 +64,7 @@ def test_an_argument_with_the_new_name_wins_over_a_file_with_the_old(tmp_path):
 
 @pytest.mark.parametrize("argv", ["--input a --raw b", "--raw=a --input=b"])
 def test_both_names_at_once_are_refused(argv):
-    with pytest.raises(InputError, match="--input is the old name of raw, and both"):
+    with pytest.raises(InputError, match="--input is the old name of --raw, and both"):
         predict_command(*argv.split(), "--output_file", "b.csv")
 
 

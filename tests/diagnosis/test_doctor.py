@@ -126,6 +126,12 @@ def test_without_tensorflow_all_lines_are_there():
     assert lines["to do"] == "pip install -r requirements.txt"
 
 
+def test_an_installed_package_has_no_files_of_requirements(monkeypatch, tmp_path):
+    monkeypatch.setattr("tfdlrm.doctor.__file__", str(tmp_path / "tfdlrm/doctor.py"))
+    lines = lines_of(Imports({}, {"keras": "is not installed"}))
+    assert lines["to do"].startswith("in a clone of tfdlrm's repository: pip install")
+
+
 def test_a_line_that_cannot_be_told_says_so(monkeypatch):
     def fail(path):
         raise OSError("no disk")

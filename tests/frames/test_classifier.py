@@ -1,7 +1,9 @@
 """A classifier trains and scores as the commands do, by scikit-learn's conventions."""
 
+import gc
 import json
 import pickle
+import warnings
 from contextlib import redirect_stdout
 from dataclasses import replace
 from io import StringIO
@@ -208,6 +210,17 @@ def test_what_was_inferred_is_described(fitted):
     assert lines[0] == ["price", "dense", "floats, log(x + 1)"]
     assert lines[1][:2] == ["user_id", "categorical"] and "an id" in lines[1][2]
     assert lines[3][:2] == ["tags", "multi-hot"]
+
+
+def test_the_files_of_a_model_go_with_it_without_a_warning(fitted):
+    copied = pickle.loads(pickle.dumps(fitted))
+    version = copied._fitted.version
+    assert version.is_dir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        del copied
+        gc.collect()
+    assert not version.exists()
 
 
 def test_a_pickle_and_a_copy_score_alike(fitted):

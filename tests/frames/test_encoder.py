@@ -258,6 +258,13 @@ def test_rows_that_are_not_batched_are_refused():
         encoder(tf.data.Dataset.from_tensor_slices([1.0]).batch(1))
 
 
+def test_a_data_set_without_a_column_is_refused_before_it_is_read():
+    encoder = FeatureEncoder({"dense": ["price"]}).adapt({"price": [1.0]})
+    rows = tf.data.Dataset.from_tensor_slices({"prices": [1.0]}).batch(1)
+    with pytest.raises(InputError, match=r"no column 'price', .*; did you mean prices"):
+        encoder(rows)
+
+
 @pytest.mark.parametrize(
     "duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
 )

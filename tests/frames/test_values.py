@@ -266,6 +266,22 @@ def test_another_type_than_in_training_is_refused():
         encoder({"price": ["2.5", "dear"], "tags": [["a"], ["a"]]})
 
 
+@pytest.mark.filterwarnings("error")
+def test_large_numbers_that_are_taken_as_they_are_are_warned_of():
+    with pytest.warns(UserWarning, match=r"balance: has numbers up to 20,000 in size"):
+        described({"balance": [-2e4, 7.0]})
+    described({"balance": [-20.0, 7.0], "price": [2e4, 7.0]})
+
+
+def test_text_that_is_described_as_dense_and_a_time_as_a_date_say_how_to_fix_it():
+    encoder = FeatureEncoder({"dense": ["price"], "categorical": ["day"]})
+    with pytest.raises(InputError, match="'price' is text, list it under categorical"):
+        encoder.adapt({"price": ["dear"], "day": [DAY]})
+    encoder.adapt({"price": [1.0], "day": [DAY]})
+    with pytest.raises(InputError, match=r"for example to dates by \.dt\.date, or"):
+        encoder({"price": [1.0], "day": pd.to_datetime(["2024-05-01"])})
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -214,6 +214,9 @@ def test_damaged_and_missing_files_are_refused(tmp_path):
             InputError, match=f"No such file.* expected a {file_format} file"
         ):
             open_log(tmp_path / "none", columns)
+    with pytest.raises(InputError, match=r"log\.csv\.gz is no Parquet file"):
+        open_log(path, columns)
+    path.write_bytes(b"PAR1" + bytes(99))
     with pytest.raises(InputError, match="cannot be read as parquet"):
         open_log(path, columns)
 

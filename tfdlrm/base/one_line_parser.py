@@ -116,7 +116,10 @@ class OneLineParser(jsonargparse.ArgumentParser):
         for name in _PATHS:
             if name in self.settings and (Path(word).exists() or "." in word):
                 return f"; did you mean --{name} {word}?"
-        return ""
+        return (
+            "; it belongs to no option: values of a list are separated by commas, "
+            "without blanks"
+        )
 
     def _meant_option(self, option: str) -> str:
         if owner := self.owners.get(option.lstrip("-")):

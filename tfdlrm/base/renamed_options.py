@@ -75,8 +75,9 @@ def _old_names(
     """Return which of `names` are old, after a line on standard error about each."""
     old_names = dict.fromkeys(name for name in names if name in new_names)
     for name in old_names:
-        new_name = new_names[name]
-        if new_name in names:
+        dashes = "--" if prefix == "--" else ""
+        new_name = dashes + new_names[name]
+        if new_names[name] in names:
             raise InputError(
                 f"{prefix}{name} is the old name of {new_name}, and both are given: "
                 f"give {new_name} only"

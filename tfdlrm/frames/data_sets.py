@@ -8,6 +8,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from tfdlrm.base.errors import InputError
+from tfdlrm.base.nearest import did_you_mean
 from tfdlrm.data.parsing import bags_of
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.frames.arrow_values import arrow_values
@@ -59,6 +60,7 @@ def map_features(
         InputError: If its elements are no batches of columns.
     """
     names = _names(data_set)
+    _require_columns(names, schema)
     has_label = schema.label in names and not isinstance(data_set.element_spec, tuple)
     width = len(schema.categorical_features)
     ids = [tf.TensorSpec((None, width), tf.int32)]
@@ -121,6 +123,17 @@ def _names(data_set: tf.data.Dataset) -> list[str]:
                 "rows: call .batch(256) first"
             )
     return list(specs)
+
+
+def _require_columns(names: list[str], schema: FeatureSchema) -> None:
+    categorical = [feature.name for feature in schema.categorical_features]
+    for name in (*schema.dense_features, *categorical):
+        if name not in names:
+            there = ", ".join(map(repr, names))
+            raise InputError(
+                f"the data set has no column {name!r}, expected one: it has "
+                f"{there}{did_you_mean(name, names)}"
+            )
 
 
 def _dense_or_ragged(values: Any) -> Any:

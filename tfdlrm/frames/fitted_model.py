@@ -5,7 +5,6 @@ import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -17,6 +16,7 @@ from tfdlrm.data.exported_model import EXTRA_DIRECTORY
 from tfdlrm.data.unknown_values import UnknownValues
 from tfdlrm.frames.encoder import FeatureEncoder
 from tfdlrm.frames.labels import Classes
+from tfdlrm.frames.own_folder import OwnFolder
 from tfdlrm.frames.saved_versions import copy_version, newest_version
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class FittedModel:
         feature_names: Names of the columns of training, except the label.
     """
 
-    folder: TemporaryDirectory[str]
+    folder: OwnFolder
     classes: Classes
     feature_names: tuple[str, ...]
 
@@ -52,8 +52,8 @@ class FittedModel:
         cls, version: Path, classes: Classes, feature_names: tuple[str, ...]
     ) -> Self:
         """Copy an exported version, which may go then."""
-        folder = TemporaryDirectory(prefix="tfdlrm-")
-        directories.copy_tree(version, Path(folder.name) / "1")
+        folder = OwnFolder()
+        directories.copy_tree(version, folder.path / "1")
         return cls(folder, classes, feature_names)
 
     @classmethod
@@ -70,9 +70,9 @@ class FittedModel:
     @classmethod
     def of_contents(cls, contents: dict[str, bytes], fields: dict[str, Any]) -> Self:
         """Write files that `contents` returned."""
-        folder = TemporaryDirectory(prefix="tfdlrm-")
+        folder = OwnFolder()
         for name, data in contents.items():
-            path = Path(folder.name) / "1" / name
+            path = folder.path / "1" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         names, classes = _from_json(fields)
@@ -81,7 +81,7 @@ class FittedModel:
     @property
     def version(self) -> Path:
         """Directory of the version."""
-        return Path(self.folder.name) / "1"
+        return self.folder.path / "1"
 
     def contents(self) -> dict[str, bytes]:
         """Return the contents of all files, by their paths."""

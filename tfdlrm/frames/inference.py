@@ -1,6 +1,7 @@
 """Decide by the types of a frame's columns what each of them is to a model."""
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,11 +12,16 @@ import pyarrow as pa
 from pipelines.logs.parquet_values import as_frame
 from pipelines.logs.value_texts import whole_number_texts
 from tfdlrm.base.errors import InputError
+from tfdlrm.base.plain_text import visible
 
 Role = Literal["dense", "categorical", "multi-hot"]
 
 _ID_WORDS = {"id", "ids", "uid", "uuid", "key", "code", "zip"}
 """Last words of the names of integers that stand for something, such as `user_id`."""
+
+
+_LARGE = 1000
+"""Numbers beyond it, taken as they are, drown those of other columns."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,15 @@ def _infer_column(name: str, values: pa.Array) -> InferredColumn:
 def _infer_number(name: str, noun: str, numbers: pl.Series) -> InferredColumn:
     if (numbers < 0).any():
         reason = f"{noun}, as they are since some are negative"
+        largest: Any = numbers.abs().max()
+        if largest is not None and _LARGE < float(largest) < float("inf"):
+            warnings.warn(
+                f"{visible(name)}: has numbers up to {largest:,.6g} in size, taken as "
+                "they are since some are negative; other columns are learned worse "
+                "next to such numbers: divide them, for example by their standard "
+                "deviation",
+                stacklevel=2,
+            )
         return InferredColumn(name, "dense", reason, is_as_it_is=True)
     return InferredColumn(name, "dense", f"{noun}, log(x + 1)")
 

@@ -125,9 +125,11 @@ class RowReader:
         self, name: str, array: pa.Array, values: pl.Series, reader: ColumnReader
     ) -> pl.Series:
         if not reader.accepts(values.dtype):
+            is_time = pa.types.is_timestamp(array.type)
+            convert = "convert it, for example to dates by .dt.date" if is_time else ""
             raise InputError(
                 f"column {name!r} is of type {array.type}, expected {reader.expected}: "
-                "convert it, or describe it otherwise"
+                f"{convert or 'convert it'}, or describe it otherwise"
             )
         typed, is_bad = reader.convert(values)
         rows = is_bad.arg_true()
@@ -137,6 +139,8 @@ class RowReader:
         more = f", and {len(rows) - 1:,} more are bad" if len(rows) > 1 else ""
         is_missing = values[row] is None
         fix = "drop such rows" if is_missing else "fix the value, or drop the row"
+        if name in self.columns.dense_features and isinstance(values[row], str):
+            fix = f"if {name!r} is text, list it under categorical; else {fix}"
         if isinstance(values[row], float) and values[row] in (_INF, -_INF):
             fix += _INFINITE
         problem = reader.problem(name, values[row])

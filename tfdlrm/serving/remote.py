@@ -120,6 +120,14 @@ def with_retries(call: Callable[[], T], retries: int, where: str) -> T:
     raise AssertionError("unreachable")
 
 
+def refusal(reason: str) -> InputError:
+    """Return the error of a request that a server refuses for good."""
+    hint = ""
+    if "Servable not found" in reason:
+        hint = "; give --model_name, the name of a model that the server serves"
+    return InputError(f"the server refuses: {reason}{hint}")
+
+
 def one_line(text: str) -> str:
     """Return a server's message as one line, cut where it is very long."""
     return " ".join(text.split())[:500]

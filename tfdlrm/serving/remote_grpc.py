@@ -8,7 +8,6 @@ from typing import Any
 import grpc
 import numpy as np
 
-from tfdlrm.base.errors import InputError
 from tfdlrm.exporting.raw_columns import (
     COUNTS,
     COVERAGE_SIGNATURE,
@@ -20,6 +19,7 @@ from tfdlrm.serving.remote import (
     PassingError,
     RemoteModel,
     one_line,
+    refusal,
     tls_context,
 )
 
@@ -97,9 +97,7 @@ class GrpcModel(RemoteModel):
         except grpc.RpcError as error:
             if error.code() in PASSING_STATUSES:
                 raise PassingError(one_line(error.details())) from None
-            raise InputError(
-                f"the server refuses: {one_line(error.details())}"
-            ) from None
+            raise refusal(one_line(error.details())) from None
 
 
 def _tensor(

@@ -23,6 +23,7 @@ from tfdlrm.serving.remote import (
     PassingError,
     RemoteModel,
     one_line,
+    refusal,
     tls_context,
 )
 
@@ -97,7 +98,7 @@ class RestModel(RemoteModel):
         message = one_line(f"{answer.status} {reason}")
         if answer.status in PASSING_HTTP_STATUSES:
             raise PassingError(message)
-        raise InputError(f"the server refuses: {message}")
+        raise refusal(message)
 
     def _connection(self) -> http.client.HTTPConnection:
         connection = getattr(self._local, "connection", None)

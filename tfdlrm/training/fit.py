@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import keras
@@ -112,8 +112,9 @@ def probabilities_of(
     )
 
 
+@cache
 def start_xla_quietly() -> None:
-    """Start XLA, which training uses, without its greeting."""
+    """Start XLA, which training uses, without its greeting, once in a process."""
     with without_greeting():
         tf.function(lambda: tf.constant(0) + 1, jit_compile=True)()
 
