@@ -325,6 +325,7 @@ PYTHON_WORDS = re.compile(
 )
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("value", ["null", "true", "[-1,x]"])
 @pytest.mark.parametrize(
     "name",

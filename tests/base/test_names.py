@@ -45,6 +45,7 @@ def function(each, *, kind=None):
     assert share_of_vague(names) == 9 / 10
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("package", PACKAGES)
 def test_few_names_are_words_without_a_subject(package):
     names_of = {

@@ -91,6 +91,7 @@ def test_measures_are_those_of_the_probabilities(shop, fitted):
     assert measures[BASE_RATE].log_loss == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_the_logistic_regression_ranks_as_scikit_learns(shop, fitted):
     sizes = shop[1].vocabulary_sizes
     train_labels, *train_rows = rows_of(shop, "train")
@@ -102,6 +103,7 @@ def test_the_logistic_regression_ranks_as_scikit_learns(shop, fitted):
     assert auc == pytest.approx(binary_metrics(labels, scores).auc, abs=0.03)
 
 
+@pytest.mark.slow
 def test_baselines_are_read_as_they_were_written(shop, fitted, tmp_path):
     fitted.save(tmp_path / "baselines.npz")
     loaded = Baselines.load(tmp_path / "baselines.npz")

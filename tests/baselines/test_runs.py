@@ -40,6 +40,7 @@ def test_the_report_and_the_results_have_the_measures(with_baselines):
         assert f"| validation | {name} | {numbers} |" in report
 
 
+@pytest.mark.slow
 def test_evaluating_measures_them_on_other_rows(with_baselines, capsys, tmp_path):
     config, version = with_baselines
     output = tmp_path / "measures.json"
@@ -58,6 +59,7 @@ def test_a_raw_log_is_held_against_them_too(with_baselines, raw_file, capsys):
     assert "| raw | base rate | 0.5000 |" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_may_leave_them_out(small_config, tmp_path, capsys):
     config = replace(
         small_config, run_dir=tmp_path / "run", export_dir=None, baselines=False

@@ -21,6 +21,7 @@ def test_generated_rows_are_well_formed_and_the_same_each_time(tmp_path):
     assert frame["C3"].n_unique() > 500 > 10 > frame["C9"].n_unique()
 
 
+@pytest.mark.slow
 def test_the_benchmark_prints_each_stage_of_each_size(tmp_path, capfd):
     sizes = ["--rows", "[2000]", "--vocabulary_sizes", "[]"]
     main([*sizes, "--work_dir", str(tmp_path)])

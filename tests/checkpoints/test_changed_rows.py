@@ -71,6 +71,7 @@ def test_tables_written_while_rows_change_are_those_of_one_step(tmp_path, optimi
     assert_equal([variable.numpy() for variable in restored], weights)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("large", "slow_disk")
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_killed_run_with_large_tables_ends_as_an_uninterrupted_one(
@@ -108,6 +109,7 @@ def test_a_checkpoint_holds_the_rows_that_changed_since_the_tables(tmp_path):
     assert variables.changed_bytes() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("large")
 def test_damaged_tables_fall_back_to_the_ones_before(tmp_path, capsys):
     weights, _ = train(tmp_path / "whole")

@@ -456,6 +456,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     assert files_of(tmp_path / "data") == files_of(tmp_path / "whole")
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     "name", ["rare_values/user.parquet", "vocabulary/user.parquet"]
 )

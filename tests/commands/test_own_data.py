@@ -147,6 +147,7 @@ def test_rows_of_one_record_each_are_the_same_rows(work_dir, config, data_dir):
     assert [parsed["tags"].to_list()[0], parsed["shops"].to_list()[0]] == bags[1:]
 
 
+@pytest.mark.slow
 def test_small_pieces_and_several_passes_change_nothing_that_is_learned(
     work_dir, config, tmp_path, monkeypatch
 ):
@@ -186,6 +187,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
     assert files_of(output) == expected_files
 
 
+@pytest.mark.slow
 def test_parquet_gives_the_same_data_set(config, data_dir, tmp_path):
     frame = pl.DataFrame(ROWS).with_columns(
         pl.col("ts").cast(pl.Int64),
@@ -204,6 +206,7 @@ def test_parquet_gives_the_same_data_set(config, data_dir, tmp_path):
     assert_holds(tmp_path / "data")
 
 
+@pytest.mark.slow
 def test_own_text_is_hashed_without_counting(work_dir, config, tmp_path):
     settings = replace(config, dialect="hash", min_frequency=None, hash_buckets=50)
     schema = prepare([work_dir / "log.csv"], tmp_path / "data", settings)

@@ -58,6 +58,7 @@ def test_nothing_but_the_data_set_is_left(raw, output):
     assert {path.name for path in output.parent.iterdir()} == {"train.txt", "data"}
 
 
+@pytest.mark.slow
 def test_training_rows_are_shuffled_over_several_shards(tmp_path, output):
     rows = make_rows(200) * 60
     schema = prepare([write_rows(tmp_path / "a", rows)], output, CONFIG)
@@ -68,6 +69,7 @@ def test_training_rows_are_shuffled_over_several_shards(tmp_path, output):
     assert not np.array_equal(labels, read_plainly(rows[: len(labels)])[0])
 
 
+@pytest.mark.slow
 def test_large_splits_keep_their_order_over_several_shards(raw, output, monkeypatch):
     monkeypatch.setattr("pipelines.stages.buckets.MAX_SHARD_ROWS", 30)
     monkeypatch.setattr(opening, "RawFile", partial(RawFile, chunk_bytes=4000))
@@ -162,6 +164,7 @@ def test_parts_may_be_left_out(raw, output):
     assert schema.split_shards("validation") == schema.split_shards("test") == []
 
 
+@pytest.mark.slow
 def test_the_command_prepares_and_says_what_comes_next(raw, output):
     process = run_command_line(
         f"python -m pipelines.prepare --raw {raw} --output {output} "

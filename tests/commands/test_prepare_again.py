@@ -86,6 +86,7 @@ def test_an_output_that_is_something_else_is_refused(raw, output):
         prepare([raw], raw, CONFIG)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("stage", ["split_rows", "write_counted", "write_shard"])
 @pytest.mark.parametrize(
     ("failure", "error_class", "message"),

@@ -69,6 +69,7 @@ def damaged_copy(data_dir, copy, split):
     return copy, shard
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 def test_a_record_found_damaged_in_a_run_is_named(small_config, tmp_path, split):
     damaged, shard = damaged_copy(small_config.data_dir, tmp_path / "data", split)
@@ -78,6 +79,7 @@ def test_a_record_found_damaged_in_a_run_is_named(small_config, tmp_path, split)
     assert not export.exists()
 
 
+@pytest.mark.slow
 def test_a_damaged_record_is_named_when_a_model_is_measured(
     exported, small_config, tmp_path
 ):
@@ -86,6 +88,7 @@ def test_a_damaged_record_is_named_when_a_model_is_measured(
         evaluate_model(EvaluateCommand(exported, damaged))
 
 
+@pytest.mark.slow
 def test_a_model_of_another_data_set_is_refused(exported, small_config, tmp_path):
     other_data = tmp_path / "data"
     shutil.copytree(small_config.data_dir, other_data)

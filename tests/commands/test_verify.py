@@ -147,6 +147,7 @@ def test_a_schema_that_counts_other_rows_is_found(data, shard):
     assert problem.startswith(f"{shard} holds {first.rows - 1:,} rows, expected")
 
 
+@pytest.mark.slow
 def test_the_command_prints_problems_and_exits_with_2(data, shard):
     process = run_command_line(f"python -m pipelines.verify {data}")
     assert (process.returncode, process.stderr) == (0, "")

@@ -29,6 +29,7 @@ def next_day(small_config, exported, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_the_report_and_the_card_say_what_the_run_began_with(next_day, capsys):
     version = train(next_day)
     source = next_day.init_from
@@ -45,6 +46,7 @@ def test_the_report_and_the_card_say_what_the_run_began_with(next_day, capsys):
     assert card["config"]["init_from"] == str(source)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_export")
 def test_a_run_begins_with_an_exported_model(next_day, exported, capsys):
     config = replace(

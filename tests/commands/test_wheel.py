@@ -111,6 +111,7 @@ def test_all_five_packages_of_the_application_are_installed_by_its_first_command
     assert five - set(newer) == {"tensorflow-io"}  # not there for Python 3.13
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("use", USES[:4], ids=lambda use: use.commands)
 def test_a_wheel_brings_what_its_commands_need(use):
     distributions = packages_distributions()

@@ -266,6 +266,7 @@ def finish(run_dir, config):
     (run_dir / "report.md").touch()
 
 
+@pytest.mark.slow
 def test_runs_with_other_settings_or_rows_are_not_taken_for_these(data_dir, tmp_path):
     command = CompareCommand(
         data_dir, ("dlrm",), ("sgd",), (0.1,), output=tmp_path / "compared"

@@ -96,6 +96,7 @@ COMPARED = {"compare": ("cold", "frozen"), "keep": 1}
 NUM_STEPS = 3 * 2 + 2 + 2  # of three days; their scores; the cold model of the second
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("is_done", [True, False])
 def test_a_run_killed_at_any_step_ends_as_one_that_was_not(
     logs, tmp_path, monkeypatch, is_done

@@ -64,6 +64,7 @@ def flip_a_bit(path: Path, rng: random.Random) -> None:
     path.write_bytes(contents)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("shuffle", [None, (0, 1)])
 def test_any_flipped_bit_of_a_shard_is_refused_with_its_name(data_set, shuffle):
     directory, schema = data_set
@@ -130,6 +131,7 @@ def test_a_shard_that_cannot_be_read_is_said_in_one_line(data_set, monkeypatch):
             schema.check_shards(directory)
 
 
+@pytest.mark.slow_variants
 def test_shards_of_an_earlier_version_are_checked_by_their_sha256(data_set):
     directory, schema = data_set
     old = tuple(replace(shard, crc32c=None) for shard in schema.shards)
@@ -140,6 +142,7 @@ def test_shards_of_an_earlier_version_are_checked_by_their_sha256(data_set):
     refusal_of(directory, schema, path, split="test")
 
 
+@pytest.mark.slow_variants
 def test_a_shard_is_read_once_for_its_checksum(data_set, monkeypatch):
     directory, schema = data_set
     read_all(directory, schema)

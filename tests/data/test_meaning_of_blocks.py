@@ -65,6 +65,7 @@ def test_blocks_of_an_earlier_release_are_taken_with_one_line(shop, capsys):
     assert "clicks has block records without the fingerprint" in line
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("record_format", ["block", "row", "parquet"])
 def test_a_shard_of_another_data_set_is_refused_where_it_is_read(
     shop, tmp_path, record_format

@@ -23,6 +23,7 @@ from tfdlrm.exporting.scorer import check_columns, load_scorer
 from tfdlrm.importance import ImportanceCommand, importance
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("use", ["evaluate", "importance"])
 @pytest.mark.parametrize(
     ("data", "difference"),
@@ -43,6 +44,7 @@ def test_a_model_is_not_measured_on_ids_that_mean_something_else(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("data", ["data", "one", "rows", "moved"])
 def test_data_that_means_the_same_is_measured_without_a_word(
     shop, tmp_path, data, capsys
@@ -58,6 +60,7 @@ def test_data_that_means_the_same_is_measured_without_a_word(
     assert auc > 0.75
 
 
+@pytest.mark.slow
 def test_a_model_of_an_earlier_release_is_compared_by_its_vocabularies(
     shop, tmp_path, capsys
 ):

@@ -42,6 +42,7 @@ def test_a_run_is_not_exported_with_a_data_set_that_means_something_else(
     assert not (tmp_path / "exported").exists()
 
 
+@pytest.mark.slow
 def test_a_run_is_exported_with_its_data_set_made_again_in_other_records(
     shop, tmp_path, capsys
 ):

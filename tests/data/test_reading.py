@@ -107,6 +107,7 @@ def stored_rows(data_sets, split):
     return result
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("batch_size", [1, 7, 8, 60, 100, 100_000])
 def test_without_a_seed_rows_come_in_file_order(data_sets, data_set, batch_size):
     batches = as_batches(read_split(*data_set, "train", batch_size))
@@ -115,6 +116,7 @@ def test_without_a_seed_rows_come_in_file_order(data_sets, data_set, batch_size)
     assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("batch_size", [1, 7, 8, 60, 61, 100, 100_000])
 def test_a_shuffled_pass_reads_each_row_once(data_sets, data_set, batch_size):
     shuffled_rows = rows(read_split(*data_set, "train", batch_size, shuffle=(3, 0)))
@@ -143,6 +145,7 @@ def test_a_window_mixes_rows_of_several_shards(data_sets):
     assert len(set(shards)) >= 3
 
 
+@pytest.mark.slow_variants
 def test_no_training_batch_is_small(data_set):
     def sizes(batch_size):
         return [
@@ -189,6 +192,7 @@ def assert_goes_on(data_set, batch_size, shuffle, starts):
         assert int(later_batches.cardinality()) == len(batches) - start
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("shuffle", [None, (3, 1)])
 @pytest.mark.parametrize("batch_size", [7, 100])
 def test_a_pass_goes_on_where_it_was_left(data_set, batch_size, shuffle):

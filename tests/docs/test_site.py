@@ -62,6 +62,7 @@ def test_the_messages_that_are_explained_are_the_codes():
         assert any(pattern.search(text) for text in raised), message
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_the_python_of_a_page_runs(document, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # its files are not for the repository

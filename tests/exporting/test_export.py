@@ -26,6 +26,7 @@ from tfdlrm.models import build_model
 from tfdlrm.training.fit import probabilities_of
 
 
+@pytest.mark.slow
 def test_the_warm_up_goes_through_every_signature(exported, int8_exported):
     for version in (exported, int8_exported[0]):
         served = Served(version)

@@ -76,6 +76,7 @@ def assert_serves(path, rows, expected):
     np.testing.assert_allclose(loaded.serve(rows), expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_that_was_called_is_exported(name, tmp_path):
     model, expected = with_answer(name)
@@ -197,6 +198,7 @@ def test_keras_writes_onnx_with_integers(name, tmp_path):
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("name", MODELS)
 def test_models_come_back_from_their_settings_and_weights(name, tmp_path):
     model, expected = with_answer(name)
@@ -210,6 +212,7 @@ def test_models_come_back_from_their_settings_and_weights(name, tmp_path):
         np.testing.assert_allclose(again(ROWS), expected, rtol=1e-5)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("dtype", ["int32", "int64", "uint32", "uint8"])
 def test_keras_predicts_from_every_kind_of_input(dtype):
     model, expected = with_answer("dlrm")

@@ -27,6 +27,7 @@ def small_model():
     return model
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("name", ["dlrm", *CONFIGS])
 def test_every_model_comes_back(name, tmp_path):
     model = build_model(schema(), CONFIGS.get(name, SMALL_DLRM))

@@ -123,6 +123,7 @@ def test_ids_outside_their_vocabularies_are_refused(url, config):
     assert ask(url, np.zeros((2, 13)), ids)[0] == 200
 
 
+@pytest.mark.slow
 def test_what_litert_computes_otherwise_is_refused(config, tmp_path, monkeypatch):
     monkeypatch.setattr(litert, "LARGEST_DIFFERENCE", -1.0)
     with pytest.raises(InputError, match="its probability differs by up to"):
@@ -130,12 +131,14 @@ def test_what_litert_computes_otherwise_is_refused(config, tmp_path, monkeypatch
     assert not list((tmp_path / "m").glob("[0-9]*"))
 
 
+@pytest.mark.slow
 def test_a_model_beyond_the_size_of_a_file_is_refused(config, tmp_path, monkeypatch):
     monkeypatch.setattr(litert, "MOST_BYTES", 1000)
     with pytest.raises(InputError, match="bytes, expected <= 1,000; give --quantize"):
         export(ExportCommand(config.run_dir, tmp_path / "m", "litert"))
 
 
+@pytest.mark.slow
 def test_it_does_not_stand_among_saved_models(config):
     with pytest.raises(InputError, match="cannot use a LiteRT file among them"):
         export(ExportCommand(config.run_dir, config.export_dir, "litert"))

@@ -82,6 +82,7 @@ def test_a_pipe_a_zipped_file_and_a_folder_are_measured_like_the_file(
     writer.join()
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("source", ["raw", "data_dir"])
 def test_the_picture_of_the_rates_is_drawn(
     exported, log, data_dir, tmp_path, source, pictures
@@ -123,6 +124,7 @@ def test_a_sample_is_random_and_the_seed_decides_it(scorer, log):
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.slow
 def test_the_importance_on_a_log_is_that_on_its_rows(exported, log, tmp_path):
     command = ImportanceCommand(
         exported, output=tmp_path, raw=log, rows=10_000, repeats=2

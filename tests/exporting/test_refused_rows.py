@@ -12,6 +12,7 @@ from tests.support.served import example
 INVALID = tf.errors.InvalidArgumentError
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     ("case_name", "column", "value", "expected"),
     [

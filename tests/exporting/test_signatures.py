@@ -142,6 +142,7 @@ def test_any_number_of_rows_is_scored(cases):
     assert case.served.probabilities("raw", **no_rows).shape == (0,)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     ("price", "other_name"),
     [("price (EUR)", "from"), ("column_1", "column_0"), ("self", "_x"), ("A", "a")],

@@ -150,6 +150,7 @@ def test_a_saved_version_has_the_name_of_its_directory(saved):
     assert names == {"clicks"}
 
 
+@pytest.mark.slow
 def test_a_saved_version_is_served(fitted, saved):
     row = {"price": "9.5", "user_id": "7", "country": "xx", "tags": ["new"]}
     models = [ModelSettings("clicks", saved)]

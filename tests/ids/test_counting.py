@@ -21,6 +21,7 @@ def count(pieces, dtype, memory_bytes, work, min_frequency=1):
     return counts, counter.num_distinct
 
 
+@pytest.mark.slow_variants
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(VALUES, max_size=20), max_size=6), st.integers(1, 3))
 @pytest.mark.parametrize("dtype", [pl.UInt32, pl.String])
@@ -42,6 +43,7 @@ def test_counts_are_those_of_plain_python(
     assert num_distinct == len(plain)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("distinct", [10, 300, 200_000])
 @pytest.mark.parametrize("dtype", [pl.UInt32, pl.String])
 def test_counts_that_go_to_disk_are_the_same(tmp_path, distinct, dtype):

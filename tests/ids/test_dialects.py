@@ -155,6 +155,7 @@ def test_hashed_text_is_what_tensorflow_makes_of_it():
     assert ids.tolist() == [*expected, 1]
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("modulo", [None, 1000])
 def test_facebook_reproduces_the_reference(golden, tmp_path, modulo):
     output = tmp_path / "data"

@@ -80,6 +80,7 @@ def as_text(values):
     return [None if value is None else f"é{value}" for value in values]
 
 
+@pytest.mark.slow_variants
 @settings(
     max_examples=10,
     deadline=None,

@@ -147,6 +147,7 @@ def test_code_in_a_file_is_not_run(tmp_path, monkeypatch):
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     "rename",
     [

@@ -2,6 +2,7 @@
 
 import numpy as np
 import polars as pl
+import pytest
 
 from pipelines.prepare import prepare
 from tests.interop.test_facebook import make_state
@@ -54,6 +55,7 @@ def reference_scores(state, dense, ids):
     return mlp("top_l", np.concatenate([bottom, pairs], axis=1), sigmoid)[:, 0]
 
 
+@pytest.mark.slow
 def test_scores_of_raw_logs_are_the_references(raw_file, tmp_path):
     config = PrepareConfig(dialect="facebook", max_index_range=MAX_INDEX_RANGE)
     schema = prepare([raw_file], tmp_path / "data", config)

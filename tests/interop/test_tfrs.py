@@ -60,6 +60,7 @@ def train(model):
     return model
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     "options",
     [
@@ -80,6 +81,7 @@ def test_the_converted_model_gives_the_same_probabilities(options):
     )
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("combiner", ["sum", "mean", "sqrtn"])
 def test_bags_are_combined_as_there(combiner):
     rng = np.random.default_rng(0)

@@ -87,6 +87,7 @@ def test_no_rows_are_a_ragged_tensor_of_none():
     assert ragged.shape.as_list() == [0, 2, None]
 
 
+@pytest.mark.slow
 def test_a_fit_takes_ragged_ids():
     indexed = index_columns([["x", "y", "x"], [["a", "b"], [], ["a"]]], unknown=True)
     model = DLRM(

@@ -30,6 +30,7 @@ def expected_vectors(layer):
     )
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("dtype", ["int32", "int64"])
 @pytest.mark.parametrize("genres", [RAGGED, PADDED], ids=["ragged", "padded"])
 def test_columns_are_read_by_order_in_a_list_and_by_name_in_a_dictionary(genres, dtype):
@@ -106,6 +107,7 @@ def test_names_that_are_not_one_a_feature_are_refused(names):
         collection(feature_names=names)
 
 
+@pytest.mark.slow
 def test_a_functional_model_of_columns_is_trained_saved_and_exported(tmp_path):
     inputs = {
         "user": keras.Input((), dtype="int64", name="user"),

@@ -80,6 +80,7 @@ def collection(**options):
 FLOATS = [1.0, 1.9, -0.5, float("nan"), 2.0**24 + 1]
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("value", FLOATS)
 def test_floats_are_no_ids(value, dtype):

@@ -57,6 +57,7 @@ def exact_gradients(mlp, inputs, final_relu):
     return [gradient, *gradients]
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("width", [3, 16, 37])  # 37 and 3 fill no vector register
 @pytest.mark.parametrize("final", [None, "relu"])
 @pytest.mark.parametrize("compiled", [False, True])

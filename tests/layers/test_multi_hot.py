@@ -87,6 +87,7 @@ def inputs(layout, rows, weights):
     return indices_and_offsets(rows, "int64"), indices_and_offsets(weights, "f4")[0]
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("combiner", ["sum", "mean", "sqrtn"])
 @settings(max_examples=8, deadline=None)
 @given(rows=ROWS)
@@ -107,6 +108,7 @@ def test_bags_are_combined(combiner, rows):
             )
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("layout", ["ragged", "padded", "offsets"])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_kind_of_table_takes_bags(layout, variant):

@@ -222,6 +222,7 @@ def test_a_checkpoint_goes_from_one_placement_to_another(
     np.testing.assert_allclose(actual[0], expected[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_rows_that_change_are_noted_wherever_they_lie():
     model = make_model("mirrored", "sharded", "Adagrad")
     saved = SavedVariables(model)
@@ -236,6 +237,7 @@ def test_rows_that_change_are_noted_wherever_they_lie():
         assert list(piece.rows) == [0, 49, 50 + 39, 90 + 2]
 
 
+@pytest.mark.slow
 def test_weights_are_copied_out_of_their_places():
     placed, plain = make_model("mirrored", "sharded"), make_model()
     placed.fit(batches(), verbose=0, shuffle=False)

@@ -140,6 +140,7 @@ def fit(model):
     return model.get_weights()
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("wrap", [None, LossScaleOptimizer])
 def test_a_saved_model_is_loaded_and_trained_on_alike(wrap, tmp_path):
     model = own_model(wrap(RowWiseAdagrad(0.1)) if wrap else RowWiseAdagrad(0.1))
@@ -154,6 +155,7 @@ def test_a_saved_model_is_loaded_and_trained_on_alike(wrap, tmp_path):
         np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     "strategy",
     [

@@ -40,6 +40,7 @@ def numbers(tensor):
     return tf.cast(tf.convert_to_tensor(tensor), tf.float64).numpy()
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("policy", [*MIXED, "bfloat16", "float16"])
 @pytest.mark.parametrize("combiner", RIGHT)
 @pytest.mark.parametrize("index", range(3))
@@ -86,6 +87,7 @@ LAYERS = {
 }
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("policy", MIXED)
 @pytest.mark.parametrize("name", LAYERS)
 def test_gradients_of_large_batches(name, policy):
@@ -130,6 +132,7 @@ def test_a_tower_of_sequences_has_the_gradients_of_its_rows():
         np.testing.assert_allclose(value, other_value, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     ("policy", "num_features"), [("mixed_bfloat16", 1000), ("mixed_float16", 3000)]
 )

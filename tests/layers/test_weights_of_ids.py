@@ -20,6 +20,7 @@ def _layer():
     return layer
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("is_graph", [False, True])
 @pytest.mark.parametrize(
     ("ids", "weights"),
@@ -38,6 +39,7 @@ def test_each_id_has_its_weight(ids, weights, is_graph):
     assert call(ids, weights).numpy().ravel().tolist() == [11, 50]
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("is_graph", [False, True])
 @pytest.mark.parametrize(
     ("ids", "weights"),

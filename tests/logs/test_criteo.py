@@ -68,6 +68,7 @@ def test_every_field_is_read(tmp_path):
     }
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("name", ["train.txt", "train.txt.gz"])
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
 @pytest.mark.parametrize("cut", [0, 1])
@@ -158,6 +159,7 @@ def test_extreme_values_are_read(tmp_path):
     assert frame["C1"][0] == 2**32 - 1
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("fault", MALFORMED)
 @pytest.mark.parametrize("position", [0, 200, 300])
 def test_a_malformed_row_stops_with_its_place(tmp_path, fault, position):
@@ -198,6 +200,7 @@ def test_a_file_without_any_good_row_is_refused(tmp_path):
         list(RawFile(path, "skip"))
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("on_bad_row", ["stop", "skip"])
 @pytest.mark.parametrize("damage", ["truncated", "corrupt", "cut in its trailer"])
 def test_a_damaged_gzip_file_always_stops(tmp_path, on_bad_row, damage):

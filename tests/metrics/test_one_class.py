@@ -150,6 +150,7 @@ def test_a_spread_of_nothing_is_undefined():
     assert f"{Spread.of([float('nan')] * 2):.4f}" == "undefined"
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     ("parts", "label"),
     [([[0, 0, 0]], 0), ([[1, 1], [1]], 1), ([[0, 0], [1]], None), ([], None)],

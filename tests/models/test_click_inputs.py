@@ -76,6 +76,7 @@ def test_every_method_of_keras_has_the_clear_error(case):
             use(inputs)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("case", ["a tuple", "one dimension"])
 def test_training_goes_on_once_the_inputs_are_right(case):
     wrong, _ = WRONG[case]
@@ -126,6 +127,7 @@ def test_the_names_of_a_layer_are_those_of_the_model():
         model(inputs)
 
 
+@pytest.mark.slow
 def test_a_frame_of_ids_is_read_by_its_names():
     model = compiled()
     expected = model(ROWS)

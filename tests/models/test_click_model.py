@@ -64,6 +64,7 @@ def test_single_steps_are_what_keras_own_function_does():
         np.testing.assert_allclose(values, histories[1][name], rtol=1e-5)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("is_known", [True, False])
 def test_callbacks_see_every_step_and_epochs_end_with_the_data(is_known):
     data = batches() if is_known else batches().filter(lambda *row: True)
@@ -86,6 +87,7 @@ def test_arrays_weights_and_validation_work():
     assert history.history.keys() == {"loss", "auc", "val_loss", "val_auc"}
 
 
+@pytest.mark.slow
 def test_a_batch_at_a_time_is_the_same_training():
     fitted, stepped = model(), model()
     fitted.fit(batches(), verbose=0, shuffle=False)
@@ -94,6 +96,7 @@ def test_a_batch_at_a_time_is_the_same_training():
     assert_same(fitted, stepped)
 
 
+@pytest.mark.slow
 def test_eager_steps_are_eager_and_compiling_anew_makes_a_new_function():
     fitted, eager = model(), model(run_eagerly=True)
     for candidate in (fitted, eager):
@@ -107,6 +110,7 @@ def test_eager_steps_are_eager_and_compiling_anew_makes_a_new_function():
     np.testing.assert_array_equal(fitted.get_weights()[0], weights[0])
 
 
+@pytest.mark.slow
 def test_input_is_opened_once_an_epoch():
     opened = []
 

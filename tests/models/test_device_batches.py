@@ -159,6 +159,7 @@ def test_a_model_on_the_processor_gets_its_batches_there(processor_as_gpu):
     assert for_devices(numbers, tf.distribute.get_strategy(), [weight]) is numbers
 
 
+@pytest.mark.slow
 def test_a_gpu_learns_what_a_processor_does(processor_as_gpu, monkeypatch, recwarn):
     actual = learn("default")
     monkeypatch.undo()
@@ -168,6 +169,7 @@ def test_a_gpu_learns_what_a_processor_does(processor_as_gpu, monkeypatch, recwa
     ]
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("steps", [1, 2])
 def test_metrics_of_a_gpu_are_read_together(monkeypatch, steps):
     monkeypatch.setattr(click_model, "has_gpu", lambda: True)

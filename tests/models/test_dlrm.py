@@ -160,6 +160,7 @@ def test_without_categorical_features_the_mlps_are_left():
     assert model.embeddings is model.interaction is None
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(("num_dense", "sizes"), [(0, [5, 9]), (0, [5]), (3, [])])
 def test_models_of_one_kind_of_features_are_fitted_saved_and_told(
     num_dense, sizes, tmp_path, capsys

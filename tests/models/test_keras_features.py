@@ -19,6 +19,7 @@ SAMPLE = [
 ]
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_is_saved_whole_and_summed_up(name, tmp_path):
     model, expected = with_answer(name)
@@ -31,6 +32,7 @@ def test_every_model_is_saved_whole_and_summed_up(name, tmp_path):
     assert f"{model.count_params():,}" in "".join(lines)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("name", MODELS)
 def test_every_model_is_saved_in_hdf5(name, tmp_path):
     model, expected = with_answer(name)

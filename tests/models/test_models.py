@@ -28,6 +28,7 @@ TAKES_ANY_COLUMNS = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("num_dense", [0, 3])
 @TAKES_ANY_COLUMNS
 def test_either_kind_of_column_may_be_absent(config, num_dense):
@@ -36,6 +37,7 @@ def test_either_kind_of_column_may_be_absent(config, num_dense):
     assert model(inputs(6, num_dense, len(sizes))).shape == (6, 1)
 
 
+@pytest.mark.slow_variants
 @EVERY_MODEL
 def test_bags_of_one_id_are_single_ids(config):
     model, features = random_model(config), inputs()
@@ -47,6 +49,7 @@ def test_bags_of_one_id_are_single_ids(config):
         np.testing.assert_allclose(outputs, model(features), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow_variants
 @EVERY_MODEL
 def test_round_trip(config, tmp_path):
     model = random_model(config)
@@ -56,6 +59,7 @@ def test_round_trip(config, tmp_path):
     assert loaded.name == config.name
 
 
+@pytest.mark.slow_variants
 @EVERY_MODEL
 def test_the_exported_model_gives_the_same_probabilities(config, tmp_path):
     model = random_model(config)
@@ -65,6 +69,7 @@ def test_the_exported_model_gives_the_same_probabilities(config, tmp_path):
     )
 
 
+@pytest.mark.slow_variants
 @EVERY_MODEL
 def test_a_checkpoint_has_all_weights_and_the_optimizers_state(config, tmp_path):
     trained, fresh = (build_model(schema(), config) for _ in range(2))
@@ -83,12 +88,14 @@ def test_a_checkpoint_has_all_weights_and_the_optimizers_state(config, tmp_path)
         np.testing.assert_array_equal(restored, original)
 
 
+@pytest.mark.slow_variants
 @EVERY_MODEL
 def test_every_weight_has_a_name_of_its_own_for_checkpoints(config):
     paths = [weight.path for weight in build_model(schema(), config).weights]
     assert len(set(paths)) == len(paths)
 
 
+@pytest.mark.slow_variants
 @EVERY_MODEL
 def test_tables_get_sparse_gradients(config):
     model = build_model(schema(), config)
@@ -101,6 +108,7 @@ def test_tables_get_sparse_gradients(config):
         assert isinstance(gradient, tf.IndexedSlices if is_table else tf.Tensor)
 
 
+@pytest.mark.slow_variants
 @EVERY_MODEL
 def test_logits_are_float32_in_mixed_precision(config):
     keras.config.set_dtype_policy("mixed_bfloat16")

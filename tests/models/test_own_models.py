@@ -99,6 +99,7 @@ def test_raw_rows_are_scored_as_prepared_ones(trained, columns_name, log, tmp_pa
     np.testing.assert_allclose(predicted[latest], scores, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_decides_the_label_is_learned(trained, capsys, tmp_path):
     config = trained("both")
     evaluate_model(

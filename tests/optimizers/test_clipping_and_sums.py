@@ -69,6 +69,7 @@ class Dense:
         )
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("options", CLIPPING, ids=lambda options: next(iter(options)))
 @pytest.mark.parametrize("name", RULES)
 def test_clipping_needs_the_summed_rows_only(name, options):
@@ -178,6 +179,7 @@ def mirrored():
     return tf.distribute.MirroredStrategy(devices, cross_device_ops=reduce)
 
 
+@pytest.mark.slow
 def test_two_devices_clip_the_gradient_of_the_whole_batch():
     models = []
     for strategy in (tf.distribute.get_strategy(), mirrored()):

@@ -50,6 +50,7 @@ def step_graph(optimizer, precision, multi_hot=False, **settings):
     return step.get_concrete_function().graph.as_graph_def()
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize(
     "optimizer", ["sgd", "adagrad", "row_wise_adagrad", "lazy_adam"]

@@ -64,6 +64,7 @@ def in_host_memory(graph):
     }
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("ids_form", FORMS)
 @pytest.mark.parametrize(
     "options", [{}, {"num_collisions": 2}], ids=["whole", "shared"]

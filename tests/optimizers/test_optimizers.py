@@ -59,6 +59,7 @@ def make(name, **kwargs):
     return getattr(optimizers, name)(**kwargs)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("name", RULES)
 @settings(max_examples=30, deadline=None)
 @given(steps=st.lists(st.lists(st.integers(0, ROWS - 1), min_size=1), min_size=1))
@@ -179,6 +180,7 @@ def trained_weights(name, strategy_name="default", **compile_options):
     return model.get_weights()
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("name", SAMPLE)
 def test_two_devices_train_as_one_does(name):
     single = trained_weights(name)
@@ -187,6 +189,7 @@ def test_two_devices_train_as_one_does(name):
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("name", SAMPLE)
 def test_several_steps_in_one_execution_change_nothing(name):
     single = trained_weights(name)
@@ -195,6 +198,7 @@ def test_several_steps_in_one_execution_change_nothing(name):
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("name", SAMPLE)
 def test_mixed_precision_keeps_weights_and_state_in_float32(name):
     full = trained_weights(name)
@@ -208,6 +212,7 @@ def test_mixed_precision_keeps_weights_and_state_in_float32(name):
         np.testing.assert_allclose(actual, expected, atol=0.1)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("name", RULES)
 def test_state_and_settings_survive_saving(name, tmp_path):
     model = click_model()

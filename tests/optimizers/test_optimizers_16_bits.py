@@ -21,6 +21,7 @@ def gradients(dtype, sparse):
     return tf.cast(exact, dtype)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("dtype", NARROW)
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("name", RULES)
@@ -51,6 +52,7 @@ def test_state_is_float32(name, dtype):
     assert variable.dtype == dtype
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("dtype", [*NARROW, "float32"])
 @pytest.mark.parametrize("sparse", [False, True])
 @pytest.mark.parametrize("name", RULES)
@@ -62,6 +64,7 @@ def test_zero_gradients_move_nothing(name, sparse, dtype):
     assert tf.reduce_all(variable == tf.ones((2, 3), dtype))
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("dtype", NARROW)
 @pytest.mark.parametrize("name", RULES)
 def test_models_of_16_bits_are_fitted(name, dtype):

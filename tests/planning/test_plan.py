@@ -40,6 +40,7 @@ MODELS = {
 KAGGLE = data_schema(PlanCommand())
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("num_dense", [3, 0])
 def test_parameters_are_those_of_the_model(name, num_dense):

@@ -212,6 +212,7 @@ METADATA = {
 }
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     ("about", "answer", "message"),
     [

@@ -60,6 +60,7 @@ def ask(server, root, log, output, model, protocol, **options):
     assert score_file(command) == 50
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("protocol", ["grpc", "rest"])
 @pytest.mark.parametrize("model", ["text", "typed"])
 def test_a_client_writes_what_predict_writes(

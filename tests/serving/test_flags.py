@@ -462,6 +462,7 @@ class Overlaps:
         return outputs
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     ("setting", "ask_server"),
     [

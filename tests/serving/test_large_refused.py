@@ -21,6 +21,7 @@ def server(saved_models):
         yield running
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     ("path", "body", "message"),
     [
@@ -93,6 +94,7 @@ def field(number, content):
     return bytes([number * 8 + 2]) + varint(len(content)) + content
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     ("method", "payload", "code"),
     [

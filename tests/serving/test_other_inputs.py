@@ -49,6 +49,7 @@ def models_of(path, policy=None, **options):
     return models.model("m")
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     ("new", "message"),
     [
@@ -123,6 +124,7 @@ def test_a_server_that_starts_serves_the_newest(tmp_path):
     assert models_of(tmp_path, VersionPolicy("all")).available == [2, 1]
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     ("policy", "options", "served"),
     [
@@ -169,6 +171,7 @@ def add_columns(version, **changes):
     replace(columns, **changes).save(version / "assets.extra")
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

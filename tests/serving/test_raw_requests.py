@@ -70,6 +70,7 @@ def refused(server, model, document, **options):
     return answer["error"]
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("suffix", ["text", "typed"])
 def test_plain_rows_score_as_predict_scores_the_log(root, server, tmp_path, suffix):
     log = root / ("log.csv" if suffix == "text" else "log.parquet")

@@ -83,6 +83,7 @@ def test_what_arrives_at_a_time_is_limited(server, table):
             connection.close()
 
 
+@pytest.mark.slow
 def test_a_reader_that_takes_too_long_is_ended(saved_models, table):
     dense, ids, right = table
     with limited_server(saved_models, LIMITS) as server:

@@ -130,6 +130,7 @@ def test_a_model_that_stays_is_not_loaded_again(saved, file, monkeypatch):
     assert loads == [("n", 1)]
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     ("text", "message"),
     [

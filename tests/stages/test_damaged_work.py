@@ -248,6 +248,7 @@ def test_a_lost_work_directory_begins_again(log, expected, remains, tmp_path, ca
     assert re.search(r"is missing \(\d+ files in all\): made again", printed)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     ("owner", "name", "suffix"),
     [

@@ -51,6 +51,7 @@ def test_the_last_distinct_days_are_held_out(tmp_path):
     assert parts == [[0, 2, 3, 7, 8], [5, 6], [1, 4, 9]]
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize(("day_or_time", "per_day"), [("day", 1), ("time", 86_400)])
 def test_parts_of_days_follow_time_and_then_the_files(

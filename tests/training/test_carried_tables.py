@@ -126,6 +126,7 @@ def test_the_numbers_that_are_compared_are_not_those_of_a_new_model(tmp_path):
     )
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("name", MODELS)
 def test_every_row_and_its_state_equal_their_source(name, tmp_path):
     days = Days(tmp_path, model=MODELS[name])
@@ -138,6 +139,7 @@ def test_every_row_and_its_state_equal_their_source(name, tmp_path):
     assert len(changed) == (4 if name in ("deepfm", "mf") else 2)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("optimizer", ["sgd", "row_wise_adagrad", "lazy_adam"])
 def test_so_does_the_state_of_every_optimizer(optimizer, tmp_path):
     days = Days(tmp_path, optimizer=optimizer)
@@ -145,6 +147,7 @@ def test_so_does_the_state_of_every_optimizer(optimizer, tmp_path):
     assert_equal(values, expected_values(days, COLUMNS, days.source(), days.fresh()))
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     "changes",
     [

@@ -109,6 +109,7 @@ def test_a_kill_behind_the_last_step_leaves_one_version_and_no_remains(
     assert same_scores(expected, resumed, expected.schema)
 
 
+@pytest.mark.slow
 def test_a_kill_with_the_report_leaves_a_finished_run_that_says_what_is_there(
     exported, small_config, config
 ):

@@ -71,6 +71,7 @@ def calls_of_keras(steps_per_execution=1):
     return recorder.calls
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("steps", [1, 2])
 def test_a_callback_is_called_as_by_one_fit(steps, tmp_path):
     recorder = Recorder()
@@ -90,6 +91,7 @@ def test_the_end_of_an_epoch_has_the_point_of_the_curves(tmp_path):
     assert {"loss", "accuracy", "auc", "val_accuracy"} < set(recorder.logs[0])
 
 
+@pytest.mark.slow
 def test_a_callback_changes_no_number(tmp_path):
     weights, curves = train(tmp_path / "with", callbacks=[Recorder()])
     expected_weights, expected_curves = train(tmp_path / "without")
@@ -97,6 +99,7 @@ def test_a_callback_changes_no_number(tmp_path):
     assert curves == expected_curves
 
 
+@pytest.mark.slow
 def test_a_resumed_run_calls_for_the_steps_that_remain(tmp_path):
     train_until_killed(tmp_path / "run", 5)  # after the checkpoint of step 4
     recorder = Recorder()
@@ -128,6 +131,7 @@ def test_a_callback_sets_the_learning_rate(tmp_path):
     assert rates == [0.05, 0.005]
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("bytes_of_large_tables", [1_000, 1 << 28])
 def test_weights_that_a_callback_puts_back_are_those_of_the_last_checkpoint(
     bytes_of_large_tables, tmp_path, monkeypatch

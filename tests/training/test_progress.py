@@ -40,6 +40,7 @@ def test_epochs_count_up_to_those_of_the_run(tmp_path, capsys):
     ]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_counting(tmp_path, capsys):
     train_until_killed(tmp_path / "run", at_step=STEPS_PER_EPOCH + 5, epochs=3)
     capsys.readouterr()
@@ -161,6 +162,7 @@ def test_points_of_one_label_have_no_auc(tmp_path, capsys):
     assert all(np.isnan(point.auc) for point in points)
 
 
+@pytest.mark.slow
 def test_a_killed_run_of_one_label_goes_on(tmp_path):
     def ones(epoch, batch):
         return read(epoch, batch).map(lambda features, label: (features, 0 * label))

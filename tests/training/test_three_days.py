@@ -66,6 +66,7 @@ def kept_ids(root, column, source_day, day):
     return {0, 1} | {number for value, number in common if value is not None}
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     ("source", "source_day", "day"),
     [("run0", 0, 1), ("run1", 1, 2), ("run0", 0, 2), ("model0", 0, 2)],

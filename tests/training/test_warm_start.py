@@ -45,6 +45,7 @@ def assert_two_days_equal_one_run(directory, **changes):
         np.testing.assert_array_equal(values[name], expected_values, err_msg=name)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     "optimizer", ["sgd", "adagrad", "row_wise_adagrad", "lazy_adam", SCHEDULE]
 )
@@ -52,6 +53,7 @@ def test_two_days_equal_one_run_bit_for_bit(optimizer, tmp_path):
     assert_two_days_equal_one_run(tmp_path, optimizer=optimizer)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("optimizer", ["sgd", "row_wise_adagrad"])
 def test_so_does_the_scale_of_the_loss(optimizer, tmp_path):
     assert_two_days_equal_one_run(
@@ -64,6 +66,7 @@ def test_so_do_tables_on_two_devices(tmp_path):
     assert_two_days_equal_one_run(tmp_path, strategy="mirrored", tables="sharded")
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("at_step", [1, 4])
 def test_a_killed_run_ends_as_if_it_had_not_been(at_step, tmp_path, capsys):
     schema = first_day(tmp_path / "day1")
