@@ -266,6 +266,22 @@ def test_another_type_than_in_training_is_refused():
         encoder({"price": ["2.5", "dear"], "tags": [["a"], ["a"]]})
 
 
+@pytest.mark.parametrize("spelling", [("True", "False"), ("TRUE", "FALSE")])
+def test_booleans_are_the_values_that_a_log_in_text_spells(spelling):
+    encoder = FeatureEncoder().adapt({"c": spelling, "bag": [spelling, spelling]})
+    texts = encoder({"c": spelling, "bag": [spelling[:1], spelling]})
+    values = encoder({"c": [True, False], "bag": [[True], [True, False]]})
+    ids = values["categorical_features"].to_list()
+    assert ids == texts["categorical_features"].to_list()
+    assert sorted(ids[row][0][0] for row in (0, 1)) == [2, 3]
+
+
+def test_booleans_stay_as_they_are_where_the_model_knows_them_so():
+    encoder = FeatureEncoder().adapt({"c": ["True", "true", "false"]})
+    ids = encoder({"c": [True]})["categorical_features"]
+    assert ids.tolist() == encoder({"c": ["true"]})["categorical_features"].tolist()
+
+
 @pytest.mark.filterwarnings("error")
 def test_large_numbers_that_are_taken_as_they_are_are_warned_of():
     with pytest.warns(UserWarning, match=r"balance: has numbers up to 20,000 in size"):
