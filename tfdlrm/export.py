@@ -39,8 +39,6 @@ class ExportCommand:
         export_dir: Directory of the model's versions; null means the directory that
             training exported to, for ONNX with `_onnx` added to its name, for LiteRT
             with `_litert`, for Keras with `_keras`.
-        allow_other_columns: Whether to export although the newest version in export_dir
-            has other columns, so that its clients could not use this model.
         format: `saved_model` for TF Serving; `onnx` for an ONNX file and `litert` for a
             file model.tflite, which ONNX Runtime or LiteRT must compute as the model
             does on rows of the data set; `keras` for a file model.keras, which
@@ -53,16 +51,18 @@ class ExportCommand:
             models.config, batching_parameters.txt, monitoring.config, compose.yaml.
         graph: Directory for the graph of the model, such as model_graph, which
             `tensorboard --logdir model_graph` draws.
+        allow_other_columns: Whether to export although the newest version in export_dir
+            has other columns, so that its clients could not use this model.
     """
 
     run_dir: Path
     export_dir: Path | None = None
-    allow_other_columns: bool = False
     format: Literal["saved_model", "onnx", "litert", "keras"] = "saved_model"
     quantize: Literal["none", "int8"] = "none"
     keep: int | None = None
     deployment: Path | None = None
     graph: Path | None = None
+    allow_other_columns: bool = False
 
     def __post_init__(self) -> None:
         if self.keep is not None and self.keep < 1:

@@ -184,7 +184,7 @@ def test_a_checkpoint_is_on_the_disk_before_it_counts(disk, tmp_path):
 
 def test_settings_and_results_are_on_the_disk_before_they_count(disk, tmp_path):
     run = RunDirectory(tmp_path)
-    run._take("epochs: 2")
+    run._take({"epochs": 2})
     run.save_summary(3, Path("models/1"))
     for name in ("config.yaml", "settings.json", "summary.json"):
         assert_synced(disk, name)

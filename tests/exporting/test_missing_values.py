@@ -210,7 +210,7 @@ def predict_file(model, directory, rows):
     write_rows(directory / "rows.csv", rows)
     command = PredictCommand(model, directory / "rows.csv", directory / "out.csv")
     predict(command)
-    return np.loadtxt(command.output, np.float32, skiprows=1)
+    return np.loadtxt(command.output_file, np.float32, skiprows=1)
 
 
 def test_predict_and_every_signature_take_spellings_as_missing(model, served, tmp_path):

@@ -8,6 +8,7 @@ from rich.console import Console
 from pipelines.ids.coverage import CountedFeature, Coverage, FeatureCoverage
 from pipelines.ids.coverage_report import as_table, read_coverage, write_coverage
 from pipelines.prepare import prepare
+from tests.support import pictures
 from tests.support.raw_rows import make_rows, read_plainly, write_rows
 from tfdlrm.config import PrepareConfig
 
@@ -15,8 +16,11 @@ ROWS = make_rows(700)
 
 
 @pytest.fixture(autouse=True, scope="module")
-def no_pictures():
+def drawn_pictures(no_pictures):
     """Draw the pictures, which these tests check."""
+    with pytest.MonkeyPatch.context() as patch:
+        pictures.draw(patch)
+        yield
 
 
 @pytest.fixture(scope="module")

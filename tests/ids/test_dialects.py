@@ -234,6 +234,7 @@ def test_raw_rows_are_scored_with_the_ids_they_were_prepared_with(
     scored = []
 
     class Scorer:
+        path = directory
         schema = FeatureSchema.load(directory).without_data()
         extra_directory = directory
 
