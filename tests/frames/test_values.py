@@ -294,7 +294,7 @@ def test_text_that_is_described_as_dense_and_a_time_as_a_date_say_how_to_fix_it(
     with pytest.raises(InputError, match="'price' is text, list it under categorical"):
         encoder.adapt({"price": ["dear"], "day": [DAY]})
     encoder.adapt({"price": [1.0], "day": [DAY]})
-    with pytest.raises(InputError, match=r"for example to dates by \.dt\.date, or"):
+    with pytest.raises(InputError, match=r"times become dates by \.dt\.date"):
         encoder({"price": [1.0], "day": pd.to_datetime(["2024-05-01"])})
 
 

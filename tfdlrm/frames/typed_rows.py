@@ -137,10 +137,10 @@ class RowReader:
     ) -> pl.Series:
         if not reader.accepts(values.dtype):
             is_time = pa.types.is_timestamp(array.type)
-            convert = "convert it, for example to dates by .dt.date" if is_time else ""
+            hint = "; times become dates by .dt.date" if is_time else ""
             raise InputError(
                 f"column {name!r} is of type {array.type}, expected {reader.expected}: "
-                f"{convert or 'convert it'}, or describe it otherwise"
+                f"convert it, or describe it otherwise{hint}"
             )
         typed, is_bad = reader.convert(values)
         rows = is_bad.arg_true()
