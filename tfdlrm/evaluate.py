@@ -13,7 +13,7 @@ from tfdlrm.base.devices import Device, use_device
 from tfdlrm.base.errors import InputError, require, require_one
 from tfdlrm.base.output_file import check_output, messages_apart, output_file
 from tfdlrm.base.piped_input import as_file, is_piped
-from tfdlrm.base.plain_text import visible
+from tfdlrm.base.plain_text import shorten, visible
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.unknown_values import UnknownValues
 
@@ -92,6 +92,12 @@ def evaluate(
         InputError: If the model, the data set or a split of it, or the log cannot be
             used.
     """
+    for name, path in (("data_dir", data_dir), ("raw", raw)):
+        if path is not None and not isinstance(path, Path | str):
+            raise InputError(
+                f"{name} is {shorten(repr(path), 40)}, expected a path; a DataFrame is "
+                "measured by tfdlrm.load(model).evaluate(frame)"
+            )
     command = EvaluateCommand(
         storage.at(model),
         data_dir=None if data_dir is None else storage.at(data_dir),

@@ -89,6 +89,7 @@ def test_positive_turns_the_classes():
         ([0, "yes", 1, 1], "has 0 of type int in row 0 and 'yes' of type str in row 1"),
         ([0, 1, 1], "the frame has 4 rows and y has 3"),
         (np.zeros((4, 2)), r"label 'label' has the shape \(4, 2\)"),
+        (pd.DataFrame(np.zeros((4, 2))), r"'label' has the shape \(4, 2\)"),
         ([[0], [1], [1], [0]], "expected numbers, booleans or text of two values"),
         ([datetime.datetime(2024, 1, 1 + day % 2) for day in range(4)], "is of type"),
         (7, "label 'label' is 7 of type int, expected a list"),

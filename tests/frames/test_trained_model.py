@@ -220,3 +220,16 @@ def test_tables_of_8_bits_compute_as_the_version(int8_exported, raw_file):
     np.testing.assert_allclose(model.score(rows), probabilities, rtol=1e-5)
     values = {value for value in model.embedding("C1")["value"] if value is not None}
     assert values & set(rows["C1"])
+
+
+def test_rows_of_unknown_values_are_warned_of(model):
+    rows = pd.concat([frame(1)] * 100).assign(user="NEW")
+    with pytest.warns(UserWarning, match="user: 100 of 100 values .* are unknown"):
+        model.score(rows)
+
+
+def test_frames_are_not_taken_for_paths():
+    with pytest.raises(InputError, match=r"raw is .*, expected the path of a log"):
+        tfdlrm.prepare(pd.DataFrame({"price": [1.0]}), "data")
+    with pytest.raises(InputError, match=r"expected a path; .*evaluate\(frame\)"):
+        tfdlrm.evaluate("saved_models/shop", pd.DataFrame({"price": [1.0]}))

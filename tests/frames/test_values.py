@@ -266,11 +266,27 @@ def test_another_type_than_in_training_is_refused():
         encoder({"price": ["2.5", "dear"], "tags": [["a"], ["a"]]})
 
 
+@pytest.mark.parametrize("spelling", [("True", "False"), ("TRUE", "FALSE")])
+def test_booleans_are_the_values_that_a_log_in_text_spells(spelling):
+    encoder = FeatureEncoder().adapt({"c": spelling, "bag": [spelling, spelling]})
+    texts = encoder({"c": spelling, "bag": [spelling[:1], spelling]})
+    values = encoder({"c": [True, False], "bag": [[True], [True, False]]})
+    ids = values["categorical_features"].to_list()
+    assert ids == texts["categorical_features"].to_list()
+    assert sorted(ids[row][0][0] for row in (0, 1)) == [2, 3]
+
+
+def test_booleans_stay_as_they_are_where_the_model_knows_them_so():
+    encoder = FeatureEncoder().adapt({"c": ["True", "true", "false"]})
+    ids = encoder({"c": [True]})["categorical_features"]
+    assert ids.tolist() == encoder({"c": ["true"]})["categorical_features"].tolist()
+
+
 @pytest.mark.filterwarnings("error")
 def test_large_numbers_that_are_taken_as_they_are_are_warned_of():
     with pytest.warns(UserWarning, match=r"balance: has numbers up to 20,000 in size"):
         described({"balance": [-2e4, 7.0]})
-    described({"balance": [-20.0, 7.0], "price": [2e4, 7.0]})
+    described({"balance": [-2.0, 7.0], "price": [2e4, 7.0]})
 
 
 def test_text_that_is_described_as_dense_and_a_time_as_a_date_say_how_to_fix_it():
@@ -278,7 +294,7 @@ def test_text_that_is_described_as_dense_and_a_time_as_a_date_say_how_to_fix_it(
     with pytest.raises(InputError, match="'price' is text, list it under categorical"):
         encoder.adapt({"price": ["dear"], "day": [DAY]})
     encoder.adapt({"price": [1.0], "day": [DAY]})
-    with pytest.raises(InputError, match=r"for example to dates by \.dt\.date, or"):
+    with pytest.raises(InputError, match=r"times become dates by \.dt\.date"):
         encoder({"price": [1.0], "day": pd.to_datetime(["2024-05-01"])})
 
 

@@ -1,7 +1,10 @@
 """What an encoder knows of its columns, once it has seen rows."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
+
+import polars as pl
 
 from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.schema import FeatureSchema
@@ -9,6 +12,8 @@ from tfdlrm.data.vocabulary_files import read_vocabulary
 from tfdlrm.exporting.raw_rows import RawFeatures
 from tfdlrm.frames.encoder_files import EncoderFiles
 from tfdlrm.frames.inference import InferredColumn
+
+_SPELLINGS = (("true", "false"), ("True", "False"), ("TRUE", "FALSE"))
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,29 @@ class Adapted:
             schema = FeatureSchema.load(directory)
             features = RawFeatures.load(directory, schema)
         return cls(files, schema, features, description, inferred)
+
+    @cached_property
+    def booleans(self) -> dict[str, dict[str, str]]:
+        """How values spell `true` and `false`, by column, where it is otherwise.
+
+        Parquet and frames have no spelling, and count as `true`; a log in text may have
+        `True` or `TRUE`.
+        """
+        columns = self.features.columns
+        if columns.is_criteo or not traits_of(self.schema.dialect).has_vocabulary:
+            return {}
+        booleans = {}
+        for name, table in zip(
+            columns.categorical_features, self.features.tables, strict=True
+        ):
+            for spelling in _SPELLINGS:
+                values = pl.Series("value", list(spelling))
+                if not table.are_unknown(values, table.ids(values)).all():
+                    booleans[name] = dict(zip(_SPELLINGS[0], spelling, strict=True))
+                    break
+        return {
+            name: new for name, new in booleans.items() if "true" not in new.values()
+        }
 
     def vocabularies(self) -> dict[str, list[Any]]:
         """Return the values of each categorical column by id."""

@@ -79,6 +79,7 @@ def _is_time(value: Any) -> bool:
 
 
 def _of_pandas(series: Any, name: str) -> Any:
+    _require_one_value_a_row(series, name)
     dtype = series.dtype
     if hasattr(dtype, "fill_value"):  # sparse
         series = series.sparse.to_dense()
@@ -89,13 +90,17 @@ def _of_pandas(series: Any, name: str) -> Any:
     return pa.array(series, from_pandas=True)
 
 
-def _of_numpy(values: np.ndarray, name: str) -> Any:
+def _require_one_value_a_row(values: Any, name: str) -> None:
     if values.ndim != 1:
         raise InputError(
             f"column {name!r} has the shape {values.shape}, expected one value a row: "
             "give each of its columns a name, or a list of lists for a column with any "
             "number of values a row"
         )
+
+
+def _of_numpy(values: np.ndarray, name: str) -> Any:
+    _require_one_value_a_row(values, name)
     if values.dtype.kind == "c":
         raise InputError(
             f"column {name!r} is of type {values.dtype}. Complex data not supported: "

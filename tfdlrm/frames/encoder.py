@@ -134,8 +134,9 @@ class FeatureEncoder:
 
     def typed_rows(self, frame: Any) -> pl.DataFrame:
         """Return rows as `pipelines.logs` reads them, whose slices `counting` takes."""
-        columns = self._require_adapted().features.columns
-        return RowReader(columns).features(NamedColumns(frame))
+        adapted = self._require_adapted()
+        reader = RowReader(adapted.features.columns, adapted.booleans)
+        return reader.features(NamedColumns(frame))
 
     def counting(self) -> RawFeatures:
         """Return what encodes the rows of `typed_rows`, and counts unknown values."""

@@ -120,8 +120,7 @@ class FittedModel:
             self.scorer(encode(part)).numpy().ravel()
             for part in rows.iter_slices(BATCH_ROWS)
         ]
-        if rows.height >= MIN_ROWS_TO_WARN:
-            _warn_of(encode.unknown)
+        warn_of_unknown(encode.unknown, rows.height, stacklevel=4)
         return np.concatenate(probabilities)
 
     def save(self, export_dir: Path, allow_other_columns: bool) -> Path:
@@ -130,11 +129,20 @@ class FittedModel:
         return copy_version(self.version, export_dir, extra, allow_other_columns)
 
 
-def _warn_of(unknown: UnknownValues) -> None:
-    """Warn of columns with many more unknown values than the rows of training had."""
+def warn_of_unknown(unknown: UnknownValues, num_rows: int, stacklevel: int) -> None:
+    """Warn of columns with many more unknown values than the rows of training had.
+
+    Args:
+        unknown: The counts of some rows.
+        num_rows: Number of these rows; of few there is no warning.
+        stacklevel: Calls from here to that of the user.
+    """
+    if num_rows < MIN_ROWS_TO_WARN:
+        return
     for line in unknown.report():
         if line.startswith("warning: "):
-            warnings.warn(visible(line.removeprefix("warning: ")), stacklevel=5)
+            text = visible(line.removeprefix("warning: "))
+            warnings.warn(text, stacklevel=stacklevel + 1)
 
 
 def _read_classes(version: Path) -> tuple[tuple[str, ...], Classes]:

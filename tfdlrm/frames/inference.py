@@ -20,7 +20,7 @@ _ID_WORDS = {"id", "ids", "uid", "uuid", "key", "code", "zip"}
 """Last words of the names of integers that stand for something, such as `user_id`."""
 
 
-_LARGE = 1000
+_LARGE = 10
 """Numbers beyond it, taken as they are, drown those of other columns."""
 
 

@@ -17,6 +17,7 @@ from tfdlrm.exporting.exported_weights import read_card
 from tfdlrm.exporting.scorer import Scorer, load_scorer
 from tfdlrm.exporting.versions import newest_whole
 from tfdlrm.frames.encoder import FeatureEncoder
+from tfdlrm.frames.fitted_model import warn_of_unknown
 from tfdlrm.frames.named_columns import NamedColumns
 from tfdlrm.frames.typed_rows import arrow_columns
 from tfdlrm.metrics.binary import binary_metrics
@@ -128,11 +129,13 @@ class TrainedModel:
         Raises:
             InputError: If a column is missing or has a value that cannot be used.
         """
-        features = self._encoder(rows)
+        typed = self._encoder.typed_rows(rows)
+        encode = self._encoder.counting()
         scores = [
             self._scorer(batch).numpy().ravel()
-            for batch in _batches(features, EVALUATION_BATCH_SIZE)
+            for batch in _batches(encode(typed), EVALUATION_BATCH_SIZE)
         ]
+        warn_of_unknown(encode.unknown, typed.height, stacklevel=2)
         return np.concatenate([np.empty(0), *scores])  # float64
 
     def evaluate(self, rows: Any) -> dict[str, float]:

@@ -90,7 +90,7 @@ def train_config(
         model=model,
         optimizer=optimizer,
         raw=log,
-        data_dir=work / "data",
+        data_dir=work / "DataFrame",  # the name of the data in the model's results
         run_dir=base.run_dir or work / "run",
         export_dir=work / "versions",
         prepare=replace(prepare, columns=description),

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -56,9 +56,12 @@ class RowReader:
 
     Args:
         columns: The columns; how files are written does not matter.
+        booleans: How the values of a model spell `true` and `false`, by the names of
+            the columns where they spell them otherwise.
     """
 
     columns: Columns
+    booleans: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def features(self, frame: NamedColumns) -> pl.DataFrame:
         """Return the typed features, as `pipelines.logs.log_file` yields them.
@@ -119,17 +122,25 @@ class RowReader:
 
     def _typed_column(self, name: str, array: pa.Array) -> pl.Series:
         values = _polars(array)
-        return self._convert(name, array, values, self._reader(name, values.dtype))
+        typed = self._convert(name, array, values, self._reader(name, values.dtype))
+        spelling = self.booleans.get(name)
+        if spelling is None:
+            return typed
+        if values.dtype == pl.Boolean:
+            return typed.replace(spelling)
+        if values.dtype == pl.List(pl.Boolean):
+            return typed.list.eval(pl.element().replace(spelling))
+        return typed
 
     def _convert(
         self, name: str, array: pa.Array, values: pl.Series, reader: ColumnReader
     ) -> pl.Series:
         if not reader.accepts(values.dtype):
             is_time = pa.types.is_timestamp(array.type)
-            convert = "convert it, for example to dates by .dt.date" if is_time else ""
+            hint = "; times become dates by .dt.date" if is_time else ""
             raise InputError(
                 f"column {name!r} is of type {array.type}, expected {reader.expected}: "
-                f"{convert or 'convert it'}, or describe it otherwise"
+                f"convert it, or describe it otherwise{hint}"
             )
         typed, is_bad = reader.convert(values)
         rows = is_bad.arg_true()

@@ -8,6 +8,7 @@ from typing import Any
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.nearest import did_you_mean
+from tfdlrm.base.plain_text import shorten
 from tfdlrm.config import PrepareConfig
 from tfdlrm.data.schema import FeatureSchema
 
@@ -48,6 +49,14 @@ def prepare(
     if config is None:
         config = PrepareConfig.not_filled_in()
     logs = [raw] if isinstance(raw, Path | str) else raw
+    if not isinstance(logs, Sequence) or not all(
+        isinstance(path, Path | str) for path in logs
+    ):
+        raise InputError(
+            f"raw is {shorten(repr(raw), 40)}, expected the path of a log or several; "
+            "write a DataFrame as a file first, or train on it with "
+            "tfdlrm.DLRMClassifier"
+        )
     return make_data_set(
         [storage.at(path) for path in logs],
         storage.at(output),
