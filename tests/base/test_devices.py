@@ -221,6 +221,7 @@ def test_the_plan_of_shares_says_what_comes_together_on_the_host():
         assert "once more" not in plan(command)
 
 
+@pytest.mark.slow
 def test_a_model_larger_than_the_gpu_is_refused_in_a_line(exported, monkeypatch):
     message = "Failed copying input tensor from CPU:0 to GPU:0: Dst tensor is not ..."
     error = tf.errors.InternalError(None, None, message)

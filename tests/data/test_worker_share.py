@@ -34,6 +34,7 @@ def read_all(data_set, batch_size, shuffle, shares, start_batch=0):
 
 
 # Seven shards: more than workers, as many, and fewer.
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     ("num_workers", "shuffle"),
     [

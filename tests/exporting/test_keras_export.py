@@ -120,6 +120,7 @@ def by_functional_model(model, path):
     keras.Model(inputs, model(inputs)).export(path, verbose=False)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     "way", [by_signature, by_input_specs, by_archive, by_module, by_functional_model]
 )
@@ -164,6 +165,7 @@ BAGS = {
 }
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("name", ["dlrm", pytest.param("mf", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("bags", BAGS)
 def test_bags_of_ids_are_exported_in_the_form_that_they_had(bags, name, tmp_path):

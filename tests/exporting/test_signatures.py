@@ -30,6 +30,7 @@ def test_raw_rows_get_the_probabilities_of_predict(cases, case_name):
     assert len(np.unique(probabilities)) > 100
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     "case_name",
     [

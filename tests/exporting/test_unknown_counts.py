@@ -23,6 +23,7 @@ def columns_of(rows):
     return dict(zip(NAMES, map(list, zip(*fields, strict=True)), strict=True))
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     "case_name",
     ["default", pytest.param("facebook", marks=pytest.mark.slow), "facebook modulo"],

@@ -228,6 +228,7 @@ def test_the_schema_tells_how_to_encode_again(prepared):
     assert contents["dialect"] == config.dialect
 
 
+@pytest.mark.slow_variants
 def test_raw_rows_are_scored_with_the_ids_they_were_prepared_with(
     prepared, tmp_path, monkeypatch
 ):

@@ -105,6 +105,7 @@ def one_file_of_each_kind(directory: Path, rng: random.Random) -> list[Path]:
     return [rng.choice(paths) for paths in groups.values()]
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     ("step", "seed"),
     [

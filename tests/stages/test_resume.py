@@ -81,6 +81,7 @@ class Stop:
         monkeypatch.setattr(Journal, "add", add_or_stop)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize("is_after", [False, True])
 @pytest.mark.parametrize("stride", [pytest.param(1, marks=pytest.mark.slow), 5, 14])
@@ -138,6 +139,7 @@ def journal_size(output: Path) -> int:
         return 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seed", "num_kills"),
     [(0, 3), *(pytest.param(seed, 12, marks=pytest.mark.slow) for seed in (1, 2))],
@@ -167,6 +169,7 @@ def interrupt(raw, output, step: str, config=CONFIG) -> None:
         prepare(raw, output, config)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize(
     "step",

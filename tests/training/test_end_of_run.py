@@ -88,6 +88,7 @@ ENDS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "ends",
     [
