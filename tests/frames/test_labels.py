@@ -100,6 +100,17 @@ def test_what_is_no_label_is_refused(target, message):
         rows_of(target)
 
 
+class OnlyAnArray:
+    """What NumPy can turn into an array, and nothing more."""
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array([0, 1, 1, 0], dtype)
+
+
+def test_what_is_an_array_to_numpy_is_a_label():
+    assert rows_of(OnlyAnArray()).classes.values.tolist() == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("label", "message"),
     [

@@ -180,6 +180,8 @@ def num_rows_of(column: Any, title: str) -> int:
     """
     try:
         if not isinstance(column, str | bytes | Mapping | Set):
+            if hasattr(column, "__array__") and not hasattr(column, "__len__"):
+                column = np.asarray(column)
             shape = getattr(column, "shape", None)
             return int(shape[0]) if shape else len(column)
     except (TypeError, IndexError):
