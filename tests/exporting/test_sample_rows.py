@@ -1,5 +1,6 @@
 """Raw rows that occurred, against the log and the model's own conversion."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -80,3 +81,9 @@ def test_the_features_of_a_number_are_those_of_its_text():
         assert len(text) <= len(str(number)) and text.isdigit()
     assert number_text(np.float32(-2.5), True) == "-2.5"
     assert number_text(np.float32(1e30), True) == str(int(1e30))
+
+
+def test_a_data_set_without_vocabularies_has_no_sample(tmp_path):
+    data_dir, schema = prepare_own_log(tmp_path)
+    shutil.rmtree(data_dir / "vocabulary")
+    assert sample_rows(data_dir, schema) == []

@@ -167,6 +167,7 @@ def test_a_run_killed_at_any_moment_ends_as_one_that_was_not(
         *(sys.executable, "-m", "tfdlrm.train", "--batch_size", "64"),
         *("--model.embedding_dim", "8", "--model.bottom_mlp_units", "16"),
         *("--model.top_mlp_units", "16", "--evaluations_per_epoch", "1"),
+        *("--baselines", "false"),  # as in the run that tests share
         *("--checkpoints.steps", "20", "--data_dir", str(config.data_dir)),
         *("--run_dir", str(config.run_dir), "--export_dir", str(config.export_dir)),
     ]

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.reading import damage_named, read_split
 from tfdlrm.data.schema import MISSING_ID, UNKNOWN_ID, FeatureSchema
-from tfdlrm.data.vocabulary_files import read_values
+from tfdlrm.data.vocabulary_files import has_vocabularies, read_values
 
 NUM_SAMPLES = 8
 
@@ -30,10 +30,11 @@ def sample_rows(data_dir: Path, schema: FeatureSchema) -> list[dict[str, Any]]:
 
     Returns:
         For each row its values by column: text, blank where missing, and lists of text
-        for multi-hot columns. Empty if values are hashed, or all rows have unknown
-        values.
+        for multi-hot columns. Empty if values are hashed, there are no vocabularies,
+        or all rows have unknown values.
     """
-    if not traits_of(schema.dialect).has_vocabulary:
+    is_hashed = not traits_of(schema.dialect).has_vocabulary
+    if is_hashed or not has_vocabularies(schema, data_dir):
         return []
     for split in (*schema.held_out_splits, "train"):
         if schema.num_rows(split):

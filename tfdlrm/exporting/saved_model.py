@@ -102,7 +102,11 @@ def export_model(
             facts = {"name": name, "version": int(target.name)}
             results.write(extra / RESULTS_FILE, **facts)
         if baselines is not None and baselines.is_file():
-            shutil.copyfile(baselines, extra / BASELINES_FILE)
+            with (
+                baselines.open("rb") as source,
+                (extra / BASELINES_FILE).open("wb") as copy,
+            ):
+                shutil.copyfileobj(source, copy)
         if not write_warm_up(extra / WARM_UP_FILE, name, schema, signatures, row):
             print("No warm-up requests: tensorflow-serving-api is not installed")
     return target
