@@ -150,14 +150,11 @@ def _baselines(
     command: CompareCommand, schema: FeatureSchema, split: str
 ) -> "dict[str, BinaryMetrics]":
     """Return the measures of simple models on the rows of a split."""
-    from tfdlrm.baselines.fitted import Baselines, fit_baselines
+    from tfdlrm.baselines.fitted import kept_baselines
     from tfdlrm.baselines.measures import measure_baselines
 
     path = command.output / "baselines.npz"
-    baselines = Baselines.load(path)
-    if baselines is None:
-        baselines = fit_baselines(command.data_dir, schema)
-        baselines.save(path)
+    baselines = kept_baselines(path, command.data_dir, schema)
     return measure_baselines(baselines, command.data_dir, schema, [split])[split]
 
 

@@ -121,6 +121,25 @@ class Baselines:
             )
 
 
+def kept_baselines(path: Path, data_dir: Path, schema: FeatureSchema) -> Baselines:
+    """Return the baselines in a file, which is written if there is none.
+
+    Args:
+        path: The file.
+        data_dir: Directory of the data set.
+        schema: Schema of the data set.
+
+    Raises:
+        InputError: As for `fit_baselines`.
+        OSError: If the disk refuses.
+    """
+    baselines = Baselines.load(path)
+    if baselines is None:
+        baselines = fit_baselines(data_dir, schema)
+        baselines.save(path)
+    return baselines
+
+
 def fit_baselines(data_dir: Path, schema: FeatureSchema) -> Baselines:
     """Fit the baselines to the training rows of a data set.
 

@@ -122,13 +122,10 @@ def as_table(
     lines = ["| split | model | AUC | log loss |", "|---|---|---:|---:|"]
     for split, simple in baselines.items():
         for name, values in {model: metrics[split], **simple}.items():
-            cells = [split, markdown(name), *_numbers(values)]
+            cells = [split, markdown(name), measure_text(values.auc)]
+            cells.append(measure_text(values.log_loss))
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _numbers(values: BinaryMetrics) -> list[str]:
-    return [measure_text(values.auc), measure_text(values.log_loss)]
 
 
 def advice(

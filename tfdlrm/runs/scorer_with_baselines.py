@@ -44,11 +44,12 @@ class ScorerWithBaselines(Scorer):
         """
         if self.baselines is None:
             return {}
-        measures, start = {}, 0
-        sizes = np.cumsum([len(next(iter(batch.values()))) for batch in self.batches])
+        measures: Measures = {}
+        batches = iter(self.batches)
         for split, values in labels.items():
-            end = start + len(values)
-            first, last = np.searchsorted(sizes, [start, end - 1], side="right")
-            measures[split] = measure_batches(values, self.batches[first : last + 1])
-            start = end
+            batches_of_split, num_rows = [], 0
+            while num_rows < len(values):
+                batches_of_split.append(next(batches))
+                num_rows += len(next(iter(batches_of_split[-1].values())))
+            measures[split] = measure_batches(values, batches_of_split)
         return measures

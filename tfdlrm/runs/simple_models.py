@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tfdlrm.baselines.fitted import Baselines, fit_baselines
+from tfdlrm.baselines.fitted import kept_baselines
 from tfdlrm.baselines.measures import as_json, describe, measure_baselines
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.metrics.binary import BinaryMetrics
@@ -32,10 +32,8 @@ def show_simple_models(
     """
     if not metrics:
         return {}, ""
-    baselines = Baselines.load(run.baselines_file)
-    if baselines is None:  # not left by a run that was killed at its end
-        baselines = fit_baselines(data_dir, schema)
-        baselines.save(run.baselines_file)
+    # A run that was killed at its end may have left them.
+    baselines = kept_baselines(run.baselines_file, data_dir, schema)
     measures = measure_baselines(baselines, data_dir, schema)
     text = describe(name, metrics, measures)
     print(f"{text}\n")
