@@ -1,9 +1,10 @@
 """Settings of the optimizer, as frozen dataclasses."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from tfdlrm.base.errors import require
+from tfdlrm.config.schedules import PlateauConfig, ScheduleConfig
 from tfdlrm.config.values import take_values
 
 OptimizerName = Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam"]
@@ -21,6 +22,8 @@ class OptimizerConfig:
             size; as the reference implementation's `--lr-num-warmup-steps`.
         decay_start_step: Training step at which a quadratic decay to 0 begins.
         decay_steps: Length of the decay in steps; 0 for none.
+        schedule: Another schedule of the learning rate than these three, with a warm-up
+            of its own; null means none. It begins with the run.
     """
 
     name: OptimizerName = "adagrad"
@@ -28,6 +31,7 @@ class OptimizerConfig:
     warm_up_steps: int = 0
     decay_start_step: int = 0
     decay_steps: int = 0
+    schedule: ScheduleConfig | None = None
 
     def __post_init__(self) -> None:
         take_values(self)
@@ -40,8 +44,34 @@ class OptimizerConfig:
             require(start >= end, "decay_start_step", start, expected)
         else:
             require(start == 0, "decay_start_step", start, "0 without decay_steps")
+        if self.schedule is not None:
+            self._check_schedule(self.schedule)
+
+    def _check_schedule(self, schedule: ScheduleConfig) -> None:
+        for name in ("warm_up_steps", "decay_steps"):
+            expected = f"0 with a schedule: {schedule.name} has its own settings"
+            require(getattr(self, name) == 0, name, getattr(self, name), expected)
+        if isinstance(schedule, PlateauConfig):
+            lowest, rate = schedule.min_rate, self.learning_rate
+            expected = f"<= learning_rate, which is {rate:g}"
+            require(lowest <= rate, "schedule.min_rate", lowest, expected)
 
     @property
     def has_schedule(self) -> bool:
-        """Whether the learning rate changes with the training step."""
+        """Whether the learning rate warms up or decays, other than by `schedule`."""
         return bool(self.warm_up_steps or self.decay_steps)
+
+    def in_steps(self, steps_per_epoch: int, epochs: int) -> "OptimizerConfig":
+        """Return the same with the lengths of a run's schedule in training steps.
+
+        Args:
+            steps_per_epoch: Training steps of an epoch.
+            epochs: Epochs of the run.
+
+        Raises:
+            InputError: If the schedule does not fit into these epochs.
+        """
+        if self.schedule is None:
+            return self
+        schedule = self.schedule.in_steps(steps_per_epoch, epochs)
+        return replace(self, schedule=schedule)
