@@ -4,15 +4,17 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tfdlrm.base import storage
 from tfdlrm.base.checksums import PAGE_SEAL, BrokenSealError, check_seal, seal
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.version import __version__
 from tfdlrm.data.chain import ChainLink
-from tfdlrm.data.number_features import NumberFeature
 from tfdlrm.data.shards import Shard, check_sizes
+
+if TYPE_CHECKING:
+    from tfdlrm.data.number_features import NumberFeature
 
 FILE_NAME = "schema.json"
 VOCABULARY_FOLDER = "vocabulary"
@@ -145,7 +147,7 @@ class FeatureSchema:
     new_ids: dict[str, int] = field(default_factory=dict)
     rare_values: dict[str, str] = field(default_factory=dict)
     data_set: str | None = None
-    transforms: dict[str, NumberFeature] = field(default_factory=dict)
+    transforms: dict[str, "NumberFeature"] = field(default_factory=dict)
     version: str = __version__
     format_version: int = FORMAT_VERSION
 
@@ -284,11 +286,7 @@ def _from_json(sealed: Any, path: Path) -> FeatureSchema:
         fields["shards"] = tuple(Shard(**shard) for shard in fields["shards"])
         links = fields.get("chain", ())
         fields["chain"] = tuple(ChainLink.from_json(link) for link in links)
-        transforms = fields.get("transforms", {})
-        fields["transforms"] = {
-            name: NumberFeature.from_json(feature)
-            for name, feature in transforms.items()
-        }
+        fields["transforms"] = _transforms(fields.get("transforms", {}))
         schema = FeatureSchema(**fields)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is not a data set schema: {error}") from None
@@ -300,3 +298,11 @@ def _from_json(sealed: Any, path: Path) -> FeatureSchema:
             "fetch it again, or remove the data set and prepare it again"
         ) from None
     return schema
+
+
+def _transforms(fields: dict[str, Any]) -> dict[str, "NumberFeature"]:
+    if not fields:
+        return {}
+    from tfdlrm.data.number_features import NumberFeature  # NumPy, which takes 0.2 s
+
+    return {name: NumberFeature.from_json(value) for name, value in fields.items()}
