@@ -83,6 +83,9 @@ ROLLING: Subjects = {
 PREPARE: Subjects = {
     _FIRST: (
         "raw",
+        "train",
+        "validation",
+        "test",
         "output",
         "columns",
         "days",
