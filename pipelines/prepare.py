@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,9 +103,9 @@ def prepare(
     if is_remote:
         _refuse_spark(output, config)
     start = time.perf_counter()
-    given_paths = [path for paths in (splits or {}).values() for path in paths]
-    require_outside(output, [*raw, *given_paths])
-    raw = _inputs(raw, splits if given_paths else {})
+    splits = {name: paths for name in SPLITS if (paths := (splits or {}).get(name))}
+    require_outside(output, [*raw, *chain(*splits.values())])
+    raw = _inputs(raw, splits)
     for path in raw:
         refuse_pipe("raw", path)
     earlier = None
@@ -138,7 +139,7 @@ def _inputs(raw: Sequence[Path], splits: Mapping[str, Sequence[Path]]) -> "Input
     from pipelines.logs.inputs import Inputs
 
     if raw and splits:
-        names = " and ".join(name for name in SPLITS if splits.get(name))
+        names = " and ".join(splits)
         raise InputError(
             f"raw is {raw[0]}, and {names} name files too: give --raw for a log that "
             "is split by days, or --train, --validation and --test for splits that are "

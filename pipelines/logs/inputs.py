@@ -1,5 +1,6 @@
 """The files of an input: one file, or those of a folder as Spark and Hive write it."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
@@ -7,7 +8,6 @@ from urllib.parse import unquote
 
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
-from tfdlrm.data.schema import SPLITS
 
 _NO_LOGS = (".crc", ".truth.npy")
 """Files of Hadoop's checksums, and of the planted truth of `pipelines.synthetic`."""
@@ -50,10 +50,11 @@ class Inputs(tuple[Path, ...]):
 
     @classmethod
     def of_splits(cls, splits: Mapping[str, Sequence[Path]]) -> "Inputs":
-        """Return the files of each split, in the order of `SPLITS`.
+        """Return the files of each split.
 
         Args:
-            splits: Files and folders of each split; it may have none, except training.
+            splits: Files and folders of each split, in the order that rows will have; a
+                split may have none, except training.
 
         Raises:
             InputError: If training has none, a folder has no files, or a file is in
@@ -65,9 +66,8 @@ class Inputs(tuple[Path, ...]):
                 "those of validation and test: give --train, or --raw for a log that "
                 "is split by days"
             )
-        names = [name for name in SPLITS for _ in splits.get(name, ())]
-        inputs = cls.of([path for name in SPLITS for path in splits.get(name, ())])
-        inputs.splits = names
+        inputs = cls.of([path for paths in splits.values() for path in paths])
+        inputs.splits = [name for name, paths in splits.items() for _ in paths]
         _require_disjoint(inputs)
         return inputs
 
@@ -87,9 +87,9 @@ class Inputs(tuple[Path, ...]):
         """Number of inputs with a day's log each, all of which may be trained on."""
         return self.splits.count("train") if self.splits else len(self.lengths)
 
-    def rows_per_split(self, rows_per_file: Sequence[int]) -> dict[str, int]:
+    def rows_per_split(self, rows_per_file: Sequence[int]) -> Counter[str]:
         """Return the number of rows of each split."""
-        rows = dict.fromkeys(SPLITS, 0)
+        rows: Counter[str] = Counter()
         for split, count in zip(self.split_of_files, rows_per_file, strict=True):
             rows[split] += count
         return rows

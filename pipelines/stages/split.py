@@ -130,22 +130,22 @@ def given_split(rows: Mapping[str, int]) -> Split:
     """Return the split of rows that lie in files of their split.
 
     Args:
-        rows: Number of rows of each split, in the order of the rows.
+        rows: Number of rows of each split; their order is that of `SPLITS`.
 
     Raises:
         InputError: If there is no row to train on.
 
     Example:
 
-    >>> given_split({"train": 7, "validation": 0, "test": 3}).ranges()["test"]
+    >>> given_split({"train": 7, "test": 3}).ranges()["test"]
     range(7, 10)
     """
-    if not rows["train"]:
+    if not rows.get("train"):
         raise InputError(
             "the files of train have no rows, expected some to train on: give others"
         )
-    train, validation, test = accumulate(rows.values())
-    return Split((), (train, validation, test), tuple(rows), is_given=True)
+    train, validation, test = accumulate(rows.get(name, 0) for name in SPLITS)
+    return Split((), (train, validation, test), is_given=True)
 
 
 def num_log_days(split: Split, num_inputs: int, config: PrepareConfig) -> int:

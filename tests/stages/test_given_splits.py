@@ -128,7 +128,7 @@ def test_a_described_time_next_to_given_splits_is_refused(tmp_path):
     columns = tmp_path / "columns.yaml"
     columns.write_text("label: clicked\ncategorical: [user]\nsplit: {time: time}\n")
     config = PrepareConfig(columns=columns)
-    with pytest.raises(InputError, match="split is the column time by .*columns.yaml"):
+    with pytest.raises(InputError, match=r"split is the column time by .*columns.yaml"):
         prepare([], tmp_path / "data", config, {"train": [tmp_path / "log.csv"]})
 
 
@@ -140,7 +140,9 @@ def test_files_that_make_no_splits_are_refused(splits, paths, tmp_path):
         prepare([paths["first"]], output, CONFIG, splits)
     with pytest.raises(InputError, match="train is missing, expected the files of"):
         prepare([], output, CONFIG, {"test": splits["test"]})
-    with pytest.raises(InputError, match="first.txt is in train and in test, expected"):
+    with pytest.raises(
+        InputError, match=r"first\.txt is in train and in test, expected"
+    ):
         prepare([], output, CONFIG, {**splits, "test": [paths["first"]]})
     (tmp_path / "empty.txt").touch()
     with pytest.raises(InputError, match="the files of train have no rows"):
@@ -149,7 +151,7 @@ def test_files_that_make_no_splits_are_refused(splits, paths, tmp_path):
 
 
 def test_output_inside_a_folder_of_a_split_is_refused(tmp_path, paths):
-    with pytest.raises(InputError, match="is in .*, which is read as a log"):
+    with pytest.raises(InputError, match=r"is in .*, which is read as a log"):
         prepare([], tmp_path / "data", CONFIG, {"train": [tmp_path]})
 
 
