@@ -147,6 +147,13 @@ class TrainConfig:
             "steps_per_execution",
         ):
             require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        normalization = getattr(self.model, "normalization", None)
+        require(
+            normalization != "batch" or self.batch_size > 1,
+            "batch_size",
+            self.batch_size,
+            ">= 2 with model.normalization batch, since one row has no variance",
+        )
         require(self.seed >= 0, "seed", self.seed, ">= 0")
         if self.profile_steps is not None:
             first_step, last_step = self.profile_steps
