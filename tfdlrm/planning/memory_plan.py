@@ -98,8 +98,8 @@ class MemoryPlan:
     @property
     def checkpoint_file(self) -> int:
         """Bytes of a complete checkpoint on disk."""
-        weights = self.size.layers.parameters * FLOAT_BYTES
-        return self.tables + self.table_state + self.layers - weights
+        gradients = self.size.layers.trained * FLOAT_BYTES
+        return self.tables + self.table_state + self.layers - gradients
 
     @property
     def keras_file(self) -> int:
@@ -129,7 +129,9 @@ def memory_plan(
     optimizer = config.optimizer
     tables = FLOAT_BYTES * sum(table.parameters for table in size.tables)
     state = sum(table_state(table, optimizer) for table in size.tables)
-    layers = (2 + dense_slots(optimizer)) * FLOAT_BYTES * size.layers.parameters
+    slots = dense_slots(optimizer)
+    trained = size.layers.trained
+    layers = FLOAT_BYTES * (size.layers.parameters + (1 + slots) * trained)
     machine_batch = -(-config.batch_size // num_machines)
     batch = -(-machine_batch // max(1, num_devices))
     width = 2 if config.precision.startswith("mixed") else FLOAT_BYTES
