@@ -51,21 +51,24 @@ class DenseOptimizerConfig:
         if self.name is None:
             self._refuse_settings()
         rate, decay, norm = self.learning_rate, self.weight_decay, self.clip_norm
-        require(rate > 0, "learning_rate", rate, "> 0")
-        require(decay is None or decay >= 0, "weight_decay", decay, "null or >= 0")
-        require(norm is None or norm > 0, "clip_norm", norm, "null or > 0")
+        self._require(rate > 0, "learning_rate", "> 0")
+        self._require(decay is None or decay >= 0, "weight_decay", "null or >= 0")
+        self._require(norm is None or norm > 0, "clip_norm", "null or > 0")
         has_momentum = self.name in ("sgd", "rmsprop")
         allowed = self.momentum == 0 or (has_momentum and 0 <= self.momentum < 1)
         expected = ">= 0 and < 1, and 0 unless optimizer.dense.name is sgd or rmsprop"
-        require(allowed, "momentum", self.momentum, expected)
+        self._require(allowed, "momentum", expected)
 
     def _refuse_settings(self) -> None:
         """Refuse settings of an optimizer that there is not."""
         for setting in fields(self):
-            value = getattr(self, setting.name)
-            is_default = value == setting.default
-            expected = "none without optimizer.dense.name, such as adam"
-            require(is_default, setting.name, value, expected)
+            is_default = getattr(self, setting.name) == setting.default
+            expected = "no setting without optimizer.dense.name, such as adam"
+            self._require(is_default, setting.name, expected)
+
+    def _require(self, is_allowed: bool, name: str, expected: str) -> None:
+        value = getattr(self, name)
+        require(is_allowed, f"optimizer.dense.{name}", value, expected)
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,8 @@ class OptimizerConfig:
         is_possible = initial == 0 or (initial > 0 and name.endswith("adagrad"))
         expected = ">= 0, and 0 unless optimizer.name is adagrad or row_wise_adagrad"
         require(is_possible, "initial_accumulator", initial, expected)
+        expected = "all with table_l2 or table_weight_decay"
+        require(not self.decays_late, "decay_of", self.decay_of, expected)
         for setting in ("table_l2", "table_weight_decay"):
             require(
                 getattr(self, setting) >= 0, setting, getattr(self, setting), ">= 0"

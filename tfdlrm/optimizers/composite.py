@@ -61,7 +61,8 @@ class CompositeOptimizer(keras.optimizers.Optimizer):
         super().__init__(learning_rate=lambda: tables.learning_rate, name=name)
         # Each part counts the steps; checkpoints need no third count.
         self._untrack_variable(self._iterations)
-        self._iterations = tables._iterations
+        self._iterations: Any = tables._iterations
+        self.built: bool
         _check_parts(tables, dense)
         self.tables = tables
         self.dense = dense
