@@ -39,12 +39,12 @@ class CompositeOptimizer(keras.optimizers.Optimizer):
     >>> table = keras.Variable([[1.0], [1.0]])
     >>> table.is_embedding_table = True
     >>> bias = keras.Variable([1.0])
-    >>> dense = keras.optimizers.SGD(learning_rate=0.1)
+    >>> dense = keras.optimizers.SGD(learning_rate=0.25)
     >>> optimizer = CompositeOptimizer(tables=SGD(learning_rate=0.5), dense=dense)
     >>> gradient = tf.IndexedSlices(tf.constant([[1.0]]), [1], [2, 1])
     >>> optimizer.apply([gradient, tf.constant([1.0])], [table, bias])
-    >>> table.numpy().tolist(), bias.numpy().round(2).tolist()
-    ([[1.0], [0.5]], [0.9])
+    >>> table.numpy().tolist(), bias.numpy().tolist()
+    ([[1.0], [0.5]], [0.75])
 
     Reference:
         [Cheng et al., 2016](https://arxiv.org/abs/1606.07792), section 3.3, which
