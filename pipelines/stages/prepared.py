@@ -1,6 +1,6 @@
 """The steps that every engine begins and ends with."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig
 from tfdlrm.data.block_format import row_type
 from tfdlrm.data.meaning import Meaning
+from tfdlrm.data.number_features import NumberFeature
 from tfdlrm.data.schema import SPLITS, CategoricalFeature, FeatureSchema
 from tfdlrm.data.shards import Shard
 from tfdlrm.data.vocabulary_contents import with_contents
@@ -184,6 +185,7 @@ def schema_without_shards(
     config: PrepareConfig,
     num_inputs: int,
     earlier: Earlier | None = None,
+    transforms: Mapping[str, NumberFeature] | None = None,
 ) -> FeatureSchema:
     """Return the schema as it is before shards are written, without its source.
 
@@ -195,6 +197,7 @@ def schema_without_shards(
         config: The settings.
         num_inputs: Number of raw files or folders with a day's log each.
         earlier: What the data set extends.
+        transforms: The features that are computed from numbers, fitted.
     """
     assert config.dialect is not None
     schema = FeatureSchema(
@@ -202,6 +205,7 @@ def schema_without_shards(
         dense_features=columns.dense_features,
         categorical_features=categorical_features(counted_features, columns),
         untransformed=columns.untransformed,
+        transforms=dict(transforms or {}),
         dialect=config.dialect,
         min_frequency=config.min_frequency,
         max_index_range=config.max_index_range,
