@@ -7,12 +7,14 @@ from typing import Any
 
 from pipelines.logs.columns import Recipe
 from pipelines.logs.strict_yaml import StrictYaml
+from tfdlrm.base.transform_names import (
+    BUCKETS,
+    DENSE_TRANSFORMS,
+    MAX_QUANTILES,
+    MISSING_SUFFIX,
+)
 
-DENSE_TRANSFORMS = ("log", "none", "standardize", "minmax", "log2_squared", "log1p")
-BUCKETS = ("log2_squared",)
-MAX_QUANTILES = 1000
-MISSING_SUFFIX = "_missing"
-
+_OLD_NAMES = {"log1p": "log"}
 _LARGEST = 3.4e38
 _PLAIN = ("log", "none")
 """Transforms that need no recipe where a feature has the name of its column."""
@@ -122,8 +124,9 @@ class FeatureEntries:
         if value == "clip" or (isinstance(value, dict) and "clip" in value):
             expected = "clip: [LOWEST, HIGHEST] next to transform, which it goes before"
             self._file.refuse(key, f"is {value!r}", expected)
-        transform = self._named(value, key, DENSE_TRANSFORMS)
-        return {"name": "log"} if transform["name"] == "log1p" else transform
+        if isinstance(value, str):
+            value = _OLD_NAMES.get(value, value)
+        return self._named(value, key, DENSE_TRANSFORMS)
 
     def _named(self, value: Any, key: str, choices: tuple[str, ...]) -> dict[str, Any]:
         """Return a transform by its name, or by a mapping with a number."""
@@ -137,9 +140,8 @@ class FeatureEntries:
             return {"name": "quantiles", "quantiles": number}
         if value == "quantiles":
             file.refuse(key, "is 'quantiles'", "their number: {quantiles: 20}")
-        names = [name for name in choices if name != "log1p"]
         if value not in choices:
-            expected = f"one of {', '.join(names)}, {{quantiles: 20}}"
+            expected = f"one of {', '.join(choices)}, {{quantiles: 20}}"
             file.refuse(key, f"is {value!r}", expected)
         return {"name": value}
 

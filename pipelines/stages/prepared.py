@@ -14,6 +14,7 @@ from pipelines.logs.inputs import Inputs
 from pipelines.logs.label_values import require_described, with_negatives
 from pipelines.shards.tfrecord import ShardFormat
 from pipelines.stages.buckets import Buckets
+from pipelines.stages.criteo_columns import criteo_columns
 from pipelines.stages.extending import extended_columns
 from pipelines.stages.spill import Spill
 from pipelines.stages.split import Split, num_days, num_log_days
@@ -63,7 +64,7 @@ def read_columns(
     if earlier is not None:
         columns = extended_columns(described, earlier)
     else:
-        columns = described or Columns.criteo()
+        columns = described or criteo_columns(config)
     if config.traits.needs_hashes and not columns.is_criteo:
         raise InputError(
             f"the {config.dialect} dialect numbers Criteo's 32-bit hashes, and columns "

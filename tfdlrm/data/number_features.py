@@ -37,9 +37,6 @@ from tfdlrm.data.transforms import (
     transform_from_json,
 )
 
-MISSING_SUFFIX = "_missing"
-"""End of the name of a feature that says whether a number is missing."""
-
 Buckets = TypeVar("Buckets", int, np.ndarray)
 
 _SMALLEST = float(np.finfo(np.float32).tiny)
