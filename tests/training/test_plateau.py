@@ -18,6 +18,7 @@ from tests.support.small_runs import (
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import (
     CosineConfig,
+    DenseOptimizerConfig,
     EarlyStoppingConfig,
     OptimizerConfig,
     PiecewiseConfig,
@@ -25,7 +26,12 @@ from tfdlrm.config import (
 )
 from tfdlrm.optimizers import LossScaleOptimizer
 from tfdlrm.training.curves import CurvePoint
-from tfdlrm.training.plateau import num_reductions, resume_schedules, schedules_of
+from tfdlrm.training.plateau import (
+    Plateau,
+    num_reductions,
+    resume_schedules,
+    schedules_of,
+)
 from tfdlrm.training.run_directory import RunDirectory
 from tfdlrm.training.run_settings import write_settings
 
@@ -161,6 +167,17 @@ def test_the_schedule_of_a_scaled_loss_is_reached():
         keras.config.set_dtype_policy("float32")
     assert isinstance(optimizer, LossScaleOptimizer)
     assert len(schedules_of(optimizer)) == 1
+
+
+def test_both_optimizers_follow_the_validation_rows():
+    dense = DenseOptimizerConfig("adam", 0.02)
+    schedule = replace(PLATEAU.schedule, min_rate=0.0)
+    model = small_model(replace(PLATEAU, dense=dense, schedule=schedule))
+    Plateau(model, schedule, points_of([0.5, 0.6]))
+    model.optimizer.tables.iterations.assign(9)
+    model.optimizer.dense.iterations.assign(9)
+    rates = [float(part.learning_rate) for part in model.optimizer.parts]
+    assert rates == pytest.approx([0.15, 0.01])
 
 
 def test_an_undefined_auc_reduces_nothing(tmp_path):

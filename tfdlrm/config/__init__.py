@@ -12,7 +12,11 @@ from tfdlrm.config.models import (
     MLPConfig,
     ModelConfig,
 )
-from tfdlrm.config.optimizers import OptimizerConfig, OptimizerName
+from tfdlrm.config.optimizers import (
+    DenseOptimizerConfig,
+    OptimizerConfig,
+    OptimizerName,
+)
 from tfdlrm.config.preparing import PrepareConfig
 from tfdlrm.config.rolling import RollingConfig
 from tfdlrm.config.schedules import (
@@ -34,6 +38,7 @@ __all__ = [
     "DCNV2Config",
     "DLRMConfig",
     "DeepFMConfig",
+    "DenseOptimizerConfig",
     "EarlyStoppingConfig",
     "FMConfig",
     "LogisticRegressionConfig",

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from tfdlrm.config import PlateauConfig, ScheduleConfig
+from tfdlrm.optimizers._parts import rates_of
 from tfdlrm.optimizers.schedules import RunSchedule, WarmUpPlateauDecay
 from tfdlrm.training.curves import CurvePoint, learning_rate_of, validation_points
 from tfdlrm.training.distribution import of_all_workers
@@ -90,9 +91,7 @@ def begin_schedules(optimizer: Any, first_step: int) -> None:
 
 def schedules_of(optimizer: Any) -> list[RunSchedule]:
     """Return the schedules of an optimizer's learning rates that begin with a run."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)  # of loss scaling
-    parts = getattr(inner, "parts", None) or [inner]
-    schedules = [part._learning_rate for part in parts]
+    schedules = [part._learning_rate for part in rates_of(optimizer)]
     return [item for item in schedules if isinstance(item, RunSchedule)]
 
 
