@@ -58,7 +58,7 @@ class Training:
         from benchmarks.workload.criteo_kaggle import make_batches, vocabulary_sizes
         from tfdlrm.checkpoints.variables import SavedVariables
         from tfdlrm.config import OptimizerConfig
-        from tfdlrm.training.fit import compile_model
+        from tfdlrm.training.compiling import compile_model
 
         sizes = vocabulary_sizes(config.table_scale)
         rows = make_batches(sizes, config.batch_size, seed=0)

@@ -15,8 +15,8 @@ from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.errors import require
 from tfdlrm.config import OptimizerConfig, PrepareConfig, RollingConfig
 from tfdlrm.config.models import DLRMConfig
+from tfdlrm.config.optimizers import OptimizerName
 from tfdlrm.config.rolling import Contender
-from tfdlrm.config.training import OptimizerName
 from tfdlrm.daily.roll import roll
 from tfdlrm.daily.steps import TIMES_FILE
 from tfdlrm.data.schema import FeatureSchema

@@ -113,7 +113,8 @@ def _train_and_measure(config: TrainConfig, split: str) -> "BinaryMetrics":
     from tfdlrm.data.reading import read_split
     from tfdlrm.metrics.splits import EVALUATION_BATCH_SIZE, evaluate
     from tfdlrm.models import build_model
-    from tfdlrm.training.fit import compile_model, make_reproducible, probabilities_of
+    from tfdlrm.training.compiling import compile_model
+    from tfdlrm.training.fit import make_reproducible, probabilities_of
 
     assert config.data_dir is not None
     keras.backend.clear_session()

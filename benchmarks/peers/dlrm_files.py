@@ -18,7 +18,8 @@ from benchmarks.workload.data_set import write_data_set
 from tfdlrm.config import CheckpointConfig, OptimizerConfig, TrainConfig
 from tfdlrm.data.reading import read_split
 from tfdlrm.data.schema import FeatureSchema
-from tfdlrm.training.fit import compile_model, fit, make_reproducible
+from tfdlrm.training.compiling import compile_model
+from tfdlrm.training.fit import fit, make_reproducible
 from tfdlrm.training.run_directory import RunDirectory
 
 EPOCH_STEPS = 256

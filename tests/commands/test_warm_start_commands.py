@@ -15,7 +15,8 @@ from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.exporting.versions import CARD_FILE, EXTRA_DIRECTORY
 from tfdlrm.models import build_model
 from tfdlrm.train import train
-from tfdlrm.training.fit import compile_model, make_reproducible
+from tfdlrm.training.compiling import compile_model
+from tfdlrm.training.fit import make_reproducible
 
 
 @pytest.fixture

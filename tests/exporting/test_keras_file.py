@@ -17,7 +17,7 @@ from tfdlrm.exporting import keras_file
 from tfdlrm.exporting.keras_file import keep_keras, write_keras
 from tfdlrm.models import build_model
 from tfdlrm.runs.training_run import run_training
-from tfdlrm.training.fit import compile_model
+from tfdlrm.training.compiling import compile_model
 
 
 @pytest.fixture

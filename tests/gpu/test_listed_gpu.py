@@ -24,7 +24,7 @@ from tfdlrm.config.models import (
 )
 from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 from tfdlrm.models import build_model
-from tfdlrm.training.fit import compile_model
+from tfdlrm.training.compiling import compile_model
 
 
 @pytest.fixture(autouse=True)

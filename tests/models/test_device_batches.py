@@ -14,8 +14,8 @@ from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 from tfdlrm.models import build_model, click_model, device_batches, metric_values
 from tfdlrm.models.device_batches import for_devices, with_bags
 from tfdlrm.models.metric_values import read_together
+from tfdlrm.training.compiling import compile_model
 from tfdlrm.training.distribution import strategy
-from tfdlrm.training.fit import compile_model
 
 RNG = np.random.default_rng(0)
 LENGTHS = RNG.integers(0, 4, (23, 3)).astype(np.int32)

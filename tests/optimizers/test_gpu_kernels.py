@@ -14,7 +14,7 @@ from tfdlrm.layers import _fused_tables as fused_tables
 from tfdlrm.layers._fused_tables import row_dtype
 from tfdlrm.layers._table_rows import write_rows
 from tfdlrm.models import build_model
-from tfdlrm.training.fit import compile_model
+from tfdlrm.training.compiling import compile_model
 
 ON_THE_CPU = {
     # The messages of checks that end a step: there is no text on GPUs.

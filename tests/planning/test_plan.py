@@ -26,7 +26,7 @@ from tfdlrm.planning.machine_memory import UNKNOWN, available_memory, gpu_memory
 from tfdlrm.planning.memory_plan import memory_plan
 from tfdlrm.planning.model_size import model_size
 from tfdlrm.train import train
-from tfdlrm.training.fit import compile_model
+from tfdlrm.training.compiling import compile_model
 
 DLRM = DLRMConfig(embedding_dim=4, bottom_mlp_units=(8,), top_mlp_units=(8, 5))
 MODELS = {

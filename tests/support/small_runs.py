@@ -11,8 +11,9 @@ from tfdlrm.config import CheckpointConfig, OptimizerConfig, TrainConfig
 from tfdlrm.data.reading import without_tuning
 from tfdlrm.layers import MLP, DotInteraction, EmbeddingCollection
 from tfdlrm.models import DLRM
+from tfdlrm.training.compiling import compile_model
 from tfdlrm.training.curves import CurveRecorder
-from tfdlrm.training.fit import compile_model, fit, make_reproducible
+from tfdlrm.training.fit import fit, make_reproducible
 from tfdlrm.training.run_directory import RunDirectory
 
 STEPS_PER_EPOCH = 9

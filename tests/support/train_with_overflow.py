@@ -16,8 +16,8 @@ from tfdlrm.config import OptimizerConfig
 from tfdlrm.data.reading import without_tuning
 from tfdlrm.layers import MLP, DotInteraction, EmbeddingCollection
 from tfdlrm.models import DLRM
+from tfdlrm.training.compiling import compile_model
 from tfdlrm.training.distribution import distributed, strategy, tables_placed
-from tfdlrm.training.fit import compile_model
 
 SIZES = [20, 20, 20]
 ROWS = sum(SIZES)

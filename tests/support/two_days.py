@@ -20,8 +20,9 @@ from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 from tfdlrm.data.vocabulary_contents import with_contents
 from tfdlrm.data.vocabulary_files import write_vocabulary
 from tfdlrm.models import build_model
+from tfdlrm.training.compiling import compile_model
 from tfdlrm.training.distribution import strategy, tables_placed
-from tfdlrm.training.fit import compile_model, fit, make_reproducible, set_precision
+from tfdlrm.training.fit import fit, make_reproducible, set_precision
 from tfdlrm.training.run_directory import RunDirectory
 from tfdlrm.training.trained_run import find_run
 from tfdlrm.training.warm_start import WarmStart

@@ -24,8 +24,9 @@ from tfdlrm.metrics.splits import evaluate
 from tfdlrm.models import build_model
 from tfdlrm.train import train
 from tfdlrm.training.best_weights import load_best_weights, load_kept_weights
+from tfdlrm.training.compiling import compile_model
 from tfdlrm.training.curves import CurveRecorder
-from tfdlrm.training.fit import compile_model, fit, make_reproducible
+from tfdlrm.training.fit import fit, make_reproducible
 from tfdlrm.training.run_directory import RunDirectory
 
 STEPS_PER_EPOCH = 4

@@ -16,7 +16,8 @@ from tfdlrm import optimizers
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import OptimizerConfig, TrainConfig
 from tfdlrm.optimizers import LossScaleOptimizer
-from tfdlrm.training.fit import compile_model, probabilities_of
+from tfdlrm.training.compiling import compile_model
+from tfdlrm.training.fit import probabilities_of
 
 SCHEDULE = OptimizerConfig(
     "adagrad", 0.05, warm_up_steps=4, decay_start_step=6, decay_steps=10

@@ -5,7 +5,7 @@ import pytest
 
 from tfdlrm import optimizers
 from tfdlrm.config import OptimizerConfig
-from tfdlrm.training.fit import compile_model
+from tfdlrm.training.compiling import compile_model
 
 NAMES = get_args(get_type_hints(OptimizerConfig)["name"])
 

@@ -11,13 +11,12 @@ from tfdlrm.config.models import (
     MLPConfig,
     ModelConfig,
 )
+from tfdlrm.config.optimizers import OptimizerConfig, OptimizerName
 from tfdlrm.config.preparing import PrepareConfig
 from tfdlrm.config.rolling import RollingConfig
 from tfdlrm.config.stream import StreamConfig
 from tfdlrm.config.training import (
     CheckpointConfig,
-    OptimizerConfig,
-    OptimizerName,
     TrainConfig,
 )
 

@@ -134,6 +134,7 @@ def _fit(
     """Train in `run` and return the model and its learning curves."""
     from tfdlrm.data.reading import damage_named, read_split
     from tfdlrm.models import build_model
+    from tfdlrm.training.compiling import compile_model
     from tfdlrm.training.curves import curve_rows
     from tfdlrm.training.distribution import (
         distributed,
@@ -141,7 +142,7 @@ def _fit(
         strategy,
         tables_placed,
     )
-    from tfdlrm.training.fit import compile_model, fit, make_reproducible, set_precision
+    from tfdlrm.training.fit import fit, make_reproducible, set_precision
 
     devices = strategy(config.strategy)
     make_reproducible(config.seed)

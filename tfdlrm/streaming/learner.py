@@ -30,12 +30,8 @@ from tfdlrm.streaming.events import Topic
 from tfdlrm.streaming.exports import StreamExports
 from tfdlrm.streaming.progressive import ProgressiveValidation
 from tfdlrm.training.best_weights import load_kept_weights
-from tfdlrm.training.fit import (
-    compile_model,
-    make_reproducible,
-    set_precision,
-    start_xla_quietly,
-)
+from tfdlrm.training.compiling import compile_model
+from tfdlrm.training.fit import make_reproducible, set_precision, start_xla_quietly
 from tfdlrm.training.run_directory import RunDirectory
 
 

@@ -8,13 +8,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfdlrm import optimizers
 from tfdlrm.base.quiet_start import without_greeting
 from tfdlrm.base.signals import stop_requests
 from tfdlrm.checkpoints.directory import CheckpointDirectory
 from tfdlrm.checkpoints.variables import SavedVariables
 from tfdlrm.checkpoints.writer import CheckpointWriter
-from tfdlrm.config import OptimizerConfig, TrainConfig
+from tfdlrm.config import TrainConfig
 from tfdlrm.data.meaning import Meaning
 from tfdlrm.metrics.binary import BinaryMetrics
 from tfdlrm.metrics.splits import evaluate
@@ -33,42 +32,6 @@ from tfdlrm.training.safeguards import (
     StopWithChief,
     restored_points,
 )
-
-_OPTIMIZERS = {
-    "sgd": optimizers.SGD,
-    "adagrad": optimizers.Adagrad,
-    "row_wise_adagrad": optimizers.RowWiseAdagrad,
-    "lazy_adam": optimizers.LazyAdam,
-}
-
-
-def compile_model(
-    model: keras.Model, config: OptimizerConfig, steps_per_execution: int = 1
-) -> None:
-    """Compile `model` with its optimizer, loss and the metrics of the curves."""
-    optimizer: Any = _OPTIMIZERS[config.name](learning_rate=_learning_rate(config))
-    if model.dtype_policy.name == "mixed_float16":
-        optimizer = optimizers.LossScaleOptimizer(optimizer)
-    model.compile(
-        optimizer=optimizer,
-        loss=keras.losses.BinaryCrossentropy(from_logits=True),
-        metrics=[
-            keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0),
-            keras.metrics.AUC(name="auc", from_logits=True),
-        ],
-        steps_per_execution=steps_per_execution,
-    )
-
-
-def _learning_rate(config: OptimizerConfig) -> Any:
-    if not config.has_schedule:
-        return config.learning_rate
-    return optimizers.WarmUpPolynomialDecay(
-        config.learning_rate,
-        config.warm_up_steps,
-        config.decay_start_step,
-        config.decay_steps,
-    )
 
 
 def make_reproducible(seed: int) -> None:

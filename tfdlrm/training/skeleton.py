@@ -11,7 +11,7 @@ from tfdlrm.config import TrainConfig
 from tfdlrm.config.models import DLRMConfig, ModelConfig
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.models import build_model
-from tfdlrm.training.fit import compile_model
+from tfdlrm.training.compiling import compile_model
 
 
 def skeleton_of(schema: FeatureSchema, config: TrainConfig) -> keras.Model:

@@ -19,8 +19,8 @@ from tfdlrm.config.models import DLRMConfig
 from tfdlrm.data.reading import read_split
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.models import build_model
+from tfdlrm.training.compiling import compile_model
 from tfdlrm.training.distribution import distributed, strategy, tables_placed
-from tfdlrm.training.fit import compile_model
 
 MODEL = DLRMConfig(embedding_dim=16, bottom_mlp_units=(16,), top_mlp_units=(16,))
 FIRST, LAST = 2, 6
