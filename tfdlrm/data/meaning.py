@@ -208,9 +208,10 @@ def _values(schema: FeatureSchema) -> str:
 def _missing(schema: FeatureSchema) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return the spellings of missing values in columns that are inputs of a model."""
     spellings = (schema.columns or {}).get("missing", {})
-    names = [*schema.number_columns, *schema.text_columns, *schema.multi_hot]
     return tuple(
-        (name, tuple(sorted(spellings[name]))) for name in names if name in spellings
+        (name, tuple(sorted(spellings[name])))
+        for name in schema.raw_columns
+        if name in spellings
     )
 
 

@@ -13,7 +13,6 @@ from tfdlrm.base import storage
 from tfdlrm.base.version import __version__
 from tfdlrm.config.preparing import settings_of
 from tfdlrm.data.schema import FeatureSchema
-from tfdlrm.exporting.raw_signatures import counted_columns
 
 FORMAT_VERSION = 1
 
@@ -117,4 +116,4 @@ def example_row(schema: FeatureSchema, categories: Sequence[str]) -> dict[str, s
     row = dict.fromkeys(schema.number_columns, "1")
     names = [feature.name for feature in schema.categorical_features]
     values = dict(zip(names, categories, strict=True))
-    return row | {name: values[name] for name in counted_columns(schema)}
+    return row | {name: values[name] for name in schema.categorical_values}

@@ -196,11 +196,9 @@ class RawFeatures(tf.Module):
         assert self._transforms is not None
         buckets, are_missing = self._transforms.buckets(numbers)
         if self.is_criteo:
-            hashes = tf.bitwise.bitwise_and(buckets, np.int64(2**32 - 1))
-            hashes = tf.where(are_missing, tf.zeros_like(hashes), hashes)
-            bucket_values = _modulo(hashes, self.schema.max_index_range)
+            bucket_values = tf.bitwise.bitwise_and(buckets, np.int64(2**32 - 1))
         else:
-            bucket_values = tf.where(are_missing, "", tf.strings.as_string(buckets))
+            bucket_values = tf.strings.as_string(buckets)
         names = self.schema.single_hot
         bucket_names = [name for name in names if name in self.schema.transforms]
         together = [*self.schema.text_columns, *bucket_names]

@@ -39,9 +39,9 @@ class RawSignatures(tf.Module):
         super().__init__()
         self._schema = schema
         self.features = RawFeatures(schema, directory, work)
-        self.examples = ExampleReader(raw_columns(schema))
+        self.examples = ExampleReader(schema.raw_columns)
         self.coverage = Coverage(
-            counted_columns(schema), usual_shares(directory, schema.coverage)
+            schema.categorical_values, usual_shares(directory, schema.coverage)
         )
         # A function: as an attribute, the model would be saved too, and with it the
         # optimizer's state.
@@ -76,7 +76,7 @@ class RawSignatures(tf.Module):
             functions[name] = tf.function(
                 function, autograph=False
             ).get_concrete_function(**{argument: spec})
-        if counted_columns(self._schema):
+        if self._schema.categorical_values:
             functions[COVERAGE_SIGNATURE] = self.coverage.function()
         return functions
 
@@ -136,7 +136,7 @@ class RawSignatures(tf.Module):
             self.features.float_numbers(floats),
             self.features.numbers(dense.single_texts()),
         )
-        columns.select(counted_columns(self._schema)).refuse_floats()
+        columns.select(self._schema.categorical_values).refuse_floats()
         return self._score(numbers, single.single_texts(), bags.bags())
 
     def _score_columns(
@@ -148,7 +148,7 @@ class RawSignatures(tf.Module):
             "categorical_features": ids,
         }
         outputs = {"probability": self._probability(features)}
-        return outputs | counts if counted_columns(self._schema) else outputs
+        return outputs | counts if self._schema.categorical_values else outputs
 
 
 def _trace_once(function: Callable[..., Any], *specs: Any) -> Callable[..., Any]:
@@ -160,12 +160,6 @@ def _trace_once(function: Callable[..., Any], *specs: Any) -> Callable[..., Any]
     return lambda *inputs: graph_function(*inputs)
 
 
-def raw_columns(schema: FeatureSchema) -> list[str]:
-    """Return the columns that the raw signatures take, in order."""
-    columns = [*schema.number_columns, *counted_columns(schema)]
-    return list(dict.fromkeys(columns))
-
-
 def raw_arguments(schema: FeatureSchema) -> dict[str, str]:
     """Return the columns by their names as arguments of a Python function.
 
@@ -174,7 +168,7 @@ def raw_arguments(schema: FeatureSchema) -> dict[str, str]:
     >>> raw_arguments(FeatureSchema(("age", "price (EUR)"), ()))
     {'age': 'age', 'column_1': 'price (EUR)'}
     """
-    columns = raw_columns(schema)
+    columns = schema.raw_columns
     lower = [column.lower() for column in columns]
     arguments = {}
     for position, column in enumerate(columns):
@@ -186,8 +180,3 @@ def raw_arguments(schema: FeatureSchema) -> dict[str, str]:
         else:
             arguments[f"column_{position}"] = column
     return arguments
-
-
-def counted_columns(schema: FeatureSchema) -> list[str]:
-    """Return the columns of text, in the order of the counts of unknown values."""
-    return [*schema.text_columns, *schema.multi_hot]

@@ -5,6 +5,7 @@ come from are an interval, since transforms are monotone, and a number that lies
 intervals is looked for.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -125,16 +126,22 @@ def _shortest(low: float, high: float, is_integer: bool) -> float:
 
     >>> _shortest(19.893, 19.9071, False), _shortest(0.2, 7.5, True)
     (19.9, 1.0)
+    >>> _shortest(2.0000000000000004, 2.718, False)
+    2.1
     """
     if low <= 0 <= high:
         return 0.0
     nearest = low if low > 0 else high
     if is_integer:
         nearest = float(np.ceil(nearest) if nearest > 0 else np.floor(nearest))
+    magnitude = math.floor(math.log10(abs(nearest)))
     for digits in range(1, _MOST_DIGITS):
-        number = float(f"{nearest:.{digits}g}")
-        if low <= number <= high and (number.is_integer() or not is_integer):
-            return number
+        step = math.copysign(10.0 ** (magnitude - digits + 1), nearest)
+        for candidate in (nearest, nearest + step):
+            number = float(f"{candidate:.{digits}g}")
+            is_whole = number.is_integer() or not is_integer
+            if low <= number <= high and is_whole:
+                return number
     return nearest
 
 

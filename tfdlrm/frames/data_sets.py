@@ -126,8 +126,7 @@ def _names(data_set: tf.data.Dataset) -> list[str]:
 
 
 def _require_columns(names: list[str], schema: FeatureSchema) -> None:
-    columns = [*schema.number_columns, *schema.text_columns, *schema.multi_hot]
-    for name in columns:
+    for name in schema.raw_columns:
         if name not in names:
             there = ", ".join(map(repr, names))
             raise InputError(

@@ -156,8 +156,7 @@ def _read_classes(version: Path) -> tuple[tuple[str, ...], Classes]:
     if positive is not None and isinstance(negative, list) and len(negative) == 1:
         texts = (str(negative[0]), str(positive))
         classes = Classes(np.array(texts), texts)
-    columns = [*schema.number_columns, *schema.text_columns, *schema.multi_hot]
-    return tuple(columns), classes
+    return tuple(schema.raw_columns), classes
 
 
 def _from_json(fields: dict[str, Any]) -> tuple[tuple[str, ...], Classes]:

@@ -14,7 +14,6 @@ from tfdlrm.base.nearest import did_you_mean
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.vocabulary_files import value_text
 from tfdlrm.exporting.exported_weights import read_card
-from tfdlrm.exporting.raw_signatures import raw_columns
 from tfdlrm.exporting.scorer import Scorer, load_scorer
 from tfdlrm.exporting.versions import newest_whole
 from tfdlrm.frames.encoder import FeatureEncoder
@@ -240,7 +239,7 @@ class TrainedModel:
         if hasattr(row, "to_dict") and hasattr(row, "index") and row.ndim == 1:
             row = row.to_dict()  # a row of a DataFrame
         rows = NamedColumns([row] if isinstance(row, Mapping) else row)
-        columns = arrow_columns(rows, raw_columns(self.schema))
+        columns = arrow_columns(rows, self.schema.raw_columns)
         values = {name: column.to_pylist() for name, column in columns.items()}
         num_rows = len(next(iter(values.values())))
         if num_rows != 1:
