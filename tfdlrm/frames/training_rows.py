@@ -90,8 +90,8 @@ class TrainingRows:
         if not len(labels):
             raise InputError("the frame has no rows (0 sample(s)), expected some")
         reader = RowReader(described)
-        rows = reader.features(named)  # refuses bad values by their rows
-        warn_of_large_numbers(rows, described, stacklevel=3)
+        typed_rows = reader.features(named)  # refuses bad values by their rows
+        warn_of_large_numbers(typed_rows, described, stacklevel=3)
         reader.check_days(named)
         classes = Classes.of(labels, description["label"], name)
         description = {**in_parquet(description), "label": classes.entry(name)}
