@@ -181,6 +181,15 @@ def test_rows_of_criteo_have_no_head_line(tmp_path, has_labels):
     assert (tmp_path / "rows.tsv").read_text() == expected
 
 
+def test_a_request_that_did_not_ask_for_the_probability_has_none(tmp_path):
+    model = save_schema(tmp_path, SHOP)
+    log = raw_log(price=["1"], user=["u1"], tags=["a"])
+    log.predict_log.response.outputs.clear()
+    requests = write_logs(tmp_path / "x.tfrecord", log)
+    collect(CollectCommand(requests, model, tmp_path / "rows.csv"))
+    assert (tmp_path / "rows.csv").read_text().splitlines()[1] == "1,u1,a,"
+
+
 def test_requests_without_raw_rows_are_counted(logs, tmp_path):
     model = save_schema(tmp_path, SHOP)
     ids = raw_log(price=["1"], user=["2"], tags=["3"])

@@ -75,7 +75,7 @@ class LoggedRows:
         if kind == "predict_log":
             request, response = log.predict_log.request, log.predict_log.response
             rows = self._predict_rows(request.inputs)
-            scores = _numbers(response.outputs["probability"])
+            scores = _numbers(response.outputs, "probability")
         elif kind in ("classify_log", "regress_log", "multi_inference_log"):
             request, response = getattr(log, kind).request, getattr(log, kind).response
             rows = self._example_rows(request.input.example_list.examples)
@@ -87,8 +87,9 @@ class LoggedRows:
             self.num_skipped += 1
             return None
         moment = datetime.fromtimestamp(log.log_metadata.timestamp_secs, UTC)
-        return pl.DataFrame(rows, self._types()).with_columns(
-            pl.Series(PROBABILITY, scores, pl.Float32),
+        frame = pl.DataFrame(rows, self._types())
+        return frame.with_columns(
+            pl.Series(PROBABILITY, scores or [None] * frame.height, pl.Float32),
             pl.lit(moment.strftime("%Y-%m-%dT%H:%M:%SZ")).alias(TIME),
         )
 
@@ -166,8 +167,11 @@ def _texts(tensor: Any) -> list[Any]:
     return texts
 
 
-def _numbers(tensor: Any) -> list[float]:
-    numbers: list[float] = from_proto("probability", tensor, FLOAT32).ravel().tolist()
+def _numbers(outputs: Mapping[str, Any], name: str) -> list[float] | None:
+    """Return the numbers of an output; `None` if the request did not ask for it."""
+    if name not in outputs:
+        return None
+    numbers: list[float] = from_proto(name, outputs[name], FLOAT32).ravel().tolist()
     return numbers
 
 
