@@ -97,8 +97,7 @@ def collect(command: CollectCommand) -> Collected:
                     frame = labels.join(frame)
                     result.unlabelled += num_rows - frame.height
                 if frame.height:
-                    scores = frame[PROBABILITY].to_numpy()
-                    output.write(log.series(frame), scores, log.style)
+                    output.write(log.series(frame), frame[PROBABILITY], log.style)
                     result.rows += frame.height
         result.requests, result.skipped = rows.num_requests, rows.num_skipped
         if not result.rows:

@@ -29,13 +29,17 @@ class ScoredRows(Protocol):
     """A file of scored rows."""
 
     def write(
-        self, kept: Sequence[pl.Series], scores: np.ndarray, style: TextStyle
+        self,
+        kept: Sequence[pl.Series],
+        scores: np.ndarray | pl.Series,
+        style: TextStyle,
     ) -> None:
         """Write some rows.
 
         Args:
             kept: Their columns that are kept, each under its name.
-            scores: Their scores; text without a head line has none.
+            scores: Their scores, null where there is none; text without a head line has
+                no scores.
             style: How text of the log is written; that of the first rows counts.
         """
 
@@ -88,7 +92,10 @@ class _TextRows:
         self._style: TextStyle | None = None
 
     def write(
-        self, kept: Sequence[pl.Series], scores: np.ndarray, style: TextStyle
+        self,
+        kept: Sequence[pl.Series],
+        scores: np.ndarray | pl.Series,
+        style: TextStyle,
     ) -> None:
         if self._style is None:
             self._style = style
@@ -170,7 +177,10 @@ class _ParquetRows:
             self._writer.close()
 
     def write(
-        self, kept: Sequence[pl.Series], scores: np.ndarray, style: TextStyle
+        self,
+        kept: Sequence[pl.Series],
+        scores: np.ndarray | pl.Series,
+        style: TextStyle,
     ) -> None:
         columns = {values.name: values for values in kept}
         columns[SCORE] = pl.Series(SCORE, scores, pl.Float32)

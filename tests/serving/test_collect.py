@@ -128,6 +128,18 @@ def test_labels_join_by_features_that_the_model_ignores(logs, tmp_path):
     assert rows == "bought,price,user,tags,probability\n1,,4,,0.125\n"
 
 
+def test_missing_values_of_a_key_are_equal_unless_all_are_missing(logs, tmp_path):
+    model = save_schema(tmp_path, SHOP)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("price,tags,bought\n19.9,a|b,1\n,,0\n0.1,,1\n")
+    write_logs(
+        logs / "y.tfrecord", raw_log((0.5,), price=["0.1"], user=[""], tags=[""])
+    )
+    collect(CollectCommand(logs, model, tmp_path / "rows.csv", labels))
+    rows = (tmp_path / "rows.csv").read_text().splitlines()
+    assert rows[1:] == ["1,19.9,u1,a|b,0.5", "1,0.1,,,0.5"]
+
+
 def test_labels_join_by_several_columns_of_the_log(logs, tmp_path):
     model = save_schema(tmp_path, SHOP)
     labels = tmp_path / "labels.parquet"

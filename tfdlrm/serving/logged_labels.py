@@ -73,12 +73,12 @@ class Labels:
     def join(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the rows that have a label, with it, in their order.
 
-        A missing value is no value: rows with one in a key have no label.
+        Missing values are equal, but rows that lack all values have no label.
         """
-        if self.label in frame.columns:
-            frame = frame.drop(self.label)
-        return frame.join(
-            self.table.drop_nulls(), on=self.keys, how="inner", maintain_order="left"
+        has_value = pl.any_horizontal(pl.col(self.keys).is_not_null())
+        labels = self.table.filter(has_value, pl.col(self.label).is_not_null())
+        return frame.drop(self.label, strict=False).join(
+            labels, on=self.keys, nulls_equal=True, maintain_order="left"
         )
 
 
