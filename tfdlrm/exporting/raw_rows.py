@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from pipelines.ids.number_values import NumberValues, columns_of
 from polars.selectors import by_name
 
 from pipelines.ids.dialects import load_tables
+from pipelines.ids.number_values import NumberValues, columns_of
 from pipelines.ids.vocabulary import Table, encode_categories
 from pipelines.logs.columns import Columns
 from tfdlrm.data.schema import FeatureSchema

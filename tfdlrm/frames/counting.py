@@ -7,7 +7,6 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import polars as pl
-from pipelines.ids.number_values import NumberValues
 
 from pipelines.ids.counted_files import write_counted
 from pipelines.ids.coverage import CountedFeature, Coverage
@@ -15,6 +14,7 @@ from pipelines.ids.coverage_report import write_coverage_json
 from pipelines.ids.dialect import Dialect
 from pipelines.ids.dialects import dialect_of, load_tables
 from pipelines.ids.encoded_rows import Bags
+from pipelines.ids.number_values import NumberValues
 from pipelines.ids.vocabulary import encode_categories
 from pipelines.logs.columns import NUMBER, Columns
 from pipelines.stages.prepared import categorical_features
