@@ -97,22 +97,21 @@ class RawFeatures(tf.Module):
         texts = tf.where(is_blank | ~is_good, "0", texts)
         dtype = tf.int64 if self.is_criteo else tf.float64
         numbers = tf.cast(tf.strings.to_number(texts, dtype), tf.float64)
+        missing = 0 if self._transforms is None else np.nan
         if self._transforms is not None:
-            numbers = tf.where(is_blank, tf.constant(np.nan, tf.float64), numbers)
-        return self._missing.replace(numbers, names, self._missing_number)
+            numbers = tf.where(is_blank, tf.constant(missing, tf.float64), numbers)
+        return self._missing.replace(numbers, names, missing)
 
     def float_numbers(self, floats: tf.Tensor) -> tf.Tensor:
         """Return floats `(batch, number columns)` as `numbers` returns texts."""
         names = self.schema.number_columns
-        if self._transforms is not None:  # there NaN would count as missing
-            is_good = ~tf.math.is_nan(floats)
-            check_values(floats, is_good, names, "a finite number or nothing")
-        floats = self._missing.replace(floats, names, self._missing_number)
-        return tf.cast(floats, tf.float64)
-
-    @property
-    def _missing_number(self) -> float:
-        return 0.0 if self._transforms is None else np.nan
+        if self._transforms is None:
+            floats = self._missing.replace(floats, names, 0)
+            return tf.cast(floats, tf.float64)
+        is_good = ~tf.math.is_nan(floats)  # NaN would count as missing
+        check_values(floats, is_good, names, "a finite number or nothing")
+        floats = self._missing.replace(floats, names, np.nan)
+        return self._transforms.as_doubles(floats)
 
     def dense(self, numbers: tf.Tensor) -> tf.Tensor:
         """Transform the numbers of rows into dense features `(batch, n)`, float32."""
