@@ -113,8 +113,7 @@ class CompositeOptimizer(keras.optimizers.Optimizer):
             trainable_variables = self._trainable_variables
         trainable_variables = list(trainable_variables)
         if not self.built:
-            with tf.init_scope():
-                self.build(trainable_variables)
+            self.build(trainable_variables)
         pairs = list(zip(grads, trainable_variables, strict=True))
         if all(gradient is None for gradient, _ in pairs):
             raise ValueError("No gradients provided for any variable.")
