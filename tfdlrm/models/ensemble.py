@@ -159,10 +159,11 @@ def build_ensemble(
     if size == 1:
         return build_model(schema, config)
     members = []
-    for member_seed in member_seeds(seed or 0, size):
+    for number, member_seed in enumerate(member_seeds(seed or 0, size), 1):
         if seed is not None:
             keras.utils.set_random_seed(member_seed)
-        members.append(build_model(schema, config))
+        with keras.name_scope(f"member_{number}"):
+            members.append(build_model(schema, config))
     ensemble = Ensemble(members, name=members[0].name)
     ensemble.build_for(schema)
     return ensemble
