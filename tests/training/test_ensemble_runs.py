@@ -8,7 +8,7 @@ from tests.support import small_runs
 from tests.support.small_models import CONFIGS, inputs, schema
 from tests.support.small_runs import assert_equal, train, train_until_killed
 from tfdlrm.base.errors import InputError
-from tfdlrm.config import TrainConfig
+from tfdlrm.config import DenseOptimizerConfig, OptimizerConfig, TrainConfig
 from tfdlrm.config.models import MLPConfig
 from tfdlrm.data.side_by_side import side_by_side
 from tfdlrm.exporting.exported_weights import find_model
@@ -91,6 +91,14 @@ def test_paths_of_weights_name_the_member():
     paths = [weight.path for weight in ensemble.weights]
     assert len(set(paths)) == len(paths)
     assert {path.partition("/")[0] for path in paths} == {"member_1", "member_2"}
+
+
+def test_members_are_not_clipped_together():
+    dense = DenseOptimizerConfig("adam", clip_norm=0.5)
+    optimizer = OptimizerConfig(dense=dense)
+    assert TrainConfig(optimizer=optimizer).ensemble == 1
+    with pytest.raises(InputError, match=r"clip_norm is 0\.5, expected null with an"):
+        TrainConfig(optimizer=optimizer, ensemble=2)
 
 
 @pytest.mark.parametrize("number", [0, -1])

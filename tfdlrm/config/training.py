@@ -159,6 +159,13 @@ class TrainConfig:
             self.batch_size,
             ">= 2 with model.normalization batch, since one row has no variance",
         )
+        clip_norm = self.optimizer.dense.clip_norm
+        require(
+            clip_norm is None or self.ensemble == 1,
+            "optimizer.dense.clip_norm",
+            clip_norm,
+            "null with an ensemble, whose members would be clipped together",
+        )
         require(self.seed >= 0, "seed", self.seed, ">= 0")
         if self.profile_steps is not None:
             first_step, last_step = self.profile_steps
