@@ -1,12 +1,13 @@
 """The trials of a search in a picture."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from tfdlrm.base.figure_style import COLOURS, label, panels
 from tfdlrm.base.figures import set_title
@@ -126,8 +127,7 @@ class TrialPicture:
             best = self.best.outcome.value(self.metric)
             axis.plot([position], [best], **_BEST)
         if isinstance(dimension, Range):
-            if dimension.log:
-                axis.set_xscale("log")
+            _show_range(axis, dimension)
         elif len(texts) <= _MOST_TICKS:
             is_long = sum(map(len, texts)) > 30
             turn = {"rotation": 20, "ha": "right"} if is_long else {}
@@ -155,6 +155,30 @@ class TrialPicture:
 
     def _inside(self, value: float) -> float:
         return min(max(value, self._limits[0]), self._limits[1])
+
+
+def _show_range(axis: Any, dimension: Range) -> None:
+    """Let an axis show the whole range, with few numbers that are easy to read."""
+    low, high = dimension.low, dimension.high
+    if not dimension.log:
+        margin = 0.04 * (high - low)
+        axis.set_xlim(low - margin, high + margin)
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=dimension.is_whole))
+        return
+    axis.set_xscale("log")
+    margin = (high / low) ** 0.04
+    axis.set_xlim(low / margin, high * margin)
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    ticks: list[float] = []
+    for digits in ((1, 2, 5), (1, 3), (1,)):
+        numbers = [
+            digit * 10.0**power for power in range(first, last + 1) for digit in digits
+        ]
+        ticks = [number for number in numbers if low <= number <= high]
+        if len(ticks) <= _MOST_TICKS:
+            break
+    axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.xaxis.set_minor_locator(NullLocator())
 
 
 _LOOKS: dict[str, dict[str, Any]] = {
