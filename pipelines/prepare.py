@@ -2,9 +2,10 @@
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,11 @@ from tfdlrm.base.errors import InputError
 from tfdlrm.base.piped_input import refuse_pipe
 from tfdlrm.config import PrepareConfig
 from tfdlrm.config.help_subjects import PREPARE
-from tfdlrm.data.schema import COVERAGE_FILE, FILE_NAME, FeatureSchema
+from tfdlrm.data.schema import COVERAGE_FILE, FILE_NAME, SPLITS, FeatureSchema
 
 if TYPE_CHECKING:
     from pipelines.ids.earlier import Earlier
+    from pipelines.logs.inputs import Inputs
     from pipelines.stages.building import Building
     from pipelines.stages.prepared import Prepared
 
@@ -34,17 +36,37 @@ class PrepareCommand(PrepareConfig):
             files that `columns` describes. Text may be gzip or zstd. A folder stands
             for all files below it, sorted by name.
         output: The data set directory to make; one on S3 is made here and uploaded.
+        train: In place of raw, the files of the training rows, for splits that are
+            used as they are.
+        validation: With train, the files of the validation rows, if there are any.
+        test: With train, the files of the test rows, if there are any.
     """
 
-    raw: tuple[Path, ...]
+    raw: tuple[Path, ...] | None = None
     output: Path
+    train: tuple[Path, ...] | None = None
+    validation: tuple[Path, ...] | None = None
+    test: tuple[Path, ...] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "raw", tuple(map(storage.at, self.raw)))
+        for name in ("raw", *SPLITS):
+            paths = getattr(self, name)
+            if paths is not None:
+                object.__setattr__(self, name, tuple(map(storage.at, paths)))
+
+    @property
+    def splits(self) -> dict[str, tuple[Path, ...]]:
+        """The files of each split."""
+        return {name: getattr(self, name) or () for name in SPLITS}
 
 
-def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> FeatureSchema:
+def prepare(
+    raw: Sequence[Path],
+    output: Path,
+    config: PrepareConfig,
+    splits: Mapping[str, Sequence[Path]] | None = None,
+) -> FeatureSchema:
     """Make the data set directory `output` from raw files.
 
     A data set that was made from the same files with the same settings is used again.
@@ -58,6 +80,7 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
         output: The data set directory to make; a remote one is made on this machine
             and uploaded.
         config: How rows are split, counted and shuffled.
+        splits: In place of `raw`, the files of each split, which are used as they are.
 
     Returns:
         The schema of the data set.
@@ -66,7 +89,7 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
         InputError: If the files or settings cannot be used, `output` holds something
             else, or the disk refuses.
     """
-    from pipelines.logs.inputs import Inputs, require_outside
+    from pipelines.logs.inputs import require_outside
     from pipelines.stages.building import remove_remains
     from pipelines.stages.extending import (
         extended_settings,
@@ -80,8 +103,9 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
     if is_remote:
         _refuse_spark(output, config)
     start = time.perf_counter()
-    require_outside(output, raw)
-    raw = Inputs.of(raw)
+    splits = {name: paths for name in SPLITS if (paths := (splits or {}).get(name))}
+    require_outside(output, [*raw, *chain(*splits.values())])
+    raw = _inputs(raw, splits)
     for path in raw:
         refuse_pipe("raw", path)
     earlier = None
@@ -104,6 +128,29 @@ def prepare(raw: Sequence[Path], output: Path, config: PrepareConfig) -> Feature
         schema, prepared = _make(task, directory, not is_remote)
     print_summary(prepared, output, time.perf_counter() - start)
     return schema
+
+
+def _inputs(raw: Sequence[Path], splits: Mapping[str, Sequence[Path]]) -> "Inputs":
+    """Return the raw files, or those of each split.
+
+    Raises:
+        InputError: If there are both or none, or the splits cannot be used.
+    """
+    from pipelines.logs.inputs import Inputs
+
+    if raw and splits:
+        names = " and ".join(splits)
+        raise InputError(
+            f"raw is {raw[0]}, and {names} name files too: give --raw for a log that "
+            "is split by days, or --train, --validation and --test for splits that are "
+            "used as they are"
+        )
+    if not raw and not splits:
+        raise InputError(
+            "raw is missing, expected one or more logs: give --raw LOG, or --train, "
+            "--validation and --test for splits that are used as they are"
+        )
+    return Inputs.of_splits(splits) if splits else Inputs.of(raw)
 
 
 def _report_lost_counts(earlier: "Earlier", config: PrepareConfig) -> None:
@@ -249,9 +296,9 @@ def _refuse_spark(output: Path, config: PrepareConfig) -> None:
 def main() -> None:
     """Prepare a data set as the command line says."""
     command = parse(
-        PrepareCommand, "pipelines.prepare", several="raw", subjects=PREPARE
+        PrepareCommand, "pipelines.prepare", several=("raw", *SPLITS), subjects=PREPARE
     )
-    prepare(command.raw, command.output, command)
+    prepare(command.raw or (), command.output, command, command.splits)
     output = shlex.quote(str(command.output))
     print(f"\nnext: python -m tfdlrm.train --data_dir {output}")
 

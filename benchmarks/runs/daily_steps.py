@@ -41,7 +41,7 @@ def run_here(
     with redirect_stdout(output):
         if module == "pipelines.prepare":
             command = parse(PrepareCommand, module, arguments, several="raw")
-            prepare(command.raw, command.output, command)
+            prepare(command.raw or (), command.output, command)
         elif module == "tfdlrm.train":
             keras.backend.clear_session()
             train(parse(TrainConfig, module, arguments))

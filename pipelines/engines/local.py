@@ -41,7 +41,7 @@ from pipelines.stages.prepared import (
     with_labels,
 )
 from pipelines.stages.spill import Spill, spill_columns
-from pipelines.stages.split import Split, num_log_days, split_rows
+from pipelines.stages.split import Split, given_split, num_log_days, split_rows
 from pipelines.stages.time_split import split_by_time
 from tfdlrm.base.byte_size import parse_byte_size
 from tfdlrm.base.kept_files import KeptFile, keep
@@ -73,7 +73,7 @@ def run(
         InputChangedError: If a file has changed since an earlier run read it.
     """
     raw = Inputs.of(raw)
-    columns = read_columns(len(raw.lengths), config, earlier)
+    columns = read_columns(raw, config, earlier)
     budget = parse_byte_size(config.memory_budget, "memory_budget")
     files = open_all(raw, columns, config.on_bad_row)
     spill = spill_columns(files, building.work, building.journal, columns.transform)
@@ -84,7 +84,7 @@ def run(
         dialect,
         dialect.counted_rows(split.ranges()),
         budget // 2,
-        num_log_days(split, len(raw.lengths), config),
+        num_log_days(split, raw.num_days, config),
         earlier,
         config.forget_days,
     )
@@ -105,7 +105,7 @@ def run(
         split,
         building.directory,
         config,
-        len(raw.lengths),
+        raw.num_days,
         earlier,
     )
     shard_format = make_shard_format(schema, columns)
@@ -123,6 +123,8 @@ def _split(
     config: PrepareConfig,
 ) -> tuple[Spill, Split]:
     """Return the rows in the order of their splits, and the split."""
+    if raw.splits:
+        return spill, given_split(raw.rows_per_split(spill.rows_per_file))
     if columns.days_by is None:
         rows = raw.rows_per_input(spill.rows_per_file)
         return spill, split_rows(rows, config)

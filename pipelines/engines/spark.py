@@ -43,7 +43,7 @@ from pipelines.stages.prepared import (
     with_labels,
 )
 from pipelines.stages.spill import Spill
-from pipelines.stages.split import Split, num_log_days, split_rows
+from pipelines.stages.split import Split, given_split, num_log_days, split_rows
 from pipelines.stages.time_split import (
     PieceKeys,
     distribute,
@@ -81,7 +81,7 @@ def run(
         InputChangedError: If a file has changed since an earlier run read it.
     """
     raw = Inputs.of(raw)
-    columns = read_columns(len(raw.lengths), config, earlier)
+    columns = read_columns(raw, config, earlier)
     if earlier is not None and not storage.is_remote(earlier.directory):
         # Workers may run in another directory.
         earlier = replace(earlier, directory=earlier.directory.absolute())
@@ -102,7 +102,7 @@ def _run(
     columns = with_labels(columns, spill)
     spill, split = _split(workers, raw, spill, columns, building, config)
     dialect = dialect_of(config)
-    days = num_log_days(split, len(raw.lengths), config)
+    days = num_log_days(split, raw.num_days, config)
     counted_features = make_vocabularies(
         workers,
         spill,
@@ -136,7 +136,7 @@ def _run(
         split,
         building.directory,
         config,
-        len(raw.lengths),
+        raw.num_days,
         earlier,
     )
     shard_format = make_shard_format(schema, columns)
@@ -176,6 +176,8 @@ def _split(
     config: PrepareConfig,
 ) -> tuple[Spill, Split]:
     """Return the rows in the order of their splits, and the split."""
+    if raw.splits:
+        return spill, given_split(raw.rows_per_split(spill.rows_per_file))
     if columns.days_by is None:
         counts = raw.rows_per_input(spill.rows_per_file)
         return spill, split_rows(counts, config)

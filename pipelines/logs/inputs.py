@@ -1,6 +1,7 @@
 """The files of an input: one file, or those of a folder as Spark and Hive write it."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from urllib.parse import unquote
@@ -20,10 +21,12 @@ class Inputs(tuple[Path, ...]):
     Attributes:
         names: Name of each file; for the files of a folder, their paths below it.
         lengths: Number of files of each input.
+        splits: Split of each input; empty if rows are split by days.
     """
 
     names: list[str]
     lengths: list[int]
+    splits: list[str]
 
     @classmethod
     def of(cls, paths: Sequence[Path]) -> "Inputs":
@@ -37,6 +40,7 @@ class Inputs(tuple[Path, ...]):
         groups = [input_files(path) for path in paths]
         inputs = cls(file for files in groups for file in files)
         inputs.lengths = [len(files) for files in groups]
+        inputs.splits = []
         inputs.names = [
             file.name if file == path else str(file.relative_to(path.parent))
             for path, files in zip(map(storage.at, paths), groups, strict=True)
@@ -44,11 +48,73 @@ class Inputs(tuple[Path, ...]):
         ]
         return inputs
 
+    @classmethod
+    def of_splits(cls, splits: Mapping[str, Sequence[Path]]) -> "Inputs":
+        """Return the files of each split.
+
+        Args:
+            splits: Files and folders of each split, in the order that rows will have; a
+                split may have none, except training.
+
+        Raises:
+            InputError: If training has none, a folder has no files, or a file is in
+                two splits.
+        """
+        if not splits.get("train"):
+            raise InputError(
+                "train is missing, expected the files of the training rows next to "
+                "those of validation and test: give --train, or --raw for a log that "
+                "is split by days"
+            )
+        inputs = cls.of([path for paths in splits.values() for path in paths])
+        inputs.splits = [name for name, paths in splits.items() for _ in paths]
+        _require_disjoint(inputs)
+        return inputs
+
+    @property
+    def split_of_files(self) -> list[str]:
+        """Split of each file; empty if rows are split by days."""
+        return [
+            split
+            for split, length in zip(
+                self.splits, self.lengths, strict=bool(self.splits)
+            )
+            for _ in range(length)
+        ]
+
+    @property
+    def num_days(self) -> int:
+        """Number of inputs with a day's log each, all of which may be trained on."""
+        return self.splits.count("train") if self.splits else len(self.lengths)
+
+    def rows_per_split(self, rows_per_file: Sequence[int]) -> Counter[str]:
+        """Return the number of rows of each split."""
+        rows: Counter[str] = Counter()
+        for split, count in zip(self.split_of_files, rows_per_file, strict=True):
+            rows[split] += count
+        return rows
+
     def rows_per_input(self, rows_per_file: Sequence[int]) -> list[int]:
         """Return the number of rows of each input that has any."""
         ends = accumulate(self.lengths, initial=0)
         rows = [sum(rows_per_file[start:end]) for start, end in pairwise(ends)]
         return [count for count in rows if count]
+
+
+def _require_disjoint(inputs: Inputs) -> None:
+    """Refuse a file in two splits: its rows would be measured after training on them.
+
+    Raises:
+        InputError: If there is one.
+    """
+    splits: dict[Path, str] = {}
+    for path, split in zip(inputs, inputs.split_of_files, strict=True):
+        file = path if storage.is_remote(path) else path.resolve()
+        if splits.setdefault(file, split) != split:
+            raise InputError(
+                f"{path} is in {splits[file]} and in {split}, expected other rows in "
+                "each: leave it out of one of them"
+            )
 
 
 def input_files(path: Path) -> list[Path]:

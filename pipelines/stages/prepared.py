@@ -10,6 +10,7 @@ from pipelines.ids.earlier import Earlier, new_ids
 from pipelines.logs.bad_rows import SkippedRows
 from pipelines.logs.columns import Columns
 from pipelines.logs.columns_file import load_columns
+from pipelines.logs.inputs import Inputs
 from pipelines.logs.label_values import require_described, with_negatives
 from pipelines.shards.tfrecord import ShardFormat
 from pipelines.stages.buckets import Buckets
@@ -45,12 +46,12 @@ class Prepared:
 
 
 def read_columns(
-    num_files: int, config: PrepareConfig, earlier: Earlier | None = None
+    raw: Inputs, config: PrepareConfig, earlier: Earlier | None = None
 ) -> Columns:
     """Read the columns of the raw files and check the settings, before any work.
 
     Args:
-        num_files: Number of raw files or folders.
+        raw: The raw files.
         config: The settings.
         earlier: What the data set extends.
 
@@ -72,14 +73,37 @@ def read_columns(
             f"{columns.multi_hot[0]} has several values a row, which record_format "
             "parquet cannot hold: choose block or row"
         )
-    if columns.days_by is None:
-        num_days(num_files, config)
+    if raw.splits:
+        _require_no_days(columns, config)
+    elif columns.days_by is None:
+        num_days(len(raw.lengths), config)
     elif config.days is not None:
         raise InputError(
             f"days is {config.days}, but by {config.columns or 'what is extended'} the "
             f"column {columns.days_by.name} has the day of a row: drop one of the two"
         )
     return columns
+
+
+def _require_no_days(columns: Columns, config: PrepareConfig) -> None:
+    """Refuse a split by days next to files of each split.
+
+    Raises:
+        InputError: If there is one.
+    """
+    for name in ("days", "validation_days", "test_days"):
+        value, default = getattr(config, name), getattr(PrepareConfig, name)
+        if value != default:
+            raise InputError(
+                f"{name} is {value}, but each split has its own files: leave {name} "
+                "out, or give all files by --raw"
+            )
+    if columns.days_by is not None:
+        raise InputError(
+            f"split is the column {columns.days_by.name} by "
+            f"{config.columns or 'what is extended'}, but each split has its own "
+            "files: drop one of the two"
+        )
 
 
 def with_labels(columns: Columns, spill: Spill) -> Columns:
@@ -169,7 +193,7 @@ def schema_without_shards(
         split: The row numbers of each split.
         directory: The data set directory, with its vocabularies.
         config: The settings.
-        num_inputs: Number of raw files or folders.
+        num_inputs: Number of raw files or folders with a day's log each.
         earlier: What the data set extends.
     """
     assert config.dialect is not None

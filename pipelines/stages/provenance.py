@@ -51,6 +51,8 @@ def describe_source(
     files = [
         _describe_file(path, name) for path, name in zip(raw, raw.names, strict=True)
     ]
+    for file, split in zip(files, raw.split_of_files, strict=bool(raw.splits)):
+        file["split"] = split
     return {"files": files, "settings": settings}
 
 
@@ -131,8 +133,7 @@ def first_difference(
                 return "extend named another data set, or none"
             # As it is written in a file of settings.
             return f"{name} was {json.dumps(old_value)}, is {json.dumps(value)}"
-    old_names = [file["name"] for file in old_source["files"]]
-    names = [file["name"] for file in source["files"]]
+    old_names, names = _file_names(old_source), _file_names(source)
     if old_names != names:
         return f"the raw files were {', '.join(old_names)}, are {', '.join(names)}"
     for old_file, file in zip(old_source["files"], source["files"], strict=True):
@@ -140,6 +141,14 @@ def first_difference(
             sizes = f"had {old_file['bytes']:,} bytes, has {file['bytes']:,}"
             return f"{file['name']} {sizes}"
     return None
+
+
+def _file_names(source: dict[str, Any]) -> list[str]:
+    """Return the name of each file, with its split if it was given."""
+    return [
+        f"{file['name']} ({file['split']})" if "split" in file else file["name"]
+        for file in source["files"]
+    ]
 
 
 def _changed_content(

@@ -1,7 +1,7 @@
 """Cut rows into training, validation and test by time, that is by file order."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
@@ -23,12 +23,14 @@ class Split:
         ends: Row number at which each split ends.
         order: The splits in the order of their rows.
         are_days: Whether a column of the log has the days.
+        is_given: Whether each split has files of its own.
     """
 
     rows_per_day: tuple[int, ...]
     ends: tuple[int, int, int]
     order: tuple[str, ...] = SPLITS
     are_days: bool = False
+    is_given: bool = False
 
     def ranges(self) -> dict[str, range]:
         """Return the row numbers of each split, in the order of their rows."""
@@ -40,12 +42,15 @@ class Split:
 
     def description(self, config: PrepareConfig) -> dict[str, Any]:
         """Describe the split for the schema."""
+        rows = {name: len(rows) for name, rows in self.ranges().items()}
+        if self.is_given:
+            return {"files": "of each split", "rows": rows}
         return {
             "days": len(self.rows_per_day),
             "validation_days": config.validation_days,
             "test_days": config.test_days,
             "rows_per_day": list(self.rows_per_day),
-            "rows": {name: len(rows) for name, rows in self.ranges().items()},
+            "rows": rows,
         }
 
 
@@ -121,12 +126,34 @@ def split_rows(
     return Split(rows_per_day, ends, order, are_days)
 
 
+def given_split(rows: Mapping[str, int]) -> Split:
+    """Return the split of rows that lie in files of their split.
+
+    Args:
+        rows: Number of rows of each split; their order is that of `SPLITS`.
+
+    Raises:
+        InputError: If there is no row to train on.
+
+    Example:
+
+    >>> given_split({"train": 7, "test": 3}).ranges()["test"]
+    range(7, 10)
+    """
+    if not rows.get("train"):
+        raise InputError(
+            "the files of train have no rows, expected some to train on: give others"
+        )
+    train, validation, test = accumulate(rows.get(name, 0) for name in SPLITS)
+    return Split((), (train, validation, test), is_given=True)
+
+
 def num_log_days(split: Split, num_inputs: int, config: PrepareConfig) -> int:
     """Return the number of days of a log, for the chain of data sets.
 
     Args:
         split: How its rows were cut.
-        num_inputs: Number of raw files or folders.
+        num_inputs: Number of raw files or folders with a day's log each.
         config: Settings, of which `days` is used.
 
     Returns:

@@ -136,6 +136,15 @@ def test_the_command_line_chooses_over_the_file(tmp_path):
     assert (both.model, both.epochs) == (MLPConfig(), 2)
 
 
+def test_normalization_and_activation_are_named(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("model: {name: deepfm, normalization: batch, activation: silu}\n")
+    model = parse(TrainConfig, "tfdlrm.train", ["--config", str(path)]).model
+    assert model == DeepFMConfig(normalization="batch", activation="silu")
+    arguments = ["--config", str(path), "--model.normalization", "null"]
+    assert parse(TrainConfig, "tfdlrm.train", arguments).model.normalization is None
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -149,6 +158,24 @@ def test_the_command_line_chooses_over_the_file(tmp_path):
             "self_interaction is true",
         ),
         (["--model.collision_threshold", "9"], "expected 0 without num_collisions"),
+        (["--model.normalization", "group"], "model.normalization is 'group'"),
+        (["--model.activation", "swish"], "model.activation is 'swish', expected"),
+        (
+            [
+                "--model.name=dcn",
+                "--model.deep_units=[8]",
+                "--model.normalization=batch",
+            ],
+            "normalization is batch, expected null where no hidden layer comes",
+        ),
+        (
+            ["--model.name=mlp", "--model.units=[8,1]", "--model.normalization=layer"],
+            "normalization is layer, expected batch or null where a hidden layer has",
+        ),
+        (
+            ["--model.normalization=batch", "--batch_size=1"],
+            "batch_size is 1, expected >= 2 with model.normalization batch",
+        ),
     ],
 )
 def test_settings_of_another_model_are_refused(arguments, message):

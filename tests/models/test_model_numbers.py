@@ -1,6 +1,6 @@
 """The models other than the DLRM against NumPy in float64."""
 
-import dataclasses
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -14,13 +14,31 @@ from tfdlrm.config.models import FMConfig, MFConfig
 from tfdlrm.models import build_model
 
 
-def mlp_in_float64(mlp, values, final=False):
+def relu(values):
+    return np.maximum(values, 0)
+
+
+def mlp_in_float64(mlp, values, final=False, activation=relu):
     last_index = len(mlp.dense_layers) - 1
     for i, layer in enumerate(mlp.dense_layers):
-        values = values @ exact(layer.kernel) + exact(layer.bias)
+        values = values @ exact(layer.kernel)
+        if layer.bias is not None:
+            values = values + exact(layer.bias)
+        if mlp.normalization and i < last_index:
+            values = normalized_in_float64(mlp.normalization_layers[i], values)
         if i < last_index or final:
-            values = np.maximum(values, 0)
+            values = activation(values)
     return values
+
+
+def normalized_in_float64(layer, values):
+    """Normalize by the moving statistics or, without any, each row by its own."""
+    if hasattr(layer, "moving_mean"):
+        mean, variance = exact(layer.moving_mean), exact(layer.moving_variance)
+    else:
+        mean, variance = values.mean(1, keepdims=True), values.var(1, keepdims=True)
+    values = (values - mean) / np.sqrt(variance + 1e-5)
+    return values * exact(layer.gamma) + exact(layer.beta)
 
 
 def parts_in_float64(model, features):
@@ -45,6 +63,61 @@ def fm_in_float64(model, features):
         for j in range(i):
             total += (vectors[:, i] * vectors[:, j]).sum(axis=1)
     return total[:, None], vectors.reshape(len(vectors), -1)
+
+
+def normalized_model(config, normalization):
+    """Return a model with normalization and tanh, and variances that are positive."""
+    model = random_model(
+        replace(config, normalization=normalization, activation="tanh")
+    )
+    for weight in model.weights:
+        if weight.name == "moving_variance":
+            weight.assign(np.abs(weight) + 0.1)
+    return model
+
+
+@pytest.mark.parametrize("normalization", ["batch", "layer"])
+def test_normalized_towers_of_a_dlrm(normalization):
+    config = replace(CONFIGS["dlrm with buckets"], dense_bucket_width=None)
+    model, features = normalized_model(config, normalization), inputs()
+    dense = exact(features["dense_features"])
+    bottom = mlp_in_float64(model.bottom_mlp, dense, True, np.tanh)
+    vectors, _ = parts_in_float64(model, features)
+    vectors = np.concatenate([bottom[:, None], vectors], axis=1)
+    products = vectors @ vectors.transpose(0, 2, 1)
+    pairs = products[:, *np.tril_indices(4, -1)]
+    together = np.hstack([bottom, pairs])
+    expected = mlp_in_float64(model.top_mlp, together, activation=np.tanh)
+    np.testing.assert_allclose(model(features), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("normalization", ["batch", "layer"])
+def test_normalized_towers_of_a_dcn(normalization):
+    model, features = normalized_model(CONFIGS["dcn_v2"], normalization), inputs()
+    _, x0 = parts_in_float64(model, features)
+    crossed = x0
+    for layer in model.cross_layers:
+        product = crossed @ exact(layer.kernels[0])
+        crossed = x0 * (product + exact(layer.bias)) + crossed
+    deep = mlp_in_float64(model.deep_mlp, x0, True, np.tanh)
+    expected = mlp_in_float64(model.head, np.hstack([crossed, deep]))
+    np.testing.assert_allclose(model(features), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("normalization", ["batch", "layer"])
+def test_normalized_towers_of_deepfm(normalization):
+    model, features = normalized_model(CONFIGS["deepfm"], normalization), inputs()
+    expected, flat = fm_in_float64(model, features)
+    expected += mlp_in_float64(model.deep_mlp, flat, activation=np.tanh)
+    np.testing.assert_allclose(model(features), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("normalization", ["batch", "layer"])
+def test_normalized_towers_of_a_plain_mlp(normalization):
+    model, features = normalized_model(CONFIGS["mlp"], normalization), inputs()
+    _, flat = parts_in_float64(model, features)
+    expected = mlp_in_float64(model.mlp, flat, activation=np.tanh)
+    np.testing.assert_allclose(model(features), expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["dcn", "dcn_v2", "dcn_v2 of low rank"])
@@ -160,7 +233,7 @@ EVERY_TABLE = [config for config in CONFIGS.values() if hasattr(config, "embeddi
 
 @pytest.mark.parametrize("config", EVERY_TABLE, ids=lambda config: config.name)
 def test_embedding_l2_is_of_the_vectors_that_a_row_looks_up(config):
-    config = dataclasses.replace(config, embedding_l2=0.25)
+    config = replace(config, embedding_l2=0.25)
     model, features = random_model(config), inputs()
     ids = features["categorical_features"]
     if isinstance(config, MFConfig):
@@ -187,6 +260,6 @@ def test_embedding_l2_pulls_at_the_rows_of_the_batch_and_no_others():
 
 @pytest.mark.parametrize("config", EVERY_TABLE, ids=lambda config: config.name)
 def test_initial_vectors_are_as_small_as_is_said(config):
-    config = dataclasses.replace(config, initial_bound=1e-3)
+    config = replace(config, initial_bound=1e-3)
     (table,) = build_model(schema(), config).embeddings.tables
     assert 0.8e-3 < np.abs(exact(table)).max() <= 1e-3

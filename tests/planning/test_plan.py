@@ -36,6 +36,14 @@ MODELS = {
     "dlrm side by side": replace(DLRM, interaction="concatenate"),
     "dlrm with buckets": replace(DLRM, dense_bucket_width=0.5),
     "dlrm with collisions": replace(DLRM, num_collisions=3, collision_threshold=5),
+    **{
+        f"{name} with {normalization} normalization": replace(
+            config, normalization=normalization
+        )
+        for name, config in {**CONFIGS, "dlrm": DLRM}.items()
+        for normalization in ("batch", "layer")
+        if hasattr(config, "normalization") and name != "dcn_v2 of low rank"
+    },
 }
 KAGGLE = data_schema(PlanCommand())
 
@@ -58,10 +66,11 @@ def test_the_article_s_model_has_its_parameters_and_operations():
 @pytest.mark.parametrize(
     "optimizer", ["sgd", "adagrad", "row_wise_adagrad", "lazy_adam"]
 )
-def test_a_checkpoint_has_the_bytes_that_were_planned(optimizer):
-    columns, config = schema(), TrainConfig(model=DLRM)
-    config = replace(config, optimizer=OptimizerConfig(optimizer))
-    model = build_model(columns, DLRM)
+@pytest.mark.parametrize("normalization", [None, "batch"])
+def test_a_checkpoint_has_the_bytes_that_were_planned(optimizer, normalization):
+    config = TrainConfig(model=replace(DLRM, normalization=normalization))
+    columns, config = schema(), replace(config, optimizer=OptimizerConfig(optimizer))
+    model = build_model(columns, config.model)
     compile_model(model, config.optimizer)
     variables = SavedVariables(model)
     num_bytes = sum(piece.values.nbytes for piece in variables.all_pieces())

@@ -21,10 +21,15 @@ def test_settings_by_name_override_the_configuration(raw_file, tmp_path, monkeyp
     config = PrepareConfig(min_frequency=3, days=4)
     prepare([raw_file, str(raw_file)], tmp_path, config, days=2)
     prepare(raw_file, tmp_path, dialect="hash")
-    assert calls == [
+    assert [arguments[:3] for arguments in calls] == [
         ([raw_file, raw_file], tmp_path, PrepareConfig(min_frequency=3, days=2)),
         ([raw_file], tmp_path, PrepareConfig("hash")),
     ]
+
+
+def test_an_output_is_needed(raw_file):
+    with pytest.raises(InputError, match="output is missing, expected the data set"):
+        prepare(raw_file)
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,7 @@ PREPARE: Subjects = {
         "on_bad_row",
         "extend",
     ),
+    "splits that are used as they are": ("train", "validation", "test"),
     "ids": ("hash_buckets", "max_index_range", "forget_days"),
     "files": ("record_format", "seed"),
     "machine": ("memory_budget", "engine", "master"),

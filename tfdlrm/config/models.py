@@ -6,6 +6,23 @@ from typing import Literal
 from tfdlrm.base.errors import require
 from tfdlrm.config.values import take_values
 
+Activation = Literal[
+    "relu",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "gelu",
+    "silu",
+    "mish",
+    "softplus",
+    "tanh",
+    "sigmoid",
+]
+"""The activations of hidden layers, as Keras names them."""
+
+Normalization = Literal["batch", "layer"]
+"""The normalizations of hidden layers."""
+
 
 @dataclass(frozen=True)
 class DLRMConfig:
@@ -33,6 +50,9 @@ class DLRMConfig:
             vector is the product of row `id // num_collisions` of one table and row
             `id % num_collisions` of another; null gives each id a row of its own.
         collision_threshold: Vocabulary size from which on features use that trick.
+        normalization: Normalization of hidden layers, before their activation: `batch`
+            over the rows of a batch, `layer` over the units of a row; null for neither.
+        activation: Activation of all layers except the last, which gives logits.
     """
 
     name: Literal["dlrm"] = "dlrm"
@@ -47,6 +67,8 @@ class DLRMConfig:
     dropout: float = 0.0
     num_collisions: int | None = None
     collision_threshold: int = 0
+    normalization: Normalization | None = None
+    activation: Activation = "relu"
 
     def __post_init__(self) -> None:
         take_values(self)
@@ -60,6 +82,8 @@ class DLRMConfig:
         _check_units("bottom_mlp_units", self.bottom_mlp_units)
         _check_units("top_mlp_units", self.top_mlp_units)
         _check_dropout(self.dropout)
+        hidden_units = *self.bottom_mlp_units, *self.top_mlp_units
+        _check_normalization(self.normalization, hidden_units)
         width = self.dense_bucket_width
         require(width is None or width > 0, "dense_bucket_width", width, "null or > 0")
         require(
@@ -84,6 +108,9 @@ class DCNConfig:
         num_cross_layers: Number of cross layers.
         deep_units: Widths of the layers of the deep tower.
         dropout: Share of hidden units of the deep tower dropped while training.
+        normalization: Normalization of hidden layers, before their activation: `batch`
+            over the rows of a batch, `layer` over the units of a row; null for neither.
+        activation: Activation of all layers except the last, which gives logits.
     """
 
     name: Literal["dcn"] = "dcn"
@@ -93,6 +120,8 @@ class DCNConfig:
     num_cross_layers: int = 6
     deep_units: tuple[int, ...] = (512, 256)
     dropout: float = 0.0
+    normalization: Normalization | None = None
+    activation: Activation = "relu"
 
     def __post_init__(self) -> None:
         take_values(self)
@@ -100,6 +129,7 @@ class DCNConfig:
         _check_cross_layers(self.num_cross_layers)
         _check_units("deep_units", self.deep_units, at_least=1)
         _check_dropout(self.dropout)
+        _check_normalization(self.normalization, self.deep_units[:-1])
 
 
 @dataclass(frozen=True)
@@ -117,6 +147,9 @@ class DCNV2Config:
         rank: Rank of the cross layers' matrices; null means full.
         deep_units: Widths of the layers of the deep tower.
         dropout: Share of hidden units of the deep tower dropped while training.
+        normalization: Normalization of hidden layers, before their activation: `batch`
+            over the rows of a batch, `layer` over the units of a row; null for neither.
+        activation: Activation of all layers except the last, which gives logits.
     """
 
     name: Literal["dcn_v2"] = "dcn_v2"
@@ -127,6 +160,8 @@ class DCNV2Config:
     rank: int | None = None
     deep_units: tuple[int, ...] = (512, 256)
     dropout: float = 0.0
+    normalization: Normalization | None = None
+    activation: Activation = "relu"
 
     def __post_init__(self) -> None:
         take_values(self)
@@ -135,6 +170,7 @@ class DCNV2Config:
         require(self.rank is None or self.rank >= 1, "rank", self.rank, "null or >= 1")
         _check_units("deep_units", self.deep_units, at_least=1)
         _check_dropout(self.dropout)
+        _check_normalization(self.normalization, self.deep_units[:-1])
 
 
 @dataclass(frozen=True)
@@ -174,6 +210,9 @@ class DeepFMConfig:
         deep_units: Widths of the hidden layers of the deep tower; a last layer of
             width 1 follows them.
         dropout: Share of hidden units of the deep tower dropped while training.
+        normalization: Normalization of hidden layers, before their activation: `batch`
+            over the rows of a batch, `layer` over the units of a row; null for neither.
+        activation: Activation of all layers except the last, which gives logits.
     """
 
     name: Literal["deepfm"] = "deepfm"
@@ -182,12 +221,15 @@ class DeepFMConfig:
     embedding_l2: float = 0.0
     deep_units: tuple[int, ...] = (400, 400, 400)
     dropout: float = 0.0
+    normalization: Normalization | None = None
+    activation: Activation = "relu"
 
     def __post_init__(self) -> None:
         take_values(self)
         _check_embeddings(self.embedding_dim, self.initial_bound, self.embedding_l2)
         _check_units("deep_units", self.deep_units)
         _check_dropout(self.dropout)
+        _check_normalization(self.normalization, self.deep_units)
 
 
 @dataclass(frozen=True)
@@ -243,6 +285,9 @@ class MLPConfig:
             the squared length of every vector that it looks up.
         units: Widths of the hidden layers; a last layer of width 1 follows them.
         dropout: Share of hidden units dropped while training.
+        normalization: Normalization of hidden layers, before their activation: `batch`
+            over the rows of a batch, `layer` over the units of a row; null for neither.
+        activation: Activation of all layers except the last, which gives logits.
     """
 
     name: Literal["mlp"] = "mlp"
@@ -251,12 +296,15 @@ class MLPConfig:
     embedding_l2: float = 0.0
     units: tuple[int, ...] = (512, 256)
     dropout: float = 0.0
+    normalization: Normalization | None = None
+    activation: Activation = "relu"
 
     def __post_init__(self) -> None:
         take_values(self)
         _check_embeddings(self.embedding_dim, self.initial_bound, self.embedding_l2)
         _check_units("units", self.units)
         _check_dropout(self.dropout)
+        _check_normalization(self.normalization, self.units)
 
 
 ModelConfig = (
@@ -290,3 +338,18 @@ def _check_cross_layers(number: int) -> None:
 
 def _check_dropout(dropout: float) -> None:
     require(0 <= dropout < 1, "dropout", dropout, "in [0, 1)")
+
+
+def _check_normalization(name: Normalization | None, widths: tuple[int, ...]) -> None:
+    """Refuse a normalization of no layer, or of rows of a single unit.
+
+    Args:
+        name: The normalization.
+        widths: Widths of the layers that it normalizes.
+    """
+    if name is None:
+        return
+    expected = "null where no hidden layer comes before a tower's last one"
+    require(bool(widths), "normalization", name, expected)
+    expected = "batch or null where a hidden layer has one unit"
+    require(name == "batch" or 1 not in widths, "normalization", name, expected)

@@ -145,6 +145,13 @@ class TrainConfig:
             "steps_per_execution",
         ):
             require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        normalization = getattr(self.model, "normalization", None)
+        require(
+            normalization != "batch" or self.batch_size > 1,
+            "batch_size",
+            self.batch_size,
+            ">= 2 with model.normalization batch, since one row has no variance",
+        )
         patience = self.early_stopping
         is_possible = patience is None or patience >= 1
         require(is_possible, "early_stopping", patience, "null or >= 1")

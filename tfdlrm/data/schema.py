@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tfdlrm.base import storage
 from tfdlrm.base.checksums import PAGE_SEAL, BrokenSealError, check_seal, seal
@@ -12,6 +12,9 @@ from tfdlrm.base.errors import InputError
 from tfdlrm.base.version import __version__
 from tfdlrm.data.chain import ChainLink
 from tfdlrm.data.shards import Shard, check_sizes
+
+if TYPE_CHECKING:
+    from tfdlrm.data.number_features import NumberFeature
 
 FILE_NAME = "schema.json"
 VOCABULARY_FOLDER = "vocabulary"
@@ -23,7 +26,9 @@ COVERAGE_FILE = "coverage.json"
 FORMAT_VERSION = 2
 SPLITS = ("train", "validation", "test")
 
-_ABSENT_IF_EMPTY = ("days", "chain", "new_ids", "rare_values", "data_set")
+_ABSENT_IF_EMPTY = (
+    *("days", "chain", "new_ids", "rare_values", "data_set", "transforms"),
+)
 """Fields that schemas of earlier releases lack."""
 
 RecordFormat = Literal["block", "row", "parquet"]
@@ -66,6 +71,9 @@ class FeatureSchema:
         categorical_features: The categorical columns, in order; multi-hot ones last.
         dense_transform: `log1p` means `log(max(x, 0) + 1)`; a missing value is 0.
         untransformed: The dense features without transform; a missing value is 0.
+        transforms: The features, dense or categorical, that are read from a column of
+            numbers in another way, or whose name is not that of their column; see
+            `tfdlrm.data.number_features`.
         dialect: Name of the rule that turns raw values into ids.
         min_frequency: A value seen less often than this in training rows is unknown
             (dialect default).
@@ -139,6 +147,7 @@ class FeatureSchema:
     new_ids: dict[str, int] = field(default_factory=dict)
     rare_values: dict[str, str] = field(default_factory=dict)
     data_set: str | None = None
+    transforms: dict[str, "NumberFeature"] = field(default_factory=dict)
     version: str = __version__
     format_version: int = FORMAT_VERSION
 
@@ -158,6 +167,25 @@ class FeatureSchema:
         """Names of the categorical features with any number of ids a row."""
         features = self.categorical_features
         return [feature.name for feature in features if feature.multi_hot]
+
+    @property
+    def number_columns(self) -> list[str]:
+        """Columns of numbers in raw rows, each once: of dense features, of buckets."""
+        names = [self.column_of(name) for name in self.dense_features]
+        names += [
+            self.column_of(name) for name in self.single_hot if name in self.transforms
+        ]
+        return list(dict.fromkeys(names))
+
+    @property
+    def text_columns(self) -> list[str]:
+        """Columns of raw rows with one categorical value a row, in column order."""
+        return [name for name in self.single_hot if name not in self.transforms]
+
+    def column_of(self, feature: str) -> str:
+        """Return the column of raw rows that a feature is read from."""
+        number = self.transforms.get(feature)
+        return feature if number is None else number.column
 
     def split_shards(self, split: str) -> list[Shard]:
         """Return the shards of `split`, in order; empty if it has no rows."""
@@ -213,6 +241,10 @@ class FeatureSchema:
         for name in _ABSENT_IF_EMPTY:
             if not fields[name]:
                 del fields[name]
+        if self.transforms:
+            fields["transforms"] = {
+                name: feature.to_json() for name, feature in self.transforms.items()
+            }
         storage.replace_text(directory / FILE_NAME, seal(fields, PAGE_SEAL) + "\n")
 
     @classmethod
@@ -254,8 +286,9 @@ def _from_json(sealed: Any, path: Path) -> FeatureSchema:
         fields["shards"] = tuple(Shard(**shard) for shard in fields["shards"])
         links = fields.get("chain", ())
         fields["chain"] = tuple(ChainLink.from_json(link) for link in links)
+        fields["transforms"] = _transforms(fields.get("transforms", {}))
         schema = FeatureSchema(**fields)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is not a data set schema: {error}") from None
     try:
         check_seal(sealed, PAGE_SEAL)
@@ -265,3 +298,11 @@ def _from_json(sealed: Any, path: Path) -> FeatureSchema:
             "fetch it again, or remove the data set and prepare it again"
         ) from None
     return schema
+
+
+def _transforms(fields: dict[str, Any]) -> dict[str, "NumberFeature"]:
+    if not fields:
+        return {}
+    from tfdlrm.data.number_features import NumberFeature  # NumPy, which takes 0.2 s
+
+    return {name: NumberFeature.from_json(value) for name, value in fields.items()}

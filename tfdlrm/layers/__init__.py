@@ -1,5 +1,6 @@
 """Keras 3 layers that stand on their own, in a DLRM or in any other model."""
 
+from tfdlrm.layers.batch_normalization import BatchNormalization
 from tfdlrm.layers.bucket_vectors import BucketVectors
 from tfdlrm.layers.dense_vectors import DenseVectors
 from tfdlrm.layers.dot_interaction import DotInteraction
@@ -11,6 +12,7 @@ from tfdlrm.layers.mlp import MLP
 
 __all__ = [
     "MLP",
+    "BatchNormalization",
     "BucketVectors",
     "DenseVectors",
     "DotInteraction",

@@ -93,8 +93,10 @@ class DCN(ClickModel):
             ],
             deep_mlp=MLP(
                 config.deep_units,
-                final_activation="relu",
+                activation=config.activation,
+                final_activation=config.activation,
                 dropout=config.dropout,
+                normalization=config.normalization,
                 name="deep_mlp",
             ),
             head=MLP([1], name="head"),

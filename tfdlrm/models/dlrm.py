@@ -95,7 +95,9 @@ class DLRM(ClickModel):
         if schema.dense_features:
             bottom_mlp = MLP(
                 [*config.bottom_mlp_units, config.embedding_dim],
-                final_activation="relu",
+                activation=config.activation,
+                final_activation=config.activation,
+                normalization=config.normalization,
                 name="bottom_mlp",
             )
             if config.dense_bucket_width is not None:
@@ -117,7 +119,11 @@ class DLRM(ClickModel):
             bottom_mlp=bottom_mlp,
             interaction=interaction,
             top_mlp=MLP(
-                [*config.top_mlp_units, 1], dropout=config.dropout, name="top_mlp"
+                [*config.top_mlp_units, 1],
+                activation=config.activation,
+                dropout=config.dropout,
+                normalization=config.normalization,
+                name="top_mlp",
             ),
             bucket_vectors=bucket_vectors,
             name="dlrm",

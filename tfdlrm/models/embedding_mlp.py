@@ -61,7 +61,13 @@ class EmbeddingMLP(ClickModel):
         config = config or MLPConfig()
         model = cls(
             embeddings=embeddings_of(schema.vocabulary_sizes, config),
-            mlp=MLP([*config.units, 1], dropout=config.dropout, name="mlp"),
+            mlp=MLP(
+                [*config.units, 1],
+                activation=config.activation,
+                dropout=config.dropout,
+                normalization=config.normalization,
+                name="mlp",
+            ),
             name=config.name,
         )
         model.build_for(schema)

@@ -83,7 +83,13 @@ class FM(ClickModel):
         deep_mlp = None
         if isinstance(config, DeepFMConfig):
             units = [*config.deep_units, 1]
-            deep_mlp = MLP(units, dropout=config.dropout, name="deep_mlp")
+            deep_mlp = MLP(
+                units,
+                activation=config.activation,
+                dropout=config.dropout,
+                normalization=config.normalization,
+                name="deep_mlp",
+            )
         model = cls(
             linear=LinearTerms(schema.vocabulary_sizes, name="linear"),
             embeddings=embeddings_of(schema.vocabulary_sizes, config),

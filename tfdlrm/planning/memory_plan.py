@@ -98,8 +98,8 @@ class MemoryPlan:
     @property
     def checkpoint_file(self) -> int:
         """Bytes of a complete checkpoint on disk."""
-        weights = self.size.layers.parameters * FLOAT_BYTES
-        return self.tables + self.table_state + self.layers - weights
+        gradients = self.size.layers.trained * FLOAT_BYTES
+        return self.tables + self.table_state + self.layers - gradients
 
     @property
     def keras_file(self) -> int:
@@ -130,7 +130,8 @@ def memory_plan(
     tables = FLOAT_BYTES * sum(table.parameters for table in size.tables)
     state = sum(table_state(table, optimizer) for table in size.tables)
     slots = {"sgd": 0, "lazy_adam": 2}.get(optimizer, 1)
-    layers = (2 + slots) * FLOAT_BYTES * size.layers.parameters
+    trained = size.layers.trained
+    layers = FLOAT_BYTES * (size.layers.parameters + (1 + slots) * trained)
     machine_batch = -(-config.batch_size // num_machines)
     batch = -(-machine_batch // max(1, num_devices))
     width = 2 if config.precision.startswith("mixed") else FLOAT_BYTES

@@ -16,6 +16,7 @@ from tfdlrm.config.models import (
     MFConfig,
     MLPConfig,
     ModelConfig,
+    Normalization,
 )
 from tfdlrm.data.schema import FeatureSchema
 
@@ -51,17 +52,25 @@ class Layers:
         parameters: Number of weights.
         widths: Activations of a row that the backward pass needs.
         products: Multiplications in matrix products for a row, forward.
+        statistics: Weights that are moving statistics, which have no gradient.
     """
 
     parameters: int = 0
     widths: int = 0
     products: int = 0
+    statistics: int = 0
+
+    @property
+    def trained(self) -> int:
+        """Number of weights that have a gradient and an optimizer's state."""
+        return self.parameters - self.statistics
 
     def __add__(self, other: "Layers") -> "Layers":
         return Layers(
             self.parameters + other.parameters,
             self.widths + other.widths,
             self.products + other.products,
+            self.statistics + other.statistics,
         )
 
 
@@ -113,11 +122,22 @@ def model_size(schema: FeatureSchema, config: ModelConfig) -> ModelSize:
     return _SIZES[type(config)](schema, config)
 
 
-def _mlp(inputs: int, units: Sequence[int]) -> Layers:
+def _mlp(
+    inputs: int, units: Sequence[int], normalization: Normalization | None = None
+) -> Layers:
     sizes = list(pairwise([inputs, *units]))
     products = sum(n * width for n, width in sizes)
     widths = sum(units)
-    return Layers(products + widths, widths, products)
+    layers = Layers(products + widths, widths, products)
+    if normalization is None:
+        return layers
+    for width in units[:-1]:
+        # Scales and shifts; the values before and after them.
+        layers += Layers(parameters=2 * width, widths=2 * width)
+        if normalization == "batch":
+            # Means, variances and a count of rows, and no bias before them.
+            layers += Layers(parameters=width + 1, statistics=2 * width + 1)
+    return layers
 
 
 def _tables(
@@ -146,7 +166,8 @@ def _dlrm(schema: FeatureSchema, config: DLRMConfig) -> ModelSize:
     dim, num_features = config.embedding_dim, len(schema.categorical_features)
     layers, num_vectors, bottom = _look_up(num_features, dim), num_features, 0
     if schema.dense_features:
-        layers += _mlp(len(schema.dense_features), [*config.bottom_mlp_units, dim])
+        units = [*config.bottom_mlp_units, dim]
+        layers += _mlp(len(schema.dense_features), units, config.normalization)
         num_vectors, bottom = num_vectors + 1, dim
     buckets = _buckets(schema, config)
     num_vectors += len(buckets)
@@ -157,7 +178,8 @@ def _dlrm(schema: FeatureSchema, config: DLRMConfig) -> ModelSize:
         width = pairs // 2 + bottom
         matrix = num_vectors**2
         layers += Layers(widths=matrix + pairs // 2, products=matrix * dim)
-    layers += Layers(widths=width) + _mlp(width, [*config.top_mlp_units, 1])
+    layers += Layers(widths=width)
+    layers += _mlp(width, [*config.top_mlp_units, 1], config.normalization)
     tables = _tables(schema, dim, config.num_collisions, config.collision_threshold)
     return ModelSize(tables + buckets, layers)
 
@@ -184,7 +206,7 @@ def _dcn(schema: FeatureSchema, config: DCNConfig | DCNV2Config) -> ModelSize:
         kernel = width**2 if config.rank is None else 2 * width * config.rank
     for _ in range(config.num_cross_layers):
         layers += Layers(kernel + width, 3 * width, kernel)
-    layers += _mlp(width, config.deep_units)
+    layers += _mlp(width, config.deep_units, config.normalization)
     head = width + config.deep_units[-1]
     layers += Layers(widths=head) + _mlp(head, [1])
     return ModelSize(_tables(schema, config.embedding_dim), layers)
@@ -207,7 +229,7 @@ def _fm(schema: FeatureSchema, config: FMConfig | DeepFMConfig) -> ModelSize:
     layers = linear.layers + _look_up(num_features, dim)
     layers += Layers(parameters=num_dense * dim, widths=num_dense * dim + 2 * width)
     if isinstance(config, DeepFMConfig):
-        layers += _mlp(width, [*config.deep_units, 1])
+        layers += _mlp(width, [*config.deep_units, 1], config.normalization)
     return ModelSize(linear.tables + _tables(schema, dim), layers)
 
 
@@ -224,7 +246,7 @@ def _mf(schema: FeatureSchema, config: MFConfig) -> ModelSize:
 
 def _embedding_mlp(schema: FeatureSchema, config: MLPConfig) -> ModelSize:
     width, layers = _concatenate(schema, config.embedding_dim)
-    layers += _mlp(width, [*config.units, 1])
+    layers += _mlp(width, [*config.units, 1], config.normalization)
     return ModelSize(_tables(schema, config.embedding_dim), layers)
 
 

@@ -12,11 +12,17 @@ from tfdlrm.base.plain_text import shorten
 from tfdlrm.config import PrepareConfig
 from tfdlrm.data.schema import FeatureSchema
 
+Logs = Path | str | Sequence[Path | str]
+
 
 def prepare(
-    raw: Path | str | Sequence[Path | str],
-    output: Path | str,
+    raw: Logs = (),
+    output: Path | str | None = None,
     config: PrepareConfig | None = None,
+    *,
+    train: Logs = (),
+    validation: Logs = (),
+    test: Logs = (),
     **settings: Any,
 ) -> FeatureSchema:
     """Make a data set directory from raw logs, or use the one that is there.
@@ -28,6 +34,10 @@ def prepare(
             that `columns` describes.
         output: The data set directory to make.
         config: The settings; `None` means the defaults.
+        train: In place of `raw`, the logs of the training rows, for splits that are
+            used as they are.
+        validation: With `train`, the logs of the validation rows.
+        test: With `train`, the logs of the test rows.
         settings: Settings of `PrepareConfig` by name, which override `config`, such as
             `columns="columns.yaml"` or `min_frequency=3`.
 
@@ -46,19 +56,35 @@ def prepare(
             raise InputError(
                 f"{name} is no setting of preparing{did_you_mean(name, names)}"
             )
+    if output is None:
+        raise InputError("output is missing, expected the data set directory to make")
     if config is None:
         config = PrepareConfig.not_filled_in()
-    logs = [raw] if isinstance(raw, Path | str) else raw
-    if not isinstance(logs, Sequence) or not all(
-        isinstance(path, Path | str) for path in logs
-    ):
-        raise InputError(
-            f"raw is {shorten(repr(raw), 40)}, expected the path of a log or several; "
-            "write a DataFrame as a file first, or train on it with "
-            "tfdlrm.DLRMClassifier"
-        )
     return make_data_set(
-        [storage.at(path) for path in logs],
+        _paths("raw", raw),
         storage.at(output),
         replace(config, **settings),
+        {
+            "train": _paths("train", train),
+            "validation": _paths("validation", validation),
+            "test": _paths("test", test),
+        },
     )
+
+
+def _paths(name: str, logs: Logs) -> list[Path]:
+    """Return the paths of one or several logs.
+
+    Raises:
+        InputError: If they are something else.
+    """
+    paths = [logs] if isinstance(logs, Path | str) else logs
+    if not isinstance(paths, Sequence) or not all(
+        isinstance(path, Path | str) for path in paths
+    ):
+        raise InputError(
+            f"{name} is {shorten(repr(logs), 40)}, expected the path of a log or "
+            "several; write a DataFrame as a file first, or train on it with "
+            "tfdlrm.DLRMClassifier"
+        )
+    return [storage.at(path) for path in paths]
