@@ -84,6 +84,7 @@ def _diagonals(space: Space) -> Iterator[dict[str, int]]:
 
 def _combinations(space: Space, name: str, position: int) -> Iterator[dict[str, int]]:
     """Yield combinations of one value with others, the first of each at first."""
+    seen = []
     numbers = random.Random(0)
     sizes = {key: len(item.examples) for key, item in space.dimensions.items()}
     for choices in _switch_choices(space):
@@ -97,7 +98,8 @@ def _combinations(space: Space, name: str, position: int) -> Iterator[dict[str, 
                     key: numbers.randrange(size) for key, size in sizes.items()
                 }
             positions = _applicable(space, {**positions, **choices, name: position})
-            if name in positions:
+            if name in positions and positions not in seen:
+                seen.append(positions)
                 yield positions
 
 
