@@ -36,7 +36,7 @@ def config(data_dir, tmp_path):
     space.write_text(SPACE)
     model = DLRMConfig(embedding_dim=4, bottom_mlp_units=(8,))
     output = tmp_path / "tuned"
-    return TuneConfig(data_dir, space=space, trials=4, output=output, model=model)
+    return TuneConfig(data_dir, space=space, trials=3, output=output, model=model)
 
 
 class Training:
@@ -80,7 +80,7 @@ def test_the_best_trial_becomes_a_file_of_settings(config, monkeypatch, capsys):
     ]
     assert float(rows[number]["log_loss"]) == best.outcome.log_loss
     report = (config.output / "report.md").read_text()
-    assert "4 trials, 4 complete" in report
+    assert "3 trials, 3 complete" in report
     assert f"is trial {number};" in report
 
 
@@ -109,9 +109,9 @@ def test_a_killed_search_has_the_trials_that_it_would_have_had(
     search(config)
     assert [*killed.done[:2], *killed.done[3:]] == whole.done
     search(config)
-    assert len(killed.done) == 5  # nothing was left
-    search(replace(config, trials=5))
-    assert killed.done[-1][0] == 4
+    assert len(killed.done) == 4  # nothing was left
+    search(replace(config, trials=4))
+    assert killed.done[-1][0] == 3
 
 
 def test_failed_trials_count_and_the_search_goes_on(config, monkeypatch, capsys):
@@ -120,9 +120,8 @@ def test_failed_trials_count_and_the_search_goes_on(config, monkeypatch, capsys)
 
     Training(monkeypatch, fail)
     assert search(config).number >= 2
-    assert [row["state"] for row in rows_of(config)] == ["failed"] * 2 + [
-        "complete"
-    ] * 2
+    states = [row["state"] for row in rows_of(config)]
+    assert states == ["failed", "failed", "complete"]
     assert rows_of(config)[0]["log_loss"] == ""
     assert "the loss became nan at step 3" in capsys.readouterr().out
 
@@ -143,7 +142,7 @@ def test_settings_that_exclude_each_other_fail_a_trial(config, monkeypatch):
 
 def test_a_search_without_any_result_ends_with_the_reason(config, monkeypatch):
     Training(monkeypatch, lambda number, rate: Outcome.failed("the loss became nan"))
-    with pytest.raises(InputError, match=r"none of 4 trials .*became nan"):
+    with pytest.raises(InputError, match=r"none of 3 trials .*became nan"):
         search(config)
     assert not (config.output / "best.yaml").exists()
 
@@ -201,6 +200,7 @@ def test_a_trial_of_a_living_process_is_left_to_it(config, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["journal.log", "sqlite:///{}/other.db"])
+@pytest.mark.slow_variants
 def test_processes_with_other_outputs_share_a_storage(config, monkeypatch, name):
     training = Training(monkeypatch)
     folder = config.space.parent
@@ -208,9 +208,9 @@ def test_processes_with_other_outputs_share_a_storage(config, monkeypatch, name)
     search(replace(config, trials=2, storage=storage))
     machine = folder / "another" / "tuned"  # as it is called on another machine
     search(replace(config, storage=storage, output=machine))
-    assert [number for number, *_ in training.done] == [0, 1, 2, 3]
+    assert [number for number, *_ in training.done] == [0, 1, 2]
     config = replace(config, output=machine)
-    assert len(rows_of(config)) == 4
+    assert len(rows_of(config)) == 3
 
 
 def test_a_storage_that_cannot_be_used_is_refused(config):
