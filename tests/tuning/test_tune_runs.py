@@ -24,7 +24,7 @@ SPACE = """
 model:
   name: [logistic_regression, fm]
   embedding_dim: [2]
-optimizer.learning_rate: [0.1, 1.0e+30]
+optimizer.learning_rate: [0.1, 3.0e+38]
 """
 OPTIONS = "--batch_size 64 --epochs 3 --evaluations_per_epoch 4"
 
@@ -65,7 +65,7 @@ def test_a_search_sees_no_test_rows(without_test, tmp_path):
 def test_a_trial_is_the_run_that_the_best_settings_train(
     data_dir, without_test, tmp_path
 ):
-    options = ("--trials", "4", "--early_stopping", "1", "--seed", "2")
+    options = ("--trials", "3", "--early_stopping", "1", "--seed", "2")
     best = search(config_for(without_test, tmp_path, *options))
     rows = rows_of(tmp_path)
     assert {row["state"] for row in rows} == {"complete", "failed"}
@@ -116,7 +116,7 @@ def wait_until(is_so):
 def test_a_stopped_search_goes_on_in_the_midst_of_a_trial(without_test, tmp_path, how):
     whole = tmp_path / "whole"
     whole.mkdir()
-    (tmp_path / "space.yaml").write_text(SPACE.replace(", 1.0e+30", ", 0.2"))
+    (tmp_path / "space.yaml").write_text(SPACE.replace(", 3.0e+38", ", 0.2"))
     shutil.copy(tmp_path / "space.yaml", whole)
     with start(whole, without_test, 2) as process:
         _, errors = process.communicate()

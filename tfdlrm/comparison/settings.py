@@ -1,7 +1,7 @@
 """Settings of a comparison, and the runs that they ask for."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import product
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from tfdlrm.comparison.contenders import (
     in_comparison,
     name_of,
 )
-from tfdlrm.config import OptimizerConfig, OptimizerName, TrainConfig
+from tfdlrm.config import ModelConfig, OptimizerConfig, OptimizerName, TrainConfig
 
 _MODELS = tuple(alternatives(TrainConfig)["model"])
 _OPTIMIZERS: tuple[OptimizerName, ...] = ("sgd", "adagrad")
@@ -124,12 +124,8 @@ class CompareCommand:
     ) -> TrainConfig:
         """Return the settings of a run of a model that has no settings of its own."""
         file = self._files.get(model)
-        if file is None:
-            named = parse(TrainConfig, "tfdlrm.train", ["--model.name", model]).model
-        else:
-            named = file.config.model
         config = TrainConfig(
-            model=named,
+            model=_named(model) if file is None else file.config.model,
             optimizer=OptimizerConfig(optimizer, learning_rate),
             batch_size=self.batch_size or _BATCH_SIZE,
             epochs=self.num_epochs,
@@ -170,3 +166,9 @@ class CompareCommand:
         if self.optimizers is not None or self.learning_rates is not None:
             return {}
         return {path: file for path, file in self._files.items() if file.says_how}
+
+
+@cache
+def _named(model: str) -> ModelConfig:
+    """Return the settings of a model with a name."""
+    return parse(TrainConfig, "tfdlrm.train", ["--model.name", model]).model
