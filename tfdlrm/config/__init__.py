@@ -1,5 +1,6 @@
 """All settings, as frozen dataclasses; loads no TensorFlow."""
 
+from tfdlrm.config.early_stopping import EarlyStoppingConfig
 from tfdlrm.config.models import (
     DCNConfig,
     DCNV2Config,
@@ -11,9 +12,19 @@ from tfdlrm.config.models import (
     MLPConfig,
     ModelConfig,
 )
-from tfdlrm.config.optimizers import OptimizerConfig, OptimizerName
+from tfdlrm.config.optimizers import (
+    DenseOptimizerConfig,
+    OptimizerConfig,
+    OptimizerName,
+)
 from tfdlrm.config.preparing import PrepareConfig
 from tfdlrm.config.rolling import RollingConfig
+from tfdlrm.config.schedules import (
+    CosineConfig,
+    PiecewiseConfig,
+    PlateauConfig,
+    ScheduleConfig,
+)
 from tfdlrm.config.stream import StreamConfig
 from tfdlrm.config.training import (
     CheckpointConfig,
@@ -22,10 +33,13 @@ from tfdlrm.config.training import (
 
 __all__ = [
     "CheckpointConfig",
+    "CosineConfig",
     "DCNConfig",
     "DCNV2Config",
     "DLRMConfig",
     "DeepFMConfig",
+    "DenseOptimizerConfig",
+    "EarlyStoppingConfig",
     "FMConfig",
     "LogisticRegressionConfig",
     "MFConfig",
@@ -33,8 +47,11 @@ __all__ = [
     "ModelConfig",
     "OptimizerConfig",
     "OptimizerName",
+    "PiecewiseConfig",
+    "PlateauConfig",
     "PrepareConfig",
     "RollingConfig",
+    "ScheduleConfig",
     "StreamConfig",
     "TrainConfig",
 ]

@@ -10,7 +10,7 @@ _REST_OF_TRAINING = {
     ),
     "optimizer": ("optimizer.",),
     "training": (
-        "early_stopping",
+        "early_stopping.",
         "evaluations_per_epoch",
         "seed",
         "init_from",
@@ -40,7 +40,7 @@ TRAIN: Subjects = {
         "optimizer.learning_rate",
         "batch_size",
         "epochs",
-        "early_stopping",
+        "early_stopping.patience",
     ),
     **_REST_OF_TRAINING,
 }
@@ -112,6 +112,11 @@ PREPARE: Subjects = {
     ),
     "splits that are used as they are": ("train", "validation", "test"),
     "ids": ("hash_buckets", "max_index_range", "forget_days"),
+    "numbers of Criteo's format": (
+        "dense_transform",
+        "dense_buckets",
+        "missing_flags",
+    ),
     "files": ("record_format", "seed"),
     "machine": ("memory_budget", "engine", "master"),
 }

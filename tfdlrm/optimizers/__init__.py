@@ -16,17 +16,27 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from tfdlrm.optimizers.adagrad import Adagrad
+from tfdlrm.optimizers.composite import CompositeOptimizer
 from tfdlrm.optimizers.lazy_adam import LazyAdam
 from tfdlrm.optimizers.loss_scale import LossScaleOptimizer
 from tfdlrm.optimizers.row_wise_adagrad import RowWiseAdagrad
-from tfdlrm.optimizers.schedules import WarmUpPolynomialDecay
+from tfdlrm.optimizers.schedules import (
+    WarmUpCosineDecay,
+    WarmUpPiecewiseDecay,
+    WarmUpPlateauDecay,
+    WarmUpPolynomialDecay,
+)
 from tfdlrm.optimizers.sgd import SGD
 
 __all__ = [
     "SGD",
     "Adagrad",
+    "CompositeOptimizer",
     "LazyAdam",
     "LossScaleOptimizer",
     "RowWiseAdagrad",
+    "WarmUpCosineDecay",
+    "WarmUpPiecewiseDecay",
+    "WarmUpPlateauDecay",
     "WarmUpPolynomialDecay",
 ]

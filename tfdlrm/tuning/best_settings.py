@@ -14,7 +14,13 @@ from tfdlrm.config.tuning import TuneConfig
 from tfdlrm.metrics.binary import measure_text
 from tfdlrm.training.run_settings import flat_settings
 from tfdlrm.tuning.outcome import FinishedTrial
-from tfdlrm.tuning.trial_settings import alternatives_of, trial_settings
+from tfdlrm.tuning.trial_settings import (
+    SECTIONS,
+    as_in_yaml,
+    classes_of,
+    put_setting,
+    trial_settings,
+)
 
 BEST_FILE = "best.yaml"
 
@@ -58,24 +64,15 @@ def chosen_settings(base: TrainConfig, values: Mapping[str, Any]) -> dict[str, A
     """
     whole = trial_settings(base, values)
     del whole["prepare"]  # the data set is prepared
-    members = alternatives_of(whole)
+    classes = classes_of(base, values)
     defaults = {
-        setting.name: None if setting.is_required else setting.default
-        for setting in settings_of(TrainConfig, members)
+        setting.name: None if setting.is_required else as_in_yaml(setting.default)
+        for setting in settings_of(TrainConfig, classes)
     }
+    main_names = {section.main_name for section in SECTIONS}
     settings: dict[str, Any] = {}
     for name, value in flat_settings(whole):
-        default = defaults.get(name)
-        default = list(default) if isinstance(default, tuple) else default
-        is_name = name.partition(".")[0] in members and name.endswith(".name")
-        if value != default or name in values or is_name:
-            _put(settings, name, value)
+        is_default = value == defaults.get(name)
+        if not is_default or name in values or name in main_names:
+            put_setting(settings, name, value)
     return settings
-
-
-def _put(settings: dict[str, Any], name: str, value: Any) -> None:
-    """Set a setting by its dotted name."""
-    *sections, last = name.split(".")
-    for section in sections:
-        settings = settings.setdefault(section, {})
-    settings[last] = value

@@ -63,9 +63,11 @@ class RowsOfSearch:
         return curve_rows(self.data_dir, self.schema)
 
     def accept(self, config: TrainConfig) -> None:
-        """Refuse settings that do not suit the columns.
+        """Refuse settings that do not suit the columns, or the number of rows.
 
         Raises:
             InputError: If they do not.
         """
         ignored_columns(self.schema, config.model)
+        steps = -(-self.schema.num_rows("train") // config.batch_size)
+        config.optimizer.in_steps(steps, config.epochs)

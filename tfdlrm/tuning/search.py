@@ -114,6 +114,7 @@ def _outcome_of(
 ) -> Outcome:
     try:
         settings = read_trial(trial_settings(config.training, values))
+        rows.accept(settings)
     except InputError as error:  # each value is possible, but not all together
         return Outcome.failed(str(error))
     directory = directory_of(config.output, trial.number)

@@ -10,7 +10,7 @@ from tfdlrm.base.errors import InputError
 from tfdlrm.base.nearest import did_you_mean
 from tfdlrm.config import TrainConfig
 from tfdlrm.tuning.dimensions import Dimension, read_dimension
-from tfdlrm.tuning.trial_settings import SettingsInPlay
+from tfdlrm.tuning.settings_in_play import SettingsInPlay
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -69,15 +69,14 @@ class Space:
         if not values:
             raise InputError("there are no settings, expected one or more to search")
         # First, since the other settings depend on them.
-        names = sorted(values, key=lambda name: name not in settings.switches)
+        switches = settings.switches
+        names = sorted(values, key=lambda name: name not in switches)
         dimensions: dict[str, Dimension] = {}
         for name in names:
             _require_searched(name)
-            if name in settings.switches:
-                dimension = read_dimension(name, str, values[name])
+            dimension = _dimension_of(name, values[name], settings)
+            if name in switches:
                 settings = settings.switched(name, dimension.examples)
-            else:
-                dimension = _dimension_of(name, values[name], settings)
             dimensions[name] = dimension
         return cls(dimensions, settings)
 
@@ -105,10 +104,16 @@ def _flat(
     """Yield dotted names and what the space says about them."""
     for key, value in contents.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and settings.is_section(name):
+        is_range = isinstance(value, Mapping) and _is_range(value)
+        if isinstance(value, Mapping) and settings.is_section(name) and not is_range:
             yield from _flat(value, settings, f"{name}.")
         else:
-            yield name, value
+            yield settings.full_name(name), value
+
+
+def _is_range(value: Mapping[str, Any]) -> bool:
+    """Whether a mapping is a range, not settings of a section."""
+    return "low" in value or "high" in value
 
 
 def _require_searched(name: str) -> None:
@@ -121,6 +126,8 @@ def _require_searched(name: str) -> None:
 
 
 def _dimension_of(name: str, value: Any, settings: SettingsInPlay) -> Dimension:
+    if owner := settings.owner_of(name):
+        raise InputError(f"{name} is no setting here; it is one with {owner}")
     hint = settings.hints.get(name)
     if hint is not None:
         return read_dimension(name, hint, value)
@@ -129,8 +136,6 @@ def _dimension_of(name: str, value: Any, settings: SettingsInPlay) -> Dimension:
             f"{name} holds several settings, expected one such as "
             f"{settings.first_of(name)}"
         )
-    if owner := settings.owner_of(name):
-        raise InputError(f"{name} is no setting here; it is one with {owner}")
     names = [known for known in settings.hints if not _is_refused(known)]
     raise InputError(f"{name} is no setting of tfdlrm.train{did_you_mean(name, names)}")
 
