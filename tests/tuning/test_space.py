@@ -1,7 +1,17 @@
+from types import SimpleNamespace
+
 import pytest
 
 from tfdlrm.base.errors import InputError
-from tfdlrm.config import DCNV2Config, DLRMConfig, OptimizerConfig, TrainConfig
+from tfdlrm.config import (
+    DCNV2Config,
+    DLRMConfig,
+    EarlyStoppingConfig,
+    OptimizerConfig,
+    TrainConfig,
+)
+from tfdlrm.config.schedules import CosineConfig
+from tfdlrm.tuning.best_settings import chosen_settings
 from tfdlrm.tuning.dimensions import Choices, Range
 from tfdlrm.tuning.space import Space
 from tfdlrm.tuning.space_check import check_space
@@ -61,6 +71,9 @@ def test_numbers_are_whole_where_the_setting_is(tmp_path):
         ("optimizer.lr: [1]", "did you mean optimizer.learning_rate"),
         ("model.rank: [4]", "it is one with model.name dcn_v2"),
         ("model: [dlrm]", "holds several settings, expected one such as model.name"),
+        ("model.name: [[dlrm]]", r"the value \[dlrm\], expected one of"),
+        ("optimizer.schedule: [linear]", "expected one of cosine, "),
+        ("early_stopping: {low: 2, high: 1}", "patience.high is 1, expected more"),
         ("model.name: [dlrn]", "expected one of dlrm, .*did you mean dlrm"),
         ("epochs: 3", "expected a range such as .* or a list of values"),
         ("epochs: []", "expected one or more values"),
@@ -110,6 +123,53 @@ def test_a_trial_has_the_settings_of_its_model_alone(tmp_path):
         values = space.suggest(FirstValues())
         assert set(values) == {"model.name", "model.embedding_dim", f"model.{own}"}
         assert space.is_conditional
+
+
+def test_sections_that_may_be_absent_are_chosen_with_their_settings(tmp_path):
+    text = """
+early_stopping.metric: [auc]
+early_stopping: [null, 3]
+optimizer:
+  schedule: {name: [cosine, null], final_share: [0.25]}
+  dense: {name: [null, adam], learning_rate: [0.125]}
+"""
+    space = read(tmp_path, text)
+    trial = SimpleNamespace(suggest_categorical=lambda name, choices: choices[0])
+    assert space.suggest(trial) == {
+        "early_stopping.patience": None,
+        "optimizer.schedule.name": "cosine",
+        "optimizer.schedule.final_share": 0.25,
+        "optimizer.dense.name": None,
+    }
+    trial = SimpleNamespace(suggest_categorical=lambda name, choices: choices[-1])
+    values = space.suggest(trial)
+    assert values == {
+        "early_stopping.patience": 3,
+        "early_stopping.metric": "auc",
+        "optimizer.schedule.name": None,
+        "optimizer.dense.name": "adam",
+        "optimizer.dense.learning_rate": 0.125,
+    }
+    base = TrainConfig(optimizer=OptimizerConfig(schedule=CosineConfig()))
+    config = read_trial(trial_settings(base, values))
+    assert config.early_stopping == EarlyStoppingConfig(3, "auc")
+    assert config.optimizer.schedule is None
+    assert config.optimizer.dense.learning_rate == 0.125
+    settings = chosen_settings(base, values)
+    assert settings["early_stopping"] == {"patience": 3, "metric": "auc"}
+    assert read_trial(settings) == config
+
+
+def test_a_setting_that_no_trial_has_is_refused(tmp_path):
+    for text, message in (
+        ("early_stopping.metric: [auc]", "it is one with early_stopping.patience"),
+        ("optimizer.schedule.factor: [0.5]", "with optimizer.schedule.name plateau"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read(tmp_path, text)
+    space = read(tmp_path, "optimizer.dense.learning_rate: [0.5]")
+    with pytest.raises(InputError, match="is a setting that no trial has"):
+        check_space(space, TrainConfig(), lambda config: None)
 
 
 def test_another_model_keeps_what_was_given_and_it_has_too():

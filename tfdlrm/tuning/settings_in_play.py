@@ -43,7 +43,7 @@ class SettingsInPlay:
     def hints(self) -> dict[str, Any]:
         """The types of all settings that some trial may have."""
         first = {name: classes[0] for name, classes in self.classes.items()}
-        hints = {}
+        hints: dict[str, Any] = {}
         for name, classes in self.classes.items():
             for chosen in classes:
                 for setting in settings_of(TrainConfig, {**first, name: chosen}):
@@ -143,7 +143,8 @@ def _belongs(name: str, section: Section, chosen: type[Any] | None) -> bool:
 def _require_choice(section: Section, value: Any) -> None:
     if value is None and section.may_be_null:
         return
-    if section.has_choice and value not in section.members:
+    is_choice = isinstance(value, str) and value in section.members
+    if section.has_choice and not is_choice:
         raise InputError(
             f"{section.main_name} has the value {quoted(value)}, expected one of "
             f"{', '.join(section.members)}{did_you_mean(str(value), section.members)}"
