@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from pipelines.logs.opening import open_log
 from tests.support.number_log import (
@@ -14,6 +15,7 @@ from tests.support.number_log import (
     ROWS,
     UNUSUAL,
     NumberLog,
+    number_log,
     write_rows,
 )
 from tests.support.raw_rows import make_rows
@@ -26,12 +28,20 @@ from tfdlrm.exporting.raw_rows import RawFeatures
 from tfdlrm.exporting.raw_scores import score_log
 from tfdlrm.exporting.sample_rows import sample_rows
 from tfdlrm.exporting.scorer import load_scorer
+from tfdlrm.importance import ImportanceCommand, importance
 from tfdlrm.predict import PredictCommand, predict
+from tfdlrm.streaming.batches import Batches
+from tfdlrm.streaming.events import Chunk
+
+BUCKETS_ALONE = """
+  - {name: price, buckets: {quantiles: 5}}
+  - {name: level, column: price, buckets: log2_squared}
+"""
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return NumberLog.written_to(tmp_path_factory.mktemp("numbers"))
+    return number_log(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +153,30 @@ def test_evaluate_counts_the_columns_of_the_log(made, tmp_path):
     assert list(measures["unknown"]) == ["country", "tags"]
 
 
+def test_importance_is_that_of_raw_columns(made, tmp_path):
+    for source in ({"data_dir": made.data_dir}, {"raw": made.log}):
+        output = tmp_path / next(iter(source))
+        command = ImportanceCommand(made.version, output=output, repeats=2, **source)
+        importances = {column.name: column for column in importance(command)}
+        assert [*importances] == made.schema.raw_columns
+        assert any(importances["price"].log_loss_rise)
+
+
+def test_events_of_a_stream_have_the_features_of_the_log(made, scorer):
+    features_of = RawFeatures.load(scorer.extra_directory, scorer.schema)
+    events = [
+        json.dumps({name: row[name] for name in ("bought", *NAMES)}).encode()
+        for row in [*ROWS[:50], *UNUSUAL]
+    ]
+    batches = Batches("clicks", scorer.schema, features_of, len(events))
+    (batch,) = batches.add(Chunk(0, 0, events))
+    served = scorer(batch.features).numpy().ravel()
+    expected = Served(made.version).probabilities(
+        "raw", **inputs_of([*ROWS[:50], *UNUSUAL])
+    )
+    np.testing.assert_allclose(served, expected, rtol=1e-6)
+
+
 def test_other_fitted_numbers_are_another_meaning(made, tmp_path):
     other = NumberLog.of(
         tmp_path, write_rows(tmp_path / "log.csv", ROWS[50:]), made.columns
@@ -197,3 +231,36 @@ def test_numbers_of_criteos_format_have_transforms_too(tmp_path):
     refused = columns | {"I3": ["1e3"] * len(fields)}
     with pytest.raises(tf.errors.InvalidArgumentError, match="I3 of row 0 is `1e3`"):
         served("raw", **refused)
+
+
+@pytest.mark.slow
+def test_buckets_may_be_the_only_features(tmp_path):
+    columns = tmp_path / "columns.yaml"
+    columns.write_text("label: bought\nmissing: [NA]\ncategorical: " + BUCKETS_ALONE)
+    log = write_rows(tmp_path / "log.csv", ROWS)
+    made = NumberLog.of(tmp_path, log, columns)
+    features, _ = next(iter(read_split(made.data_dir, made.schema, "test", 1000)))
+    expected = load_scorer(made.version)(features).numpy().ravel()
+    served = Served(made.version)
+    assert not {"coverage", "raw_unknown"} & set(served.signatures)
+    prices = [row["price"] for row in ROWS[200:]]
+    np.testing.assert_array_equal(served.probabilities("raw", price=prices), expected)
+    predict(PredictCommand(made.version, log, tmp_path / "scores.csv"))
+    predicted = pl.read_csv(tmp_path / "scores.csv")["probability"].to_numpy()[200:]
+    np.testing.assert_allclose(predicted, expected, rtol=1e-6)
+    assert sample_rows(made.data_dir, made.schema)[0].keys() == {"price"}
+
+
+def test_models_without_transforms_compute_none(made, cases):
+    added = {"IsNan", "DivNoNan", "UpperBound"}
+    assert added <= operations(made.version)
+    assert not added & operations(cases("default").path)
+
+
+def operations(version):
+    """Return the operations in the graph of a SavedModel."""
+    contents = (version / "saved_model.pb").read_bytes()
+    (graph,) = SavedModel.FromString(contents).meta_graphs
+    functions = [function.node_def for function in graph.graph_def.library.function]
+    nodes = [graph.graph_def.node, *functions]
+    return {node.op for part in nodes for node in part}
