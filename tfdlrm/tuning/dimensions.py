@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _RANGE_KEYS = ("low", "high", "step", "log")
 _EXAMPLE = "{low: 1, high: 8}"
+_LARGEST = 2**53
 _DIGITS = 4
 """Significant digits of drawn numbers that are not whole."""
 
@@ -164,10 +165,12 @@ def _read_range(name: str, hint: Any, bounds: Mapping[str, Any]) -> Range:
 def _bound(name: str, number_type: type, value: Any) -> float:
     number = _number(value, number_type)
     is_number = isinstance(number, int | float) and not isinstance(number, bool)
-    words = "a whole number" if number_type is int else "a finite number"
+    words = "a finite number"
+    if number_type is int:
+        words = f"a whole number up to {_LARGEST}"
     if not is_number or not math.isfinite(number):
         raise InputError(f"{name} is {quoted(value)}, expected {words}")
-    if number_type is int and number != int(number):
+    if number_type is int and (number != int(number) or abs(number) > _LARGEST):
         raise InputError(f"{name} is {quoted(value)}, expected {words}")
     return number_type(number)
 

@@ -11,6 +11,7 @@ from tfdlrm.config.model_columns import ignored_columns
 from tfdlrm.data.one_class import require_both_labels
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.vocabulary_contents import with_contents
+from tfdlrm.runs.beginning import data_set_of
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,8 @@ class RowsOfSearch:
         Raises:
             InputError: If it cannot.
         """
-        data_dir = config.data_dir
-        assert data_dir is not None
-        schema = with_contents(FeatureSchema.load(data_dir), data_dir)
+        data_dir, _, schema = data_set_of(config)
+        schema = with_contents(schema, data_dir)
         rows = cls(data_dir, schema)
         for split, use in (("train", "to learn from"), ("validation", "to search by")):
             if not schema.num_rows(split):
@@ -42,7 +42,9 @@ class RowsOfSearch:
                     f"{data_dir} has no {split} rows {use}: prepare it with some"
                 )
             schema.check_shards(data_dir, split)
-        require_both_labels(data_dir, rows.schema)
+        if not config.allow_one_class:
+            fix = " --allow_one_class trains all the same"
+            require_both_labels(data_dir, rows.schema, fix)
         return rows
 
     @cached_property

@@ -115,7 +115,9 @@ def next_trial(study: "Study", config: TuneConfig) -> Iterator["Trial | None"]:
             trial = _abandoned(study, config, holds)
             if trial is None and len(study.trials) < config.trials:
                 trial = study.ask()
-                _hold(directory_of(config.output, trial.number), holds)
+                directory = directory_of(config.output, trial.number)
+                directories.remove_tree(directory)  # of a search whose study is lost
+                _hold(directory, holds)
         yield trial
 
 
