@@ -84,6 +84,7 @@ def test_the_best_trial_becomes_a_file_of_settings(config, monkeypatch, capsys):
     assert f"is trial {number};" in report
 
 
+@pytest.mark.slow
 def test_an_auc_is_searched_for_its_highest(config, monkeypatch):
     training = Training(
         monkeypatch, lambda number, rate: Outcome("complete", 0.5, rate / 2, 1)
@@ -126,6 +127,7 @@ def test_failed_trials_count_and_the_search_goes_on(config, monkeypatch, capsys)
     assert "the loss became nan at step 3" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_settings_that_exclude_each_other_fail_a_trial(config, monkeypatch):
     def refuse(settings):
         if settings["model"]["top_mlp_units"] == [8]:
@@ -140,6 +142,7 @@ def test_settings_that_exclude_each_other_fail_a_trial(config, monkeypatch):
     assert states == {"[8]": "failed", "[16,8]": "complete"}
 
 
+@pytest.mark.slow
 def test_a_search_without_any_result_ends_with_the_reason(config, monkeypatch):
     Training(monkeypatch, lambda number, rate: Outcome.failed("the loss became nan"))
     with pytest.raises(InputError, match=r"none of 3 trials .*became nan"):
@@ -147,6 +150,7 @@ def test_a_search_without_any_result_ends_with_the_reason(config, monkeypatch):
     assert not (config.output / "best.yaml").exists()
 
 
+@pytest.mark.slow
 def test_pruned_trials_are_never_the_best(config, monkeypatch):
     def prune(number, rate):
         return Outcome("pruned", 0.01, 0.99, 1) if number == 0 else None
@@ -177,6 +181,7 @@ def test_a_search_with_other_settings_is_not_gone_on_with(
         search(config)
 
 
+@pytest.mark.slow
 def test_other_rows_are_another_search(config, monkeypatch):
     Training(monkeypatch)
     search(replace(config, trials=1))
@@ -250,6 +255,7 @@ def test_settings_that_make_no_search_are_refused(config, settings, message):
         replace(config, **settings)
 
 
+@pytest.mark.slow
 def test_weights_of_trials_killed_at_their_end_are_removed(config, monkeypatch):
     Training(monkeypatch)
     search(replace(config, trials=1))
