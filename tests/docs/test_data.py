@@ -1,5 +1,6 @@
 """Run the commands of the pages on preparing data, as a reader would."""
 
+import re
 import shlex
 import shutil
 
@@ -50,7 +51,12 @@ def test_the_commands_of_the_page_on_own_data_run(tmp_path):
     *_, numbers = write_descriptions(tmp_path)
     numbers.rename(tmp_path / "numbers.yaml")
     header, *rows = blocks(PAGE, "csv")[0].splitlines(keepends=True)
-    (tmp_path / "clicks.csv").write_text("".join([header, *rows * 100]))
+    # With the rows shown alone, all of a day would have the same label.
+    labels = {",yes,": ",no,", ",no,": ",yes,"}
+    others = [
+        re.sub(",(yes|no),", lambda m: labels[m[0]], row, count=1) for row in rows
+    ]
+    (tmp_path / "clicks.csv").write_text("".join([header, *(rows + others) * 50]))
     for command in commands(PAGE):
         result = run_command_line(command, cwd=tmp_path)
         assert result.returncode == 0, f"{command}\n{result.stderr}"
