@@ -14,6 +14,7 @@ from tests.support.number_log import (
     ROWS,
     UNUSUAL,
     NumberLog,
+    number_log,
     write_rows,
 )
 from tests.support.raw_rows import make_rows
@@ -26,12 +27,15 @@ from tfdlrm.exporting.raw_rows import RawFeatures
 from tfdlrm.exporting.raw_scores import score_log
 from tfdlrm.exporting.sample_rows import sample_rows
 from tfdlrm.exporting.scorer import load_scorer
+from tfdlrm.importance import ImportanceCommand, importance
 from tfdlrm.predict import PredictCommand, predict
+from tfdlrm.streaming.batches import Batches
+from tfdlrm.streaming.events import Chunk
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    return NumberLog.written_to(tmp_path_factory.mktemp("numbers"))
+    return number_log(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +145,30 @@ def test_evaluate_counts_the_columns_of_the_log(made, tmp_path):
     evaluate_model(EvaluateCommand(made.version, raw=made.log, output_file=json_file))
     measures = json.loads(json_file.read_text())["raw"]
     assert list(measures["unknown"]) == ["country", "tags"]
+
+
+def test_importance_is_that_of_raw_columns(made, tmp_path):
+    for source in ({"data_dir": made.data_dir}, {"raw": made.log}):
+        output = tmp_path / next(iter(source))
+        command = ImportanceCommand(made.version, output=output, repeats=2, **source)
+        importances = {column.name: column for column in importance(command)}
+        assert [*importances] == made.schema.raw_columns
+        assert any(importances["price"].log_loss_rise)
+
+
+def test_events_of_a_stream_have_the_features_of_the_log(made, scorer):
+    features_of = RawFeatures.load(scorer.extra_directory, scorer.schema)
+    events = [
+        json.dumps({name: row[name] for name in ("bought", *NAMES)}).encode()
+        for row in [*ROWS[:50], *UNUSUAL]
+    ]
+    batches = Batches("clicks", scorer.schema, features_of, len(events))
+    (batch,) = batches.add(Chunk(0, 0, events))
+    served = scorer(batch.features).numpy().ravel()
+    expected = Served(made.version).probabilities(
+        "raw", **inputs_of([*ROWS[:50], *UNUSUAL])
+    )
+    np.testing.assert_allclose(served, expected, rtol=1e-6)
 
 
 def test_other_fitted_numbers_are_another_meaning(made, tmp_path):

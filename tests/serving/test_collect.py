@@ -202,6 +202,21 @@ def test_a_request_that_did_not_ask_for_the_probability_has_none(tmp_path):
     assert (tmp_path / "rows.csv").read_text().splitlines()[1] == "1,u1,a,"
 
 
+def test_features_of_one_column_are_one_column_of_the_log(tmp_path):
+    recipes = {
+        "price": {"column": "price", "transform": {"name": "standardize"}},
+        "level": {"column": "price", "transform": {"name": "log2_squared"}},
+    }
+    columns = Columns("bought", ("price",), ("user", "level"), recipes=recipes)
+    model = save_schema(tmp_path, columns)
+    requests = write_logs(
+        tmp_path / "x.tfrecord", raw_log(price=["1", ""], user=["a", "b"])
+    )
+    collect(CollectCommand(requests, model, tmp_path / "rows.csv"))
+    lines = (tmp_path / "rows.csv").read_text().splitlines()
+    assert lines == ["price,user,probability", "1,a,0.5", ",b,0.25"]
+
+
 def test_requests_without_raw_rows_are_counted(logs, tmp_path):
     model = save_schema(tmp_path, SHOP)
     ids = raw_log(price=["1"], user=["2"], tags=["3"])

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from pipelines.prepare import prepare
+from tests.support.made_once import made_once
 from tfdlrm.config import PrepareConfig
 from tfdlrm.config.models import LogisticRegressionConfig
 from tfdlrm.data.schema import FeatureSchema
@@ -87,10 +88,10 @@ def write_rows(path: Path, rows: list[dict[str, str]]) -> Path:
 
 @dataclass(frozen=True)
 class NumberLog:
-    """The log of `ROWS`, its data set and a model.
+    """A log, its data set and a model.
 
     Args:
-        log: The log; its second half is for test.
+        log: The log; the second half of its rows is for test.
         columns: The description.
         data_dir: The data set.
         schema: Its schema.
@@ -102,14 +103,6 @@ class NumberLog:
     data_dir: Path
     schema: FeatureSchema
     version: Path
-
-    @classmethod
-    def written_to(cls, directory: Path) -> "NumberLog":
-        """Prepare the log and export a model whose weights are random."""
-        columns = directory / "columns.yaml"
-        columns.write_text(DESCRIPTION)
-        log = write_rows(directory / "log.csv", ROWS)
-        return cls.of(directory, log, columns)
 
     @classmethod
     def of(
@@ -124,3 +117,21 @@ class NumberLog:
             weight.assign(rng.normal(0, 0.03, weight.shape))
         version = export_model(model, schema, data_dir, directory / "model")
         return cls(log, columns or Path(), data_dir, schema, version)
+
+
+def number_log(tmp_path_factory) -> NumberLog:
+    """Return the log of `ROWS`, with a data set and a model."""
+
+    def write(directory: Path) -> None:
+        (directory / "columns.yaml").write_text(DESCRIPTION)
+        log = write_rows(directory / "log.csv", ROWS)
+        NumberLog.of(directory, log, directory / "columns.yaml")
+
+    directory = made_once(tmp_path_factory, "number_log", write)
+    return NumberLog(
+        directory / "log.csv",
+        directory / "columns.yaml",
+        directory / "data",
+        FeatureSchema.load(directory / "data"),
+        directory / "model" / "1",
+    )

@@ -130,15 +130,16 @@ def permutation_importances(
 
 def _features_of_columns(schema: FeatureSchema) -> dict[str, list[tuple[str, int]]]:
     """Return the group and position of the features of each raw column, by its name."""
-    features: dict[str, list[tuple[str, int]]] = {}
+    features: dict[str, list[tuple[str, int]]] = {
+        name: [] for name in schema.raw_columns
+    }
     categorical = [feature.name for feature in schema.categorical_features]
     for group, names in (
         ("dense_features", schema.dense_features),
         ("categorical_features", categorical),
     ):
         for position, name in enumerate(names):
-            column = schema.column_of(name)
-            features.setdefault(column, []).append((group, position))
+            features[schema.column_of(name)].append((group, position))
     return features
 
 
