@@ -7,7 +7,11 @@ from typing import Any, Literal
 
 from tfdlrm.base.errors import InputError, require
 from tfdlrm.config.early_stopping import EarlyStoppingConfig
-from tfdlrm.config.models import DLRMConfig, ModelConfig
+from tfdlrm.config.models import (
+    DLRMConfig,
+    ModelConfig,
+    require_rows_to_normalize,
+)
 from tfdlrm.config.optimizers import OptimizerConfig
 from tfdlrm.config.preparing import PrepareConfig
 from tfdlrm.config.values import take_values
@@ -152,13 +156,7 @@ class TrainConfig:
             "ensemble",
         ):
             require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
-        normalization = getattr(self.model, "normalization", None)
-        require(
-            normalization != "batch" or self.batch_size > 1,
-            "batch_size",
-            self.batch_size,
-            ">= 2 with model.normalization batch, since one row has no variance",
-        )
+        require_rows_to_normalize(self.model, self.batch_size)
         clip_norm = self.optimizer.dense.clip_norm
         require(
             clip_norm is None or self.ensemble == 1,

@@ -179,5 +179,5 @@ def table_state(table: Table, optimizer: OptimizerConfig) -> int:
         "row_wise_adagrad": table.rows,
         "lazy_adam": 2 * table.parameters,
     }
-    decay = table.rows if optimizer.decays_late else 0
+    decay = 2 * table.rows if optimizer.decays_late else 0  # of 8 bytes
     return FLOAT_BYTES * (numbers[optimizer.name] + decay)
