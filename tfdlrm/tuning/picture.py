@@ -60,6 +60,14 @@ class TrialPicture:
             axis.set_ylim(*self._limits)
         for axis in axes[:, 0]:
             axis.set_ylabel(AXES[self.metric])
+        # Below all panels: inside them it would hide trials.
+        handles = [
+            line
+            for axis in axes[0]
+            for line in axis.get_lines()
+            if not line.get_label().startswith("_")
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3)
         return figure
 
     def _draw_history(self, axis: Any) -> None:
@@ -79,7 +87,6 @@ class TrialPicture:
         axis.step(numbers, values, where="post", color=COLOURS[1], label="best so far")
         axis.set(title="trials", xlabel="trial")
         axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-        axis.legend()
 
     @property
     def _best_so_far(self) -> tuple[list[int], list[float]]:
@@ -101,10 +108,9 @@ class TrialPicture:
                 marker = "o" if len(curve) == 1 else None
                 axis.plot(epochs, values, marker=marker, markersize=3, **look)
         axis.plot([], [], color=COLOURS[1], label=f"trial {self.best.number}, the best")
-        axis.plot([], [], **_OTHER_CURVE, label="others")
+        axis.plot([], [], **_OTHER_CURVE, label="other trials")
         axis.set(title="validation curves", xlabel="epochs")
         axis.set_xlim(left=0)
-        axis.legend()
 
     def _draw_setting(self, axis: Any, name: str) -> None:
         dimension = self.dimensions[name]
@@ -182,13 +188,20 @@ def _show_range(axis: Any, dimension: Range) -> None:
 
 
 _LOOKS: dict[str, dict[str, Any]] = {
-    "complete": {"linestyle": "", "marker": "o", "markersize": 4, "color": COLOURS[0]},
+    "complete": {
+        "linestyle": "",
+        "marker": "o",
+        "markersize": 4,
+        "color": COLOURS[0],
+        "clip_on": False,
+    },
     "pruned": {
         "linestyle": "",
         "marker": "o",
         "markersize": 4,
         "color": COLOURS[6],
         "fillstyle": "none",
+        "clip_on": False,
     },
 }
 _FAILED: dict[str, Any] = {

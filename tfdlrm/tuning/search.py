@@ -142,7 +142,7 @@ def _write_end(
         best_file = write_best(config, best, len(trials))
         report = write_report(config, trials, best, space.dimensions)
     if num_unfinished := len(unfinished(study)):
-        print(f"{num_unfinished} trials are not finished: other processes do them")
+        print(f"trials that other processes still do: {num_unfinished}")
     print(f"\nBest of {len(trials)} trials by {config.metric}:")
     print(f"{table.head}\n{table.line(best)}\n")
     print(f"Report:   {report}")

@@ -88,13 +88,13 @@ def _storage(config: TuneConfig) -> Any:
     from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend
 
-    place = config.storage or f"sqlite:///{config.output / DATABASE}"
-    if place.startswith("sqlite:"):
+    location = config.storage or f"sqlite:///{config.output / DATABASE}"
+    if location.startswith("sqlite:"):
         patience = {"connect_args": {"timeout": _LOCK_SECONDS}}
-        return RDBStorage(place, engine_kwargs=patience)
-    if "://" in place:
-        return place
-    return JournalStorage(JournalFileBackend(place))
+        return RDBStorage(location, engine_kwargs=patience)
+    if "://" in location:
+        return location
+    return JournalStorage(JournalFileBackend(location))
 
 
 @contextmanager
