@@ -15,7 +15,7 @@ from tfdlrm.training.compiling import compile_model
 from tfdlrm.training.distribution import strategy
 from tfdlrm.training.fit import make_reproducible
 
-SEED, SIZE = 1, 3
+SEED, SIZE = 1, 2
 WITH_BUCKETS = CONFIGS["dlrm with buckets"]
 
 
@@ -55,13 +55,9 @@ def assert_members_equal_models_alone(**settings):
     np.testing.assert_allclose(history["loss"], [np.mean(losses)], rtol=1e-6)
 
 
-def test_a_member_learns_as_a_model_alone_bit_for_bit():
-    assert_members_equal_models_alone()
-
-
 @pytest.mark.slow_variants
-@pytest.mark.parametrize("name", CONFIGS)
-def test_a_member_of_any_kind_learns_as_a_model_alone(name):
+@pytest.mark.parametrize("name", ["mlp", *(name for name in CONFIGS if name != "mlp")])
+def test_a_member_of_any_kind_learns_as_a_model_alone_bit_for_bit(name):
     assert_members_equal_models_alone(config=CONFIGS[name])
 
 
@@ -84,6 +80,7 @@ def test_the_logit_is_the_mean_of_those_of_the_members():
     np.testing.assert_allclose(ensemble(inputs()), expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_members_that_share_rows_each_learn_them_as_alone():
     ensemble = build_ensemble(schema(), WITH_BUCKETS, SIZE, SEED)
     copies = keras.models.clone_model(ensemble)
