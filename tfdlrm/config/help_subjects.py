@@ -80,6 +80,23 @@ ROLLING: Subjects = {
     **_REST_OF_TRAINING,
 }
 
+TUNE: Subjects = {
+    _FIRST: (
+        "data_dir",
+        "space",
+        "trials",
+        "output",
+        "metric",
+        "prune",
+        "storage",
+        "model.name",
+        "batch_size",
+        "epochs",
+    ),
+    "of tfdlrm.train only": ("raw", "run_dir", "export_dir"),
+    **_REST_OF_TRAINING,
+}
+
 PREPARE: Subjects = {
     _FIRST: (
         "raw",

@@ -1,6 +1,6 @@
 """One training run, from rows to an exported model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,7 +102,7 @@ def run_training(
         else RunDirectory.of_another_worker(config)
     )
     with hold as run:
-        model, points = _fit(config, data_dir, schema, run, warm_start, callbacks)
+        model, points = fit_run(config, data_dir, schema, run, warm_start, callbacks)
         if is_chief:
             try:
                 exported, report = finish(
@@ -137,15 +137,31 @@ def _refuse_validation(config: TrainConfig, data_dir: Path) -> None:
         )
 
 
-def _fit(
+def fit_run(
     config: TrainConfig,
     data_dir: Path,
     schema: FeatureSchema,
     run: RunDirectory,
     warm_start: "WarmStart | None",
-    callbacks: "Sequence[keras.callbacks.Callback]",
+    callbacks: "Sequence[keras.callbacks.Callback]" = (),
+    validation: Any = None,
+    watch: "Callable[[Sequence[CurvePoint]], None] | None" = None,
 ) -> tuple["keras.Model", list["CurvePoint"]]:
-    """Train in `run` and return the model and its learning curves."""
+    """Train in the directory of a run.
+
+    Args:
+        config: The settings of the run.
+        data_dir: Directory of the data set.
+        schema: Schema of the data set.
+        run: The run.
+        warm_start: What it begins with; `None` for random weights.
+        callbacks: The user's own callbacks.
+        validation: The validation rows of the curves, if they are read already.
+        watch: Gets the learning curves at each new point, and may end the training.
+
+    Returns:
+        The model and its learning curves.
+    """
     from tfdlrm.data.reading import damage_named, read_split
     from tfdlrm.models import build_model
     from tfdlrm.training.compiling import compile_model
@@ -183,13 +199,14 @@ def _fit(
             model,
             read,
             steps_per_epoch,
-            curve_rows(data_dir, schema),
+            curve_rows(data_dir, schema) if validation is None else validation,
             config,
             run,
             schema.fingerprint,
             Meaning.of(schema),
             None if warm_start is None else warm_start.begin,
             callbacks,
+            watch,
         )
     return model, points
 
