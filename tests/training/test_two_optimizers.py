@@ -55,7 +55,7 @@ def _restored_precision():
     keras.config.set_dtype_policy("float32")
 
 
-@pytest.mark.slow_variants
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [RECIPE, LATE, OTHERS])
 def test_a_killed_run_ends_bit_for_bit_as_a_whole_one(optimizer, tmp_path):
     expected, expected_curves = train(tmp_path / "whole", optimizer)
@@ -77,7 +77,7 @@ def assert_two_days_equal_one_run(directory, **changes):
         np.testing.assert_array_equal(values[name], expected_values, err_msg=name)
 
 
-@pytest.mark.slow_variants
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("optimizer", "precision"),
     [(RECIPE, "float32"), (RECIPE, "mixed_float16"), (LATE, "mixed_float16")],
@@ -150,6 +150,7 @@ def test_new_rows_have_missed_nothing(tmp_path):
     assert (sums > total).any()
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     ("dense", "words"),
     [
