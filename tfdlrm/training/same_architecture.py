@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.plain_text import visible
+from tfdlrm.base.setting_words import as_setting
 from tfdlrm.config import TrainConfig
 from tfdlrm.config.models import ModelConfig
 from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
@@ -100,5 +101,6 @@ def _difference_of_models(source: Source, config: TrainConfig) -> str | None:
     for field in fields(here):
         value_there, value_here = getattr(there, field.name), getattr(here, field.name)
         if field.name not in _MAY_DIFFER and value_there != value_here:
-            return f"model.{field.name} is {value_there} there, {value_here} here"
+            words_there, words_here = as_setting(value_there), as_setting(value_here)
+            return f"model.{field.name} is {words_there} there, {words_here} here"
     return None
