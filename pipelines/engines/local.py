@@ -27,6 +27,7 @@ from pipelines.shards.tfrecord import ShardFormat, shard_path, write_shard
 from pipelines.stages.buckets import Buckets
 from pipelines.stages.building import Building
 from pipelines.stages.encoding import Encoder
+from pipelines.stages.fitting import with_numbers
 from pipelines.stages.piece_encoding import PieceEncoder
 from pipelines.stages.prepared import (
     Prepared,
@@ -79,6 +80,9 @@ def run(
     spill = spill_columns(files, building.work, building.journal, columns.transform)
     columns = with_labels(columns, spill)
     spill, split = _split(raw, spill, columns, building, config)
+    spill = with_numbers(
+        spill, columns, len(split.ranges()["train"]), building.journal, earlier
+    )
     dialect = dialect_of(config)
     counting = _Counting(
         dialect,
@@ -107,6 +111,7 @@ def run(
         config,
         raw.num_days,
         earlier,
+        spill.transforms,
     )
     shard_format = make_shard_format(schema, columns)
     shards = list(_write_shards(buckets, shard_format, building, budget))

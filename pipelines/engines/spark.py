@@ -29,6 +29,7 @@ from pipelines.logs.columns import Columns
 from pipelines.logs.inputs import Inputs
 from pipelines.logs.values import KEYS_PER_DAY
 from pipelines.stages.building import Building
+from pipelines.stages.fitting import PieceStatistics, with_numbers
 from pipelines.stages.journal import Journal
 from pipelines.stages.piece_encoding import PieceEncoder, table_groups
 from pipelines.stages.prepared import (
@@ -55,6 +56,10 @@ from tfdlrm.base import storage
 from tfdlrm.base.byte_size import parse_byte_size
 from tfdlrm.base.progress import stage
 from tfdlrm.config import PrepareConfig
+from tfdlrm.data.number_statistics import NumberStatistics
+
+_MAX_SUMS = 32
+"""Sums of statistics that the driver holds at once, of up to 16 MiB each."""
 
 
 def run(
@@ -101,6 +106,9 @@ def _run(
     _require_same(raw, spill.checksums, building.journal)
     columns = with_labels(columns, spill)
     spill, split = _split(workers, raw, spill, columns, building, config)
+    num_rows = len(split.ranges()["train"])
+    sum_up = partial(_sums_of_pieces, workers)
+    spill = with_numbers(spill, columns, num_rows, building.journal, earlier, sum_up)
     dialect = dialect_of(config)
     days = num_log_days(split, raw.num_days, config)
     counted_features = make_vocabularies(
@@ -138,6 +146,7 @@ def _run(
         config,
         raw.num_days,
         earlier,
+        spill.transforms,
     )
     shard_format = make_shard_format(schema, columns)
     shards, positives, coverage = write_shards(
@@ -200,3 +209,17 @@ def _split(
 
 def _map_keys(spill: Spill, function: Callable[[PieceKeys], Any], number: int) -> Any:
     return function(piece_keys(spill, number))
+
+
+def _sums_of_pieces(
+    workers: Cluster, of_piece: PieceStatistics, numbers: range
+) -> Iterable[NumberStatistics]:
+    """Return as many sums of statistics as the cluster works on at once, or less."""
+    num_tasks = min(len(numbers), workers.parallelism, _MAX_SUMS)
+    return workers.map(partial(_sum_of_task, of_piece, numbers, num_tasks), num_tasks)
+
+
+def _sum_of_task(
+    of_piece: PieceStatistics, numbers: range, num_tasks: int, task: int
+) -> NumberStatistics:
+    return NumberStatistics.sum(map(of_piece, numbers[task::num_tasks]))

@@ -36,14 +36,15 @@ class Cluster:
 
     Attributes:
         session: The Spark session.
+        parallelism: How many tasks run at once.
         workers_here: How many Python workers share this machine's memory; 1 on a
             cluster, where the memory budget is that of one worker.
     """
 
     def __init__(self, session: Any, is_local: bool) -> None:
         self.session = session
-        parallelism = session.sparkContext.defaultParallelism
-        self.workers_here: int = parallelism if is_local else 1
+        self.parallelism: int = session.sparkContext.defaultParallelism
+        self.workers_here: int = self.parallelism if is_local else 1
 
     def numbers(self, count: int) -> Any:
         """Return a data frame of the numbers below `count`, cut into tasks."""

@@ -11,10 +11,15 @@ from polars.selectors import by_name
 from pipelines.logs import criteo
 
 Format = Literal["csv", "tsv", "parquet"]
-Transform = Literal["log1p", "none"]
 Quote = Literal["none", '"']
 TimeUnit = Literal["s", "ms", "us", "ns"]
 Negative = tuple[str, ...] | Literal["others"]
+Recipe = Mapping[str, Any]
+"""A feature of a number column in types of JSON, before it is fitted; see
+`tfdlrm.data.number_features.NumberFeature`."""
+
+NUMBER = "/number/"
+"""Begins the name that typed rows have for the numbers of a column, untransformed."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class Columns:
             as `NA`, these spellings. An empty value is always missing.
         floats_as_integers: Whether the category `7.0` is the same as `7`, since pandas
             writes integers so. Data sets of earlier versions distinguish the two.
+        recipes: For each feature, dense or of buckets, that is read from a column of
+            numbers in a way of its own, this way.
 
     Example:
 
@@ -86,6 +93,7 @@ class Columns:
     negative: Negative = ()
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     floats_as_integers: bool = False
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
 
     @cached_property
     def categorical_features(self) -> tuple[str, ...]:
@@ -96,6 +104,31 @@ class Columns:
     def features(self) -> tuple[str, ...]:
         """All columns that are inputs of a model."""
         return self.dense_features + self.categorical_features
+
+    @cached_property
+    def number_columns(self) -> tuple[str, ...]:
+        """The columns of the files that are read as numbers, each once."""
+        names = [
+            self.recipes[name]["column"] if name in self.recipes else name
+            for name in (*self.dense_features, *self.single_hot)
+            if name in self.recipes or name in self.dense_features
+        ]
+        return tuple(dict.fromkeys(names))
+
+    @cached_property
+    def text_columns(self) -> tuple[str, ...]:
+        """The columns of the files with one categorical value a row."""
+        return tuple(name for name in self.single_hot if name not in self.recipes)
+
+    @property
+    def categorical_values(self) -> tuple[str, ...]:
+        """The columns of the files that are read as categorical values."""
+        return self.text_columns + self.multi_hot
+
+    @property
+    def raw_columns(self) -> tuple[str, ...]:
+        """All columns of the files that features are read from."""
+        return self.number_columns + self.categorical_values
 
     @property
     def quote_mark(self) -> bytes | None:
@@ -110,10 +143,21 @@ class Columns:
         return self.format == "criteo"
 
     def transform(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return `frame` with its dense columns transformed for a model."""
-        return frame.with_columns(
-            self._dense_value(name) for name in self.dense_features
-        )
+        """Return `frame` with its dense columns transformed for a model.
+
+        Features with a recipe are left to `pipelines.ids.number_values`: the numbers of
+        their columns are under `NUMBER` and the column's name.
+        """
+        if not self.recipes:
+            return frame.with_columns(map(self._dense_value, self.dense_features))
+        sources = dict.fromkeys(recipe["column"] for recipe in self.recipes.values())
+        numbers = [
+            frame[name].cast(pl.Float64).alias(NUMBER + name) for name in sources
+        ]
+        dense = [name for name in self.dense_features if name not in self.recipes]
+        frame = frame.with_columns(map(self._dense_value, dense))
+        kept = [name for name in frame.columns if name not in sources or name in dense]
+        return frame.select(by_name(*kept)).hstack(numbers)
 
     def _dense_value(self, name: str) -> pl.Expr:
         if name in self.untransformed:
@@ -142,7 +186,7 @@ class Columns:
             name: list(spellings) for name, spellings in self.missing.items()
         }
         # Earlier versions wrote none of these: left out, they mean the same.
-        for name in ("escape", "negative", "missing", "floats_as_integers"):
+        for name in ("escape", "negative", "missing", "floats_as_integers", "recipes"):
             if not fields[name]:
                 del fields[name]
         if self.quote is None and self.format != "tsv":

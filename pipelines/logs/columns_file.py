@@ -13,8 +13,8 @@ from pipelines.logs.columns import (
     Negative,
     Quote,
     TimeUnit,
-    Transform,
 )
+from pipelines.logs.feature_entries import FeatureEntries, recipes_of
 from pipelines.logs.strict_yaml import StrictYaml
 from pipelines.logs.value_texts import with_floats
 from pipelines.logs.values import TIME_KEY
@@ -70,28 +70,31 @@ class _ColumnsFile:
         formats = get_args(Format)
         file_format: Format = file.choice(top.get("format", "csv"), "format", formats)
         label, positive, negative = self._label(top["label"])
-        dense = [self._dense(value, key) for key, value in file.items(top, "dense")]
+        entries = FeatureEntries(file, file_format == "parquet", self._keep_missing)
+        dense = [
+            feature
+            for key, value in file.items(top, "dense")
+            for feature in entries.dense(value, key)
+        ]
         categorical = [
-            self._categorical(value, key, file_format)
+            entries.categorical(value, key)
             for key, value in file.items(top, "categorical")
         ]
         if not dense and not categorical:
             file.refuse(
                 "dense", "names no feature, nor does categorical", "one or more"
             )
-        multi_hot = [column for column in categorical if column[1]]
+        multi_hot = [feature for feature in categorical if feature.is_bag]
         days_by = self._split(top.get("split"))
         style = _FileStyle(file, top, file_format)
         columns = Columns(
             label=label,
-            dense_features=tuple(name for name, _ in dense),
-            single_hot=tuple(name for name, is_bag, _ in categorical if not is_bag),
-            multi_hot=tuple(name for name, _, _ in multi_hot),
+            dense_features=tuple(feature.name for feature in dense),
+            single_hot=tuple(f.name for f in categorical if not f.is_bag),
+            multi_hot=tuple(feature.name for feature in multi_hot),
             positive=positive,
-            untransformed=tuple(
-                name for name, transform in dense if transform == "none"
-            ),
-            separators=tuple(separator for _, _, separator in multi_hot),
+            untransformed=tuple(f.name for f in dense if f.is_untransformed),
+            separators=tuple(feature.separator for feature in multi_hot),
             format=file_format,
             separator=style.separator(),
             names=style.names(),
@@ -100,11 +103,14 @@ class _ColumnsFile:
             escape=style.escape(),
             negative=negative,
             floats_as_integers=True,
+            recipes=recipes_of([*dense, *categorical]),
         )
         self._check_names(columns)
-        read_names = [label, *columns.features, *([days_by.name] if days_by else [])]
-        missing = self._missing_by_column(top, read_names)
-        for name in set(missing).intersection(columns.categorical_features):
+        self._check_number_columns(columns)
+        raw_columns = [label, *columns.raw_columns]
+        raw_columns += [days_by.name] if days_by else []
+        missing = self._missing_by_column(top, raw_columns)
+        for name in set(missing).intersection(columns.categorical_values):
             missing[name] = with_floats(missing[name])
         return replace(columns, missing=missing)
 
@@ -139,8 +145,13 @@ class _ColumnsFile:
 
     def _keep_missing(self, name: str, entry: Mapping[str, Any], key: str) -> None:
         """Keep a column's own spellings of a missing value, if it has any."""
-        if "missing" in entry:
-            self._missing[name] = self._spellings(entry, f"{key}.missing")
+        if "missing" not in entry:
+            return
+        spellings = self._spellings(entry, f"{key}.missing")
+        if self._missing.setdefault(name, spellings) != spellings:
+            expected = f"{list(self._missing[name])}, as another entry with column"
+            problem = f"is {list(spellings)}"
+            self._file.refuse(f"{key}.missing", problem, f"{expected} {name} has it")
 
     def _missing_by_column(
         self, top: Mapping[str, Any], names: Iterable[str]
@@ -158,40 +169,6 @@ class _ColumnsFile:
                 key, f"is {value!r}", "a list of texts, such as [NA, null]"
             )
         return tuple(dict.fromkeys(text for text in texts if text))
-
-    def _dense(self, value: Any, key: str) -> tuple[str, Transform]:
-        file = self._file
-        if isinstance(value, str):
-            return file.text(value, key), "log1p"
-        keys = ("name", "transform", "missing")
-        entry = file.mapping(value, key, keys, required=("name",))
-        transform = file.choice(
-            entry.get("transform", "log1p"), f"{key}.transform", get_args(Transform)
-        )
-        name = file.text(entry["name"], f"{key}.name")
-        self._keep_missing(name, entry, key)
-        return name, transform
-
-    def _categorical(
-        self, value: Any, key: str, file_format: Format
-    ) -> tuple[str, bool, str | None]:
-        """Return the name, whether it is multi-hot, and the separator of its values."""
-        file = self._file
-        if isinstance(value, str):
-            return file.text(value, key), False, None
-        keys = ("name", "separator", "multi_hot", "missing")
-        entry = file.mapping(value, key, keys, required=("name",))
-        name = file.text(entry["name"], f"{key}.name")
-        self._keep_missing(name, entry, key)
-        separator = entry.get("separator")
-        if separator is not None:
-            separator = file.text(separator, f"{key}.separator")
-        is_bag = entry.get("multi_hot", separator is not None)
-        if not isinstance(is_bag, bool) or (separator is not None and not is_bag):
-            file.refuse(f"{key}.multi_hot", f"is {is_bag!r}", "true with a separator")
-        if is_bag and separator is None and file_format != "parquet":
-            file.refuse(key, "is multi-hot and has no separator", "one, such as '|'")
-        return name, is_bag, separator
 
     def _split(self, value: Any) -> DaysBy | None:
         if value is None:
@@ -213,10 +190,14 @@ class _ColumnsFile:
         for names in (used, columns.names or ()):
             for index, name in enumerate(names):
                 if name in names[:index]:
-                    refuse(name, "is named twice", "every column once")
+                    more = ""
+                    if name in columns.recipes:
+                        more = ": give the second feature another name, and `column`"
+                    refuse(name, "is named twice", f"every column once{more}")
         days_by = columns.days_by
         if columns.names is not None:
-            for name in chain(used, [days_by.name] if days_by else []):
+            raw_columns = [columns.label, *columns.raw_columns]
+            for name in chain(raw_columns, [days_by.name] if days_by else []):
                 if name not in columns.names:
                     hint = did_you_mean(name, columns.names)
                     refuse("names", f"lacks {name}", f"every column of the files{hint}")
@@ -225,6 +206,20 @@ class _ColumnsFile:
                 reserved = ", ".join((*_NAMES_IN_RECORDS, TIME_KEY))
                 problem = "cannot be the name of a feature"
                 refuse(name, problem, f"none of {reserved}")
+
+    def _check_number_columns(self, columns: Columns) -> None:
+        """Refuse a column that would be read in two ways, or under two meanings."""
+        refuse = self._file.refuse
+        for name, recipe in columns.recipes.items():
+            column = recipe["column"]
+            if column == columns.label:
+                refuse(name, f"is read from {column}, the label", "another column")
+            if column in columns.categorical_values:
+                problem = f"is read from {column}, which is under categorical as text"
+                refuse(name, problem, "a column of numbers, or buckets for both")
+            if column != name and name in columns.number_columns:
+                problem = "is the name of a feature, and of a column that another reads"
+                refuse(name, problem, "another name for the feature")
 
 
 class _FileStyle:

@@ -196,7 +196,7 @@ class LogFile(ABC):
             f"{num_filled:,} values are bad, the first is {quote_value(value)} in row "
             f"{int(numbers[index])}, expected {reader.expected}"
             f"{reader.explain(value)}; "
-            f"{_column_hint(value, name in self.columns.dense_features)}"
+            f"{_column_hint(value, name in self.columns.number_columns)}"
         )
 
     def _refuse(self, bad_rows: list[BadLogRow]) -> None:

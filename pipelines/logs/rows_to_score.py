@@ -110,7 +110,7 @@ def as_texts(frame: pl.DataFrame, columns: Columns) -> Texts:
     """
     separators = dict(zip(columns.multi_hot, columns.separators, strict=True))
     texts: Texts = {}
-    for name in columns.features:
+    for name in columns.raw_columns:
         values = frame[name].alias("value")
         if columns.is_criteo and name in columns.single_hot:
             texts[name] = _hexadecimal(values.to_list())

@@ -89,9 +89,9 @@ def column_readers(
     missing = columns.missing
     if labelled:
         readers[columns.label] = (columns.label, _label_reader(columns))
-    for name in columns.dense_features:
+    for name in columns.number_columns:
         readers[name] = (name, _number_reader(missing.get(name, ())))
-    for name in columns.single_hot:
+    for name in columns.text_columns:
         reader = ColumnReader(
             "bad category",
             _expected_category(columns),

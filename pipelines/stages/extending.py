@@ -1,18 +1,22 @@
 """Settings of a data set that extends another: taken from there, or refused."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipelines.ids.dialects import dialect_of
 from pipelines.ids.earlier import Earlier
-from pipelines.logs.columns import Columns
+from pipelines.ids.number_values import columns_of
+from pipelines.logs.columns import Columns, Recipe
 from pipelines.logs.columns_file import load_columns
+from pipelines.stages.criteo_columns import criteo_columns
 from tfdlrm.base import storage
 from tfdlrm.base.checksums import unseal
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig
+from tfdlrm.config.number_settings import NUMBER_SETTINGS
 from tfdlrm.data.column_files import vocabulary_path
 from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.exported_model import (
@@ -126,6 +130,7 @@ def extended_settings(config: PrepareConfig, earlier: Earlier) -> PrepareConfig:
     config = replace(config, **settings)
     if config.columns is not None:
         _require_same_columns(config, load_columns(config.columns), schema)
+    _require_same_numbers(config, schema)
     return config
 
 
@@ -136,11 +141,8 @@ def extended_columns(columns: Columns | None, earlier: Earlier) -> Columns:
         columns: Their description; `None` takes that of what is extended.
         earlier: What is extended.
     """
-    fields = earlier.schema.columns
-    if fields is None:
-        return Columns.criteo()
-    before = Columns.from_json(fields)
-    if columns is None:
+    before = columns_of(earlier.schema)
+    if columns is None or before.is_criteo:
         return before
     return replace(columns, negative=columns.negative or before.negative)
 
@@ -175,9 +177,55 @@ def _require_same_columns(
         columns=columns.to_json(),
     )
     texts = differences(Meaning.of(schema), Meaning.of(described))
+    texts += recipe_differences(columns_of(schema).recipes, columns.recipes)
     if texts:
         raise InputError(
             f"columns is {config.columns}, which describes another log than what "
             f"extend names: {summarize(texts)} (there: what is extended, here: "
             f"{config.columns}); leave columns out, or describe the same"
         )
+
+
+def _require_same_numbers(config: PrepareConfig, schema: FeatureSchema) -> None:
+    """Refuse settings of numbers that are not those of what is extended."""
+    names = [
+        name
+        for name, default in NUMBER_SETTINGS.items()
+        if getattr(config, name) != default
+    ]
+    if not names:
+        return
+    texts = ["its columns are described"]
+    if schema.columns is None:
+        before, columns = columns_of(schema), criteo_columns(config)
+        texts = recipe_differences(before.recipes, columns.recipes)
+        if before.untransformed != columns.untransformed:
+            texts.append("dense_transform: none in one of them only")
+    if texts:
+        raise InputError(
+            f"{names[0]} is {getattr(config, names[0])}, but what extend names was "
+            f"prepared otherwise ({summarize(texts)}; there: what is extended, here: "
+            f"the settings): leave {' and '.join(names)} out"
+        )
+
+
+def recipe_differences(
+    there: Mapping[str, Recipe], here: Mapping[str, Recipe]
+) -> list[str]:
+    """Return the differences of the features of numbers of two logs, in words."""
+    return [
+        f"feature {name}: {_in_words(there.get(name))} there, "
+        f"{_in_words(here.get(name))} here"
+        for name in dict.fromkeys([*there, *here])
+        if there.get(name) != here.get(name)
+    ]
+
+
+def _in_words(recipe: Recipe | None) -> str:
+    if recipe is None:
+        return "nothing of its own"
+    transform = {**recipe["transform"]}
+    name = transform.pop("name")
+    numbers = "".join(f" {number}" for number in transform.values())
+    clip = f", clip {recipe['clip']}" if "clip" in recipe else ""
+    return f"{name}{numbers} of {recipe['column']}{clip}"

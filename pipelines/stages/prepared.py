@@ -1,6 +1,6 @@
 """The steps that every engine begins and ends with."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from pipelines.logs.inputs import Inputs
 from pipelines.logs.label_values import require_described, with_negatives
 from pipelines.shards.tfrecord import ShardFormat
 from pipelines.stages.buckets import Buckets
+from pipelines.stages.criteo_columns import criteo_columns
 from pipelines.stages.extending import extended_columns
 from pipelines.stages.spill import Spill
 from pipelines.stages.split import Split, num_days, num_log_days
@@ -21,6 +22,7 @@ from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig
 from tfdlrm.data.block_format import row_type
 from tfdlrm.data.meaning import Meaning
+from tfdlrm.data.number_features import NumberFeature
 from tfdlrm.data.schema import SPLITS, CategoricalFeature, FeatureSchema
 from tfdlrm.data.shards import Shard
 from tfdlrm.data.vocabulary_contents import with_contents
@@ -62,7 +64,7 @@ def read_columns(
     if earlier is not None:
         columns = extended_columns(described, earlier)
     else:
-        columns = described or Columns.criteo()
+        columns = described or criteo_columns(config)
     if config.traits.needs_hashes and not columns.is_criteo:
         raise InputError(
             f"the {config.dialect} dialect numbers Criteo's 32-bit hashes, and columns "
@@ -184,6 +186,7 @@ def schema_without_shards(
     config: PrepareConfig,
     num_inputs: int,
     earlier: Earlier | None = None,
+    transforms: Mapping[str, NumberFeature] | None = None,
 ) -> FeatureSchema:
     """Return the schema as it is before shards are written, without its source.
 
@@ -195,6 +198,7 @@ def schema_without_shards(
         config: The settings.
         num_inputs: Number of raw files or folders with a day's log each.
         earlier: What the data set extends.
+        transforms: The features that are computed from numbers, fitted.
     """
     assert config.dialect is not None
     schema = FeatureSchema(
@@ -202,6 +206,7 @@ def schema_without_shards(
         dense_features=columns.dense_features,
         categorical_features=categorical_features(counted_features, columns),
         untransformed=columns.untransformed,
+        transforms=dict(transforms or {}),
         dialect=config.dialect,
         min_frequency=config.min_frequency,
         max_index_range=config.max_index_range,

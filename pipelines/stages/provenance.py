@@ -13,6 +13,7 @@ from pipelines.logs.damage import reading
 from pipelines.logs.inputs import Inputs
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig
+from tfdlrm.config.number_settings import NUMBER_SETTINGS
 from tfdlrm.data.schema import FILE_NAME, FeatureSchema
 
 _WITHOUT_EFFECT = {"memory_budget", "engine", "master"}
@@ -39,6 +40,9 @@ def describe_source(
     settings = {
         name: getattr(config, name) for name in names if name not in _WITHOUT_EFFECT
     }
+    for name, default in NUMBER_SETTINGS.items():  # as earlier versions describe it
+        if settings[name] == default:
+            del settings[name]
     settings["extend"] = None
     if earlier is not None:  # wherever it is
         settings["extend"] = [
@@ -124,8 +128,10 @@ def first_difference(
     """
     if old_source is None or old_source.keys() != source.keys():
         return "it does not say what it was made from"
-    for name, value in source["settings"].items():
-        old_value = old_source["settings"].get(name)
+    settings = NUMBER_SETTINGS | source["settings"]
+    old_settings = NUMBER_SETTINGS | old_source["settings"]
+    for name, value in settings.items():
+        old_value = old_settings.get(name)
         if old_value != value:
             if name == "columns":
                 return "columns describes other columns"

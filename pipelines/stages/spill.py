@@ -11,6 +11,7 @@ from typing import Protocol
 import polars as pl
 from polars import selectors
 
+from pipelines.ids.number_values import NumberValues
 from pipelines.logs.bad_rows import SkippedRows
 from pipelines.logs.checksums import FileChecksum, InputChangedError
 from pipelines.stages.journal import Entry, Journal
@@ -19,6 +20,7 @@ from tfdlrm.base.kept_files import KeptFile, keep
 from tfdlrm.base.parallel import map_in_order
 from tfdlrm.base.progress import stage
 from tfdlrm.base.storage import whole
+from tfdlrm.data.number_features import NumberFeature
 
 Transform = Callable[[pl.DataFrame], pl.DataFrame]
 
@@ -59,6 +61,7 @@ class Spill:
         checksums: SHA-256 of each raw file.
         skipped: Malformed rows that were left out.
         files: Size and checksum of each piece; empty if not known.
+        numbers: Computes features from numbers of the pieces as they are read.
     """
 
     pieces: tuple[Path, ...]
@@ -67,6 +70,7 @@ class Spill:
     checksums: tuple[str, ...]
     skipped: SkippedRows
     files: tuple[KeptFile, ...] = ()
+    numbers: NumberValues | None = None
     _checked: set[int] = field(
         default_factory=set, init=False, repr=False, compare=False
     )
@@ -75,6 +79,11 @@ class Spill:
     def starts(self) -> list[int]:
         """Number of the first row of each piece, then the number of all rows."""
         return list(accumulate(self.rows_per_piece, initial=0))
+
+    @property
+    def transforms(self) -> dict[str, NumberFeature]:
+        """The features that are computed from numbers, for the schema."""
+        return dict(self.numbers.features) if self.numbers else {}
 
     def read(self, number: int, names: Sequence[str] | None = None) -> pl.DataFrame:
         """Read a piece, or some of its columns, and check its bytes.
@@ -90,7 +99,10 @@ class Spill:
         if self.files and (names is None or number not in self._checked):
             self.files[number].check()
             self._checked.add(number)
-        return read_piece(self.pieces[number], names)
+        if self.numbers is None:
+            return read_piece(self.pieces[number], names)
+        columns = None if names is None else self.numbers.columns_to_read(names)
+        return self.numbers.add_to(read_piece(self.pieces[number], columns), names)
 
 
 def spill_columns(

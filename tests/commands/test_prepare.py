@@ -21,6 +21,7 @@ from tests.support.raw_rows import make_rows, read_plainly, replace_field, write
 from tfdlrm.base.command_line import parse
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import PrepareConfig
+from tfdlrm.config.number_settings import NUMBER_SETTINGS
 from tfdlrm.data.schema import FeatureSchema
 
 
@@ -40,6 +41,8 @@ def test_a_data_set_is_what_plain_python_makes_of_the_rows(raw, output):
     assert schema.split["rows_per_day"] == [143] * 6 + [142]
     settings = asdict(CONFIG)
     for name in ("memory_budget", "engine", "master"):  # have no effect on the bytes
+        del settings[name]
+    for name in NUMBER_SETTINGS:  # none is used: the data set is as before they were
         del settings[name]
     assert schema.source["settings"] == settings
     assert [file["name"] for file in schema.source["files"]] == ["train.txt"]

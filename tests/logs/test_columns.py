@@ -123,7 +123,10 @@ def test_columns_of_one_kind_are_enough(load):
         ("{label: y, dense: [a, a]}", "a is named twice"),
         ("{label: y, dense: [a], categorical: [a]}", "a is named twice"),
         ("{label: y, dense: [y]}", "y is named twice"),
-        ("{label: y, dense: [{name: a, transform: log}]}", "expected one of log1p, no"),
+        (
+            "{label: y, dense: [{name: a, transform: ln}]}",
+            "expected one of log, none, st",
+        ),
         (
             "{label: y, dense: [a], dense: [b]}",
             "line 1: the key 'dense' is there twice",

@@ -95,6 +95,11 @@ PREPARE: Subjects = {
     ),
     "splits that are used as they are": ("train", "validation", "test"),
     "ids": ("hash_buckets", "max_index_range", "forget_days"),
+    "numbers of Criteo's format": (
+        "dense_transform",
+        "dense_buckets",
+        "missing_flags",
+    ),
     "files": ("record_format", "seed"),
     "machine": ("memory_budget", "engine", "master"),
 }

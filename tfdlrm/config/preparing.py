@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from tfdlrm.base.byte_size import parse_byte_size
 from tfdlrm.base.errors import InputError, require
+from tfdlrm.config.number_settings import check_number_settings
 from tfdlrm.config.values import take_values
 from tfdlrm.data.dialects import DialectTraits, traits_of
 from tfdlrm.data.schema import FeatureSchema, RecordFormat
@@ -38,6 +39,13 @@ class PrepareConfig:
         seed: Seed of the shuffle of the training rows.
         columns: YAML file that describes the columns of a log that is not in Criteo's
             format; docs/own_data.md describes it.
+        dense_transform: How the numbers of Criteo's format become dense features:
+            `log`, `none`, `standardize`, `minmax`, `log2_squared`, or `quantiles:N` for
+            ranks; docs/own_data.md describes them (null means log).
+        dense_buckets: Buckets of these numbers that are categorical features too:
+            `log2_squared` or `quantiles:N` (null adds none).
+        missing_flags: Whether each of these numbers has a second dense feature, which
+            is 1 where the number is missing.
         record_format: `block` for records that train fastest, `row` for ordinary
             one-row Examples that other tools read too, `parquet` for Parquet, which
             tensorflow-io reads.
@@ -66,6 +74,9 @@ class PrepareConfig:
     on_bad_row: Literal["stop", "skip"] = "stop"
     seed: int = 0
     columns: Path | None = None
+    dense_transform: str | None = None
+    dense_buckets: str | None = None
+    missing_flags: bool = False
     record_format: RecordFormat = "block"
     extend: Path | None = None
     forget_days: int | None = None
@@ -80,6 +91,7 @@ class PrepareConfig:
         if self.dialect is not None:
             self._fill_in_dialect(self.dialect)
         self._check_forget_days()
+        check_number_settings(self)
         require(
             self.master is None or self.engine == "spark",
             "master",

@@ -25,6 +25,7 @@ class DialectTraits:
         needs_hashes: Whether values must be Criteo's 32-bit hashes.
         split_order: The splits in the order of their rows.
         has_split_settings: Whether the days of each split can be chosen.
+        has_number_settings: Whether the transforms of numbers can be chosen.
     """
 
     reserved_ids: Mapping[str, int] = field(
@@ -37,6 +38,7 @@ class DialectTraits:
     needs_hashes: bool = False
     split_order: tuple[str, ...] = SPLITS
     has_split_settings: bool = True
+    has_number_settings: bool = True
 
 
 _TRAITS = {
@@ -48,6 +50,7 @@ _TRAITS = {
         needs_hashes=True,
         split_order=("train", "test", "validation"),
         has_split_settings=False,
+        has_number_settings=False,
     ),
     "hash": DialectTraits(has_vocabulary=False),
 }

@@ -24,7 +24,7 @@ rows of the first data set of a chain.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -37,8 +37,7 @@ from tfdlrm.data.transforms import (
     transform_from_json,
 )
 
-MISSING_SUFFIX = "_missing"
-"""End of the name of a feature that says whether a number is missing."""
+Buckets = TypeVar("Buckets", int, np.ndarray)
 
 _SMALLEST = float(np.finfo(np.float32).tiny)
 
@@ -136,7 +135,7 @@ def bucket_text(bucket: int) -> str:
     return str(bucket)
 
 
-def bucket_hash(bucket: int) -> int:
+def bucket_hash(bucket: Buckets) -> Buckets:
     """Return a bucket as the value that has an id, in Criteo's format.
 
     Example:

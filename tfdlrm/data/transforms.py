@@ -14,8 +14,6 @@ import numpy as np
 
 from tfdlrm.data.number_statistics import NumberStatistics
 
-MAX_QUANTILES = 1000
-
 LOWEST_BUCKET = -(2**31)
 """Number of the bucket of all numbers that are as low as this or lower."""
 
@@ -59,7 +57,9 @@ class Transform:
 
     def to_json(self) -> dict[str, Any]:
         """Return the same in types of JSON, which `transform_from_json` reads."""
-        return {"name": self.name, **asdict(self)}  # type: ignore[call-overload]
+        numbers: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
+        known = {name: value for name, value in numbers.items() if value is not None}
+        return {"name": self.name, **known}
 
 
 @dataclass(frozen=True)
