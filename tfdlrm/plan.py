@@ -14,7 +14,7 @@ from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.device_names import unseen_gpus
 from tfdlrm.base.errors import require
 from tfdlrm.base.plain_text import markdown
-from tfdlrm.config import TrainConfig
+from tfdlrm.config import OptimizerConfig, TrainConfig
 from tfdlrm.config.help_subjects import PLAN
 from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
 from tfdlrm.planning.advice import Memory, memory_here, require_memory
@@ -93,7 +93,7 @@ def plan(command: PlanCommand) -> str:
         f"# Plan: {command.model.name}, {command.optimizer.name}, "
         f"batch size {command.batch_size:,}, {command.precision}",
         f"Columns and rows: {_source(command)}.",
-        tables_of(needs, command.optimizer.name),
+        tables_of(needs, command.optimizer),
         memory_of(needs, memory),
         disk_of(needs, command),
         time_of(needs, command, num_rows),
@@ -142,7 +142,7 @@ def memory_for(command: PlanCommand) -> Memory:
     return memory
 
 
-def tables_of(needs: MemoryPlan, optimizer: str) -> str:
+def tables_of(needs: MemoryPlan, optimizer: OptimizerConfig) -> str:
     """Return the number of parameters and the bytes of each table, as Markdown."""
     size = needs.size
     lines = [

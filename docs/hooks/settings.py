@@ -41,6 +41,7 @@ PAGES: dict[str, dict[str, Any]] = {
     "train": {
         "tfdlrm.train": config.TrainConfig,
         "tfdlrm.train --optimizer.…": config.OptimizerConfig,
+        "tfdlrm.train --optimizer.dense.…": config.DenseOptimizerConfig,
         "tfdlrm.train --checkpoints.…": config.CheckpointConfig,
         "tfdlrm.train --prepare.…": config.PrepareConfig,
     },

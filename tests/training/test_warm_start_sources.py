@@ -116,7 +116,7 @@ def test_a_run_without_a_readable_checkpoint_is_refused(first_run, tmp_path):
         ),
         (
             {"optimizer": OptimizerConfig("sgd")},
-            "state of another optimizer: optimizer.name is adagrad there, sgd here",
+            "state of another optimizer: it is adagrad there, sgd here",
         ),
     ],
 )

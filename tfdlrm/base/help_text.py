@@ -118,7 +118,7 @@ class CommandHelp:
         text = setting.description
         names = choices(setting.hint)
         if names and any(f"`{name}`" not in text for name in names):
-            is_listed = metavar(setting.hint) != "NAME,NAME,..."
+            is_listed = not metavar(setting.hint).startswith("NAME")
             if not is_listed:
                 text = f"{text} Names: {', '.join(names)}."
         if setting.is_required:

@@ -96,6 +96,10 @@ def expected(hint: Any, default: Any = MISSING) -> str:
     return f"{text} or null" if may_be_null(hint) else text
 
 
+_MAX_LISTED = 8
+"""The most values that stand next to an option; the text about it lists more."""
+
+
 def metavar(hint: Any) -> str:
     """Return what stands for a value in `--help`.
 
@@ -111,7 +115,7 @@ def metavar(hint: Any) -> str:
         word = _METAVARS.get(_name(types[0]), "NAME") if not names else "NAME"
         return f"{word},{word}" if Ellipsis not in types else f"{word},{word},..."
     if names:
-        return f"{{{','.join(names)}}}"
+        return "NAME" if len(names) > _MAX_LISTED else f"{{{','.join(names)}}}"
     return "{true,false}" if member is bool else _METAVARS.get(_name(member), "VALUE")
 
 

@@ -9,15 +9,17 @@ from typing import Any, NamedTuple
 import keras
 
 from tfdlrm.checkpoints.variables import SavedVariables
+from tfdlrm.optimizers._parts import parts_of
 
 
 class Role(NamedTuple):
     """What a variable is for.
 
     Args:
-        group: `weight`, `seed`, `iterations`, `state` or `scale`.
+        group: `weight`, `seed`, `iterations`, `state`, `dense` or `scale`.
         number: Number of the weight, of the source of random numbers, of the trainable
-            weight that the state belongs to, or of the variable of the loss scale.
+            weight that the state belongs to, of the variable of an optimizer for the
+            dense layers alone, or of the variable of the loss scale.
         part: Number of the state, if the optimizer keeps several for each weight.
     """
 
@@ -46,25 +48,31 @@ def roles_of(model: keras.Model, variables: SavedVariables) -> dict[Role, str]:
     seed_ids = {id(seed) for seed in seeds}
     weights = [weight for weight in model.variables if id(weight) not in seed_ids]
     outer = model.optimizer
-    optimizer = getattr(outer, "inner_optimizer", outer)  # of loss scaling
+    optimizer, *others = parts_of(outer)
     roles = _numbered("weight", weights, variables) | _numbered(
         "seed", [seed for seed in model.variables if id(seed) in seed_ids], variables
     )
     roles[ITERATIONS] = variables.holder_of(optimizer.iterations).name
-    if optimizer is not outer:
-        scale = [
-            variable
-            for variable in outer._variables
-            if variable is not outer._learning_rate
-        ]
-        roles |= _numbered("scale", scale, variables)
+    if hasattr(outer, "inner_optimizer"):  # of loss scaling
+        roles |= _numbered("scale", _without_rate(outer), variables)
+    for dense in others:
+        roles |= _numbered("dense", _without_rate(dense), variables)
     trainable_names = _numbered("", model.trainable_variables, variables).values()
     numbers = {name: number for number, name in enumerate(trainable_names)}
+    known = {id(weight) for weight in optimizer._trainable_variables}
     for weight in model.trainable_variables:
+        if id(weight) not in known:
+            continue
         number = numbers[variables.holder_of(weight).name]
         for part, state in enumerate(optimizer.row_state(weight)):
             roles[Role("state", number, part)] = variables.holder_of(state).name
     return roles
+
+
+def _without_rate(optimizer: Any) -> list[Any]:
+    """Return the variables of an optimizer itself, except the learning rate."""
+    rate = optimizer._learning_rate
+    return [variable for variable in optimizer._variables if variable is not rate]
 
 
 def _numbered(

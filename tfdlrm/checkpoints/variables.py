@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfdlrm.checkpoints.entries import PIECE_BYTES, DamagedError, Piece
 from tfdlrm.checkpoints.variable import StoredVariable
+from tfdlrm.optimizers._parts import table_optimizer
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,7 @@ class SavedVariables:
 
         Call it before a training step is compiled.
         """
-        outer = self._model.optimizer
-        optimizer = getattr(outer, "inner_optimizer", outer)  # of loss scaling
+        optimizer = table_optimizer(self._model.optimizer)
         tables = [
             variable
             for variable in self._model.trainable_variables

@@ -11,7 +11,11 @@ from tfdlrm.config.models import (
     MLPConfig,
     ModelConfig,
 )
-from tfdlrm.config.optimizers import OptimizerConfig, OptimizerName
+from tfdlrm.config.optimizers import (
+    DenseOptimizerConfig,
+    OptimizerConfig,
+    OptimizerName,
+)
 from tfdlrm.config.preparing import PrepareConfig
 from tfdlrm.config.rolling import RollingConfig
 from tfdlrm.config.stream import StreamConfig
@@ -26,6 +30,7 @@ __all__ = [
     "DCNV2Config",
     "DLRMConfig",
     "DeepFMConfig",
+    "DenseOptimizerConfig",
     "FMConfig",
     "LogisticRegressionConfig",
     "MFConfig",

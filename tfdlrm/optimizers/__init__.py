@@ -16,6 +16,7 @@ if keras.backend.backend() != "tensorflow":
     )
 
 from tfdlrm.optimizers.adagrad import Adagrad
+from tfdlrm.optimizers.composite import CompositeOptimizer
 from tfdlrm.optimizers.lazy_adam import LazyAdam
 from tfdlrm.optimizers.loss_scale import LossScaleOptimizer
 from tfdlrm.optimizers.row_wise_adagrad import RowWiseAdagrad
@@ -25,6 +26,7 @@ from tfdlrm.optimizers.sgd import SGD
 __all__ = [
     "SGD",
     "Adagrad",
+    "CompositeOptimizer",
     "LazyAdam",
     "LossScaleOptimizer",
     "RowWiseAdagrad",

@@ -13,10 +13,17 @@ from tfdlrm.layers._wide_sums import sum_dtype
 from tfdlrm.optimizers._accumulation import GradientSum
 from tfdlrm.optimizers._clipping import clip
 from tfdlrm.optimizers._collective_keys import use_own_keys
+from tfdlrm.optimizers._tables import is_table
+from tfdlrm.optimizers._whole_tables import (
+    TableDecay,
+    penalty_gradient,
+    whole_gradient,
+)
 
 _WHOLE_TABLE = {
-    "weight_decay": "Leave weight_decay unset, and give an EmbeddingCollection an "
-    "embeddings_regularizer, which pulls at the rows of the batch.",
+    "weight_decay": "Leave weight_decay unset, and set table_weight_decay, or give an "
+    "EmbeddingCollection an embeddings_regularizer, which pulls at the rows of the "
+    "batch.",
     "use_ema": "Leave use_ema unset, and average the weights of saved checkpoints.",
 }
 """Options that change rows outside the batch at every step, and what to do instead."""
@@ -32,6 +39,12 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     Args:
         learning_rate: A float, or a `keras.optimizers.schedules.LearningRateSchedule`.
         name: Name of the optimizer.
+        table_l2: Factor of the sum of the squared numbers of all embedding tables in
+            the loss, as `keras.regularizers.L2` of a whole table. Its gradient goes
+            into the step of the optimizer.
+        table_weight_decay: Share of each row, times the learning rate, that a step
+            takes away, as `weight_decay` in Keras.
+        decay_of: `all` reads and writes whole tables at every step, for small ones.
         kwargs: Other arguments of `keras.optimizers.Optimizer`, as far as supported.
             `clipnorm`, `global_clipnorm` and `clipvalue` clip the gradients of the
             whole batch, after repeated rows and all devices are summed; tables of one
@@ -44,7 +57,15 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             `tf.distribute.ParameterServerStrategy`.
     """
 
-    def __init__(self, learning_rate: Any, name: str, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        learning_rate: Any,
+        name: str,
+        table_l2: float = 0.0,
+        table_weight_decay: float = 0.0,
+        decay_of: str = "touched",
+        **kwargs: Any,
+    ) -> None:
         unsupported = [key for key in _WHOLE_TABLE if kwargs.get(key)]
         if unsupported:
             raise ValueError(
@@ -64,8 +85,15 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         # A function, since Keras would save the contents of a dictionary.
         self._get_flags: Callable[[Any], Any] = {}.get
         self._at_home: frozenset[Any] = frozenset()
+        self._decayed: frozenset[Any] = frozenset()
         self._sums: Callable[[Any], GradientSum] = {}.__getitem__
         self._clips = bool(self.clipnorm or self.global_clipnorm or self.clipvalue)
+        self._decay = TableDecay(table_l2, table_weight_decay, decay_of)
+        if self._clips and table_l2:
+            raise ValueError(
+                f"{type(self).__name__} does not clip gradients together with the "
+                "penalty of whole tables: leave clipping or table_l2 unset."
+            )
 
     def build(self, variables: Any) -> None:
         if self.built:
@@ -78,6 +106,8 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             if hasattr(variable, "shard")
         )
         self._require_one_home(variables)
+        if self._decay:
+            self._decayed = frozenset(map(self._var_key, filter(is_table, variables)))
         if self.gradient_accumulation_steps:
             self._add_sums(variables)
         self._add_states(variables)
@@ -277,11 +307,17 @@ class SparseOptimizer(keras.optimizers.Optimizer):
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Update one variable from its gradient, dense or `tf.IndexedSlices`."""
-        changed = self._get_flags(self._var_key(variable))
+        key = self._var_key(variable)
+        changed = self._get_flags(key)
         if isinstance(variable, keras.Variable):
             variable = variable.value
         dtype = sum_dtype(variable.dtype)
         learning_rate = tf.cast(learning_rate, dtype)
+        if self._decay and key in self._decayed:
+            gradient = self._decay_table(variable, gradient, dtype)
+            if changed is not None:
+                changed.assign(tf.ones_like(changed))
+                changed = None
         if isinstance(gradient, tf.IndexedSlices):
             values = tf.cast(gradient.values, dtype)
             if changed is not None:
@@ -293,6 +329,24 @@ class SparseOptimizer(keras.optimizers.Optimizer):
                 changed.assign(tf.ones_like(changed))
             gradient = tf.cast(gradient, dtype)
             self._update_dense(variable, gradient, learning_rate)
+
+    def _decay_table(self, variable: tf.Variable, gradient: Any, dtype: Any) -> Any:
+        """Decay all rows of a table, and return its gradient with that of L2."""
+        l2, weight_decay = self._decay.l2, self._decay.weight_decay
+        if l2 and isinstance(gradient, tf.IndexedSlices):
+            values = tf.cast(gradient.values, dtype)
+            gradient = whole_gradient(variable, values, gradient.indices, l2)
+        elif l2:
+            gradient = tf.cast(gradient, dtype) + penalty_gradient(variable, dtype, l2)
+        if weight_decay:  # without the corrections of a subclass
+            rate = tf.cast(self.learning_rate, dtype) * weight_decay
+            # The gradient of L2 is that before the decay.
+            with tf.control_dependencies([getattr(gradient, "values", gradient)]):
+                subtract(variable, rate * tf.cast(variable, dtype))
+        return gradient
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), **self._decay.config}
 
     def _update_rows(
         self, variable: tf.Variable, values: Any, rows: Any, learning_rate: Any

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfdlrm.optimizers._clipping import sum_repeated
+from tfdlrm.optimizers._tables import is_table
 from tfdlrm.optimizers.adagrad import Adagrad
 
 
@@ -63,15 +64,12 @@ class RowWiseAdagrad(Adagrad):
     def _make_accumulator(self, variable: Any) -> Any:
         if len(variable.shape) != 2:
             return super()._make_accumulator(variable)
-        is_table = (
-            getattr(variable, "is_embedding_table", False)
-            or variable.name.partition(":")[0] == "embeddings"
-        )
-        if not is_table:
+        has_rows = is_table(variable)
+        if not has_rows:
             position = self._get_variable_index(variable)
             self._undecided.add(position)
-            is_table = position in self.tables
-        return self._make_state(variable, is_table)
+            has_rows = position in self.tables
+        return self._make_state(variable, has_rows)
 
     def _make_state(self, variable: Any, is_table: bool) -> Any:
         if not is_table:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tfdlrm.checkpoints.entries import MAX_COPY_BYTES, PIECE_BYTES
-from tfdlrm.config import TrainConfig
+from tfdlrm.config import OptimizerConfig, TrainConfig
 from tfdlrm.data.reading_order import WINDOW_ROWS
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.planning.model_size import ModelSize, Table, model_size
@@ -126,10 +126,10 @@ def memory_plan(
         InputError: If the settings name columns that the data set does not have.
     """
     size = model_size(schema, config.model)
-    optimizer = config.optimizer.name
+    optimizer = config.optimizer
     tables = FLOAT_BYTES * sum(table.parameters for table in size.tables)
     state = sum(table_state(table, optimizer) for table in size.tables)
-    slots = {"sgd": 0, "lazy_adam": 2}.get(optimizer, 1)
+    slots = dense_slots(optimizer)
     trained = size.layers.trained
     layers = FLOAT_BYTES * (size.layers.parameters + (1 + slots) * trained)
     machine_batch = -(-config.batch_size // num_machines)
@@ -140,6 +140,8 @@ def memory_plan(
     )
     # Each activation is held until the backward pass, which computes its gradient.
     activations = 2 * width * batch * size.layers.widths
+    decays_all = bool(optimizer.table_l2) and optimizer.decay_of == "all"
+    whole_gradients = 2 * tables if decays_all else 0  # of tables, and of their penalty
     curves = min(schema.num_rows("validation"), CURVE_VALIDATION_ROWS)
     return MemoryPlan(
         size=size,
@@ -147,7 +149,7 @@ def memory_plan(
         table_state=state,
         layers=layers,
         changed_rows=sum(table.rows for table in size.tables),
-        activations=activations,
+        activations=activations + whole_gradients,
         input=row * (WINDOWS_IN_FLIGHT * WINDOW_ROWS + curves + 2 * machine_batch),
         checkpoint=min(tables + state, MAX_COPY_BYTES) + 2 * PIECE_BYTES,
         runtime=RUNTIME_BYTES,
@@ -156,7 +158,18 @@ def memory_plan(
     )
 
 
-def table_state(table: Table, optimizer: str) -> int:
+def dense_slots(optimizer: OptimizerConfig) -> int:
+    """Return the numbers of state that dense layers have for each weight."""
+    dense = optimizer.dense
+    if dense.name is None:
+        return {"sgd": 0, "lazy_adam": 2}.get(optimizer.name, 1)
+    # Adafactor has those of rows and columns as well.
+    with_one = ("rmsprop", "adagrad", "adafactor", "lion")
+    slots = {"sgd": 0, **dict.fromkeys(with_one, 1)}.get(dense.name, 2)
+    return slots + bool(dense.momentum)
+
+
+def table_state(table: Table, optimizer: OptimizerConfig) -> int:
     """Return the bytes of an optimizer's state for the rows of a table."""
     numbers = {
         "sgd": 0,
@@ -164,4 +177,5 @@ def table_state(table: Table, optimizer: str) -> int:
         "row_wise_adagrad": table.rows,
         "lazy_adam": 2 * table.parameters,
     }
-    return FLOAT_BYTES * numbers[optimizer]
+    decay = table.rows if optimizer.decays_late else 0
+    return FLOAT_BYTES * (numbers[optimizer.name] + decay)

@@ -19,6 +19,7 @@ from tfdlrm.checkpoints.entries import PIECE_BYTES, Piece
 from tfdlrm.checkpoints.variable import StoredVariable
 from tfdlrm.checkpoints.variables import SavedVariables
 from tfdlrm.layers._fused_tables import FusedTables
+from tfdlrm.optimizers._parts import parts_of
 from tfdlrm.training.run_directory import RunDirectory
 
 # HDF5 ignores what follows its own end. A separate file could be of other weights after
@@ -187,10 +188,12 @@ def _tables_in_pieces(
 
 
 def _optimizers(model: keras.Model) -> list[Any]:
-    """Return the optimizer, and its inner one if the loss is scaled."""
+    """Return the optimizers that step, and the one that scales the loss."""
     optimizer = getattr(model, "optimizer", None)
-    inner = getattr(optimizer, "inner_optimizer", None)
-    return [candidate for candidate in (optimizer, inner) if candidate is not None]
+    if optimizer is None:
+        return []
+    scaling = [optimizer] if hasattr(optimizer, "inner_optimizer") else []
+    return [*scaling, *parts_of(optimizer)]
 
 
 def _save(variables: list[StoredVariable], store: Any) -> None:

@@ -11,6 +11,7 @@ from tfdlrm.checkpoints.carry import RowMap
 from tfdlrm.checkpoints.variables import SavedVariables
 from tfdlrm.layers import BucketVectors, EmbeddingCollection
 from tfdlrm.layers._fused_tables import FusedTables
+from tfdlrm.optimizers._parts import table_optimizer
 
 _HEAD = (
     "| table | rows | carried over | new | no longer seen |\n|---|---:|---:|---:|---:|"
@@ -63,7 +64,7 @@ def carried_rows(
         The rows by the name of the variable that takes them, for tables and for state
         of the optimizer; and the numbers for each table.
     """
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    optimizer = table_optimizer(model.optimizer)
     row_maps: dict[str, RowMap] = {}
     counts: dict[str, TableCounts] = {}
     for tables, columns in _tables_of_columns(model, list(ids)):

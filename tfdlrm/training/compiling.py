@@ -14,14 +14,29 @@ _OPTIMIZERS = {
     "lazy_adam": optimizers.LazyAdam,
 }
 
+_DENSE_OPTIMIZERS = {
+    "sgd": keras.optimizers.SGD,
+    "adam": keras.optimizers.Adam,
+    "adamw": keras.optimizers.AdamW,
+    "nadam": keras.optimizers.Nadam,
+    "adamax": keras.optimizers.Adamax,
+    "rmsprop": keras.optimizers.RMSprop,
+    "adagrad": keras.optimizers.Adagrad,
+    "adadelta": keras.optimizers.Adadelta,
+    "adafactor": keras.optimizers.Adafactor,
+    "ftrl": keras.optimizers.Ftrl,
+    "lamb": keras.optimizers.Lamb,
+    "lion": keras.optimizers.Lion,
+}
+
 
 def compile_model(
     model: keras.Model, config: OptimizerConfig, steps_per_execution: int = 1
 ) -> None:
     """Compile `model` with its optimizer, loss and the metrics of the curves."""
-    optimizer: Any = _OPTIMIZERS[config.name](
-        learning_rate=learning_rate_of(config.learning_rate, config)
-    )
+    optimizer = _table_optimizer(config)
+    if config.dense.name is not None:
+        optimizer = optimizers.CompositeOptimizer(optimizer, _dense_optimizer(config))
     if model.dtype_policy.name == "mixed_float16":
         optimizer = optimizers.LossScaleOptimizer(optimizer)
     model.compile(
@@ -32,6 +47,36 @@ def compile_model(
             keras.metrics.AUC(name="auc", from_logits=True),
         ],
         steps_per_execution=steps_per_execution,
+    )
+
+
+def _table_optimizer(config: OptimizerConfig) -> Any:
+    arguments: dict[str, Any] = {}
+    if config.epsilon is not None:
+        arguments["epsilon"] = config.epsilon
+    if config.initial_accumulator:
+        arguments["initial_accumulator_value"] = config.initial_accumulator
+    return _OPTIMIZERS[config.name](
+        learning_rate=learning_rate_of(config.learning_rate, config),
+        table_l2=config.table_l2,
+        table_weight_decay=config.table_weight_decay,
+        decay_of=config.decay_of,
+        **arguments,
+    )
+
+
+def _dense_optimizer(config: OptimizerConfig) -> Any:
+    dense = config.dense
+    assert dense.name is not None
+    arguments: dict[str, Any] = {}
+    if dense.weight_decay is not None:
+        arguments["weight_decay"] = dense.weight_decay
+    if dense.momentum:
+        arguments["momentum"] = dense.momentum
+    return _DENSE_OPTIMIZERS[dense.name](
+        learning_rate=learning_rate_of(dense.learning_rate, config),
+        global_clipnorm=dense.clip_norm,
+        **arguments,
     )
 
 

@@ -41,10 +41,10 @@ def require_same(
             f"init_from {path} has another architecture: {difference}; give the same "
             "settings of the model, or train from the start"
         )
-    if source.optimizer not in (None, config.optimizer.name):
+    if source.optimizer not in (None, config.optimizer.words):
         raise InputError(
-            f"init_from {path} has the state of another optimizer: optimizer.name is "
-            f"{source.optimizer} there, {config.optimizer.name} here; give the same, "
+            f"init_from {path} has the state of another optimizer: it is "
+            f"{source.optimizer} there, {config.optimizer.words} here; give the same, "
             "or the exported model, which has no state"
         )
     if source.model is None:

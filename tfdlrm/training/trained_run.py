@@ -59,8 +59,8 @@ class TrainedRun:
 
     @property
     def optimizer(self) -> str:
-        """Name of the optimizer."""
-        return self.config.optimizer.name
+        """The optimizer in words."""
+        return self.config.optimizer.words
 
     @property
     def meaning(self) -> Meaning:

@@ -32,7 +32,7 @@ class Source(Protocol):
 
     @property
     def optimizer(self) -> str | None:
-        """Name of the optimizer; `None` if there is no state of one."""
+        """The optimizer in words; `None` if there is no state of one."""
 
     @property
     def remark(self) -> str | None:
