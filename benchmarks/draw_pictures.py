@@ -221,7 +221,7 @@ def _drawings_of_run(directory: Path) -> dict[str, Callable[[], Figure]]:
     marks = CurveMarks(
         title=f"{config.model.name} on {config.data_dir.name}, {config.optimizer.name}",
         steps_per_epoch=-(-schema.num_rows("train") // config.batch_size),
-        kept_step=kept_step(points, config.early_stopping),
+        kept_step=kept_step(points, config.early_stopping) or points[-1].step,
     )
     scorer = load_scorer(Path(run.load_summary()["model"]))
     scored = score_splits(scorer, config.data_dir, schema)

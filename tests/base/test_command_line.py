@@ -215,7 +215,7 @@ def test_the_nearest_key_of_a_file_is_named(tmp_path, text, meant):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        ("--early_stopping.patience 1", "itself is a whole number or null"),
+        ("--batch_size.rows 1", "itself is a whole number"),
         ("--optimizer.name.x 1", "itself is one of sgd, adagrad"),
     ],
 )

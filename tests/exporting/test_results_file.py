@@ -1,7 +1,6 @@
 """The results of a version, next to what the run itself wrote."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from tfdlrm.exporting.results_file import (
     read_results,
 )
 from tfdlrm.exporting.scorer import load_scorer
-from tfdlrm.runs.results import _kept_step
 
 
 @pytest.fixture(scope="module")
@@ -104,17 +102,6 @@ def test_a_long_curve_keeps_its_ends():
     assert len(steps) == MOST_POINTS
     assert (steps[0], steps[-1], rows[-1]["epoch"]) == (1, 3000, 3)
     assert set(np.diff(steps)) == {6, 7}
-
-
-def test_early_stopping_keeps_the_step_of_the_lowest_loss(small_config):
-    curve = [
-        {"step": step, "split": split, "loss": loss}
-        for step, loss in [(1, 0.6), (2, 0.4), (3, 0.5)]
-        for split in ("train", "validation")
-    ]
-    assert _kept_step(replace(small_config, early_stopping=2), curve) == 2
-    assert _kept_step(small_config, curve) == 3
-    assert _kept_step(small_config, []) is None
 
 
 def test_what_is_undefined_is_null(tmp_path):

@@ -66,7 +66,7 @@ def test_the_report_has_the_steps_that_were_done(stopped):
 def test_the_card_has_the_steps_that_were_done(stopped):
     config, card = stopped
     summary = RunDirectory(config.run_dir).load_summary()
-    names = ("steps", "epochs", "ended_by", "kept_step")
+    names = ("steps", "epochs", "ended_by", "kept_step", "kept_by")
     assert card["training"] == {name: summary[name] for name in names}
     assert card["origin"]["step"] == summary["steps"]
 

@@ -4,7 +4,6 @@ import pytest
 
 from tfdlrm.training.curve_picture import CurveMarks, draw_curves
 from tfdlrm.training.curves import CurvePoint
-from tfdlrm.training.early_stopping import kept_step
 
 
 def point(step, split="train", loss=0.5):
@@ -62,8 +61,3 @@ def test_points_of_earlier_releases_have_no_learning_rate():
     old = [CurvePoint(step, "train", 0.5, 0.7, 0.75, 1.0) for step in (1, 2)]
     labels = [line.get_label() for line in panels_of(old)["learning rate"].lines]
     assert "train" not in labels
-
-
-def test_the_kept_step_has_the_lowest_validation_loss_or_is_the_last():
-    assert kept_step(POINTS, patience=2) == 10
-    assert kept_step(POINTS, patience=None) == 20

@@ -12,6 +12,7 @@ from tfdlrm.base.errors import InputError
 from tfdlrm.checkpoints.directory import CheckpointDirectory
 from tfdlrm.config import (
     CheckpointConfig,
+    EarlyStoppingConfig,
     OptimizerConfig,
     PrepareConfig,
     TrainConfig,
@@ -25,7 +26,8 @@ from tfdlrm.models import build_model
 from tfdlrm.train import train
 from tfdlrm.training.best_weights import load_best_weights, load_kept_weights
 from tfdlrm.training.compiling import compile_model
-from tfdlrm.training.curves import CurveRecorder
+from tfdlrm.training.curves import CurvePoint, CurveRecorder
+from tfdlrm.training.early_stopping import has_stopped, kept_step
 from tfdlrm.training.fit import fit, make_reproducible
 from tfdlrm.training.run_directory import RunDirectory
 
@@ -227,6 +229,64 @@ def test_what_is_exported_has_the_best_weights(data_dir, tmp_path):
     np.testing.assert_array_equal(
         load_scorer(again)(features), load_scorer(exported)(features)
     )
+
+
+def points_of(*values):
+    """Return training and validation points of losses and AUCs, ten steps apart."""
+    return [
+        CurvePoint(10 * number, split, loss, 0.5, auc, 1.0)
+        for number, (loss, auc) in enumerate(values, 1)
+        for split in ("train", "validation")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("metric", "best", "num_points"),
+    [("log_loss", 10, 3), ("auc", 30, 5)],
+)
+def test_the_metric_decides_which_step_is_kept_and_when_it_ends(
+    metric, best, num_points
+):
+    values = [(0.3, 0.7), (0.5, 0.6), (0.6, 0.9), (0.7, 0.9), (0.8, 0.8)]
+    stopping = EarlyStoppingConfig(patience=2, metric=metric)
+    points = points_of(*values)
+    assert kept_step(points, stopping) == best
+    ends = [has_stopped(points_of(*values[:n]), stopping) for n in range(1, 6)]
+    assert ends.index(True) + 1 == num_points
+
+
+def test_without_early_stopping_or_validation_rows_the_last_step_is_kept():
+    points = points_of((0.3, 0.7), (0.5, 0.6))
+    assert kept_step(points, None) == 20
+    assert kept_step(points[:1], EarlyStoppingConfig(1)) == 10
+    assert kept_step([], EarlyStoppingConfig(1)) is None
+
+
+@pytest.mark.slow
+def test_the_weights_of_the_highest_auc_are_kept(tmp_path, capsys):
+    stopping = EarlyStoppingConfig(patience=3, metric="auc")
+    model, losses = train_or_resume(tmp_path / "run", stopping)
+    points = RunDirectory(tmp_path / "run").load_curves()
+    aucs = [point["auc"] for point in points if point["split"] == "validation"]
+    measured = evaluate(lambda features: tf.sigmoid(model(features)), read(99, 0))
+    assert measured.auc == max(aucs)
+    assert len(aucs) == np.argmax(aucs) + 1 + 3
+    assert np.argmax(aucs) != np.argmin(losses)
+    assert "of the highest validation AUC, 0." in capsys.readouterr().out
+
+
+def test_an_undefined_auc_decides_nothing(tmp_path):
+    def ones(epoch, batch):
+        return read(epoch, batch).map(lambda rows, label: (rows, 0 * label + 1))
+
+    config = TrainConfig(
+        run_dir=tmp_path / "run", early_stopping=EarlyStoppingConfig(1, "auc")
+    )
+    model = build_model(schema(), MODEL)
+    compile_model(model, config.optimizer)
+    message = "early_stopping.metric is auc, but all validation rows .* the label 1: "
+    with RunDirectory.opened(config) as run, pytest.raises(InputError, match=message):
+        fit(model, read, STEPS_PER_EPOCH, ones(99, 0), config, run, "rows")
 
 
 def test_it_needs_validation_rows(raw_file, tmp_path):

@@ -140,6 +140,7 @@ def test_a_run_that_was_killed_was_ended_by_nothing(tmp_path):
         "epochs": 2.0,
         "ended_by": None,
         "kept_step": 20,
+        "kept_by": "log_loss",
     }
     assert progress.ending_in_words == "20 steps"
 

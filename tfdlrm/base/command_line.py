@@ -1,7 +1,7 @@
 """Parse the command line of a command into its frozen dataclass."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,14 +15,15 @@ from tfdlrm.base.arguments import Arguments, gives, to_yaml
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.exit_status import run_command
 from tfdlrm.base.help_text import CommandHelp, Subjects
-from tfdlrm.base.nearest import did_you_mean
 from tfdlrm.base.renamed_options import rename_arguments
+from tfdlrm.base.section_choices import SectionChoices
 from tfdlrm.base.setting_list import (
     Setting,
     alternatives,
     sections,
     settings_of,
     summary,
+    variable_sections,
 )
 from tfdlrm.base.setting_words import (
     expected,
@@ -56,7 +57,9 @@ def parse(
     A list is written `a,b` or `[a,b]`.
 
     A field that is a union of dataclasses takes the one whose default `name` is
-    `--FIELD.name`, and has that one's settings.
+    `--FIELD.name`, and has that one's settings. If the field may be null, it is so
+    without that option; a dataclass that may be null is there with its `name`, or else
+    its first field, whose value may also be given as that of the dataclass.
 
     Args:
         config_class: Frozen dataclass whose docstring describes the command and, under
@@ -77,9 +80,10 @@ def parse(
     """
     new_names = renamed or {}
     argv = rename_arguments(sys.argv[1:] if argv is None else argv, new_names)
-    arguments = Arguments.read(argv, is_read_again=bool(alternatives(config_class)))
-    chosen = _choose_alternatives(config_class, arguments)
-    settings = list(settings_of(config_class, chosen))
+    is_read_again = any(variable_sections(config_class))
+    arguments = Arguments.read(argv, is_read_again)
+    chosen = SectionChoices.among(arguments, config_class)
+    settings = list(settings_of(config_class, chosen.by_name))
     names = {several} if isinstance(several, str) else set(several or ())
     if not HELP.isdisjoint(argv):
         print(_help(config_class, module, settings, names, subjects or {}), end="")
@@ -87,7 +91,7 @@ def parse(
     in_a_row = {f"--{name}" for name in names}
     refuse_empty_paths(argv, _options(settings, is_path) | in_a_row)
     argv = bracket_lists(
-        argv,
+        chosen.complete_arguments(argv),
         _options(settings, is_list) - in_a_row,
         _options(settings, is_text_list) - in_a_row,
     )
@@ -95,7 +99,7 @@ def parse(
     parser = _parser(config_class, chosen, settings, names)
     parser.new_names = new_names
     arguments_by_name = parser.parse_args(argv)
-    _refuse_null(arguments_by_name, settings)
+    _refuse_null(arguments_by_name, settings, chosen.absent)
     values: Any = parser.instantiate(arguments_by_name)
     values.pop("config", None)
     return config_class(
@@ -120,7 +124,7 @@ def _help(
 
 def _parser(
     config_class: type[Any],
-    chosen: Mapping[str, type[Any]],
+    chosen: SectionChoices,
     settings: list[Setting],
     several: set[str],
 ) -> "OneLineParser":
@@ -133,24 +137,32 @@ def _parser(
     )
     parser.settings = {setting.name: setting for setting in settings}
     parser.owners = _owners(config_class)
+    parser.choices = chosen
     parser.add_argument("--config", action="config")
     for name in sorted(several):
         is_required = parser.settings[name].is_required
         parser.add_argument(f"--{name}", nargs="+", required=is_required)
+    present = sections(config_class, chosen.by_name)
+    # jsonargparse skips fields of the dataclass itself, not of those in it.
+    outer = {name.rpartition(".")[0] for name in chosen.by_name} - {""}
     parser.add_class_arguments(
-        config_class, as_group=False, skip={*several, *chosen.keys()}
+        config_class, as_group=False, skip={*several, *chosen.by_name, *outer}
     )
-    for field, alternative in chosen.items():
-        parser.add_class_arguments(alternative, field)
-    for field, section in sections(config_class, chosen).items():
+    for field in (*outer, *chosen.by_name):
+        if field in present:
+            names = {name.removeprefix(f"{field}.") for name in chosen.by_name}
+            parser.add_class_arguments(present[field], field, skip=names)
+    for field, section in present.items():
         parser.add_instantiator(_naming(field), section, subclasses=False)
     return parser
 
 
-def _refuse_null(values: Any, settings: list[Setting]) -> None:
+def _refuse_null(values: Any, settings: list[Setting], absent: Set[str]) -> None:
     """Refuse null where it has no meaning: in files, any setting may be null."""
     for setting in settings:
         section = setting.name.rpartition(".")[0]
+        if section in absent:
+            continue
         if section and values.get(section) is None:
             raise InputError(
                 f"{section} is null, expected settings such as {setting.name}, or none"
@@ -168,7 +180,7 @@ def _naming(field: str) -> Callable[..., Any]:
         try:
             return config_class(*values, **how)
         except InputError as error:
-            name = str(error).partition(" ")[0]
+            name = str(error).partition(" ")[0].partition(".")[0]
             if name in how:
                 raise InputError(f"{field}.{error}") from None
             raise
@@ -178,15 +190,15 @@ def _naming(field: str) -> Callable[..., Any]:
 
 def _owners(config_class: type[Any]) -> dict[str, str]:
     """Return, for settings of alternatives, the options with which there are such."""
-    owners: dict[str, list[str]] = {}
+    owners: dict[str, str] = {}
     for field, members in alternatives(config_class).items():
+        names: dict[str, list[str]] = {}
         for name, member in members.items():
             for setting in settings_of(member, {}, f"{field}."):
-                owners.setdefault(setting.name, []).append(name)
-    return {
-        setting: f"--{setting.partition('.')[0]}.name {' or '.join(names)}"
-        for setting, names in owners.items()
-    }
+                names.setdefault(setting.name, []).append(name)
+        for setting_name, with_it in names.items():
+            owners[setting_name] = f"--{field}.name {' or '.join(with_it)}"
+    return owners
 
 
 def _options(settings: list[Setting], matches: Callable[[Any], bool]) -> set[str]:
@@ -199,33 +211,3 @@ def _locate(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(_locate(item) for item in value)
     return storage.at(value) if isinstance(value, Path) else value
-
-
-def _choose_alternatives(
-    config_class: type[Any], arguments: Arguments
-) -> dict[str, type[Any]]:
-    """Return the dataclass to read for each field that is a union of dataclasses.
-
-    The arguments are searched before they are parsed, so that `--help` and the messages
-    are about the chosen dataclass, not about all of them.
-    """
-    chosen = {}
-    for field, members in alternatives(config_class).items():
-        name = _named_in(arguments, field)
-        if name is not None and name not in members:
-            raise InputError(
-                f"{field}.name is {name!r}, expected one of {', '.join(members)}"
-                f"{did_you_mean(name, members)}"
-            )
-        chosen[field] = members[next(iter(members)) if name is None else name]
-    return chosen
-
-
-def _named_in(arguments: Arguments, field: str) -> str | None:
-    """Return the name of the alternative for `field`: the option, or the last file."""
-    sections = [settings.get(field) for settings in reversed(arguments.settings)]
-    names = [
-        arguments.value_of(f"{field}.name"),
-        *(section.get("name") for section in sections if isinstance(section, Mapping)),
-    ]
-    return next((str(name) for name in names if name is not None), None)

@@ -10,6 +10,7 @@ import jsonargparse
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.nearest import did_you_mean
 from tfdlrm.base.renamed_options import rename_keys
+from tfdlrm.base.section_choices import SectionChoices
 from tfdlrm.base.setting_list import Setting
 from tfdlrm.base.setting_words import expected, is_not
 
@@ -45,15 +46,18 @@ class OneLineParser(jsonargparse.ArgumentParser):
         new_names: New names of options, by their old ones, for files of settings.
         owners: Names of settings of alternatives that were not chosen, such as
             `model.rank`, and the option with which there are such settings.
+        choices: The sections that the arguments choose.
     """
 
     settings: Mapping[str, Setting] = {}
     new_names: Mapping[str, str] = {}
     owners: Mapping[str, str] = {}
+    choices = SectionChoices({})
 
     def parse_string(self, content: str, path: Any = "", **how: Any) -> Any:
         source = str(path) or "--config"
         content = rename_keys(content, self.new_names, source)
+        content = self.choices.complete_yaml(content)
         # jsonargparse takes a single key without a value for a text, unless there is
         # more.
         return super().parse_string(f"{content}\n#", path, **how)
@@ -98,6 +102,8 @@ class OneLineParser(jsonargparse.ArgumentParser):
                 f"{name} has no setting {nested[1]}: {name} itself is "
                 f"{expected(setting.hint)}"
             )
+        if short := self.choices.short_names.get(name):  # which may be null
+            return is_not(short, setting.hint | None, setting.default, value)
         return is_not(name, setting.hint, setting.default, value)
 
     def _expected(self, name: str) -> str:

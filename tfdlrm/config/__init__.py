@@ -1,5 +1,6 @@
 """All settings, as frozen dataclasses; loads no TensorFlow."""
 
+from tfdlrm.config.early_stopping import EarlyStoppingConfig
 from tfdlrm.config.models import (
     DCNConfig,
     DCNV2Config,
@@ -18,6 +19,12 @@ from tfdlrm.config.optimizers import (
 )
 from tfdlrm.config.preparing import PrepareConfig
 from tfdlrm.config.rolling import RollingConfig
+from tfdlrm.config.schedules import (
+    CosineConfig,
+    PiecewiseConfig,
+    PlateauConfig,
+    ScheduleConfig,
+)
 from tfdlrm.config.stream import StreamConfig
 from tfdlrm.config.training import (
     CheckpointConfig,
@@ -26,11 +33,13 @@ from tfdlrm.config.training import (
 
 __all__ = [
     "CheckpointConfig",
+    "CosineConfig",
     "DCNConfig",
     "DCNV2Config",
     "DLRMConfig",
     "DeepFMConfig",
     "DenseOptimizerConfig",
+    "EarlyStoppingConfig",
     "FMConfig",
     "LogisticRegressionConfig",
     "MFConfig",
@@ -38,8 +47,11 @@ __all__ = [
     "ModelConfig",
     "OptimizerConfig",
     "OptimizerName",
+    "PiecewiseConfig",
+    "PlateauConfig",
     "PrepareConfig",
     "RollingConfig",
+    "ScheduleConfig",
     "StreamConfig",
     "TrainConfig",
 ]

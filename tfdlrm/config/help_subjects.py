@@ -10,7 +10,7 @@ _REST_OF_TRAINING = {
     ),
     "optimizer": ("optimizer.",),
     "training": (
-        "early_stopping",
+        "early_stopping.",
         "evaluations_per_epoch",
         "seed",
         "init_from",
@@ -40,7 +40,7 @@ TRAIN: Subjects = {
         "optimizer.learning_rate",
         "batch_size",
         "epochs",
-        "early_stopping",
+        "early_stopping.patience",
     ),
     **_REST_OF_TRAINING,
 }

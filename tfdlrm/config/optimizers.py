@@ -1,9 +1,10 @@
 """Settings of the optimizer, as frozen dataclasses."""
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from tfdlrm.base.errors import require
+from tfdlrm.config.schedules import PlateauConfig, ScheduleConfig
 from tfdlrm.config.values import take_values
 
 OptimizerName = Literal["sgd", "adagrad", "row_wise_adagrad", "lazy_adam"]
@@ -82,6 +83,8 @@ class OptimizerConfig:
             size; as the reference implementation's `--lr-num-warmup-steps`.
         decay_start_step: Training step at which a quadratic decay to 0 begins.
         decay_steps: Length of the decay in steps; 0 for none.
+        schedule: Another schedule of the learning rate than these three, with a warm-up
+            of its own; null means none. It begins with the run.
         epsilon: Number that keeps the division by the root of the squared gradients
             finite, of all but `sgd`; null means 1e-10, and 1e-7 for `lazy_adam`.
         initial_accumulator: First value of the sums of squared gradients of `adagrad`
@@ -102,6 +105,7 @@ class OptimizerConfig:
     warm_up_steps: int = 0
     decay_start_step: int = 0
     decay_steps: int = 0
+    schedule: ScheduleConfig | None = None
     epsilon: float | None = None
     initial_accumulator: float = 0.0
     dense: DenseOptimizerConfig = field(default_factory=DenseOptimizerConfig)
@@ -121,6 +125,20 @@ class OptimizerConfig:
         else:
             require(start == 0, "decay_start_step", start, "0 without decay_steps")
         self._check_numbers()
+        if self.schedule is not None:
+            self._check_schedule(self.schedule)
+
+    def _check_schedule(self, schedule: ScheduleConfig) -> None:
+        for name in ("warm_up_steps", "decay_steps"):
+            expected = f"0 with a schedule: {schedule.name} has its own settings"
+            require(getattr(self, name) == 0, name, getattr(self, name), expected)
+        if isinstance(schedule, PlateauConfig):
+            lowest, rate = schedule.min_rate, self.learning_rate
+            name = "learning_rate"
+            if self.dense.name is not None and self.dense.learning_rate < rate:
+                name, rate = "dense.learning_rate", self.dense.learning_rate
+            expected = f"<= {name}, which is {rate:g}"
+            require(lowest <= rate, "schedule.min_rate", lowest, expected)
 
     def _check_numbers(self) -> None:
         name, epsilon, initial = self.name, self.epsilon, self.initial_accumulator
@@ -153,5 +171,20 @@ class OptimizerConfig:
 
     @property
     def has_schedule(self) -> bool:
-        """Whether the learning rate changes with the training step."""
+        """Whether the learning rate warms up or decays, other than by `schedule`."""
         return bool(self.warm_up_steps or self.decay_steps)
+
+    def in_steps(self, steps_per_epoch: int, epochs: int) -> "OptimizerConfig":
+        """Return the same with the lengths of a run's schedule in training steps.
+
+        Args:
+            steps_per_epoch: Training steps of an epoch.
+            epochs: Epochs of the run.
+
+        Raises:
+            InputError: If the schedule does not fit into these epochs.
+        """
+        if self.schedule is None:
+            return self
+        schedule = self.schedule.in_steps(steps_per_epoch, epochs)
+        return replace(self, schedule=schedule)

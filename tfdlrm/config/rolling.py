@@ -86,10 +86,10 @@ class RollingConfig(TrainConfig):
             require(value is None, f"prepare.{name}", value, expected)
         expected = "none: the data sets of data_dirs are prepared"
         require(days is None or bool(self.raw), "forget_days", days, expected)
-        patience, held_out = self.early_stopping, self.preparing().validation_days
-        if patience is not None and self.raw and not held_out:
+        stopping, held_out = self.early_stopping, self.preparing().validation_days
+        if stopping is not None and self.raw and not held_out:
             raise InputError(
-                f"early_stopping is {patience}, but a day holds no rows out: "
+                f"early_stopping is {stopping.patience}, but a day holds no rows out: "
                 "give prepare.days and prepare.validation_days, or leave "
                 "early_stopping out"
             )

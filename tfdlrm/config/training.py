@@ -1,10 +1,12 @@
 """Settings of training, as frozen dataclasses."""
 
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tfdlrm.base.errors import InputError, require
+from tfdlrm.config.early_stopping import EarlyStoppingConfig
 from tfdlrm.config.models import DLRMConfig, ModelConfig
 from tfdlrm.config.optimizers import OptimizerConfig
 from tfdlrm.config.preparing import PrepareConfig
@@ -71,9 +73,8 @@ class TrainConfig:
         epochs: Passes over the training rows.
         seed: Seed of the initial weights and of the order of rows.
         evaluations_per_epoch: Points of the curves in each epoch.
-        early_stopping: Points in a row of the validation curve whose log loss is no
-            lower than the lowest before them, after which training ends and the weights
-            of that lowest point are kept; null trains all epochs.
+        early_stopping: When training ends before its last epoch; a whole number is
+            its patience, and null trains all epochs.
         strategy: `mirrored` trains on all GPUs at once, `default` on one device;
             `multi_worker` on all GPUs of several machines, each of which runs the same
             command with its own `TF_CONFIG`.
@@ -119,7 +120,7 @@ class TrainConfig:
     epochs: int = 1
     seed: int = 0
     evaluations_per_epoch: int = 10
-    early_stopping: int | None = None
+    early_stopping: EarlyStoppingConfig | None = None
     strategy: Literal["default", "mirrored", "multi_worker"] = "default"
     tables: Literal["replicated", "sharded", "host"] = "replicated"
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = "float32"
@@ -136,6 +137,7 @@ class TrainConfig:
     allow_other_columns: bool = False
 
     def __post_init__(self) -> None:
+        self._take_patience()
         take_values(self)
         object.__setattr__(self, "prepare", replace(self.prepare))  # filled in
         for name in (
@@ -152,9 +154,6 @@ class TrainConfig:
             self.batch_size,
             ">= 2 with model.normalization batch, since one row has no variance",
         )
-        patience = self.early_stopping
-        is_possible = patience is None or patience >= 1
-        require(is_possible, "early_stopping", patience, "null or >= 1")
         require(self.seed >= 0, "seed", self.seed, ">= 0")
         if self.profile_steps is not None:
             first_step, last_step = self.profile_steps
@@ -162,6 +161,20 @@ class TrainConfig:
             steps = [first_step, last_step]
             require(1 <= first_step <= last_step, "profile_steps", steps, expected)
         self._check_distribution()
+
+    def _take_patience(self) -> None:
+        """Take a whole number as the patience of early stopping."""
+        patience: Any = self.early_stopping
+        if isinstance(patience, Integral) and not isinstance(patience, bool):
+            number = int(patience)
+            require(number >= 1, "early_stopping", number, "null or >= 1")
+            stopping = EarlyStoppingConfig(number)
+            object.__setattr__(self, "early_stopping", stopping)
+        elif not isinstance(patience, EarlyStoppingConfig | None):
+            raise InputError(
+                f"early_stopping is {patience!r}, expected a whole number, "
+                "EarlyStoppingConfig(…) or None"
+            )
 
     @property
     def versions_dir(self) -> Path:
@@ -179,13 +192,14 @@ class TrainConfig:
         }[self.strategy]
         expected = f"{' or '.join(placements)} with strategy {self.strategy}"
         require(self.tables in placements, "tables", self.tables, expected)
-        require(
-            self.early_stopping is None
-            or (self.tables == "replicated" and self.strategy != "multi_worker"),
-            "early_stopping",
-            self.early_stopping,
-            "null with strategy multi_worker and with tables that are not replicated",
-        )
+        if self.early_stopping is not None:
+            require(
+                self.tables == "replicated" and self.strategy != "multi_worker",
+                "early_stopping",
+                self.early_stopping.patience,
+                "null with strategy multi_worker and with tables that are not "
+                "replicated",
+            )
         if self.strategy != "multi_worker":
             return
         if self.data_dir is None or self.raw is not None:

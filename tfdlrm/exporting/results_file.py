@@ -53,6 +53,8 @@ class Results:
         curve: Points by ascending step: `step`, `epoch`, and `train` and `validation`
             with `loss`, `accuracy` and `auc`.
         kept_step: Step whose weights the model has; `None` if that is not known.
+        kept_by: Measure of the validation rows, `log_loss` or `auc`, by which that step
+            is the best; `None` for the last step.
         reliability: For each split `rows`, `predicted` and `observed` of its bins.
         quantiles: `NUM_QUANTILES` quantiles of the validation scores, the least first;
             empty without validation rows.
@@ -65,6 +67,7 @@ class Results:
     measures: dict[str, dict[str, Any]] = field(default_factory=dict)
     curve: list[dict[str, Any]] = field(default_factory=list)
     kept_step: int | None = None
+    kept_by: str | None = None
     reliability: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     quantiles: list[float] = field(default_factory=list)
     baselines: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from tfdlrm.base.errors import InputError
-from tfdlrm.config import TrainConfig
+from tfdlrm.config import EarlyStoppingConfig, TrainConfig
 from tfdlrm.frames.encoder import Description, FeatureEncoder
 from tfdlrm.frames.fitted_model import FittedModel
 from tfdlrm.frames.inference import InferredColumn
@@ -47,7 +47,8 @@ class DLRMClassifier(Parameters):
             watch training, and not trained on.
         early_stopping: Points in a row of the validation curve, ten each epoch, whose
             log loss is no lower than before, after which training ends with the best
-            weights; `None` trains all epochs.
+            weights; an `EarlyStoppingConfig` may choose the AUC instead; `None` trains
+            all epochs.
         seed: Seed of the initial weights and of the order of rows.
         config: Further settings, such as the architecture. The arguments above, unless
             `None`, take precedence.
@@ -86,7 +87,7 @@ class DLRMClassifier(Parameters):
         epochs: int | None = None,
         min_frequency: int | None = None,
         validation_fraction: float = 0.0,
-        early_stopping: int | None = None,
+        early_stopping: int | EarlyStoppingConfig | None = None,
         seed: int | None = None,
         config: TrainConfig | None = None,
         verbose: bool = False,

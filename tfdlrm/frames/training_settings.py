@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tfdlrm.base.errors import InputError, require
-from tfdlrm.config import PrepareConfig, TrainConfig
+from tfdlrm.config import EarlyStoppingConfig, PrepareConfig, TrainConfig
 
 _DEFAULTS = TrainConfig(batch_size=64)
 
@@ -25,7 +25,7 @@ class Overrides:
     batch_size: int | None
     epochs: int | None
     min_frequency: int | None
-    early_stopping: int | None
+    early_stopping: int | EarlyStoppingConfig | None
     seed: int | None
 
     def of_training(self) -> dict[str, Any]:
@@ -82,8 +82,8 @@ def train_config(
     prepare = _preparing(base.prepare, overrides, validation_fraction, has_days)
     if base.early_stopping and not prepare.validation_days:
         raise InputError(
-            f"early_stopping is {base.early_stopping}, but no rows are held out to "
-            "watch: give validation_fraction, such as 0.1"
+            f"early_stopping is {base.early_stopping.patience}, but no rows are held "
+            "out to watch: give validation_fraction, such as 0.1"
         )
     return replace(
         base,

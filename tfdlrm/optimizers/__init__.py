@@ -20,7 +20,12 @@ from tfdlrm.optimizers.composite import CompositeOptimizer
 from tfdlrm.optimizers.lazy_adam import LazyAdam
 from tfdlrm.optimizers.loss_scale import LossScaleOptimizer
 from tfdlrm.optimizers.row_wise_adagrad import RowWiseAdagrad
-from tfdlrm.optimizers.schedules import WarmUpPolynomialDecay
+from tfdlrm.optimizers.schedules import (
+    WarmUpCosineDecay,
+    WarmUpPiecewiseDecay,
+    WarmUpPlateauDecay,
+    WarmUpPolynomialDecay,
+)
 from tfdlrm.optimizers.sgd import SGD
 
 __all__ = [
@@ -30,5 +35,8 @@ __all__ = [
     "LazyAdam",
     "LossScaleOptimizer",
     "RowWiseAdagrad",
+    "WarmUpCosineDecay",
+    "WarmUpPiecewiseDecay",
+    "WarmUpPlateauDecay",
     "WarmUpPolynomialDecay",
 ]

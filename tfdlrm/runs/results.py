@@ -115,20 +115,19 @@ def _of_curve(
     trained: str | None,
 ) -> Results:
     from tfdlrm.exporting.sample_rows import sample_rows
+    from tfdlrm.training.curves import CurvePoint, validation_points
+    from tfdlrm.training.early_stopping import kept_step
 
     steps_per_epoch = -(-schema.num_rows("train") // config.batch_size)
+    points = [CurvePoint.from_json(point) for point in curve]
+    kept_by = None
+    if config.early_stopping is not None and validation_points(points):
+        kept_by = config.early_stopping.metric
     return Results(
         trained=trained,
         data=describe_data(data_dir, schema),
         curve=curve_points(curve, steps_per_epoch),
-        kept_step=_kept_step(config, curve),
+        kept_step=kept_step(points, config.early_stopping),
+        kept_by=kept_by,
         examples=sample_rows(data_dir, schema),
     )
-
-
-def _kept_step(config: TrainConfig, curve: list[dict[str, Any]]) -> int | None:
-    """Return the step whose weights the run keeps: the last without early stopping."""
-    held_out = [point for point in curve if point["split"] == "validation"]
-    if config.early_stopping is not None and held_out:
-        return min(held_out, key=lambda point: point["loss"])["step"]
-    return curve[-1]["step"] if curve else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tfdlrm.base.device_names import announce
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.plain_text import visible
-from tfdlrm.config import TrainConfig
+from tfdlrm.config import PlateauConfig, TrainConfig
 from tfdlrm.config.cluster import Cluster
 from tfdlrm.config.model_columns import ignored_columns
 from tfdlrm.config.preparing import settings_of
@@ -76,11 +76,10 @@ def run_training(
     config = replace(config, data_dir=data_dir, raw=None, export_dir=versions_dir)
     if not schema.num_rows("train"):
         raise InputError(f"{data_dir} has no train rows: prepare it with some")
-    if config.early_stopping and not schema.num_rows("validation"):
-        raise InputError(
-            f"early_stopping is {config.early_stopping}, but {data_dir} has no "
-            "validation rows: prepare it with some, or leave early_stopping out"
-        )
+    if not schema.num_rows("validation"):
+        _refuse_validation(config, data_dir)
+    steps_per_epoch = -(-schema.num_rows("train") // config.batch_size)
+    config.optimizer.in_steps(steps_per_epoch, config.epochs)  # refuses what cannot be
     schema.check_shards(data_dir)
     if not config.allow_one_class:
         fix = " --allow_one_class trains all the same"
@@ -123,6 +122,21 @@ def run_training(
     )
 
 
+def _refuse_validation(config: TrainConfig, data_dir: Path) -> None:
+    """Refuse settings that need validation rows."""
+    stopping, schedule = config.early_stopping, config.optimizer.schedule
+    name, value = "", ""
+    if stopping is not None:
+        name, value = "early_stopping", str(stopping.patience)
+    elif isinstance(schedule, PlateauConfig):
+        name, value = "optimizer.schedule", schedule.name
+    if name:
+        raise InputError(
+            f"{name} is {value}, but {data_dir} has no validation rows: prepare it "
+            f"with some, or leave {name} out"
+        )
+
+
 def _fit(
     config: TrainConfig,
     data_dir: Path,
@@ -144,13 +158,15 @@ def _fit(
     )
     from tfdlrm.training.fit import fit, make_reproducible, set_precision
 
+    num_rows = schema.num_rows("train")
+    steps_per_epoch = -(-num_rows // config.batch_size)
+    optimizer = config.optimizer.in_steps(steps_per_epoch, config.epochs)
     devices = strategy(config.strategy)
     make_reproducible(config.seed)
     set_precision(config)
     with devices.scope(), tables_placed(devices, config.tables):
         model = build_model(schema, config.model)
-        compile_model(model, config.optimizer, config.steps_per_execution)
-    num_rows = schema.num_rows("train")
+        compile_model(model, optimizer, config.steps_per_execution)
     print(f"Training {model.count_params():,} parameters on {num_rows:,} rows")
 
     def read(epoch: int, batch: int) -> Any:
@@ -166,7 +182,7 @@ def _fit(
         points = fit(
             model,
             read,
-            -(-num_rows // config.batch_size),
+            steps_per_epoch,
             curve_rows(data_dir, schema),
             config,
             run,

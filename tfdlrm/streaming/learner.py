@@ -32,6 +32,7 @@ from tfdlrm.streaming.progressive import ProgressiveValidation
 from tfdlrm.training.best_weights import load_kept_weights
 from tfdlrm.training.compiling import compile_model
 from tfdlrm.training.fit import make_reproducible, set_precision, start_xla_quietly
+from tfdlrm.training.plateau import resume_schedules
 from tfdlrm.training.run_directory import RunDirectory
 
 
@@ -105,7 +106,9 @@ class Learner:
     def _load_model(self, run_config: TrainConfig) -> tuple[keras.Model, int]:
         """Return the model that the run trained, and its number of steps."""
         model = build_model(self.schema, run_config.model)
-        compile_model(model, run_config.optimizer)
+        steps = -(-self.schema.num_rows("train") // run_config.batch_size)
+        optimizer = run_config.optimizer.in_steps(steps, run_config.epochs)
+        compile_model(model, optimizer)
         path = self._run.checkpoint_directory
         state = CheckpointDirectory(path).restore(
             SavedVariables(model),
@@ -115,6 +118,7 @@ class Learner:
         )
         if state is None:
             raise InputError(f"{path} holds no checkpoint: did the training run?")
+        resume_schedules(model.optimizer, run_config.optimizer.schedule, state)
         stops_early = run_config.early_stopping is not None
         load_kept_weights(model, self._run, stops_early, state)
         return model, int(state["step"])

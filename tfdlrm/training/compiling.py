@@ -6,6 +6,8 @@ import keras
 
 from tfdlrm import optimizers
 from tfdlrm.config import OptimizerConfig
+from tfdlrm.config.schedules import CosineConfig, PiecewiseConfig, ScheduleConfig
+from tfdlrm.optimizers.schedules import RunSchedule
 
 _OPTIMIZERS = {
     "sgd": optimizers.SGD,
@@ -87,6 +89,8 @@ def learning_rate_of(rate: float, config: OptimizerConfig) -> Any:
         rate: Learning rate without a schedule.
         config: The optimizer, whose schedule is a factor on the rate.
     """
+    if config.schedule is not None:
+        return _schedule_of(rate, config.schedule)
     if not config.has_schedule:
         return rate
     return optimizers.WarmUpPolynomialDecay(
@@ -94,4 +98,23 @@ def learning_rate_of(rate: float, config: OptimizerConfig) -> Any:
         config.warm_up_steps,
         config.decay_start_step,
         config.decay_steps,
+    )
+
+
+def _schedule_of(rate: float, config: ScheduleConfig) -> RunSchedule:
+    """Return the schedule of a learning rate, whose lengths are in steps."""
+    if isinstance(config, CosineConfig):
+        if config.steps is None:
+            raise ValueError("Got a cosine without steps: call `in_steps` first.")
+        return optimizers.WarmUpCosineDecay(
+            rate, config.steps, config.final_share, config.warm_up_steps
+        )
+    if isinstance(config, PiecewiseConfig):
+        if not config.steps:
+            raise ValueError("Got factors without steps: call `in_steps` first.")
+        return optimizers.WarmUpPiecewiseDecay(
+            rate, config.steps, config.factors, config.warm_up_steps
+        )
+    return optimizers.WarmUpPlateauDecay(
+        rate, config.factor, config.min_rate, warm_up_steps=config.warm_up_steps
     )

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import orjson
 import tensorflow as tf
 
 from tfdlrm.base import storage
+from tfdlrm.config.early_stopping import Measure
 from tfdlrm.data.reading import read_split
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.metrics.binary import BinaryMetrics
@@ -53,6 +54,15 @@ class CurvePoint:
         undefined = {name: math.nan for name in _MEASURES if fields[name] is None}
         return cls(**{**fields, **undefined})
 
+    def cost(self, measure: Measure) -> float:
+        """Return a measure of the point such that the lowest is the best."""
+        return self.loss if measure == "log_loss" else -self.auc
+
+
+def validation_points(points: Sequence[CurvePoint]) -> list[CurvePoint]:
+    """Return the points of the validation rows."""
+    return [point for point in points if point.split == "validation"]
+
 
 def curve_rows(data_dir: Path, schema: FeatureSchema) -> tf.data.Dataset | None:
     """Return the validation rows of the curves, or `None` if there are none."""
@@ -78,6 +88,8 @@ class CurveRecorder(keras.callbacks.Callback):
         steps_per_epoch: Steps of an epoch; the last one always has a point.
         validate: Measures the validation rows with the present weights; `None` without
             such rows.
+        follow: Takes the curves with a new validation point, before the learning rate
+            of the next step is recorded.
         points: Points of an interrupted run; the files are written again with them.
         step: Training steps done before.
         seconds: Seconds of training before.
@@ -89,6 +101,7 @@ class CurveRecorder(keras.callbacks.Callback):
         every: int,
         steps_per_epoch: int,
         validate: Callable[[], BinaryMetrics] | None,
+        follow: Callable[[Sequence[CurvePoint]], None] | None = None,
         points: Sequence[CurvePoint] = (),
         step: int = 0,
         seconds: float = 0.0,
@@ -101,6 +114,7 @@ class CurveRecorder(keras.callbacks.Callback):
         self._steps_per_epoch = steps_per_epoch
         self._start = time.perf_counter() - seconds
         self._validate = validate
+        self._follow = follow
         self._first_step = step
         run.clear_curves()
         self._writers = {
@@ -152,31 +166,27 @@ class CurveRecorder(keras.callbacks.Callback):
         loss, accuracy, auc = (float(logs[name]) for name in _MEASURES)
         if auc == 0 and _labels_are_alike(self.model):
             auc = math.nan  # Keras returns 0
-        learning_rate = learning_rate_of(self.model.optimizer)
-        self._add_point("train", loss, accuracy, auc, learning_rate)
-        if self._validate is not None:
-            metrics = self._validate()
-            self._add_point(
-                "validation", metrics.log_loss, metrics.accuracy, metrics.auc
-            )
+        train = CurvePoint(self.step, "train", loss, accuracy, auc, self.seconds)
+        validation = self._validation_points()
+        if self._follow is not None:
+            self._follow([*self.points, *validation])
+        rate = learning_rate_of(self.model.optimizer)
+        for point in (replace(train, learning_rate=rate), *validation):
+            self.points.append(point)
+            self._write([point])
+
+    def _validation_points(self) -> list[CurvePoint]:
+        """Measure the validation rows, if there are any here."""
+        if self._validate is None:
+            return []
+        metrics = self._validate()
+        measures = metrics.log_loss, metrics.accuracy, metrics.auc
+        return [CurvePoint(self.step, "validation", *measures, self.seconds)]
 
     def close(self) -> None:
         """Finish the TensorBoard events."""
         for writer in self._writers.values():
             writer.close()
-
-    def _add_point(
-        self,
-        split: str,
-        loss: float,
-        accuracy: float,
-        auc: float,
-        learning_rate: float | None = None,
-    ) -> None:
-        values = float(loss), float(accuracy), float(auc)
-        point = CurvePoint(self.step, split, *values, self.seconds, learning_rate)
-        self.points.append(point)
-        self._write(self.points[-1:])
 
     def _write(self, new: Sequence[CurvePoint]) -> None:
         """Write all points to the curves, and the new ones to TensorBoard.

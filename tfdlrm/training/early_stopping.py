@@ -1,4 +1,4 @@
-"""Stop training when the validation loss no longer falls."""
+"""Stop training when validation no longer gets better."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,12 +6,13 @@ from typing import Any
 import keras
 
 from tfdlrm.base.errors import InputError
+from tfdlrm.config import EarlyStoppingConfig
 from tfdlrm.training.best_weights import (
     check_best_weights,
     load_best_weights,
     write_best_weights,
 )
-from tfdlrm.training.curves import CurvePoint, CurveRecorder
+from tfdlrm.training.curves import CurvePoint, CurveRecorder, validation_points
 from tfdlrm.training.run_directory import RunDirectory
 
 
@@ -24,36 +25,39 @@ class EarlyStopping(keras.callbacks.Callback):
     Args:
         run: The run, which keeps the weights of the best point.
         recorder: The recorder of the curve, an earlier callback.
-        patience: Points in a row that are no better than the best one before them.
+        config: When to stop, and by which measure.
 
     Raises:
         InputError: If the run is resumed and its best weights are missing or damaged.
     """
 
     def __init__(
-        self, run: RunDirectory, recorder: CurveRecorder, patience: int
+        self,
+        run: RunDirectory,
+        recorder: CurveRecorder,
+        config: EarlyStoppingConfig,
     ) -> None:
         super().__init__()
         self._run = run
         self._recorder = recorder
-        self._patience = patience
-        self._num_points = len(self._validation_points())
+        self._config = config
+        self._num_points = len(validation_points(recorder.points))
         if self._num_points:
             check_best_weights(run)  # now, not after hours of training
 
     @property
     def is_over(self) -> bool:
         """Whether training ends according to the curve."""
-        return has_stopped(self._recorder.points, self._patience)
+        return has_stopped(self._recorder.points, self._config)
 
     def on_train_batch_end(
         self, batch: int, logs: dict[str, Any] | None = None
     ) -> None:
-        points = self._validation_points()
+        points = validation_points(self._recorder.points)
         if len(points) == self._num_points:
             return
         self._num_points = len(points)
-        if _best_of(points) == len(points) - 1:
+        if _best_of(points, self._config) == len(points) - 1:
             self._save()
         elif self.is_over:
             self.model.stop_training = True
@@ -74,39 +78,39 @@ class EarlyStopping(keras.callbacks.Callback):
 
     def restore_best(self, model: keras.Model) -> None:
         """Load the weights of the best point into `model`, and print which it was."""
-        points = self._validation_points()
-        best = points[_best_of(points)]
+        points = validation_points(self._recorder.points)
+        best = points[_best_of(points, self._config)]
         load_best_weights(model, self._run)
         print(
-            f"Keeping the weights of step {best.step:,}, of the lowest validation log "
-            f"loss, {best.loss:.4f}"
+            f"Keeping the weights of step {best.step:,}, of "
+            f"{self._config.best_in_words}, {abs(best.cost(self._config.metric)):.4f}"
         )
 
-    def _validation_points(self) -> list[CurvePoint]:
-        return [point for point in self._recorder.points if point.split == "validation"]
 
-
-def has_stopped(points: Sequence[CurvePoint], patience: int) -> bool:
+def has_stopped(points: Sequence[CurvePoint], config: EarlyStoppingConfig) -> bool:
     """Return whether early stopping ends a run that has these learning curves."""
-    validation_points = [point for point in points if point.split == "validation"]
-    if not validation_points:
+    validation = validation_points(points)
+    if not validation:
         return False
-    return len(validation_points) - 1 - _best_of(validation_points) >= patience
+    return len(validation) - 1 - _best_of(validation, config) >= config.patience
 
 
-def kept_step(points: Sequence[CurvePoint], patience: int | None) -> int:
-    """Return the training step whose weights a finished run keeps.
+def kept_step(
+    points: Sequence[CurvePoint], config: EarlyStoppingConfig | None
+) -> int | None:
+    """Return the training step whose weights a run keeps; `None` without any point.
 
     Args:
         points: The learning curves.
-        patience: Setting `early_stopping` of the run; `None` keeps the last step.
+        config: Early stopping of the run; without it, or without validation rows, the
+            last step is kept.
     """
-    if patience is None:
-        return points[-1].step
-    validation_points = [point for point in points if point.split == "validation"]
-    return validation_points[_best_of(validation_points)].step
+    validation = validation_points(points)
+    if config is not None and validation:
+        return validation[_best_of(validation, config)].step
+    return points[-1].step if points else None
 
 
-def _best_of(points: list[CurvePoint]) -> int:
-    """Return the index of the point with the lowest loss, the first of equals."""
-    return min(range(len(points)), key=lambda index: points[index].loss)
+def _best_of(points: list[CurvePoint], config: EarlyStoppingConfig) -> int:
+    """Return the index of the best point, the first of equals."""
+    return min(range(len(points)), key=lambda index: points[index].cost(config.metric))

@@ -6,14 +6,16 @@ from functools import cache, partial
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from tfdlrm.base.errors import InputError
 from tfdlrm.base.quiet_start import without_greeting
 from tfdlrm.base.signals import stop_requests
 from tfdlrm.checkpoints.directory import CheckpointDirectory
 from tfdlrm.checkpoints.variables import SavedVariables
 from tfdlrm.checkpoints.writer import CheckpointWriter
-from tfdlrm.config import TrainConfig
+from tfdlrm.config import PlateauConfig, TrainConfig
 from tfdlrm.data.meaning import Meaning
 from tfdlrm.metrics.binary import BinaryMetrics
 from tfdlrm.metrics.splits import evaluate
@@ -23,6 +25,7 @@ from tfdlrm.training.early_stopping import EarlyStopping
 from tfdlrm.training.epoch_lines import EpochLines
 from tfdlrm.training.events import WeightHistograms, write_hyperparameters
 from tfdlrm.training.own_callbacks import OwnCallbacks
+from tfdlrm.training.plateau import Plateau, begin_schedules
 from tfdlrm.training.profiling import Profiler
 from tfdlrm.training.run_directory import RunDirectory
 from tfdlrm.training.safeguards import (
@@ -120,6 +123,7 @@ def fit(
         KeyboardInterrupt, SystemExit: After a signal that asked to stop.
     """
     start_xla_quietly()
+    _require_defined_auc(config, validation)
     checkpoints = CheckpointDirectory(run.checkpoint_directory, config.checkpoints.keep)
     variables = SavedVariables(model)
     variables.watch_tables()
@@ -128,6 +132,12 @@ def fit(
     if begin is not None:
         state["warm_start"] = begin(model, variables, state.get("warm_start"))
         check_agreement(devices, state["warm_start"]["steps"], "init_from")
+    first_step = state["warm_start"]["steps"] if begin is not None else 0
+    begin_schedules(model.optimizer, first_step)
+    points = restored_points(state)
+    schedule, plateau = config.optimizer.schedule, None
+    if isinstance(schedule, PlateauConfig):
+        plateau = Plateau(model, schedule, points)
     is_chief = run.restored_from is None
     writer = CheckpointWriter(checkpoints, variables, state)
     recorder = CurveRecorder(
@@ -135,7 +145,8 @@ def fit(
         every=-(-steps_per_epoch // config.evaluations_per_epoch),
         steps_per_epoch=steps_per_epoch,
         validate=_validator(model, validation) if is_chief else None,
-        points=restored_points(state),
+        follow=None if plateau is None else plateau.follow,
+        points=points,
         step=state["step"],
         seconds=state["seconds"],
     )
@@ -204,6 +215,27 @@ def fit(
     if stopping is not None:
         stopping.restore_best(model)
     return recorder.points
+
+
+def _require_defined_auc(config: TrainConfig, validation: Any) -> None:
+    """Refuse to decide by an AUC that the labels of the curves leave undefined.
+
+    Raises:
+        InputError: If all rows have one label.
+    """
+    name, schedule = "", config.optimizer.schedule
+    if config.early_stopping is not None and config.early_stopping.metric == "auc":
+        name = "early_stopping.metric"
+    elif isinstance(schedule, PlateauConfig) and schedule.metric == "auc":
+        name = "optimizer.schedule.metric"
+    if not name or validation is None:
+        return
+    labels = {float(label) for _, batch in validation for label in np.unique(batch)}
+    if len(labels) == 1:
+        raise InputError(
+            f"{name} is auc, but all validation rows of the curves have the label "
+            f"{labels.pop():g}: expected rows of both labels, or log_loss"
+        )
 
 
 def _fit_epoch(

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tfdlrm.config import TrainConfig
-from tfdlrm.training.curves import CurvePoint
+from tfdlrm.config.early_stopping import Measure, best_in_words
+from tfdlrm.training.curves import CurvePoint, validation_points
 from tfdlrm.training.early_stopping import has_stopped, kept_step
 
 
@@ -19,7 +20,7 @@ class Progress:
         kept_step: The step whose weights the run keeps.
         steps_per_epoch: Steps of an epoch.
         epochs: Epochs that were asked for.
-        keeps_best: Whether the weights of the best step are kept.
+        kept_by: Measure by which the kept step is the best; `None` for the last.
         stopped_early: Whether early stopping ended it.
         stopped_by_callback: Whether a callback of the user ended it.
         has_callbacks: Whether callbacks of the user may have changed the weights.
@@ -29,7 +30,7 @@ class Progress:
     kept_step: int
     steps_per_epoch: int
     epochs: int
-    keeps_best: bool = False
+    kept_by: Measure | None = None
     stopped_early: bool = False
     stopped_by_callback: bool = False
     has_callbacks: bool = False
@@ -50,17 +51,17 @@ class Progress:
             points: The learning curves.
             state: The state of the checkpoint with its weights.
         """
-        has_validation = any(point.split == "validation" for point in points)
-        patience = config.early_stopping if has_validation else None
+        stopping = config.early_stopping if validation_points(points) else None
+        best = None if stopping is None else kept_step(points, stopping)
         step = points[-1].step if points else 0
         step = int(state.get("step", step))
         return cls(
             step=step,
-            kept_step=step if patience is None else kept_step(points, patience),
+            kept_step=step if best is None else best,
             steps_per_epoch=-(-num_rows // config.batch_size),
             epochs=config.epochs,
-            keeps_best=patience is not None,
-            stopped_early=patience is not None and has_stopped(points, patience),
+            kept_by=None if stopping is None else stopping.metric,
+            stopped_early=stopping is not None and has_stopped(points, stopping),
             stopped_by_callback=bool(state.get("stopped_by_callback")),
             has_callbacks=bool(state.get("has_callbacks")),
         )
@@ -111,13 +112,13 @@ class Progress:
 
         Example:
 
-        >>> Progress(130, 90, 100, epochs=5, keeps_best=True).weights_in_words
-        'of step 90, of the lowest validation log loss'
+        >>> Progress(130, 90, 100, epochs=5, kept_by="auc").weights_in_words
+        'of step 90, of the highest validation AUC'
         """
-        if not self.keeps_best:
+        if self.kept_by is None:
             end = ", unless a callback put back others" if self.has_callbacks else ""
             return f"of step {self.kept_step:,}, the last{end}"
-        return f"of step {self.kept_step:,}, of the lowest validation log loss"
+        return f"of step {self.kept_step:,}, of {best_in_words(self.kept_by)}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the same for `summary.json` and the card of a model."""
@@ -126,4 +127,5 @@ class Progress:
             "epochs": round(self.step / self.steps_per_epoch, 4),
             "ended_by": self.end or None,
             "kept_step": self.kept_step,
+            "kept_by": self.kept_by,
         }

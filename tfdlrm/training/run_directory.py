@@ -94,7 +94,7 @@ class RunDirectory(RunFiles):
         settings = self._unfinished_settings()
         # A checkpoint identifies its data set, however that was prepared.
         difference = settings and first_difference(
-            {**settings, "prepare": None}, {**used, "prepare": None}
+            {**_complete(settings), "prepare": None}, {**used, "prepare": None}
         )
         if difference:
             raise InputError(
@@ -306,10 +306,7 @@ class RunDirectory(RunFiles):
         change = first_difference(copied_settings(self.path) or settings, settings)
         if change:
             print(f"{self.config_file} was changed since its run began: {change}")
-        with TemporaryDirectory(prefix="tfdlrm-") as folder:
-            file = Path(folder) / CONFIG_FILE
-            file.write_text(yaml.safe_dump(settings), encoding="utf-8")
-            return parse(TrainConfig, "tfdlrm.train", ["--config", str(file)])
+        return _parse(settings)
 
 
 def _used_settings(
@@ -318,6 +315,23 @@ def _used_settings(
     """Return the settings to write down: those that the run uses."""
     settings: dict[str, Any] = yaml.safe_load(to_yaml(replace(config, run_dir=run_dir)))
     return settings | {"prepare": dict(prepared or {})}
+
+
+def _parse(settings: Mapping[str, Any]) -> TrainConfig:
+    """Return the settings of a run, which may be of an earlier release."""
+    with TemporaryDirectory(prefix="tfdlrm-") as folder:
+        file = Path(folder) / CONFIG_FILE
+        file.write_text(yaml.safe_dump(dict(settings)), encoding="utf-8")
+        return parse(TrainConfig, "tfdlrm.train", ["--config", str(file)])
+
+
+def _complete(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run with those that its release did not have."""
+    others = {name: value for name, value in settings.items() if name != "prepare"}
+    try:
+        return dict(yaml.safe_load(to_yaml(_parse(others))))
+    except InputError:  # they are compared as they are
+        return dict(settings)
 
 
 def _damaged(path: Path, reason: str) -> InputError:

@@ -13,6 +13,8 @@ from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.models import build_model
 from tfdlrm.training.compiling import compile_model
 
+_MANY_STEPS = 10**9
+
 
 def skeleton_of(schema: FeatureSchema, config: TrainConfig) -> keras.Model:
     """Return a compiled model whose variables come in the order of a run's.
@@ -36,7 +38,8 @@ def skeleton_of(schema: FeatureSchema, config: TrainConfig) -> keras.Model:
     small_schema = replace(schema, categorical_features=columns)
     with _precision(config.precision), tf.device("CPU:0"):
         model = build_model(small_schema, model_config)
-        compile_model(model, config.optimizer)
+        # The schedule has no variable, so that its lengths do not matter.
+        compile_model(model, config.optimizer.in_steps(_MANY_STEPS, config.epochs))
     return model
 
 

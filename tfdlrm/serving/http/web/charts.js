@@ -82,7 +82,9 @@ function curveChart(results, name, title) {
                                 y1: y(range[1]), y2: y(range[0])}),
       drawing("text", {x: x(kept.epoch) - 4, y: 20, "text-anchor": "end"}, "kept"));
   }
-  const hint = kept && kept.epoch < last ? `step ${figure(kept.step)} is kept` : "";
+  const by = {auc: ", of the highest validation AUC",
+              log_loss: ", of the lowest validation log loss"}[results.kept_by] ?? "";
+  const hint = kept && kept.epoch < last ? `step ${figure(kept.step)} is kept${by}` : "";
   return framed(title, hint, svg,
     legend(splits.map(([split]) => [split, split])));
 }
