@@ -111,7 +111,6 @@ def load(directory: Path) -> dict[str, float]:
     """Load the newest version as a server does, and return what that took."""
     import tensorflow as tf
 
-    from tfdlrm.exporting.raw_signatures import raw_columns
     from tfdlrm.exporting.versions import versions_in
 
     schema = FeatureSchema.load(directory)
@@ -131,7 +130,7 @@ def load(directory: Path) -> dict[str, float]:
             name: tf.constant([f"{v:x}" for v in rng.integers(2**32, size=num_rows)])
             if name in schema.single_hot
             else tf.constant([str(v) for v in rng.integers(1000, size=num_rows)])
-            for name in raw_columns(schema)
+            for name in schema.raw_columns
         }
         times = []
         for _ in range(CALLS):

@@ -74,6 +74,7 @@ def settings(command: ServeCommand) -> "ServerSettings":
         allows_missing_labels=command.allow_version_labels_for_unavailable_models,
         config_file=command.model_config_file,
         config_poll_seconds=command.model_config_file_poll_wait_seconds,
+        request_log_bytes=command.request_log_max_bytes,
     )
 
 

@@ -29,13 +29,17 @@ class ScoredRows(Protocol):
     """A file of scored rows."""
 
     def write(
-        self, kept: Sequence[pl.Series], scores: np.ndarray, style: TextStyle
+        self,
+        kept: Sequence[pl.Series],
+        scores: np.ndarray | pl.Series,
+        style: TextStyle,
     ) -> None:
         """Write some rows.
 
         Args:
             kept: Their columns that are kept, each under its name.
-            scores: Their scores.
+            scores: Their scores, null where there is none; text without a head line has
+                no scores.
             style: How text of the log is written; that of the first rows counts.
         """
 
@@ -57,13 +61,16 @@ def check_keep(keep: Sequence[str]) -> None:
 
 
 @contextmanager
-def scored_rows(name: str, path: Path, keep: Sequence[str]) -> Iterator[ScoredRows]:
+def scored_rows(
+    name: str, path: Path, keep: Sequence[str], has_head: bool = True
+) -> Iterator[ScoredRows]:
     """Open the output of a command that scores rows; it appears complete or not at all.
 
     Args:
         name: The setting that names the output.
         path: Its value; a name that ends in `.parquet` stands for Parquet.
         keep: Names of the columns that are kept, which come first.
+        has_head: Whether text begins with a line of names.
 
     Raises:
         InputError: If it cannot be written.
@@ -73,30 +80,37 @@ def scored_rows(name: str, path: Path, keep: Sequence[str]) -> Iterator[ScoredRo
             with _ParquetRows(file, path) as rows:
                 yield rows
         else:
-            yield _TextRows(file, path, keep)
+            yield _TextRows(file, path, keep, has_head)
 
 
 class _TextRows:
-    def __init__(self, file: BinaryIO, path: Path, keep: Sequence[str]) -> None:
+    def __init__(
+        self, file: BinaryIO, path: Path, keep: Sequence[str], has_head: bool
+    ) -> None:
         self._file, self._path, self._keep = file, path, keep
+        self._has_head = has_head
         self._style: TextStyle | None = None
 
     def write(
-        self, kept: Sequence[pl.Series], scores: np.ndarray, style: TextStyle
+        self,
+        kept: Sequence[pl.Series],
+        scores: np.ndarray | pl.Series,
+        style: TextStyle,
     ) -> None:
         if self._style is None:
             self._style = style
-            names = [pl.Series(name, [name], pl.String) for name in self._keep]
-            self._write([*names, pl.Series(SCORE, [SCORE])])
+            if self._has_head:
+                names = [pl.Series(name, [name], pl.String) for name in self._keep]
+                self._write(names, [pl.Series(SCORE, [SCORE])])
         texts = [_as_text(values) for values in kept]
-        self._write([*texts, pl.Series(SCORE, scores)])
+        self._write(texts, [pl.Series(SCORE, scores)] if self._has_head else [])
 
-    def _write(self, columns: Sequence[pl.Series]) -> None:
+    def _write(self, kept: Sequence[pl.Series], scores: Sequence[pl.Series]) -> None:
         style = self._style
         assert style is not None
-        *kept, last = columns
         escaped = [self._escape(values, style) for values in kept]
-        numbered = {str(number): text for number, text in enumerate([*escaped, last])}
+        columns = [*escaped, *scores]
+        numbered = {str(number): text for number, text in enumerate(columns)}
         frame = pl.DataFrame(numbered)  # names may be empty, and are in the head line
         frame.write_csv(
             self._file,
@@ -163,7 +177,10 @@ class _ParquetRows:
             self._writer.close()
 
     def write(
-        self, kept: Sequence[pl.Series], scores: np.ndarray, style: TextStyle
+        self,
+        kept: Sequence[pl.Series],
+        scores: np.ndarray | pl.Series,
+        style: TextStyle,
     ) -> None:
         columns = {values.name: values for values in kept}
         columns[SCORE] = pl.Series(SCORE, scores, pl.Float32)

@@ -1,6 +1,6 @@
 """Fit the transforms of number columns to the training rows, in any order of pieces."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,6 +12,7 @@ from pipelines.logs.columns import NUMBER, Columns
 from pipelines.stages.journal import Journal
 from pipelines.stages.spill import Spill
 from tfdlrm.base.parallel import map_in_order
+from tfdlrm.base.plain_text import visible
 from tfdlrm.base.progress import stage
 from tfdlrm.data.number_features import NumberFeature
 from tfdlrm.data.number_statistics import NumberStatistics
@@ -76,31 +77,49 @@ def _fit(
         entry["name"]: NumberFeature.from_json(entry["feature"])
         for entry in journal.entries("fitted")
     }
+    lines: list[str] = []
     groups = _groups(features)
     num_pieces = sum(start < num_rows for start in spill.starts[:-1])
     with stage("fit transforms", len(groups)) as advance:
         for num_done, names in enumerate(groups.values(), start=1):
             unfitted = [name for name in names if name not in fitted]
             if unfitted:
-                parts = map_pieces(
-                    partial(
-                        _piece_statistics,
-                        spill,
-                        num_rows,
-                        features[unfitted[0]],
-                        any(
-                            features[name].transform.counts_values for name in unfitted
-                        ),
-                    ),
-                    range(num_pieces),
+                feature = features[unfitted[0]]
+                counts_values = any(
+                    features[name].transform.counts_values for name in unfitted
                 )
-                statistics = NumberStatistics.sum(parts)
+                of_piece = partial(
+                    _piece_statistics, spill, num_rows, feature, counts_values
+                )
+                statistics = NumberStatistics.sum(
+                    map_pieces(of_piece, range(num_pieces))
+                )
+                lines += _problems(feature.column, unfitted, statistics)
                 for name in unfitted:
                     fitted[name] = features[name].fit(statistics)
                     entry = {"name": name, "feature": fitted[name].to_json()}
                     journal.add("fitted", entry)
             advance(num_done, num_rows * num_done // len(groups))
+    for line in lines:
+        print(visible(line))
     return {name: fitted.get(name, feature) for name, feature in features.items()}
+
+
+def _problems(
+    column: str, names: Sequence[str], statistics: NumberStatistics
+) -> Iterator[str]:
+    """Yield a line if a column of training rows does not distinguish rows."""
+    features = " and ".join(names)
+    if not statistics.numbers:
+        yield (
+            f"{column} has no number in the {statistics.rows:,} training rows: nothing "
+            f"can be learned from {features}"
+        )
+    elif statistics.low == statistics.high:
+        yield (
+            f"{column} is {statistics.low:.6g} in all training rows that have a number "
+            f"there: nothing can be learned from {features}"
+        )
 
 
 def _groups(features: Mapping[str, NumberFeature]) -> dict[_Fitting, list[str]]:

@@ -1,5 +1,6 @@
 """What a finished run prints about its data set."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,7 @@ def print_summary(prepared: Prepared, output: Path, seconds: float) -> None:
             "learn from them, or be\n  measured on them. Is it the right column, and "
             "label.positive, if set, as in the log?"
         )
+    _print_numbers(schema)
     _print_ids(schema, features)
     rows = sum(schema.num_rows(split) for split in SPLITS)
     print(f"  {seconds:.1f} s, {rows / seconds:,.0f} rows/s")
@@ -61,6 +63,19 @@ def _print_splits(schema: FeatureSchema, positives: dict[str, int]) -> None:
         num_shards = len(schema.split_shards(split))
         files = "file" if num_shards == 1 else "files"
         print(f"  {split:<11}{rows:>14,} rows in {num_shards} {files}  {share}")
+
+
+def _print_numbers(schema: FeatureSchema) -> None:
+    """Print how many features have a transform with numbers of training rows."""
+    sorts = Counter(
+        feature.transform.name
+        for feature in schema.transforms.values()
+        if feature != feature.unfitted()
+    )
+    if sorts:
+        whose = "what is extended" if schema.chain else "the training rows"
+        counts = ", ".join(f"{count:,} {name}" for name, count in sorts.items())
+        print(f"  transforms with numbers of {whose}: {counts}")
 
 
 def _print_ids(schema: FeatureSchema, features: Sequence[FeatureCoverage]) -> None:

@@ -11,7 +11,9 @@ from tests.support.shop import ANOTHER, as_earlier_release
 from tfdlrm.base.errors import InputError
 from tfdlrm.data.meaning import Meaning, origin_problem, read_meaning
 from tfdlrm.data.meaning_differences import differences, summarize
+from tfdlrm.data.number_features import NumberFeature
 from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
+from tfdlrm.data.transforms import LogSquared, MinMax, Quantiles, Standardize
 from tfdlrm.data.vocabulary_contents import (
     content_checksum,
     example_of_difference,
@@ -65,6 +67,67 @@ SCHEMA = FeatureSchema(
 )
 
 
+STANDARDIZED = NumberFeature("age", Standardize(2.5, 1.0))
+RANKS = NumberFeature("age", Quantiles(2, (0.0, 1.5, 9.0)))
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "difference"),
+    [
+        (
+            STANDARDIZED,
+            replace(STANDARDIZED, transform=Standardize(2.5, 1.5)),
+            "standardize with deviation 1.0 there, 1.5 here",
+        ),
+        (
+            STANDARDIZED,
+            replace(STANDARDIZED, transform=MinMax(0.0, 1.0)),
+            "transform standardize there, minmax here",
+        ),
+        (
+            STANDARDIZED,
+            replace(STANDARDIZED, column="days"),
+            "standardize with column age there, days here",
+        ),
+        (
+            replace(STANDARDIZED, clip=(0.0, None)),
+            STANDARDIZED,
+            "standardize with clip [0.0, None] there, None here",
+        ),
+        (
+            RANKS,
+            replace(RANKS, transform=Quantiles(2, (0.0, 1.75, 8.0))),
+            "quantiles with the first boundary that differs 1.5 there, 1.75 here",
+        ),
+        (
+            RANKS,
+            replace(RANKS, transform=Quantiles(3, (0.0, 1.5, 2.0, 9.0))),
+            "quantiles with quantiles 2 there, 3 here",
+        ),
+    ],
+)
+def test_other_numbers_of_a_transform_are_another_meaning(there, here, difference):
+    for name in ("age", "country"):  # a dense feature, and buckets
+        schema, other = (
+            replace(SCHEMA, transforms={name: feature}) for feature in (there, here)
+        )
+        meaning, other_meaning = Meaning.of(schema), Meaning.of(other)
+        expected = [f"column {name}: {difference}"]
+        assert differences(meaning, other_meaning) == expected
+        assert read_meaning(meaning.to_json()) == meaning
+        assert meaning.fingerprint != other_meaning.fingerprint
+
+
+def test_data_sets_without_transforms_keep_their_fingerprint():
+    fields = Meaning.of(SCHEMA).to_json()
+    assert all(
+        column.keys() == {"name", "num_ids", "multi_hot", "vocabulary"}
+        for column in fields["categorical"]
+    )
+    schema = replace(SCHEMA, transforms={"age": STANDARDIZED})
+    assert Meaning.of(schema).to_json()["dense"][0] == ("price", "log1p")
+
+
 @pytest.mark.parametrize(
     ("changes", "difference"),
     [
@@ -78,6 +141,14 @@ SCHEMA = FeatureSchema(
             "label: positive is 'yes' there, '1' here",
         ),
         ({"untransformed": ()}, "column age: transform none there, log1p here"),
+        (
+            {"transforms": {"age": NumberFeature("age", Standardize(2.5, 1.0))}},
+            "column age: transform none there, standardize here",
+        ),
+        (
+            {"transforms": {"country": NumberFeature("price", LogSquared())}},
+            "column country: buckets of numbers here only",
+        ),
         (
             {"dense_features": ("age", "price")},
             "dense columns: price, age there, age, price here",

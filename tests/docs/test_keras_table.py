@@ -10,6 +10,7 @@ from tests.support.processes import ROOT
 EXPORT = "exporting/test_keras_export.py"
 FEATURES = "models/test_keras_features.py"
 INPUTS = "models/test_click_inputs.py"
+NORMALIZATION = "layers/test_batch_normalization.py"
 COLUMNS = "layers/test_columns_of_ids.py"
 CLIPPING = "optimizers/test_clipping_and_sums.py"
 STRATEGIES = "optimizers/test_strategies.py"
@@ -78,6 +79,11 @@ TESTS = {
     ],
     "mixed precision": [
         (OPTIMIZERS, "test_mixed_precision_keeps_weights_and_state_in_float32")
+    ],
+    '`MLP(…, normalization="batch")`': [
+        ("layers/test_backends.py", "test_the_layers_work_on_other_backends"),
+        (NORMALIZATION, "test_a_frozen_layer_changes_nothing"),
+        (NORMALIZATION, "test_two_replicas_use_the_statistics_of_all_rows"),
     ],
     "`jit_compile=True`": [
         (STRATEGIES, "test_xla_that_is_asked_for_is_left_out_with_a_word")

@@ -1,9 +1,11 @@
 """Run what the serving page shows, with a model trained for it."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -87,3 +89,35 @@ def test_the_commands_of_the_serving_page_run(work_dir):
     num_clients = 3 if shutil.which("h2load") else 2
     assert len(table) == num_clients + 1 + 3, process.stderr  # open loop, peers
     assert all(line.rstrip("| ").endswith(" 0") for line in table), process.stdout
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_on_logged_requests_run(work_dir):
+    page = "docs/request_log.md"
+    serve, *afterwards = commands(page)
+    (config,) = blocks(page, "text")
+    assert "sampling_rate: 0.01" in config
+    config = config.replace("sampling_rate: 0.01", "sampling_rate: 1")
+    (work_dir / "model.config").write_text(config)
+    arguments = shlex.split(serve.partition("tfdlrm.serve")[2])
+    with serving(*arguments, cwd=work_dir) as server:
+        process = run_command_line(
+            "python -m tfdlrm.client --raw test.txt --output_file predictions.csv "
+            f"--server localhost:{server.port}",
+            work_dir,
+        )
+        assert process.returncode == 0, process.stderr
+    rows = (work_dir / "train.txt").read_text().splitlines()[:50]
+    keys = Counter(tuple(row.split("\t")[14:16]) for row in rows)
+    labelled = [row for row in rows if keys[*row.split("\t")[14:16]] == 1]
+    assert labelled
+    with (work_dir / "labels.csv").open("w") as file:
+        print("C1,C2,label", file=file)
+        for label, *fields in (row.split("\t") for row in labelled):
+            print(*fields[13:15], label, sep=",", file=file)
+    collect, evaluate = afterwards
+    for command in (collect, evaluate):
+        process = run_command_line(command, work_dir)
+        assert process.returncode == 0, process.stderr
+    collected = (work_dir / "collected.tsv").read_text().splitlines()
+    assert collected == labelled

@@ -10,7 +10,6 @@ from tests.support.served import Served
 from tfdlrm.data.reading import read_split
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.exporting import scorer
-from tfdlrm.exporting.raw_signatures import raw_columns
 from tfdlrm.layers._int8_rows import quantize_rows
 from tfdlrm.metrics.binary import binary_metrics
 from tfdlrm.predict import PredictCommand, predict
@@ -84,7 +83,7 @@ def test_int8_models_score_raw_rows_with_both(int8_exported, raw_file, tmp_path)
     predicted = np.array((tmp_path / "p.csv").read_text().split()[1:201], np.float32)
     lines = raw_file.read_text().splitlines()[:200]
     served = Served(version)
-    names = raw_columns(FeatureSchema.load(version / "assets.extra"))
+    names = FeatureSchema.load(version / "assets.extra").raw_columns
     columns = {
         name: [line.split("\t")[number] for line in lines]
         for number, name in enumerate(names, 1)

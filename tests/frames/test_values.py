@@ -9,6 +9,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from sklearn.preprocessing import StandardScaler
 
 from tfdlrm.base.errors import InputError
 from tfdlrm.frames.encoder import FeatureEncoder
@@ -123,13 +124,19 @@ def test_categories_of_numbers_are_categories():
     assert "categories of integers" in encoder.describe()
 
 
-def test_negative_numbers_that_nobody_described_stay_as_they_are():
-    frame = {"x": [-2.0, 0.5, None], "y": [1.0, 2.0, 3.0]}
+def test_negative_numbers_that_nobody_described_are_standardized():
+    frame = {"x": [-2000.0, 500.0, None, 3000.0], "y": [1.0, 2.0, 3.0, 4.0]}
     encoder = FeatureEncoder().adapt(frame)
     dense = encoder(frame)["dense_features"]
-    assert dense[:, 0].tolist() == [-2.0, 0.5, 0.0]
-    np.testing.assert_allclose(dense[:, 1], np.log1p([1.0, 2.0, 3.0]), rtol=1e-6)
-    assert "as they are since some are negative" in encoder.describe()
+    expected = StandardScaler().fit_transform(np.array([[-2000.0], [500.0], [3000.0]]))
+    np.testing.assert_allclose(dense[[0, 1, 3], 0], expected[:, 0], rtol=1e-6)
+    assert dense[2, 0] == 0.0  # a missing number counts as the mean
+    np.testing.assert_allclose(dense[:, 1], np.log1p(frame["y"]), rtol=1e-6)
+    assert "floats, standardized since some are negative" in encoder.describe()
+    # Numbers of other rows are not fitted again.
+    np.testing.assert_allclose(
+        encoder({"x": [500.0], "y": [0.0]})["dense_features"][0], [0.0, 0.0], atol=1e-7
+    )
 
 
 def test_what_was_inferred_can_be_edited():
@@ -283,10 +290,13 @@ def test_booleans_stay_as_they_are_where_the_model_knows_them_so():
 
 
 @pytest.mark.filterwarnings("error")
-def test_large_numbers_that_are_taken_as_they_are_are_warned_of():
-    with pytest.warns(UserWarning, match=r"balance: has numbers up to 20,000 in size"):
-        described({"balance": [-2e4, 7.0]})
-    described({"balance": [-2.0, 7.0], "price": [2e4, 7.0]})
+def test_large_numbers_that_are_described_as_they_are_are_warned_of():
+    columns = {"dense": [{"name": "balance", "transform": "none"}, "price"]}
+    frame = {"balance": [-2e4, 7.0], "price": [2e4, 7.0]}
+    with pytest.warns(UserWarning, match="balance: has numbers up to 20,000 in size"):
+        FeatureEncoder(columns).adapt(frame)
+    FeatureEncoder(columns).adapt({"balance": [-2.0, None], "price": [2e4, 7.0]})
+    FeatureEncoder().adapt(frame)  # standardized
 
 
 def test_text_that_is_described_as_dense_and_a_time_as_a_date_say_how_to_fix_it():

@@ -273,6 +273,7 @@ def test_a_bottom_of_another_width_than_the_tables_is_refused():
     ("parts", "message"),
     [
         ({"top_mlp": MLP([1], final_activation="sigmoid")}, "another activation"),
+        ({"top_mlp": MLP([3, 1], normalization="batch")}, "has batch normalization"),
         (
             {"embeddings": EmbeddingCollection([9, 5], 4, num_collisions=2)},
             "with shared rows",

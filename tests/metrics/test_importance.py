@@ -8,8 +8,10 @@ from sklearn import metrics as oracle
 from tfdlrm.base.command_line import parse
 from tfdlrm.base.errors import InputError
 from tfdlrm.config.models import MFConfig
+from tfdlrm.data.number_features import NumberFeature
 from tfdlrm.data.reading import read_split
 from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
+from tfdlrm.data.transforms import IsMissing, LogSquared
 from tfdlrm.exporting.saved_model import export_model
 from tfdlrm.importance import ImportanceCommand, importance
 from tfdlrm.metrics.permutation import (
@@ -81,6 +83,26 @@ def test_a_column_that_the_model_does_not_look_at_costs_nothing():
         as_table(actual).splitlines()[-1]
         == "| I2 | 0.0000 ± 0.0000 | 0.0000 ± 0.0000 |"
     )
+
+
+def test_features_of_one_column_are_shuffled_together():
+    tested_rows = rows(500)
+    schema = FeatureSchema(
+        ("price", "price_missing"),
+        (CategoricalFeature("price_bucket", 5),),
+        transforms={
+            "price_missing": NumberFeature("price", IsMissing()),
+            "price_bucket": NumberFeature("price", LogSquared()),
+        },
+    )
+    (price,) = permutation_importances(score, tested_rows, schema, repeats=2, seed=3)
+    assert price.name == "price"
+    probabilities = score(tested_rows.features).numpy().ravel()
+    auc = oracle.roc_auc_score(tested_rows.labels, probabilities)
+    for repeat, drop in enumerate(price.auc_drop):
+        order = np.random.default_rng([3, repeat]).permutation(500)
+        shuffled = oracle.roc_auc_score(tested_rows.labels, probabilities[order])
+        assert drop == pytest.approx(auc - shuffled, abs=1e-6)
 
 
 def test_bags_are_shuffled_whole():

@@ -11,6 +11,7 @@ import numpy as np
 
 from tfdlrm.layers import (
     MLP,
+    BatchNormalization,
     BucketVectors,
     DenseVectors,
     DotInteraction,
@@ -106,12 +107,20 @@ def check_others():
     assert LinearTerms(SIZES)(flat, ids).shape == (6, 1)
 
 
-def check_model(directory):
+def check_normalization():
+    layer, rows = BatchNormalization(), vectors[:, 0]
+    expected = (rows - rows.mean(0)) / np.sqrt(rows.var(0) + 1e-5)
+    assert_close(layer(rows, training=True), expected)
+    assert_close(layer(rows), expected)
+    assert_close(layer(rows[:1], training=True), expected[:1])
+
+
+def check_model(directory, normalization):
     model = DLRM(
         EmbeddingCollection(SIZES, 8),
-        MLP([8], final_activation="relu"),
+        MLP([9, 8], final_activation="relu", normalization=normalization),
         DotInteraction(),
-        MLP([8, 1], dropout=0.1),
+        MLP([8, 1], "silu", dropout=0.1, normalization=normalization),
     )
     model.compile("adagrad", keras.losses.BinaryCrossentropy(from_logits=True))
     inputs = {"dense_features": vectors[:, 0], "categorical_features": ids}
@@ -131,5 +140,7 @@ if __name__ == "__main__":
     check_out_of_range()
     check_refusals()
     check_others()
-    check_model(Path(sys.argv[1]))
+    check_normalization()
+    for normalization in (None, "batch", "layer"):
+        check_model(Path(sys.argv[1]), normalization)
     print(f"the layers agree with NumPy on {keras.backend.backend()}")

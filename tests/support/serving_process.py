@@ -37,18 +37,19 @@ def free_port():
 
 
 @contextmanager
-def serving(*arguments, rest=True, environment=()):
+def serving(*arguments, rest=True, environment=(), cwd=ROOT):
     """Start `python -m tfdlrm.serve`, and stop it at the end.
 
     Args:
         environment: Variables in addition to those of this process.
+        cwd: Directory that it starts in.
     """
     port, rest_port = free_port(), free_port() if rest else 0
     command = [sys.executable, "-m", "tfdlrm.serve", *map(str, arguments)]
     process = subprocess.Popen(
         [*command, f"--port={port}", f"--rest_api_port={rest_port}"],
-        cwd=ROOT,
-        env={**os.environ, **dict(environment)},
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **dict(environment)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -24,12 +24,12 @@ class KilledError(Exception):
     """Raised in the middle of training, in place of a kill."""
 
 
-def small_model(optimizer="adagrad", steps_per_execution=1):
+def small_model(optimizer="adagrad", steps_per_execution=1, normalization=None):
     model = DLRM(
         embeddings=EmbeddingCollection([50, 20], embedding_dim=4),
-        bottom_mlp=MLP([8, 4], final_activation="relu"),
+        bottom_mlp=MLP([8, 4], final_activation="relu", normalization=normalization),
         interaction=DotInteraction(),
-        top_mlp=MLP([8, 1], dropout=0.2),
+        top_mlp=MLP([8, 1], dropout=0.2, normalization=normalization),
     )
     model.build({"dense_features": (None, 3), "categorical_features": (None, 2)})
     compile_model(model, optimizer_config(optimizer), steps_per_execution)

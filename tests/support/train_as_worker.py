@@ -76,18 +76,20 @@ def together(num_workers):
 
 
 def make_model(name):
+    """Return a model by its optimizer, which `+` and a normalization may follow."""
+    optimizer, _, normalization = name.partition("+")
     keras.utils.set_random_seed(0)
     model = DLRM(
         EmbeddingCollection(SIZES, DIM),
         MLP([DIM], final_activation="relu"),
         DotInteraction(),
-        MLP([8, 1]),
+        MLP([8, 1], normalization=normalization or None),
     )
     model.build(
         {"dense_features": (None, 2), "categorical_features": (None, len(SIZES))}
     )
     model.compile(
-        getattr(optimizers, name)(0.1),
+        getattr(optimizers, optimizer)(0.1),
         keras.losses.BinaryCrossentropy(from_logits=True),
         metrics=[keras.metrics.AUC(name="auc", from_logits=True)],
     )

@@ -1,10 +1,13 @@
 """Settings of long runs (schedule, 16 bits, profile), also after a resume."""
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.support import small_runs
 from tests.support.small_runs import (
     assert_equal,
     read,
@@ -68,6 +71,14 @@ def assert_goes_on(directory, **settings):
 @pytest.mark.slow
 def test_a_run_with_a_schedule_goes_on_to_the_same_bits(tmp_path):
     assert_goes_on(tmp_path, optimizer=SCHEDULE)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("normalization", ["batch", "layer"])
+def test_so_does_one_with_normalization(normalization, tmp_path, monkeypatch):
+    model = partial(small_model, normalization=normalization)
+    monkeypatch.setattr(small_runs, "small_model", model)
+    assert_goes_on(tmp_path, optimizer=SCHEDULE, early_stopping=3)
 
 
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")

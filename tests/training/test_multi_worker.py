@@ -68,6 +68,11 @@ def test_three_workers_train_as_one_does_with_every_optimizer(tmp_path):
 
 
 @pytest.mark.slow
+def test_workers_share_the_statistics_of_a_batch(tmp_path):
+    check(2, ["Adagrad+batch"], tmp_path)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("replica", [0, 1])
 def test_a_step_that_overflows_on_one_worker_is_left_out_on_both(replica, tmp_path):
     dtype_policy = keras.config.dtype_policy()

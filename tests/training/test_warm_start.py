@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.small_runs import dying_at_step
 from tests.support.two_days import (
+    MODEL,
     first_day,
     second_day,
     settings,
@@ -51,6 +52,11 @@ def assert_two_days_equal_one_run(directory, **changes):
 )
 def test_two_days_equal_one_run_bit_for_bit(optimizer, tmp_path):
     assert_two_days_equal_one_run(tmp_path, optimizer=optimizer)
+
+
+@pytest.mark.slow
+def test_so_do_moving_statistics(tmp_path):
+    assert_two_days_equal_one_run(tmp_path, model=replace(MODEL, normalization="batch"))
 
 
 @pytest.mark.slow_variants

@@ -111,6 +111,14 @@ def test_a_run_without_a_readable_checkpoint_is_refused(first_run, tmp_path):
             "has another architecture: model.embedding_dim is 4 there, 8 here",
         ),
         (
+            {"model": replace(MODEL, normalization="batch")},
+            "another architecture: model.normalization is None there, batch here",
+        ),
+        (
+            {"model": replace(MODEL, activation="gelu")},
+            "another architecture: model.activation is relu there, gelu here",
+        ),
+        (
             {"model": DeepFMConfig(embedding_dim=4)},
             "another architecture: model.name is dlrm there, deepfm here",
         ),

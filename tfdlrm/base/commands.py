@@ -17,6 +17,7 @@ COMMANDS = {
     "export": "write a run as SavedModel, ONNX or LiteRT",
     "serve": "serve models over TF Serving's protocols",
     "client": "score raw rows by a server",
+    "collect": "logged requests with their labels, as a log",
     "walkthrough": "one row through a DLRM, number by number",
     "synthetic": "make up rows in Criteo's format",
     "random_data": "make up random rows as Parquet",

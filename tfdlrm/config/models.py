@@ -10,7 +10,6 @@ Activation = Literal[
     "relu",
     "leaky_relu",
     "elu",
-    "selu",
     "gelu",
     "silu",
     "mish",

@@ -12,6 +12,7 @@ from typing import Any
 from tfdlrm.base.checksums import sorted_sha256
 from tfdlrm.base.errors import InputError
 from tfdlrm.data.dialects import traits_of
+from tfdlrm.data.meaning_of_numbers import as_text
 from tfdlrm.data.schema import FeatureSchema
 
 _SAME_LABELS = {
@@ -31,12 +32,15 @@ class CategoricalMeaning:
         multi_hot: Whether a row may have any number of ids.
         vocabulary: Checksum of the values that have an id, in the order of their ids;
             `None` if there is no vocabulary, or if it is unknown.
+        buckets: How its values come from a column of numbers, as
+            `meaning_of_numbers.as_text` writes it; `None` if they are in the log.
     """
 
     name: str
     num_ids: int
     multi_hot: bool
     vocabulary: str | None
+    buckets: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class Meaning:
     Args:
         label: Name of the label's column.
         positive: The text of a label that means 1.
-        dense: Name and transform of each dense column, in order.
+        dense: Name and transform of each dense column, in order; the transform is a
+            word, or what `meaning_of_numbers.as_text` writes.
         categorical: The categorical columns, in order.
         values: The sort of values that get ids, in words: Criteo's `hashes`, or `text`.
         dialect: Name of the rule that turns values, and unknown values, into ids.
@@ -92,6 +97,7 @@ class Meaning:
                     feature.vocabulary_size,
                     feature.multi_hot,
                     schema.vocabulary_contents.get(feature.name),
+                    _buckets(schema, feature.name),
                 )
                 for feature in schema.categorical_features
             ),
@@ -118,7 +124,11 @@ class Meaning:
 
     def to_json(self) -> dict[str, Any]:
         """Return the same in types of JSON, which `from_json` reads."""
-        return asdict(self)
+        fields = asdict(self)
+        for column in fields["categorical"]:
+            if column["buckets"] is None:  # as in earlier versions
+                del column["buckets"]
+        return fields
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "Meaning":
@@ -198,12 +208,19 @@ def _values(schema: FeatureSchema) -> str:
 def _missing(schema: FeatureSchema) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """Return the spellings of missing values in columns that are inputs of a model."""
     spellings = (schema.columns or {}).get("missing", {})
-    categorical = [feature.name for feature in schema.categorical_features]
-    names = [*schema.dense_features, *categorical]
     return tuple(
-        (name, tuple(sorted(spellings[name]))) for name in names if name in spellings
+        (name, tuple(sorted(spellings[name])))
+        for name in schema.raw_columns
+        if name in spellings
     )
 
 
 def _transform(schema: FeatureSchema, name: str) -> str:
+    if name in schema.transforms:
+        return as_text(schema.transforms[name])
     return "none" if name in schema.untransformed else schema.dense_transform
+
+
+def _buckets(schema: FeatureSchema, name: str) -> str | None:
+    feature = schema.transforms.get(name)
+    return None if feature is None else as_text(feature)

@@ -5,6 +5,7 @@ hand.
 """
 
 from tfdlrm.data.meaning import CategoricalMeaning, Meaning
+from tfdlrm.data.meaning_of_numbers import difference
 
 _MAX_SHOWN = 3
 """Number of differences that a message names."""
@@ -92,7 +93,7 @@ def _column_differences(model: Meaning, data: Meaning) -> list[str]:
         if names_there != names_here:
             return [_difference_of_names(noun, names_there, names_here)]
     texts = [
-        f"column {name}: transform {transform_there} there, {transform_here} here"
+        f"column {name}: {difference(transform_there, transform_here)}"
         for (name, transform_there), (_, transform_here) in zip(
             model.dense, data.dense, strict=True
         )
@@ -125,6 +126,12 @@ def _difference_of_column(
     if column.multi_hot != column_here.multi_hot:
         several = "there" if column.multi_hot else "here"
         return f"several values a row {several} only"
+    if column.buckets != column_here.buckets:
+        if column.buckets is None or column_here.buckets is None:
+            return (
+                f"buckets of numbers {'here' if column_here.buckets else 'there'} only"
+            )
+        return difference(column.buckets, column_here.buckets)
     if model.dialect != data.dialect:
         return None  # the dialects are reported already
     vocabularies = {column.vocabulary, column_here.vocabulary}

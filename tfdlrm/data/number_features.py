@@ -87,7 +87,8 @@ class NumberFeature:
         Args:
             values: Numbers of the column, float64; NaN where missing.
         """
-        numbers = self.transform.numbers(self.clipped(values))
+        with np.errstate(over="ignore"):
+            numbers = self.transform.numbers(self.clipped(values))
         if not isinstance(self.transform, IsMissing):
             numbers = np.where(np.isnan(values), 0.0, numbers)
         numbers = np.where(np.abs(numbers) < _SMALLEST, 0.0, numbers)

@@ -49,7 +49,7 @@ class ValueCounts:
             values: Distinct float64 values.
             counts: Number of rows of each.
         """
-        return _joined(_keys(values), counts, 0)
+        return _joined(as_keys(values), counts, 0)
 
     def __add__(self, other: "ValueCounts") -> "ValueCounts":
         bits = max(self.bits, other.bits)
@@ -62,7 +62,7 @@ class ValueCounts:
         keys = self.keys << self.bits
         if self.bits:
             keys |= np.int64(1) << np.int64(self.bits - 1)
-        return _values(keys)
+        return from_keys(keys)
 
 
 @dataclass(frozen=True)
@@ -221,14 +221,14 @@ def _joined(keys: np.ndarray, counts: np.ndarray, bits: int) -> ValueCounts:
         keys, bits = keys >> 1, bits + 1
 
 
-def _keys(values: np.ndarray) -> np.ndarray:
+def as_keys(values: np.ndarray) -> np.ndarray:
     """Return finite float64 values as integers that are in the same order."""
     bits = np.ascontiguousarray(values, np.float64).view(np.int64)
     return np.where(bits < 0, np.int64(-(2**63)) - bits - 1, bits)
 
 
-def _values(keys: np.ndarray) -> np.ndarray:
-    """Return the values of `_keys`."""
+def from_keys(keys: np.ndarray) -> np.ndarray:
+    """Return the values of `as_keys`."""
     bits = np.where(keys < 0, np.int64(-(2**63)) - keys - 1, keys)
     return bits.view(np.float64)
 

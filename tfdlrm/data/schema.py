@@ -182,6 +182,16 @@ class FeatureSchema:
         """Columns of raw rows with one categorical value a row, in column order."""
         return [name for name in self.single_hot if name not in self.transforms]
 
+    @property
+    def categorical_values(self) -> list[str]:
+        """Columns of raw rows that hold categorical values, in column order."""
+        return [*self.text_columns, *self.multi_hot]
+
+    @property
+    def raw_columns(self) -> list[str]:
+        """All columns of raw rows that features are read from."""
+        return [*self.number_columns, *self.categorical_values]
+
     def column_of(self, feature: str) -> str:
         """Return the column of raw rows that a feature is read from."""
         number = self.transforms.get(feature)

@@ -18,8 +18,8 @@ LOWEST_BUCKET = -(2**31)
 """Number of the bucket of all numbers that are as low as this or lower."""
 
 LARGEST = float(np.finfo(np.float32).max)
-SMALLEST_DOUBLE = float(np.finfo(np.float64).tiny)
-"""The smallest positive number that every machine distinguishes from 0."""
+SMALLEST_DOUBLE = 2.0**-960
+"""Smaller numbers are taken for 0, since machines differ in them and in differences."""
 
 
 class Transform:
@@ -306,7 +306,7 @@ def transform_from_json(fields: Mapping[str, Any]) -> Transform:
 
 
 def _just_above(value: float) -> float:
-    """Return the next float64, of those that no machine takes for 0."""
+    """Return the next float64, of those that are not taken for 0."""
     above = float(np.nextafter(value, np.inf))
     if abs(above) < SMALLEST_DOUBLE:
         return 0.0 if value < 0 else SMALLEST_DOUBLE

@@ -39,15 +39,23 @@ class ExampleColumns:
     floats: tf.Tensor
     num_floats: tf.Tensor
 
-    def select(self, start: int, stop: int) -> "ExampleColumns":
-        """Return the columns from `start` up to, and without, `stop`."""
-        columns = slice(start, stop)
+    def select(self, names: Sequence[str]) -> "ExampleColumns":
+        """Return some of the columns, in this order."""
+        positions = [self.names.index(name) for name in names]
+        first = positions[0] if positions else 0
+        is_range = positions == [*range(first, first + len(positions))]
+
+        def pick(values: tf.Tensor) -> tf.Tensor:
+            if is_range:
+                return values[:, first : first + len(positions)]
+            return tf.gather(values, positions, axis=1)
+
         return ExampleColumns(
-            self.names[columns],
-            self.texts[:, columns],
-            self.num_texts[:, columns],
-            self.floats[:, columns],
-            self.num_floats[:, columns],
+            list(names),
+            pick(self.texts),
+            pick(self.num_texts),
+            pick(self.floats),
+            pick(self.num_floats),
         )
 
     def single_texts(self) -> tf.Tensor:

@@ -34,8 +34,10 @@ class MissingSpellings:
         """Return the texts `(batch, None)` of a multi-hot column, blank if missing."""
         return bag.with_values(self.blank(bag.values[:, None], [name])[:, 0])
 
-    def zero(self, numbers: tf.Tensor, names: Sequence[str]) -> tf.Tensor:
-        """Return numbers `(batch, columns)`, 0 where they spell a missing value."""
+    def replace(
+        self, numbers: tf.Tensor, names: Sequence[str], missing: float
+    ) -> tf.Tensor:
+        """Return numbers `(batch, columns)`, `missing` where they spell this."""
         values = {name: _numbers(texts) for name, texts in self._spellings.items()}
         # Filled with NaN, which equals no number. A spelling is rounded as numbers are.
         dtype = numbers.dtype.as_numpy_dtype
@@ -43,7 +45,7 @@ class MissingSpellings:
         if spellings is None:
             return numbers
         is_missing = tf.reduce_any(numbers[:, :, None] == spellings, axis=-1)
-        return tf.where(is_missing, tf.zeros_like(numbers), numbers)
+        return tf.where(is_missing, tf.constant(missing, numbers.dtype), numbers)
 
     def _table(
         self,

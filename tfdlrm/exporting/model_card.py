@@ -75,6 +75,7 @@ class ModelCard:
                     for feature in schema.categorical_features
                 },
                 "multi_hot": schema.multi_hot,
+                **_transforms(schema),
             },
             "config": _used_settings(self.config, schema),
             "training": self.training,
@@ -82,6 +83,16 @@ class ModelCard:
             "example": example,
         }
         storage.replace_json(path, card)
+
+
+def _transforms(schema: FeatureSchema) -> dict[str, Any]:
+    """Return how features are read from columns of numbers, if in ways of their own."""
+    if not schema.transforms:
+        return {}
+    transforms = {
+        name: feature.to_json() for name, feature in schema.transforms.items()
+    }
+    return {"transforms": transforms}
 
 
 def _used_settings(
@@ -102,6 +113,7 @@ def example_row(schema: FeatureSchema, categories: Sequence[str]) -> dict[str, s
         categories: The text of each categorical column, such as its most frequent
             value; blank if no value is known.
     """
+    row = dict.fromkeys(schema.number_columns, "1")
     names = [feature.name for feature in schema.categorical_features]
-    row = dict.fromkeys(schema.dense_features, "1")
-    return row | dict(zip(names, categories, strict=True))
+    values = dict(zip(names, categories, strict=True))
+    return row | {name: values[name] for name in schema.categorical_values}

@@ -23,6 +23,7 @@ from tfdlrm.data.vocabulary_files import read_vocabulary
 from tfdlrm.exporting.checks import check_values
 from tfdlrm.exporting.missing_spellings import MissingSpellings
 from tfdlrm.exporting.raw_columns import COUNTS
+from tfdlrm.exporting.raw_transforms import NumberTransforms
 from tfdlrm.exporting.unknown_counts import UnknownCounter, join_counts
 from tfdlrm.exporting.vocabulary_tables import VocabularyTable, low_bits
 
@@ -60,6 +61,7 @@ class RawFeatures(tf.Module):
         self._missing = MissingSpellings(columns.get("missing", {}))
         self._joins_floats = columns.get("floats_as_integers", False)
         self._untransformed = np.isin(schema.dense_features, schema.untransformed)
+        self._transforms = NumberTransforms(schema) if schema.transforms else None
         self._traits = traits_of(schema.dialect)
         self._has_hashes = self.is_criteo and self._traits.has_vocabulary
         self.tables: list[VocabularyTable | None] = []
@@ -72,10 +74,17 @@ class RawFeatures(tf.Module):
             vocabulary = _read_vocabulary(schema, feature, directory)
             self.tables.append(_table(schema, feature, vocabulary, work))
             self.categories.append(_most_frequent(vocabulary))
+        counted = [
+            table
+            for table, feature in zip(
+                self.tables, schema.categorical_features, strict=True
+            )
+            if feature.name not in schema.transforms
+        ]
         self._unknown = UnknownCounter(
             schema,
-            [table.unknown_id if table else UNKNOWN_ID for table in self.tables],
-            [table.namesake if table else None for table in self.tables],
+            [table.unknown_id if table else UNKNOWN_ID for table in counted],
+            [table.namesake if table else None for table in counted],
         )
 
     @property
@@ -85,55 +94,75 @@ class RawFeatures(tf.Module):
         return list(columns.get("separators", ()))
 
     def numbers(self, texts: tf.Tensor) -> tf.Tensor:
-        """Parse texts `(batch, n)` into float64; missing values become 0."""
-        texts = self._missing.blank(texts, self.schema.dense_features)
+        """Parse texts `(batch, number columns)` into float64.
+
+        Missing values become NaN if the schema has `transforms`, else 0.
+        """
+        names = self.schema.number_columns
+        texts = self._missing.blank(texts, names)
         is_blank = texts == ""
         pattern = _INTEGER if self.is_criteo else _NUMBER
         is_good = is_blank | tf.strings.regex_full_match(texts, pattern)
         expected = "a 64-bit integer" if self.is_criteo else "a finite number"
-        names = self.schema.dense_features
         check_values(texts, is_good, names, f"{expected} or nothing")
         # The conversion itself must not see a text that the check refuses.
         texts = tf.where(is_blank | ~is_good, "0", texts)
         dtype = tf.int64 if self.is_criteo else tf.float64
         numbers = tf.cast(tf.strings.to_number(texts, dtype), tf.float64)
-        return self.zero_missing(numbers)
+        if self._transforms is not None:
+            numbers = tf.where(is_blank, tf.constant(np.nan, tf.float64), numbers)
+        return self._missing.replace(numbers, names, self._missing_number)
 
-    def zero_missing(self, numbers: tf.Tensor) -> tf.Tensor:
-        """Return numbers `(batch, n)`, 0 where they spell a missing value."""
-        return self._missing.zero(numbers, self.schema.dense_features)
+    def float_numbers(self, floats: tf.Tensor) -> tf.Tensor:
+        """Return floats `(batch, number columns)` as `numbers` returns texts."""
+        names = self.schema.number_columns
+        if self._transforms is not None:  # there NaN would count as missing
+            is_good = ~tf.math.is_nan(floats)
+            check_values(floats, is_good, names, "a finite number or nothing")
+        floats = self._missing.replace(floats, names, self._missing_number)
+        return tf.cast(floats, tf.float64)
+
+    @property
+    def _missing_number(self) -> float:
+        return 0.0 if self._transforms is None else np.nan
 
     def dense(self, numbers: tf.Tensor) -> tf.Tensor:
-        """Transform float64 numbers into dense features `(batch, n)`, float32."""
-        names = self.schema.dense_features
+        """Transform the numbers of rows into dense features `(batch, n)`, float32."""
+        names = self.schema.number_columns
         is_good = tf.math.is_finite(tf.cast(numbers, tf.float32))
+        expected = "a finite number"
         if self.is_criteo:
             is_good &= tf.floor(numbers) == numbers
-            check_values(numbers, is_good, names, "a whole number or nothing")
-        else:
-            check_values(numbers, is_good, names, "a finite number or nothing")
+            expected = "a whole number"
+        if self._transforms is not None:
+            is_good |= tf.math.is_nan(numbers)
+        check_values(numbers, is_good, names, f"{expected} or nothing")
+        if self._transforms is not None:
+            return self._transforms.dense(numbers)
         counts = tf.math.log1p(tf.maximum(numbers, 0))
         return tf.cast(tf.where(self._untransformed, numbers, counts), tf.float32)
 
     def ids(
-        self, texts: tf.Tensor, bags: Sequence[tf.RaggedTensor]
+        self, texts: tf.Tensor, bags: Sequence[tf.RaggedTensor], numbers: tf.Tensor
     ) -> tuple[Any, dict[str, tf.Tensor]]:
         """Return the ids of categorical values, and the counts of unknown ones.
 
         Args:
-            texts: Values of the single-hot columns, `(batch, features)`; blank where
-                missing.
+            texts: Values of the text columns, `(batch, features)`; blank where missing.
             bags: Values of each multi-hot column, `(batch, None)`.
+            numbers: Values of the number columns, of which some have buckets.
 
         Returns:
             The ids, int64 `(batch, features)`, or a `tf.RaggedTensor` `(batch,
             features, None)` where there are multi-hot columns; and the
-            `unknown_counts.COUNTS`, each `(batch, features)`.
+            `unknown_counts.COUNTS`, each `(batch, counted columns)`.
         """
         ids = tf.zeros([tf.shape(texts)[0], 0], tf.int64)
         counts = [[tf.zeros_like(ids, tf.int32)] * len(COUNTS)]
         if self.schema.single_hot:
             values, is_missing = self._values(texts)
+            if self._has_buckets:
+                values, is_missing = self._with_buckets(values, is_missing, numbers)
             keys = low_bits(values) if self._has_hashes else values
             columns = [
                 self._ids(position, column)
@@ -142,7 +171,7 @@ class RawFeatures(tf.Module):
             ids = tf.stack(columns, axis=1)
             if not self._traits.missing_is_zero:
                 ids = tf.where(is_missing, tf.constant(MISSING_ID, tf.int64), ids)
-            counts = [self._unknown.single_hot(values, ids, is_missing)]
+            counts = [self._count(values, ids, is_missing)]
         if not self.schema.multi_hot:
             return ids, join_counts(counts)
         bags_of_ids = [
@@ -156,9 +185,44 @@ class RawFeatures(tf.Module):
         ids = bags_of(*side_by_side(tf.cast(ids, tf.int32), bags_of_ids))
         return ids, join_counts(counts)
 
+    @property
+    def _has_buckets(self) -> bool:
+        return len(self.schema.text_columns) < len(self.schema.single_hot)
+
+    def _with_buckets(
+        self, values: tf.Tensor, is_missing: tf.Tensor, numbers: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Add the buckets of numbers to the values of text columns, in column order."""
+        assert self._transforms is not None
+        buckets, are_missing = self._transforms.buckets(numbers)
+        if self.is_criteo:
+            bucket_values = tf.bitwise.bitwise_and(buckets, np.int64(2**32 - 1))
+        else:
+            bucket_values = tf.strings.as_string(buckets)
+        names = self.schema.single_hot
+        bucket_names = [name for name in names if name in self.schema.transforms]
+        together = [*self.schema.text_columns, *bucket_names]
+        order = [together.index(name) for name in names]
+        return (
+            tf.gather(tf.concat([values, bucket_values], axis=1), order, axis=1),
+            tf.gather(tf.concat([is_missing, are_missing], axis=1), order, axis=1),
+        )
+
+    def _count(
+        self, values: tf.Tensor, ids: tf.Tensor, is_missing: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """Count unknown values of the text columns; buckets are no values of a row."""
+        if self._has_buckets:
+            names = self.schema.single_hot
+            counted = [names.index(name) for name in self.schema.text_columns]
+            values, ids, is_missing = (
+                tf.gather(part, counted, axis=1) for part in (values, ids, is_missing)
+            )
+        return self._unknown.single_hot(values, ids, is_missing)
+
     def _values(self, texts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Return the values to look up, and whether each is missing."""
-        names = self.schema.single_hot
+        names = self.schema.text_columns
         texts = self._missing.blank(texts, names)
         is_missing = texts == ""
         if not self.is_criteo:

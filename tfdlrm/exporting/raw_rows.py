@@ -10,6 +10,7 @@ import polars as pl
 from polars.selectors import by_name
 
 from pipelines.ids.dialects import load_tables
+from pipelines.ids.number_values import NumberValues, columns_of
 from pipelines.ids.vocabulary import Table, encode_categories
 from pipelines.logs.columns import Columns
 from tfdlrm.data.schema import FeatureSchema
@@ -22,13 +23,15 @@ class RawFeatures:
 
     Args:
         columns: Descriptions of the rows' columns.
-        tables: Ids of the categorical columns, in the order of the schema.
+        tables: Ids of the categorical features, in the order of the schema.
         unknown: Counts the values that have no id, over all calls.
+        numbers: Computes the features that have a recipe.
     """
 
     columns: Columns
     tables: Sequence[Table]
     unknown: UnknownValues
+    numbers: NumberValues
 
     @classmethod
     def load(cls, directory: Path, schema: FeatureSchema) -> "RawFeatures":
@@ -41,20 +44,19 @@ class RawFeatures:
         Raises:
             InputError: If a vocabulary is missing or damaged.
         """
-        columns = (
-            Columns.from_json(schema.columns) if schema.columns else Columns.criteo()
-        )
+        columns = columns_of(schema)
         unknown = UnknownValues(
-            columns.categorical_features, usual_shares(directory, schema.coverage)
+            columns.categorical_values, usual_shares(directory, schema.coverage)
         )
-        return cls(columns, load_tables(directory, schema), unknown)
+        numbers = NumberValues.of(columns, schema.transforms)
+        return cls(columns, load_tables(directory, schema), unknown, numbers)
 
     def __call__(self, frame: pl.DataFrame) -> dict[str, Any]:
         """Convert rows as in `pipelines.logs` to a batch as in `tfdlrm.data`."""
+        frame = self.numbers.add_to(self.columns.transform(frame))
         dense = np.zeros((frame.height, 0), np.float32)
         if self.columns.dense_features:
-            numbers = self.columns.transform(frame)
-            dense = numbers.select(by_name(*self.columns.dense_features)).to_numpy()
+            dense = frame.select(by_name(*self.columns.dense_features)).to_numpy()
         return {"dense_features": dense, "categorical_features": self._ids(frame)}
 
     def _ids(self, frame: pl.DataFrame) -> Any:
@@ -64,6 +66,8 @@ class RawFeatures:
         ids = encode_categories(frame, columns.single_hot, self.tables[:width])
         rows = self.unknown.rows(frame.height)
         for position, name in enumerate(columns.single_hot):
+            if name in columns.recipes:  # buckets are no values of a row
+                continue
             values = frame[name].alias("value")
             are_unknown = self.tables[position].are_unknown(values, ids[:, position])
             rows.add(name, values, are_unknown)

@@ -39,9 +39,9 @@ class RawSignatures(tf.Module):
         super().__init__()
         self._schema = schema
         self.features = RawFeatures(schema, directory, work)
-        self.examples = ExampleReader(raw_columns(schema))
+        self.examples = ExampleReader(schema.raw_columns)
         self.coverage = Coverage(
-            categorical_names(schema), usual_shares(directory, schema.coverage)
+            schema.categorical_values, usual_shares(directory, schema.coverage)
         )
         # A function: as an attribute, the model would be saved too, and with it the
         # optimizer's state.
@@ -49,8 +49,8 @@ class RawSignatures(tf.Module):
         bag = tf.RaggedTensorSpec([None, None], tf.string, ragged_rank=1)
         self._score = _trace_once(
             self._score_columns,
-            tf.TensorSpec([None, len(schema.dense_features)], tf.float64),
-            tf.TensorSpec([None, len(schema.single_hot)], tf.string),
+            tf.TensorSpec([None, len(schema.number_columns)], tf.float64),
+            tf.TensorSpec([None, len(schema.text_columns)], tf.string),
             [bag] * len(schema.multi_hot),
         )
         self._of_examples = _trace_once(
@@ -76,7 +76,7 @@ class RawSignatures(tf.Module):
             functions[name] = tf.function(
                 function, autograph=False
             ).get_concrete_function(**{argument: spec})
-        if self._schema.categorical_features:
+        if self._schema.categorical_values:
             functions[COVERAGE_SIGNATURE] = self.coverage.function()
         return functions
 
@@ -102,14 +102,14 @@ class RawSignatures(tf.Module):
                 return tf.fill([num_rows, 0], "")
             return tf.stack([texts[name] for name in names], axis=1)
 
-        numbers = self.features.numbers(stack(schema.dense_features))
+        numbers = self.features.numbers(stack(schema.number_columns))
         bags = [
             tf.RaggedTensor.from_tensor(
                 texts[name] if name in self._listed else texts[name][:, None]
             )
             for name in schema.multi_hot
         ]
-        return self._score(numbers, stack(schema.single_hot), bags)
+        return self._score(numbers, stack(schema.text_columns), bags)
 
     def _tf_example(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         return self._of_examples(examples)
@@ -126,31 +126,29 @@ class RawSignatures(tf.Module):
         return {"outputs": outputs.pop("probability"), **outputs}
 
     def _score_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        schema = self._schema
         columns = self.examples(examples)
-        num_dense, num_single = len(schema.dense_features), len(schema.single_hot)
-        dense = columns.select(0, num_dense)
-        single = columns.select(num_dense, num_dense + num_single)
-        bags = columns.select(num_dense + num_single, len(columns.names))
+        dense = columns.select(self._schema.number_columns)
+        single = columns.select(self._schema.text_columns)
+        bags = columns.select(self._schema.multi_hot)
         floats, are_floats = dense.single_floats()
         numbers = tf.where(
             are_floats,
-            tf.cast(self.features.zero_missing(floats), tf.float64),
+            self.features.float_numbers(floats),
             self.features.numbers(dense.single_texts()),
         )
-        columns.select(num_dense, len(columns.names)).refuse_floats()
+        columns.select(self._schema.categorical_values).refuse_floats()
         return self._score(numbers, single.single_texts(), bags.bags())
 
     def _score_columns(
         self, numbers: tf.Tensor, texts: tf.Tensor, bags: Sequence[tf.RaggedTensor]
     ) -> dict[str, tf.Tensor]:
-        ids, counts = self.features.ids(texts, bags)
+        ids, counts = self.features.ids(texts, bags, numbers)
         features = {
             "dense_features": self.features.dense(numbers),
             "categorical_features": ids,
         }
         outputs = {"probability": self._probability(features)}
-        return outputs | counts if self._schema.categorical_features else outputs
+        return outputs | counts if self._schema.categorical_values else outputs
 
 
 def _trace_once(function: Callable[..., Any], *specs: Any) -> Callable[..., Any]:
@@ -162,11 +160,6 @@ def _trace_once(function: Callable[..., Any], *specs: Any) -> Callable[..., Any]
     return lambda *inputs: graph_function(*inputs)
 
 
-def raw_columns(schema: FeatureSchema) -> list[str]:
-    """Return the columns that the raw signatures take, in order."""
-    return [*schema.dense_features, *categorical_names(schema)]
-
-
 def raw_arguments(schema: FeatureSchema) -> dict[str, str]:
     """Return the columns by their names as arguments of a Python function.
 
@@ -175,7 +168,7 @@ def raw_arguments(schema: FeatureSchema) -> dict[str, str]:
     >>> raw_arguments(FeatureSchema(("age", "price (EUR)"), ()))
     {'age': 'age', 'column_1': 'price (EUR)'}
     """
-    columns = raw_columns(schema)
+    columns = schema.raw_columns
     lower = [column.lower() for column in columns]
     arguments = {}
     for position, column in enumerate(columns):
@@ -187,8 +180,3 @@ def raw_arguments(schema: FeatureSchema) -> dict[str, str]:
         else:
             arguments[f"column_{position}"] = column
     return arguments
-
-
-def categorical_names(schema: FeatureSchema) -> list[str]:
-    """Return the categorical columns, in the order of the counts of unknown values."""
-    return [feature.name for feature in schema.categorical_features]

@@ -1,5 +1,6 @@
 """Raw rows that occurred: rows of a data set turned back into a log's values."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,9 +8,17 @@ import numpy as np
 import tensorflow as tf
 
 from tfdlrm.data.dialects import traits_of
+from tfdlrm.data.number_features import NumberFeature
 from tfdlrm.data.reading import damage_named, read_split
-from tfdlrm.data.schema import MISSING_ID, UNKNOWN_ID, FeatureSchema
+from tfdlrm.data.schema import (
+    MISSING_ID,
+    UNKNOWN_ID,
+    CategoricalFeature,
+    FeatureSchema,
+)
+from tfdlrm.data.transforms import Log1p, NoTransform
 from tfdlrm.data.vocabulary_files import has_vocabularies, read_values
+from tfdlrm.exporting.sample_numbers import ColumnFeatures
 
 NUM_SAMPLES = 8
 
@@ -81,22 +90,85 @@ def _as_text(
     dense: np.ndarray,
     columns: list[list[np.ndarray]],
 ) -> list[dict[str, Any]]:
-    samples: list[dict[str, Any]] = [
-        {
-            name: number_text(number, name in schema.untransformed)
-            for name, number in zip(schema.dense_features, numbers, strict=True)
-        }
-        for numbers in dense
-    ]
-    for feature, bags in zip(schema.categorical_features, columns, strict=True):
-        ids = np.unique(np.concatenate(bags)).tolist()
-        values = read_values(data_dir, feature.name, ids)
-        if not traits_of(schema.dialect).missing_is_zero:
-            values[MISSING_ID] = ""
-        for sample, bag in zip(samples, bags, strict=True):
-            texts = [values.get(number, "") for number in bag.tolist()]
+    samples: list[dict[str, Any]] = [{} for _ in dense]
+    values_of = {
+        feature.name: _values(data_dir, schema, feature, bags)
+        for feature, bags in zip(schema.categorical_features, columns, strict=True)
+    }
+    for name in schema.number_columns:
+        for sample, text in zip(
+            samples, _number_texts(schema, name, dense, values_of), strict=True
+        ):
+            sample[name] = text
+    for feature in schema.categorical_features:
+        if feature.name in schema.transforms:
+            continue
+        for sample, texts in zip(samples, values_of[feature.name], strict=True):
             sample[feature.name] = texts if feature.multi_hot else texts[0]
-    return samples
+    # A number may be missing where several features of a column do not fit together.
+    return [sample for sample in samples if None not in sample.values()]
+
+
+def _values(
+    data_dir: Path,
+    schema: FeatureSchema,
+    feature: CategoricalFeature,
+    bags: list[np.ndarray],
+) -> list[list[str]]:
+    """Return the texts of a categorical feature, blank where missing."""
+    ids = np.unique(np.concatenate(bags)).tolist()
+    values = read_values(data_dir, feature.name, ids)
+    if not traits_of(schema.dialect).missing_is_zero:
+        values[MISSING_ID] = ""
+    return [[values.get(number, "") for number in bag.tolist()] for bag in bags]
+
+
+def _number_texts(
+    schema: FeatureSchema,
+    column: str,
+    dense: np.ndarray,
+    values_of: Mapping[str, list[list[str]]],
+) -> list[str | None]:
+    """Return numbers of a raw column that have the features of some rows, as text."""
+    names = [name for name in schema.dense_features if schema.column_of(name) == column]
+    is_untransformed = column in schema.untransformed
+    buckets = [
+        name
+        for name in schema.single_hot
+        if name in schema.transforms and schema.column_of(name) == column
+    ]
+    if names == [column] and column not in schema.transforms and not buckets:
+        numbers = dense[:, schema.dense_features.index(column)]
+        return [number_text(number, is_untransformed) for number in numbers]
+    plain = NumberFeature(column, NoTransform() if is_untransformed else Log1p())
+    is_criteo = schema.columns is None
+    return ColumnFeatures(
+        [
+            (
+                schema.transforms.get(name, plain),
+                dense[:, schema.dense_features.index(name)],
+            )
+            for name in names
+        ],
+        [
+            (schema.transforms[name], *_buckets(values_of[name], is_criteo))
+            for name in buckets
+        ],
+        is_criteo,
+    ).texts()
+
+
+def _buckets(
+    values: list[list[str]], are_hashes: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return buckets by their values, int64, and which are missing."""
+    texts = [text or "0" for (text,) in values]
+    if are_hashes:
+        numbers = np.array([int(text, 16) for text in texts], np.uint32)
+        buckets = numbers.astype(np.int32).astype(np.int64)
+    else:
+        buckets = np.array([int(text) for text in texts], np.int64)
+    return buckets, np.array([text == "" for (text,) in values])
 
 
 def number_text(feature: float, is_untransformed: bool) -> str:

@@ -12,7 +12,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.exporting.checks import check_features
 from tfdlrm.exporting.manifest import MARK, MODEL_FILE
-from tfdlrm.exporting.raw_signatures import categorical_names, raw_arguments
+from tfdlrm.exporting.raw_signatures import raw_arguments
 from tfdlrm.exporting.unknown_counts import hide_counts
 
 METHODS = {
@@ -119,5 +119,5 @@ def name_signatures(directory: Path, schema: FeatureSchema) -> None:
         inputs.clear()
         for argument, column in raw_arguments(schema).items():
             inputs[column].CopyFrom(infos[argument])
-    hide_counts(graph, categorical_names(schema))
+    hide_counts(graph, schema.categorical_values)
     path.write_bytes(saved_model.SerializeToString(deterministic=True))

@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.exporting.raw_columns import COVERAGE_SIGNATURE
-from tfdlrm.exporting.raw_signatures import raw_columns
 from tfdlrm.exporting.signatures import input_specs
 
 NUM_ROWS = (1, 32)
@@ -97,7 +96,7 @@ def _columns(
     described_separators = (schema.columns or {}).get("separators", ())
     separators = dict(zip(schema.multi_hot, described_separators, strict=True))
     columns = {}
-    for name in raw_columns(schema):
+    for name in schema.raw_columns:
         values = tf.constant([row.get(name, "") for row in rows])
         is_list = name in separators and separators[name] is None
         columns[name] = values[:, None] if is_list else values

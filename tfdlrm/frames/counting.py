@@ -14,13 +14,16 @@ from pipelines.ids.coverage_report import write_coverage_json
 from pipelines.ids.dialect import Dialect
 from pipelines.ids.dialects import dialect_of, load_tables
 from pipelines.ids.encoded_rows import Bags
+from pipelines.ids.number_values import NumberValues
 from pipelines.ids.vocabulary import encode_categories
-from pipelines.logs.columns import Columns
+from pipelines.logs.columns import NUMBER, Columns
 from pipelines.stages.prepared import categorical_features
 from tfdlrm.base.byte_size import parse_byte_size
 from tfdlrm.base.checksums import file_sha256
 from tfdlrm.config import PrepareConfig
 from tfdlrm.data.column_files import vocabulary_path
+from tfdlrm.data.number_features import NumberFeature
+from tfdlrm.data.number_statistics import NumberStatistics
 from tfdlrm.data.rare_values import rare_values_path
 from tfdlrm.data.schema import COVERAGE_FILE, FeatureSchema
 from tfdlrm.data.vocabulary_contents import with_contents
@@ -40,6 +43,8 @@ def count_rows(
     Returns:
         The schema.
     """
+    numbers = _fit(rows, columns)
+    rows = numbers.add_to(columns.transform(rows))
     dialect = dialect_of(config)
     memory = parse_byte_size(config.memory_budget, "memory_budget") // 2
     with TemporaryDirectory(prefix="tfdlrm-") as folder:
@@ -48,6 +53,7 @@ def count_rows(
             for name in columns.categorical_features
         ]
     schema = _schema(columns, counted_features, config)
+    schema = replace(schema, transforms=dict(numbers.features))
     coverage = _count_coverage(rows, columns, counted_features, schema, directory)
     write_coverage_json(coverage, schema.dialect, directory)
     names = columns.categorical_features
@@ -63,6 +69,22 @@ def count_rows(
     )
     schema.save(directory)
     return schema
+
+
+def _fit(rows: pl.DataFrame, columns: Columns) -> NumberValues:
+    """Return the features that have a recipe, fitted to typed rows."""
+    frame = columns.transform(rows)
+    features = {}
+    for name, recipe in columns.recipes.items():
+        feature = NumberFeature.from_json(recipe)
+        if not feature.is_fitted:
+            values = frame[NUMBER + feature.column].fill_null(np.nan).to_numpy()
+            counts_values = feature.transform.counts_values
+            feature = feature.fit(
+                NumberStatistics.of(feature.clipped(values), counts_values)
+            )
+        features[name] = feature
+    return NumberValues.of(columns, features)
 
 
 def _count_column(

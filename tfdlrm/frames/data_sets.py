@@ -126,8 +126,7 @@ def _names(data_set: tf.data.Dataset) -> list[str]:
 
 
 def _require_columns(names: list[str], schema: FeatureSchema) -> None:
-    categorical = [feature.name for feature in schema.categorical_features]
-    for name in (*schema.dense_features, *categorical):
+    for name in schema.raw_columns:
         if name not in names:
             there = ", ".join(map(repr, names))
             raise InputError(

@@ -18,6 +18,7 @@ from tfdlrm.frames.adapted import Adapted
 from tfdlrm.frames.counting import count_rows
 from tfdlrm.frames.description import columns_from, complete, read_description
 from tfdlrm.frames.encoder_files import EncoderFiles
+from tfdlrm.frames.large_numbers import warn_of_large_numbers
 from tfdlrm.frames.named_columns import NamedColumns
 from tfdlrm.frames.saved_versions import require_same_columns
 from tfdlrm.frames.summary import summarize
@@ -44,9 +45,9 @@ class FeatureEncoder:
         columns: The columns with the keys of `columns.yaml`, as a dictionary or as the
             path of such a file; columns that it does not name are ignored. `None` means
             all columns of the frame, each by its type: floats, decimals and integers
-            are dense, without the logarithm if one is negative; integers with names
-            such as `user_id` are categorical, as are text, booleans and dates; lists
-            are multi-hot. `describe` reports this.
+            are dense: their logarithm, or standardized if one is negative; integers
+            with names such as `user_id` are categorical, as are text, booleans and
+            dates; lists are multi-hot. `describe` reports this.
         label: Name of the label's column, or its entry in `columns.yaml`, such as
             `{"name": "clicked", "positive": "yes"}`; `None` means that of `columns`,
             else `label`. Frames to encode need no label.
@@ -108,6 +109,7 @@ class FeatureEncoder:
         rows = RowReader(columns).features(named)
         if not rows.height:
             raise InputError("the frame has no rows, expected some to adapt to")
+        warn_of_large_numbers(rows, columns, stacklevel=2)
         columns = RowReader(columns).with_negatives(named)
         files = EncoderFiles.written_by(
             lambda directory: count_rows(rows, columns, self._config, directory)

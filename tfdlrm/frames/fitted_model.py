@@ -150,14 +150,13 @@ def _read_classes(version: Path) -> tuple[tuple[str, ...], Classes]:
     if path.is_file():
         return _from_json(json.loads(path.read_bytes()))
     schema = FeatureEncoder.load(version).to_schema()
-    names = [feature.name for feature in schema.categorical_features]
     described = schema.columns or {}
     positive, negative = described.get("positive"), described.get("negative")
     classes = Classes(np.array([0, 1]), ("0", "1"))
     if positive is not None and isinstance(negative, list) and len(negative) == 1:
         texts = (str(negative[0]), str(positive))
         classes = Classes(np.array(texts), texts)
-    return (*schema.dense_features, *names), classes
+    return tuple(schema.raw_columns), classes
 
 
 def _from_json(fields: dict[str, Any]) -> tuple[tuple[str, ...], Classes]:

@@ -1,7 +1,6 @@
 """Decide by the types of a frame's columns what each of them is to a model."""
 
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,16 +11,11 @@ import pyarrow as pa
 from pipelines.logs.parquet_values import as_frame
 from pipelines.logs.value_texts import whole_number_texts
 from tfdlrm.base.errors import InputError
-from tfdlrm.base.plain_text import visible
 
 Role = Literal["dense", "categorical", "multi-hot"]
 
 _ID_WORDS = {"id", "ids", "uid", "uuid", "key", "code", "zip"}
 """Last words of the names of integers that stand for something, such as `user_id`."""
-
-
-_LARGE = 10
-"""Numbers beyond it, taken as they are, drown those of other columns."""
 
 
 @dataclass(frozen=True)
@@ -32,20 +26,21 @@ class InferredColumn:
         name: Its name.
         role: What it is to a model.
         reason: The reason, in words.
-        is_as_it_is: Whether a dense column has negative values, to which no logarithm
-            is applied.
+        is_standardized: Whether a dense column has negative values, which have no
+            logarithm.
     """
 
     name: str
     role: Role
     reason: str
-    is_as_it_is: bool = False
+    is_standardized: bool = False
 
 
 def infer(table: Mapping[str, pa.Array]) -> list[InferredColumn]:
     """Return what each column of a frame is taken for, by its type.
 
-    Floats, decimals and integers are dense, without the logarithm if one is negative.
+    Floats, decimals and integers are dense: their logarithm, or standardized if one is
+    negative.
     Integers whose names end in a word such as `id` or `code` are categorical, as are
     text, booleans, dates, and categories of whatever values; lists are multi-hot.
 
@@ -70,8 +65,8 @@ def describe_columns(inferred: list[InferredColumn]) -> dict[str, Any]:
         entry: Any = column.name
         if column.role == "multi-hot":
             entry = {"name": column.name, "multi_hot": True}
-        elif column.is_as_it_is:
-            entry = {"name": column.name, "transform": "none"}
+        elif column.is_standardized:
+            entry = {"name": column.name, "transform": "standardize"}
         entries[column.role].append(entry)
     categorical = entries["categorical"] + entries["multi-hot"]
     return {"dense": entries["dense"], "categorical": categorical}
@@ -103,17 +98,8 @@ def _infer_column(name: str, values: pa.Array) -> InferredColumn:
 
 def _infer_number(name: str, noun: str, numbers: pl.Series) -> InferredColumn:
     if (numbers < 0).any():
-        reason = f"{noun}, as they are since some are negative"
-        largest: Any = numbers.abs().max()
-        if largest is not None and _LARGE < float(largest) < float("inf"):
-            warnings.warn(
-                f"{visible(name)}: has numbers up to {largest:,.6g} in size, taken as "
-                "they are since some are negative; other columns are learned worse "
-                "next to such numbers: divide them, for example by their standard "
-                "deviation",
-                stacklevel=2,
-            )
-        return InferredColumn(name, "dense", reason, is_as_it_is=True)
+        reason = f"{noun}, standardized since some are negative"
+        return InferredColumn(name, "dense", reason, is_standardized=True)
     return InferredColumn(name, "dense", f"{noun}, log(x + 1)")
 
 

@@ -235,12 +235,11 @@ class TrainedModel:
         return np.asarray(embeddings.table(list(columns).index(position)))
 
     def _values_of(self, row: Any) -> dict[str, Any]:
-        """Return the values of one row, in the order of the schema."""
+        """Return the values of one row, by the columns that features are read from."""
         if hasattr(row, "to_dict") and hasattr(row, "index") and row.ndim == 1:
             row = row.to_dict()  # a row of a DataFrame
         rows = NamedColumns([row] if isinstance(row, Mapping) else row)
-        features = [feature.name for feature in self.schema.categorical_features]
-        columns = arrow_columns(rows, [*self.schema.dense_features, *features])
+        columns = arrow_columns(rows, self.schema.raw_columns)
         values = {name: column.to_pylist() for name, column in columns.items()}
         num_rows = len(next(iter(values.values())))
         if num_rows != 1:

@@ -22,6 +22,7 @@ from tfdlrm.frames.description import (
 )
 from tfdlrm.frames.inference import InferredColumn
 from tfdlrm.frames.labels import Classes, read_label
+from tfdlrm.frames.large_numbers import warn_of_large_numbers
 from tfdlrm.frames.named_columns import NamedColumns
 from tfdlrm.frames.typed_rows import RowReader, arrow_columns
 
@@ -77,7 +78,7 @@ class TrainingRows:
         labels = read_label(named[name] if target is None else target, name)
         described = columns_from(description)
         days_by = described.days_by
-        features = [*described.features, *([days_by.name] if days_by else [])]
+        features = [*described.raw_columns, *([days_by.name] if days_by else [])]
         arrays = arrow_columns(named, dict.fromkeys(features))
         num_rows = {len(array) for array in arrays.values()} | {len(labels)}
         if len(num_rows) > 1:
@@ -89,7 +90,8 @@ class TrainingRows:
         if not len(labels):
             raise InputError("the frame has no rows (0 sample(s)), expected some")
         reader = RowReader(described)
-        reader.features(named)  # refuses bad values by their rows
+        typed_rows = reader.features(named)  # refuses bad values by their rows
+        warn_of_large_numbers(typed_rows, described, stacklevel=3)
         reader.check_days(named)
         classes = Classes.of(labels, description["label"], name)
         description = {**in_parquet(description), "label": classes.entry(name)}

@@ -69,8 +69,8 @@ class RowReader:
         Raises:
             InputError: If a column is missing or has a value that cannot be used.
         """
-        columns = arrow_columns(frame, self.columns.features)
-        return self._typed(columns, self.columns.features)
+        columns = arrow_columns(frame, self.columns.raw_columns)
+        return self._typed(columns, self.columns.raw_columns)
 
     def check_days(self, frame: NamedColumns) -> None:
         """Check the column that says which rows are held out, if there is one.
@@ -150,7 +150,7 @@ class RowReader:
         more = f", and {len(rows) - 1:,} more are bad" if len(rows) > 1 else ""
         is_missing = values[row] is None
         fix = "drop such rows" if is_missing else "fix the value, or drop the row"
-        if name in self.columns.dense_features and isinstance(values[row], str):
+        if name in self.columns.number_columns and isinstance(values[row], str):
             fix = f"if {name!r} is text, list it under categorical; else {fix}"
         if isinstance(values[row], float) and values[row] in (_INF, -_INF):
             fix += _INFINITE

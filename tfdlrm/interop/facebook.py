@@ -89,8 +89,8 @@ def from_keras(model: DLRM) -> dict[str, np.ndarray]:
 
     Args:
         model: A built DLRM as the reference has it: dot products as interaction, ReLU
-            everywhere except after the last layer, one table of the common width for
-            each feature.
+            everywhere except after the last layer, no normalization, one table of the
+            common width for each feature.
 
     Raises:
         InputError: If the reference has no such model.
@@ -289,6 +289,8 @@ def _require_reference_model(model: DLRM) -> None:
         "relu",
     ) * 3 or top.final_activation is not None:
         difference = "another activation than ReLU, or one after the last layer"
+    elif bottom.normalization or top.normalization:
+        difference = f"{bottom.normalization or top.normalization} normalization"
     else:
         return
     raise InputError(f"{model.name} has {difference}: the reference has no such model")

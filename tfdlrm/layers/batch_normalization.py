@@ -25,8 +25,8 @@ class BatchNormalization(keras.layers.Layer):
     Statistics are computed and kept in 32 bits or more.
 
     Args:
-        momentum: Weight of all earlier rows against those of one more batch in the
-            moving statistics.
+        momentum: Weight that earlier rows keep in the moving statistics when a batch is
+            added: 0.9 averages over about ten batches, since the weights below move.
         epsilon: Added to the variance.
 
     Call arguments:
@@ -49,7 +49,7 @@ class BatchNormalization(keras.layers.Layer):
     """
 
     def __init__(
-        self, momentum: float = 0.99, epsilon: float = 1e-5, **kwargs: Any
+        self, momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         if not 0 <= momentum < 1:

@@ -94,7 +94,8 @@ def permutation_importances(
     """Measure the model with each column in turn shuffled and the others as they are.
 
     A shuffled column keeps its values and loses their relation to the label. Columns
-    with the same information share their importance: one can replace the other.
+    with the same information share their importance: one can replace the other. What is
+    derived from a column, such as a flag of missing values, is shuffled with it.
 
     Args:
         score: Model to measure.
@@ -105,32 +106,21 @@ def permutation_importances(
         seed: Seed of the orders.
 
     Returns:
-        An importance for each column, in the order of the schema.
+        An importance for each raw column, in the order of the schema.
 
     Reference:
         [Breiman, 2001](https://doi.org/10.1023/A:1010933404324), section 10; for any
         model: [Fisher et al., 2019](https://jmlr.org/papers/v20/18-760.html).
     """
-    columns = [
-        *(
-            ("dense_features", index, name)
-            for index, name in enumerate(schema.dense_features)
-        ),
-        *(
-            ("categorical_features", index, feature.name)
-            for index, feature in enumerate(schema.categorical_features)
-        ),
-    ]
     orders = [
         np.random.default_rng([seed, repeat]).permutation(len(rows.labels))
         for repeat in range(repeats)
     ]
     base_auc, base_loss = measure(score, rows)
     importances = []
-    for group, position, name in columns:
+    for name, features in _features_of_columns(schema).items():
         measures = [
-            _measure(score, rows, _shuffle(rows, group, position, order))
-            for order in orders
+            _measure(score, rows, _shuffle(rows, features, order)) for order in orders
         ]
         drops = tuple(base_auc - value for value, _ in measures)
         rises = tuple(value - base_loss for _, value in measures)
@@ -138,20 +128,37 @@ def permutation_importances(
     return importances
 
 
+def _features_of_columns(schema: FeatureSchema) -> dict[str, list[tuple[str, int]]]:
+    """Return the group and position of the features of each raw column, by its name."""
+    features: dict[str, list[tuple[str, int]]] = {
+        name: [] for name in schema.raw_columns
+    }
+    categorical = [feature.name for feature in schema.categorical_features]
+    for group, names in (
+        ("dense_features", schema.dense_features),
+        ("categorical_features", categorical),
+    ):
+        for position, name in enumerate(names):
+            features[schema.column_of(name)].append((group, position))
+    return features
+
+
 def _shuffle(
-    rows: Rows, group: str, position: int, order: np.ndarray
+    rows: Rows, shuffled: Sequence[tuple[str, int]], order: np.ndarray
 ) -> Callable[[dict[str, Any], slice], dict[str, Any]]:
-    """Return a function that replaces one column of a batch by its shuffled values."""
-    values = rows.features[group][:, position : position + 1]
+    """Return a function that replaces some features of a batch by shuffled values."""
 
     def shuffle(features: dict[str, Any], rows_of_batch: slice) -> dict[str, Any]:
-        group_values = features[group]
-        columns = [
-            group_values[:, :position],
-            tf.gather(values, order[rows_of_batch]),
-            group_values[:, position + 1 :],
-        ]
-        return {**features, group: tf.concat(columns, axis=1)}
+        new_rows = order[rows_of_batch]
+        for group, position in shuffled:
+            values = features[group]
+            columns = [
+                values[:, :position],
+                tf.gather(rows.features[group][:, position : position + 1], new_rows),
+                values[:, position + 1 :],
+            ]
+            features = {**features, group: tf.concat(columns, axis=1)}
+        return features
 
     return shuffle
 

@@ -1,7 +1,7 @@
 """Models, each built from the layers in one short call."""
 
-# A model in a `.keras` file has its optimizer, whose class Keras has to know.
-from tfdlrm import optimizers as _optimizers  # noqa: F401
+import keras
+
 from tfdlrm.models.build import build_model
 from tfdlrm.models.dcn import DCN
 from tfdlrm.models.dlrm import DLRM
@@ -9,6 +9,10 @@ from tfdlrm.models.embedding_mlp import EmbeddingMLP
 from tfdlrm.models.fm import FM
 from tfdlrm.models.logistic_regression import LogisticRegression
 from tfdlrm.models.mf import MatrixFactorization
+
+if keras.backend.backend() == "tensorflow":
+    # A model in a `.keras` file has its optimizer, whose class Keras has to know.
+    from tfdlrm import optimizers as _optimizers  # noqa: F401
 
 __all__ = [
     "DCN",

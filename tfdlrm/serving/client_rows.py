@@ -115,7 +115,7 @@ def _fits(path: Path, columns: Columns) -> bool:
 
 def _from_file(description: Path, names: Sequence[str]) -> Columns:
     columns = load_columns(description)
-    unmatched = set(columns.features).symmetric_difference(names)
+    unmatched = set(columns.raw_columns).symmetric_difference(names)
     if unmatched:
         raise InputError(
             f"{description} describes other columns than the model takes: only one of "

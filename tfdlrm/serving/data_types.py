@@ -39,6 +39,7 @@ class DataType:
 
 
 FLOAT32 = DataType("float32", 1, "float_val", np.dtype(np.float32), 2**24)
+TEXT = DataType("string", 7, "string_val", np.dtype(object))
 
 _ALL = [
     FLOAT32,
@@ -47,7 +48,7 @@ _ALL = [
     DataType("uint8", 4, "int_val", np.dtype(np.uint8)),
     DataType("int16", 5, "int_val", np.dtype(np.int16)),
     DataType("int8", 6, "int_val", np.dtype(np.int8)),
-    DataType("string", 7, "string_val", np.dtype(object)),
+    TEXT,
     DataType("int64", 9, "int64_val", np.dtype(np.int64)),
     DataType("bool", 10, "bool_val", np.dtype(bool)),
     DataType("bfloat16", 14, "half_val", np.dtype(ml_dtypes.bfloat16), 2**8),
@@ -67,7 +68,7 @@ def by_number(number: int) -> DataType | None:
 def by_numpy(numpy_type: Any) -> DataType | None:
     """Return the type with a type of NumPy, or `None` if it is not supported."""
     if numpy_type in (np.bytes_, np.str_, np.object_):
-        return _BY_NUMBER[7]
+        return TEXT
     return next((dtype for dtype in _ALL if dtype.numpy == np.dtype(numpy_type)), None)
 
 

@@ -37,17 +37,18 @@ def described_columns(directory: Path) -> dict[str, RawColumn]:
 
 def _columns(schema: FeatureSchema, directory: Path) -> dict[str, RawColumn]:
     if schema.columns is None:
-        integers = dict.fromkeys(schema.dense_features, RawColumn("integer"))
-        names = [feature.name for feature in schema.categorical_features]
-        return {**integers, **dict.fromkeys(names, RawColumn("hash"))}
+        integers = dict.fromkeys(schema.number_columns, RawColumn("integer"))
+        return {**integers, **dict.fromkeys(schema.text_columns, RawColumn("hash"))}
     description: Mapping[str, Any] = schema.columns
     is_typed = description["format"] == "parquet"
     number = RawColumn("number", is_typed, booleans=("0", "1") if is_typed else None)
-    columns = dict.fromkeys(schema.dense_features, number)
+    columns = dict.fromkeys(schema.number_columns, number)
     separators = dict(
         zip(schema.multi_hot, description.get("separators", ()), strict=True)
     )
     for feature in schema.categorical_features:
+        if feature.name in schema.transforms:  # its column is one of numbers
+            continue
         columns[feature.name] = RawColumn(
             "category",
             is_typed,

@@ -58,6 +58,7 @@ SUBJECTS = {
         "report_unknown",
     ),
     "limits of requests": (
+        "request_log_max_bytes",
         "max_message_bytes",
         "max_rows",
         "max_requests",
@@ -139,6 +140,8 @@ class ServeCommand:
             to TensorFlow.
         allow_other_columns: Let a new version take over although its inputs, or what
             they mean, differ from those of the one that is served.
+        request_log_max_bytes: Most bytes of the files to which the logging_config of a
+            model in model_config_file logs its requests; the oldest are removed.
         report_unknown: Let REST's answers to raw rows list the values that the model
             does not know, under the key `unknown`.
         allowed_hosts: Host names that HTTP requests may use next to localhost,
@@ -191,6 +194,7 @@ class ServeCommand:
     tensorflow_session_config_file: Path | None = None
     per_process_gpu_memory_fraction: float = 0.0
     allow_other_columns: bool = False
+    request_log_max_bytes: int = 2**30
     report_unknown: bool = False
     allowed_hosts: str | None = None
     max_message_bytes: int = 64 * 2**20
@@ -225,6 +229,9 @@ class ServeCommand:
         for name in ("port", "rest_api_port"):
             value = getattr(self, name)
             require(0 <= value < 2**16, name, value, "a number below 65536")
+        name, least = "request_log_max_bytes", 2**20
+        value = self.request_log_max_bytes
+        require(value >= least, name, value, f">= {least}")
         for name in (
             "file_system_poll_wait_seconds",
             "model_config_file_poll_wait_seconds",

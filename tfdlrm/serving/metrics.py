@@ -159,6 +159,10 @@ class Metrics:
 
         self._unknown_values = ColumnCounter(":tfdlrm:serving:unknown_values")
         self._values = ColumnCounter(":tfdlrm:serving:values")
+        self._logged = Counter(":tfdlrm:serving:logged_requests", "model_name")
+        self._unlogged = Counter(
+            ":tfdlrm:serving:unlogged_requests", "model_name", "reason"
+        )
 
     def count_answer(
         self, model: str, api: str, entrypoint: str, status: str, seconds: float
@@ -187,6 +191,14 @@ class Metrics:
         """Count the unknown values and all values of a request, by column."""
         self._unknown_values.add(model, columns, unknown)
         self._values.add(model, columns, values)
+
+    def count_logged(self, model: str) -> None:
+        """Count a request that was written to the request log."""
+        self._logged.add(model)
+
+    def count_unlogged(self, model: str, reason: str) -> None:
+        """Count a sampled request that was not logged: the `queue` or the `disk`."""
+        self._unlogged.add(model, reason)
 
     def count_load(self, path: str, status: str, seconds: float) -> None:
         """Count an attempt to load a version; `status` is `success` or `fail`."""

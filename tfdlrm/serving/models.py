@@ -13,6 +13,7 @@ from tfdlrm.serving.changes import change_models, check_labels, why_nothing_load
 from tfdlrm.serving.daemon import start_daemon
 from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.loading import Loading
+from tfdlrm.serving.log_settings import RequestLogging
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.model_versions import Model
 from tfdlrm.serving.policies import ModelSettings
@@ -109,6 +110,11 @@ class Models:
 
     def __contains__(self, name: str) -> bool:
         return name in self._models
+
+    def logging_of(self, name: str) -> RequestLogging | None:
+        """Return what to log of a model's requests; `None` for nothing."""
+        model = self._models.get(name)
+        return None if model is None else model.settings.logging
 
     def model(self, name: str) -> Model:
         """Return the model of a name.

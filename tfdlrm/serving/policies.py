@@ -9,6 +9,7 @@ from tensorflow_serving.config import model_server_config_pb2
 
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError, require
+from tfdlrm.serving.log_settings import RequestLogging, logging_of
 
 Kind = Literal["latest", "all", "specific"]
 
@@ -52,12 +53,14 @@ class ModelSettings:
         base_path: Directory of its versions.
         policy: Choice of versions to serve.
         labels: Versions by label.
+        logging: What to log of its requests; `None` for nothing.
     """
 
     name: str
     base_path: Path
     policy: VersionPolicy = VersionPolicy()
     labels: Mapping[str, int] = field(default_factory=dict)
+    logging: RequestLogging | None = None
 
     def __post_init__(self) -> None:
         # Names are parts of paths and of metrics.
@@ -112,6 +115,7 @@ def _model(
             storage.at(config.base_path),
             policy,
             dict(config.version_labels),
+            logging_of(config),
         )
     except InputError as error:
         raise InputError(f"{path}: {error}") from None

@@ -15,11 +15,14 @@ from tfdlrm.serving.batching import Batcher
 from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.large_work import in_thread_if_large
 from tfdlrm.serving.limits import Limits
+from tfdlrm.serving.logged_requests import Call
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.models import Models
 from tfdlrm.serving.readers import Readers
+from tfdlrm.serving.request_log import RequestLog
 from tfdlrm.serving.requests import (
     CLASSIFY,
+    PREDICT,
     REGRESS,
     NamedArrays,
     check_method,
@@ -49,6 +52,7 @@ class Predictor:
         limits: Limits on requests.
         metrics: Counters of requests and answers.
         checks_methods: Whether only classifiers classify, and only regressors regress.
+        request_log: Log of a sampled share of the requests.
     """
 
     def __init__(
@@ -57,7 +61,8 @@ class Predictor:
         batcher: Batcher,
         limits: Limits,
         metrics: Metrics,
-        checks_methods: bool = False,
+        checks_methods: bool,
+        request_log: RequestLog,
     ) -> None:
         self.models = models
         self.limits = limits
@@ -65,6 +70,7 @@ class Predictor:
         self.readers = Readers(limits)
         self._batcher = batcher
         self._checks_methods = checks_methods
+        self._log = request_log
         self._in_flight = 0
 
     @contextmanager
@@ -181,6 +187,9 @@ class Predictor:
             check_predicts(signature)
             inputs = await read(signature)
             outputs = await self._run(signature, inputs, output_filter, report)
+            if logging := self._log.draw(servable.name):
+                call = Call(PREDICT, signature, inputs, outputs, output_filter)
+                self._log.add(logging, [call])
             size = _size(outputs)
             return await in_thread_if_large(size, write, signature, outputs)
 
@@ -206,9 +215,11 @@ class Predictor:
         """
         with self.models.use(spec) as servable:
             signature = servable.signature(spec.signature_name)
-            outputs = await self._infer(signature, method, read, report)
-            size = _size(outputs)
-            return await in_thread_if_large(size, write, signature, outputs)
+            call = await self._infer(signature, method, read, report)
+            if logging := self._log.draw(servable.name):
+                self._log.add(logging, [call])
+            size = _size(call.outputs)
+            return await in_thread_if_large(size, write, signature, call.outputs)
 
     async def multi_inference(
         self,
@@ -240,24 +251,25 @@ class Predictor:
                         f"Unsupported signature method_name: {task.method_name}",
                     )
             # Wait for all of them before the version is released.
-            outputs = await asyncio.gather(
+            answers = await asyncio.gather(
                 *(
                     self._infer(signature, task.method_name, read)
                     for signature, task in zip(signatures, request.tasks, strict=True)
                 ),
                 return_exceptions=True,
             )
-            results = []
-            for task, signature, output in zip(
-                request.tasks, signatures, outputs, strict=True
-            ):
-                if isinstance(output, BaseException):
-                    raise output
-                write = partial(inference_result, task.method_name)
+            calls, results = [], []
+            for call in answers:
+                if isinstance(call, BaseException):
+                    raise call
+                calls.append(call)
+                write = partial(inference_result, call.method)
                 result = await in_thread_if_large(
-                    _size(output), write, signature, output
+                    _size(call.outputs), write, call.signature, call.outputs
                 )
                 results.append(result)
+            if logging := self._log.draw(servable.name):
+                self._log.add(logging, calls, is_multi=True)
             return inference_pb2.MultiInferenceResponse(results=results)
 
     async def _infer(
@@ -266,9 +278,11 @@ class Predictor:
         method: str,
         read: ReadInputs,
         report: UnknownReport | None = None,
-    ) -> NamedArrays:
+    ) -> Call:
         check_method(signature, method, self._checks_methods)
-        return await self._run(signature, await read(signature), report=report)
+        inputs = await read(signature)
+        outputs = await self._run(signature, inputs, report=report)
+        return Call(method, signature, inputs, outputs)
 
 
 def _with_shapes(

@@ -23,6 +23,7 @@ from tfdlrm.serving.http.server import HttpServer
 from tfdlrm.serving.metrics import Metrics
 from tfdlrm.serving.models import WATCHER, Models
 from tfdlrm.serving.predictor import Predictor
+from tfdlrm.serving.request_log import RequestLog
 from tfdlrm.serving.server_settings import ServerSettings, with_brackets
 
 log = logging.getLogger("tfdlrm.serving")
@@ -72,12 +73,16 @@ class EmbeddedServer:
             metrics.count_wait,
             metrics.count_run,
         )
+        self._request_log = RequestLog(
+            self.models.logging_of, metrics, settings.request_log_bytes
+        )
         predictor = Predictor(
             self.models,
             self._batcher,
             settings.limits,
             metrics,
             settings.checks_methods,
+            self._request_log,
         )
         self._readers = predictor.readers
         self.grpc = GrpcServer(predictor, settings.grpc)
@@ -118,6 +123,7 @@ class EmbeddedServer:
         await asyncio.gather(*(server.stop(seconds) for server in self._servers))
         await self._batcher.close()
         await asyncio.to_thread(self._readers.close)
+        await asyncio.to_thread(self._request_log.close)
 
     @property
     def _servers(self) -> list[GrpcServer | HttpServer]:

@@ -49,6 +49,7 @@ class ServerSettings:
         allows_missing_labels: Whether a label may name a version that is not served.
         config_file: Model config file to read again; `None` for none.
         config_poll_seconds: Time between two looks at it; 0 for none.
+        request_log_bytes: Most bytes of the request log of each model.
     """
 
     models: list[ModelSettings]
@@ -78,6 +79,7 @@ class ServerSettings:
     allows_missing_labels: bool = True
     config_file: Path | None = None
     config_poll_seconds: float = 0.0
+    request_log_bytes: int = 2**30
 
     @property
     def grpc(self) -> GrpcSettings:

@@ -87,14 +87,15 @@ def _columns(servable: Servable, card: Json) -> list[Json]:
     if schema is None:
         return [columns[name] for name in in_order(columns)]
     directory = servable.path / EXTRA_DIRECTORY
-    contents = dict.fromkeys(schema.dense_features, "number")
-    contents |= dict.fromkeys(schema.single_hot, "category")
+    contents = dict.fromkeys(schema.number_columns, "number")
+    contents |= dict.fromkeys(schema.text_columns, "category")
     contents |= dict.fromkeys(schema.multi_hot, "bag")
     for name, column in columns.items():
         column["content"] = contents.get(name)
     for feature in schema.categorical_features:
         if (
-            feature.name in columns
+            contents.get(feature.name) in ("category", "bag")
+            and feature.name in columns
             and vocabulary_path(directory, feature.name).is_file()
         ):
             size = feature.vocabulary_size - len(schema.reserved_ids)
