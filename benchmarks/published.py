@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 from benchmarks.laboratory import machine
 from benchmarks.laboratory.table import markdown
@@ -28,6 +29,20 @@ PUBLISHED = {
 }
 """AUC and log loss on the test rows, by https://openbenchmark.github.io/BARS."""
 
+ABLATION = {
+    "the recipe": "",
+    "no batch normalization": "--model.normalization null",
+    "no dropout": "--model.dropout 0",
+    "no L2": "--optimizer.table_l2 0",
+    "L2 of the rows that a batch looks up only": "--optimizer.table_l2 0 "
+    "--model.embedding_l2 0.05",
+    "a constant learning rate": "--optimizer.decay_steps 0 "
+    "--optimizer.decay_start_step 0",
+    "vectors that start in ± 1 / sqrt(vocabulary size)": "--model.initial_bound null",
+    "dot products in place of the vectors": "--model.interaction dot",
+}
+"""Pieces of the DLRM's recipe that are left out, one at a time, and how."""
+
 FILES = {"train": "train", "validation": "valid", "test": "test"}
 ENDINGS = (".csv", ".csv.gz", ".csv.zst")
 
@@ -37,7 +52,7 @@ class PublishedCommand:
     """Train every model of configs/frappe_x1_*.yaml, next to published results.
 
     Each run is one of `tfdlrm.train`, in this process. A run that is finished in
-    work_dir is not trained again, so give another work_dir after a change.
+    work_dir is not trained again.
 
     Args:
         data: Directory of the published split: train.csv, valid.csv and, if it is
@@ -45,12 +60,14 @@ class PublishedCommand:
         work_dir: Directory for the data set and the runs.
         models: Models to train, by the names of their files.
         seeds: Seeds of initial weights and order of rows.
+        ablation: Whether to train the DLRM without each piece of its recipe instead.
     """
 
     data: Path
     work_dir: Path = Path("runs/published")
     models: tuple[str, ...] = tuple(PUBLISHED)
     seeds: tuple[int, ...] = (0, 1, 2)
+    ablation: bool = False
 
     def __post_init__(self) -> None:
         require(len(self.seeds) > 0, "seeds", self.seeds, "one or more")
@@ -81,70 +98,133 @@ def split_files(directory: Path) -> dict[str, tuple[Path, ...]]:
 
 
 def measure(command: PublishedCommand) -> Iterator[tuple[str, list[Reached]]]:
-    """Train, and yield each model with what it reached by seed."""
+    """Train, and yield each model, or what is left out, with its runs by seed."""
     data_dir = command.work_dir / "data"
-    files = split_files(command.data)
     settings = PrepareConfig(columns=COLUMNS, min_frequency=1)
     with redirect_stdout(io.StringIO()):
-        prepare((), data_dir, settings, files)
-    for model in command.models:
-        path = CONFIGS / f"frappe_x1_{model}.yaml"
-        recipe = parse(TrainConfig, "tfdlrm.train", ["--config", str(path)])
+        prepare((), data_dir, settings, split_files(command.data))
+    for name, folder, recipe in _recipes(command):
         runs = []
         for seed in command.seeds:
-            name = f"{model}-{seed}"
             run = train_recipe(
                 replace(
                     recipe,
                     data_dir=data_dir,
-                    run_dir=command.work_dir / "runs" / name,
-                    export_dir=command.work_dir / "models" / name,
+                    run_dir=command.work_dir / "runs" / f"{folder}-{seed}",
+                    export_dir=command.work_dir / "models" / f"{folder}-{seed}",
                     seed=seed,
                 )
             )
-            print(f"{name}: {run}", flush=True)
+            print(f"{name}, seed {seed}: {run}", flush=True)
             runs.append(run)
-        yield model, runs
+        yield name, runs
 
 
-def table(results: Sequence[tuple[str, Sequence[Reached]]]) -> str:
+def _recipes(command: PublishedCommand) -> Iterator[tuple[str, str, TrainConfig]]:
+    """Yield name, name of the runs and settings of all that is to be trained."""
+    if not command.ablation:
+        for model in command.models:
+            yield model, model, _recipe(model)
+        return
+    for number, (name, changes) in enumerate(ABLATION.items()):
+        folder = f"dlrm-without-{number}" if changes else "dlrm"
+        yield name, folder, _recipe("dlrm", changes.split())
+
+
+def _recipe(model: str, changes: Sequence[str] = ()) -> TrainConfig:
+    path = CONFIGS / f"frappe_x1_{model}.yaml"
+    return parse(TrainConfig, "tfdlrm.train", ["--config", str(path), *changes])
+
+
+Results = Sequence[tuple[str, Sequence[Reached]]]
+
+
+def table(results: Results) -> str:
     """Return the table: means over seeds, and their difference to what is published.
 
     The published results are of the test rows; without these the validation rows are
-    compared with them.
+    compared with them. Times are those of training with validation; the first is until
+    the validation rows have the published AUC, in all runs.
     """
-    has_test = all(run.test for _, runs in results for run in runs)
-    held_out = ["validation", "test"] if has_test else ["validation"]
-    header = ["model"]
-    for split in held_out:
-        header += [f"{split} AUC", f"{split} log loss"]
-    header += ["published AUC", "published log loss", "AUC - published"]
-    header += ["log loss - published", "epochs to the best", "s to the best", "s"]
-    return markdown(header, [_row(model, runs, held_out) for model, runs in results])
+    splits = _splits(results)
+    header = ["model", *_measures(splits), "published AUC", "published log loss"]
+    header += ["AUC - published", "log loss - published", "s to published AUC"]
+    rows = []
+    for model, runs in results:
+        published = PUBLISHED[model]
+        times = [run.seconds_to(published[0]) for run in runs]
+        arrived = [time for time in times if time is not None]
+        rows.append(
+            [
+                model,
+                *_cells(runs, splits),
+                *(f"{value:.4f}" for value in published),
+                *_differences(runs, splits[-1], published),
+                f"{fmean(arrived):.0f}" if arrived == times else "-",
+                *_lengths(runs),
+            ]
+        )
+    return markdown([*header, "epochs", "s"], rows)
 
 
-def _row(model: str, runs: Sequence[Reached], held_out: Sequence[str]) -> list[str]:
-    cells, means = [model], (0.0, 0.0)
-    for split in held_out:
-        measures = [getattr(run, split) for run in runs]
-        spreads = [Spread.of(values) for values in zip(*measures, strict=True)]
-        cells += [f"{spread:.4f}" for spread in spreads]
-        means = (spreads[0].mean, spreads[1].mean)
-    published = PUBLISHED[model]
-    cells += [f"{value:.4f}" for value in published]
-    cells += [
-        f"{mean - value:+.4f}" for mean, value in zip(means, published, strict=True)
+def ablation_table(results: Results) -> str:
+    """Return the table of what each piece of the recipe brings."""
+    splits = _splits(results)
+    whole = _means(results[0][1], splits[-1])
+    header = ["DLRM", *_measures(splits), "AUC - recipe", "log loss - recipe"]
+    rows = [
+        [
+            name,
+            *_cells(runs, splits),
+            *_differences(runs, splits[-1], whole),
+            *_lengths(runs),
+        ]
+        for name, runs in results
     ]
-    times = [(run.best_epoch, run.best_seconds, run.seconds) for run in runs]
-    for values, digits in zip(zip(*times, strict=True), (1, 0, 0), strict=True):
-        cells.append(f"{Spread.of(values).mean:.{digits}f}")
-    return cells
+    return markdown([*header, "epochs", "s"], rows)
+
+
+def _splits(results: Results) -> list[str]:
+    has_test = all(run.test for _, runs in results for run in runs)
+    return ["validation", "test"] if has_test else ["validation"]
+
+
+def _measures(splits: Sequence[str]) -> list[str]:
+    return [f"{split} {name}" for split in splits for name in ("AUC", "log loss")]
+
+
+def _cells(runs: Sequence[Reached], splits: Sequence[str]) -> list[str]:
+    columns = [
+        values
+        for split in splits
+        for values in zip(*(getattr(run, split) for run in runs), strict=True)
+    ]
+    return [f"{Spread.of(values):.4f}" for values in columns]
+
+
+def _means(runs: Sequence[Reached], split: str) -> tuple[float, float]:
+    aucs, losses = zip(*(getattr(run, split) for run in runs), strict=True)
+    return fmean(aucs), fmean(losses)
+
+
+def _differences(
+    runs: Sequence[Reached], split: str, others: tuple[float, float]
+) -> list[str]:
+    means = _means(runs, split)
+    return [f"{mean - other:+.4f}" for mean, other in zip(means, others, strict=True)]
+
+
+def _lengths(runs: Sequence[Reached]) -> list[str]:
+    """Return the epochs of the weights that are kept, and the seconds of training."""
+    epochs, seconds = (run.epochs for run in runs), (run.seconds for run in runs)
+    return [f"{fmean(epochs):.1f}", f"{fmean(seconds):.0f}"]
 
 
 def main() -> None:
     command = parse(PublishedCommand, "benchmarks.published")
     results = list(measure(command))
-    print(f"\n{machine.describe()}\n\n{table(results)}")
+    text = ablation_table(results) if command.ablation else table(results)
+    print(f"\n{machine.describe()}\n\n{text}")
 
 
 if __name__ == "__main__":

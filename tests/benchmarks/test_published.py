@@ -1,28 +1,36 @@
 """The benchmark of published results: its files, its table, and a small run."""
 
 import gzip
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from benchmarks import published
-from benchmarks.published import PUBLISHED, PublishedCommand, split_files, table
+from benchmarks.published import (
+    ABLATION,
+    PUBLISHED,
+    PublishedCommand,
+    ablation_table,
+    split_files,
+    table,
+)
 from benchmarks.runs.recipe import Reached
 from tests.benchmarks.test_benchmarks import cells
 from tfdlrm.base.command_line import parse
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import TrainConfig
 
-NAMES = "user item daytime weekday isweekend homework cost weather country city".split()
+HEADER = "label,user,item,daytime,weekday,isweekend,homework,cost,weather,country,city"
 
 
 def write_split(path, num_rows, seed):
     """Write made-up rows in which the label depends on the item."""
     rng = np.random.default_rng(seed)
-    ids = rng.integers(0, 4, (num_rows, len(NAMES)))
+    ids = rng.integers(0, 4, (num_rows, 10))
     labels = (rng.random(num_rows) < 0.2 + 0.2 * ids[:, 1]).astype(int)
     lines = [",".join(map(str, row)) for row in np.column_stack([labels, ids])]
-    text = "\n".join([",".join(["label", *NAMES]), *lines]) + "\n"
+    text = "\n".join([HEADER, *lines]) + "\n"
     if path.suffix == ".gz":
         path.write_bytes(gzip.compress(text.encode()))
     else:
@@ -30,7 +38,7 @@ def write_split(path, num_rows, seed):
 
 
 def reached(auc, log_loss, test=None):
-    return Reached((auc, log_loss), test, 10, 50.0, 60.0)
+    return Reached((auc, log_loss), test, 10, ((30.0, 0.9), (60.0, auc)))
 
 
 def test_the_table_shows_means_and_differences_to_what_is_published():
@@ -44,8 +52,8 @@ def test_the_table_shows_means_and_differences_to_what_is_published():
             "published log loss",
             "AUC - published",
             "log loss - published",
-            "epochs to the best",
-            "s to the best",
+            "s to published AUC",
+            "epochs",
             "s",
         ],
         [
@@ -56,8 +64,8 @@ def test_the_table_shows_means_and_differences_to_what_is_published():
             "0.1444",
             "+0.0010",
             "-0.0034",
+            "60",
             "10.0",
-            "50",
             "60",
         ],
     ]
@@ -66,6 +74,11 @@ def test_the_table_shows_means_and_differences_to_what_is_published():
 def test_with_test_rows_those_are_compared():
     row = cells(table([("fm", [reached(0.97, 0.2, (0.9661, 0.2075))])]))[1]
     assert row[3:9] == ["0.9661", "0.2075", "0.9671", "0.2065", "-0.0010", "+0.0010"]
+
+
+def test_a_published_auc_that_a_run_does_not_reach_has_no_time():
+    runs = [reached(0.99, 0.1), reached(0.98, 0.1)]
+    assert cells(table([("dlrm", runs)]))[1][-3:] == ["-", "10.0", "60"]
 
 
 def test_the_test_rows_may_be_absent_and_files_compressed(tmp_path):
@@ -103,8 +116,34 @@ def test_each_published_model_has_a_recipe_of_its_own(model):
     assert recipe.model.name == model
 
 
+def test_each_piece_of_the_recipe_can_be_left_out(tmp_path):
+    command = PublishedCommand(tmp_path, ablation=True)
+    (name, folder, recipe), *others = published._recipes(command)
+    assert (name, folder) == ("the recipe", "dlrm")
+    assert recipe.model.normalization and recipe.optimizer.table_l2
+    configs = [config for _, _, config in others]
+    assert len({repr(config) for config in configs} | {repr(recipe)}) == len(ABLATION)
+    assert len({folder for _, folder, _ in others}) == len(others)
+
+
+def test_the_ablation_is_compared_with_the_recipe():
+    results = [
+        ("the recipe", [reached(0.98, 0.14), reached(0.99, 0.15)]),
+        ("no dropout", [reached(0.975, 0.16)]),
+    ]
+    rows = cells(ablation_table(results))
+    assert rows[1][:1] + rows[1][3:] == [
+        "the recipe",
+        "+0.0000",
+        "+0.0000",
+        "10.0",
+        "60",
+    ]
+    assert rows[2][3:5] == ["-0.0100", "+0.0150"]
+
+
 @pytest.mark.slow
-def test_small_splits_are_prepared_trained_and_compared(tmp_path, capsys):
+def test_small_splits_are_prepared_trained_and_compared(tmp_path, capsys, monkeypatch):
     write_split(tmp_path / "train.csv.gz", 600, 0)
     write_split(tmp_path / "valid.csv.gz", 200, 1)
     write_split(tmp_path / "test.csv.gz", 200, 2)
@@ -117,8 +156,12 @@ def test_small_splits_are_prepared_trained_and_compared(tmp_path, capsys):
     assert len(cells(table([(model, runs)]))[1]) == 12
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines] == [
-        "logistic_regression-0",
-        "logistic_regression-1",
+        "logistic_regression, seed 0",
+        "logistic_regression, seed 1",
     ]
     [(_, again)] = published.measure(command)
     assert again == runs  # finished runs are read, not trained again
+    recipe = published._recipe("logistic_regression")
+    monkeypatch.setattr(published, "_recipe", lambda model: replace(recipe, epochs=1))
+    with pytest.raises(InputError, match="finished run with another epochs"):
+        list(published.measure(command))
