@@ -85,7 +85,7 @@ def collect(command: CollectCommand) -> Collected:
     log = LogFormat(columns, has_labels=labels is not None)
     log.check(command.output_file)
     keys = () if labels is None else labels.keys
-    rows = LoggedRows(columns, [key for key in keys if key not in columns.features])
+    rows = LoggedRows(columns, [key for key in keys if key not in columns.raw_columns])
     result = Collected()
     with scored_rows(
         "output_file", command.output_file, log.names, log.has_head

@@ -110,8 +110,10 @@ def export(command: ExportCommand) -> Path:
     from tfdlrm.exporting.deployment import check_deployment, write_deployment
     from tfdlrm.exporting.versions import prune
     from tfdlrm.models import build_model
+    from tfdlrm.optimizers._late_decay import settle
     from tfdlrm.runs.results import progress_of
     from tfdlrm.training.best_weights import load_kept_weights
+    from tfdlrm.training.compiling import compile_model
 
     if command.deployment is not None:
         check_deployment(command.deployment, export_dir)
@@ -129,9 +131,12 @@ def export(command: ExportCommand) -> Path:
         # no bfloat16 on CPUs.
         keras.config.set_dtype_policy(config.precision)
     model = build_model(schema, config.model)
+    if config.optimizer.decays_late:
+        compile_model(model, config.optimizer)
     checkpoints = CheckpointDirectory(run.checkpoint_directory)
     state = checkpoints.load_weights(model, schema.fingerprint, Meaning.of(schema))
     load_kept_weights(model, run, config.early_stopping is not None, state)
+    settle(model)
     progress = progress_of(run, config, schema, state)
     print(f"Exporting {run.home}: the weights {progress.weights_in_words}")
     if command.graph is not None:

@@ -33,6 +33,7 @@ def settings(command: ServeCommand) -> "ServerSettings":
     from tfdlrm.serving.grpc_settings import channel_arguments
     from tfdlrm.serving.http.rest import METRICS_PATH
     from tfdlrm.serving.server_settings import ServerSettings
+    from tfdlrm.serving.shadow import ShadowSettings
     from tfdlrm.serving.text_protos import read_batching_parameters, read_monitoring
     from tfdlrm.serving.tls import load_tls
 
@@ -74,6 +75,7 @@ def settings(command: ServeCommand) -> "ServerSettings":
         allows_missing_labels=command.allow_version_labels_for_unavailable_models,
         config_file=command.model_config_file,
         config_poll_seconds=command.model_config_file_poll_wait_seconds,
+        shadow=None if command.shadow is None else ShadowSettings.parse(command.shadow),
         request_log_bytes=command.request_log_max_bytes,
     )
 

@@ -157,6 +157,8 @@ class Columns:
         dense = [name for name in self.dense_features if name not in self.recipes]
         frame = frame.with_columns(map(self._dense_value, dense))
         kept = [name for name in frame.columns if name not in sources or name in dense]
+        if not kept:  # such a frame would have no rows
+            return pl.DataFrame(numbers)
         return frame.select(by_name(*kept)).hstack(numbers)
 
     def _dense_value(self, name: str) -> pl.Expr:

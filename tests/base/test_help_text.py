@@ -106,6 +106,17 @@ def test_all_models_are_listed(argv, capsys, monkeypatch):
     assert ("--model.rank N" in text) == bool(argv)
 
 
+@pytest.mark.parametrize("name", ["", "cosine", "plateau"])
+def test_a_schedule_has_its_settings_and_no_default(name, capsys, monkeypatch):
+    argv = ["--optimizer.schedule", name] if name else []
+    text = help_of("tfdlrm.train", capsys, monkeypatch, *argv)
+    assert "--optimizer.schedule.name {cosine,piecewise,plateau}" in text
+    words = " ".join(text.split())
+    assert "Name of the schedule; null means none. --" in words
+    assert ("--optimizer.schedule.final_share" in text) == (name == "cosine")
+    assert ("--optimizer.schedule.min_rate" in text) == (name == "plateau")
+
+
 def test_help_may_come_before_the_model_or_the_stream(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train", "--help", "--model.name=mf"])
     train = import_module("tfdlrm.train")

@@ -1,5 +1,6 @@
 """Run the commands of the pages on preparing data, as a reader would."""
 
+import re
 import shlex
 import shutil
 
@@ -24,15 +25,17 @@ def write_descriptions(directory):
 
 
 def test_the_descriptions_shown_are_read(tmp_path):
-    csv, tsv, parquet = map(load_columns, write_descriptions(tmp_path))
+    csv, tsv, parquet, numbers = map(load_columns, write_descriptions(tmp_path))
     assert csv.multi_hot == ("tags",)
     assert csv.untransformed == ("age",)
     assert (tsv.format, tsv.separators, tsv.dense_features) == ("tsv", (",",), ())
     assert (parquet.format, parquet.separators) == ("parquet", (None,))
+    assert numbers.number_columns == ("price", "age")
+    assert len(numbers.recipes) == 6
 
 
 def test_the_log_shown_without_a_header_is_prepared(tmp_path):
-    _, columns, _ = write_descriptions(tmp_path)
+    _, columns, *_ = write_descriptions(tmp_path)
     (text,) = blocks(PAGE, "text")
     (tmp_path / "tags.tsv").write_text(text * 5)
     config = PrepareConfig(
@@ -45,9 +48,15 @@ def test_the_log_shown_without_a_header_is_prepared(tmp_path):
 
 @pytest.mark.slow
 def test_the_commands_of_the_page_on_own_data_run(tmp_path):
-    write_descriptions(tmp_path)
+    *_, numbers = write_descriptions(tmp_path)
+    numbers.rename(tmp_path / "numbers.yaml")
     header, *rows = blocks(PAGE, "csv")[0].splitlines(keepends=True)
-    (tmp_path / "clicks.csv").write_text("".join([header, *rows * 100]))
+    # With the rows shown alone, all of a day would have the same label.
+    labels = {",yes,": ",no,", ",no,": ",yes,"}
+    others = [
+        re.sub(",(yes|no),", lambda m: labels[m[0]], row, count=1) for row in rows
+    ]
+    (tmp_path / "clicks.csv").write_text("".join([header, *(rows + others) * 50]))
     for command in commands(PAGE):
         result = run_command_line(command, cwd=tmp_path)
         assert result.returncode == 0, f"{command}\n{result.stderr}"

@@ -1,6 +1,9 @@
 """From Python: the first lines of the README, the API page and the notebook."""
 
+import os
 import re
+import subprocess
+import sys
 
 import nbclient
 import nbformat
@@ -58,9 +61,32 @@ def test_the_first_lines_of_the_readme_train_a_model_that_explains_itself(log, c
 
 @pytest.mark.slow
 def test_the_functions_of_the_api_page_run(log):
-    (example,) = blocks("docs/api.md", "python")
+    example, *_ = blocks("docs/api.md", "python")
     names = run("docs/api.md", example)
     assert names["version"].parent.name == "first"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "package", "needed"),
+    [(1, "mlflow", "sqlalchemy"), (2, "wandb", "wandb")],
+)
+def test_the_trackers_of_the_api_page_get_a_run(number, package, needed, log):
+    for name in (package, needed):
+        pytest.importorskip(name, reason=f"{name} is not installed")
+    examples = blocks("docs/api.md", "python")
+    preparing = examples[0].partition("config = ")[0]
+    (log / "example.py").write_text(f"{preparing}\n{examples[number]}")
+    environment = {
+        **os.environ,
+        "WANDB_MODE": "offline",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+    del environment["TF_USE_LEGACY_KERAS"]  # of the tests, for other packages
+    command = [sys.executable, "example.py"]
+    subprocess.run(command, cwd=log, env=environment, check=True, timeout=500)
+    assert (log / "runs" / package / "report.md").is_file()
+    assert (log / package).is_dir() or (log / f"{package}.db").is_file()
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from pipelines.logs.opening import open_log
 from tests.support.number_log import (
@@ -31,6 +32,11 @@ from tfdlrm.importance import ImportanceCommand, importance
 from tfdlrm.predict import PredictCommand, predict
 from tfdlrm.streaming.batches import Batches
 from tfdlrm.streaming.events import Chunk
+
+BUCKETS_ALONE = """
+  - {name: price, buckets: {quantiles: 5}}
+  - {name: level, column: price, buckets: log2_squared}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -225,3 +231,36 @@ def test_numbers_of_criteos_format_have_transforms_too(tmp_path):
     refused = columns | {"I3": ["1e3"] * len(fields)}
     with pytest.raises(tf.errors.InvalidArgumentError, match="I3 of row 0 is `1e3`"):
         served("raw", **refused)
+
+
+@pytest.mark.slow
+def test_buckets_may_be_the_only_features(tmp_path):
+    columns = tmp_path / "columns.yaml"
+    columns.write_text("label: bought\nmissing: [NA]\ncategorical: " + BUCKETS_ALONE)
+    log = write_rows(tmp_path / "log.csv", ROWS)
+    made = NumberLog.of(tmp_path, log, columns)
+    features, _ = next(iter(read_split(made.data_dir, made.schema, "test", 1000)))
+    expected = load_scorer(made.version)(features).numpy().ravel()
+    served = Served(made.version)
+    assert not {"coverage", "raw_unknown"} & set(served.signatures)
+    prices = [row["price"] for row in ROWS[200:]]
+    np.testing.assert_array_equal(served.probabilities("raw", price=prices), expected)
+    predict(PredictCommand(made.version, log, tmp_path / "scores.csv"))
+    predicted = pl.read_csv(tmp_path / "scores.csv")["probability"].to_numpy()[200:]
+    np.testing.assert_allclose(predicted, expected, rtol=1e-6)
+    assert sample_rows(made.data_dir, made.schema)[0].keys() == {"price"}
+
+
+def test_models_without_transforms_compute_none(made, cases):
+    added = {"IsNan", "DivNoNan", "UpperBound"}
+    assert added <= operations(made.version)
+    assert not added & operations(cases("default").path)
+
+
+def operations(version):
+    """Return the operations in the graph of a SavedModel."""
+    contents = (version / "saved_model.pb").read_bytes()
+    (graph,) = SavedModel.FromString(contents).meta_graphs
+    functions = [function.node_def for function in graph.graph_def.library.function]
+    nodes = [graph.graph_def.node, *functions]
+    return {node.op for part in nodes for node in part}

@@ -128,3 +128,30 @@ def test_small_batches_have_features_too(num_rows):
     schema = FeatureSchema((*features,), (), transforms=features)
     dense = graph(NumberTransforms(schema).dense)(ROWS[:num_rows])
     assert dense.shape == (num_rows, len(DENSE))
+
+
+def test_the_float32_of_a_boundary_is_the_boundary():
+    prices = np.round(np.random.default_rng(0).lognormal(3, 1, 3000), 1)
+    features = {
+        "rank": NumberFeature("price", Quantiles(50)),
+        "bucket": NumberFeature("price", Quantiles(20)),
+    }
+    statistics = NumberStatistics.of(prices)
+    features = {name: feature.fit(statistics) for name, feature in features.items()}
+    schema = FeatureSchema(
+        ("rank", "other"), (CategoricalFeature("bucket", 9),), transforms=features
+    )
+    transforms = NumberTransforms(schema)
+    rounded = prices.astype(np.float32)
+    cut = features["bucket"].buckets(rounded.astype(float))
+    assert (cut != features["bucket"].buckets(prices)).any()  # without snapping
+    floats = np.stack([rounded, rounded], axis=1)
+    numbers = transforms.as_doubles(floats)
+    np.testing.assert_array_equal(numbers[:, 1], rounded)
+    buckets, _ = transforms.buckets(numbers)
+    np.testing.assert_array_equal(buckets[:, 0], features["bucket"].buckets(prices))
+    np.testing.assert_allclose(
+        transforms.dense(numbers)[:, 0], features["rank"].dense(prices), atol=1e-6
+    )
+    missing = transforms.as_doubles(np.full((1, 2), np.nan, np.float32))
+    assert np.isnan(missing).all()

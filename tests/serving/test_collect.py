@@ -177,6 +177,21 @@ def test_a_log_of_lists_is_parquet(tmp_path):
     assert rows["probability"].to_list() == [0.5, 0.25]
 
 
+def test_derived_features_are_not_collected_but_their_columns(tmp_path):
+    recipes = {
+        "price_missing": {"column": "price", "transform": {"name": "is_missing"}},
+        "age_bucket": {"column": "age", "transform": {"name": "log2_squared"}},
+    }
+    dense = ("price", "price_missing")
+    columns = Columns("y", dense, ("user", "age_bucket"), recipes=recipes)
+    version = save_schema(tmp_path, columns)
+    raw = raw_log(price=["9.5", ""], age=["41", "7"], user=["u1", "u2"])
+    path = write_logs(tmp_path / "x.tfrecord", raw)
+    collect(CollectCommand(path, version, tmp_path / "log.csv"))
+    head, *rows = (tmp_path / "log.csv").read_text().splitlines()
+    assert head.startswith("price,age,user,") and rows[0].startswith("9.5,41,u1,")
+
+
 @pytest.mark.parametrize("has_labels", [True, False])
 def test_rows_of_criteo_have_no_head_line(tmp_path, has_labels):
     criteo = Columns.criteo()
@@ -200,6 +215,21 @@ def test_a_request_that_did_not_ask_for_the_probability_has_none(tmp_path):
     requests = write_logs(tmp_path / "x.tfrecord", log)
     collect(CollectCommand(requests, model, tmp_path / "rows.csv"))
     assert (tmp_path / "rows.csv").read_text().splitlines()[1] == "1,u1,a,"
+
+
+def test_features_of_one_column_are_one_column_of_the_log(tmp_path):
+    recipes = {
+        "price": {"column": "price", "transform": {"name": "standardize"}},
+        "level": {"column": "price", "transform": {"name": "log2_squared"}},
+    }
+    columns = Columns("bought", ("price",), ("user", "level"), recipes=recipes)
+    model = save_schema(tmp_path, columns)
+    requests = write_logs(
+        tmp_path / "x.tfrecord", raw_log(price=["1", ""], user=["a", "b"])
+    )
+    collect(CollectCommand(requests, model, tmp_path / "rows.csv"))
+    lines = (tmp_path / "rows.csv").read_text().splitlines()
+    assert lines == ["price,user,probability", "1,a,0.5", ",b,0.25"]
 
 
 def test_requests_without_raw_rows_are_counted(logs, tmp_path):

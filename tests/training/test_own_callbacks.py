@@ -50,6 +50,12 @@ class Recorder(keras.callbacks.Callback):
         self.calls.append(("batch ends", batch))
 
 
+class KerasTwo:
+    """A callback whose class says that it is of Keras 2."""
+
+    __module__ = "tf_keras.src.callbacks"
+
+
 class StopAt(keras.callbacks.Callback):
     """Ends training after a batch of the first epoch."""
 
@@ -158,6 +164,7 @@ def test_weights_that_a_callback_puts_back_are_those_of_the_last_checkpoint(
         ([print], "callbacks holds <built-in function print>, expected instances of"),
         ([Recorder], "expected instances of keras.callbacks.Callback"),
         (Recorder(), "callbacks is one callback, expected a list"),
+        ([KerasTwo()], "it is one of Keras 2: run without TF_USE_LEGACY_KERAS"),
     ],
 )
 def test_what_is_no_callback_is_refused(callbacks, message):

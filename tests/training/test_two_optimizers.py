@@ -10,6 +10,7 @@ from tests.support.small_runs import assert_equal, train, train_until_killed
 from tests.support.two_days import (
     begun,
     first_day,
+    second_day,
     settings,
     trained,
     values_of,
@@ -17,6 +18,7 @@ from tests.support.two_days import (
 )
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import DenseOptimizerConfig, OptimizerConfig
+from tfdlrm.optimizers._parts import table_optimizer
 from tfdlrm.training.run_directory import RunDirectory
 
 RECIPE = OptimizerConfig(
@@ -37,6 +39,14 @@ OTHERS = OptimizerConfig(
     decay_of="all",
 )
 
+LATE = OptimizerConfig(
+    "adagrad",
+    0.05,
+    warm_up_steps=3,
+    dense=DenseOptimizerConfig("adam", 0.02),
+    table_weight_decay=1.0,
+)
+
 
 @pytest.fixture(autouse=True)
 def _restored_precision():
@@ -45,7 +55,7 @@ def _restored_precision():
 
 
 @pytest.mark.slow_variants
-@pytest.mark.parametrize("optimizer", [RECIPE, OTHERS])
+@pytest.mark.parametrize("optimizer", [RECIPE, LATE, OTHERS])
 def test_a_killed_run_ends_bit_for_bit_as_a_whole_one(optimizer, tmp_path):
     expected, expected_curves = train(tmp_path / "whole", optimizer)
     train_until_killed(tmp_path / "killed", 7, optimizer)
@@ -67,9 +77,12 @@ def assert_two_days_equal_one_run(directory, **changes):
 
 
 @pytest.mark.slow_variants
-@pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
-def test_two_days_equal_one_run_bit_for_bit(precision, tmp_path):
-    assert_two_days_equal_one_run(tmp_path, optimizer=RECIPE, precision=precision)
+@pytest.mark.parametrize(
+    ("optimizer", "precision"),
+    [(RECIPE, "float32"), (RECIPE, "mixed_float16"), (LATE, "mixed_float16")],
+)
+def test_two_days_equal_one_run_bit_for_bit(optimizer, precision, tmp_path):
+    assert_two_days_equal_one_run(tmp_path, optimizer=optimizer, precision=precision)
 
 
 @pytest.mark.slow
@@ -85,11 +98,55 @@ def test_best_weights_have_the_state_of_both_optimizers(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tables", ["sharded", "host"])
-def test_so_do_placed_tables(tables, tmp_path):
+@pytest.mark.parametrize(
+    ("optimizer", "tables"), [(RECIPE, "sharded"), (LATE, "host"), (LATE, "sharded")]
+)
+def test_so_do_placed_tables(optimizer, tables, tmp_path):
     assert_two_days_equal_one_run(
-        tmp_path, optimizer=RECIPE, strategy="mirrored", tables=tables
+        tmp_path, optimizer=optimizer, strategy="mirrored", tables=tables
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"strategy": "mirrored"},
+        {"strategy": "mirrored", "tables": "sharded"},
+        {"steps_per_execution": 2},
+        {"early_stopping": 1},
+    ],
+)
+def test_late_decay_ends_as_that_of_every_step(changes, tmp_path):
+    schema = first_day(tmp_path / "data")
+    ends = []
+    for decay_of in ("touched", "all"):
+        optimizer = replace(LATE, decay_of=decay_of)
+        run = settings(tmp_path / decay_of, optimizer=optimizer, **changes)
+        model = trained(tmp_path / "data", schema, run)
+        ends.append([weight.numpy() for weight in model.weights if weight.trainable])
+    for weight, expected in zip(*ends, strict=True):
+        np.testing.assert_allclose(weight, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_new_rows_have_missed_nothing(tmp_path):
+    schema = first_day(tmp_path / "day1")
+    day_1 = settings(tmp_path / "run1", optimizer=LATE)
+    trained(tmp_path / "day1", schema, day_1)
+    later = second_day(tmp_path / "day2", schema)
+    day_2 = replace(day_1, run_dir=tmp_path / "run2", init_from=day_1.run_dir)
+    model, _ = begun(tmp_path / "day2", later, day_2)
+    late = table_optimizer(model.optimizer).late_decay
+    (sums,) = (variable.numpy() for variable in late.sums)
+    total = float(late.total.numpy())
+    assert total < 0
+    assert (sums <= 0).all()
+    num_new = len(sums) - sum(schema.vocabulary_sizes)
+    assert num_new > 0
+    assert (sums == total).sum() >= num_new
+    assert (sums > total).any()
 
 
 @pytest.mark.parametrize(

@@ -118,8 +118,15 @@ def _help(
         f"{field}.name": list(members)
         for field, members in alternatives(config_class).items()
     }
+    optional = [
+        section.main_name
+        for section in variable_sections(config_class)
+        if section.may_be_null
+    ]
     text = summary(config_class)
-    return CommandHelp(module, text, settings, several, subjects, choices).text()
+    return CommandHelp(
+        module, text, settings, several, subjects, choices, optional
+    ).text()
 
 
 def _parser(

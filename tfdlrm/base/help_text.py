@@ -38,6 +38,7 @@ class CommandHelp:
         subjects: The order of its options.
         others: By name of a setting that chooses among several, such as `model.name`,
             the values that it may have.
+        optional: Those of these settings that have no default.
     """
 
     module: str
@@ -46,6 +47,7 @@ class CommandHelp:
     several: Iterable[str] = ()
     subjects: Subjects = field(default_factory=dict)
     others: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    optional: Iterable[str] = ()
 
     def text(self) -> str:
         """Return the lines for a terminal, of at most 80 columns."""
@@ -125,6 +127,8 @@ class CommandHelp:
             return f"{text} Required."
         others = self.others.get(setting.name)
         default = others[0] if others else setting.default
+        if setting.name in self.optional:
+            default = None
         if default is None or default == () or default == "":
             return text
         return f"{text} Default: {as_setting(default)}."

@@ -163,7 +163,9 @@ class CheckpointDirectory:
         data_set: str | None = None,
         meaning: Meaning | None = None,
     ) -> dict[str, Any]:
-        """Read the weights of the newest undamaged checkpoint, for predictions.
+        """Read the newest undamaged checkpoint for predictions.
+
+        Of the optimizer only that of a compiled model is read.
 
         Args:
             model: A model of the same architecture.
@@ -177,7 +179,8 @@ class CheckpointDirectory:
             InputError: If there is no checkpoint, none can be read, or they are of
                 another data set.
         """
-        variables = SavedVariables(model, with_optimizer=False)
+        is_compiled = getattr(model, "optimizer", None) is not None
+        variables = SavedVariables(model, with_optimizer=is_compiled)
         self._check_data_set(data_set, meaning, same_rows=False)
         return self.read(variables)
 

@@ -16,7 +16,8 @@ class Role(NamedTuple):
     """What a variable is for.
 
     Args:
-        group: `weight`, `seed`, `iterations`, `state`, `dense` or `scale`.
+        group: `weight`, `seed`, `iterations`, `state`, `decay`, `dense` or
+            `scale`.
         number: Number of the weight, of the source of random numbers, of the trainable
             weight that the state belongs to, of the variable of an optimizer for the
             dense layers alone, or of the variable of the loss scale.
@@ -55,6 +56,9 @@ def roles_of(model: keras.Model, variables: SavedVariables) -> dict[Role, str]:
     roles[ITERATIONS] = variables.holder_of(optimizer.iterations).name
     if hasattr(outer, "inner_optimizer"):  # of loss scaling
         roles |= _numbered("scale", _without_rate(outer), variables)
+    if optimizer.late_decay is not None:
+        total = optimizer.late_decay.total
+        roles[Role("decay")] = variables.holder_of(total).name
     for dense in others:
         roles |= _numbered("dense", _without_rate(dense), variables)
     trainable_names = _numbered("", model.trainable_variables, variables).values()

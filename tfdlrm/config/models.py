@@ -319,6 +319,18 @@ ModelConfig = (
 """Any of them; the field `name` tells which."""
 
 
+def require_rows_to_normalize(model: ModelConfig, batch_size: int) -> None:
+    """Refuse batches of one row where a model normalizes over the rows of a batch.
+
+    Raises:
+        InputError: If it would, since one row has no variance.
+    """
+    normalization = getattr(model, "normalization", None)
+    expected = ">= 2 with model.normalization batch, since one row has no variance"
+    is_possible = normalization != "batch" or batch_size > 1
+    require(is_possible, "batch_size", batch_size, expected)
+
+
 def _check_embeddings(dim: int, initial_bound: float | None, l2: float) -> None:
     require(dim >= 1, "embedding_dim", dim, ">= 1")
     is_possible = initial_bound is None or initial_bound > 0

@@ -147,8 +147,16 @@ class OptimizerConfig:
         is_possible = initial == 0 or (initial > 0 and name.endswith("adagrad"))
         expected = ">= 0, and 0 unless optimizer.name is adagrad or row_wise_adagrad"
         require(is_possible, "initial_accumulator", initial, expected)
-        expected = "all with table_l2 or table_weight_decay"
-        require(not self.decays_late, "decay_of", self.decay_of, expected)
+        is_possible = not (self.table_l2 and self.decays_late) or name == "sgd"
+        expected = (
+            f"all with table_l2 and {name}, whose steps depend on the penalty at every "
+            "step before; or set table_weight_decay instead"
+        )
+        require(is_possible, "decay_of", self.decay_of, expected)
+        share = self.learning_rate * self.table_weight_decay
+        expected = "below 1 / learning_rate, or a step takes away all"
+        value = self.table_weight_decay
+        require(share < 1, "table_weight_decay", value, expected)
         for setting in ("table_l2", "table_weight_decay"):
             require(
                 getattr(self, setting) >= 0, setting, getattr(self, setting), ">= 0"

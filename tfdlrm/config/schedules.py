@@ -14,7 +14,7 @@ class CosineConfig:
     """Half a wave of a cosine from the learning rate down to a share of it.
 
     Args:
-        name: Name of the schedule.
+        name: Name of the schedule; null means none.
         steps: Training steps of the decay, after the warm-up; null means all steps
             until the end of the last epoch.
         final_share: Share of the learning rate that is left at the end.
@@ -57,7 +57,7 @@ class PiecewiseConfig:
     """The learning rate times a constant factor between certain steps.
 
     Args:
-        name: Name of the schedule.
+        name: Name of the schedule; null means none.
         factors: Factor of the learning rate from each of these steps, or ends of
             epochs, on; before the first it is 1.
         steps: Training steps after which the factors hold, in ascending order.
@@ -111,7 +111,7 @@ class PlateauConfig:
     It depends on the validation curve of the run alone.
 
     Args:
-        name: Name of the schedule.
+        name: Name of the schedule; null means none.
         metric: Measure of the validation rows that has to get better: `log_loss` lower,
             or `auc` higher.
         factor: Factor of the learning rate each time.

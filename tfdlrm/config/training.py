@@ -7,7 +7,11 @@ from typing import Any, Literal
 
 from tfdlrm.base.errors import InputError, require
 from tfdlrm.config.early_stopping import EarlyStoppingConfig
-from tfdlrm.config.models import DLRMConfig, ModelConfig
+from tfdlrm.config.models import (
+    DLRMConfig,
+    ModelConfig,
+    require_rows_to_normalize,
+)
 from tfdlrm.config.optimizers import OptimizerConfig
 from tfdlrm.config.preparing import PrepareConfig
 from tfdlrm.config.values import take_values
@@ -147,13 +151,7 @@ class TrainConfig:
             "steps_per_execution",
         ):
             require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
-        normalization = getattr(self.model, "normalization", None)
-        require(
-            normalization != "batch" or self.batch_size > 1,
-            "batch_size",
-            self.batch_size,
-            ">= 2 with model.normalization batch, since one row has no variance",
-        )
+        require_rows_to_normalize(self.model, self.batch_size)
         require(self.seed >= 0, "seed", self.seed, ">= 0")
         if self.profile_steps is not None:
             first_step, last_step = self.profile_steps

@@ -5,27 +5,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 import tensorflow as tf
 
 from tfdlrm.base.whole_floats import WHOLE_FLOAT
-from tfdlrm.data.column_files import file_name
 from tfdlrm.data.dialects import traits_of
 from tfdlrm.data.parsing import bags_of, side_by_side
 from tfdlrm.data.schema import (
     MISSING_ID,
     NUM_RESERVED_IDS,
     UNKNOWN_ID,
-    CategoricalFeature,
     FeatureSchema,
 )
-from tfdlrm.data.vocabulary_files import read_vocabulary
 from tfdlrm.exporting.checks import check_values
 from tfdlrm.exporting.missing_spellings import MissingSpellings
 from tfdlrm.exporting.raw_columns import COUNTS
 from tfdlrm.exporting.raw_transforms import NumberTransforms
+from tfdlrm.exporting.raw_vocabularies import vocabulary_tables
 from tfdlrm.exporting.unknown_counts import UnknownCounter, join_counts
-from tfdlrm.exporting.vocabulary_tables import VocabularyTable, low_bits
+from tfdlrm.exporting.vocabulary_tables import low_bits
 
 _INTEGER = "-?[0-9]+"
 _NUMBER = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?"
@@ -64,16 +61,7 @@ class RawFeatures(tf.Module):
         self._transforms = NumberTransforms(schema) if schema.transforms else None
         self._traits = traits_of(schema.dialect)
         self._has_hashes = self.is_criteo and self._traits.has_vocabulary
-        self.tables: list[VocabularyTable | None] = []
-        self.categories: list[str] = []
-        for feature in schema.categorical_features:
-            if not self._traits.has_vocabulary:
-                self.tables.append(None)
-                self.categories.append("")
-                continue
-            vocabulary = _read_vocabulary(schema, feature, directory)
-            self.tables.append(_table(schema, feature, vocabulary, work))
-            self.categories.append(_most_frequent(vocabulary))
+        self.tables, self.categories = vocabulary_tables(schema, directory, work)
         counted = [
             table
             for table, feature in zip(
@@ -109,22 +97,21 @@ class RawFeatures(tf.Module):
         texts = tf.where(is_blank | ~is_good, "0", texts)
         dtype = tf.int64 if self.is_criteo else tf.float64
         numbers = tf.cast(tf.strings.to_number(texts, dtype), tf.float64)
+        missing = 0 if self._transforms is None else np.nan
         if self._transforms is not None:
-            numbers = tf.where(is_blank, tf.constant(np.nan, tf.float64), numbers)
-        return self._missing.replace(numbers, names, self._missing_number)
+            numbers = tf.where(is_blank, tf.constant(missing, tf.float64), numbers)
+        return self._missing.replace(numbers, names, missing)
 
     def float_numbers(self, floats: tf.Tensor) -> tf.Tensor:
         """Return floats `(batch, number columns)` as `numbers` returns texts."""
         names = self.schema.number_columns
-        if self._transforms is not None:  # there NaN would count as missing
-            is_good = ~tf.math.is_nan(floats)
-            check_values(floats, is_good, names, "a finite number or nothing")
-        floats = self._missing.replace(floats, names, self._missing_number)
-        return tf.cast(floats, tf.float64)
-
-    @property
-    def _missing_number(self) -> float:
-        return 0.0 if self._transforms is None else np.nan
+        if self._transforms is None:
+            floats = self._missing.replace(floats, names, 0)
+            return tf.cast(floats, tf.float64)
+        is_good = ~tf.math.is_nan(floats)  # NaN would count as missing
+        check_values(floats, is_good, names, "a finite number or nothing")
+        floats = self._missing.replace(floats, names, np.nan)
+        return self._transforms.as_doubles(floats)
 
     def dense(self, numbers: tf.Tensor) -> tf.Tensor:
         """Transform the numbers of rows into dense features `(batch, n)`, float32."""
@@ -214,7 +201,8 @@ class RawFeatures(tf.Module):
         """Count unknown values of the text columns; buckets are no values of a row."""
         if self._has_buckets:
             names = self.schema.single_hot
-            counted = [names.index(name) for name in self.schema.text_columns]
+            columns = [names.index(name) for name in self.schema.text_columns]
+            counted = np.array(columns, np.int32)  # there may be none
             values, ids, is_missing = (
                 tf.gather(part, counted, axis=1) for part in (values, ids, is_missing)
             )
@@ -263,38 +251,6 @@ class RawFeatures(tf.Module):
         check_values(bag.values[:, None], is_good[:, None], [name], "text in UTF-8")
         ids = tf.cast(self._ids(position, bag.values), tf.int32)
         return bag.with_values(ids).with_row_splits_dtype(tf.int32)
-
-
-def _read_vocabulary(
-    schema: FeatureSchema, feature: CategoricalFeature, directory: Path
-) -> pl.DataFrame:
-    num_values = feature.vocabulary_size - len(schema.reserved_ids)
-    checksum = schema.vocabularies.get(feature.name)
-    return read_vocabulary(directory, feature.name, num_values, checksum).sort("id")
-
-
-def _table(
-    schema: FeatureSchema,
-    feature: CategoricalFeature,
-    vocabulary: pl.DataFrame,
-    work: Path,
-) -> VocabularyTable:
-    values = vocabulary["value"]
-    path = work / file_name(feature.name)
-    traits, unknown_id = traits_of(schema.dialect), UNKNOWN_ID
-    if traits.missing_is_zero:
-        ids_of_zero = vocabulary["id"].filter(values == 0)
-        unknown_id = ids_of_zero[0] if len(ids_of_zero) else 0
-    return VocabularyTable(
-        values.alias(feature.name), traits.first_id, unknown_id, path
-    )
-
-
-def _most_frequent(vocabulary: pl.DataFrame) -> str:
-    values = vocabulary.drop_nulls("value").top_k(1, by="frequency")["value"]
-    if values.is_empty():
-        return ""
-    return values[0] if values.dtype == pl.String else f"{values[0]:08x}"
 
 
 def _modulo(values: tf.Tensor, divisor: int | None) -> tf.Tensor:

@@ -72,6 +72,32 @@ class NumberTransforms:
         buckets = _by_transform(self._buckets, values, is_missing, _bucket_numbers)
         return buckets, is_missing
 
+    def as_doubles(self, floats: tf.Tensor) -> tf.Tensor:
+        """Return float32 numbers `(batch, columns)` as float64.
+
+        A boundary of quantiles is often a value of the log, such as 19.9. A client's
+        float32 of this value is to be in the same bucket.
+        """
+        numbers = tf.cast(floats, tf.float64)
+        columns = tf.unstack(numbers, axis=1)
+        for position, name in enumerate(self._columns):
+            boundaries = self._boundaries(name)
+            if len(boundaries):
+                columns[position] = _snapped(
+                    floats[:, position], columns[position], boundaries
+                )
+        return tf.stack(columns, axis=1) if columns else numbers
+
+    def _boundaries(self, column: str) -> np.ndarray:
+        """Return the boundaries of all quantiles of a column, float64, ascending."""
+        boundaries = {
+            float(knot)
+            for feature in (*self._dense, *self._buckets)
+            if feature.column == column and isinstance(feature.transform, Quantiles)
+            for knot in feature.transform.knots
+        }
+        return np.array(sorted(boundaries))
+
     def _values(
         self, numbers: tf.Tensor, features: Sequence[NumberFeature]
     ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -202,6 +228,17 @@ def _ranks(transform: Quantiles, values: tf.Tensor) -> tf.Tensor:
     ranks = tf.where(values == start, tf.gather(at, left), between)
     ranks = tf.where(values <= knots[0], zeros, ranks)
     return tf.where(values >= knots[-1], tf.ones_like(values), ranks)
+
+
+def _snapped(
+    floats: tf.Tensor, numbers: tf.Tensor, boundaries: np.ndarray
+) -> tf.Tensor:
+    """Return numbers, with a boundary in the place of its float32."""
+    rounded = boundaries.astype(np.float32)
+    nearest = tf.searchsorted(rounded, floats, side="left")
+    nearest = tf.minimum(nearest, len(boundaries) - 1)
+    is_boundary = tf.gather(rounded, nearest) == floats
+    return tf.where(is_boundary, tf.gather(boundaries, nearest), numbers)
 
 
 def _num_cuts(cuts: np.ndarray, values: tf.Tensor) -> tf.Tensor:

@@ -29,6 +29,7 @@ from tfdlrm.exporting.versions import (
 )
 from tfdlrm.exporting.warm_up_requests import write_warm_up
 from tfdlrm.layers._fused_tables import FusedTables
+from tfdlrm.optimizers._late_decay import as_stored
 
 
 def export_model(
@@ -92,7 +93,8 @@ def export_model(
         copy_extras(schema, data_dir, directory)
         if not has_vocabularies(schema, extra):
             print(f"{data_dir} holds no vocabularies: the model takes no raw columns")
-        signatures, categories = _write(model, schema, directory, quantized or {})
+        with as_stored(model):
+            signatures, categories = _write(model, schema, directory, quantized or {})
         name_signatures(directory, schema)
         row = example_row(schema, categories)
         name = target.resolve().parent.name

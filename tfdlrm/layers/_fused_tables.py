@@ -206,11 +206,14 @@ class FusedTables(keras.layers.Layer):
             return ops.take(self.tables[0], rows, axis=0)
         import tensorflow as tf
 
+        from tfdlrm.layers._missed_decay import brought_up
         from tfdlrm.layers._table_rows import own_copy
 
         # The variable itself, not its value: a resource gather reads these rows and no
         # others.
-        return tf.nn.embedding_lookup(own_copy(self.tables[0].value), rows)
+        (table,) = self.tables
+        vectors = tf.nn.embedding_lookup(own_copy(table.value), rows)
+        return brought_up(table, vectors, rows)
 
     def penalty(self, ids: Any, features: Any, regularizer: Any) -> Any:
         """Return the penalty of the rows that ids name, each row once; TensorFlow only.

@@ -12,6 +12,7 @@ import tensorflow as tf
 # A variable that belongs to no strategy; TensorFlow has no public name for it.
 from tensorflow.python.ops.resource_variable_ops import ResourceVariable
 
+from tfdlrm.layers._missed_decay import brought_up
 from tfdlrm.layers._table_rows import write_rows
 from tfdlrm.layers._wide_sums import sum_dtype
 from tfdlrm.layers.table_placement import Placement
@@ -145,6 +146,7 @@ class PlacedTables:
         ):
             with tf.device(shard.device):
                 vectors = tf.nn.embedding_lookup(variable.value, rows_of_shard)
+                vectors = brought_up(variable, vectors, rows_of_shard)
                 shard_vectors.append(tf.cast(vectors, dtype))
         order = tf.dynamic_partition(
             tf.range(tf.size(distinct_rows)), owners, len(self.shards)

@@ -1,7 +1,7 @@
 """The base of all models that are built from parts."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, ClassVar
 
 import keras
@@ -124,6 +124,25 @@ class ClickModel(keras.Model):
         """
         if input_signature is None and self._input_form is not None:
             input_signature = [self._input_form.signature]
+        with self._as_stored():
+            self._export(filepath, format, verbose, input_signature, **kwargs)
+
+    def _as_stored(self) -> Any:
+        """Return a context in which rows are looked up without the optimizer."""
+        if keras.backend.backend() != "tensorflow":
+            return nullcontext()
+        from tfdlrm.optimizers._late_decay import as_stored
+
+        return as_stored(self)
+
+    def _export(
+        self,
+        filepath: str,
+        format: str,
+        verbose: bool | None,
+        input_signature: Any,
+        **kwargs: Any,
+    ) -> None:
         if format == "tf_saved_model" and _has_ragged(input_signature):
             from tfdlrm.models.input_form import export_function
 

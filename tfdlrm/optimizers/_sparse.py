@@ -13,6 +13,7 @@ from tfdlrm.layers._wide_sums import sum_dtype
 from tfdlrm.optimizers._accumulation import GradientSum
 from tfdlrm.optimizers._clipping import clip
 from tfdlrm.optimizers._collective_keys import use_own_keys
+from tfdlrm.optimizers._late_decay import LateDecay
 from tfdlrm.optimizers._tables import is_table
 from tfdlrm.optimizers._whole_tables import (
     TableDecay,
@@ -45,6 +46,13 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         table_weight_decay: Share of each row, times the learning rate, that a step
             takes away, as `weight_decay` in Keras.
         decay_of: `all` reads and writes whole tables at every step, for small ones.
+            `touched` costs as much as the rows of the batch: a row catches up on all
+            that it missed when a batch names it, and lookups read it so. Only rounding
+            differs, since for each row the product of all factors that it missed is
+            kept, with whatever learning rates. But `table_l2` is exact for `SGD` alone,
+            and refused by others, whose steps depend on each gradient before; and the
+            stored rows lag behind until `catch_up`. Needs the tables of
+            `EmbeddingCollection`.
         kwargs: Other arguments of `keras.optimizers.Optimizer`, as far as supported.
             `clipnorm`, `global_clipnorm` and `clipvalue` clip the gradients of the
             whole batch, after repeated rows and all devices are summed; tables of one
@@ -56,6 +64,9 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             the batch names (weight decay, moving averages), or under a
             `tf.distribute.ParameterServerStrategy`.
     """
+
+    # Whether the steps of several gradients are that of their sum.
+    _adds_penalties = False
 
     def __init__(
         self,
@@ -86,9 +97,17 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         self._get_flags: Callable[[Any], Any] = {}.get
         self._at_home: frozenset[Any] = frozenset()
         self._decayed: frozenset[Any] = frozenset()
+        self.late_decay: LateDecay | None = None
+        self._sums_of_rows: Callable[[Any], Any] = {}.get
         self._sums: Callable[[Any], GradientSum] = {}.__getitem__
         self._clips = bool(self.clipnorm or self.global_clipnorm or self.clipvalue)
         self._decay = TableDecay(table_l2, table_weight_decay, decay_of)
+        if table_l2 and self._decay.is_late and not self._adds_penalties:
+            raise ValueError(
+                f"{type(self).__name__} has table_l2 and decay_of='touched', but its "
+                "steps depend on the penalty at every step before: set "
+                "table_weight_decay instead, or decay_of='all'."
+            )
         if self._clips and table_l2:
             raise ValueError(
                 f"{type(self).__name__} does not clip gradients together with the "
@@ -106,11 +125,14 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             if hasattr(variable, "shard")
         )
         self._require_one_home(variables)
+        self._require_tables(variables)
         if self._decay:
             self._decayed = frozenset(map(self._var_key, filter(is_table, variables)))
         if self.gradient_accumulation_steps:
             self._add_sums(variables)
         self._add_states(variables)
+        if self._decay.is_late:
+            self._add_late_decay(variables)
 
     def _require_one_home(self, variables: Any) -> None:
         """Refuse what needs the gradients of all devices in one place.
@@ -172,7 +194,68 @@ class SparseOptimizer(keras.optimizers.Optimizer):
 
     def row_state(self, table: keras.Variable) -> list[keras.Variable]:
         """Return the optimizer's variables that have a row for each row of `table`."""
+        sums = self._sums_of_rows(self._var_key(table))
+        return [*self._states_of(table), *([] if sums is None else [sums])]
+
+    def _states_of(self, variable: keras.Variable) -> list[keras.Variable]:
+        """Return the state of a variable that a subclass has added."""
         return []
+
+    def catch_up(self) -> None:
+        """Let all rows of all tables catch up on the decay that they missed.
+
+        What reads whole tables, such as `model.get_weights`, needs it before.
+        """
+        if self.late_decay is None:
+            return
+        self.late_decay.catch_up()
+        for table in self.late_decay.tables:
+            changed = self._get_flags(self._var_key(table))
+            if changed is not None:
+                changed.assign(tf.ones(changed.shape, tf.bool))
+
+    def _require_tables(self, variables: Any) -> None:
+        """Refuse late decay where lookups could not read it.
+
+        Raises:
+            ValueError: If a table is none of `EmbeddingCollection`, or a step that was
+                traced before has lookups without the decay.
+        """
+        if not self._decay.is_late:
+            return
+        others = [
+            variable.path
+            for variable in filter(is_table, variables)
+            if not getattr(variable, "is_embedding_table", False)
+        ]
+        if others:
+            raise ValueError(
+                f"{type(self).__name__} has decay_of='touched', which {others[0]} "
+                "cannot read: use EmbeddingCollection, or decay_of='all'."
+            )
+        if tf.inside_function():
+            raise ValueError(
+                f"{type(self).__name__} has decay_of='touched', for which it must be "
+                "built before the first step: call "
+                "optimizer.build(model.trainable_variables) on a built model."
+            )
+
+    def _add_late_decay(self, variables: Any) -> None:
+        tables = list(filter(is_table, variables))
+        with self._scope():
+            total = self.add_variable(
+                (), dtype="float64", aggregation="only_first_replica", name="decay"
+            )
+        sums = [
+            self._add_state_on_device(
+                table, (table.shape[0],), "decay", "zeros", dtype="float64"
+            )
+            for table in tables
+        ]
+        keys = map(self._var_key, tables)
+        self._sums_of_rows = dict(zip(keys, sums, strict=True)).get
+        rate = self._decay.weight_decay + 2 * self._decay.l2
+        self.late_decay = LateDecay(rate, total, tables, sums)
 
     @contextmanager
     def _scope(self) -> Iterator[None]:
@@ -201,7 +284,12 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             )
 
     def _add_state_on_device(
-        self, variable: Any, shape: Any, name: str | None, initializer: Any
+        self,
+        variable: Any,
+        shape: Any,
+        name: str | None,
+        initializer: Any,
+        dtype: str | None = None,
     ) -> keras.Variable:
         """Add a state variable on the device of `variable`."""
         shard = getattr(variable, "shard", None)
@@ -209,7 +297,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             state = self.add_variable(
                 shape=shape,
                 initializer=initializer,
-                dtype=sum_dtype(variable.dtype),
+                dtype=dtype or sum_dtype(variable.dtype),
                 name=f"{variable.name.partition(':')[0]}_{name}",
             )
         if shard is not None:
@@ -313,7 +401,9 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             variable = variable.value
         dtype = sum_dtype(variable.dtype)
         learning_rate = tf.cast(learning_rate, dtype)
-        if self._decay and key in self._decayed:
+        if self.late_decay is not None and key in self._decayed:
+            self._catch_up_rows(variable, gradient, self._sums_of_rows(key))
+        elif key in self._decayed:
             gradient = self._decay_table(variable, gradient, dtype)
             if changed is not None:
                 changed.assign(tf.ones_like(changed))
@@ -329,6 +419,20 @@ class SparseOptimizer(keras.optimizers.Optimizer):
                 changed.assign(tf.ones_like(changed))
             gradient = tf.cast(gradient, dtype)
             self._update_dense(variable, gradient, learning_rate)
+
+    def _catch_up_rows(self, table: tf.Variable, gradient: Any, sums: Any) -> None:
+        """Bring the rows of a gradient up to now, this step's decay included."""
+        assert self.late_decay is not None
+        is_sparse = isinstance(gradient, tf.IndexedSlices)
+        rows = gradient.indices if is_sparse else tf.range(table.shape[0])
+        self.late_decay.catch_up_rows(table, sums.value, rows)
+
+    def _backend_update_step(
+        self, grads: Any, trainable_variables: Any, learning_rate: Any
+    ) -> None:
+        if self.late_decay is not None:
+            self.late_decay.add_step(self.learning_rate)
+        super()._backend_update_step(grads, trainable_variables, learning_rate)
 
     def _decay_table(self, variable: tf.Variable, gradient: Any, dtype: Any) -> Any:
         """Decay all rows of a table, and return its gradient with that of L2."""

@@ -37,6 +37,11 @@ class TableDecay:
         return bool(self.l2 or self.weight_decay)
 
     @property
+    def is_late(self) -> bool:
+        """Whether rows catch up when a batch names them."""
+        return bool(self) and self.of == "touched"
+
+    @property
     def config(self) -> dict[str, Any]:
         """The arguments of an optimizer with this decay, for Keras' saved models."""
         if not self:

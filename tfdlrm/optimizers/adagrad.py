@@ -70,8 +70,8 @@ class Adagrad(SparseOptimizer):
         # Keras' own constant is a product of two tensors of this size.
         return tf.fill(shape, tf.cast(self.initial_accumulator_value, dtype))
 
-    def row_state(self, table: keras.Variable) -> list[keras.Variable]:
-        return [self._accumulators[self._get_variable_index(table)]]
+    def _states_of(self, variable: keras.Variable) -> list[keras.Variable]:
+        return [self._accumulators[self._get_variable_index(variable)]]
 
     def _accumulator(self, variable: tf.Variable) -> tf.Variable:
         return self._accumulators[self._get_variable_index(variable)].value

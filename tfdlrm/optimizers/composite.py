@@ -59,10 +59,9 @@ class CompositeOptimizer(keras.optimizers.Optimizer):
     ) -> None:
         # A function, so that Keras makes no variable.
         super().__init__(learning_rate=lambda: tables.learning_rate, name=name)
-        # Each part counts the steps; checkpoints need no third count.
-        self._untrack_variable(self._iterations)
-        self._iterations: Any = tables._iterations
         self.built: bool
+        # A function, since TensorFlow would save the contents of a list.
+        self._get_trainable: Callable[[], tuple[Any, ...]] = tuple
         _check_parts(tables, dense)
         self.tables = tables
         self.dense = dense
@@ -105,16 +104,16 @@ class CompositeOptimizer(keras.optimizers.Optimizer):
                 self.parts, _split(variables, variables), strict=True
             ):
                 part.build(its_variables)
-        self._trainable_variables = list(variables)
+        known = tuple(variables)
+        self._get_trainable = lambda: known
         self.built = True
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         if trainable_variables is None:
-            trainable_variables = self._trainable_variables
+            trainable_variables = self._get_trainable()
         trainable_variables = list(trainable_variables)
         if not self.built:
-            with tf.init_scope():
-                self.build(trainable_variables)
+            self.build(trainable_variables)
         pairs = list(zip(grads, trainable_variables, strict=True))
         if all(gradient is None for gradient, _ in pairs):
             raise ValueError("No gradients provided for any variable.")

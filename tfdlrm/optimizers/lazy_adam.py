@@ -63,8 +63,8 @@ class LazyAdam(SparseOptimizer):
             variables, ["momentum", "velocity"]
         )
 
-    def row_state(self, table: keras.Variable) -> list[keras.Variable]:
-        index = self._get_variable_index(table)
+    def _states_of(self, variable: keras.Variable) -> list[keras.Variable]:
+        index = self._get_variable_index(variable)
         return [self._moments[index], self._velocities[index]]
 
     def _state(self, variable: tf.Variable) -> tuple[tf.Variable, tf.Variable]:

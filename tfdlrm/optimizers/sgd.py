@@ -33,6 +33,8 @@ class SGD(SparseOptimizer):
     [[2.0], [0.5]]
     """
 
+    _adds_penalties = True
+
     def __init__(
         self, learning_rate: Any = 0.01, name: str = "sgd", **kwargs: Any
     ) -> None:

@@ -94,7 +94,7 @@ def finish(
             "ignored columns": ", ".join(ignored_columns(schema, config.model))
             or "none",
             "optimizer": f"{config.optimizer.name}, learning rate "
-            f"{config.optimizer.learning_rate}",
+            f"{config.optimizer.learning_rate}{_schedule_in_words(config)}",
             "training": f"{progress.epochs_in_words} of {num_rows:,} rows, batch size "
             f"{config.batch_size}: {progress.ending_in_words}, "
             f"{points[-1].seconds:.1f} s",
@@ -106,3 +106,8 @@ def finish(
         simple_models,
     )
     return exported, report
+
+
+def _schedule_in_words(config: TrainConfig) -> str:
+    schedule = config.optimizer.schedule
+    return "" if schedule is None else f", {schedule.name} schedule"

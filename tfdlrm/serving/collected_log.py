@@ -89,9 +89,9 @@ class LogFormat:
         """Names of the columns that are written, in order."""
         columns, training = self.columns, self._training_names
         if columns.names is None:
-            return tuple(dict.fromkeys((*training, *columns.features)))
+            return tuple(dict.fromkeys((*training, *columns.raw_columns)))
         left_out = set() if self.has_labels else {columns.label, self._day}
-        left_out -= set(columns.features)
+        left_out -= set(columns.raw_columns)
         return tuple(name for name in columns.names if name not in left_out)
 
     def series(self, frame: pl.DataFrame) -> list[pl.Series]:
@@ -102,7 +102,7 @@ class LogFormat:
             if name not in frame.columns
         )
         days_by = self.columns.days_by
-        if days_by is not None and self._day not in self.columns.features:
+        if days_by is not None and self._day not in self.columns.raw_columns:
             width = 10 if days_by.kind == "day" else None
             time = pl.col(TIME).str.slice(0, width).alias(days_by.name)
             frame = frame.with_columns(time)

@@ -28,6 +28,7 @@ SUBJECTS = {
         "model_config_file_poll_wait_seconds",
         "file_system_poll_wait_seconds",
         "allow_version_labels_for_unavailable_models",
+        "shadow",
         "allow_other_columns",
         "saved_model_tags",
         "prefer_tflite_model",
@@ -140,6 +141,9 @@ class ServeCommand:
             to TensorFlow.
         allow_other_columns: Let a new version take over although its inputs, or what
             they mean, differ from those of the one that is served.
+        shadow: Label of a version and a share of the requests, such as canary:0.05,
+            which this version answers too. Clients get the usual answer; metrics
+            compare the two.
         request_log_max_bytes: Most bytes of the files to which the logging_config of a
             model in model_config_file logs its requests; the oldest are removed.
         report_unknown: Let REST's answers to raw rows list the values that the model
@@ -194,6 +198,7 @@ class ServeCommand:
     tensorflow_session_config_file: Path | None = None
     per_process_gpu_memory_fraction: float = 0.0
     allow_other_columns: bool = False
+    shadow: str | None = None
     request_log_max_bytes: int = 2**30
     report_unknown: bool = False
     allowed_hosts: str | None = None
@@ -221,6 +226,7 @@ class ServeCommand:
             ),
             ("monitoring_config_file", "rest_api_port=0", not self.rest_api_port),
             ("report_unknown", "rest_api_port=0", not self.rest_api_port),
+            ("shadow", "model_base_path", self.model_config_file is None),
         ):
             if is_idle and getattr(self, name) not in (None, False):
                 raise InputError(

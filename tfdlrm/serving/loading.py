@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from tensorflow.python.eager import context
 
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError, require
+from tfdlrm.serving.memory import VersionMemory
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ class Loading:
         prefers_litert: Whether `model.tflite` is served where a version has one.
         drops_file_caches: Whether a loaded version's files leave the system's memory.
         session: Settings of TensorFlow's sessions; `None` for those of the process.
+        memory: The memory of all loaded versions.
     """
 
     tags: tuple[str, ...] = (tf.saved_model.SERVING,)
@@ -46,6 +48,7 @@ class Loading:
     prefers_litert: bool = False
     drops_file_caches: bool = False
     session: config_pb2.ConfigProto | None = None
+    memory: VersionMemory = field(default_factory=VersionMemory, compare=False)
 
     def __post_init__(self) -> None:
         for flag, value in (

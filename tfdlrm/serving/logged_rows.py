@@ -97,7 +97,7 @@ class LoggedRows:
         """Return the rows of a request to predict; `None` without raw rows."""
         if any(tensor.dtype != TEXT.number for tensor in inputs.values()):
             return None
-        if set(inputs) == set(self.columns.features):
+        if set(inputs) == set(self.columns.raw_columns):
             return self._raw_rows(inputs)
         if len(inputs) != 1:
             return None
@@ -106,7 +106,7 @@ class LoggedRows:
 
     def _types(self) -> dict[str, Any]:
         return {
-            **dict.fromkeys((*self.columns.features, *self.extra), pl.String()),
+            **dict.fromkeys((*self.columns.raw_columns, *self.extra), pl.String()),
             **dict.fromkeys(self._listed, pl.List(pl.String)),
         }
 
@@ -123,7 +123,7 @@ class LoggedRows:
     def _raw_rows(self, inputs: Mapping[str, Any]) -> Rows:
         """Return the rows of the signature `raw`."""
         rows: Rows = {}
-        for name in self.columns.features:
+        for name in self.columns.raw_columns:
             texts = _texts(inputs[name])
             if name in self._listed:
                 rows[name] = [[text.decode() for text in row if text] for row in texts]
@@ -133,7 +133,7 @@ class LoggedRows:
         return {**rows, **{name: [None] * num_rows for name in self.extra}}
 
     def _example_rows(self, examples: Iterable[Any]) -> Rows:
-        names = (*self.columns.features, *self.extra)
+        names = (*self.columns.raw_columns, *self.extra)
         rows: Rows = {name: [] for name in names}
         for example in examples:
             features = example.features.feature

@@ -15,6 +15,9 @@ Labels = tuple[str, ...]
 LATENCY_BUCKETS = tuple(10 * 1.8**i for i in range(33))
 """Microseconds, up to about 20 minutes."""
 
+DIFFERENCE_BUCKETS = (0.0, *(10.0**-digits for digits in range(9, 0, -1)), 1.0)
+"""Differences of probabilities."""
+
 EXAMPLE_BUCKETS = tuple(float(2**i) for i in range(15))
 
 
@@ -69,12 +72,26 @@ class Histogram:
         """Add a value."""
         bucket = bisect.bisect_left(self.bounds, value)
         with self._lock:
-            counts = self._counts.get(labels)
-            if counts is None:
-                counts = self._counts[labels] = [0] * (len(self.bounds) + 1)
-                self._sums[labels] = 0.0
-            counts[bucket] += 1
+            self._counts_of(labels)[bucket] += 1
             self._sums[labels] += value
+
+    def observe_all(self, values: np.ndarray, *labels: str) -> None:
+        """Add several values; infinite ones do not enter the sum."""
+        buckets = np.searchsorted(self.bounds, values)
+        numbers = np.bincount(buckets, minlength=len(self.bounds) + 1).tolist()
+        total = float(values[np.isfinite(values)].sum())
+        with self._lock:
+            counts = self._counts_of(labels)
+            counts[:] = map(sum, zip(counts, numbers, strict=True))
+            self._sums[labels] += total
+
+    def _counts_of(self, labels: Labels) -> list[int]:
+        """Return the counts of these labels, which the caller has locked."""
+        counts = self._counts.get(labels)
+        if counts is None:
+            counts = self._counts[labels] = [0] * (len(self.bounds) + 1)
+            self._sums[labels] = 0.0
+        return counts
 
     def lines(self) -> list[str]:
         """Return the lines that Prometheus reads."""
@@ -160,6 +177,16 @@ class Metrics:
         self._unknown_values = ColumnCounter(":tfdlrm:serving:unknown_values")
         self._values = ColumnCounter(":tfdlrm:serving:values")
         self._logged = Counter(":tfdlrm:serving:logged_requests", "model_name")
+        by_versions = ("model_name", "version", "shadow_version")
+        self._shadow_requests = Counter(
+            ":tfdlrm:serving:shadow_requests", "model_name", "status"
+        )
+        self._shadow_difference = Histogram(
+            ":tfdlrm:serving:shadow_difference", DIFFERENCE_BUCKETS, *by_versions
+        )
+        self._shadow_latency = Histogram(
+            ":tfdlrm:serving:shadow_latency", LATENCY_BUCKETS, *by_versions
+        )
         self._unlogged = Counter(
             ":tfdlrm:serving:unlogged_requests", "model_name", "reason"
         )
@@ -199,6 +226,23 @@ class Metrics:
     def count_unlogged(self, model: str, reason: str) -> None:
         """Count a sampled request that was not logged: the `queue` or the `disk`."""
         self._unlogged.add(model, reason)
+
+    def count_shadow(self, model: str, status: str) -> None:
+        """Count a request that was drawn for the other version."""
+        self._shadow_requests.add(model, status)
+
+    def count_comparison(
+        self,
+        model: str,
+        version: str,
+        shadow_version: str,
+        differences: np.ndarray,
+        seconds: float,
+    ) -> None:
+        """Count the differences of two versions' answers, and the other one's time."""
+        versions = model, version, shadow_version
+        self._shadow_difference.observe_all(differences, *versions)
+        self._shadow_latency.observe(seconds * 1e6, *versions)
 
     def count_load(self, path: str, status: str, seconds: float) -> None:
         """Count an attempt to load a version; `status` is `success` or `fail`."""

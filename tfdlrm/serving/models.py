@@ -111,10 +111,15 @@ class Models:
     def __contains__(self, name: str) -> bool:
         return name in self._models
 
+    def settings_of(self, name: str) -> ModelSettings | None:
+        """Return the settings of a model; `None` if it is not served."""
+        model = self._models.get(name)
+        return None if model is None else model.settings
+
     def logging_of(self, name: str) -> RequestLogging | None:
         """Return what to log of a model's requests; `None` for nothing."""
-        model = self._models.get(name)
-        return None if model is None else model.settings.logging
+        settings = self.settings_of(name)
+        return None if settings is None else settings.logging
 
     def model(self, name: str) -> Model:
         """Return the model of a name.

@@ -32,6 +32,7 @@ from tfdlrm.serving.requests import (
     output_names,
 )
 from tfdlrm.serving.servable import Signature
+from tfdlrm.serving.shadow import Shadow
 from tfdlrm.serving.unknown_report import UnknownReport
 
 T = TypeVar("T")
@@ -53,6 +54,7 @@ class Predictor:
         metrics: Counters of requests and answers.
         checks_methods: Whether only classifiers classify, and only regressors regress.
         request_log: Log of a sampled share of the requests.
+        shadow: Runs a share of the requests on another version too; `None` for none.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Predictor:
         metrics: Metrics,
         checks_methods: bool,
         request_log: RequestLog,
+        shadow: Shadow | None = None,
     ) -> None:
         self.models = models
         self.limits = limits
@@ -71,6 +74,7 @@ class Predictor:
         self._batcher = batcher
         self._checks_methods = checks_methods
         self._log = request_log
+        self._shadow = shadow
         self._in_flight = 0
 
     @contextmanager
@@ -144,7 +148,10 @@ class Predictor:
         if report is not None and not odd:
             run = partial(self._run_again, signature)
             await report.fill(signature, inputs, named, run)
-        return {name: named[name] for name in names}
+        answer = {name: named[name] for name in names}
+        if self._shadow is not None and not odd:
+            self._shadow.follow(signature, inputs, answer)
+        return answer
 
     async def _run_again(
         self, signature: Signature, inputs: NamedArrays, rows: int

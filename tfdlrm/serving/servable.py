@@ -131,7 +131,8 @@ class Servable:
         loading: How it is loaded; the usual way where `None`.
 
     Raises:
-        ServingError: If one of its files is damaged, or TensorFlow does not load it.
+        ServingError: If one of its files is damaged, the memory is too small, or
+            TensorFlow does not load it.
     """
 
     def __init__(
@@ -144,6 +145,7 @@ class Servable:
         self.load_seconds = 0.0
         self._is_retired = False
         is_checked = _is_checked(path)
+        self._num_bytes = self._loading.memory.reserve(path)
         # Kept, since a version may be removed from the disk while it is served.
         self.schema = _schema(path)
         self._session: Any = None
@@ -191,6 +193,8 @@ class Servable:
         if self._session is not None:
             self._session.close()
             self._session = None
+        self._loading.memory.release(self._num_bytes)
+        self._num_bytes = 0
 
     @property
     def device(self) -> str:

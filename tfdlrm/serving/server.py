@@ -25,6 +25,7 @@ from tfdlrm.serving.models import WATCHER, Models
 from tfdlrm.serving.predictor import Predictor
 from tfdlrm.serving.request_log import RequestLog
 from tfdlrm.serving.server_settings import ServerSettings, with_brackets
+from tfdlrm.serving.shadow import Shadow
 
 log = logging.getLogger("tfdlrm.serving")
 
@@ -76,6 +77,7 @@ class EmbeddedServer:
         self._request_log = RequestLog(
             self.models.logging_of, metrics, settings.request_log_bytes
         )
+        self._shadow = self._new_shadow()
         predictor = Predictor(
             self.models,
             self._batcher,
@@ -83,6 +85,7 @@ class EmbeddedServer:
             metrics,
             settings.checks_methods,
             self._request_log,
+            self._shadow,
         )
         self._readers = predictor.readers
         self.grpc = GrpcServer(predictor, settings.grpc)
@@ -121,9 +124,28 @@ class EmbeddedServer:
         settings = self._settings
         seconds = max(settings.limits.seconds, settings.rest_limits.seconds)
         await asyncio.gather(*(server.stop(seconds) for server in self._servers))
+        if self._shadow is not None:
+            await self._shadow.close()
         await self._batcher.close()
         await asyncio.to_thread(self._readers.close)
         await asyncio.to_thread(self._request_log.close)
+
+    def _new_shadow(self) -> Shadow | None:
+        """Return what runs a share of the requests on another version too."""
+        settings, metrics = self._settings, self._metrics
+        if settings.shadow is None:
+            return None
+        label = settings.shadow.label
+        if not any(label in model.settings.labels for model in self.models):
+            log.warning("no model has the label %s, which shadow names", label)
+
+        def ignore(model: str, seconds: float) -> None:
+            """Leave these runs out of the counts of what clients asked for."""
+
+        batcher = Batcher(settings.batching, settings.is_batching, ignore, ignore)
+        return Shadow(
+            settings.shadow, self.models, batcher, metrics, settings.limits.rows
+        )
 
     @property
     def _servers(self) -> list[GrpcServer | HttpServer]:

@@ -13,6 +13,7 @@ from tfdlrm.serving.http.rest import METRICS_PATH
 from tfdlrm.serving.limits import Limits
 from tfdlrm.serving.loading import Loading
 from tfdlrm.serving.policies import ModelSettings
+from tfdlrm.serving.shadow import ShadowSettings
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class ServerSettings:
         allows_missing_labels: Whether a label may name a version that is not served.
         config_file: Model config file to read again; `None` for none.
         config_poll_seconds: Time between two looks at it; 0 for none.
+        shadow: Which requests are also run on another version; `None` for none.
         request_log_bytes: Most bytes of the request log of each model.
     """
 
@@ -79,6 +81,7 @@ class ServerSettings:
     allows_missing_labels: bool = True
     config_file: Path | None = None
     config_poll_seconds: float = 0.0
+    shadow: ShadowSettings | None = None
     request_log_bytes: int = 2**30
 
     @property

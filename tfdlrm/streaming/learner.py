@@ -15,6 +15,7 @@ from tfdlrm.checkpoints.directory import CheckpointDirectory
 from tfdlrm.checkpoints.variables import SavedVariables
 from tfdlrm.checkpoints.writer import CheckpointWriter
 from tfdlrm.config import TrainConfig
+from tfdlrm.config.models import require_rows_to_normalize
 from tfdlrm.config.stream import StreamConfig
 from tfdlrm.data.meaning import Meaning
 from tfdlrm.data.schema import VOCABULARY_FOLDER, FeatureSchema
@@ -95,6 +96,7 @@ class Learner:
         )
         self._step = _step_function(self._model, frozen)
         batch_size = config.batch_size or run_config.batch_size
+        require_rows_to_normalize(run_config.model, batch_size)
         vocabulary = storage.at(self._data_dir) / VOCABULARY_FOLDER
         if vocabulary.is_dir():  # not after hashing
             vocabulary = local_copies.local_copy(vocabulary)

@@ -39,6 +39,8 @@ def compile_model(
     optimizer = _table_optimizer(config)
     if config.dense.name is not None:
         optimizer = optimizers.CompositeOptimizer(optimizer, _dense_optimizer(config))
+    if config.decays_late:
+        optimizer.build(model.trainable_variables)
     if model.dtype_policy.name == "mixed_float16":
         optimizer = optimizers.LossScaleOptimizer(optimizer)
     model.compile(

@@ -19,6 +19,7 @@ from tfdlrm.config import PlateauConfig, TrainConfig
 from tfdlrm.data.meaning import Meaning
 from tfdlrm.metrics.binary import BinaryMetrics
 from tfdlrm.metrics.splits import evaluate
+from tfdlrm.optimizers._late_decay import catch_up
 from tfdlrm.training.curves import CurvePoint, CurveRecorder
 from tfdlrm.training.distribution import check_agreement, chief_first
 from tfdlrm.training.early_stopping import EarlyStopping
@@ -214,6 +215,7 @@ def fit(
             checkpointer.leave_if_asked()
     if stopping is not None:
         stopping.restore_best(model)
+    catch_up(model)  # after the last checkpoint, from which training may go on
     return recorder.points
 
 

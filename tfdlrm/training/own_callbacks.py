@@ -126,6 +126,14 @@ def checked_callbacks(callbacks: Iterable[Any]) -> list[keras.callbacks.Callback
         if not isinstance(callback, keras.callbacks.Callback):
             raise InputError(
                 f"callbacks holds {callback!r}, expected instances of "
-                "keras.callbacks.Callback"
+                f"keras.callbacks.Callback{_hint(callback)}"
             )
     return callbacks
+
+
+def _hint(callback: object) -> str:
+    """Return what to do about a callback of Keras 2, as `tf.keras` may be."""
+    modules = {parent.__module__.partition(".")[0] for parent in type(callback).__mro__}
+    if "tf_keras" not in modules:
+        return ""
+    return "; it is one of Keras 2: run without TF_USE_LEGACY_KERAS"

@@ -17,6 +17,7 @@ from tfdlrm.data.extension import carried_ids, unseen_ids
 from tfdlrm.data.meaning import Meaning
 from tfdlrm.data.meaning_differences import differences, summarize
 from tfdlrm.data.schema import FeatureSchema
+from tfdlrm.optimizers._parts import table_optimizer
 from tfdlrm.training.carried_tables import (
     ColumnIds,
     TableCounts,
@@ -109,7 +110,12 @@ class WarmStart:
         targets = roles_of(model, variables)
         entries = source.variables(self._schema)
         names, shapes = _pair(entries, targets, variables.shapes, row_maps, self._path)
+        late_decay = getattr(table_optimizer(model.optimizer), "late_decay", None)
+        if late_decay is not None:
+            late_decay.expect_new_rows()
         source.read(CarriedVariables(variables, names, shapes, row_maps))
+        if late_decay is not None:
+            late_decay.begin_new_rows()
         steps = int(variables.read(targets[ITERATIONS]))
         if source.remark is not None:
             print(source.remark)
