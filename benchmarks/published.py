@@ -76,13 +76,13 @@ class PublishedCommand:
         require(are_known, "models", self.models, expected)
 
 
-def split_files(directory: Path) -> dict[str, tuple[Path, ...]]:
+def split_files(directory: Path) -> dict[str, Sequence[Path]]:
     """Return the file of each split, for `pipelines.prepare`.
 
     Raises:
         InputError: If there are no training or no validation rows.
     """
-    files = {}
+    files: dict[str, Sequence[Path]] = {}
     for split, stem in FILES.items():
         paths = [directory / f"{stem}{ending}" for ending in ENDINGS]
         path = next(filter(Path.is_file, paths), None)
