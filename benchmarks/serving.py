@@ -33,6 +33,9 @@ from tfdlrm.base.errors import InputError, require
 NUM_ROWS = 4096
 """Different rows, each with a probability of its own."""
 
+ROUNDS = 3
+"""Times that two servers are compared, in turn; the median counts."""
+
 HEADER = (
     "system",
     "loop",
@@ -57,6 +60,8 @@ class ServingBenchmark:
             have an eighth of them.
         rates: Requests a second in open loops at batch 1, over gRPC.
         peers: In-process peers: session, onnxruntime or litert.
+        logged: Share of the requests that a second server logs, to be compared with
+            the first in turn at batch 1; 0 for no such server.
         table_scale: Factor of the published vocabulary sizes.
         seconds: Time of each measurement.
     """
@@ -66,11 +71,13 @@ class ServingBenchmark:
     concurrency: int = 64
     rates: tuple[float, ...] = (1000.0, 2500.0)
     peers: tuple[str, ...] = ("session", "onnxruntime", "litert")
+    logged: float = 0.01
     table_scale: float = 0.01
     seconds: float = 8.0
 
     def __post_init__(self) -> None:
         require(self.seconds > 0, "seconds", self.seconds, "> 0")
+        require(0 <= self.logged <= 1, "logged", self.logged, "from 0 to 1")
         require(self.table_scale > 0, "table_scale", self.table_scale, "> 0")
         for protocol in self.protocols:
             require(protocol in ("grpc", "rest"), "protocols", protocol, "grpc or rest")
@@ -192,7 +199,7 @@ def rest_request(dense: np.ndarray, ids: np.ndarray) -> bytes:
 
 
 @contextmanager
-def server(versions: Path) -> Iterator[dict[str, str]]:
+def server(*arguments: str) -> Iterator[dict[str, str]]:
     """Run the embedded server on free ports; yields its address by protocol."""
     with socket.socket() as grpc_socket, socket.socket() as rest_socket:
         for probe in (grpc_socket, rest_socket):
@@ -203,7 +210,7 @@ def server(versions: Path) -> Iterator[dict[str, str]]:
         }
     options = [f"--port={ports['grpc']}", f"--rest_api_port={ports['rest']}"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tfdlrm.serve", str(versions), *options],
+        [sys.executable, "-m", "tfdlrm.serve", *arguments, *options],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
@@ -236,7 +243,7 @@ def measure(benchmark: ServingBenchmark, workload: Workload) -> list[Sequence[Ce
         print(f"{system}, {loop}, {size} rows: done", file=sys.stderr, flush=True)
 
     for size in benchmark.batch_sizes:
-        with server(workload.models["server"]) as addresses:
+        with server(str(workload.models["server"])) as addresses:
             for protocol in benchmark.protocols:
                 at_once = max(1, benchmark.concurrency // (1 if size == 1 else 8))
                 options = {
@@ -273,12 +280,60 @@ def measure(benchmark: ServingBenchmark, workload: Workload) -> list[Sequence[Ce
     return rows
 
 
+def compare_logging(benchmark: ServingBenchmark, workload: Workload) -> list[str]:
+    """Return what logging leaves of the requests a second, in a line a protocol."""
+    versions = workload.models["server"]
+    config = versions.with_suffix(".config")
+    config.write_text(
+        f"""model_config_list {{ config {{ name: "dlrm" base_path: "{versions}"
+        logging_config {{
+          sampling_config {{ sampling_rate: {benchmark.logged} }}
+          log_collector_config {{ filename_prefix: "{versions.parent}/logs/" }}
+        }} }} }}"""
+    )
+    with (
+        server(str(versions)) as plain,
+        server(f"--model_config_file={config}") as logs,
+    ):
+        return [
+            f"{protocol}, {benchmark.logged:.0%} logged: "
+            + _ratio(benchmark, workload, protocol, plain[protocol], logs[protocol])
+            for protocol in benchmark.protocols
+        ]
+
+
+def _ratio(
+    benchmark: ServingBenchmark,
+    workload: Workload,
+    protocol: str,
+    plain: str,
+    logging: str,
+) -> str:
+    rates: dict[str, list[float]] = {plain: [], logging: []}
+    for _ in range(ROUNDS):
+        for address, measured in rates.items():
+            result = _child(
+                "runs.serving_load",
+                address=address,
+                protocol=protocol,
+                requests=workload.requests[protocol, 1],
+                concurrency=benchmark.concurrency,
+                seconds=benchmark.seconds,
+            )
+            measured.append(result.per_second)
+    before, after = (np.median(rates[address]) for address in (plain, logging))
+    return f"{after:,.0f} of {before:,.0f} requests/s, {after / before:.3f}"
+
+
 def main() -> None:
     benchmark = parse(ServingBenchmark, "benchmarks.serving")
     print(describe(), "\n")
     with tempfile.TemporaryDirectory() as directory:
-        rows = measure(benchmark, prepare(benchmark, Path(directory)))
-    print(markdown(HEADER, rows))
+        workload = prepare(benchmark, Path(directory))
+        rows = measure(benchmark, workload)
+        is_compared = benchmark.logged and 1 in benchmark.batch_sizes
+        lines = compare_logging(benchmark, workload) if is_compared else []
+    print(markdown(HEADER, rows), *lines, sep="\n")
 
 
 if __name__ == "__main__":

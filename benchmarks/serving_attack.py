@@ -123,7 +123,7 @@ def measure(benchmark: AttackBenchmark, workload: Workload) -> Iterator[list[Cel
     """Return the rows of the table."""
     for name, make in ATTACKS.items():
         body = gzip.compress(make(), 9)
-        with server(workload.models["server"]) as addresses:
+        with server(str(workload.models["server"])) as addresses:
 
             def ask() -> LoadResult:
                 return LoadResult(

@@ -22,6 +22,7 @@ from tfdlrm.compare import CompareCommand
 from tfdlrm.config import models
 from tfdlrm.config.rolling import RollingConfig
 from tfdlrm.config.stream import StreamConfig
+from tfdlrm.config.tuning import TuneConfig
 from tfdlrm.evaluate import EvaluateCommand
 from tfdlrm.export import ExportCommand
 from tfdlrm.importance import ImportanceCommand
@@ -65,6 +66,7 @@ PAGES: dict[str, dict[str, Any]] = {
         "tfdlrm.evaluate": EvaluateCommand,
         "tfdlrm.predict": PredictCommand,
         "tfdlrm.compare": CompareCommand,
+        "tfdlrm.tune": TuneConfig,
         "tfdlrm.importance": ImportanceCommand,
         "tfdlrm.plan": PlanCommand,
     },

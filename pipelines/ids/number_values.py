@@ -60,7 +60,8 @@ class NumberValues:
             return frame
         names = [*self.features] if names is None else names
         columns = [self._values(frame, name) for name in names if name in self.features]
-        others = [name for name in frame.columns if not name.startswith(NUMBER)]
+        numbers = {NUMBER + feature.column for feature in self.features.values()}
+        others = [name for name in frame.columns if name not in numbers]
         if not others:
             return pl.DataFrame(columns)
         return frame.select(by_name(*others)).hstack(columns)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from pipelines.logs.columns import (
+    NUMBER,
     Columns,
     DaysBy,
     Format,
@@ -212,6 +213,10 @@ class _ColumnsFile:
         refuse = self._file.refuse
         for name, recipe in columns.recipes.items():
             column = recipe["column"]
+            if NUMBER + column in (columns.label, *columns.features):
+                reserved = NUMBER + column
+                problem = f"cannot be the name of a column where {column} has features"
+                refuse(reserved, problem, "another name")
             if column == columns.label:
                 refuse(name, f"is read from {column}, the label", "another column")
             if column in columns.categorical_values:

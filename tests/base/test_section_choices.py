@@ -7,6 +7,7 @@ from tfdlrm.base.errors import InputError
 from tfdlrm.config import (
     CosineConfig,
     EarlyStoppingConfig,
+    OptimizerConfig,
     PiecewiseConfig,
     PlateauConfig,
     TrainConfig,
@@ -75,6 +76,31 @@ def test_a_file_and_options_go_together(text, argv, expected, tmp_path):
     path.write_text(f"epochs: 7\n{text}\n")
     config = parse(TrainConfig, "m", ["--config", str(path), *argv.split()])
     assert (config.epochs, config.early_stopping) == (7, expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "early_stopping: 3\noptimizer: {learning_rate: 1e-3, name: sgd}\n"
+        "run_dir: '07'\n",
+        "optimizer: {schedule: null, learning_rate: 1e-3, name: sgd}\nrun_dir: '07'\n"
+        "early_stopping: {patience: 3}",
+        "run_dir: '07'  # of July\noptimizer:\n  name: sgd\n  schedule:\n"
+        "  learning_rate: 1e-3\nearly_stopping: !!int '3'\n",
+    ],
+)
+def test_other_values_of_a_file_keep_their_spelling(text, tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    config = parse(TrainConfig, "m", ["--config", str(path)])
+    assert config.optimizer == OptimizerConfig("sgd", 0.001)
+    assert config.early_stopping == EarlyStoppingConfig(3)
+    assert str(config.run_dir) == "07"
+
+
+def test_settings_that_stand_in_place_of_a_file_are_completed():
+    assert stopping_of("--config", "{early_stopping: 3}") == EarlyStoppingConfig(3)
+    assert schedule_of("--config={optimizer: {schedule: cosine}}") == CosineConfig()
 
 
 def test_the_last_file_decides(tmp_path):

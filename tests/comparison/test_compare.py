@@ -19,6 +19,7 @@ from tfdlrm.base.errors import InputError
 from tfdlrm.base.figure_style import COLOURS
 from tfdlrm.compare import CompareCommand, compare
 from tfdlrm.comparison.curve_pictures import CURVE_PICTURES
+from tfdlrm.comparison.description import describe_training
 from tfdlrm.comparison.page import page_of
 from tfdlrm.comparison.report import write_comparison
 from tfdlrm.comparison.runs import (
@@ -252,6 +253,98 @@ def test_lists_are_written_with_commas_alone():
     assert command.models == ("dlrm", "dcn")
     assert command.optimizers == ("sgd", "adagrad")
     assert command.seeds == (0, 1)
+
+
+def settings_file(folder, name, text):
+    path = folder / f"{name}.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+RECIPE = """
+model: {name: fm, embedding_dim: 4}
+optimizer: {name: lazy_adam, learning_rate: 0.02}
+batch_size: 32
+epochs: 3
+evaluations_per_epoch: 1
+early_stopping: 2
+precision: mixed_bfloat16
+data_dir: elsewhere
+run_dir: elsewhere
+"""
+
+
+def test_a_file_with_an_optimizer_is_trained_with_all_its_settings(tmp_path):
+    file = settings_file(tmp_path, "best", RECIPE)
+    command = CompareCommand(tmp_path / "data", ("dlrm", file), output=tmp_path)
+    named, _, own = command.contenders
+    assert own.label == "best, lazy_adam"
+    (config,) = own.candidates
+    recipe = parse(TrainConfig, "tfdlrm.train", ["--config", file])
+    run_dir = tmp_path / "runs" / "best-lazy_adam-0.02-0"
+    assert config == dataclasses.replace(
+        recipe,
+        data_dir=tmp_path / "data",
+        run_dir=run_dir,
+        export_dir=run_dir / "export",
+        checkpoints=dataclasses.replace(recipe.checkpoints, keep=1),
+        baselines=False,
+    )
+    assert len(named.candidates) == 4
+    assert {c.epochs for c in named.candidates} == {3}  # the same passes
+    assert {c.batch_size for c in named.candidates} == {256}
+    seed = command.with_seed(own, config, 7)
+    assert (seed.seed, seed.run_dir.name) == (7, "best-lazy_adam-0.02-7")
+
+
+def test_the_report_says_what_each_model_had(data_dir, tmp_path):
+    file = settings_file(tmp_path, "best", RECIPE)
+    command = CompareCommand(data_dir, ("dlrm", file), output=tmp_path)
+    text = describe_training(command, FeatureSchema.load(data_dir))
+    assert "3 epoch(s), batch sizes (dlrm 256, best 32), the same rows for all." in text
+    assert "the best of 4 (0.003, 0.01, 0.03, 0.1) by validation log loss" in text
+    assert "With all settings of a file, and no choice here: best." in text
+    assert "With early stopping: best." in text
+
+
+def test_with_optimizers_or_rates_a_file_gives_its_architecture_alone(tmp_path):
+    file = settings_file(tmp_path, "best", RECIPE)
+    for option in ({"optimizers": ("sgd",)}, {"learning_rates": (0.5,)}):
+        command = CompareCommand(tmp_path, (file,), output=tmp_path, **option)
+        config = command.contenders[0].candidates[0]
+        assert config.model.embedding_dim == 4
+        assert config.optimizer.name == "sgd"
+        assert (config.batch_size, config.epochs) == (256, 1)
+        assert config.early_stopping is None
+
+
+def test_files_that_train_for_longer_are_compared_over_the_same_epochs_alone(tmp_path):
+    files = (
+        settings_file(tmp_path, "three", RECIPE),
+        settings_file(tmp_path, "five", RECIPE.replace("epochs: 3", "epochs: 5")),
+    )
+    message = r"epochs is 3 in .*three\.yaml, 5 in .*five\.yaml: .*give --epochs N"
+    with pytest.raises(InputError, match=message):
+        CompareCommand(tmp_path, files)
+    command = CompareCommand(tmp_path, files, epochs=2)
+    assert {c.candidates[0].epochs for c in command.contenders} == {2}
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("init_from: runs/a", "best.yaml: init_from is runs/a, expected none"),
+        ("strategy: multi_worker", "best.yaml: strategy is multi_worker, expected"),
+        ("optimizer: {learning_rate: -1}", "learning_rate is -1"),
+        ("epoch: 3", "did you mean epochs"),
+    ],
+)
+def test_files_that_make_no_comparison_are_refused(tmp_path, setting, message):
+    text = "run_dir: r\ndata_dir: d\n" + setting
+    if "optimizer" not in setting:
+        text += "\noptimizer: {name: sgd}"
+    with pytest.raises(InputError, match=re.escape(message)):
+        CompareCommand(tmp_path, (settings_file(tmp_path, "best", text),))
 
 
 def finish(run_dir, config):

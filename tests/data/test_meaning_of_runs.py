@@ -126,7 +126,7 @@ def test_runs_of_a_data_set_that_means_something_else_are_not_compared(shop, tmp
         shop / "data", ("logistic_regression",), ("sgd",), output=tmp_path / "compared"
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tfdlrm.compare._runs_of", lambda *_args: 1 / 0)
+        patch.setattr("tfdlrm.compare.runs_of", lambda *_args: 1 / 0)
         for _ in range(2):
             with pytest.raises(ZeroDivisionError):
                 compare(command)

@@ -83,6 +83,7 @@ def test_the_commands_of_the_serving_page_run(work_dir):
             process = run_command_line(here(ask_for_rows), work_dir)
             assert process.stdout.startswith('{"outputs":[[0.'), process.stdout
     tiny = "--seconds 0.3 --table_scale 0.0001 --batch_sizes '[1]' --rates '[50]'"
+    tiny += " --logged 0"
     process = run_command_line(f"{benchmark} {tiny}", work_dir)
     assert process.returncode == 0, process.stderr
     table = [line for line in process.stdout.splitlines() if line.startswith("|")][2:]

@@ -1,5 +1,7 @@
 """Files and exports of models with an optimizer of the dense layers and late decay."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from tests.support.small_models import SMALL_DLRM, inputs, schema
 from tfdlrm.config import DenseOptimizerConfig, OptimizerConfig
 from tfdlrm.exporting.keras_file import write_keras
 from tfdlrm.models import build_model
+from tfdlrm.streaming.learner import _step_function
 from tfdlrm.training.compiling import compile_model
 
 LATE = OptimizerConfig(
@@ -53,3 +56,21 @@ def test_an_export_has_the_rows_after_all_steps(trained, tmp_path):
     assert not np.allclose(trained(inputs()), expected)
     table = trained.optimizer.tables.late_decay.tables[0]
     assert table.missed_decay is not None
+
+
+@pytest.mark.slow
+def test_a_stream_is_learned_with_late_decay():
+    ends = []
+    for decay_of in ("touched", "all"):
+        keras.utils.set_random_seed(1)
+        model = build_model(schema(), SMALL_DLRM)
+        compile_model(model, replace(LATE, decay_of=decay_of))
+        model.optimizer.build(model.trainable_variables)
+        step = _step_function(model, None)
+        for row in range(6):
+            features = {
+                name: values[row : row + 1] for name, values in inputs().items()
+            }
+            step(features, tf.constant(LABEL[row : row + 1], tf.float32))
+        ends.append(model(inputs()))
+    np.testing.assert_allclose(*ends, rtol=1e-4, atol=1e-6)

@@ -158,7 +158,8 @@ def gradients_and_statistics(strategy, batches):
     return mlp, gradients
 
 
-@pytest.mark.parametrize("first_rows", [9, 11, 12], ids=["3", "1", "none"])
+@pytest.mark.slow_variants
+@pytest.mark.parametrize("first_rows", [12, 9, 11], ids=["none", "3", "1"])
 def test_two_replicas_use_the_statistics_of_all_rows(first_rows):
     batch = rows(12, offset=2)
     parts = batch[:first_rows], batch[first_rows:]

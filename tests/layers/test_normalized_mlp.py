@@ -92,6 +92,7 @@ def test_activations_are_those_of_keras(activation):
             np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize("normalization", ["batch", "layer"])
 def test_round_trip(normalization, tmp_path):
     inputs = keras.Input((3,))

@@ -1,12 +1,16 @@
 """Transforms, buckets and flags in a description of columns."""
 
 import json
+import math
 
+import polars as pl
 import pytest
 
+from pipelines.ids.number_values import NumberValues
 from pipelines.logs.columns import Columns
 from pipelines.logs.columns_file import load_columns
 from tfdlrm.base.errors import InputError
+from tfdlrm.data.number_features import NumberFeature
 
 EVERYTHING = """
 label: y
@@ -144,6 +148,7 @@ def test_a_bad_entry_of_buckets_is_refused(load, entry, message):
         ("a, {name: a, transform: minmax}", "named twice.*give the second .* `column`"),
         ("{name: a, missing_flag: true}, a_missing", "a_missing is named twice"),
         ("{name: a, column: b}, b, {name: c, column: a}", "a is the name of a feature"),
+        ("{name: a, clip: [0, 1]}, /number/a", "/number/a cannot be the name of a col"),
     ],
 )
 def test_names_that_mean_two_things_are_refused(load, dense, message):
@@ -156,3 +161,24 @@ def test_names_of_a_file_without_a_head_line_are_those_of_columns(load):
     assert load(text).number_columns == ("b",)
     with pytest.raises(InputError, match="names lacks c"):
         load(text.replace("column: b", "column: c"))
+
+
+def test_numbers_are_kept_next_to_the_usual_transform(load):
+    columns = load(
+        "{label: y, dense: [{name: a, missing_flag: true}, /number/b, b],"
+        " categorical: [{name: c, column: a, buckets: log2_squared}]}"
+    )
+    frame = pl.DataFrame({"a": [1.0, None], "b": [0.0, 3.0], "/number/b": [0.0, 0.0]})
+    typed = columns.transform(frame)
+    features = {
+        name: NumberFeature.from_json(recipe)
+        for name, recipe in columns.recipes.items()
+    }
+    rows = NumberValues.of(columns, features).add_to(typed)
+    assert rows.select("a", "b").rows() == [
+        (pytest.approx(math.log(2)), 0),
+        (0, pytest.approx(math.log(4))),
+    ]
+    assert rows["a_missing"].to_list() == [0, 1]
+    assert rows["c"].to_list() == ["1", None]
+    assert set(rows.columns) == set(columns.features)

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
@@ -16,8 +17,14 @@ from tfdlrm.base.byte_size import format_byte_size, parse_byte_size
 from tfdlrm.base.errors import InputError
 from tfdlrm.checkpoints.entries import MAX_COPY_BYTES
 from tfdlrm.checkpoints.variables import SavedVariables
-from tfdlrm.config import OptimizerConfig, PrepareConfig, TrainConfig
+from tfdlrm.config import (
+    DenseOptimizerConfig,
+    OptimizerConfig,
+    PrepareConfig,
+    TrainConfig,
+)
 from tfdlrm.config.models import DLRMConfig
+from tfdlrm.config.optimizers import DenseOptimizerName
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.models import build_model
 from tfdlrm.plan import PlanCommand, data_schema, duration, plan, share_of_ceiling
@@ -63,13 +70,29 @@ def test_the_article_s_model_has_its_parameters_and_operations():
     assert size.operations == flops_per_sample()
 
 
+DENSE_NAMES = [
+    name
+    for name in get_args(DenseOptimizerName)
+    if name != "adafactor"  # its state also has rows and columns of matrices
+]
+
+
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
-    "optimizer", ["sgd", "adagrad", "row_wise_adagrad", "lazy_adam"]
+    "optimizer",
+    [
+        *map(OptimizerConfig, ("sgd", "adagrad", "row_wise_adagrad", "lazy_adam")),
+        OptimizerConfig("row_wise_adagrad", table_weight_decay=0.1),
+        *(OptimizerConfig(dense=DenseOptimizerConfig(name)) for name in DENSE_NAMES),
+        OptimizerConfig(dense=DenseOptimizerConfig("sgd", momentum=0.9)),
+        OptimizerConfig(dense=DenseOptimizerConfig("rmsprop", momentum=0.9)),
+    ],
+    ids=lambda config: config.words,
 )
 @pytest.mark.parametrize("normalization", [None, "batch"])
 def test_a_checkpoint_has_the_bytes_that_were_planned(optimizer, normalization):
     config = TrainConfig(model=replace(DLRM, normalization=normalization))
-    columns, config = schema(), replace(config, optimizer=OptimizerConfig(optimizer))
+    columns, config = schema(), replace(config, optimizer=optimizer)
     model = build_model(columns, config.model)
     compile_model(model, config.optimizer)
     variables = SavedVariables(model)

@@ -15,6 +15,7 @@ from tfdlrm.comparison import page
 from tfdlrm.comparison import report as comparison_report
 from tfdlrm.exporting import keras_file
 from tfdlrm.training import report
+from tfdlrm.tuning import report as tuning_report
 
 _DRAWN = [
     (module, name, getattr(module, name))
@@ -22,6 +23,7 @@ _DRAWN = [
         (coverage_picture, "draw"),
         (report, "save_picture"),
         (comparison_report, "save_picture"),
+        (tuning_report, "save_picture"),
         (page, "CURVE_PICTURES"),
         (keras_file, "keep_keras"),
     )
@@ -29,10 +31,11 @@ _DRAWN = [
 
 
 def leave_out(patch: pytest.MonkeyPatch) -> None:
-    """Draw no coverage, and leave the pictures of a run and of a comparison blank."""
+    """Draw no coverage, and leave pictures of runs, comparisons and searches blank."""
     patch.setattr(coverage_picture, "draw", lambda *args: True)
     patch.setattr(report, "save_picture", _save_blank)
     patch.setattr(comparison_report, "save_picture", _save_blank)
+    patch.setattr(tuning_report, "save_picture", _save_blank)
     patch.setattr(page, "CURVE_PICTURES", ())
     patch.setattr(keras_file, "keep_keras", lambda *args: None)
 

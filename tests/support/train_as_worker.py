@@ -75,6 +75,15 @@ def together(num_workers):
     return [[*chain.from_iterable(step)] for step in zip(*parts, strict=True)]
 
 
+def make_optimizer(name):
+    if name != "CompositeOptimizer":
+        return getattr(optimizers, name)(0.1)
+    return optimizers.CompositeOptimizer(
+        optimizers.Adagrad(0.1, table_weight_decay=0.5),
+        keras.optimizers.Adam(0.01, global_clipnorm=0.05),
+    )
+
+
 def make_model(name):
     """Return a model by its optimizer, which `+` and a normalization may follow."""
     optimizer, _, normalization = name.partition("+")
@@ -88,8 +97,10 @@ def make_model(name):
     model.build(
         {"dense_features": (None, 2), "categorical_features": (None, len(SIZES))}
     )
+    steps = make_optimizer(optimizer)
+    steps.build(model.trainable_variables)
     model.compile(
-        getattr(optimizers, optimizer)(0.1),
+        steps,
         keras.losses.BinaryCrossentropy(from_logits=True),
         metrics=[keras.metrics.AUC(name="auc", from_logits=True)],
     )

@@ -68,6 +68,11 @@ def test_three_workers_train_as_one_does_with_every_optimizer(tmp_path):
 
 
 @pytest.mark.slow
+def test_so_do_they_with_another_optimizer_for_dense_layers(tmp_path):
+    check(2, ["CompositeOptimizer"], tmp_path)
+
+
+@pytest.mark.slow
 def test_workers_share_the_statistics_of_a_batch(tmp_path):
     check(2, ["Adagrad+batch"], tmp_path)
 

@@ -11,6 +11,7 @@ from benchmarks.laboratory.loopback import start_workers
 from tfdlrm.data.reading import read_split
 from tfdlrm.data.reading_order import WorkerShare
 from tfdlrm.data.schema import FeatureSchema
+from tfdlrm.training.curves import CurvePoint
 
 SETTINGS = [
     *("--strategy", "multi_worker", "--batch_size", "64", "--epochs", "3"),
@@ -118,3 +119,16 @@ def test_each_worker_saves_its_rows_of_a_loss_that_is_not_finite(data_dir, tmp_p
         with np.load(file) as rows:
             for name, expected in {"label": labels, **features}.items():
                 np.testing.assert_array_equal(rows[name], expected)
+
+
+@pytest.mark.slow
+def test_workers_go_on_together_when_the_rate_falls_on_a_plateau(data_dir, tmp_path):
+    schedule = {"name": "plateau", "min_delta": 10.0, "factor": 0.5}  # at every point
+    settings = [f"--optimizer.schedule.{name}={schedule[name]}" for name in schedule]
+    for status, _, errors in finish(start(tmp_path, data_dir, *settings)):
+        assert status == 0, errors
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    points = [CurvePoint.from_json(json.loads(line)) for line in lines]
+    rates = [point.learning_rate for point in points if point.split == "train"]
+    assert rates == pytest.approx([0.01 * 0.5**number for number in range(len(rates))])
+    assert len(rates) == 12

@@ -46,7 +46,7 @@ def trained(devices="default", tables="replicated", steps=1, config=CONFIG):
     return [np.sort(np.concatenate(tables)), *numbers]
 
 
-@pytest.mark.slow_variants
+@pytest.mark.slow
 @pytest.mark.parametrize("tables", ["replicated", "sharded", "host"])
 @pytest.mark.parametrize("steps", [1, 3])
 def test_two_devices_learn_what_one_does(tables, steps):

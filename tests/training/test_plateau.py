@@ -25,6 +25,7 @@ from tfdlrm.config import (
     PlateauConfig,
 )
 from tfdlrm.optimizers import LossScaleOptimizer
+from tfdlrm.training import plateau
 from tfdlrm.training.curves import CurvePoint
 from tfdlrm.training.plateau import (
     Plateau,
@@ -178,6 +179,15 @@ def test_both_optimizers_follow_the_validation_rows():
     model.optimizer.dense.iterations.assign(9)
     rates = [float(part.learning_rate) for part in model.optimizer.parts]
     assert rates == pytest.approx([0.15, 0.01])
+
+
+def test_a_worker_without_validation_points_follows_the_first_one(monkeypatch):
+    model = small_model(PLATEAU)
+    follower = Plateau(model, PLATEAU.schedule, [])
+    monkeypatch.setattr(plateau, "of_all_workers", lambda devices, number: [2, number])
+    follower.follow([])
+    (schedule,) = schedules_of(model.optimizer)
+    assert schedule.num_reductions == 2
 
 
 def test_an_undefined_auc_reduces_nothing(tmp_path):

@@ -19,6 +19,7 @@ from tests.support.two_days import (
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import DenseOptimizerConfig, OptimizerConfig
 from tfdlrm.optimizers._parts import table_optimizer
+from tfdlrm.training.compiling import compile_model
 from tfdlrm.training.run_directory import RunDirectory
 
 RECIPE = OptimizerConfig(
@@ -54,7 +55,7 @@ def _restored_precision():
     keras.config.set_dtype_policy("float32")
 
 
-@pytest.mark.slow_variants
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", [RECIPE, LATE, OTHERS])
 def test_a_killed_run_ends_bit_for_bit_as_a_whole_one(optimizer, tmp_path):
     expected, expected_curves = train(tmp_path / "whole", optimizer)
@@ -76,7 +77,7 @@ def assert_two_days_equal_one_run(directory, **changes):
         np.testing.assert_array_equal(values[name], expected_values, err_msg=name)
 
 
-@pytest.mark.slow_variants
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("optimizer", "precision"),
     [(RECIPE, "float32"), (RECIPE, "mixed_float16"), (LATE, "mixed_float16")],
@@ -149,6 +150,7 @@ def test_new_rows_have_missed_nothing(tmp_path):
     assert (sums > total).any()
 
 
+@pytest.mark.slow_variants
 @pytest.mark.parametrize(
     ("dense", "words"),
     [
@@ -169,3 +171,55 @@ def test_state_of_other_dense_optimizers_is_refused(dense, words, tmp_path):
     )
     with pytest.raises(InputError, match=words), RunDirectory.opened(day_2):
         warm_start(tmp_path / "data", schema, day_2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"learning_rate": 0.1}, "learning_rate is 0.1, expected no setting without"),
+        ({"clip_norm": 1.0}, "optimizer.dense.clip_norm is 1.0, expected no setting"),
+        ({"name": "adam", "learning_rate": 0.0}, "learning_rate is 0.0, expected > 0"),
+        ({"name": "adam", "momentum": 0.9}, "0 unless optimizer.dense.name is sgd or"),
+        ({"name": "sgd", "momentum": 1.0}, "expected >= 0 and < 1"),
+        ({"name": "lion", "weight_decay": -1.0}, "expected null or >= 0"),
+        ({"name": "lion", "clip_norm": 0.0}, "expected null or > 0"),
+        ({"name": "adm"}, "name is 'adm', expected"),
+    ],
+)
+def test_wrong_settings_of_the_dense_optimizer_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        DenseOptimizerConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "sgd", "epsilon": 0.1}, "epsilon is 0.1, expected null or > 0, and"),
+        ({"epsilon": 0.0}, "epsilon is 0.0, expected null or > 0"),
+        ({"name": "lazy_adam", "initial_accumulator": 0.1}, "0 unless optimizer.name"),
+        ({"initial_accumulator": -0.1}, "initial_accumulator is -0.1, expected >= 0"),
+        ({"table_l2": -1.0}, "table_l2 is -1.0, expected >= 0"),
+        (
+            {"table_l2": 0.1},
+            "decay_of is touched, expected all with table_l2 and adagr",
+        ),
+        (
+            {"table_weight_decay": 100.0},
+            "table_weight_decay is 100.0, expected below 1",
+        ),
+    ],
+)
+def test_wrong_settings_of_tables_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        OptimizerConfig(**settings)
+
+
+def test_epsilon_and_initial_accumulator_reach_the_optimizer():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    for name in ("adagrad", "row_wise_adagrad"):
+        config = OptimizerConfig(name, epsilon=0.5, initial_accumulator=0.25)
+        compile_model(model, config)
+        optimizer = model.optimizer
+        assert (optimizer.epsilon, optimizer.initial_accumulator_value) == (0.5, 0.25)
+    compile_model(model, OptimizerConfig("lazy_adam", epsilon=0.5))
+    assert model.optimizer.epsilon == 0.5

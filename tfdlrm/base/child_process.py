@@ -4,13 +4,10 @@ import ctypes
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
-from tfdlrm.base import signals
+from tfdlrm.base.signals import terminate_is_exit
 
 _PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
@@ -32,7 +29,7 @@ def run_in_process(
         The finished process with its output.
     """
     command = [sys.executable, "-m", module, "--config", str(config_file)]
-    with _terminate_is_exit():
+    with terminate_is_exit():
         process = subprocess.Popen(
             command,
             stdout=subprocess.PIPE,
@@ -75,22 +72,3 @@ def error_line(process: subprocess.CompletedProcess[str]) -> str | None:
 
 def _stop_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-@contextmanager
-def _terminate_is_exit() -> Iterator[None]:
-    """Let a request to terminate end this process the way an interrupt does."""
-    first_time: float | None = None
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        nonlocal first_time
-        if first_time is not None and signals.repeats(first_time):
-            return
-        first_time = time.monotonic()
-        raise SystemExit(128 + number)
-
-    old_handler = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, old_handler)

@@ -10,6 +10,7 @@ COMMANDS = {
     "train": "train a model, evaluate it and export it",
     "plan": "memory, disk and time that a run will take",
     "evaluate": "measure a model on a data set or a log",
+    "tune": "search for the best settings of training",
     "compare": "compare models on the same rows",
     "rolling": "score each day by a model, then learn it",
     "predict": "score raw rows with an exported model",

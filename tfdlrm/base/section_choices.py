@@ -17,6 +17,7 @@ from tfdlrm.base.setting_list import Section, settings_of, variable_sections
 from tfdlrm.base.setting_words import expected
 
 _MISSING: Any = object()
+_NULL = "tag:yaml.org,2002:null"
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,15 @@ class SectionChoices:
             text: The YAML; what needs no change is returned as it is.
         """
         try:
-            settings = yaml.safe_load(text)
+            root = yaml.compose(text, yaml.SafeLoader)
         except yaml.YAMLError:  # the parser reports it
             return text
         changes = [
-            _complete_mapping(settings, section, section.name in self.absent)
+            _complete_mapping(root, section, section.name in self.absent)
             for section in self.optional
         ]
-        return yaml.safe_dump(settings, sort_keys=False) if any(changes) else text
+        # Nodes keep the spelling of other values: to PyYAML, 1e-3 is a text.
+        return yaml.serialize(root, Dumper=yaml.SafeDumper) if any(changes) else text
 
 
 def _complete(argv: Sequence[str], section: Section, is_absent: bool) -> Iterator[str]:
@@ -93,20 +95,34 @@ def _complete(argv: Sequence[str], section: Section, is_absent: bool) -> Iterato
         is_value = is_main and not equals
 
 
-def _complete_mapping(settings: Any, section: Section, is_absent: bool) -> bool:
-    """Change a section of some settings; return whether there was a change."""
+def _complete_mapping(root: Any, section: Section, is_absent: bool) -> bool:
+    """Change a section of some YAML; return whether there was a change."""
     *outer, name = section.name.split(".")
+    mapping = root
     for key in outer:
-        settings = settings.get(key) if isinstance(settings, dict) else None
-    if not isinstance(settings, dict) or name not in settings:
+        position = _position(mapping, key)
+        mapping = None if position is None else mapping.value[position][1]
+    position = _position(mapping, name)
+    if position is None:
         return False
-    if is_absent or settings[name] is None:
-        del settings[name]
-    elif isinstance(settings[name], dict):
+    key, value = mapping.value[position]
+    if is_absent or value.tag == _NULL:
+        del mapping.value[position]
+    elif isinstance(value, yaml.MappingNode):
         return False
     else:
-        settings[name] = {section.main: settings[name]}
+        main = yaml.ScalarNode(key.tag, section.main)
+        new = yaml.MappingNode("tag:yaml.org,2002:map", [(main, value)])
+        mapping.value[position] = (key, new)
     return True
+
+
+def _position(mapping: Any, name: str) -> int | None:
+    """Return the position of a key in a mapping of YAML."""
+    if not isinstance(mapping, yaml.MappingNode):
+        return None
+    names = [key.value for key, _ in mapping.value]
+    return names.index(name) if name in names else None
 
 
 def _choose(section: Section, arguments: Arguments) -> type[Any] | None:

@@ -69,3 +69,22 @@ def stop_requests() -> Iterator[StopRequest]:
         yield request
     finally:
         restore()
+
+
+@contextmanager
+def terminate_is_exit() -> Iterator[None]:
+    """Let a request to terminate end this process the way an interrupt does."""
+    first_time: float | None = None
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        nonlocal first_time
+        if first_time is not None and repeats(first_time):
+            return
+        first_time = time.monotonic()
+        raise SystemExit(128 + number)
+
+    old_handler = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old_handler)

@@ -13,6 +13,7 @@ _REST_OF_TRAINING = {
         "early_stopping.",
         "evaluations_per_epoch",
         "seed",
+        "ensemble",
         "init_from",
         "allow_one_class",
         "allow_other_columns",
@@ -77,6 +78,23 @@ ROLLING: Subjects = {
     ),
     "one day's training": ("batch_size",),
     "of tfdlrm.train only": ("data_dir", "run_dir"),
+    **_REST_OF_TRAINING,
+}
+
+TUNE: Subjects = {
+    _FIRST: (
+        "data_dir",
+        "space",
+        "trials",
+        "output",
+        "metric",
+        "prune",
+        "storage",
+        "model.name",
+        "batch_size",
+        "epochs",
+    ),
+    "of tfdlrm.train only": ("raw", "run_dir", "export_dir"),
     **_REST_OF_TRAINING,
 }
 

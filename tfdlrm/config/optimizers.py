@@ -147,6 +147,13 @@ class OptimizerConfig:
         is_possible = initial == 0 or (initial > 0 and name.endswith("adagrad"))
         expected = ">= 0, and 0 unless optimizer.name is adagrad or row_wise_adagrad"
         require(is_possible, "initial_accumulator", initial, expected)
+        self._check_decay()
+
+    def _check_decay(self) -> None:
+        for setting in ("table_l2", "table_weight_decay"):
+            value = getattr(self, setting)
+            require(value >= 0, setting, value, ">= 0")
+        name = self.name
         is_possible = not (self.table_l2 and self.decays_late) or name == "sgd"
         expected = (
             f"all with table_l2 and {name}, whose steps depend on the penalty at every "
@@ -157,10 +164,6 @@ class OptimizerConfig:
         expected = "below 1 / learning_rate, or a step takes away all"
         value = self.table_weight_decay
         require(share < 1, "table_weight_decay", value, expected)
-        for setting in ("table_l2", "table_weight_decay"):
-            require(
-                getattr(self, setting) >= 0, setting, getattr(self, setting), ">= 0"
-            )
 
     @property
     def decays_late(self) -> bool:

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from tfdlrm.training.warm_start import WarmStart
 
 
+def _architecture(config: TrainConfig) -> str:
+    """Return the model in words."""
+    if config.ensemble == 1:
+        return config.model.name
+    return f"{config.model.name}, {config.ensemble} members whose logits are averaged"
+
+
 def finish(
     config: TrainConfig,
     data_dir: Path,
@@ -89,7 +96,7 @@ def finish(
         ),
         {
             "data set": f"{data_dir} ({schema.dialect} dialect)",
-            "architecture": config.model.name,
+            "architecture": _architecture(config),
             "parameters": f"{model.count_params():,}",
             "ignored columns": ", ".join(ignored_columns(schema, config.model))
             or "none",

@@ -1,6 +1,6 @@
 """One training run, from rows to an exported model."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from tfdlrm.training.run_directory import RunDirectory
 if TYPE_CHECKING:
     import keras
 
+    from tfdlrm.data.reading_order import WorkerShare
     from tfdlrm.training.curves import CurvePoint
     from tfdlrm.training.warm_start import WarmStart
 
@@ -102,7 +103,7 @@ def run_training(
         else RunDirectory.of_another_worker(config)
     )
     with hold as run:
-        model, points = _fit(config, data_dir, schema, run, warm_start, callbacks)
+        model, points = fit_run(config, data_dir, schema, run, warm_start, callbacks)
         if is_chief:
             try:
                 exported, report = finish(
@@ -137,17 +138,34 @@ def _refuse_validation(config: TrainConfig, data_dir: Path) -> None:
         )
 
 
-def _fit(
+def fit_run(
     config: TrainConfig,
     data_dir: Path,
     schema: FeatureSchema,
     run: RunDirectory,
     warm_start: "WarmStart | None",
-    callbacks: "Sequence[keras.callbacks.Callback]",
+    callbacks: "Sequence[keras.callbacks.Callback]" = (),
+    validation: Any = None,
+    watch: "Callable[[Sequence[CurvePoint]], None] | None" = None,
 ) -> tuple["keras.Model", list["CurvePoint"]]:
-    """Train in `run` and return the model and its learning curves."""
+    """Train in the directory of a run.
+
+    Args:
+        config: The settings of the run.
+        data_dir: Directory of the data set.
+        schema: Schema of the data set.
+        run: The run.
+        warm_start: What it begins with; `None` for random weights.
+        callbacks: The user's own callbacks.
+        validation: The validation rows of the curves, if they are read already.
+        watch: Gets the learning curves at each new point, and may end the training.
+
+    Returns:
+        The model and its learning curves.
+    """
     from tfdlrm.data.reading import damage_named, read_split
-    from tfdlrm.models import build_model
+    from tfdlrm.data.side_by_side import side_by_side
+    from tfdlrm.models.ensemble import build_ensemble, member_seeds
     from tfdlrm.training.compiling import compile_model
     from tfdlrm.training.curves import curve_rows
     from tfdlrm.training.distribution import (
@@ -165,17 +183,22 @@ def _fit(
     make_reproducible(config.seed)
     set_precision(config)
     with devices.scope(), tables_placed(devices, config.tables):
-        model = build_model(schema, config.model)
+        model = build_ensemble(schema, config.model, config.ensemble, config.seed)
         compile_model(model, optimizer, config.steps_per_execution)
     print(f"Training {model.count_params():,} parameters on {num_rows:,} rows")
 
+    seeds = member_seeds(config.seed, config.ensemble)
+
     def read(epoch: int, batch: int) -> Any:
-        order = config.seed, epoch
+        def read_pass(seed: int, share: "WorkerShare | None") -> Any:
+            order = seed, epoch
+            return read_split(
+                data_dir, schema, "train", config.batch_size, order, batch, share
+            )
+
         return distributed(
             devices,
-            lambda share: read_split(
-                data_dir, schema, "train", config.batch_size, order, batch, share
-            ),
+            lambda share: side_by_side([read_pass(seed, share) for seed in seeds]),
         )
 
     with losing_workers(devices), damage_named(data_dir, schema):
@@ -183,13 +206,14 @@ def _fit(
             model,
             read,
             steps_per_epoch,
-            curve_rows(data_dir, schema),
+            curve_rows(data_dir, schema) if validation is None else validation,
             config,
             run,
             schema.fingerprint,
             Meaning.of(schema),
             None if warm_start is None else warm_start.begin,
             callbacks,
+            watch,
         )
     return model, points
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
 
@@ -11,7 +12,7 @@ import tensorflow as tf
 
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.quiet_start import without_greeting
-from tfdlrm.base.signals import stop_requests
+from tfdlrm.base.signals import StopRequest, stop_requests
 from tfdlrm.checkpoints.directory import CheckpointDirectory
 from tfdlrm.checkpoints.variables import SavedVariables
 from tfdlrm.checkpoints.writer import CheckpointWriter
@@ -36,6 +37,7 @@ from tfdlrm.training.safeguards import (
     StopWithChief,
     restored_points,
 )
+from tfdlrm.training.watched_points import TrainingEndedError, WatchedPoints
 
 
 def make_reproducible(seed: int) -> None:
@@ -97,6 +99,7 @@ def fit(
     meaning: Meaning | None = None,
     begin: Callable[[keras.Model, SavedVariables, Any], dict[str, Any]] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    watch: Callable[[Sequence[CurvePoint]], None] | None = None,
 ) -> list[CurvePoint]:
     """Train a compiled model, or resume the run where it stopped.
 
@@ -114,6 +117,8 @@ def fit(
             facts for checkpoints, with the `steps` of the optimizer. `None` leaves the
             initial weights.
         callbacks: The user's own callbacks.
+        watch: Gets the learning curves at each new point; `TrainingEndedError` ends the
+            training there, without a checkpoint.
 
     Returns:
         The learning curves.
@@ -158,7 +163,7 @@ def fit(
     def batch_at(step: int) -> Any:
         return next(iter(read(*divmod(step, steps_per_epoch))))
 
-    with stop_requests() as request, writer:
+    with stop_requests() as request, _may_end(request, recorder), writer:
         facts: dict[str, Any] = {"data_set": data_set}
         if meaning is not None:
             facts["meaning"] = meaning.to_json()
@@ -190,6 +195,7 @@ def fit(
             # Before the checkpointer, in which a signal can end the run.
             *([stopping] if stopping else []),
             checkpointer if is_chief else StopWithChief(request),
+            *([WatchedPoints(recorder, watch)] if watch else []),
             EpochLines(recorder, config.epochs),
         ]
         if state["metrics"]:
@@ -217,6 +223,17 @@ def fit(
         stopping.restore_best(model)
     catch_up(model)  # after the last checkpoint, from which training may go on
     return recorder.points
+
+
+@contextmanager
+def _may_end(request: StopRequest, recorder: CurveRecorder) -> Iterator[None]:
+    """Let who watches the curves end the training inside."""
+    try:
+        yield
+    except TrainingEndedError:
+        recorder.close()
+        if request.signal is not None:
+            request.leave()
 
 
 def _require_defined_auc(config: TrainConfig, validation: Any) -> None:

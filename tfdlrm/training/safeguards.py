@@ -20,6 +20,10 @@ from tfdlrm.training.curves import CurvePoint, CurveRecorder
 from tfdlrm.training.run_directory import RunDirectory
 
 
+class NotFiniteError(InputError):
+    """The loss is not finite."""
+
+
 class Checkpointer(keras.callbacks.Callback):
     """Callback that begins checkpoints regularly, and one when a signal asks to stop.
 
@@ -194,7 +198,7 @@ class FiniteLoss(keras.callbacks.Callback):
         if len(paths) > 1:
             step = f"in one of the steps {first_step:,} to {last_step:,}"
             files += f" to {paths[-1].name}"
-        raise InputError(
+        raise NotFiniteError(
             f"the loss became {loss} {step}, expected a finite number; the rows are in "
             f"{files}: lower --optimizer.learning_rate, or look at the rows"
         )

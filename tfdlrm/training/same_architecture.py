@@ -35,7 +35,7 @@ def require_same(
     Raises:
         InputError: If they differ.
     """
-    difference = _difference_of_models(source, config.model)
+    difference = _difference_of_models(source, config)
     if difference:
         raise InputError(
             f"init_from {path} has another architecture: {difference}; give the same "
@@ -88,9 +88,11 @@ def _check_thresholds(
             )
 
 
-def _difference_of_models(source: Source, here: ModelConfig) -> str | None:
+def _difference_of_models(source: Source, config: TrainConfig) -> str | None:
     """Return the first setting of the model that differs and is not one that may."""
-    there = source.model
+    there, here = source.model, config.model
+    if source.ensemble not in (None, config.ensemble):
+        return f"ensemble is {source.ensemble} there, {config.ensemble} here"
     if source.architecture not in (None, here.name):
         return f"model.name is {source.architecture} there, {here.name} here"
     if there is None:

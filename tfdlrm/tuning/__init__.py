@@ -1,0 +1,1 @@
+"""Search for settings of training by the validation rows, with Optuna."""
