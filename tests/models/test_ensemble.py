@@ -8,6 +8,7 @@ import tensorflow as tf
 from tests.support.small_models import CONFIGS, inputs, schema
 from tests.support.small_runs import BATCH_SIZE
 from tfdlrm.config import OptimizerConfig
+from tfdlrm.data.reading import without_tuning
 from tfdlrm.data.side_by_side import side_by_side
 from tfdlrm.models import Ensemble, build_model
 from tfdlrm.models.ensemble import build_ensemble, member_seeds
@@ -15,7 +16,7 @@ from tfdlrm.training.compiling import compile_model
 from tfdlrm.training.distribution import strategy
 from tfdlrm.training.fit import make_reproducible
 
-SEED, SIZE = 1, 3
+SEED, SIZE = 1, 2
 WITH_BUCKETS = CONFIGS["dlrm with buckets"]
 
 
@@ -32,14 +33,18 @@ def a_pass(seed, has_bags=False, num_rows=40):
         "categorical_features": ids,
     }
     label = (rng.random((num_rows, 1)) < 0.4).astype(np.float32)
-    return tf.data.Dataset.from_tensor_slices((features, label)).batch(BATCH_SIZE)
+    batches = tf.data.Dataset.from_tensor_slices((features, label)).batch(BATCH_SIZE)
+    return batches.with_options(without_tuning())
 
 
-def train(size, seed, config=WITH_BUCKETS, has_bags=False, devices="default"):
+def train(
+    size, seed, config=WITH_BUCKETS, has_bags=False, devices="default", is_eager=False
+):
     make_reproducible(seed)
     with strategy(devices).scope():
         model = build_ensemble(schema(), config, size, seed)
         compile_model(model, OptimizerConfig("lazy_adam", 0.05))
+    model.run_eagerly = is_eager  # no time to trace a step
     passes = [a_pass(member, has_bags) for member in member_seeds(seed, size)]
     return model, model.fit(side_by_side(passes), verbose=0, shuffle=False).history
 
@@ -55,14 +60,10 @@ def assert_members_equal_models_alone(**settings):
     np.testing.assert_allclose(history["loss"], [np.mean(losses)], rtol=1e-6)
 
 
-def test_a_member_learns_as_a_model_alone_bit_for_bit():
-    assert_members_equal_models_alone()
-
-
 @pytest.mark.slow_variants
-@pytest.mark.parametrize("name", CONFIGS)
-def test_a_member_of_any_kind_learns_as_a_model_alone(name):
-    assert_members_equal_models_alone(config=CONFIGS[name])
+@pytest.mark.parametrize("name", ["mlp", *(name for name in CONFIGS if name != "mlp")])
+def test_a_member_of_any_kind_learns_as_a_model_alone_bit_for_bit(name):
+    assert_members_equal_models_alone(config=CONFIGS[name], is_eager=True)
 
 
 @pytest.mark.slow
@@ -84,6 +85,7 @@ def test_the_logit_is_the_mean_of_those_of_the_members():
     np.testing.assert_allclose(ensemble(inputs()), expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_members_that_share_rows_each_learn_them_as_alone():
     ensemble = build_ensemble(schema(), WITH_BUCKETS, SIZE, SEED)
     copies = keras.models.clone_model(ensemble)
