@@ -163,6 +163,7 @@ def test_evaluate_counts_the_columns_of_the_log(numbers_log, tmp_path):
     assert list(measures["unknown"]) == ["country", "tags"]
 
 
+@pytest.mark.slow
 def test_importance_is_that_of_raw_columns(numbers_log, tmp_path):
     for source in ({"data_dir": numbers_log.data_dir}, {"raw": numbers_log.log}):
         output = tmp_path / next(iter(source))
@@ -189,6 +190,7 @@ def test_events_of_a_stream_have_the_features_of_the_log(numbers_log, scorer):
     np.testing.assert_allclose(served, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_other_fitted_numbers_are_another_meaning(numbers_log, tmp_path):
     other = NumberLog.of(
         tmp_path, write_rows(tmp_path / "log.csv", ROWS[50:]), numbers_log.columns
@@ -270,6 +272,7 @@ def test_buckets_may_be_the_only_features(tmp_path):
     assert sample_rows(numbers_log.data_dir, numbers_log.schema)[0].keys() == {"price"}
 
 
+@pytest.mark.slow
 def test_models_without_transforms_compute_none(numbers_log, cases):
     added = {"IsNan", "DivNoNan", "UpperBound"}
     assert added <= operations(numbers_log.version)

@@ -102,6 +102,7 @@ def test_a_frame_needs_the_columns_and_not_the_features(encoder):
         FeatureEncoder(described()).adapt({**FRAME, "views": ["x"] * len(FRAME)})
 
 
+@pytest.mark.slow
 def test_a_loaded_model_explains_raw_columns(tmp_path_factory):
     log = number_log(tmp_path_factory)
     model = tfdlrm.load(log.version)
