@@ -21,8 +21,10 @@ from tests.support.kafka_broker import kafka_broker, produce
 from tests.support.processes import ROOT, run_command_line
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError
+from tfdlrm.config import CosineConfig, OptimizerConfig
 from tfdlrm.streaming.events import Topic
 from tfdlrm.streaming.following import first_offsets
+from tfdlrm.streaming.learner import require_lasting_rate
 from tfdlrm.streaming.progressive import ProgressiveValidation
 
 needs_broker = pytest.mark.skipif(
@@ -39,6 +41,12 @@ def test_an_address_that_is_none_is_refused(url):
     with pytest.raises(InputError, match="expected kafka://HOST:PORT/TOPIC"):
         Topic.from_url(url)
     assert Topic.from_url("kafka://a,b:1/x").servers == "a:9092,b:1"
+
+
+def test_a_learning_rate_that_falls_to_0_is_refused():
+    with pytest.raises(InputError, match="is a cosine down to 0, .* final_share"):
+        require_lasting_rate(OptimizerConfig(schedule=CosineConfig()))
+    require_lasting_rate(OptimizerConfig(schedule=CosineConfig(final_share=0.1)))
 
 
 def test_measures_over_time_are_those_of_the_events_between(tmp_path):

@@ -14,7 +14,7 @@ from tfdlrm.base.errors import InputError
 from tfdlrm.checkpoints.directory import CheckpointDirectory
 from tfdlrm.checkpoints.variables import SavedVariables
 from tfdlrm.checkpoints.writer import CheckpointWriter
-from tfdlrm.config import TrainConfig
+from tfdlrm.config import CosineConfig, OptimizerConfig, TrainConfig
 from tfdlrm.config.models import require_rows_to_normalize
 from tfdlrm.config.stream import StreamConfig
 from tfdlrm.data.meaning import Meaning
@@ -107,6 +107,7 @@ class Learner:
 
     def _load_model(self, run_config: TrainConfig) -> tuple[keras.Model, int]:
         """Return the model that the run trained, and its number of steps."""
+        require_lasting_rate(run_config.optimizer)
         model = build_ensemble(self.schema, run_config.model, run_config.ensemble)
         steps = -(-self.schema.num_rows("train") // run_config.batch_size)
         optimizer = run_config.optimizer.in_steps(steps, run_config.epochs)
@@ -240,6 +241,21 @@ class Learner:
         if checkpoint is None or self.step != self._saved_step:
             return None
         return {"checkpoint": checkpoint, "step": self.step}
+
+
+def require_lasting_rate(config: OptimizerConfig) -> None:
+    """Refuse a learning rate that falls to 0, with which no event teaches anything.
+
+    Raises:
+        InputError: If it does.
+    """
+    schedule = config.schedule
+    if isinstance(schedule, CosineConfig) and schedule.final_share == 0:
+        raise InputError(
+            "optimizer.schedule of the run is a cosine down to 0, with which a stream "
+            "would teach nothing: train with optimizer.schedule.final_share above 0, "
+            "such as 0.01"
+        )
 
 
 def _step_function(
