@@ -26,7 +26,7 @@ from tfdlrm.data.schema import FeatureSchema
 if TYPE_CHECKING:
     from tfdlrm.metrics.binary import BinaryMetrics
 
-RECIPE = Path(__file__).parents[1] / "configs" / "criteo_sample.yaml"
+CONFIGS = Path(__file__).parents[1] / "configs"
 
 # Towers as small as the recipe's, and vectors that start as near 0.
 OTHER_MODELS: tuple[ModelConfig, ...] = (
@@ -44,8 +44,9 @@ OTHER_MODELS: tuple[ModelConfig, ...] = (
 class SmallDataCommand:
     """Train every model on a small log in Criteo's format, and measure the last 1/7.
 
-    The DLRM is that of configs/criteo_sample.yaml with its learning rate; the others'
-    is the best of several by the log loss of the last rows before the test rows. Then
+    The first rows are configs/criteo_sample_best.yaml, as an ensemble and as the mean
+    of its members, and configs/criteo_sample.yaml. The learning rate of the others is
+    the best of several by the log loss of the last rows before the test rows. Then
     all are trained on all rows before the test rows, once for each seed.
 
     Args:
@@ -53,12 +54,14 @@ class SmallDataCommand:
         work_dir: Directory for the prepared rows.
         learning_rates: Rates from which the other models choose.
         seeds: Seeds of initial weights and order of rows.
+        only_best: Whether to leave out all rows but those of the best settings.
     """
 
     raw: Path
     work_dir: Path = Path("runs/small_data")
     learning_rates: tuple[float, ...] = (0.01, 0.02, 0.04)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    only_best: bool = False
 
     def __post_init__(self) -> None:
         for name in ("learning_rates", "seeds"):
@@ -68,7 +71,12 @@ class SmallDataCommand:
 
 def measure(command: SmallDataCommand) -> Iterator[tuple[str, ...]]:
     """Return the rows of the table."""
-    recipe = parse(TrainConfig, "tfdlrm.train", ["--config", str(RECIPE)])
+    best = _recipe("criteo_sample_best")
+    best_data = _prepare(command, best.prepare, "best")
+    yield from _rows_of_ensemble(replace(best, data_dir=best_data), command.seeds)
+    if command.only_best:
+        return
+    recipe = _recipe("criteo_sample")
     all_data = _prepare(command, recipe.prepare, "whole")
     part_data = _prepare(command, replace(recipe.prepare, validation_days=0.5), "part")
     yield _row(replace(recipe, data_dir=all_data), command.seeds)
@@ -76,6 +84,12 @@ def measure(command: SmallDataCommand) -> Iterator[tuple[str, ...]]:
         config = replace(recipe, model=model, data_dir=part_data)
         rate = min(command.learning_rates, key=lambda rate: _choice(config, rate))
         yield _row(replace(_at(config, rate), data_dir=all_data), command.seeds)
+
+
+def _recipe(name: str) -> TrainConfig:
+    return parse(
+        TrainConfig, "tfdlrm.train", ["--config", str(CONFIGS / f"{name}.yaml")]
+    )
 
 
 def _prepare(command: SmallDataCommand, config: PrepareConfig, name: str) -> Path:
@@ -90,52 +104,81 @@ def _at(config: TrainConfig, learning_rate: float) -> TrainConfig:
 
 
 def _choice(config: TrainConfig, learning_rate: float) -> float:
-    return _train_and_measure(_at(config, learning_rate), "validation").log_loss
+    (metrics,) = _train_and_measure(_at(config, learning_rate), "validation")
+    return metrics.log_loss
 
 
 def _row(config: TrainConfig, seeds: Sequence[int]) -> tuple[str, ...]:
-    measures = [
-        _train_and_measure(replace(config, seed=seed), "test") for seed in seeds
-    ]
+    runs = [_train_and_measure(replace(config, seed=seed), "test")[0] for seed in seeds]
+    return _as_row(config.model.name, config, runs)
+
+
+def _rows_of_ensemble(
+    config: TrainConfig, seeds: Sequence[int]
+) -> Iterator[tuple[str, ...]]:
+    """Return the row of an ensemble, and that of its members alone."""
+    runs = [_train_and_measure(replace(config, seed=seed), "test") for seed in seeds]
+    name = config.model.name
+    ensembles = [run[0] for run in runs]
+    yield _as_row(f"{name}, {config.ensemble} members", config, ensembles)
+    members = [metrics for run in runs for metrics in run[1:]]
+    yield _as_row(f"{name}, a member alone", config, members)
+
+
+def _as_row(
+    name: str, config: TrainConfig, runs: Sequence["BinaryMetrics"]
+) -> tuple[str, ...]:
     return (
-        config.model.name,
+        name,
         f"{config.optimizer.learning_rate:g}",
-        f"{Spread.of([run.auc for run in measures]):.4f}",
-        f"{Spread.of([run.log_loss for run in measures]):.4f}",
-        f"{Spread.of([run.normalized_entropy for run in measures]):.4f}",
+        f"{Spread.of([run.auc for run in runs]):.4f}",
+        f"{Spread.of([run.log_loss for run in runs]):.4f}",
+        f"{Spread.of([run.normalized_entropy for run in runs]):.4f}",
     )
 
 
-def _train_and_measure(config: TrainConfig, split: str) -> "BinaryMetrics":
-    """Train as `tfdlrm.train` does, without its files, and measure a split."""
+def _train_and_measure(config: TrainConfig, split: str) -> "list[BinaryMetrics]":
+    """Train as `tfdlrm.train` does, without its files, and measure a split.
+
+    Returns:
+        The measures of the model, and those of each member of an ensemble.
+    """
     import keras
 
     from tfdlrm.data.reading import read_split
+    from tfdlrm.data.side_by_side import side_by_side
     from tfdlrm.metrics.splits import EVALUATION_BATCH_SIZE, evaluate
-    from tfdlrm.models import build_model
+    from tfdlrm.models.ensemble import build_ensemble, member_seeds
     from tfdlrm.training.compiling import compile_model
     from tfdlrm.training.fit import make_reproducible, probabilities_of
 
-    assert config.data_dir is not None
+    data_dir = config.data_dir
+    assert data_dir is not None
     keras.backend.clear_session()
     make_reproducible(config.seed)
-    schema = FeatureSchema.load(config.data_dir)
-    model = build_model(schema, config.model)
+    schema = FeatureSchema.load(data_dir)
+    model = build_ensemble(schema, config.model, config.ensemble, config.seed)
     compile_model(model, config.optimizer)
     for epoch in range(config.epochs):
-        batches = read_split(
-            config.data_dir, schema, "train", config.batch_size, (config.seed, epoch)
-        )
-        model.fit(batches, verbose=0, shuffle=False)
-    held_out = read_split(config.data_dir, schema, split, EVALUATION_BATCH_SIZE)
-    metrics = evaluate(probabilities_of(model, held_out), held_out)
+        passes = [
+            read_split(data_dir, schema, "train", config.batch_size, (seed, epoch))
+            for seed in member_seeds(config.seed, config.ensemble)
+        ]
+        model.fit(side_by_side(passes), verbose=0, shuffle=False)
+    held_out = read_split(data_dir, schema, split, EVALUATION_BATCH_SIZE)
+    measures = [
+        evaluate(probabilities_of(scorer, held_out), held_out)
+        for scorer in (model, *getattr(model, "members", ()))
+    ]
     print(
         f"{config.model.name}, learning rate {config.optimizer.learning_rate:g}, seed "
-        f"{config.seed}: {split} AUC {metrics.auc:.4f}, log loss "
-        f"{metrics.log_loss:.4f}",
+        f"{config.seed}: {split} "
+        + ", ".join(
+            f"AUC {run.auc:.4f} log loss {run.log_loss:.4f}" for run in measures
+        ),
         flush=True,
     )
-    return metrics
+    return measures
 
 
 def main() -> None:

@@ -109,7 +109,7 @@ def export(command: ExportCommand) -> Path:
     from tfdlrm.checkpoints.directory import CheckpointDirectory
     from tfdlrm.exporting.deployment import check_deployment, write_deployment
     from tfdlrm.exporting.versions import prune
-    from tfdlrm.models import build_model
+    from tfdlrm.models.ensemble import build_ensemble
     from tfdlrm.optimizers._late_decay import settle
     from tfdlrm.runs.results import progress_of
     from tfdlrm.training.best_weights import load_kept_weights
@@ -130,7 +130,7 @@ def export(command: ExportCommand) -> Path:
         # The model serves in the precision in which it was measured. ONNX Runtime has
         # no bfloat16 on CPUs.
         keras.config.set_dtype_policy(config.precision)
-    model = build_model(schema, config.model)
+    model = build_ensemble(schema, config.model, config.ensemble)
     if config.optimizer.decays_late:
         compile_model(model, config.optimizer)
     checkpoints = CheckpointDirectory(run.checkpoint_directory)

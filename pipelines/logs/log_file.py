@@ -196,8 +196,19 @@ class LogFile(ABC):
             f"{num_filled:,} values are bad, the first is {quote_value(value)} in row "
             f"{int(numbers[index])}, expected {reader.expected}"
             f"{reader.explain(value)}; "
-            f"{_column_hint(value, name in self.columns.number_columns)}"
+            f"{self._column_hint(name, value)}"
         )
+
+    def _column_hint(self, name: str, value: object) -> str:
+        if isinstance(value, bytes) and value.startswith(b'"'):
+            return (
+                "if quotes are not part of values, say `quote: '\"'` in the description"
+            )
+        if name in self.columns.dense_features:
+            return f"{_COLUMN_HINT}: if it is text, list it under categorical"
+        if name in self.columns.number_columns:
+            return f"{_COLUMN_HINT}: if it is text, it has no buckets or transform"
+        return _COLUMN_HINT
 
     def _refuse(self, bad_rows: list[BadLogRow]) -> None:
         if self._on_bad_row == "stop":
@@ -223,14 +234,6 @@ class LogFile(ABC):
 
     def _reading(self) -> AbstractContextManager[None]:
         return reading(self.path, f"a {self.columns.format} file")
-
-
-def _column_hint(value: object, is_dense: bool) -> str:
-    if isinstance(value, bytes) and value.startswith(b'"'):
-        return "if quotes are not part of values, say `quote: '\"'` in the description"
-    if is_dense:
-        return f"{_COLUMN_HINT}: if it is text, list it under categorical"
-    return _COLUMN_HINT
 
 
 def _names_hint(name: str, file_names: list[str]) -> str:

@@ -79,6 +79,25 @@ def test_a_file_and_options_go_together(text, argv, expected, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("model.name: mlp", "`model: {name: …}`"),
+        ("early_stopping.patience: 2", "`early_stopping: {patience: …}`"),
+        ("optimizer.schedule: cosine", "`optimizer: {schedule: …}`"),
+        (
+            "optimizer: {schedule.name: cosine}",
+            "`optimizer: {schedule: {name: …}}`",
+        ),
+    ],
+)
+def test_a_dotted_key_that_would_choose_a_section_is_refused(text, message, tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=f"expected sections there: {message}"):
+        parse(TrainConfig, "m", ["--config", str(path)])
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "early_stopping: 3\noptimizer: {learning_rate: 1e-3, name: sgd}\n"

@@ -274,6 +274,15 @@ run_dir: elsewhere
 """
 
 
+def test_dotted_settings_of_an_optimizer_count_as_one(tmp_path):
+    text = "model: {name: fm}\noptimizer.learning_rate: 0.02"
+    file = settings_file(tmp_path, "best", text)
+    command = CompareCommand(tmp_path / "data", (file,), output=tmp_path)
+    (own,) = command.contenders
+    assert own.has_own_settings
+    assert own.candidates[0].optimizer.learning_rate == 0.02
+
+
 def test_a_file_with_an_optimizer_is_trained_with_all_its_settings(tmp_path):
     file = settings_file(tmp_path, "best", RECIPE)
     command = CompareCommand(tmp_path / "data", ("dlrm", file), output=tmp_path)

@@ -13,7 +13,12 @@ from tests.support.raw_rows import make_rows, write_rows
 from tests.support.rolling_steps import FakeSteps, KilledError, seen_by
 from tfdlrm.base import directories, storage
 from tfdlrm.base.errors import InputError
-from tfdlrm.config import PrepareConfig, RollingConfig
+from tfdlrm.config import (
+    OptimizerConfig,
+    PlateauConfig,
+    PrepareConfig,
+    RollingConfig,
+)
 from tfdlrm.config.models import DLRMConfig
 from tfdlrm.daily import journal, report
 from tfdlrm.daily.roll import roll
@@ -464,6 +469,10 @@ def test_a_damaged_file_of_a_day_is_named_and_can_be_made_again(
         ({"raw": ("a",), "run_dir": "r"}, "run_dir is r, expected none"),
         ({"raw": ("a",), "data_dir": "d"}, "data_dir is d, expected none"),
         ({"raw": ("a",), "early_stopping": 2}, "a day holds no rows out"),
+        (
+            {"raw": ("a",), "optimizer": OptimizerConfig(schedule=PlateauConfig())},
+            "optimizer.schedule is plateau, .* a day holds no rows out",
+        ),
         ({"data_dirs": ("a",), "forget_days": 2}, "forget_days is 2, expected none"),
         (
             {

@@ -32,6 +32,7 @@ def trained():
     return model
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_the_keras_file(trained, tmp_path):
     write_keras(trained, tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")

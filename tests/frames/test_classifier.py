@@ -18,7 +18,13 @@ from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 import tfdlrm
 from tests.support.serving_thread import embedded, post
 from tfdlrm.base.errors import InputError
-from tfdlrm.config import DLRMConfig, OptimizerConfig, PrepareConfig, TrainConfig
+from tfdlrm.config import (
+    DLRMConfig,
+    OptimizerConfig,
+    PlateauConfig,
+    PrepareConfig,
+    TrainConfig,
+)
 from tfdlrm.config.models import LogisticRegressionConfig
 from tfdlrm.exporting.manifest import check_version
 from tfdlrm.frames.classifier import DLRMClassifier
@@ -34,6 +40,7 @@ SETTINGS = TrainConfig(
     epochs=2,
     evaluations_per_epoch=1,
 )
+PLATEAU = replace(SETTINGS, optimizer=OptimizerConfig(schedule=PlateauConfig()))
 LOGISTIC = replace(SETTINGS, model=LogisticRegressionConfig(), epochs=1)
 COLUMNS = """
 format: parquet
@@ -314,6 +321,10 @@ def test_parameters_are_named():
         (
             {"early_stopping": 2},
             "no rows are held out to watch: give validation_fraction",
+        ),
+        (
+            {"config": PLATEAU},
+            "optimizer.schedule is plateau, but no rows are held out to watch",
         ),
         (
             {"config": {"epochs": 1}},

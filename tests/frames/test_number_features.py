@@ -102,9 +102,10 @@ def test_a_frame_needs_the_columns_and_not_the_features(encoder):
         FeatureEncoder(described()).adapt({**FRAME, "views": ["x"] * len(FRAME)})
 
 
+@pytest.mark.slow
 def test_a_loaded_model_explains_raw_columns(tmp_path_factory):
-    made = number_log(tmp_path_factory)
-    model = tfdlrm.load(made.version)
+    log = number_log(tmp_path_factory)
+    model = tfdlrm.load(log.version)
     row = {name: ROWS[3][name] or None for name in NAMES}
     explanation = model.explain(row)
     assert sorted(explanation["column"]) == sorted(NAMES)
@@ -114,10 +115,10 @@ def test_a_loaded_model_explains_raw_columns(tmp_path_factory):
     ]
     assert probability == without_price != model.score([row])[0]
     scores = model.score([{name: row[name] for name in NAMES} for row in ROWS])
-    features, _ = next(iter(tfdlrm.read_split(made.data_dir, made.schema, "test", 999)))
-    expected = load_scorer(made.version)(features).numpy().ravel()
+    features, _ = next(iter(tfdlrm.read_split(log.data_dir, log.schema, "test", 999)))
+    expected = load_scorer(log.version)(features).numpy().ravel()
     np.testing.assert_allclose(scores[200:], expected, rtol=1e-6)
-    assert DLRMClassifier.load(made.version).n_features_in_ == len(NAMES)
+    assert DLRMClassifier.load(log.version).n_features_in_ == len(NAMES)
 
 
 def clicks(num_rows=2000):

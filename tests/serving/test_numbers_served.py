@@ -17,22 +17,22 @@ from tfdlrm.serving.server import ServerSettings
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def numbers_log(tmp_path_factory):
     return number_log(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
-def server(made):
-    models = [ModelSettings("numbers", made.version.parent)]
+def server(numbers_log):
+    models = [ModelSettings("numbers", numbers_log.version.parent)]
     settings = ServerSettings(models, poll_seconds=0, reports_unknown=True)
     with embedded(settings) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def predicted(made, tmp_path_factory):
+def predicted(numbers_log, tmp_path_factory):
     scores = tmp_path_factory.mktemp("scores") / "scores.csv"
-    predict(PredictCommand(made.version, made.log, scores))
+    predict(PredictCommand(numbers_log.version, numbers_log.log, scores))
     return pl.read_csv(scores)["probability"].to_numpy()
 
 
@@ -73,14 +73,14 @@ def test_grpc_takes_raw_columns(server, predicted):
 
 @pytest.mark.parametrize("is_described", [True, False])
 def test_the_client_scores_like_predict(
-    server, made, predicted, tmp_path, is_described
+    server, numbers_log, predicted, tmp_path, is_described
 ):
     command = ClientCommand(
-        made.log,
+        numbers_log.log,
         tmp_path / "out.csv",
         server=server.address.removeprefix("http://"),
         model_name="numbers",
-        columns=made.columns if is_described else None,
+        columns=numbers_log.columns if is_described else None,
         batch_size=100,
     )
     assert score_file(command) == len(ROWS)
@@ -94,7 +94,7 @@ def test_unknown_values_are_listed_by_column_without_buckets(server):
     assert answer["unknown"] == [{"country": ["xx"], "tags": ["zz"]}]
 
 
-def test_the_page_has_a_field_for_each_raw_column(server, made):
+def test_the_page_has_a_field_for_each_raw_column(server, numbers_log):
     facts = describe_model(server.models, "numbers", None)
     assert {column["name"]: column["content"] for column in facts["columns"]} == {
         **dict.fromkeys(NUMBERS, "number"),
@@ -104,7 +104,7 @@ def test_the_page_has_a_field_for_each_raw_column(server, made):
     with_values = [column["name"] for column in facts["columns"] if "values" in column]
     assert with_values == ["country", "tags"]
     assert set(facts["samples"][0]) == set(NAMES)
-    columns = described_columns(made.version / "assets.extra")
+    columns = described_columns(numbers_log.version / "assets.extra")
     assert {name for name, column in columns.items() if column.content == "number"} == {
         *NUMBERS
     }

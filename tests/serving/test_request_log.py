@@ -163,6 +163,7 @@ def test_only_the_sampled_share_is_logged_and_refusals_are_not(
     assert len(logs_in(tmp_path)) == 2
 
 
+@pytest.mark.slow
 def test_logged_requests_warm_a_version_up(saved, tmp_path):
     with served(saved, f"{tmp_path}/logs/") as server:
         body = {"inputs": {"I1": ["1"], "I2": [""], "C1": ["ab"]}}

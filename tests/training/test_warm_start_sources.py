@@ -112,7 +112,7 @@ def test_a_run_without_a_readable_checkpoint_is_refused(first_run, tmp_path):
         ),
         (
             {"model": replace(MODEL, normalization="batch")},
-            "another architecture: model.normalization is None there, batch here",
+            "another architecture: model.normalization is null there, batch here",
         ),
         (
             {"model": replace(MODEL, activation="gelu")},

@@ -53,6 +53,13 @@ def test_the_best_so_far_falls_by_log_loss_and_rises_by_auc(trials):
     assert values_of(history, "best so far") == [0.5, 0.6, 0.6, 0.6, 0.6]
 
 
+@pytest.mark.filterwarnings("error")
+def test_panels_do_not_overlap_without_pruned_trials(trials):
+    axes = draw(trials[:2], "log_loss")
+    boxes = [axis.get_tightbbox() for axis in axes]
+    assert boxes[2].y1 <= boxes[0].y0
+
+
 def test_each_setting_has_a_panel_with_the_values_of_its_trials(trials):
     _, _, units, rates = draw(trials, "log_loss")
     assert list(units.lines[0].get_xdata()) == [0, 1, 0, 1]

@@ -41,6 +41,8 @@ class SectionChoices:
                 other settings.
         """
         variable = list(variable_sections(config_class))
+        for file in arguments.settings:
+            _refuse_dots(file, variable)
         return cls(
             {section.name: _choose(section, arguments) for section in variable},
             [section for section in variable if section.may_be_null],
@@ -142,6 +144,27 @@ def _choose(section: Section, arguments: Arguments) -> type[Any] | None:
             f"{', '.join(section.members)}{did_you_mean(name, section.members)}"
         )
     return section.members[name]
+
+
+def _refuse_dots(
+    settings: Mapping[str, Any], sections: Sequence[Section], prefix: str = ""
+) -> None:
+    """Refuse a dotted key of a file that would choose a section, but is not seen."""
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        chooses = any(
+            name == section.main_name
+            or (section.may_be_null and f"{name}.".startswith(f"{section.name}."))
+            for section in sections
+        )
+        if "." in str(key) and chooses:
+            nested = ": {".join(name.split(".")) + ": …" + "}" * name.count(".")
+            raise InputError(
+                f"{name} is one key in a file of settings, expected sections there: "
+                f"`{nested}`"
+            )
+        if isinstance(value, Mapping):
+            _refuse_dots(value, sections, f"{name}.")
 
 
 def _value_in(settings: Any, name: str) -> Any:

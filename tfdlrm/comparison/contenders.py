@@ -37,7 +37,8 @@ class SettingsFile:
         argv = ["--config", path]
         config = parse(TrainConfig, "tfdlrm.train", argv)
         settings: Sequence[Mapping[str, Any]] = Arguments.read(argv).settings
-        return cls(path, config, frozenset(settings[0]))
+        names = (str(name).partition(".")[0] for name in settings[0])
+        return cls(path, config, frozenset(names))
 
     @property
     def says_how(self) -> bool:

@@ -13,6 +13,7 @@ _REST_OF_TRAINING = {
         "early_stopping.",
         "evaluations_per_epoch",
         "seed",
+        "ensemble",
         "init_from",
         "allow_one_class",
         "allow_other_columns",

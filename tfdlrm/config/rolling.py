@@ -7,6 +7,7 @@ from typing import Literal
 from tfdlrm.base import storage
 from tfdlrm.base.errors import InputError, require, require_one
 from tfdlrm.config.preparing import PrepareConfig
+from tfdlrm.config.schedules import PlateauConfig
 from tfdlrm.config.training import TrainConfig
 from tfdlrm.data.dialects import DialectTraits, traits_of
 
@@ -93,6 +94,12 @@ class RollingConfig(TrainConfig):
                 "give prepare.days and prepare.validation_days, or leave "
                 "early_stopping out"
             )
+        if isinstance(self.optimizer.schedule, PlateauConfig) and self.raw:
+            expected = (
+                "one without validation, since a day holds no rows out; or give "
+                "prepare.days and prepare.validation_days"
+            )
+            require(bool(held_out), "optimizer.schedule", "plateau", expected)
         if days is not None and not self._traits.has_vocabulary:
             raise InputError(
                 f"forget_days is {days}, but the {self.prepare.dialect} dialect has no "

@@ -76,6 +76,9 @@ class TrainConfig:
         batch_size: Rows in one training step, over all devices.
         epochs: Passes over the training rows.
         seed: Seed of the initial weights and of the order of rows.
+        ensemble: Number of models with the same settings that are trained side by side,
+            each with its own initial weights and order of rows, and exported as one
+            whose logit is the mean of theirs; 1 means no ensemble.
         evaluations_per_epoch: Points of the curves in each epoch.
         early_stopping: When training ends before its last epoch; a whole number is
             its patience, and null trains all epochs.
@@ -123,6 +126,7 @@ class TrainConfig:
     batch_size: int = 256
     epochs: int = 1
     seed: int = 0
+    ensemble: int = 1
     evaluations_per_epoch: int = 10
     early_stopping: EarlyStoppingConfig | None = None
     strategy: Literal["default", "mirrored", "multi_worker"] = "default"
@@ -149,9 +153,17 @@ class TrainConfig:
             "epochs",
             "evaluations_per_epoch",
             "steps_per_execution",
+            "ensemble",
         ):
             require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
         require_rows_to_normalize(self.model, self.batch_size)
+        clip_norm = self.optimizer.dense.clip_norm
+        require(
+            clip_norm is None or self.ensemble == 1,
+            "optimizer.dense.clip_norm",
+            clip_norm,
+            "null with an ensemble, whose members would be clipped together",
+        )
         require(self.seed >= 0, "seed", self.seed, ">= 0")
         if self.profile_steps is not None:
             first_step, last_step = self.profile_steps

@@ -41,12 +41,14 @@ class ExportedModel:
         schema: Columns and transforms that it was trained with.
         model: The settings of the model; `None` if its card has none.
         architecture: Name of the model; `None` if it has no card.
+        ensemble: Number of members; `None` if its card has no settings.
     """
 
     path: Path
     schema: FeatureSchema
     model: ModelConfig | None
     architecture: str | None
+    ensemble: int | None
     optimizer: None = None
     remark: None = None
 
@@ -117,19 +119,28 @@ def find_model(path: Path) -> ExportedModel | None:
         print(unchecked(version), file=sys.stderr)
     schema = FeatureSchema.load(version / EXTRA_DIRECTORY)
     card = read_card(version)
-    model = ExportedModel(version, schema, _settings_in(card), card.get("architecture"))
+    settings, architecture = _settings_in(card), card.get("architecture")
+    if settings is None:
+        model = ExportedModel(version, schema, None, architecture, None)
+    else:
+        model = ExportedModel(
+            version, schema, settings.model, architecture, settings.ensemble
+        )
     model.require_exact()
     return model
 
 
-def settings_of(version: Path) -> ModelConfig | None:
-    """Return the settings of the model of a version; `None` if its card has none."""
+def settings_of(version: Path) -> TrainConfig | None:
+    """Return `model` and `ensemble` of a version; `None` if its card has neither."""
     return _settings_in(read_card(version))
 
 
-def _settings_in(card: dict[str, Any]) -> ModelConfig | None:
-    settings = (card.get("config") or {}).get("model")
-    return None if settings is None else _model_config(settings)
+def _settings_in(card: dict[str, Any]) -> TrainConfig | None:
+    config = card.get("config") or {}
+    if config.get("model") is None:
+        return None
+    names = ("model", "ensemble")
+    return _parsed({name: config[name] for name in names if name in config})
 
 
 def read_card(version: Path) -> dict[str, Any]:
@@ -149,9 +160,9 @@ def read_card(version: Path) -> dict[str, Any]:
         ) from None
 
 
-def _model_config(settings: dict[str, Any]) -> ModelConfig:
-    """Return the settings of a model from their plain values."""
+def _parsed(settings: dict[str, Any]) -> TrainConfig:
+    """Return settings of training from their plain values."""
     with tempfile.TemporaryDirectory(prefix="tfdlrm-") as folder:
         file = Path(folder) / "config.yaml"
-        file.write_text(yaml.safe_dump({"model": settings}), encoding="utf-8")
-        return parse(TrainConfig, "tfdlrm.train", ["--config", str(file)]).model
+        file.write_text(yaml.safe_dump(settings), encoding="utf-8")
+        return parse(TrainConfig, "tfdlrm.train", ["--config", str(file)])

@@ -15,7 +15,7 @@ from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.exporting.exported_weights import settings_of
 from tfdlrm.exporting.tensor_bundle import StoredTensor, stored_tensors
 from tfdlrm.layers._fused_tables import FusedTables
-from tfdlrm.models import build_model
+from tfdlrm.models.ensemble import build_ensemble
 
 _VALUE = ".ATTRIBUTES/VARIABLE_VALUE"
 
@@ -40,7 +40,7 @@ def rebuild_model(version: Path, schema: FeatureSchema) -> keras.Model:
             "tfdlrm.train or tfdlrm.export wrote"
         )
     with tf.device("CPU:0"):
-        model = build_model(schema, settings)
+        model = build_ensemble(schema, settings.model, settings.ensemble)
     folder = local_copies.local_copy(version / tf.saved_model.VARIABLES_DIRECTORY)
     tensors = stored_tensors(folder / tf.saved_model.VARIABLES_FILENAME)
     quantized = _read_quantized(model, tensors)

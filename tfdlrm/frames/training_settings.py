@@ -5,7 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from tfdlrm.base.errors import InputError, require
-from tfdlrm.config import EarlyStoppingConfig, PrepareConfig, TrainConfig
+from tfdlrm.config import (
+    EarlyStoppingConfig,
+    PlateauConfig,
+    PrepareConfig,
+    TrainConfig,
+)
 
 _DEFAULTS = TrainConfig(batch_size=64)
 
@@ -84,6 +89,11 @@ def train_config(
         raise InputError(
             f"early_stopping is {base.early_stopping.patience}, but no rows are held "
             "out to watch: give validation_fraction, such as 0.1"
+        )
+    if isinstance(optimizer.schedule, PlateauConfig) and not prepare.validation_days:
+        raise InputError(
+            "optimizer.schedule is plateau, but no rows are held out to watch: give "
+            "validation_fraction, such as 0.1"
         )
     return replace(
         base,

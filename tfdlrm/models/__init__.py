@@ -6,6 +6,7 @@ from tfdlrm.models.build import build_model
 from tfdlrm.models.dcn import DCN
 from tfdlrm.models.dlrm import DLRM
 from tfdlrm.models.embedding_mlp import EmbeddingMLP
+from tfdlrm.models.ensemble import Ensemble
 from tfdlrm.models.fm import FM
 from tfdlrm.models.logistic_regression import LogisticRegression
 from tfdlrm.models.mf import MatrixFactorization
@@ -19,6 +20,7 @@ __all__ = [
     "DLRM",
     "FM",
     "EmbeddingMLP",
+    "Ensemble",
     "LogisticRegression",
     "MatrixFactorization",
     "build_model",

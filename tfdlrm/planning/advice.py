@@ -163,6 +163,7 @@ def _changes(
         _thresholds(schema, config, data_dir),
         _collisions(schema, config),
         _dims(schema, config),
+        _members(schema, config),
     ]
 
 
@@ -219,6 +220,11 @@ def _dims(schema: FeatureSchema, config: TrainConfig) -> Iterator[_Change]:
     while (dim := dim // 2) >= SMALLEST_DIM:
         model: Any = replace(cast(Any, config.model), embedding_dim=dim)
         yield f"--model.embedding_dim {dim}", schema, replace(config, model=model)
+
+
+def _members(schema: FeatureSchema, config: TrainConfig) -> Iterator[_Change]:
+    for number in range(config.ensemble - 1, 0, -1):
+        yield f"--ensemble {number}", schema, replace(config, ensemble=number)
 
 
 def _placements(

@@ -125,7 +125,7 @@ def memory_plan(
     Raises:
         InputError: If the settings name columns that the data set does not have.
     """
-    size = model_size(schema, config.model)
+    size = model_size(schema, config.model).times(config.ensemble)
     optimizer = config.optimizer
     tables = FLOAT_BYTES * sum(table.parameters for table in size.tables)
     state = sum(table_state(table, optimizer) for table in size.tables)
@@ -142,6 +142,8 @@ def memory_plan(
     activations = 2 * width * batch * size.layers.widths
     decays_all = bool(optimizer.table_l2) and optimizer.decay_of == "all"
     whole_gradients = 2 * tables if decays_all else 0  # of tables, and of their penalty
+    # Each member of an ensemble reads in its own order.
+    rows_ahead = WINDOWS_IN_FLIGHT * WINDOW_ROWS + 2 * machine_batch
     curves = min(schema.num_rows("validation"), CURVE_VALIDATION_ROWS)
     return MemoryPlan(
         size=size,
@@ -150,7 +152,7 @@ def memory_plan(
         layers=layers,
         changed_rows=sum(table.rows for table in size.tables),
         activations=activations + whole_gradients,
-        input=row * (WINDOWS_IN_FLIGHT * WINDOW_ROWS + curves + 2 * machine_batch),
+        input=row * (config.ensemble * rows_ahead + curves),
         checkpoint=min(tables + state, MAX_COPY_BYTES) + 2 * PIECE_BYTES,
         runtime=RUNTIME_BYTES,
         num_devices=num_devices,

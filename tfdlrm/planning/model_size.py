@@ -1,7 +1,7 @@
 """The size of a model, worked out from its settings alone."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -91,6 +91,17 @@ class ModelSize:
         """Weights of the model."""
         tables = sum(table.parameters for table in self.tables)
         return tables + self.layers.parameters
+
+    def times(self, number: int) -> "ModelSize":
+        """Return the size of several such models together."""
+        if number == 1:
+            return self
+        tables = tuple(
+            replace(table, name=f"{table.name} of member {member}")
+            for member in range(1, number + 1)
+            for table in self.tables
+        )
+        return ModelSize(tables, sum([self.layers] * (number - 1), self.layers))
 
     @property
     def operations(self) -> int:

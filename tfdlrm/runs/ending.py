@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfdlrm.config import TrainConfig
+from tfdlrm.config import OptimizerConfig, TrainConfig
 from tfdlrm.config.model_columns import ignored_columns
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.exporting.versions import find_export
@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
     from tfdlrm.training.curves import CurvePoint
     from tfdlrm.training.warm_start import WarmStart
+
+
+def _architecture(config: TrainConfig) -> str:
+    """Return the model in words."""
+    if config.ensemble == 1:
+        return config.model.name
+    return f"{config.model.name}, {config.ensemble} members whose logits are averaged"
 
 
 def finish(
@@ -89,12 +96,11 @@ def finish(
         ),
         {
             "data set": f"{data_dir} ({schema.dialect} dialect)",
-            "architecture": config.model.name,
+            "architecture": _architecture(config),
             "parameters": f"{model.count_params():,}",
             "ignored columns": ", ".join(ignored_columns(schema, config.model))
             or "none",
-            "optimizer": f"{config.optimizer.name}, learning rate "
-            f"{config.optimizer.learning_rate}{_schedule_in_words(config)}",
+            "optimizer": _optimizer(config.optimizer),
             "training": f"{progress.epochs_in_words} of {num_rows:,} rows, batch size "
             f"{config.batch_size}: {progress.ending_in_words}, "
             f"{points[-1].seconds:.1f} s",
@@ -108,6 +114,22 @@ def finish(
     return exported, report
 
 
-def _schedule_in_words(config: TrainConfig) -> str:
-    schedule = config.optimizer.schedule
-    return "" if schedule is None else f", {schedule.name} schedule"
+def _optimizer(config: OptimizerConfig) -> str:
+    """Return the optimizers, and what they do to tables and learning rates, in words.
+
+    Example:
+
+    >>> _optimizer(OptimizerConfig("sgd", 0.1, table_weight_decay=0.5))
+    'sgd, learning rate 0.1, table_weight_decay 0.5 of touched rows'
+    """
+    words = [config.name, f"learning rate {config.learning_rate}"]
+    for name in ("table_l2", "table_weight_decay"):
+        if value := getattr(config, name):
+            words.append(f"{name} {value} of {config.decay_of} rows")
+    dense = config.dense
+    if dense.name is not None:
+        words.append(f"{dense.name} with learning rate {dense.learning_rate}")
+        words[-1] += " for dense layers"
+    if config.schedule is not None:
+        words.append(f"{config.schedule.name} schedule")
+    return ", ".join(words)

@@ -27,6 +27,7 @@ from tfdlrm.training.run_directory import RunDirectory
 if TYPE_CHECKING:
     import keras
 
+    from tfdlrm.data.reading_order import WorkerShare
     from tfdlrm.training.curves import CurvePoint
     from tfdlrm.training.warm_start import WarmStart
 
@@ -163,7 +164,8 @@ def fit_run(
         The model and its learning curves.
     """
     from tfdlrm.data.reading import damage_named, read_split
-    from tfdlrm.models import build_model
+    from tfdlrm.data.side_by_side import side_by_side
+    from tfdlrm.models.ensemble import build_ensemble, member_seeds
     from tfdlrm.training.compiling import compile_model
     from tfdlrm.training.curves import curve_rows
     from tfdlrm.training.distribution import (
@@ -181,17 +183,22 @@ def fit_run(
     make_reproducible(config.seed)
     set_precision(config)
     with devices.scope(), tables_placed(devices, config.tables):
-        model = build_model(schema, config.model)
+        model = build_ensemble(schema, config.model, config.ensemble, config.seed)
         compile_model(model, optimizer, config.steps_per_execution)
     print(f"Training {model.count_params():,} parameters on {num_rows:,} rows")
 
+    seeds = member_seeds(config.seed, config.ensemble)
+
     def read(epoch: int, batch: int) -> Any:
-        order = config.seed, epoch
+        def read_pass(seed: int, share: "WorkerShare | None") -> Any:
+            order = seed, epoch
+            return read_split(
+                data_dir, schema, "train", config.batch_size, order, batch, share
+            )
+
         return distributed(
             devices,
-            lambda share: read_split(
-                data_dir, schema, "train", config.batch_size, order, batch, share
-            ),
+            lambda share: side_by_side([read_pass(seed, share) for seed in seeds]),
         )
 
     with losing_workers(devices), damage_named(data_dir, schema):

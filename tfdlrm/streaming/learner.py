@@ -25,7 +25,7 @@ from tfdlrm.exporting.other_columns import require_same_columns
 from tfdlrm.exporting.raw_rows import RawFeatures
 from tfdlrm.exporting.saved_model import export_model
 from tfdlrm.exporting.versions import find_export, next_version
-from tfdlrm.models import build_model
+from tfdlrm.models.ensemble import build_ensemble
 from tfdlrm.streaming.batches import Batch, Batches
 from tfdlrm.streaming.events import Topic
 from tfdlrm.streaming.exports import StreamExports
@@ -107,7 +107,7 @@ class Learner:
 
     def _load_model(self, run_config: TrainConfig) -> tuple[keras.Model, int]:
         """Return the model that the run trained, and its number of steps."""
-        model = build_model(self.schema, run_config.model)
+        model = build_ensemble(self.schema, run_config.model, run_config.ensemble)
         steps = -(-self.schema.num_rows("train") // run_config.batch_size)
         optimizer = run_config.optimizer.in_steps(steps, run_config.epochs)
         compile_model(model, optimizer)

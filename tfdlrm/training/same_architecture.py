@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.plain_text import visible
+from tfdlrm.base.setting_words import as_setting
 from tfdlrm.config import TrainConfig
 from tfdlrm.config.models import ModelConfig
 from tfdlrm.data.schema import CategoricalFeature, FeatureSchema
@@ -35,7 +36,7 @@ def require_same(
     Raises:
         InputError: If they differ.
     """
-    difference = _difference_of_models(source, config.model)
+    difference = _difference_of_models(source, config)
     if difference:
         raise InputError(
             f"init_from {path} has another architecture: {difference}; give the same "
@@ -88,9 +89,11 @@ def _check_thresholds(
             )
 
 
-def _difference_of_models(source: Source, here: ModelConfig) -> str | None:
+def _difference_of_models(source: Source, config: TrainConfig) -> str | None:
     """Return the first setting of the model that differs and is not one that may."""
-    there = source.model
+    there, here = source.model, config.model
+    if source.ensemble not in (None, config.ensemble):
+        return f"ensemble is {source.ensemble} there, {config.ensemble} here"
     if source.architecture not in (None, here.name):
         return f"model.name is {source.architecture} there, {here.name} here"
     if there is None:
@@ -98,5 +101,6 @@ def _difference_of_models(source: Source, here: ModelConfig) -> str | None:
     for field in fields(here):
         value_there, value_here = getattr(there, field.name), getattr(here, field.name)
         if field.name not in _MAY_DIFFER and value_there != value_here:
-            return f"model.{field.name} is {value_there} there, {value_here} here"
+            words_there, words_here = as_setting(value_there), as_setting(value_here)
+            return f"model.{field.name} is {words_there} there, {words_here} here"
     return None

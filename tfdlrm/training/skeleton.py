@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfdlrm.config import TrainConfig
 from tfdlrm.config.models import DLRMConfig, ModelConfig
 from tfdlrm.data.schema import FeatureSchema
-from tfdlrm.models import build_model
+from tfdlrm.models.ensemble import build_ensemble
 from tfdlrm.training.compiling import compile_model
 
 _MANY_STEPS = 10**9
@@ -37,7 +37,7 @@ def skeleton_of(schema: FeatureSchema, config: TrainConfig) -> keras.Model:
         model_config = replace(model_config, num_collisions=2, collision_threshold=2)
     small_schema = replace(schema, categorical_features=columns)
     with _precision(config.precision), tf.device("CPU:0"):
-        model = build_model(small_schema, model_config)
+        model = build_ensemble(small_schema, model_config, config.ensemble)
         # The schedule has no variable, so that its lengths do not matter.
         compile_model(model, config.optimizer.in_steps(_MANY_STEPS, config.epochs))
     return model

@@ -25,7 +25,7 @@ from tfdlrm.metrics.splits import (
     measures_by_split,
     score_splits,
 )
-from tfdlrm.models import build_model
+from tfdlrm.models.ensemble import build_ensemble
 from tfdlrm.training.fit import probabilities_of
 from tfdlrm.training.run_directory import RunDirectory
 
@@ -37,7 +37,7 @@ def on_one_device(
     if join_tables(model):
         return model
     with tf.device("CPU:0"):  # to which pieces of the tables go one by one
-        joined_model = build_model(schema, config.model)
+        joined_model = build_ensemble(schema, config.model, config.ensemble)
     copy_weights(model, joined_model)
     return joined_model
 

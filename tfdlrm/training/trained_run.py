@@ -58,6 +58,11 @@ class TrainedRun:
         return self.config.model.name
 
     @property
+    def ensemble(self) -> int:
+        """Number of members."""
+        return self.config.ensemble
+
+    @property
     def optimizer(self) -> str:
         """The optimizer in words."""
         return self.config.optimizer.words

@@ -31,6 +31,10 @@ class Source(Protocol):
         """Name of the model; `None` if it is unknown."""
 
     @property
+    def ensemble(self) -> int | None:
+        """Number of members; `None` if it is unknown."""
+
+    @property
     def optimizer(self) -> str | None:
         """The optimizer in words; `None` if there is no state of one."""
 

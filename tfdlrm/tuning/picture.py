@@ -121,6 +121,8 @@ class TrialPicture:
                 for trial in self.trials
                 if trial.outcome.state == state and name in trial.values
             ]
+            if not trials:  # an empty line that is not clipped breaks the layout
+                continue
             x = [trial.values[name] for trial in trials]
             if not isinstance(dimension, Range):
                 x = [texts.index(as_setting(value)) for value in x]
