@@ -86,7 +86,7 @@ def collect(command: CollectCommand) -> Collected:
     log.check(command.output_file)
     keys = () if labels is None else labels.keys
     rows = LoggedRows(columns, [key for key in keys if key not in columns.raw_columns])
-    result = Collected()
+    result, absent = Collected(), set(keys)
     with scored_rows(
         "output_file", command.output_file, log.names, log.has_head
     ) as output:
@@ -94,6 +94,7 @@ def collect(command: CollectCommand) -> Collected:
             for frame in rows.read(path):
                 if labels is not None:
                     num_rows = frame.height
+                    absent -= {key for key in keys if frame[key].count()}
                     frame = labels.join(frame)
                     result.unlabelled += num_rows - frame.height
                 if frame.height:
@@ -101,7 +102,13 @@ def collect(command: CollectCommand) -> Collected:
                     result.rows += frame.height
         result.requests, result.skipped = rows.num_requests, rows.num_skipped
         if not result.rows:
-            raise InputError(f"{command.requests}: no row to write. {result}")
+            problem = f"{command.requests}: no row to write. {result}"
+            if absent:
+                names = ", ".join(sorted(absent))
+                problem += (
+                    f"; no request has a value of {names}, a column of the labels"
+                )
+            raise InputError(problem)
     return result
 
 

@@ -1,7 +1,7 @@
 """The entries of features in a description of columns, read strictly."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,7 +150,7 @@ class FeatureEntries:
         if value is None and "clip" not in entry:
             return None
         is_pair = isinstance(value, list) and len(value) == 2
-        limits = value if isinstance(value, list) and is_pair else [None, None]
+        limits = [_as_number(limit) for limit in value or ()] if is_pair else []
         numbers = [limit for limit in limits if limit is not None]
         is_good = bool(numbers) and all(map(_is_limit, numbers))
         if not is_good or (len(numbers) == 2 and numbers[0] >= numbers[1]):
@@ -171,10 +171,16 @@ def _recipe(
     return recipe if clip is None else {**recipe, "clip": clip}
 
 
+def _as_number(value: Any) -> Any:
+    """Return a text such as `1e6`, which is no number to YAML 1.1, as the number."""
+    if isinstance(value, str):
+        with suppress(ValueError):
+            return float(value)
+    return value
+
+
 def _is_limit(value: Any) -> bool:
-    if type(value) not in (int, float):
-        return False
-    return math.isfinite(value) and abs(value) <= _LARGEST
+    return type(value) in (int, float) and abs(value) <= _LARGEST
 
 
 def recipes_of(features: Iterable[DescribedFeature]) -> dict[str, Recipe]:

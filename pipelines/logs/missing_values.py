@@ -1,5 +1,8 @@
 """Missing values that a log spells in words, such as `NA`."""
 
+import math
+from contextlib import suppress
+
 import polars as pl
 
 from pipelines.logs.value_texts import texts, whole_number_texts
@@ -58,6 +61,21 @@ def _spelled_numbers(spellings: tuple[str, ...]) -> list[float]:
     """Return the numbers among spellings of a missing value."""
     numbers = pl.Series(list(spellings), dtype=pl.String).cast(pl.Float64, strict=False)
     return numbers.filter(numbers.is_finite()).to_list()
+
+
+def explain_number(value: object) -> str:
+    """Say why a value is no number of a dense column, where that is not plain.
+
+    Example:
+
+    >>> explain_number(b"-1e300")
+    '; it is beyond 3.4e38, the largest float32'
+    """
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    with suppress(ValueError):
+        if 3.4e38 < abs(float(text)) < math.inf:
+            return "; it is beyond 3.4e38, the largest float32"
+    return explain_missing(value)
 
 
 def explain_missing(value: object) -> str:

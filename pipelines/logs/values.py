@@ -10,7 +10,7 @@ import polars as pl
 from pipelines.logs.bad_rows import quote_value
 from pipelines.logs.columns import Columns, DaysBy
 from pipelines.logs.label_values import expected_labels, read_labels
-from pipelines.logs.missing_values import explain_missing, without_spellings
+from pipelines.logs.missing_values import explain_number, without_spellings
 from pipelines.logs.times import (
     FIRST_YEAR,
     LAST_YEAR,
@@ -136,7 +136,7 @@ def _number_reader(missing: tuple[str, ...]) -> ColumnReader:
         accepts=_is_number,
         missing=missing,
         is_number=True,
-        explain=explain_missing,
+        explain=explain_number,
     )
 
 

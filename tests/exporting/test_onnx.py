@@ -201,6 +201,36 @@ def test_a_file_that_computes_something_else_is_refused(tmp_path):
         write_onnx(Shuffled(), serving(Shuffled(), 3, 1), rows, tmp_path)
 
 
+class CountedIds(keras.Model):
+    """The number of ids in all bags of a row, without padding."""
+
+    def call(self, inputs):
+        is_id = inputs["categorical_features"] >= 0
+        return tf.reduce_sum(tf.cast(is_id, tf.float32), axis=(1, 2))[:, None]
+
+
+def test_bags_are_compared_with_padding(tmp_path):
+    features = [
+        tf.TensorSpec((None, 3), tf.float32, "dense_features"),
+        tf.TensorSpec((None, 2, None), tf.int64, "categorical_features"),
+    ]
+
+    @tf.function(input_signature=features)
+    def serve(dense_features, categorical_features):
+        ids = {"categorical_features": categorical_features}
+        return {"probability": CountedIds()(ids)}
+
+    bags = tf.ragged.constant([[[1], [2, 3]], [[4], []]], tf.int64)
+    rows = {"dense_features": tf.zeros((2, 3)), "categorical_features": bags}
+    path = write_onnx(CountedIds(), serve, rows, tmp_path)
+    padded = {
+        "dense_features": np.zeros((2, 3), np.float32),
+        "categorical_features": np.array([[[1, -1], [2, 3]], [[4, -1], [-1, -1]]]),
+    }
+    (counts,) = session(path).run(["probability"], padded)
+    assert counts.ravel().tolist() == [3, 1]
+
+
 class Checked(keras.Model):
     """A layer with an operation that ONNX does not have."""
 

@@ -39,6 +39,13 @@ def load(tmp_path):
     return load
 
 
+def test_limits_may_have_an_exponent(load):
+    columns = load(
+        "label: y\ndense: [{name: price, clip: [-1e-2, 1e6]}]\nnames: [y, price]\n"
+    )
+    assert columns.recipes["price"]["clip"] == [-0.01, 1_000_000.0]
+
+
 def test_transforms_buckets_and_flags_are_read(load):
     columns = load(EVERYTHING)
     assert columns.dense_features == (
@@ -100,6 +107,8 @@ def test_features_as_before_have_no_recipe(load, transform):
         ("clip: [null, null]", "two ascending numbers"),
         ("clip: [0, .inf]", "two ascending numbers"),
         ("clip: [0, yes]", "two ascending numbers"),
+        ("clip: [0, 1e39]", "two ascending numbers"),
+        (f"clip: [0, 1{'0' * 400}]", "two ascending numbers"),
         ("clip: 5", "clip is 5, expected"),
         ("clip: ~", "clip is None, expected"),
         ("missing_flag: 1", "missing_flag is 1, expected true or false"),

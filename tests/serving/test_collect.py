@@ -251,9 +251,13 @@ def test_requests_without_raw_rows_are_counted(logs, tmp_path):
             "user,buyed\nu1,1\n",
             "has the columns user, buyed, expected the label",
         ),
-        ("bought\n1\n", "expected the label bought and one or more columns that say"),
+        ("bought\n1\n", "one or more columns that say which rows it is for$"),
         ("user,bought\nu1,1\nu1,0\n", "has several labels for user 'u1', expected one"),
         ("user,bought\nu9,1\n", "no row to write. Collected 0 rows of 2 requests; 4"),
+        (
+            "user,id,bought\nu1,7,1\n",
+            "no label; no request has a value of id, a column of the labels",
+        ),
         ("", "cannot be read: empty CSV; expected a CSV or Parquet file of labels"),
     ],
 )
@@ -274,6 +278,9 @@ def test_files_that_hold_no_requests_are_refused(tmp_path):
     frame = record_header(len(contents)) + contents + record_footer(contents)
     file.write_bytes(frame)
     with pytest.raises(InputError, match=r"record 0: .*; expected a PredictionLog, as"):
+        collect(CollectCommand(file, model, output))
+    file.write_bytes(frame[:-1])
+    with pytest.raises(InputError, match="a whole record: the file is damaged, or no"):
         collect(CollectCommand(file, model, output))
     with pytest.raises(InputError, match=r"has no file that ends in \.tfrecord"):
         collect(CollectCommand(tmp_path / "model", model, output))

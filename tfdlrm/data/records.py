@@ -49,8 +49,17 @@ def record_footer(payload: bytes) -> bytes:
     return struct.pack("<I", masked_crc32c(payload))
 
 
-def read_records(path: Path) -> Iterator[tuple[int, bytes]]:
+_OF_A_DATA_SET = "the data set is damaged; remove it and prepare it again"
+
+
+def read_records(
+    path: Path, remedy: str = _OF_A_DATA_SET
+) -> Iterator[tuple[int, bytes]]:
     """Read a TFRecord file and check every byte of it.
+
+    Args:
+        path: The file.
+        remedy: What to do about a damaged record, for messages.
 
     Yields:
         Number, from 0, and payload of each record.
@@ -63,7 +72,7 @@ def read_records(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
         with path.open("rb") as file:
             while (
-                payload := _next_payload(file, f"{path}, record {number}")
+                payload := _next_payload(file, f"{path}, record {number}", remedy)
             ) is not None:
                 yield number, payload
                 number += 1
@@ -73,35 +82,37 @@ def read_records(path: Path) -> Iterator[tuple[int, bytes]]:
         ) from None
 
 
-def _next_payload(file: BinaryIO, record_name: str) -> bytes | None:
+def _next_payload(file: BinaryIO, record_name: str, remedy: str) -> bytes | None:
     """Read the next payload; return `None` at the end of the file."""
     header = file.read(HEADER_BYTES)
     if not header:
         return None
     if len(header) < HEADER_BYTES:
         raise _damage(
-            record_name, f"the file ends after {len(header)} bytes of its header"
+            record_name,
+            f"the file ends after {len(header)} bytes of its header",
+            remedy,
         )
     (num_bytes,) = struct.unpack_from("<Q", header)
     if header != record_header(num_bytes):
-        raise _damage(record_name, "the checksum of its length does not match")
+        raise _damage(record_name, "the checksum of its length does not match", remedy)
     if num_bytes > MAX_PAYLOAD_BYTES:
-        raise _damage(record_name, f"its length is {num_bytes:,} bytes")
+        raise _damage(record_name, f"its length is {num_bytes:,} bytes", remedy)
     body = file.read(num_bytes + FOOTER_BYTES)
     if len(body) < num_bytes + FOOTER_BYTES:
         raise _damage(
             record_name,
             f"the file ends after {len(body):,} of its {num_bytes + FOOTER_BYTES:,} "
             "bytes",
+            remedy,
         )
     payload = body[:num_bytes]
     if body[num_bytes:] != record_footer(payload):
-        raise _damage(record_name, "the checksum of its contents does not match")
+        raise _damage(
+            record_name, "the checksum of its contents does not match", remedy
+        )
     return payload
 
 
-def _damage(record_name: str, problem: str) -> InputError:
-    return InputError(
-        f"{record_name}: {problem}, expected a whole record: the data set is damaged; "
-        "remove it and prepare it again"
-    )
+def _damage(record_name: str, problem: str, remedy: str) -> InputError:
+    return InputError(f"{record_name}: {problem}, expected a whole record: {remedy}")

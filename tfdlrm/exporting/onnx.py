@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfdlrm.base.errors import InputError
+from tfdlrm.exporting.checks import PADDING_ID
 from tfdlrm.layers._devices import without_tf32
 
 FILE_NAME = "model.onnx"
@@ -151,12 +152,18 @@ def _write_large(proto: Any, large_weights: list[keras.Variable], path: Path) ->
                 tensor.external_data.add(key=key, value=str(value))
 
 
+def _padded(values: Any) -> tf.Tensor:
+    """Return features with padding after the ids of each bag, as ONNX takes them."""
+    is_ragged = isinstance(values, tf.RaggedTensor)
+    return values.to_tensor(PADDING_ID) if is_ragged else values
+
+
 def _verify(path: Path, serving_function: Any, rows: Mapping[str, tf.Tensor]) -> None:
     """Refuse a file that ONNX Runtime does not run as TensorFlow runs the model."""
     import onnxruntime
 
     inputs = {
-        spec.name: tf.cast(rows[spec.name], spec.dtype)
+        spec.name: tf.cast(_padded(rows[spec.name]), spec.dtype)
         for spec in serving_function.input_signature
     }
     expected = serving_function(**inputs)

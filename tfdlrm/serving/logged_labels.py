@@ -51,10 +51,11 @@ class Labels:
             ) from None
         if label not in table.columns or len(table.columns) < 2:
             names = ", ".join(table.columns)
+            is_alone = label in table.columns
+            hint = "" if is_alone else did_you_mean(label, table.columns)
             raise InputError(
                 f"{path} has the columns {names}, expected the label {label} and one "
-                f"or more columns that say which rows it is for"
-                f"{did_you_mean(label, table.columns)}"
+                f"or more columns that say which rows it is for{hint}"
             )
         labels = cls(_as_text(table, path), label)
         labels._refuse_repeated(path)

@@ -23,6 +23,8 @@ from tfdlrm.serving.tensors import from_proto
 PROBABILITY, TIME = "/probability", "/time"
 """Columns next to those of the log."""
 
+_REMEDY = "the file is damaged, or no request log; collect the other files"
+
 Text = str | list[str] | None
 Rows = dict[str, list[Text]]
 
@@ -56,7 +58,7 @@ class LoggedRows:
         Raises:
             InputError: If the file is damaged or holds something else.
         """
-        for number, payload in read_records(path):
+        for number, payload in read_records(path, _REMEDY):
             try:
                 log = PredictionLog.FromString(payload)
                 frame = self._frame(log)
