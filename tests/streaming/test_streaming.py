@@ -44,7 +44,7 @@ def test_an_address_that_is_none_is_refused(url):
 
 
 def test_a_learning_rate_that_falls_to_0_is_refused():
-    with pytest.raises(InputError, match="is a cosine down to 0, .* final_share"):
+    with pytest.raises(InputError, match=r"is a cosine down to 0, .*final_share"):
         require_lasting_rate(OptimizerConfig(schedule=CosineConfig()))
     require_lasting_rate(OptimizerConfig(schedule=CosineConfig(final_share=0.1)))
 
