@@ -101,10 +101,13 @@ def _require_no_days(columns: Columns, config: PrepareConfig) -> None:
                 "out, or give all files by --raw"
             )
     if columns.days_by is not None:
+        fix = "give all files by --raw"
+        if config.columns is not None:
+            fix = f"drop it from {config.columns}, or {fix}"
         raise InputError(
             f"split is the column {columns.days_by.name} by "
             f"{config.columns or 'what is extended'}, but each split has its own "
-            "files: drop one of the two"
+            f"files: {fix}"
         )
 
 

@@ -236,7 +236,9 @@ def test_requests_without_raw_rows_are_counted(logs, tmp_path):
     model = save_schema(tmp_path, SHOP)
     ids = raw_log(price=["1"], user=["2"], tags=["3"])
     ids.predict_log.request.inputs["user"].dtype = 9
-    write_logs(logs / "y.tfrecord", ids, PredictionLog())
+    run = PredictionLog()
+    run.session_run_log.SetInParent()
+    write_logs(logs / "y.tfrecord", ids, run)
     result = collect(CollectCommand(logs, model, tmp_path / "rows.csv"))
     assert str(result) == (
         "Collected 4 rows of 4 requests; 2 requests hold ids or other columns, not raw "
@@ -281,6 +283,9 @@ def test_files_that_hold_no_requests_are_refused(tmp_path):
         collect(CollectCommand(file, model, output))
     file.write_bytes(frame[:-1])
     with pytest.raises(InputError, match="a whole record: the file is damaged, or no"):
+        collect(CollectCommand(file, model, output))
+    write_logs(file, PredictionLog())
+    with pytest.raises(InputError, match=r"record 0: it has no request; expected a"):
         collect(CollectCommand(file, model, output))
     with pytest.raises(InputError, match=r"has no file that ends in \.tfrecord"):
         collect(CollectCommand(tmp_path / "model", model, output))

@@ -17,7 +17,7 @@ from pipelines.logs.columns import Columns
 from tfdlrm.base.errors import InputError
 from tfdlrm.data.records import read_records
 from tfdlrm.serving.data_types import FLOAT32, TEXT
-from tfdlrm.serving.errors import ServingError
+from tfdlrm.serving.errors import ServingError, refuse
 from tfdlrm.serving.tensors import from_proto
 
 PROBABILITY, TIME = "/probability", "/time"
@@ -83,6 +83,8 @@ class LoggedRows:
             rows = self._example_rows(request.input.example_list.examples)
             is_multi = kind == "multi_inference_log"
             scores = _scores(response.results[0] if is_multi else response.result)
+        elif kind is None:
+            refuse("it has no request")
         else:
             rows = None
         if rows is None:
