@@ -26,4 +26,5 @@ def test_a_run_holds_its_tables_once(tmp_path):
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     weights_and_state = 2 * 4 * summary["parameters"]
     assert weights_and_state > 2e9
-    assert summary["peak_memory"] < weights_and_state + 1.4e9
+    # The rest took 1.35 to 1.41 GB; with another copy it would take 2.4.
+    assert summary["peak_memory"] < weights_and_state + 1.8e9
