@@ -73,17 +73,20 @@ class LoggedRows:
 
     def _frame(self, log: PredictionLog) -> pl.DataFrame | None:
         """Return the rows of a request; `None` if it has none of the log's rows."""
-        kind = log.WhichOneof("log_type")
-        if kind == "predict_log":
+        log_type = log.WhichOneof("log_type")
+        if log_type == "predict_log":
             request, response = log.predict_log.request, log.predict_log.response
             rows = self._predict_rows(request.inputs)
             scores = _numbers(response.outputs, "probability")
-        elif kind in ("classify_log", "regress_log", "multi_inference_log"):
-            request, response = getattr(log, kind).request, getattr(log, kind).response
+        elif log_type in ("classify_log", "regress_log", "multi_inference_log"):
+            request, response = (
+                getattr(log, log_type).request,
+                getattr(log, log_type).response,
+            )
             rows = self._example_rows(request.input.example_list.examples)
-            is_multi = kind == "multi_inference_log"
+            is_multi = log_type == "multi_inference_log"
             scores = _scores(response.results[0] if is_multi else response.result)
-        elif kind is None:
+        elif log_type is None:
             refuse("it has no request")
         else:
             rows = None
@@ -154,13 +157,13 @@ class LoggedRows:
 
 def _values(feature: Any) -> list[str]:
     """Return the values of a feature of an Example as text."""
-    kind = feature.WhichOneof("kind")
-    if kind is None:
+    field = feature.WhichOneof("kind")
+    if field is None:
         return []
-    values = getattr(feature, kind).value
-    if kind == "bytes_list":
+    values = getattr(feature, field).value
+    if field == "bytes_list":
         return [value.decode() for value in values]
-    if kind == "float_list":  # the shortest text of the same float32; NaN is missing
+    if field == "float_list":  # the shortest text of the same float32; NaN is missing
         numbers = pl.Series(values, dtype=pl.Float32).fill_nan(None)
         return numbers.drop_nulls().cast(pl.String).to_list()
     return [str(value) for value in values]
