@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from pipelines.ids.number_values import columns_of
 from pipelines.logs.columns import Columns
 from pipelines.logs.scored_rows import SCORE
 from pipelines.logs.text_style import TextStyle
@@ -33,12 +34,7 @@ def columns_of_model(path: Path) -> Columns:
             f"{path} holds no model of this project, expected a directory such as "
             "saved_models/dlrm/1"
         )
-    schema = FeatureSchema.load(directory)
-    return (
-        Columns.criteo()
-        if schema.columns is None
-        else Columns.from_json(schema.columns)
-    )
+    return columns_of(FeatureSchema.load(directory))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ class Labels:
     """Labels by the values of some columns, all as text.
 
     Args:
-        table: The columns, and the label.
+        table: The columns, and the label; rows have a label and one of the values.
         label: Name of the label.
     """
 
@@ -59,7 +59,9 @@ class Labels:
             )
         labels = cls(_as_text(table, path), label)
         labels._refuse_repeated(path)
-        return labels
+        has_value = pl.any_horizontal(pl.col(labels.keys).is_not_null())
+        known = labels.table.filter(has_value, pl.col(label).is_not_null())
+        return cls(known, label)
 
     def _refuse_repeated(self, path: Path) -> None:
         is_repeated = self.table.select(self.keys).is_duplicated()
@@ -76,10 +78,8 @@ class Labels:
 
         Missing values are equal, but rows that lack all values have no label.
         """
-        has_value = pl.any_horizontal(pl.col(self.keys).is_not_null())
-        labels = self.table.filter(has_value, pl.col(self.label).is_not_null())
         return frame.drop(self.label, strict=False).join(
-            labels, on=self.keys, nulls_equal=True, maintain_order="left"
+            self.table, on=self.keys, nulls_equal=True, maintain_order="left"
         )
 
 

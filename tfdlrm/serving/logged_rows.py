@@ -25,6 +25,9 @@ PROBABILITY, TIME = "/probability", "/time"
 
 _REMEDY = "the file is damaged, or no request log; collect the other files"
 
+_REQUESTS_AT_ONCE = 4096
+"""Labels that join the rows of one request are all read for it."""
+
 Text = str | list[str] | None
 Rows = dict[str, list[Text]]
 
@@ -49,7 +52,7 @@ class LoggedRows:
     num_skipped: int = 0
 
     def read(self, path: Path) -> Iterator[pl.DataFrame]:
-        """Read the rows of each request in a file of `PredictionLog`s.
+        """Read the rows in a file of `PredictionLog`s, those of many requests at once.
 
         Yields:
             A column of text for each feature of the log and each of `extra`, lists for
@@ -58,6 +61,7 @@ class LoggedRows:
         Raises:
             InputError: If the file is damaged or holds something else.
         """
+        frames: list[pl.DataFrame] = []
         for number, payload in read_records(path, _REMEDY):
             try:
                 log = PredictionLog.FromString(payload)
@@ -69,7 +73,12 @@ class LoggedRows:
                 ) from None
             self.num_requests += 1
             if frame is not None:
-                yield frame
+                frames.append(frame)
+            if len(frames) == _REQUESTS_AT_ONCE:
+                yield pl.concat(frames)
+                frames = []
+        if frames:
+            yield pl.concat(frames)
 
     def _frame(self, log: PredictionLog) -> pl.DataFrame | None:
         """Return the rows of a request; `None` if it has none of the log's rows."""
