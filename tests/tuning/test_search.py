@@ -134,8 +134,8 @@ def test_settings_that_exclude_each_other_fail_a_trial(config, monkeypatch):
             raise InputError("top_mlp_units is [8], expected others")
         return real(settings)
 
-    real = searching.read_trial
-    monkeypatch.setattr(searching, "read_trial", refuse)
+    real = searching.train_config_of
+    monkeypatch.setattr(searching, "train_config_of", refuse)
     Training(monkeypatch)
     search(replace(config, trials=6))
     states = {row["model.top_mlp_units"]: row["state"] for row in rows_of(config)}

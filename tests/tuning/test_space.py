@@ -10,12 +10,13 @@ from tfdlrm.config import (
     OptimizerConfig,
     TrainConfig,
 )
+from tfdlrm.config.plain_settings import train_config_of
 from tfdlrm.config.schedules import CosineConfig
 from tfdlrm.tuning.best_settings import chosen_settings
 from tfdlrm.tuning.dimensions import Choices, Range
 from tfdlrm.tuning.space import Space
 from tfdlrm.tuning.space_check import check_space
-from tfdlrm.tuning.trial_settings import read_trial, trial_settings
+from tfdlrm.tuning.trial_settings import trial_settings
 
 
 def read(tmp_path, text, base=None):
@@ -151,13 +152,13 @@ optimizer:
         "optimizer.dense.learning_rate": 0.125,
     }
     base = TrainConfig(optimizer=OptimizerConfig(schedule=CosineConfig()))
-    config = read_trial(trial_settings(base, values))
+    config = train_config_of(trial_settings(base, values))
     assert config.early_stopping == EarlyStoppingConfig(3, "auc")
     assert config.optimizer.schedule is None
     assert config.optimizer.dense.learning_rate == 0.125
     settings = chosen_settings(base, values)
     assert settings["early_stopping"] == {"patience": 3, "metric": "auc"}
-    assert read_trial(settings) == config
+    assert train_config_of(settings) == config
 
 
 def test_a_setting_that_no_trial_has_is_refused(tmp_path):
@@ -175,7 +176,7 @@ def test_a_setting_that_no_trial_has_is_refused(tmp_path):
 def test_another_model_keeps_what_was_given_and_it_has_too():
     base = TrainConfig(model=DLRMConfig(embedding_dim=4, bottom_mlp_units=(8,)))
     settings = trial_settings(base, {"model.name": "dcn_v2", "model.rank": 2})
-    assert read_trial(settings).model == DCNV2Config(embedding_dim=4, rank=2)
+    assert train_config_of(settings).model == DCNV2Config(embedding_dim=4, rank=2)
 
 
 def test_each_value_is_checked_by_the_settings_of_training(tmp_path):

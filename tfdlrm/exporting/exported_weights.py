@@ -3,22 +3,20 @@
 import json
 import re
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-import yaml
 
 from tfdlrm.base import local_copies, storage
-from tfdlrm.base.command_line import parse
 from tfdlrm.base.errors import InputError
 from tfdlrm.checkpoints.carry import CarriedVariables
 from tfdlrm.checkpoints.roles import Role
 from tfdlrm.config import TrainConfig
 from tfdlrm.config.models import ModelConfig
+from tfdlrm.config.plain_settings import train_config_of
 from tfdlrm.data.meaning import Meaning
 from tfdlrm.data.schema import FeatureSchema
 from tfdlrm.data.vocabulary_contents import with_contents
@@ -140,7 +138,7 @@ def _settings_in(card: dict[str, Any]) -> TrainConfig | None:
     if config.get("model") is None:
         return None
     names = ("model", "ensemble")
-    return _parsed({name: config[name] for name in names if name in config})
+    return train_config_of({name: config[name] for name in names if name in config})
 
 
 def read_card(version: Path) -> dict[str, Any]:
@@ -158,11 +156,3 @@ def read_card(version: Path) -> dict[str, Any]:
         raise InputError(
             f"{path} cannot be read ({error}): export the model again"
         ) from None
-
-
-def _parsed(settings: dict[str, Any]) -> TrainConfig:
-    """Return settings of training from their plain values."""
-    with tempfile.TemporaryDirectory(prefix="tfdlrm-") as folder:
-        file = Path(folder) / "config.yaml"
-        file.write_text(yaml.safe_dump(settings), encoding="utf-8")
-        return parse(TrainConfig, "tfdlrm.train", ["--config", str(file)])

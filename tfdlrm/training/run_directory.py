@@ -16,13 +16,13 @@ import yaml
 
 from tfdlrm.base import directories, local_copies, storage
 from tfdlrm.base.checksums import file_sha256, seal, unseal
-from tfdlrm.base.command_line import parse, to_yaml
+from tfdlrm.base.command_line import to_yaml
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import TrainConfig
 from tfdlrm.config.cluster import Cluster
+from tfdlrm.config.plain_settings import train_config_of
 from tfdlrm.training.run_files import REPORT_FILE, RunFiles
 from tfdlrm.training.run_settings import (
-    CONFIG_FILE,
     COPY_FILE,
     copied_settings,
     first_difference,
@@ -306,7 +306,7 @@ class RunDirectory(RunFiles):
         change = first_difference(copied_settings(self.path) or settings, settings)
         if change:
             print(f"{self.config_file} was changed since its run began: {change}")
-        return _parse(settings)
+        return train_config_of(settings)
 
 
 def _used_settings(
@@ -317,19 +317,11 @@ def _used_settings(
     return settings | {"prepare": dict(prepared or {})}
 
 
-def _parse(settings: Mapping[str, Any]) -> TrainConfig:
-    """Return the settings of a run, which may be of an earlier release."""
-    with TemporaryDirectory(prefix="tfdlrm-") as folder:
-        file = Path(folder) / CONFIG_FILE
-        file.write_text(yaml.safe_dump(dict(settings)), encoding="utf-8")
-        return parse(TrainConfig, "tfdlrm.train", ["--config", str(file)])
-
-
 def _complete(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a run with those that its release did not have."""
     others = {name: value for name, value in settings.items() if name != "prepare"}
     try:
-        return dict(yaml.safe_load(to_yaml(_parse(others))))
+        return dict(yaml.safe_load(to_yaml(train_config_of(others))))
     except InputError:  # they are compared as they are
         return dict(settings)
 

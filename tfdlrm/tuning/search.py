@@ -9,6 +9,7 @@ from tfdlrm.base import directories, storage
 from tfdlrm.base.command_line import to_yaml
 from tfdlrm.base.errors import InputError
 from tfdlrm.base.signals import terminate_is_exit
+from tfdlrm.config.plain_settings import train_config_of
 from tfdlrm.config.tuning import TuneConfig
 from tfdlrm.tuning.best_settings import write_best
 from tfdlrm.tuning.outcome import (
@@ -33,7 +34,7 @@ from tfdlrm.tuning.study import (
 )
 from tfdlrm.tuning.table import TrialTable
 from tfdlrm.tuning.trial_run import keep_curves, run_trial
-from tfdlrm.tuning.trial_settings import read_trial, trial_settings
+from tfdlrm.tuning.trial_settings import trial_settings
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -113,7 +114,7 @@ def _outcome_of(
     trial: "Trial", values: dict[str, Any], config: TuneConfig, rows: RowsOfSearch
 ) -> Outcome:
     try:
-        settings = read_trial(trial_settings(config.training, values))
+        settings = train_config_of(trial_settings(config.training, values))
         rows.accept(settings)
     except InputError as error:  # each value is possible, but not all together
         return Outcome.failed(str(error))

@@ -7,8 +7,9 @@ from typing import Any
 
 from tfdlrm.base.errors import InputError
 from tfdlrm.config import TrainConfig
+from tfdlrm.config.plain_settings import train_config_of
 from tfdlrm.tuning.space import Space
-from tfdlrm.tuning.trial_settings import read_trial, trial_settings
+from tfdlrm.tuning.trial_settings import trial_settings
 
 _ATTEMPTS = 6
 """Combinations that a value is tried in before it counts as impossible."""
@@ -38,7 +39,7 @@ def check_space(
             for name, position in positions.items()
         }
         try:
-            accept(read_trial(trial_settings(base, values)))
+            accept(train_config_of(trial_settings(base, values)))
         except InputError as error:
             return error
         accepted.update(positions.items())

@@ -1,13 +1,11 @@
 """The settings of one trial: those that all share, with the values of the search."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
 
-from tfdlrm.base.command_line import parse, to_yaml
+from tfdlrm.base.command_line import to_yaml
 from tfdlrm.base.setting_list import Section, settings_of, variable_sections
 from tfdlrm.config import TrainConfig
 
@@ -70,18 +68,6 @@ def trial_settings(base: TrainConfig, values: Mapping[str, Any]) -> dict[str, An
         if not is_absent:
             put_setting(settings, name, value)
     return settings
-
-
-def read_trial(settings: Mapping[str, Any]) -> TrainConfig:
-    """Return the settings as `tfdlrm.train --config` reads them.
-
-    Raises:
-        InputError: If it refuses them.
-    """
-    with TemporaryDirectory(prefix="tfdlrm-") as folder:
-        file = Path(folder) / "trial.yaml"
-        file.write_text(yaml.safe_dump(dict(settings)), encoding="utf-8")
-        return parse(TrainConfig, "tfdlrm.train", ["--config", str(file)])
 
 
 def _kept(
