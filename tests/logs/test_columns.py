@@ -22,16 +22,6 @@ split: {time: ts, unit: ms}
 """
 
 
-@pytest.fixture
-def load(tmp_path):
-    def load(text):
-        path = tmp_path / "columns.yaml"
-        path.write_text(text, encoding="utf-8")
-        return load_columns(path)
-
-    return load
-
-
 def test_everything_that_can_be_said_is_read(load):
     columns = load(EVERYTHING.replace("positive: yes", "positive: 'yes'"))
     assert columns == Columns(

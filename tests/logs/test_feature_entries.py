@@ -8,7 +8,6 @@ import pytest
 
 from pipelines.ids.number_values import NumberValues
 from pipelines.logs.columns import Columns
-from pipelines.logs.columns_file import load_columns
 from tfdlrm.base.errors import InputError
 from tfdlrm.data.number_features import NumberFeature
 
@@ -27,16 +26,6 @@ categorical:
   - {name: visits_bucket, column: visits, buckets: log2_squared}
   - {name: hour, buckets: {quantiles: 6}, clip: [0, 23]}
 """
-
-
-@pytest.fixture
-def load(tmp_path):
-    def load(text):
-        path = tmp_path / "columns.yaml"
-        path.write_text(text, encoding="utf-8")
-        return load_columns(path)
-
-    return load
 
 
 def test_limits_may_have_an_exponent(load):

@@ -211,3 +211,18 @@ def values_of(model):
     """The values of all variables of a model and its optimizer, by name."""
     variables = SavedVariables(model)
     return {name: variables.read(name) for name in variables.shapes}
+
+
+def assert_two_days_equal_one_run(directory, **changes):
+    """Train two days by a warm start, and as two epochs, and compare all values."""
+    schema = first_day(directory / "data")
+    both_days = settings(directory / "both", epochs=2, **changes)
+    expected = values_of(trained(directory / "data", schema, both_days))
+    day_1 = settings(directory / "day1", **changes)
+    trained(directory / "data", schema, day_1)
+    # Another seed: nothing of the new model's own first weights may be left.
+    day_2 = replace(day_1, run_dir=directory / "day2", init_from=day_1.run_dir, seed=5)
+    values = values_of(trained(directory / "data", schema, day_2, first_epoch=1))
+    assert values.keys() == expected.keys()
+    for name, expected_values in expected.items():
+        np.testing.assert_array_equal(values[name], expected_values, err_msg=name)

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.small_runs import assert_equal, train, train_until_killed
 from tests.support.two_days import (
+    assert_two_days_equal_one_run,
     begun,
     first_day,
     second_day,
@@ -63,18 +64,6 @@ def test_a_killed_run_ends_bit_for_bit_as_a_whole_one(optimizer, tmp_path):
     weights, curves = train(tmp_path / "killed", optimizer)
     assert_equal(weights, expected)
     assert curves == expected_curves
-
-
-def assert_two_days_equal_one_run(directory, **changes):
-    schema = first_day(directory / "data")
-    both_days = settings(directory / "both", epochs=2, **changes)
-    expected = values_of(trained(directory / "data", schema, both_days))
-    day_1 = settings(directory / "day1", **changes)
-    trained(directory / "data", schema, day_1)
-    day_2 = replace(day_1, run_dir=directory / "day2", init_from=day_1.run_dir, seed=5)
-    values = values_of(trained(directory / "data", schema, day_2, first_epoch=1))
-    for name, expected_values in expected.items():
-        np.testing.assert_array_equal(values[name], expected_values, err_msg=name)
 
 
 @pytest.mark.slow

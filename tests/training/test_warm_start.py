@@ -10,6 +10,7 @@ import pytest
 from tests.support.small_runs import dying_at_step
 from tests.support.two_days import (
     MODEL,
+    assert_two_days_equal_one_run,
     first_day,
     second_day,
     settings,
@@ -30,20 +31,6 @@ SCHEDULE = OptimizerConfig(
 def _restored_precision():
     yield
     keras.config.set_dtype_policy("float32")
-
-
-def assert_two_days_equal_one_run(directory, **changes):
-    schema = first_day(directory / "data")
-    both_days = settings(directory / "both", epochs=2, **changes)
-    expected = values_of(trained(directory / "data", schema, both_days))
-    day_1 = settings(directory / "day1", **changes)
-    trained(directory / "data", schema, day_1)
-    # Another seed: nothing of the new model's own first weights may be left.
-    day_2 = replace(day_1, run_dir=directory / "day2", init_from=day_1.run_dir, seed=5)
-    values = values_of(trained(directory / "data", schema, day_2, first_epoch=1))
-    assert values.keys() == expected.keys()
-    for name, expected_values in expected.items():
-        np.testing.assert_array_equal(values[name], expected_values, err_msg=name)
 
 
 @pytest.mark.slow_variants
