@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfdlrm.layers._missed_decay import MissedDecay
 from tfdlrm.layers._table_rows import own_copy, write_rows
 from tfdlrm.optimizers._parts import table_optimizer
+from tfdlrm.optimizers._tables import is_table
 
 _LARGEST_SHARE = 1 - 2**-24
 """The largest share of a row that one step takes away."""
@@ -75,6 +76,18 @@ class LateDecay:
             write_rows(table, rows, values)
             write_rows(sums, rows, tf.fill(tf.shape(rows), missed.now))
 
+    def catch_up_with(self, table: Any, gradient: Any, sums: Any) -> None:
+        """Bring the rows of a gradient up to now, this step's decay included.
+
+        Args:
+            table: The table, or its copy on this device.
+            gradient: Its gradient, dense or `tf.IndexedSlices`.
+            sums: The sum of each row.
+        """
+        is_sparse = isinstance(gradient, tf.IndexedSlices)
+        rows = gradient.indices if is_sparse else tf.range(table.shape[0])
+        self.catch_up_rows(table, sums.value, rows)
+
     def catch_up(self) -> None:
         """Bring all rows of all tables up to now, some at a time."""
         for table, sums in zip(self.tables, self.sums, strict=True):
@@ -100,6 +113,35 @@ class LateDecay:
             for copy in _copies(variable):
                 with tf.device(copy.device):
                     copy.assign(function(copy))
+
+
+def require_late_tables(name: str, variables: Sequence[Any]) -> None:
+    """Refuse late decay where lookups could not read it.
+
+    Args:
+        name: Name of the optimizer.
+        variables: The variables that it is built for.
+
+    Raises:
+        ValueError: If a table is none of `EmbeddingCollection`, or a step that was
+            traced before has lookups without the decay.
+    """
+    others = [
+        variable.path
+        for variable in filter(is_table, variables)
+        if not getattr(variable, "is_embedding_table", False)
+    ]
+    if others:
+        raise ValueError(
+            f"{name} has decay_of='touched', which {others[0]} cannot read: use "
+            "EmbeddingCollection, or decay_of='all'."
+        )
+    if tf.inside_function():
+        raise ValueError(
+            f"{name} has decay_of='touched', for which it must be built before the "
+            "first step: call optimizer.build(model.trainable_variables) on a built "
+            "model."
+        )
 
 
 def _copies(variable: keras.Variable) -> list[tf.Variable]:

@@ -13,13 +13,10 @@ from tfdlrm.layers._wide_sums import sum_dtype
 from tfdlrm.optimizers._accumulation import GradientSum
 from tfdlrm.optimizers._clipping import clip
 from tfdlrm.optimizers._collective_keys import use_own_keys
-from tfdlrm.optimizers._late_decay import LateDecay
+from tfdlrm.optimizers._late_decay import LateDecay, require_late_tables
+from tfdlrm.optimizers._slices import concatenate, divisible
 from tfdlrm.optimizers._tables import is_table
-from tfdlrm.optimizers._whole_tables import (
-    TableDecay,
-    penalty_gradient,
-    whole_gradient,
-)
+from tfdlrm.optimizers._whole_tables import TableDecay
 
 _WHOLE_TABLE = {
     "weight_decay": "Leave weight_decay unset, and set table_weight_decay, or give an "
@@ -102,17 +99,9 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         self._sums: Callable[[Any], GradientSum] = {}.__getitem__
         self._clips = bool(self.clipnorm or self.global_clipnorm or self.clipvalue)
         self._decay = TableDecay(table_l2, table_weight_decay, decay_of)
-        if table_l2 and self._decay.is_late and not self._adds_penalties:
-            raise ValueError(
-                f"{type(self).__name__} has table_l2 and decay_of='touched', but its "
-                "steps depend on the penalty at every step before: set "
-                "table_weight_decay instead, or decay_of='all'."
-            )
-        if self._clips and table_l2:
-            raise ValueError(
-                f"{type(self).__name__} does not clip gradients together with the "
-                "penalty of whole tables: leave clipping or table_l2 unset."
-            )
+        self._decay.require_possible(
+            type(self).__name__, self._adds_penalties, self._clips
+        )
 
     def build(self, variables: Any) -> None:
         if self.built:
@@ -125,7 +114,8 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             if hasattr(variable, "shard")
         )
         self._require_one_home(variables)
-        self._require_tables(variables)
+        if self._decay.is_late:
+            require_late_tables(type(self).__name__, variables)
         if self._decay:
             self._decayed = frozenset(map(self._var_key, filter(is_table, variables)))
         if self.gradient_accumulation_steps:
@@ -214,32 +204,6 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             if changed is not None:
                 changed.assign(tf.ones(changed.shape, tf.bool))
 
-    def _require_tables(self, variables: Any) -> None:
-        """Refuse late decay where lookups could not read it.
-
-        Raises:
-            ValueError: If a table is none of `EmbeddingCollection`, or a step that was
-                traced before has lookups without the decay.
-        """
-        if not self._decay.is_late:
-            return
-        others = [
-            variable.path
-            for variable in filter(is_table, variables)
-            if not getattr(variable, "is_embedding_table", False)
-        ]
-        if others:
-            raise ValueError(
-                f"{type(self).__name__} has decay_of='touched', which {others[0]} "
-                "cannot read: use EmbeddingCollection, or decay_of='all'."
-            )
-        if tf.inside_function():
-            raise ValueError(
-                f"{type(self).__name__} has decay_of='touched', for which it must be "
-                "built before the first step: call "
-                "optimizer.build(model.trainable_variables) on a built model."
-            )
-
     def _add_late_decay(self, variables: Any) -> None:
         tables = list(filter(is_table, variables))
         with self._scope():
@@ -309,7 +273,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         if self.loss_scale_factor is not None:
-            grads = [_divisible(gradient) for gradient in grads]
+            grads = [divisible(gradient) for gradient in grads]
         super().apply(grads, trainable_variables)
 
     def _backend_apply_gradients(self, grads: Any, trainable_variables: Any) -> None:
@@ -388,7 +352,7 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         for gradient, variable in pairs:
             if self._has_home(variable):
                 with tf.device(variable.device):
-                    gradient = _concatenate(local_results(gradient))
+                    gradient = concatenate(local_results(gradient))
                     self.update_step(
                         gradient, variable, local_results(learning_rate)[0]
                     )
@@ -402,9 +366,9 @@ class SparseOptimizer(keras.optimizers.Optimizer):
         dtype = sum_dtype(variable.dtype)
         learning_rate = tf.cast(learning_rate, dtype)
         if self.late_decay is not None and key in self._decayed:
-            self._catch_up_rows(variable, gradient, self._sums_of_rows(key))
+            self.late_decay.catch_up_with(variable, gradient, self._sums_of_rows(key))
         elif key in self._decayed:
-            gradient = self._decay_table(variable, gradient, dtype)
+            gradient = self._decay.step(variable, gradient, dtype, self.learning_rate)
             if changed is not None:
                 changed.assign(tf.ones_like(changed))
                 changed = None
@@ -420,34 +384,12 @@ class SparseOptimizer(keras.optimizers.Optimizer):
             gradient = tf.cast(gradient, dtype)
             self._update_dense(variable, gradient, learning_rate)
 
-    def _catch_up_rows(self, table: tf.Variable, gradient: Any, sums: Any) -> None:
-        """Bring the rows of a gradient up to now, this step's decay included."""
-        assert self.late_decay is not None
-        is_sparse = isinstance(gradient, tf.IndexedSlices)
-        rows = gradient.indices if is_sparse else tf.range(table.shape[0])
-        self.late_decay.catch_up_rows(table, sums.value, rows)
-
     def _backend_update_step(
         self, grads: Any, trainable_variables: Any, learning_rate: Any
     ) -> None:
         if self.late_decay is not None:
             self.late_decay.add_step(self.learning_rate)
         super()._backend_update_step(grads, trainable_variables, learning_rate)
-
-    def _decay_table(self, variable: tf.Variable, gradient: Any, dtype: Any) -> Any:
-        """Decay all rows of a table, and return its gradient with that of L2."""
-        l2, weight_decay = self._decay.l2, self._decay.weight_decay
-        if l2 and isinstance(gradient, tf.IndexedSlices):
-            values = tf.cast(gradient.values, dtype)
-            gradient = whole_gradient(variable, values, gradient.indices, l2)
-        elif l2:
-            gradient = tf.cast(gradient, dtype) + penalty_gradient(variable, dtype, l2)
-        if weight_decay:  # without the corrections of a subclass
-            rate = tf.cast(self.learning_rate, dtype) * weight_decay
-            # The gradient of L2 is that before the decay.
-            with tf.control_dependencies([getattr(gradient, "values", gradient)]):
-                subtract(variable, rate * tf.cast(variable, dtype))
-        return gradient
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self._decay.config}
@@ -463,55 +405,3 @@ class SparseOptimizer(keras.optimizers.Optimizer):
     ) -> None:
         """Update all of `variable`."""
         raise NotImplementedError
-
-
-def _divisible(gradient: Any) -> Any:
-    """Return a sparse gradient that Keras can divide by a number."""
-    if not isinstance(gradient, tf.IndexedSlices):
-        return gradient
-    return _Slices(gradient.values, gradient.indices, gradient.dense_shape)
-
-
-class _Slices(tf.IndexedSlices):
-    """A sparse gradient that can be divided by a number."""
-
-    def __truediv__(self, divisor: float) -> tf.IndexedSlices:
-        return tf.IndexedSlices(self.values / divisor, self.indices, self.dense_shape)
-
-
-def _concatenate(gradients: Any) -> tf.IndexedSlices:
-    """Concatenate the sparse gradients of several devices."""
-    return tf.IndexedSlices(
-        tf.concat([gradient.values for gradient in gradients], axis=0),
-        tf.concat([gradient.indices for gradient in gradients], axis=0),
-    )
-
-
-def scatter_add(variable: tf.Variable, rows: Any, values: Any) -> None:
-    """Add `values` to `rows` of `variable`, in place."""
-    tf.raw_ops.ResourceScatterAdd(
-        resource=variable.handle, indices=rows, updates=values
-    )
-
-
-def is_narrow(variable: tf.Variable) -> bool:
-    """Return whether a variable has 16 bits, so that state and steps are float32."""
-    return variable.dtype in (tf.float16, tf.bfloat16)
-
-
-def subtract_rows(variable: tf.Variable, rows: Any, steps: Any) -> None:
-    """Subtract `steps` from distinct `rows` of `variable`, and round once."""
-    if is_narrow(variable):
-        values = tf.cast(tf.gather(variable, rows), steps.dtype)
-        write_rows(variable, rows, tf.cast(values - steps, variable.dtype))
-    else:
-        scatter_add(variable, rows, -steps)
-
-
-def subtract(variable: tf.Variable, steps: Any) -> None:
-    """Subtract `steps` from all of `variable`, and round once."""
-    if is_narrow(variable):
-        steps = tf.cast(variable, steps.dtype) - steps
-        variable.assign(tf.cast(steps, variable.dtype))
-    else:
-        variable.assign_sub(steps)

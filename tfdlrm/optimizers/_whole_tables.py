@@ -5,6 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfdlrm.optimizers._row_steps import subtract
+
 
 @dataclass(frozen=True)
 class TableDecay:
@@ -51,6 +53,55 @@ class TableDecay:
             "table_weight_decay": self.weight_decay,
             "decay_of": self.of,
         }
+
+    def require_possible(self, name: str, adds_penalties: bool, clips: bool) -> None:
+        """Refuse L2 where an optimizer cannot step by it.
+
+        Args:
+            name: Name of the optimizer.
+            adds_penalties: Whether its steps of several gradients are that of their
+                sum.
+            clips: Whether it clips gradients.
+
+        Raises:
+            ValueError: If it cannot.
+        """
+        if self.l2 and self.is_late and not adds_penalties:
+            raise ValueError(
+                f"{name} has table_l2 and decay_of='touched', but its steps depend on "
+                "the penalty at every step before: set table_weight_decay instead, or "
+                "decay_of='all'."
+            )
+        if clips and self.l2:
+            raise ValueError(
+                f"{name} does not clip gradients together with the penalty of whole "
+                "tables: leave clipping or table_l2 unset."
+            )
+
+    def step(
+        self, table: tf.Variable, gradient: Any, dtype: Any, learning_rate: Any
+    ) -> Any:
+        """Decay all rows of a table, and return its gradient with that of L2.
+
+        Args:
+            table: The table.
+            gradient: Its gradient, dense or `tf.IndexedSlices`.
+            dtype: Type of the sums.
+            learning_rate: Learning rate without the corrections of an optimizer.
+        """
+        if self.l2 and isinstance(gradient, tf.IndexedSlices):
+            values = tf.cast(gradient.values, dtype)
+            gradient = whole_gradient(table, values, gradient.indices, self.l2)
+        elif self.l2:
+            gradient = tf.cast(gradient, dtype) + penalty_gradient(
+                table, dtype, self.l2
+            )
+        if self.weight_decay:
+            rate = tf.cast(learning_rate, dtype) * self.weight_decay
+            # The gradient of L2 is that before the decay.
+            with tf.control_dependencies([getattr(gradient, "values", gradient)]):
+                subtract(table, rate * tf.cast(table, dtype))
+        return gradient
 
 
 def whole_gradient(table: tf.Variable, values: Any, rows: Any, l2: float) -> Any:

@@ -8,12 +8,8 @@ from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
 from tfdlrm.layers._table_rows import write_rows
 from tfdlrm.optimizers._clipping import sum_repeated
-from tfdlrm.optimizers._sparse import (
-    SparseOptimizer,
-    is_narrow,
-    subtract,
-    subtract_rows,
-)
+from tfdlrm.optimizers._row_steps import is_narrow, subtract, subtract_rows
+from tfdlrm.optimizers._sparse import SparseOptimizer
 
 
 @keras.saving.register_keras_serializable("tfdlrm")

@@ -7,12 +7,8 @@ import tensorflow as tf
 
 from tfdlrm.layers._table_rows import write_rows
 from tfdlrm.optimizers._clipping import sum_repeated
-from tfdlrm.optimizers._sparse import (
-    SparseOptimizer,
-    is_narrow,
-    subtract,
-    subtract_rows,
-)
+from tfdlrm.optimizers._row_steps import is_narrow, subtract, subtract_rows
+from tfdlrm.optimizers._sparse import SparseOptimizer
 
 
 @keras.saving.register_keras_serializable("tfdlrm")

@@ -6,13 +6,13 @@ import keras
 import tensorflow as tf
 
 from tfdlrm.optimizers._clipping import sum_repeated
-from tfdlrm.optimizers._sparse import (
-    SparseOptimizer,
+from tfdlrm.optimizers._row_steps import (
     is_narrow,
     scatter_add,
     subtract,
     subtract_rows,
 )
+from tfdlrm.optimizers._sparse import SparseOptimizer
 
 
 @keras.saving.register_keras_serializable("tfdlrm")
