@@ -22,7 +22,8 @@ from benchmarks.laboratory.machine import describe
 from benchmarks.laboratory.processes import answer_of
 from benchmarks.laboratory.table import Cell, markdown
 from benchmarks.runs.serving_load import LoadResult
-from benchmarks.serving import ServingBenchmark, Workload, prepare, server
+from benchmarks.serving import server
+from benchmarks.workload.served_dlrm import Workload, prepare
 from tfdlrm.base.command_line import parse, run_command
 from tfdlrm.base.errors import require
 
@@ -155,9 +156,9 @@ def measure(benchmark: AttackBenchmark, workload: Workload) -> Iterator[list[Cel
 def main() -> None:
     benchmark = parse(AttackBenchmark, "benchmarks.serving_attack")
     print(describe(), "\n")
-    model = ServingBenchmark(batch_sizes=(1,), protocols=("rest",), peers=())
     with tempfile.TemporaryDirectory() as directory:
-        rows = list(measure(benchmark, prepare(model, Path(directory))))
+        workload = prepare(Path(directory), 0.01, (1,), ("rest",), ())
+        rows = list(measure(benchmark, workload))
     print(markdown(HEADER, rows))
 
 

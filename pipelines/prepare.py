@@ -19,7 +19,6 @@ from tfdlrm.data.schema import COVERAGE_FILE, FILE_NAME, SPLITS, FeatureSchema
 
 if TYPE_CHECKING:
     from pipelines.ids.earlier import Earlier
-    from pipelines.logs.inputs import Inputs
     from pipelines.stages.building import Building
     from pipelines.stages.prepared import Prepared
 
@@ -89,7 +88,7 @@ def prepare(
         InputError: If the files or settings cannot be used, `output` holds something
             else, or the disk refuses.
     """
-    from pipelines.logs.inputs import require_outside
+    from pipelines.logs.inputs import Inputs, require_outside
     from pipelines.stages.building import remove_remains
     from pipelines.stages.extending import (
         extended_settings,
@@ -105,7 +104,7 @@ def prepare(
     start = time.perf_counter()
     splits = {name: paths for name in SPLITS if (paths := (splits or {}).get(name))}
     require_outside(output, [*raw, *chain(*splits.values())])
-    raw = _inputs(raw, splits)
+    raw = Inputs.given(raw, splits)
     for path in raw:
         refuse_pipe("raw", path)
     earlier = None
@@ -128,29 +127,6 @@ def prepare(
         schema, prepared = _make(task, directory, not is_remote)
     print_summary(prepared, output, time.perf_counter() - start)
     return schema
-
-
-def _inputs(raw: Sequence[Path], splits: Mapping[str, Sequence[Path]]) -> "Inputs":
-    """Return the raw files, or those of each split.
-
-    Raises:
-        InputError: If there are both or none, or the splits cannot be used.
-    """
-    from pipelines.logs.inputs import Inputs
-
-    if raw and splits:
-        names = " and ".join(splits)
-        raise InputError(
-            f"raw is {raw[0]}, and {names} name files too: give --raw for a log that "
-            "is split by days, or --train, --validation and --test for splits that are "
-            "used as they are"
-        )
-    if not raw and not splits:
-        raise InputError(
-            "raw is missing, expected one or more logs: give --raw LOG, or --train, "
-            "--validation and --test for splits that are used as they are"
-        )
-    return Inputs.of_splits(splits) if splits else Inputs.of(raw)
 
 
 def _report_lost_counts(earlier: "Earlier", config: PrepareConfig) -> None:

@@ -49,6 +49,29 @@ class Inputs(tuple[Path, ...]):
         return inputs
 
     @classmethod
+    def given(
+        cls, raw: Sequence[Path], splits: Mapping[str, Sequence[Path]]
+    ) -> "Inputs":
+        """Return the files of logs that are split by days, or those of each split.
+
+        Raises:
+            InputError: If there are both or none, or they cannot be used.
+        """
+        if raw and splits:
+            names = " and ".join(splits)
+            raise InputError(
+                f"raw is {raw[0]}, and {names} name files too: give --raw for a log "
+                "that is split by days, or --train, --validation and --test for splits "
+                "that are used as they are"
+            )
+        if not raw and not splits:
+            raise InputError(
+                "raw is missing, expected one or more logs: give --raw LOG, or "
+                "--train, --validation and --test for splits that are used as they are"
+            )
+        return cls.of_splits(splits) if splits else cls.of(raw)
+
+    @classmethod
     def of_splits(cls, splits: Mapping[str, Sequence[Path]]) -> "Inputs":
         """Return the files of each split.
 
